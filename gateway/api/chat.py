@@ -1,0 +1,53 @@
+"""POST /v1/chat/completions: the request which a specialist may answer."""
+
+from __future__ import annotations
+
+import time
+
+from gateway.api.auth import Caller
+from gateway.api.doors import Doors
+from gateway.api.errors import wrong_method
+from gateway.api.exchange import Exchange, Presence
+from gateway.api.passthrough import pass_through
+from gateway.core import Answer, Header
+from gateway.wire.chat import read_chat
+
+_SCORES = frozenset({b"x-stepdown-score", b"x-stepdown-threshold"})
+
+
+async def chat(exchange: Exchange, doors: Doors) -> None:
+    """Answer one chat completion. Raises StepdownError before the answer began, ClientGoneError any time."""
+    received_at = time.monotonic()
+    caller = doors.gatekeeper.admit(exchange.headers)
+    body = await exchange.intake(doors.limits.chat).whole()
+    request = read_chat(
+        body,
+        request_id=exchange.id,
+        caller=caller.id,
+        is_trusted=caller.is_trusted,
+        target=exchange.target,
+        headers=exchange.headers,
+        received_at=received_at,
+    )
+    async with Presence(exchange):
+        answer = await doors.serve(request)
+        doors.gatekeeper.heard(caller, answer.status)
+        headers = _headers(answer, exchange, caller, show_labels=doors.show_labels)
+        await exchange.answer(answer.status, headers, answer.body)
+
+
+async def other_than_post(exchange: Exchange, doors: Doors) -> None:
+    """Refuse every other method, but let GET ask the teacher for the completions which it stored."""
+    if exchange.method != "GET":
+        return await exchange.refuse(wrong_method(b"GET, POST"))
+    refusal = wrong_method(b"POST")
+    return await pass_through(exchange, doors, instead={404: refusal, 405: refusal, 501: refusal})
+
+
+def _headers(answer: Answer, exchange: Exchange, caller: Caller, *, show_labels: bool) -> tuple[Header, ...]:
+    headers = answer.headers
+    if not any(name.lower() == b"x-request-id" for name, _ in headers):
+        headers += ((b"x-request-id", exchange.id.encode()),)
+    if not show_labels:
+        return headers
+    return headers + tuple(label for label in answer.labels if caller.sees_scores or label[0] not in _SCORES)

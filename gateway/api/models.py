@@ -1,0 +1,75 @@
+"""GET /v1/models: the teacher's models beside our specialists."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.api.doors import Doors
+from gateway.api.exchange import Exchange, Presence
+from gateway.api.passthrough import pass_through
+from gateway.core import Body, Header
+from gateway.errors import UpstreamError
+from gateway.upstream.base import Call
+
+_PREFIX = "/v1/models/"
+_MAX_LIST_BYTES = 8 << 20
+
+_lists = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_items = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+async def list_models(exchange: Exchange, doors: Doors) -> None:
+    """Answer with the teacher's list and ours at its end; a failing teacher is reported as it failed."""
+    doors.gatekeeper.admit(exchange.headers)
+    headers = _without_compression(exchange.headers)
+    call = Call(method="GET", target=exchange.target, headers=headers, is_repeatable=True)
+    async with Presence(exchange):
+        reply = await doors.teacher.ask(call)
+        own = doors.own_models()
+        if reply.status == 200 and own:
+            await exchange.reply(200, _merged(await _whole(reply.body), own))
+        else:
+            await exchange.answer(reply.status, reply.headers, reply.body)
+
+
+async def show_model(exchange: Exchange, doors: Doors) -> None:
+    """Answer with one of our models, or pass on: the teacher, too, may have one of that name."""
+    name = exchange.path.removeprefix(_PREFIX)
+    # An unproven caller learns nothing about us: the teacher says what it thinks of its key.
+    if name in doors.own_models() and doors.gatekeeper.admit(exchange.headers).is_trusted:
+        await exchange.reply(200, msgspec.json.encode(_model(name)))
+    else:
+        await pass_through(exchange, doors)
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "stepdown"}
+
+
+def _merged(content: bytes, own: list[str]) -> bytes:
+    try:
+        fields = _lists.decode(content)
+        items = _items.decode(fields["data"])
+    except (ValueError, KeyError, RecursionError) as fault:
+        raise UpstreamError("the teacher's list of models is unreadable") from fault
+    items += [msgspec.Raw(msgspec.json.encode(_model(name))) for name in own]
+    return msgspec.json.encode({**fields, "data": items})
+
+
+async def _whole(body: Body) -> bytes:
+    pieces = []
+    size = 0
+    try:
+        async for piece in body:
+            size += len(piece)
+            if size > _MAX_LIST_BYTES:
+                raise UpstreamError("the teacher's list of models is too long")
+            pieces.append(piece)
+    finally:
+        await body.aclose()
+    return b"".join(pieces)
+
+
+def _without_compression(headers: tuple[Header, ...]) -> tuple[Header, ...]:
+    kept = tuple(header for header in headers if header[0] != b"accept-encoding")
+    return (*kept, (b"accept-encoding", b"identity"))

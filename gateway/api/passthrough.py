@@ -1,0 +1,42 @@
+"""Everything below /v1/ which is not ours: to the teacher and back, untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.api.doors import Doors
+from gateway.api.errors import Refusal
+from gateway.api.exchange import Exchange, Presence, Upload
+from gateway.api.limits import announced_bytes
+from gateway.upstream.base import Call
+
+# RFC 9110 section 9.2.1: asking twice changes nothing.
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+async def pass_through(
+    exchange: Exchange, doors: Doors, instead: Mapping[int, Refusal] | None = None
+) -> None:
+    """Forward the request and its answer piece by piece; `instead` replaces answers by their status.
+
+    Raises StepdownError before the answer began, UpstreamError and ClientGoneError any time.
+    """
+    caller = doors.gatekeeper.admit(exchange.headers)
+    intake = exchange.intake(doors.limits.upload)
+    upload = None if announced_bytes(exchange.headers) == 0 else Upload(intake)
+    call = Call(
+        method=exchange.method,
+        target=exchange.target,
+        headers=exchange.headers,
+        body=upload or b"",
+        is_repeatable=upload is None and exchange.method in _SAFE_METHODS,
+    )
+    async with Presence(exchange, upload):
+        reply = await doors.teacher.ask(call)
+        if reply.status in (401, 403):
+            doors.gatekeeper.heard(caller, reply.status)
+        if instead and reply.status in instead:
+            await reply.body.aclose()
+            await exchange.refuse(instead[reply.status])
+        else:
+            await exchange.answer(reply.status, reply.headers, reply.body)

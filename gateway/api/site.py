@@ -1,0 +1,76 @@
+"""The public site: which path leads where, and what becomes of errors."""
+
+from __future__ import annotations
+
+import logging
+
+from litestar import Litestar, asgi
+from litestar.enums import ScopeType
+from litestar.types import Receive, Scope, Send
+from litestar.types.asgi_types import HTTPScope
+
+from gateway.api.chat import chat, other_than_post
+from gateway.api.doors import Doors
+from gateway.api.errors import ClientGoneError, refusal_of, unknown_path
+from gateway.api.exchange import Exchange
+from gateway.api.models import list_models, show_model
+from gateway.api.passthrough import pass_through
+
+logger = logging.getLogger(__name__)
+
+
+def create_site(doors: Doors) -> Litestar:
+    """Return the ASGI application which clients talk to.
+
+    It is one raw mount: Litestar's own routes would decode paths, merge slashes and read bodies,
+    and what passes through must stay as it was sent.
+    """
+
+    @asgi("/", is_mount=True, copy_scope=False)
+    async def site(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == ScopeType.HTTP:
+            await _exchange(scope, receive, send, doors)
+        else:
+            await receive()
+            await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
+
+    return Litestar([site], openapi_config=None, logging_config=None)
+
+
+async def _exchange(scope: HTTPScope, receive: Receive, send: Send, doors: Doors) -> None:
+    exchange = Exchange(scope, receive, send)
+    try:
+        await _dispatch(exchange, doors)
+    except ClientGoneError:
+        logger.debug("client left %s", exchange.id)
+    except Exception as fault:
+        refusal = refusal_of(fault)
+        # After the head only the connection can say that an answer is not whole: the server cuts it.
+        if not exchange.has_begun:
+            await exchange.refuse(refusal)
+
+
+async def _dispatch(exchange: Exchange, doors: Doors) -> None:
+    match exchange.method, exchange.path:
+        case "POST", "/v1/chat/completions":
+            await chat(exchange, doors)
+        case _, "/v1/chat/completions":
+            await other_than_post(exchange, doors)
+        case "GET", "/v1/models":
+            await list_models(exchange, doors)
+        case "GET", path if path.startswith("/v1/models/stepdown/"):
+            await show_model(exchange, doors)
+        case _, path if path.startswith("/v1/") and ".." not in path.split("/"):
+            await pass_through(exchange, doors)
+        case _, "/healthz":
+            await exchange.reply(200, b'{"status":"alive"}')
+        case _, "/readyz":
+            await _readiness(exchange, doors)
+        case _, path:
+            await exchange.refuse(unknown_path(path))
+
+
+async def _readiness(exchange: Exchange, doors: Doors) -> None:
+    is_ready = doors.is_ready()
+    body = b'{"status":"ready"}' if is_ready else b'{"status":"not ready"}'
+    await exchange.reply(200 if is_ready else 503, body)

@@ -1,0 +1,1 @@
+"""Deciding who answers."""

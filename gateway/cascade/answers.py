@@ -1,0 +1,110 @@
+"""An answer from a specialist's draft, or from the teacher, each leaving one Outcome behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.cascade.base import Case, Observer
+from gateway.cascade.recorder import Recorder
+from gateway.core import Answer, Header, Request, Usage
+from gateway.errors import UpstreamError
+from gateway.upstream.base import Call, Teacher
+from gateway.wire.completion import render, render_stream
+
+
+class Sources(Protocol):
+    """What answers are made from; the Stages of the flow are such a thing."""
+
+    @property
+    def teacher(self) -> Teacher:
+        """The hosted giant."""
+
+    @property
+    def observe(self) -> Observer:
+        """Takes the Outcome."""
+
+    @property
+    def estimate_usage(self) -> Callable[[Request, str], Usage]:
+        """Tokens which the teacher would have counted for a request and an answer."""
+
+
+def from_draft(case: Case, sources: Sources) -> Answer:
+    """Return the specialist's draft as the answer, in OpenAI's exact shape."""
+    request, draft = case.request, case.draft
+    assert draft is not None
+    usage = sources.estimate_usage(request, draft.text)
+    make = render_stream if request.is_streamed else render
+    content = make(request, draft.text, usage, f"chatcmpl-{request.id}", int(time.time()))
+    kind = b"text/event-stream; charset=utf-8" if request.is_streamed else b"application/json"
+    headers = [(b"content-type", kind), (b"x-request-id", request.id.encode())]
+    if not request.is_streamed:
+        headers.append((b"content-length", str(len(content)).encode()))
+    recorder = Recorder(case, sources.observe, 200, tuple(headers))
+    return Answer(
+        status=200,
+        headers=tuple(headers),
+        body=recorder.follow(_Once(content)),
+        labels=_labels(case, f"{draft.task}@{draft.version}"),
+    )
+
+
+async def from_teacher(case: Case, sources: Sources) -> Answer:
+    """Return the teacher's answer, bytes untouched. Raises UpstreamError when there is none."""
+    request = case.request
+    call = Call(
+        method="POST",
+        target=request.target,
+        headers=request.headers,
+        body=request.body,
+        is_repeatable=True,
+    )
+    try:
+        reply = await sources.teacher.ask(call)
+    except (UpstreamError, asyncio.CancelledError) as fault:
+        status = 499 if isinstance(fault, asyncio.CancelledError) else 502
+        Recorder(case, sources.observe, status, ()).finish(is_complete=False)
+        raise
+    recorder = Recorder(case, sources.observe, reply.status, reply.headers)
+    return Answer(
+        status=reply.status,
+        headers=reply.headers,
+        body=recorder.follow(reply.body),
+        labels=_labels(case, "teacher"),
+    )
+
+
+class _Once:
+    """A body of one piece."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content: bytes | None = content
+
+    def __aiter__(self) -> _Once:
+        return self
+
+    async def __anext__(self) -> bytes:
+        content, self._content = self._content, None
+        if content is None:
+            raise StopAsyncIteration
+        return content
+
+    async def aclose(self) -> None:
+        self._content = None
+
+
+def _labels(case: Case, served_by: str) -> tuple[Header, ...]:
+    labels = [
+        (b"x-stepdown-served-by", served_by.encode()),
+        (b"x-stepdown-decision", case.decision.encode()),
+        (b"x-stepdown-reason", case.reason.encode()),
+    ]
+    if case.route:
+        labels.append((b"x-stepdown-route", case.route.task.encode()))
+    if case.draft:
+        labels.append((b"x-stepdown-score", f"{case.draft.score:.4f}".encode()))
+    if case.verdict and case.verdict.threshold is not None:
+        labels.append((b"x-stepdown-threshold", f"{case.verdict.threshold:.4f}".encode()))
+    return tuple(labels)

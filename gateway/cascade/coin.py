@@ -1,0 +1,34 @@
+"""The coin which chooses audits, blind to every decision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from hashlib import blake2b
+
+from gateway.core import Plan, Request, Standing
+
+STICKY_S = 3600
+_SCALE = float(1 << 64)
+
+
+class StickyCoin:
+    """Falls by the request's content and the hour: who asks the same again soon gets the same.
+
+    Sticky, so that a retry does not draw again; by the hour, so that a text which many send
+    is audited in its turn and not for ever or never. The key keeps clients from choosing.
+    """
+
+    def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:
+        self._key = key[:64]
+        self._clock = clock
+
+    def toss(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
+        """Return whether `request` is held out as evidence, and with which probability."""
+        if request.mode == "local":
+            return False, 0.0
+        share = plan.audit_share if standing.serves else plan.shadow_audit_share
+        digest = blake2b(digest_size=8, key=self._key)
+        digest.update(b"%d %b " % (self._clock() // STICKY_S, request.template.encode()))
+        digest.update(request.text.encode("utf-8", "surrogatepass"))
+        return int.from_bytes(digest.digest()) / _SCALE < share, share

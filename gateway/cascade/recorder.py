@@ -1,0 +1,162 @@
+"""Following an answer to its last byte, so that exactly one Outcome leaves the flow."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Self
+
+from gateway.cascade.base import Case, Observer
+from gateway.core import Body, Draft, Header, Outcome
+from gateway.errors import UpstreamError
+from gateway.wire.sse import ends_complete, error_event
+
+# Longer answers are forwarded whole but not kept for the harvest: they are no narrow task.
+CAPTURE_LIMIT_BYTES = 1 << 20
+# Enough of a stream's end to hold the last chunk, the usage chunk and [DONE].
+TAIL_BYTES = 4096
+
+
+class Recorder:
+    """Keeps what the Outcome needs while the answer passes, and lets the Outcome go once."""
+
+    def __init__(self, case: Case, observe: Observer, status: int, headers: tuple[Header, ...]) -> None:
+        self._case = case
+        self._observe = observe
+        self._status = status
+        self._encoding = _value(headers, b"content-encoding")
+        is_stream = _value(headers, b"content-type").startswith("text/event-stream")
+        self.is_event_stream = status < 400 and is_stream
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._first_byte_ms = 0.0
+        self._is_finished = False
+
+    def follow(self, body: Body) -> Body:
+        """Return `body`, watched: same bytes, and an error event where the teacher broke off."""
+        return _Followed(body, self)
+
+    def saw(self, piece: bytes) -> None:
+        """Note one piece on its way to the client."""
+        if not self._size:
+            self._first_byte_ms = self._elapsed_ms()
+        self._size += len(piece)
+        if self._size <= CAPTURE_LIMIT_BYTES or self.is_event_stream:
+            self._pieces.append(piece)
+        if self._size > CAPTURE_LIMIT_BYTES and self.is_event_stream:
+            self._pieces = [b"".join(self._pieces)[-TAIL_BYTES:]]
+
+    @property
+    def can_append(self) -> bool:
+        """Whether an event of ours can follow what passed: only in a stream sent as plain text."""
+        return self.is_event_stream and not self._encoding
+
+    @property
+    def ended_whole(self) -> bool:
+        """Whether what passed so far is a finished answer."""
+        if not self.can_append:
+            return True
+        return ends_complete(self._tail())
+
+    def finish(self, *, is_complete: bool) -> None:
+        """Let the Outcome go; later calls do nothing. Never blocks, so it is safe in a cancelled task."""
+        if self._is_finished:
+            return
+        self._is_finished = True
+        late = self._case.late_draft
+        if late is None or late.done():
+            self._emit(is_complete, self._case.draft or _drafted(late))
+        else:
+            # The teacher was faster than the draft: the evidence is worth the short wait.
+            late.add_done_callback(lambda task: self._emit(is_complete, _drafted(task)))
+
+    def _emit(self, is_complete: bool, draft: Draft | None) -> None:
+        case = self._case
+        is_captured = self._size <= CAPTURE_LIMIT_BYTES
+        self._observe(
+            Outcome(
+                request=case.request,
+                plan=case.plan,
+                route=case.route,
+                decision=case.decision,
+                reason=case.reason,
+                status=self._status,
+                at=time.time(),
+                latency_ms=self._elapsed_ms(),
+                first_byte_ms=self._first_byte_ms,
+                answer=b"".join(self._pieces) if is_captured else b"",
+                encoding=self._encoding,
+                is_event_stream=self.is_event_stream,
+                is_complete=is_complete,
+                is_captured=is_captured,
+                draft=draft,
+                would_serve=case.would_serve(draft),
+                audit_propensity=case.propensity,
+                is_held_out=case.is_held_out,
+                epoch=case.standing.epoch if case.standing else 0,
+            )
+        )
+
+    def _tail(self) -> bytes:
+        """Return the end of what passed, however small the pieces in which it came."""
+        tail = b""
+        for piece in reversed(self._pieces):
+            if len(tail) >= TAIL_BYTES:
+                break
+            tail = piece + tail
+        return tail[-TAIL_BYTES:]
+
+    def _elapsed_ms(self) -> float:
+        return (time.monotonic() - self._case.request.received_at) * 1000
+
+
+class _Followed:
+    """A body which reports to its recorder."""
+
+    def __init__(self, body: Body, recorder: Recorder) -> None:
+        self._body = body
+        self._recorder = recorder
+        self._is_over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_over:
+            raise StopAsyncIteration
+        try:
+            piece = await anext(self._body)
+        except StopAsyncIteration:
+            self._is_over = True
+            if self._recorder.ended_whole:
+                self._recorder.finish(is_complete=True)
+                raise
+            return self._broken_off()
+        except UpstreamError:
+            self._is_over = True
+            if self._recorder.can_append:
+                return self._broken_off()
+            self._recorder.finish(is_complete=False)
+            raise
+        self._recorder.saw(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        """End early: the Outcome first, because awaits in a cancelled task may never return."""
+        self._recorder.finish(is_complete=False)
+        await self._body.aclose()
+
+    def _broken_off(self) -> bytes:
+        # A stream without [DONE] looks complete to OpenAI's clients: say that it is not.
+        self._recorder.finish(is_complete=False)
+        return error_event("the teacher broke off its answer", "api_error", "stream_cut")
+
+
+def _drafted(task: asyncio.Task[Draft] | None) -> Draft | None:
+    if task is None or task.cancelled() or task.exception() is not None:
+        return None
+    return task.result()
+
+
+def _value(headers: tuple[Header, ...], name: bytes) -> str:
+    return next((value.decode("latin-1").lower() for key, value in headers if key.lower() == name), "")

@@ -1,0 +1,114 @@
+"""The life of a request, from what was asked to who answers it.
+
+Nothing reaches the client before the decision, and whatever fails on our side of it ends
+with the teacher's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.cascade.answers import from_draft, from_teacher
+from gateway.cascade.base import Case, Coin, Judge, Observer, Planner, Router, Standings
+from gateway.core import Answer, Draft, Request, Usage
+from gateway.errors import RequestError, SpecialistError
+from gateway.specialists.base import Drafter
+from gateway.upstream.base import Teacher
+
+logger = logging.getLogger(__name__)
+
+
+class Stages(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the flow asks on its way, in the order of asking."""
+
+    planner: Planner
+    router: Router
+    standings: Standings
+    coin: Coin
+    drafter: Drafter
+    judge: Judge
+    teacher: Teacher
+    observe: Observer
+    estimate_usage: Callable[[Request, str], Usage]
+    budget_s: float
+    """How long a draft may take before the teacher is asked instead."""
+
+
+async def serve(request: Request, stages: Stages) -> Answer:
+    """Return the answer to `request`: a specialist's where that is certified, else the teacher's.
+
+    Raises RequestError for what the policy forbids or cannot pay, UpstreamError when the teacher was
+    needed and could not be reached. Cancelling it cancels the draft and the teacher's call.
+    """
+    plan = stages.planner.plan(request)
+    case = Case(request=request, plan=plan)
+    if reason := request.beyond_specialists or plan.because:
+        return await _escalate(case.bypassed(reason), stages)
+    try:
+        case = await consider(case, stages)
+    except SpecialistError as fault:
+        case = case.deferred(fault.reason)
+    except Exception:
+        # The edge of local service: a bug here must cost money, not the client's answer.
+        logger.exception("local service failed for %s", request.id)
+        case = case.deferred("internal fault")
+    if case.is_accepted:
+        return from_draft(case, stages)
+    if request.mode == "local":
+        raise RequestError(
+            f"no specialist may answer this request: {case.reason}",
+            status=404,
+            param="x-stepdown-mode",
+            code="no_specialist",
+        )
+    return await _escalate(case, stages)
+
+
+async def consider(case: Case, stages: Stages) -> Case:
+    """Return `case` with its route and, where a specialist exists, its draft and verdict.
+
+    An audited or uncertified request leaves with its draft still in the making: the
+    teacher's answer is served and must not wait for it.
+    """
+    request = case.request
+    case = case.routed(await stages.router.route(request))
+    standing = stages.standings.of(case.known_route)
+    case = case.under(standing, *stages.coin.toss(request, case.plan, standing))
+    if standing.version is None:
+        return case.deferred("no specialist yet")
+    if request.mode != "local" and (case.is_held_out or not standing.serves or request.mode == "shadow"):
+        late = asyncio.create_task(_draft(case, standing.version, stages))
+        reason = "audit" if case.is_held_out and standing.serves else _why_shadow(case)
+        return case.deferred(reason, late_draft=late)
+    if not request.is_trusted:
+        return case.deferred("caller not yet accepted by the teacher")
+    draft = await _draft(case, standing.version, stages)
+    return case.judged(draft, stages.judge.judge(draft, standing, request))
+
+
+async def _escalate(case: Case, stages: Stages) -> Answer:
+    if case.plan.may_escalate:
+        return await from_teacher(case, stages)
+    if case.late_draft:
+        case.late_draft.cancel()
+    raise RequestError(
+        f"today's budget (UTC) of policy '{case.plan.policy}' is spent, and no specialist may answer this",
+        status=429,
+        code="budget_exceeded",
+        kind="insufficient_quota",
+    )
+
+
+async def _draft(case: Case, version: int, stages: Stages) -> Draft:
+    route = case.known_route
+    return await stages.drafter.draft(route.task, version, case.request.text, stages.budget_s)
+
+
+def _why_shadow(case: Case) -> str:
+    if case.request.mode == "shadow":
+        return "shadow asked for"
+    return "alarm" if case.standing and case.standing.stage == "alarm" else "not certified yet"

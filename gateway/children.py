@@ -1,0 +1,127 @@
+"""Child processes which are started again when they die, and which never outlive their parent."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+logger = logging.getLogger(__name__)
+
+FIRST_RESTART_S = 0.1
+LONGEST_RESTART_S = 10.0
+# A child which lived this long has recovered: its next death starts the backoff anew.
+HEALTHY_AFTER_S = 10.0
+ORPHAN_GRACE_S = 15.0
+
+
+class ChildPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How to start one child: a module of ours with arguments, and the sockets it inherits."""
+
+    name: str
+    module: str
+    arguments: Sequence[str] = ()
+    inherited_fds: Sequence[int] = ()
+    environment: Mapping[str, str] = {}
+    stop_grace_s: float = 10.0
+
+
+class Child:
+    """One child process, started again with a growing pause whenever it dies.
+
+    The child's stdin is a pipe which only this process holds: when the parent dies, even
+    by SIGKILL, the pipe closes and the child (see `exit_with_parent`) ends itself.
+    """
+
+    def __init__(self, plan: ChildPlan) -> None:
+        self.plan = plan
+        self.restarts = -1
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started_at = 0.0
+        self._pause_s = FIRST_RESTART_S
+        self._next_start = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The running process, or None between two lives."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    def keep_alive(self, now: float) -> None:
+        """Start the child if it is not running and its pause is over; `now` is monotonic."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        if self._process is not None:
+            self._note_death(self._process.returncode, now)
+        if now >= self._next_start:
+            self._start(now)
+
+    def stop(self) -> None:
+        """Ask the child to end, wait its grace, then kill it."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(self.plan.stop_grace_s)
+        except subprocess.TimeoutExpired:
+            logger.warning("%s did not stop in %.0f s: killed", self.plan.name, self.plan.stop_grace_s)
+            process.kill()
+            process.wait()
+        if process.stdin:
+            process.stdin.close()
+
+    def _note_death(self, code: int, now: float) -> None:
+        logger.warning("%s ended with code %s; starting it again", self.plan.name, code)
+        lived_s = now - self._started_at
+        self._pause_s = FIRST_RESTART_S if lived_s > HEALTHY_AFTER_S else self._pause_s
+        self._next_start = now + self._pause_s
+        self._pause_s = min(LONGEST_RESTART_S, self._pause_s * 2)
+        if self._process is not None and self._process.stdin:
+            self._process.stdin.close()
+        self._process = None
+
+    def _start(self, now: float) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", self.plan.module, *self.plan.arguments],
+            stdin=subprocess.PIPE,
+            pass_fds=tuple(self.plan.inherited_fds),
+            env={**os.environ, **self.plan.environment},
+            # Ctrl-C in a terminal reaches the whole group: only the parent is to act on it.
+            start_new_session=True,
+        )
+        self._started_at = now
+        self.restarts += 1
+
+
+def watch_over(children: Sequence[Child], should_stop: Callable[[], bool], tick_s: float = 0.05) -> None:
+    """Keep `children` alive until `should_stop`, then stop them in the given order."""
+    try:
+        while not should_stop():
+            for child in children:
+                child.keep_alive(time.monotonic())
+            time.sleep(tick_s)
+    finally:
+        for child in children:
+            child.stop()
+
+
+def exit_with_parent() -> None:
+    """End this process when its stdin closes, that is when its parent is gone."""
+
+    def wait_for_the_end() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(ORPHAN_GRACE_S)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_the_end, name="parent-watch", daemon=True).start()

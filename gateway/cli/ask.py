@@ -1,0 +1,53 @@
+"""Ask the running gateway one question, as any OpenAI client would."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("question", help="the user message")
+    parser.add_argument("--system", help="the system message: the app's prompt template")
+    parser.add_argument("--model", default="gpt-4o", help="the model the app would name (gpt-4o)")
+    parser.add_argument("--base-url", help="the gateway (that of this home folder)")
+    parser.add_argument("--mode", choices=["auto", "teacher", "local", "shadow"], help="x-stepdown-mode")
+    parser.add_argument("--explain", action="store_true", help="say who answered and why")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the answer."""
+    from gateway.run_file import running_gateway
+    from gateway.settings import read_settings
+
+    base_url = arguments.base_url or f"{running_gateway(read_settings(os.environ).home_folder).url}/v1"
+    return _ask(arguments, base_url)
+
+
+def _ask(arguments: argparse.Namespace, base_url: str) -> int:
+    import openai
+
+    key = os.environ.get("STEPDOWN_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+    system = [{"role": "system", "content": arguments.system}] if arguments.system else []
+    headers = {"x-stepdown-mode": arguments.mode} if arguments.mode else {}
+    with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
+        try:
+            raw = client.chat.completions.with_raw_response.create(
+                model=arguments.model,
+                messages=[*system, {"role": "user", "content": arguments.question}],  # type: ignore[list-item]
+                extra_headers=headers,
+            )
+        except openai.APIConnectionError as error:
+            print(f"stepdown: {base_url} cannot be reached: {error.__cause__ or error}", file=sys.stderr)
+            return 4
+        except openai.APIStatusError as error:
+            print(f"stepdown: HTTP {error.status_code}: {error.message}", file=sys.stderr)
+            return 1
+        print(raw.parse().choices[0].message.content)
+    if arguments.explain:
+        for name, value in raw.headers.items():
+            if name.lower().startswith("x-stepdown-"):
+                print(f"  {name.lower().removeprefix('x-stepdown-')}: {value}", file=sys.stderr)
+    return 0

@@ -1,0 +1,25 @@
+"""Show the whole loop on a simulated teacher; no key and no network needed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "--traffic",
+        type=Path,
+        metavar="FILE.jsonl",
+        help='replay your own pairs instead: one {"messages": [...], "answer": "..."} a line',
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demo."""
+    from rich.console import Console
+
+    from gateway.demo.run import run_demo
+
+    return run_demo(arguments.traffic, Console())

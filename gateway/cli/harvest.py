@@ -1,0 +1,73 @@
+"""Look at the harvest, and export it as training data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.harvest.reader import HarvestReader
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    stats = actions.add_parser("stats", help="rows by task, age, size")
+    stats.add_argument("--json", action="store_true", help="print JSON")
+    export = actions.add_parser("export", help="write rows in a trainer's format")
+    export.add_argument("--format", default="openai", help="file name in harvest/formats (openai)")
+    export.add_argument("--task", action="append", help="only this task; may be repeated")
+    export.add_argument("--out", type=Path, help="file to write (standard output)")
+    export.add_argument(
+        "--with-audits", action="store_true", help="held-out rows too: do not train on what certifies you"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the action."""
+    from gateway.harvest.reader import HarvestReader
+    from gateway.settings import read_settings
+
+    reader = HarvestReader(read_settings(os.environ).home_folder / "harvest")
+    return _stats(reader, arguments) if arguments.action == "stats" else _export(reader, arguments)
+
+
+def _stats(reader: HarvestReader, arguments: argparse.Namespace) -> int:
+    stats = reader.stats()
+    if arguments.json:
+        import msgspec
+
+        print(msgspec.json.encode(stats).decode())
+        return 0
+    span = f"{_day(stats.oldest_at)} to {_day(stats.newest_at)}"
+    print(f"{stats.files} files, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
+    for task, count in sorted(stats.tasks.items()):
+        print(f"{task}  {count.training:>8,} for training  {count.held_out:>8,} held out as evidence")
+    return 0
+
+
+def _export(reader: HarvestReader, arguments: argparse.Namespace) -> int:
+    from gateway import catalog
+    from gateway.errors import ConfigError
+
+    form = catalog.load("gateway.harvest.formats", arguments.format)
+    known = reader.counts()
+    tasks = arguments.task or sorted(known)
+    if unknown := [task for task in tasks if task not in known]:
+        raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none yet'}")
+    written = 0
+    target = arguments.out.open("wb") if arguments.out else nullcontext(sys.stdout.buffer)
+    with target as stream:
+        for task in tasks:
+            written += form.write(reader.rows(task).rows, stream, with_held_out=arguments.with_audits)
+    print(f"{written:,} rows", file=sys.stderr)
+    return 0
+
+
+def _day(at: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at)) if at else "-"

@@ -1,0 +1,62 @@
+"""Create, list and revoke the keys by which clients enter the gateway."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.store.keys import KeyStore
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = actions.add_parser("create", help="print a new key; it is shown once and kept as a hash")
+    create.add_argument("--name", default="", help="whose key it is")
+    create.add_argument("--trusted", action="store_true", help="its holder sees scores and thresholds")
+    create.add_argument("--json", action="store_true", help="print JSON")
+    listing = actions.add_parser("list", help="list the keys, without the keys themselves")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    revoke = actions.add_parser("revoke", help="refuse a key from now on")
+    revoke.add_argument("id", help="the key's id, from `keys list`")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the action."""
+    from gateway.errors import ConfigError
+    from gateway.settings import read_settings
+    from gateway.state import opened_state
+
+    with opened_state(read_settings(os.environ)) as state:
+        if arguments.action == "create":
+            return _create(state.keys, arguments)
+        if arguments.action == "list":
+            return _list(state.keys, arguments)
+        if not state.keys.revoke(arguments.id):
+            raise ConfigError(f"no valid key has the id '{arguments.id}'; see `stepdown keys list`")
+        print(f"revoked {arguments.id}; workers refuse it within a second")
+    return 0
+
+
+def _create(keys: KeyStore, arguments: argparse.Namespace) -> int:
+    key_id, plain = keys.create(arguments.name, is_trusted=arguments.trusted)
+    print(json.dumps({"id": key_id, "key": plain}) if arguments.json else plain)
+    return 0
+
+
+def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
+    known = keys.all()
+    if arguments.json:
+        import msgspec
+
+        print(msgspec.json.encode(known).decode())
+        return 0
+    for key in known:
+        made = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
+        state = "revoked" if key.revoked_at else "trusted" if key.is_trusted else "valid"
+        print(f"{key.id}  {state:8}  {made}  {key.name}")
+    return 0

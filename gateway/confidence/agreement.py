@@ -1,0 +1,49 @@
+"""When a draft and the teacher's answer say the same."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import msgspec
+
+_LARGEST_EXACT = 2.0**53
+"""Up to here a float holds every integer."""
+
+
+def loss(teacher: str, draft: str) -> float:
+    """Return 0.0 if both answers say the same, else 1.0."""
+    return 0.0 if teacher == draft or canonical(teacher) == canonical(draft) else 1.0
+
+
+def canonical(text: str) -> str:
+    """Return the form in which equal answers are equal strings.
+
+    A JSON object or array loses its blanks and the order of its keys, and `1.0` becomes `1`;
+    any other text is NFC-normalised and its runs of white space become one blank. Letter case
+    and punctuation stay: whoever parses the answer may care.
+    """
+    stripped = text.strip()
+    if stripped[:1] in ("{", "["):
+        try:
+            return _canonical_json(stripped)
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            pass  # it only looked like JSON
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _canonical_json(text: str) -> str:
+    value = _plain(msgspec.json.decode(text))
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _plain(value: object) -> object:
+    """Return `value` with whole floats as integers and strings in NFC."""
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
+        return int(value)
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    return value

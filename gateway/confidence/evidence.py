@@ -1,0 +1,62 @@
+"""How much evidence a certificate takes, and how delta is spent over attempts."""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+from gateway.confidence.binomial import binomial_cdf
+
+MOST_AUDITS = 1_000_000
+
+
+def delta_for_attempt(delta: float, attempt: int) -> float:
+    """Return the share of `delta` for the attempt numbered from 1.
+
+    The shares of infinitely many attempts sum to `delta`, so all certificates ever issued
+    hold together with probability >= 1 - delta.
+    """
+    return delta * 6.0 / (math.pi**2 * attempt**2)
+
+
+def power_to_certify(accepted: int, alpha: float, level: float, error_rate: float) -> float:
+    """Return the probability that `accepted` audits at true `error_rate` pass the test at `level`."""
+    allowed = _most_errors(accepted, alpha, level)
+    return binomial_cdf(allowed, accepted, error_rate)
+
+
+def audits_needed(alpha: float, level: float, error_rate: float, power: float = 0.8) -> int | None:
+    """Return the fewest accepted audits which certify with probability >= `power`.
+
+    None when `error_rate` is so near to `alpha`, or above it, that a million would not do.
+    """
+    if error_rate >= alpha:
+        return None
+
+    def is_enough(errors: int) -> bool:
+        # At a given number of allowed errors the power is highest at the fewest audits.
+        return binomial_cdf(errors, _fewest_audits(errors, alpha, level), error_rate) >= power
+
+    most = 1
+    while not is_enough(most):
+        most *= 2
+        if most > MOST_AUDITS * alpha:
+            return None
+    return _fewest_audits(bisect.bisect_left(range(most), True, key=is_enough), alpha, level)
+
+
+def _fewest_audits(errors: int, alpha: float, level: float) -> int:
+    """Return the smallest number of audits of which `errors` may be wrong at `level`."""
+    high = errors + 1
+    while binomial_cdf(errors, high, alpha) > level:
+        high *= 2
+
+    def is_passing(audits: int) -> bool:
+        return audits > errors and binomial_cdf(errors, audits, alpha) <= level
+
+    return bisect.bisect_left(range(high), True, key=is_passing)
+
+
+def _most_errors(audits: int, alpha: float, level: float) -> int:
+    """Return the largest number of errors in `audits` which passes at `level`; -1 if none does."""
+    return bisect.bisect_left(range(audits), True, key=lambda k: binomial_cdf(k, audits, alpha) > level) - 1

@@ -1,0 +1,27 @@
+"""The gate between a draft and the client."""
+
+from __future__ import annotations
+
+from gateway.confidence.validity import fault
+from gateway.core import Draft, Request, Standing, Verdict
+
+
+class Gate:
+    """Serves a draft only under its own version's certificate."""
+
+    def judge(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
+        """Return whether `draft` may be served, with a short countable reason.
+
+        Validity comes first, also for a client who asked for a local answer at any confidence.
+        """
+        if reason := fault(draft, request):
+            return Verdict(False, reason, standing.threshold)
+        if request.mode == "local":
+            return Verdict(True, "local asked for", standing.threshold)
+        if not standing.serves or standing.threshold is None:
+            return Verdict(False, "not certified yet", standing.threshold)
+        if draft.version != standing.version:
+            return Verdict(False, "draft of another version", standing.threshold)
+        if draft.score >= standing.threshold:
+            return Verdict(True, "certified", standing.threshold)
+        return Verdict(False, "unsure", standing.threshold)

@@ -1,0 +1,90 @@
+"""Typed configuration out of parsed files, with errors which say file, place and what was allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+
+from gateway.core import Secret
+from gateway.errors import ConfigError
+
+T = TypeVar("T")
+KeyPath = tuple[str | int, ...]
+Locate = Callable[[KeyPath], tuple[int, int]]
+"""Line and column, from 1, of the deepest part of a path which the file holds."""
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+
+
+def build(kind: type[T], data: object, file: str, locate: Locate | None = None) -> T:
+    """Return `data` as a `kind`. Raises ConfigError: file, line, column, key, what was allowed."""
+    try:
+        return msgspec.convert(data, kind, dec_hook=_refuse_secret)
+    except msgspec.ValidationError as error:
+        path, words = _explained(str(error), kind, data)
+        line, column = locate(path) if locate else (0, 0)
+        place = f"{file}:{line}:{column}" if locate else f"{file}:"
+        raise ConfigError(f"{place} {words}") from error
+
+
+def _explained(message: str, kind: Any, data: Any) -> tuple[KeyPath, str]:
+    found = _AT.match(message)
+    what, steps = (found["what"], found["path"] or "") if found else (message, "")
+    path, innermost = _followed(steps, kind, data)
+    if unknown := _UNKNOWN.fullmatch(what):
+        inside = f" in [{_dotted(path)}]" if path else ""
+        return (*path, unknown[1]), f"unknown key '{unknown[1]}'{inside}; known: {_keys(innermost)}"
+    place = f"{_dotted(path)}: " if path else ""
+    allowed = f"; known: {', '.join(get_args(innermost))}" if get_origin(innermost) is Literal else ""
+    return path, place + what[:1].lower() + what[1:] + allowed
+
+
+def _followed(steps: str, kind: Any, data: Any) -> tuple[KeyPath, Any]:
+    """Return msgspec's path through `data`, and the type at its end."""
+    path: KeyPath = ()
+    for name, index in _STEP.findall(steps):
+        inner = get_args(kind)[-1 if index == "..." else 0] if index else _field_type(kind, name)
+        step = _offender(data, inner) if index == "..." else (name or int(index))
+        data, kind, path = data[step], inner, (*path, step)
+    return path, kind
+
+
+def _offender(table: dict[str, Any], kind: Any) -> str:
+    """Return the key of the value which is no `kind`: msgspec's path says only `[...]`."""
+    for key, value in table.items():
+        try:
+            msgspec.convert(value, kind, dec_hook=_refuse_secret)
+        except msgspec.ValidationError:
+            return key
+    raise AssertionError("msgspec refused a table whose values it accepts")
+
+
+def _field_type(kind: Any, name: str) -> Any:
+    return next(field.type for field in msgspec.structs.fields(kind) if field.encode_name == name)
+
+
+def _keys(kind: Any) -> str:
+    return ", ".join(
+        field.encode_name for field in msgspec.structs.fields(kind) if not _is_secret(field.type)
+    )
+
+
+def _is_secret(kind: Any) -> bool:
+    return kind is Secret or Secret in get_args(kind)
+
+
+def _dotted(path: KeyPath) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
+    return text.removeprefix(".")
+
+
+def _refuse_secret(kind: type, value: object) -> object:
+    del value
+    if kind is Secret:
+        raise ValueError("a secret comes from the environment only, never from a file")
+    raise NotImplementedError(kind)

@@ -1,0 +1,30 @@
+"""The nouns in which the rooms meet: Request, Route, Plan, Draft, Verdict, Answer, Outcome."""
+
+from gateway.core.answer import Answer, Body, Header
+from gateway.core.audit import Audit
+from gateway.core.decision import Draft, Lane, Plan, Route, Stage, Standing, Verdict
+from gateway.core.outcome import Decision, Outcome, Reading, Usage
+from gateway.core.request import Message, Mode, Request
+from gateway.core.secret import Secret
+
+__all__ = [
+    "Answer",
+    "Audit",
+    "Body",
+    "Decision",
+    "Draft",
+    "Header",
+    "Lane",
+    "Message",
+    "Mode",
+    "Outcome",
+    "Plan",
+    "Reading",
+    "Request",
+    "Route",
+    "Secret",
+    "Stage",
+    "Standing",
+    "Usage",
+    "Verdict",
+]

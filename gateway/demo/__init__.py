@@ -1,0 +1,1 @@
+"""The loop shown on real HTTP traffic with a simulated teacher."""

@@ -1,0 +1,102 @@
+"""Sending recorded requests through a gateway, and noting what came of each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from gateway.demo.tickets import Pair
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of the replay. `agrees` compares with the teacher's recorded answer."""
+
+    number: int
+    served_by: str
+    decision: str
+    answer: str
+    agrees: bool
+    latency_ms: float
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """An answer as a client sees it: headers and text."""
+
+    headers: Mapping[str, str]
+    text: str
+
+
+Ask = Callable[[list[dict[str, str]]], Awaitable[Heard]]
+"""Sends messages and returns the answer; raises its client's own errors."""
+
+Opening = AbstractAsyncContextManager[Ask]
+
+
+async def replay(pairs: Iterable[Pair], opening: Opening, in_flight: int) -> AsyncIterator[Served]:
+    """Yield one Served per pair, in the order in which they finish, `in_flight` at a time.
+
+    Raises the client's own errors: a replay in which a request fails has failed.
+    """
+    finished: asyncio.Queue[Served | BaseException | None] = asyncio.Queue(maxsize=in_flight * 4)
+    numbered = enumerate(pairs)
+    async with opening as ask:
+        senders = [asyncio.create_task(_send(ask, numbered, finished)) for _ in range(in_flight)]
+        try:
+            running = len(senders)
+            while running:
+                served = await finished.get()
+                if isinstance(served, BaseException):
+                    raise served
+                if served is None:
+                    running -= 1
+                else:
+                    yield served
+        finally:
+            for task in senders:
+                task.cancel()
+
+
+@asynccontextmanager
+async def official_client(base_url: str, model: str) -> AsyncIterator[Ask]:
+    """Ask with OpenAI's own client, as an app does."""
+    from openai import AsyncOpenAI  # half a second of import, only for those who use it
+
+    async with AsyncOpenAI(base_url=f"{base_url}/v1", api_key="any", max_retries=0, timeout=60) as client:
+
+        async def ask(messages: list[dict[str, str]]) -> Heard:
+            chat: Any = client.chat.completions.with_raw_response
+            raw = await chat.create(model=model, messages=messages)
+            return Heard(raw.headers, raw.parse().choices[0].message.content or "")
+
+        yield ask
+
+
+async def _send(
+    ask: Ask, numbered: Iterator[tuple[int, Pair]], finished: asyncio.Queue[Served | BaseException | None]
+) -> None:
+    try:
+        for number, pair in numbered:
+            begun = time.perf_counter()
+            heard = await ask(pair.messages)
+            latency_ms = (time.perf_counter() - begun) * 1000
+            await finished.put(_served(number, pair, heard, latency_ms))
+    except Exception as error:
+        await finished.put(error)
+    finally:
+        await finished.put(None)
+
+
+def _served(number: int, pair: Pair, heard: Heard, latency_ms: float) -> Served:
+    return Served(
+        number=number,
+        served_by=heard.headers.get("x-stepdown-served-by", ""),
+        decision=heard.headers.get("x-stepdown-decision", ""),
+        answer=heard.text,
+        agrees=heard.text == pair.answer,
+        latency_ms=latency_ms,
+    )

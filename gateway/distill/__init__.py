@@ -1,0 +1,1 @@
+"""Turning harvested answers of the teacher into certified specialists."""

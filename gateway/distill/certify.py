@@ -1,0 +1,96 @@
+"""From a version's answers on the evidence to what it is allowed to do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.confidence.agreement import loss
+from gateway.confidence.evidence import audits_needed
+from gateway.confidence.learn_then_test import THRESHOLDS, Accepted, accepted_at, certify
+from gateway.core import Standing
+from gateway.distill.base import Promise, Scored, jeffreys_mean
+from gateway.errors import SpecialistError
+from gateway.harvest.base import Row
+from gateway.specialists.base import Runtime
+
+
+def score(runtime: Runtime, evidence: Sequence[Row]) -> Scored:
+    """Return how `runtime`, the very code that serves, does on held-out rows.
+
+    An input which it refuses is escalated when it serves, so it scores 0: below every threshold.
+    """
+    scores, losses = [], []
+    for row in evidence:
+        try:
+            proposal = runtime.draft(row.text)
+        except SpecialistError:
+            scores.append(0.0)
+            losses.append(1.0)
+            continue
+        scores.append(proposal.score)
+        losses.append(loss(row.answer, proposal.text))
+    return Scored(scores, losses)
+
+
+def attempted(old: Standing, version: int, scored: Scored, promise: Promise, level: float) -> Standing:
+    """Return the standing after an attempt to certify `version` at error `level`.
+
+    A live version stays unless its successor is certified for more of the traffic; whoever
+    is not certified keeps its stage and learns how many audits are missing.
+    """
+    certified = certify(scored.scores, scored.losses, promise.alpha, level)
+    if certified and (not old.serves or certified.coverage > old.coverage):
+        return msgspec.structs.replace(
+            old,
+            stage="live",
+            version=version,
+            threshold=certified.threshold,
+            tentative=None,
+            alpha=promise.alpha,
+            delta=promise.delta,
+            audits=len(scored.scores),
+            audits_missing=None,
+            coverage=certified.coverage,
+            note=f"certified on {certified.accepted} accepted audits, {certified.losses:g} of them wrong",
+        )
+    return old if old.serves else shadowed(old, version, scored, promise, level)
+
+
+def shadowed(old: Standing, version: int, scored: Scored, promise: Promise, level: float) -> Standing:
+    """Return the standing of `version` without a certificate.
+
+    `tentative` is the loosest threshold at which it seems good enough, for reports only.
+    """
+    points = [point for point in accepted_at(scored.scores, scored.losses, THRESHOLDS) if point.count]
+    passing = [point for point in points if point.losses <= promise.alpha * point.count]
+    best = passing[-1] if passing else None
+    missing = _audits_missing(passing, len(scored.scores), promise.alpha, level)
+    return msgspec.structs.replace(
+        old,
+        version=version,
+        threshold=None,
+        tentative=best.threshold if best else None,
+        alpha=promise.alpha,
+        delta=promise.delta,
+        audits=len(scored.scores),
+        audits_missing=missing,
+        coverage=best.count / len(scored.scores) if best else 0.0,
+        note=f"about {missing} more audits needed" if best else "errs above alpha at every threshold",
+    )
+
+
+def _audits_missing(points: Sequence[Accepted], audits: int, alpha: float, level: float) -> int:
+    """Return how many more held-out rows would probably do at the most promising threshold.
+
+    Taken from the error seen so far; without any hope, the fewest which could ever do.
+    """
+    totals = [
+        math.ceil(needed * audits / point.count)
+        for point in points
+        if (needed := audits_needed(alpha, level, jeffreys_mean(point.losses, point.count)))
+    ]
+    fewest = audits_needed(alpha, level, 0.0) or 0
+    return max(1, min(totals, default=max(fewest, audits + fewest)) - audits)

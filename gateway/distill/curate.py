@@ -1,0 +1,67 @@
+"""From harvested rows to lessons and evidence which share no row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.confidence.agreement import canonical
+from gateway.errors import TrainingError
+from gateway.harvest.base import Row
+
+# An answer seen fewer times is no label yet.
+_LABEL_ROWS = 3
+_LABELLED_SHARE = 0.6
+_ROWS_PER_ANSWER = 4
+
+
+class Curated(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows in the order of time; `conflicts` counts training texts answered in two ways."""
+
+    training: list[Row]
+    evidence: list[Row]
+    conflicts: int
+
+
+def curate(training: Sequence[Row], evidence: Sequence[Row]) -> Curated:
+    """Return what may be learnt from and what may be certified on.
+
+    Training holds each text once, in canonical form, with its latest answer. Evidence stays as
+    it was drawn: the certificate speaks of requests, so a text which half of all clients send
+    must weigh half. A text may stand in both, as it will be both learnt and asked again in
+    service; a row never does.
+    """
+    return Curated(
+        training=list(_latest(training).values()),
+        evidence=list(evidence),
+        conflicts=_conflicts(training),
+    )
+
+
+def require_labels(rows: Sequence[Row]) -> None:
+    """Raise TrainingError unless the answers in `rows` come from a small set, as labels do."""
+    counts = Counter(canonical(row.answer) for row in rows)
+    labelled = sum(count for count in counts.values() if count >= _LABEL_ROWS)
+    if labelled < _LABELLED_SHARE * len(rows) or len(counts) * _ROWS_PER_ANSWER > len(rows):
+        raise TrainingError(
+            f"answers repeat too little for labels: {len(counts)} distinct in {len(rows)} rows, "
+            f"{labelled} of them in answers seen {_LABEL_ROWS} times; "
+            f"needed: at most a {_ROWS_PER_ANSWER}th distinct, {_LABELLED_SHARE:.0%} repeated"
+        )
+
+
+def _latest(rows: Sequence[Row]) -> dict[str, Row]:
+    """Return the last row of each canonical text, in the order of time."""
+    latest: dict[str, Row] = {}
+    for row in rows:
+        text = canonical(row.text)
+        latest.pop(text, None)
+        latest[text] = row
+    return latest
+
+
+def _conflicts(rows: Sequence[Row]) -> int:
+    pairs = {(canonical(row.text), canonical(row.answer)) for row in rows}
+    return sum(count > 1 for count in Counter(text for text, _ in pairs).values())

@@ -1,0 +1,207 @@
+"""The learner: takes every task one step further whenever its harvest has grown enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+import numpy as np
+
+from gateway.core import Lane, Route, Standing
+from gateway.distill.base import Config, Event, EventKind, Promise
+from gateway.distill.curate import curate, require_labels
+from gateway.distill.pile import Pile
+from gateway.distill.study import Choice, Study
+from gateway.errors import RegistryError, SpecialistError, TrainingError
+from gateway.harvest.base import Row
+from gateway.harvest.reader import Count, HarvestReader
+from gateway.registry.models import Registry
+from gateway.specialists.base import Encoder
+from gateway.store.standings import StandingStore
+from gateway.store.tasks import TaskStore
+
+LANES: tuple[Lane, ...] = ("fingerprint", "embedding")
+
+
+class Stores(msgspec.Struct, frozen=True, kw_only=True):
+    """What the learner reads and writes."""
+
+    harvest: HarvestReader
+    registry: Registry
+    standings: StandingStore
+    tasks: TaskStore
+
+
+class Learner:
+    """Adopts tasks, trains their specialists and certifies them, one step at a time.
+
+    One learner a home; it may be stopped and started at any time, since what it has done is
+    read from the registry and the standings. `promise_of` gives the policy's alpha and delta
+    for a model's name.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        study: Study,
+        encoder: Encoder,
+        promise_of: Callable[[str], Promise],
+        config: Config,
+    ) -> None:
+        self._stores = stores
+        self._study = study
+        self._encoder = encoder
+        self._promise_of = promise_of
+        self._config = config
+        self._piles: dict[str, Pile] = {}
+        self._looked: dict[str, tuple[Count, int]] = {}
+        self._progress: dict[str, _Progress] = {}
+
+    def step(self) -> list[Event]:
+        """Look at every task once and return what was done; may take minutes.
+
+        Costs one count of the harvest when nothing has changed.
+        """
+        self._stores.standings.refresh()
+        self._stores.tasks.refresh()
+        events: list[Event] = []
+        for task, count in self._stores.harvest.counts().items():
+            look = count, self._epoch(task)
+            if self._looked.get(task) != look:
+                self._looked[task] = look
+                events += self._look(task, count)
+        return events
+
+    def _look(self, task: str, count: Count) -> Iterator[Event]:
+        if count.training + count.held_out < self._config.adopt_rows:
+            return
+        try:
+            if task not in self._stores.tasks:
+                yield self._adopt(task)
+            # Rows since an alarm are at most all rows: most looks end before any is read.
+            if self._is_due(task, count) and self._is_due(task, self._grown(task)):
+                yield from self._advance(task)
+        except (TrainingError, RegistryError) as fault:
+            yield self._postpone(task, str(fault))
+
+    def _adopt(self, task: str) -> Event:
+        row = self._pile(task).newest()
+        assert row is not None
+        self._stores.tasks.put(task, row.guard, row.template_text, self._vector(row), row.model)
+        return Event(task=task, kind="adopted", detail=row.model)
+
+    def _vector(self, row: Row) -> bytes:
+        """Return the template's unit vector; zeros, which resemble nothing, where it has none."""
+        try:
+            vector = np.asarray(self._encoder.encode(row.template_text), np.float32)
+        except SpecialistError:
+            vector = np.zeros(self._encoder.dimension, np.float32)
+        return vector.tobytes()
+
+    def _is_due(self, task: str, count: Count) -> bool:
+        """Whether `count` rows are worth a new version."""
+        last = self._last(task)
+        if self._config.is_enough(count.training, last.training):
+            return True
+        waits = any(not standing.serves for standing in self._stored(task).values())
+        has_more = count.held_out >= self._config.growth * max(last.held_out, 1)
+        return waits and has_more and count.training >= self._config.first_rows
+
+    def _advance(self, task: str) -> list[Event]:
+        """Make the next version of `task`. Raises TrainingError or RegistryError."""
+        pile, grown = self._pile(task), self._grown(task)
+        progress = _Progress(epoch=self._epoch(task), training=grown.training, held_out=grown.held_out)
+        # Noted first: what could not be learnt is tried again when there is more of it, not at once.
+        self._progress[task] = progress
+        curated = curate(pile.training(), pile.evidence())
+        require_labels(curated.training)
+        standings = self._standings(task, {row.lane for row in curated.evidence})
+        draft = self._study.manifest(task, self._config.seed, progress.metrics())
+        choice = Choice(curated.training, None)
+        valid_from = self._valid_from(task)
+        # A live task which never was in alarm has nothing to choose and no first attempt to judge.
+        if valid_from > 0.0 or not all(standing.serves for standing in standings.values()):
+            choice = self._study.choose(curated.training, valid_from, draft.seed)
+        runtime = self._study.publish(draft, choice.rows)
+        promise = self._promise_of(curated.training[-1].model)
+        results = self._study.examine(
+            runtime,
+            version=draft.version,
+            standings=standings,
+            evidence=curated.evidence,
+            choice=choice,
+            promise=promise,
+        )
+        return [self._put(draft.version, standings[new.lane], new) for new in results]
+
+    def _postpone(self, task: str, why: str) -> Event:
+        """Leave the reason where status reports look; what is live stays live."""
+        for old in self._standings(task, set()).values():
+            if not old.serves:
+                self._stores.standings.put_if(old.epoch, msgspec.structs.replace(old, note=why))
+        return Event(task=task, kind="postponed", detail=why)
+
+    def _put(self, version: int, old: Standing, new: Standing) -> Event:
+        is_put = self._stores.standings.put_if(old.epoch, new)
+        return Event(
+            task=new.task,
+            kind=_outcome(version, new) if is_put else "overtaken",
+            version=version,
+            detail=f"{new.lane}: {new.note}" if is_put else f"{new.lane}: an alarm came first",
+        )
+
+    def _pile(self, task: str) -> Pile:
+        """Return the rows of `task`, up to date."""
+        pile = self._piles.setdefault(task, Pile(task, self._config.max_rows))
+        pile.read(self._stores.harvest)
+        return pile
+
+    def _grown(self, task: str) -> Count:
+        """Return the rows of `task` since its last alarm."""
+        return self._pile(task).grown(self._valid_from(task))
+
+    def _stored(self, task: str) -> Mapping[Lane, Standing]:
+        standings = self._stores.standings.all()
+        return {standing.lane: standing for standing in standings if standing.task == task}
+
+    def _standings(self, task: str, lanes: set[Lane]) -> Mapping[Lane, Standing]:
+        """Return the standings of every lane which has one or could earn one; never empty."""
+        wanted = lanes | set(self._stored(task)) or {LANES[0]}
+        return {lane: self._stores.standings.of(Route(task, lane)) for lane in LANES if lane in wanted}
+
+    def _epoch(self, task: str) -> int:
+        """Return how many alarms `task` has had in all lanes."""
+        return sum(standing.epoch for standing in self._stored(task).values())
+
+    def _valid_from(self, task: str) -> float:
+        return max((standing.valid_from for standing in self._stored(task).values()), default=0.0)
+
+    def _last(self, task: str) -> _Progress:
+        """Return what the last version of this epoch had seen, by memory or by its manifest."""
+        if task not in self._progress:
+            versions = self._stores.registry.versions(task)
+            metrics = self._stores.registry.read(task, versions[-1]).metrics if versions else {}
+            self._progress[task] = _Progress.of(metrics)
+        progress = self._progress[task]
+        return progress if progress.epoch == self._epoch(task) else _Progress(epoch=self._epoch(task))
+
+
+class _Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows which a version had before it, counted since the alarm which began its epoch."""
+
+    epoch: int = 0
+    training: int = 0
+    held_out: int = 0
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float]) -> _Progress:
+        return cls(**{name: int(metrics.get(name, 0)) for name in cls.__struct_fields__})
+
+    def metrics(self) -> dict[str, float]:
+        return {name: float(getattr(self, name)) for name in self.__struct_fields__}
+
+
+def _outcome(version: int, standing: Standing) -> EventKind:
+    if not standing.serves:
+        return "trained"
+    return "certified" if standing.version == version else "kept"

@@ -1,0 +1,58 @@
+"""The rows of one task which the learner holds in memory, read from the harvest piece by piece."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from gateway.harvest.base import Row
+from gateway.harvest.reader import Count, Cursor, HarvestReader
+
+
+class Pile:
+    """The most recent training rows and as many held-out rows of a task, oldest first."""
+
+    def __init__(self, task: str, max_rows: int) -> None:
+        self._task = task
+        self._training: deque[Row] = deque(maxlen=max_rows)
+        self._evidence: deque[Row] = deque(maxlen=max_rows)
+        self._training_read = 0
+        self._evidence_read = 0
+        self._cursor: Cursor | None = None
+
+    def read(self, harvest: HarvestReader) -> None:
+        """Take in what was harvested since the last reading; may block."""
+        batch = harvest.rows(self._task, self._cursor, with_messages=False)
+        self._cursor = batch.cursor
+        for row in batch.rows:
+            (self._evidence if row.is_held_out else self._training).append(row)
+        held_out = sum(row.is_held_out for row in batch.rows)
+        self._evidence_read += held_out
+        self._training_read += len(batch.rows) - held_out
+
+    def newest(self) -> Row | None:
+        """Return the latest row of either kind."""
+        ends = [rows[-1] for rows in (self._training, self._evidence) if rows]
+        return max(ends, key=lambda row: row.at, default=None)
+
+    def training(self, valid_from: float = 0.0) -> list[Row]:
+        """Return the training rows since `valid_from`."""
+        return [row for row in self._training if row.at >= valid_from]
+
+    def evidence(self, valid_from: float = 0.0) -> list[Row]:
+        """Return the held-out rows since `valid_from`."""
+        return [row for row in self._evidence if row.at >= valid_from]
+
+    def grown(self, valid_from: float) -> Count:
+        """Return how many training and held-out rows have come since `valid_from`, forgotten ones too."""
+        return Count(
+            training=_since(self._training, self._training_read, valid_from),
+            held_out=_since(self._evidence, self._evidence_read, valid_from),
+        )
+
+
+def _since(rows: Iterable[Row], read: int, valid_from: float) -> int:
+    ages = [row.at < valid_from for row in rows]
+    stale, fresh = sum(ages), len(ages) - sum(ages)
+    # What the deque forgot is older than what it holds: all of it is stale if anything is.
+    return fresh if stale else read

@@ -1,0 +1,1 @@
+"""Ways to train a specialist: one module each, its file name is the name in the configuration."""

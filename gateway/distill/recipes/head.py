@@ -1,0 +1,163 @@
+"""The recipe `head`: a logistic regression over the features of a text, trained in seconds."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from scipy import sparse
+
+from gateway.confidence.agreement import canonical
+from gateway.distill.base import Lessons, Report, Scored
+from gateway.errors import SpecialistError, TrainingError
+from gateway.specialists.base import Encoder
+from gateway.specialists.features import Features, FloatVector, features, width
+from gateway.specialists.runtimes import head as runtime
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of the recipe."""
+
+    regularisation: float = 10.0
+    """Inverse strength; 3 to 30 cover alike."""
+    max_iterations: int = 200
+    tolerance: float = 1e-4
+    """At 1e-3 the solver stops after 5 steps of 20: CLINC150, 4,000 rows, coverage at 2 % error
+    .91 instead of .95. At 1e-5 it takes twice as long and covers no more."""
+    max_answers: int = 1_000
+    """The commonest answers are learnt; each costs 67 KB."""
+
+
+def create(config: Config, encoder: Encoder) -> HeadRecipe:
+    """Return the recipe; it asks `encoder` for every text anew, so pass one which remembers."""
+    return HeadRecipe(config, encoder)
+
+
+class HeadRecipe:
+    """Learns which of the teacher's answers belongs to a text."""
+
+    name = "head"
+    runtime = "head"
+
+    def __init__(self, config: Config, encoder: Encoder) -> None:
+        self._config = config
+        self._encoder = encoder
+
+    def rehearse(self, lessons: Lessons, exam: Lessons, seed: int) -> Scored:
+        """Return how a student of `lessons` does on `exam`; keeps nothing. Raises TrainingError."""
+        learnt = self._readable(lessons)
+        model = self._fitted(learnt, seed)
+        asked = self._readable(exam)
+        if not asked.answers:
+            raise TrainingError("the exam has no row which the encoder can read")
+        probabilities = model.predict_proba(self._matrix(asked.seen))
+        best = model.classes_[probabilities.argmax(axis=1)]
+        ranked = np.partition(probabilities, -2, axis=1)
+        return Scored(
+            (ranked[:, -1] - ranked[:, -2]).tolist(),
+            (best != np.array(asked.answers, dtype=object)).astype(float).tolist(),
+        )
+
+    def train(self, lessons: Lessons, folder: Path, seed: int) -> Report:
+        """Write head.npz and answers.json into `folder`. Raises TrainingError."""
+        learnt = self._readable(lessons)
+        model = self._fitted(learnt, seed)
+        coefficients, intercept = _columns(model.coef_, model.intercept_)
+        raw = _commonest_forms(lessons.answers)
+        answers = tuple(raw[answer] for answer in model.classes_)
+        runtime.write(
+            runtime.Head(
+                coefficients=coefficients,
+                intercept=intercept,
+                neighbours=_sample(learnt.vectors, runtime.MAX_NEIGHBOURS, seed),
+                answers=answers,
+            ),
+            folder,
+        )
+        return Report(rows=len(learnt.answers), answers=len(answers))
+
+    def _readable(self, lessons: Lessons) -> _Readable:
+        """Return the lessons which the encoder can read, answers in canonical form."""
+        readable = _Readable([], [], [])
+        for text, answer in zip(lessons.texts, lessons.answers, strict=True):
+            try:
+                vector = np.asarray(self._encoder.encode(text), np.float32)
+            except SpecialistError:
+                continue
+            readable.seen.append(features(text, vector))
+            readable.vectors.append(vector)
+            readable.answers.append(canonical(answer))
+        return readable
+
+    def _fitted(self, learnt: _Readable, seed: int) -> Any:
+        # A heavy import: whoever only lists recipes must not pay for it.
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        common = {answer for answer, _ in Counter(learnt.answers).most_common(self._config.max_answers)}
+        if len(common) < 2:
+            raise TrainingError(
+                f"{len(learnt.answers)} readable rows have {len(common)} distinct answers; a head needs two"
+            )
+        kept = [i for i, answer in enumerate(learnt.answers) if answer in common]
+        model = LogisticRegression(
+            C=self._config.regularisation,
+            max_iter=self._config.max_iterations,
+            tol=self._config.tolerance,
+            random_state=seed,
+        )
+        with warnings.catch_warnings():
+            # The last iterations change the fourth digit; the certificate measures what came out.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return model.fit(
+                self._matrix([learnt.seen[i] for i in kept]),
+                np.array([learnt.answers[i] for i in kept], dtype=object),
+            )
+
+    def _matrix(self, seen: Sequence[Features]) -> Any:
+        """Return the sparse (n, width) feature matrix."""
+        dense = sparse.csr_matrix(np.stack([row.dense for row in seen]))
+        starts = np.cumsum([0] + [len(row.indices) for row in seen])
+        hashed = sparse.csr_matrix(
+            (
+                np.concatenate([row.values for row in seen]),
+                np.concatenate([row.indices for row in seen]),
+                starts,
+            ),
+            shape=(len(seen), width(self._encoder.dimension) - self._encoder.dimension),
+        )
+        return sparse.hstack([dense, hashed], format="csr")
+
+
+class _Readable(msgspec.Struct):
+    seen: list[Features]
+    vectors: list[FloatVector]
+    answers: list[str]
+
+
+def _columns(coefficients: Any, intercept: Any) -> tuple[Any, Any]:
+    """Return (features, K) coefficients and (K,) intercept; two classes come as one column."""
+    if len(coefficients) == 1:
+        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+        intercept = np.concatenate([[0.0], intercept])
+    return coefficients.T, intercept
+
+
+def _commonest_forms(answers: Sequence[str]) -> dict[str, str]:
+    """Return for each canonical answer the form in which the teacher writes it most."""
+    forms: dict[str, Counter[str]] = defaultdict(Counter)
+    for answer in answers:
+        forms[canonical(answer)][answer] += 1
+    return {answer: counts.most_common(1)[0][0] for answer, counts in forms.items()}
+
+
+def _sample(vectors: Sequence[FloatVector], most: int, seed: int) -> Any:
+    if len(vectors) <= most:
+        return np.stack(vectors)
+    chosen = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
+    return np.stack([vectors[i] for i in sorted(chosen)])

@@ -1,0 +1,40 @@
+"""Embeddings which are computed once: every version learns from mostly the same texts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from gateway.specialists.base import Encoder
+
+
+class RememberedEncoder:
+    """An encoder which remembers the vectors of the last `most` texts.
+
+    Still one text a run: what is certified must be the number that is served, and a batch
+    of int8 inputs gives other numbers. Not for use from several threads.
+    """
+
+    def __init__(self, encoder: Encoder, most: int = 50_000) -> None:
+        self._encoder = encoder
+        self._most = most
+        self._vectors: OrderedDict[str, object] = OrderedDict()
+
+    @property
+    def name(self) -> str:
+        """The name of the encoder inside: the vectors are the same."""
+        return self._encoder.name
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return self._encoder.dimension
+
+    def encode(self, text: str) -> object:
+        """Return the (dimension,) float32 unit vector of `text`. Raises as the encoder inside."""
+        if text in self._vectors:
+            self._vectors.move_to_end(text)
+            return self._vectors[text]
+        vector = self._vectors[text] = self._encoder.encode(text)
+        if len(self._vectors) > self._most:
+            self._vectors.popitem(last=False)
+        return vector

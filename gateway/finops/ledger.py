@@ -1,0 +1,138 @@
+"""The account of every request: what it cost, and what it would have cost without specialists."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from gateway.core import Outcome, Reading, Usage
+from gateway.finops.prices import PriceTable
+from gateway.finops.tokens import TokenEstimator
+from gateway.store.spend import Account, SpendLog, Sums
+
+# More tokens than this in one answer is nonsense of a broken teacher, not a bill.
+MAX_TOKENS = 100_000_000
+
+
+class Ledger:
+    """An observer which adds up dollars. Observing may block; asking for sums never does.
+
+    A local answer costs nothing and would have cost what the teacher takes for it; an audit
+    costs what the teacher took, like any escalation. `spent_usd` and `saved_usd` are this
+    process' sums since its start.
+    """
+
+    def __init__(
+        self,
+        prices: PriceTable,
+        spend: SpendLog,
+        tokens: TokenEstimator,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.spent_usd = 0.0
+        self.saved_usd = 0.0
+        self._prices = prices
+        self._spend = spend
+        self._tokens = tokens
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiting: dict[Account, Sums] = {}
+        self._today = _day(clock())
+        self._spent_today: dict[str, float] = {}
+        self.refresh()
+
+    def __call__(self, outcome: Outcome, reading: Reading) -> None:
+        """Enter one request."""
+        if outcome.status >= 400:
+            # Nobody bills a refused request.
+            return
+        usage = self._usage(outcome, reading)
+        account = Account(
+            day=_day(outcome.at),
+            policy=outcome.plan.policy,
+            task=outcome.route.task if outcome.route else "",
+            model=outcome.request.model,
+            decision=outcome.decision,
+        )
+        sums = self._sums(outcome, usage)
+        with self._lock:
+            self._waiting[account] = self._waiting.get(account, Sums()) + sums
+            if account.day == self._today:
+                self._add_today(account.policy, sums.usd)
+        self.spent_usd += sums.usd
+        self.saved_usd += sums.counterfactual_usd - sums.usd
+
+    def spent_today(self, policy: str) -> float:
+        """Return what `policy` has spent this UTC day, in USD: over all workers as of the last refresh."""
+        return self._spent_today.get(policy, 0.0) if self._today == _day(self._clock()) else 0.0
+
+    @property
+    def waiting(self) -> int:
+        """How many accounts hold sums which are not written yet."""
+        return len(self._waiting)
+
+    def flush(self) -> None:
+        """Write what waits. May block; raises sqlite3.Error and keeps the sums when it cannot."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            # Even an empty transaction would send every process to read its tables again.
+            return
+        try:
+            self._spend.add(waiting.items())
+        except BaseException:
+            with self._lock:
+                for account, sums in waiting.items():
+                    self._waiting[account] = self._waiting.get(account, Sums()) + sums
+            raise
+
+    def refresh(self) -> None:
+        """Flush, then see what the other workers spent; may block."""
+        self.flush()
+        today = _day(self._clock())
+        spent = self._spend.usd_by_policy(today)
+        with self._lock:
+            self._today, self._spent_today = today, spent
+            for account, sums in self._waiting.items():
+                if account.day == today:
+                    self._add_today(account.policy, sums.usd)
+
+    def _add_today(self, policy: str, usd: float) -> None:
+        self._spent_today[policy] = self._spent_today.get(policy, 0.0) + usd
+
+    def _usage(self, outcome: Outcome, reading: Reading) -> Usage:
+        """Return the tokens which the teacher took, or would have taken."""
+        reported = reading.usage
+        is_teachers = outcome.decision != "local"
+        if is_teachers and reported is not None and _is_plausible(reported):
+            # What specialists never see (tools, images) is in the tokens but not in the text.
+            if reading.text and not outcome.request.beyond_specialists:
+                self._tokens.learn(outcome.request, reading.text, reported)
+            return reported
+        return self._tokens.estimate(outcome.request, reading.text or "")
+
+    def _sums(self, outcome: Outcome, usage: Usage) -> Sums:
+        price = self._prices.price(outcome.request.model)
+        worth = price.cost(usage) if price is not None else 0.0
+        is_local = outcome.decision == "local"
+        return Sums(
+            requests=1,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            usd=0.0 if is_local else worth,
+            counterfactual_usd=worth,
+            would_save_usd=worth if outcome.would_serve and not is_local else 0.0,
+            estimated=int(usage.is_estimated),
+            unpriced=int(price is None),
+        )
+
+
+def _is_plausible(usage: Usage) -> bool:
+    tokens = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    return all(0 <= count <= MAX_TOKENS for count in tokens)
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).date().isoformat()

@@ -1,0 +1,1 @@
+"""Escalations and audits kept as training data."""

@@ -1,0 +1,60 @@
+"""A harvested row, and what sinks and formats of rows must promise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, Protocol
+
+import msgspec
+
+from gateway.core import Lane
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One answer of the teacher, kept as training data or (held out) as evidence.
+
+    `messages` is the JSON array as the client sent it; `text` is what varied, the
+    specialist's input. `at` is unix seconds. `propensity` is the probability with which
+    the row was to be an audit.
+    """
+
+    request_id: str
+    at: float
+    task: str
+    lane: Lane
+    model: str
+    template_text: str
+    guard: str
+    text: str
+    answer: str
+    messages: bytes
+    is_held_out: bool
+    propensity: float
+    epoch: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    caller: str = ""
+
+
+class Sink(Protocol):
+    """Where rows go."""
+
+    def put(self, row: Row) -> bool:
+        """Accept `row` without blocking; False when the queue is full and it was dropped."""
+
+    def flush(self) -> None:
+        """Return when every accepted row is durable; may block."""
+
+    def close(self) -> None:
+        """Flush, then free the file; may block."""
+
+
+class Format(Protocol):
+    """A module of `harvest/formats/`; its file name is the format's name."""
+
+    def write(self, rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
+        """Write `rows` in their order and return how many were written.
+
+        Rows held out as evidence are left out unless asked for: whoever trains on them
+        voids the certificates. Reads `rows` once, keeps none.
+        """

@@ -1,0 +1,1 @@
+"""Shapes in which harvested rows leave, one file each."""

@@ -1,0 +1,72 @@
+"""Choosing which outcomes become training data, and making rows of them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.core import Outcome, Reading, Usage
+from gateway.harvest.base import Row, Sink
+
+
+class Gatherer:
+    """An observer which puts the teacher's usable answers into a sink. Never raises, never blocks."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+
+    def __call__(self, outcome: Outcome, reading: Reading) -> None:
+        """Keep the row of `outcome`, if there is one."""
+        row = row_of(outcome, reading)
+        if row is not None:
+            self._sink.put(row)
+
+
+def row_of(outcome: Outcome, reading: Reading) -> Row | None:
+    """Return what can be learnt from `outcome`; None when nothing can or may be.
+
+    Only whole text answers of the teacher teach: one cut short, filtered or refused would
+    teach the specialist to do the same.
+    """
+    request, route, text = outcome.request, outcome.route, reading.text
+    if not _is_allowed(outcome) or not _is_whole(outcome, reading) or route is None or not text:
+        return None
+    usage = reading.usage or Usage(0, 0)
+    return Row(
+        request_id=request.id,
+        at=outcome.at,
+        task=route.task,
+        lane=route.lane,
+        model=request.model,
+        template_text=request.template_text,
+        guard=request.guard,
+        text=request.text,
+        answer=text,
+        messages=_messages(request.body),
+        is_held_out=outcome.is_held_out,
+        propensity=outcome.audit_propensity,
+        epoch=outcome.epoch,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        caller=request.caller,
+    )
+
+
+def _is_allowed(outcome: Outcome) -> bool:
+    is_teachers = outcome.decision in ("escalated", "audit")
+    return is_teachers and outcome.request.may_harvest and outcome.plan.may_harvest
+
+
+def _is_whole(outcome: Outcome, reading: Reading) -> bool:
+    is_received = outcome.status == 200 and outcome.is_complete and outcome.is_captured
+    return is_received and reading.is_complete and reading.finish_reason == "stop"
+
+
+class _Conversation(msgspec.Struct):
+    messages: msgspec.Raw
+
+
+_decoder = msgspec.json.Decoder(_Conversation)
+
+
+def _messages(body: bytes) -> bytes:
+    return bytes(_decoder.decode(body).messages)

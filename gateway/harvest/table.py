@@ -1,0 +1,52 @@
+"""The layout of harvested rows in SQLite, known to the outbox and the reader alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+import msgspec
+
+from gateway.harvest.base import Row
+from gateway.store.database import Database
+
+COLUMNS = Row.__struct_fields__
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    task TEXT NOT NULL,
+    lane TEXT NOT NULL,
+    model TEXT NOT NULL,
+    template_text TEXT NOT NULL,
+    guard TEXT NOT NULL,
+    text TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    messages BLOB NOT NULL,
+    is_held_out INTEGER NOT NULL,
+    propensity REAL NOT NULL,
+    epoch INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    caller TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS rows_by_task ON rows (task, is_held_out);
+"""
+_INSERT = f"INSERT INTO rows ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
+
+
+def create(database: Database) -> None:
+    """Make the table in a new file."""
+    database.create(SCHEMA)
+
+
+def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Add `rows` inside the transaction which is open."""
+    connection.executemany(_INSERT, [msgspec.structs.astuple(row) for row in rows])
+
+
+def row_from(record: tuple[object, ...]) -> Row:
+    """Return the Row of a record read in the order of `COLUMNS`."""
+    # SQLite has no booleans: lax conversion turns its 0 and 1 back.
+    return msgspec.convert(dict(zip(COLUMNS, record, strict=True)), Row, strict=False)

@@ -1,0 +1,1 @@
+"""Model versions on disk: their files, hashes and origin."""

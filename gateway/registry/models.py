@@ -1,0 +1,189 @@
+"""The folder of published model versions: `<task>/<version>/`, complete or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from gateway.errors import RegistryError
+from gateway.registry.manifest import Manifest
+
+MANIFEST = "manifest.json"
+
+# Names become folders: no separators, no leading dot.
+_TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_CHUNK_BYTES = 1 << 20
+
+
+class Registry:
+    """The versions of every task below one folder, which need not exist yet.
+
+    Several processes may read while one publishes: a version appears by one rename and
+    never changes afterwards.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def tasks(self) -> list[str]:
+        """Return the tasks which have at least one version, sorted."""
+        if not self._folder.is_dir():
+            return []
+        names = [entry.name for entry in self._folder.iterdir() if _TASK_NAME.fullmatch(entry.name)]
+        return sorted(name for name in names if self.versions(name))
+
+    def versions(self, task: str) -> list[int]:
+        """Return the published versions of `task`, oldest first."""
+        folder = self._task_folder(task)
+        if not folder.is_dir():
+            return []
+        return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+    def next_version(self, task: str) -> int:
+        """Return the version number to publish next; 1 for a new task."""
+        return max(self.versions(task), default=0) + 1
+
+    def publish(self, manifest: Manifest, source: Path) -> Manifest:
+        """Copy the files of `source` in as the version `manifest` names; return it with their hashes.
+
+        `source` is a flat folder of regular files; `manifest.files` is ignored. Everything
+        is on disk (fsync) before the version becomes visible.
+
+        Raises RegistryError when the version exists or a file cannot be published.
+        """
+        task_folder = self._task_folder(manifest.task)
+        task_folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".publishing-", dir=task_folder))
+        try:
+            files = {name: _copy(source / name, staging / name) for name in _publishable(source)}
+            published = msgspec.structs.replace(manifest, files=files)
+            _write(staging / MANIFEST, msgspec.json.format(msgspec.json.encode(published)))
+            _sync_folder(staging)
+            _rename(staging, task_folder / str(manifest.version))
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        _sync_folder(task_folder)
+        _sync_folder(self._folder)
+        return published
+
+    def read(self, task: str, version: int) -> Manifest:
+        """Return the manifest without looking at the files. Raises RegistryError."""
+        return read_manifest(self.folder(task, version))
+
+    def folder(self, task: str, version: int) -> Path:
+        """Return where a version lies, whether or not it exists."""
+        return self._task_folder(task) / str(version)
+
+    def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
+        """Return the manifest and the folder of a version whose files are all as published.
+
+        Raises RegistryError naming the file which is missing, changed or not listed.
+        """
+        folder = self.folder(task, version)
+        manifest = verify_folder(folder)
+        if (manifest.task, manifest.version) != (task, version):
+            raise RegistryError(
+                f"{folder / MANIFEST} speaks of {manifest.task!r} version {manifest.version}: "
+                "the folder was moved or copied; publish it again"
+            )
+        return manifest, folder
+
+    def _task_folder(self, task: str) -> Path:
+        if not _TASK_NAME.fullmatch(task):
+            raise RegistryError(f"{task!r} is no task name: 1 to 100 letters, digits, '.', '_' and '-' only")
+        return self._folder / task
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a version's folder. Raises RegistryError."""
+    path = folder / MANIFEST
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        raise RegistryError(f"{path} is missing: no such version, or not a model folder") from None
+    except (OSError, ValueError, RecursionError) as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+
+
+def verify_folder(folder: Path) -> Manifest:
+    """Return the manifest of a version's folder, all of whose files are as published.
+
+    Raises RegistryError naming the file which is missing, changed or not listed.
+    """
+    manifest = read_manifest(folder)
+    if unlisted := sorted(set(_publishable(folder)) - set(manifest.files)):
+        raise RegistryError(f"{folder / unlisted[0]} is not in the manifest: remove it or publish anew")
+    for name, digest in manifest.files.items():
+        if not _FILE_NAME.fullmatch(name):
+            raise RegistryError(f"{folder / MANIFEST} lists {name!r}, which is no file name")
+        if _hash(folder / name) != digest:
+            raise RegistryError(f"{folder / name} was changed after publishing: its sha256 differs")
+    return manifest
+
+
+def _publishable(folder: Path) -> list[str]:
+    """Return the names of all files of a flat folder but the manifest, sorted."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as exc:
+        raise RegistryError(f"{folder} is unreadable: {exc}") from exc
+    for entry in entries:
+        if entry.is_symlink() or not entry.is_file() or not _FILE_NAME.fullmatch(entry.name):
+            raise RegistryError(f"{entry} cannot be part of a version: regular files with plain names only")
+    return [entry.name for entry in entries if entry.name != MANIFEST]
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy a file durably and return the sha256 of what was written."""
+    digest = hashlib.sha256()
+    try:
+        with source.open("rb") as reading, target.open("xb") as writing:
+            while chunk := reading.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                writing.write(chunk)
+            writing.flush()
+            os.fsync(writing.fileno())
+    except OSError as exc:
+        raise RegistryError(f"{source} could not be published: {exc}") from exc
+    return digest.hexdigest()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rename(staging: Path, target: Path) -> None:
+    staging.chmod(0o755)
+    try:
+        staging.rename(target)
+    except OSError as exc:
+        raise RegistryError(f"{target} could not be published, or exists already: {exc}") from exc
+
+
+def _hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise RegistryError(f"{path} is missing") from None
+    except OSError as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

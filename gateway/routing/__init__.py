@@ -1,0 +1,1 @@
+"""Naming the task of a request."""

@@ -1,0 +1,1 @@
+"""Local models which draft answers, in a process of their own."""

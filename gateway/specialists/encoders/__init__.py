@@ -1,0 +1,1 @@
+"""Text encoders, one file each; the file name is the configuration name."""

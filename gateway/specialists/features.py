@@ -1,0 +1,75 @@
+"""What a linear head sees of a text: its embedding beside its hashed words and word pairs.
+
+The recipe which trains a head and the runtime which serves it both call this module, so
+that they cannot differ. The feature matrix of a head has `width(dimension)` columns: first
+the weighted embedding, then `HASHED_BINS` columns of hashed n-grams, of which `Features`
+holds the few that are not zero.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+import zlib
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+FloatVector = NDArray[np.float32]
+IndexVector = NDArray[np.int32]
+
+HASHED_BINS = 2**14
+
+# Measured together: CLINC150 covered at 2 % error .90 -> .93, SNIPS .93 -> .98, compared
+# with the embedding alone.
+EMBEDDING_WEIGHT = np.float32(3.0)
+HASHED_WEIGHT = 2.0
+
+_WORD = re.compile(r"\w+")
+_SIGN_BIT = 1 << 31
+
+
+class Features(msgspec.Struct, frozen=True):
+    """One text's row of the feature matrix, weights included.
+
+    `dense` is (dimension,); `values` is (n,) and belongs into the columns
+    `dimension + indices`. Indices are unique and in the order of first occurrence; n is 0
+    for a text without words.
+    """
+
+    dense: FloatVector
+    indices: IndexVector
+    values: FloatVector
+
+
+def width(dimension: int) -> int:
+    """Return the number of columns for an encoder of `dimension`."""
+    return dimension + HASHED_BINS
+
+
+def features(text: str, embedding: FloatVector) -> Features:
+    """Return the features of `text`, whose unit `embedding` the caller made by Encoder.encode(text)."""
+    indices, values = hashed_ngrams(text)
+    return Features(embedding * EMBEDDING_WEIGHT, indices, values)
+
+
+def hashed_ngrams(text: str) -> tuple[IndexVector, FloatVector]:
+    """Return the bins and values of the words and word pairs of `text`; the values have norm HASHED_WEIGHT.
+
+    Words are runs of letters, digits and underscores, lower-cased. The hash is CRC-32 of
+    the UTF-8 bytes (the same in every process and version): low bits the bin, top bit the sign.
+    """
+    words = _WORD.findall(text.lower())
+    bins: dict[int, int] = {}
+    for gram in (*words, *map(" ".join, itertools.pairwise(words))):
+        code = zlib.crc32(gram.encode("utf-8", "surrogatepass"))
+        place = code % HASHED_BINS
+        bins[place] = bins.get(place, 0) + (-1 if code & _SIGN_BIT else 1)
+    counts = {place: count for place, count in bins.items() if count}
+    scale = HASHED_WEIGHT / math.sqrt(sum(count * count for count in counts.values()) or 1)
+    return (
+        np.fromiter(counts.keys(), np.int32, len(counts)),
+        np.fromiter((count * scale for count in counts.values()), np.float32, len(counts)),
+    )

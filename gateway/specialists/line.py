@@ -1,0 +1,94 @@
+"""The gateway's end of one connection to the model host: many questions at once, replies in any order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+from gateway.errors import SpecialistError
+from gateway.specialists.protocol import (
+    Cancel,
+    Failed,
+    FrameError,
+    Frames,
+    Question,
+    Reply,
+    frame,
+    read_reply,
+)
+
+_MAX_UNSENT_BYTES = 4 << 20
+
+
+class Line(asyncio.Protocol):
+    """Matches replies to questions until the connection is lost, then fails whoever still waits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._frames = Frames()
+        self._waiting: dict[int, asyncio.Future[Reply]] = {}
+        self._transport: asyncio.Transport | None = None
+        self._lost = asyncio.Event()
+
+    async def ask(self, question: Question, budget_s: float) -> Reply:
+        """Return the host's reply to `question`, whose id must be unused.
+
+        A connection lost while waiting is a Failed reply. Raises SpecialistError: "host
+        down", "late", "overloaded", or "input unreadable" for text which is no Unicode. When
+        nobody waits any more (late or cancelled) the host is told to drop the work.
+        """
+        if self._transport is None or self._transport.is_closing():
+            raise SpecialistError("host down")
+        if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
+            raise SpecialistError("overloaded", "the host does not read")
+        try:
+            self._transport.write(frame(question))
+        except UnicodeEncodeError:
+            raise SpecialistError("input unreadable") from None
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        self._waiting[question.id] = reply
+        try:
+            async with asyncio.timeout(budget_s):
+                return await reply
+        except TimeoutError:
+            raise SpecialistError("late") from None
+        finally:
+            if self._waiting.pop(question.id, None) is not None and not self._transport.is_closing():
+                self._transport.write(frame(Cancel(question.id)))
+
+    async def is_lost_within(self, seconds: float) -> bool:
+        """Wait at most `seconds`; return whether the connection is lost."""
+        # Not wait_for: before Python 3.12 it swallows a cancellation which meets the event.
+        try:
+            async with asyncio.timeout(seconds):
+                await self._lost.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the way out."""
+        # uvloop's transports are asyncio's by their methods only, not by inheritance.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Wake up whoever waits for what is complete."""
+        try:
+            for payload in self._frames.feed(data):
+                self._settle(read_reply(payload))
+        except FrameError:
+            if self._transport is not None:
+                self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail everybody who still waits."""
+        self._lost.set()
+        waiting, self._waiting = self._waiting, {}
+        for number, reply in waiting.items():
+            if not reply.done():
+                reply.set_result(Failed(number, "specialists", "host down", "while it was at work"))
+
+    def _settle(self, reply: Reply) -> None:
+        waiting = self._waiting.pop(reply.id, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(reply)

@@ -1,0 +1,154 @@
+"""What the gateway and the model host say to each other over their socket.
+
+A frame is four bytes of length, big-endian, then one message in msgpack. Every request
+carries an id which its reply repeats; replies come in any order. `Cancel` has no reply.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Literal, TypeVar
+
+import msgspec
+
+MAX_FRAME_BYTES = 1 << 20
+MAX_TEXT_CHARS = 1 << 16
+"""Longer inputs are refused by the gateway itself; four bytes a character stay within a frame."""
+
+_LENGTH = struct.Struct(">I")
+_Read = TypeVar("_Read")
+
+
+class FrameError(Exception):
+    """No frame of this protocol. Coming from the other side it means that the connection must be closed."""
+
+
+class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    id: int
+
+
+class Load(_Message, frozen=True):
+    """Verify the files of a version and make it ready. Reply: Done."""
+
+    task: str
+    version: int
+    folder: str
+
+
+class Unload(_Message, frozen=True):
+    """This connection needs the version no longer. Reply: Done."""
+
+    task: str
+    version: int
+
+
+class Ask(_Message, frozen=True):
+    """Draft an answer unless `budget_ms` have passed before it is its turn. Reply: Drafted."""
+
+    task: str
+    version: int
+    text: str
+    budget_ms: float
+
+
+class Embed(_Message, frozen=True):
+    """Encode a text under the same rule. Reply: Embedded."""
+
+    text: str
+    budget_ms: float
+
+
+class Ping(_Message, frozen=True):
+    """Say that the host is alive. Reply: Done."""
+
+
+class Cancel(_Message, frozen=True):
+    """Nobody waits for the reply to request `id` any more."""
+
+
+class Done(_Message, frozen=True):
+    """The request was carried out."""
+
+
+class Drafted(_Message, frozen=True):
+    """A draft. `latency_ms` is the runtime's own time, without the queue."""
+
+    text: str
+    score: float
+    evidence: dict[str, float]
+    prompt_tokens: int
+    completion_tokens: int
+    latency_ms: float
+
+
+class Embedded(_Message, frozen=True):
+    """A unit vector as float32, little-endian."""
+
+    vector: bytes
+
+
+class Failed(_Message, frozen=True):
+    """There is none. `room` says whose error it is: SpecialistError or RegistryError."""
+
+    room: Literal["specialists", "registry"]
+    reason: str
+    detail: str
+
+
+Question = Load | Unload | Ask | Embed | Ping | Cancel
+Reply = Done | Drafted | Embedded | Failed
+
+_encoder = msgspec.msgpack.Encoder()
+_questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
+_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def frame(message: Question | Reply) -> bytes:
+    """Return `message` ready to be sent.
+
+    Raises FrameError beyond MAX_FRAME_BYTES, UnicodeEncodeError for text with lone surrogates.
+    """
+    payload = _encoder.encode(message)
+    if len(payload) > MAX_FRAME_BYTES:
+        raise FrameError(f"a frame of {len(payload)} bytes; at most {MAX_FRAME_BYTES} are allowed")
+    return _LENGTH.pack(len(payload)) + payload
+
+
+def read_question(payload: bytes) -> Question:
+    """Return the gateway's message. Raises FrameError."""
+    return _read(_questions, payload)
+
+
+def read_reply(payload: bytes) -> Reply:
+    """Return the host's message. Raises FrameError."""
+    return _read(_replies, payload)
+
+
+class Frames:
+    """Cuts what one connection receives into payloads."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield every payload which `data` completes. Raises FrameError for an impossible length."""
+        self._buffer += data
+        start = 0
+        while len(self._buffer) - start >= _LENGTH.size:
+            (size,) = _LENGTH.unpack_from(self._buffer, start)
+            if size > MAX_FRAME_BYTES:
+                raise FrameError(f"a frame of {size} bytes; at most {MAX_FRAME_BYTES} are allowed")
+            end = start + _LENGTH.size + size
+            if len(self._buffer) < end:
+                break
+            yield bytes(self._buffer[start + _LENGTH.size : end])
+            start = end
+        del self._buffer[:start]
+
+
+def _read(decoder: msgspec.msgpack.Decoder[_Read], payload: bytes) -> _Read:
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise FrameError(f"an unreadable message: {type(exc).__name__}") from exc

@@ -1,0 +1,1 @@
+"""State which outlives a process: SQLite on this machine."""

@@ -1,0 +1,103 @@
+"""The tasks which have been adopted, with what a classifier must know of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.store.database import Database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS tasks (
+    task TEXT PRIMARY KEY,
+    guard TEXT NOT NULL,
+    template_text TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    model TEXT NOT NULL,
+    adopted_at REAL NOT NULL,
+    revision INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS tasks_by_revision ON tasks (revision);
+"""
+_UPSERT = """
+INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(revision), 0) + 1 FROM tasks))
+ON CONFLICT (task) DO UPDATE SET
+    guard = excluded.guard,
+    template_text = excluded.template_text,
+    vector = excluded.vector,
+    model = excluded.model,
+    revision = excluded.revision
+"""
+_CHANGED = """
+SELECT task, guard, template_text, vector, model, adopted_at, revision
+FROM tasks WHERE revision > ? ORDER BY revision
+"""
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One adopted task. `vector` is the template's unit embedding, float32 bytes."""
+
+    task: str
+    guard: str
+    template_text: str
+    vector: bytes
+    model: str
+    adopted_at: float
+
+
+class TaskStore:
+    """Every adopted task, in memory for whoever asks and on disk for the other processes."""
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._seen: tuple[int, int] | None = None
+        self._revision = 0
+        self._tasks: dict[str, Task] = {}
+        self._all: tuple[Task, ...] = ()
+        database.create(_SCHEMA)
+        self.refresh()
+
+    def __contains__(self, task: str, /) -> bool:
+        return task in self._tasks
+
+    def get(self, task: str) -> Task | None:
+        """Return an adopted task by its name. Never blocks."""
+        return self._tasks.get(task)
+
+    def all(self) -> tuple[Task, ...]:
+        """Return every adopted task, oldest first; the same object until a refresh finds a change."""
+        return self._all
+
+    def put(self, task: str, guard: str, template_text: str, vector: bytes, model: str) -> None:
+        """Adopt `task`, or replace what is known of it; keeps the time of its adoption. May block."""
+        with self._database.write() as connection:
+            connection.execute(_UPSERT, (task, guard, template_text, vector, model, self._clock()))
+        self.refresh()
+
+    def refresh(self) -> None:
+        """See what other processes adopted; may block."""
+        version = self._database.data_version()
+        if version == self._seen:
+            return
+        # The vectors of a thousand tasks take 16 ms to read again: only what changed is read.
+        changed = self._database.read(_CHANGED, (self._revision,))
+        if changed:
+            self._revision = changed[-1][-1]
+            self._tasks = self._tasks | {row[0]: _task(row) for row in changed}
+            self._all = tuple(sorted(self._tasks.values(), key=lambda task: (task.adopted_at, task.task)))
+        self._seen = version
+
+
+def _task(row: tuple[str, str, str, bytes, str, float, int]) -> Task:
+    task, guard, template_text, vector, model, adopted_at, _ = row
+    return Task(
+        task=task,
+        guard=guard,
+        template_text=template_text,
+        vector=vector,
+        model=model,
+        adopted_at=adopted_at,
+    )

@@ -1,0 +1,156 @@
+"""`stepdown serve`: binds the sockets, then keeps workers, model host and learner alive."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from gateway.children import Child, ChildPlan, watch_over
+from gateway.errors import ConfigError
+from gateway.run_file import RunFile, run_file
+from gateway.run_file import announce as write_run_file
+from gateway.settings import Settings
+from gateway.specialists.address import socket_path
+
+BACKLOG = 2048
+READY_POLL_S = 0.02
+READY_LIMIT_S = 60.0
+
+Announce = Callable[[RunFile], None]
+"""Told once, when the first worker answers."""
+
+
+def supervise(settings: Settings, environment: Mapping[str, str], announce: Announce) -> int:
+    """Run the gateway until SIGTERM or SIGINT; return the exit code.
+
+    `environment` is what the children get on top of ours: flags as STEPDOWN_* variables.
+    Raises ConfigError when a port is taken, the home is no folder of ours, or another gateway uses it.
+    """
+    home = settings.make_home()
+    with ExitStack() as stack:
+        stack.enter_context(_sole_owner(home))
+        site = stack.enter_context(_bound(settings.server.host, settings.server.port))
+        admin = stack.enter_context(_bound(settings.server.host, settings.server.admin_port))
+        children = [Child(plan) for plan in _plans(settings, environment, site, admin)]
+        run_file(home).unlink(missing_ok=True)
+        stack.callback(run_file(home).unlink, missing_ok=True)
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        waiting = threading.Thread(
+            target=_announce_when_ready, args=(site, admin, home, announce, stop), daemon=True
+        )
+        waiting.start()
+        watch_over(children, stop.is_set)
+        waiting.join()
+    return 0
+
+
+def _plans(
+    settings: Settings, environment: Mapping[str, str], site: socket.socket, admin: socket.socket
+) -> Iterator[ChildPlan]:
+    """Yield the children in the order in which they start and stop: who needs another comes first."""
+    home = settings.home_folder
+    metrics = home / "metrics"
+    shutil.rmtree(metrics, ignore_errors=True)
+    metrics.mkdir()
+    for number in range(settings.server.workers):
+        # One worker shows the admin plane for all: the numbers are shared through files.
+        extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
+        yield ChildPlan(
+            name=f"worker {number}",
+            module="gateway.worker",
+            arguments=["--number", str(number), "--fd", str(site.fileno()), *extra],
+            inherited_fds=[site.fileno(), *([admin.fileno()] if extra else [])],
+            environment={**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)},
+            stop_grace_s=15.0,
+        )
+    if settings.learn.enabled and settings.harvest.enabled:
+        yield ChildPlan(name="learner", module="gateway.learner", environment=environment, stop_grace_s=3.0)
+    specialists = settings.specialists
+    yield ChildPlan(
+        name="model host",
+        module="gateway.specialists.host",
+        arguments=[
+            "--socket", str(socket_path(home)), "--encoder", specialists.encoder,
+            "--encoder-config", json.dumps(specialists.encoder_options),
+        ],
+        environment=environment,
+        stop_grace_s=3.0,
+    )  # fmt: skip
+
+
+@contextmanager
+def _sole_owner(home: Path) -> Iterator[None]:
+    """Hold the home folder's lock, which ends with this process however it ends."""
+    with (home / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"another stepdown serves from {home}; stop it, or set STEPDOWN_HOME to another folder"
+            ) from error
+        yield
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Give a listening socket; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host.strip("[]"), port))
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        bound.listen(BACKLOG)
+        yield bound
+
+
+def _announce_when_ready(
+    site: socket.socket, admin: socket.socket, home: Path, announce: Announce, stop: threading.Event
+) -> None:
+    """Write the run file and call `announce` once a worker says that it is ready."""
+    give_up_at = time.monotonic() + READY_LIMIT_S
+    while not _is_ready(site):
+        if stop.wait(READY_POLL_S):
+            return
+        if time.monotonic() > give_up_at:
+            print("stepdown: no worker became ready; see the log above", file=sys.stderr)
+            return
+    run = RunFile(pid=os.getpid(), url=_url(site), admin_url=_url(admin))
+    write_run_file(home, run)
+    announce(run)
+
+
+def _is_ready(site: socket.socket) -> bool:
+    connection = http.client.HTTPConnection(*_reachable(site), timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = _reachable(bound)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _reachable(bound: socket.socket) -> tuple[str, int]:
+    """Return host and port for who calls from this machine."""
+    host, port = bound.getsockname()[:2]
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - names, not binds

@@ -1,0 +1,55 @@
+"""What a teacher must promise: bytes in, bytes out, nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from gateway.core import Body, Header
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP call to the teacher.
+
+    `target` is raw path and query exactly as the client sent them, from "/v1/..." on.
+    `body` is either whole or a stream which can be sent once. `is_repeatable` says that
+    asking twice has no effect beyond cost; anything else is retried only while not one
+    byte of it has left.
+    """
+
+    method: str
+    target: bytes
+    headers: tuple[Header, ...]
+    body: bytes | AsyncIterator[bytes] = b""
+    is_repeatable: bool = False
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The teacher's reply once its head has arrived.
+
+    `body` yields the bytes as received (never decompressed) and must be closed with
+    `aclose()`; closing it early breaks the connection so that the teacher stops working.
+    It raises UpstreamError when the teacher breaks off.
+    """
+
+    status: int
+    headers: tuple[Header, ...]
+    body: Body
+    retries: int = 0
+
+
+class Teacher(Protocol):
+    """The hosted giant behind one base URL."""
+
+    async def ask(self, call: Call) -> Reply:
+        """Return the reply as soon as its head is there; any status is a reply.
+
+        Cancelling the call closes its connection at once. Called from many tasks at once.
+        Raises UpstreamError when no head arrived: refused, reset, or late
+        (UpstreamTimeoutError), after the retries which the policy of `call` allows.
+        """
+
+    async def close(self) -> None:
+        """Close every connection."""

@@ -1,0 +1,1 @@
+"""Kinds of teachers; the file name is the name in configuration."""

@@ -1,0 +1,122 @@
+"""Any teacher which speaks OpenAI's HTTP API below one base URL."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import msgspec
+from yarl import URL
+
+from gateway.core import Header, Secret
+from gateway.errors import ConfigError, UpstreamCredentialError
+from gateway.upstream import retry
+from gateway.upstream.base import Call, Reply, Teacher
+from gateway.upstream.client import HttpClient
+from gateway.upstream.headers import HOP_BY_HOP, end_to_end, readable
+
+CHAT = b"/v1/chat/completions"
+OWN_PREFIX = b"x-stepdown-"
+# The HTTP client sets `host`; the server in front of us has answered `expect` already.
+SET_BY_US = frozenset({b"host", b"expect"})
+CREDENTIALS = frozenset(
+    {b"authorization", b"api-key", b"x-api-key", b"openai-organization", b"openai-project"}
+)
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the teacher is and whose credential it sees.
+
+    With `api_key` every call carries it (mode `own`), without it the client's own
+    (mode `forward`).
+    """
+
+    base_url: str = "https://api.openai.com/v1"
+    """As OpenAI's SDKs take it: stands for the `/v1` of a path. A bare host means `/v1`."""
+    api_key: Secret | None = None
+    organisation: str | None = None
+    project: str | None = None
+    retries: retry.Config = retry.Config()
+
+
+def create(config: Config, client: HttpClient) -> Teacher:
+    """Return the teacher at `config.base_url`. Raises ConfigError for a URL it cannot use."""
+    return _OpenAITeacher(config, client)
+
+
+class _OpenAITeacher:
+    """A teacher in OpenAI's words; everything constant is made once."""
+
+    def __init__(self, config: Config, client: HttpClient) -> None:
+        self._client = client
+        self._retries = config.retries
+        self._origin, self._prefix = _split(config.base_url)
+        self._has_own_key = config.api_key is not None
+        self._credential = _credential(config)
+        self._dropped = HOP_BY_HOP | SET_BY_US | (CREDENTIALS if self._has_own_key else frozenset())
+
+    async def ask(self, call: Call) -> Reply:
+        """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused."""
+        reply = await retry.ask_patiently(
+            self._send, self._rewritten(call), self._retries, random=random.random, sleep=asyncio.sleep
+        )
+        if self._has_own_key and reply.status in {401, 403}:
+            await reply.body.aclose()
+            raise UpstreamCredentialError(f"the teacher refused the gateway's own key ({reply.status})")
+        return reply
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.close()
+
+    async def _send(self, call: Call) -> Reply:
+        return await self._client.send(self._origin, call)
+
+    def _rewritten(self, call: Call) -> Call:
+        """Return `call` as the teacher sees it; only for chat is accept-encoding narrowed."""
+        headers = [
+            header
+            for header in end_to_end(call.headers, self._dropped | _untrue_length(call))
+            if not header[0].startswith(OWN_PREFIX)
+        ]
+        if call.target.partition(b"?")[0] == CHAT:
+            # The observers read these answers: no encoding which they could not undo.
+            headers = [
+                (name, readable(value) if name == b"accept-encoding" else value) for name, value in headers
+            ]
+        return Call(
+            method=call.method,
+            target=self._prefix + call.target.removeprefix(b"/v1"),
+            headers=(*headers, *self._credential),
+            body=call.body,
+            is_repeatable=call.is_repeatable,
+        )
+
+
+def _untrue_length(call: Call) -> frozenset[bytes]:
+    """Return content-length where it would not describe the body which leaves here."""
+    is_chunked = any(name == b"transfer-encoding" for name, _ in call.headers)
+    return frozenset({b"content-length"}) if is_chunked or isinstance(call.body, bytes) else frozenset()
+
+
+def _credential(config: Config) -> tuple[Header, ...]:
+    if config.api_key is None:
+        return ()
+    headers = [(b"authorization", f"Bearer {config.api_key.reveal()}".encode())]
+    if config.organisation:
+        headers.append((b"openai-organization", config.organisation.encode()))
+    if config.project:
+        headers.append((b"openai-project", config.project.encode()))
+    return tuple(headers)
+
+
+def _split(base_url: str) -> tuple[str, bytes]:
+    """Return origin and path prefix of `base_url`."""
+    try:
+        url = URL(base_url, encoded=True)
+        origin = str(url.origin())
+    except ValueError as exc:
+        raise ConfigError(f"upstream base_url {base_url!r} is no URL: {exc}") from exc
+    if url.scheme not in {"http", "https"} or url.raw_query_string or url.raw_fragment or url.raw_user:
+        raise ConfigError("upstream base_url must be http(s)://host[:port][/path] and nothing more")
+    return origin, (url.raw_path.rstrip("/") or "/v1").encode()

@@ -1,0 +1,146 @@
+"""What a simulated teacher says: OpenAI's shapes around recorded answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+UNKNOWN_ANSWER = "This simulated teacher has no recorded answer to that message."
+CREATED = 1_700_000_000
+
+
+class Given(msgspec.Struct, frozen=True):
+    """Status, content type and body of an answer."""
+
+    status: int
+    kind: bytes
+    body: bytes
+
+
+class _Part(msgspec.Struct):
+    text: str = ""
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str | list[_Part] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content if part.text)
+        return self.content or ""
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Chat(msgspec.Struct):
+    model: str
+    messages: list[_Message]
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+
+
+class _Pair(msgspec.Struct):
+    messages: list[_Message]
+    answer: str
+
+
+def read_pairs(lines: Iterable[bytes]) -> dict[str, str]:
+    """Return question -> answer from JSON lines of {"messages", "answer"}; the last one wins."""
+    pairs = (msgspec.json.decode(line, type=_Pair) for line in lines if line.strip())
+    return {_question(pair.messages): pair.answer for pair in pairs}
+
+
+def complete(body: bytes, pairs: dict[str, str], number: int) -> Given:
+    """Return the answer to a chat completion, its id made from `number`; 400 if it is none."""
+    try:
+        chat = msgspec.json.decode(body, type=_Chat)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        return refuse(400, f"We could not parse the JSON body of your request: {exc}")
+    answer = pairs.get(_question(chat.messages), UNKNOWN_ANSWER)
+    usage = _usage(chat.messages, answer)
+    if not chat.stream:
+        return _given(_completion(chat.model, answer, usage, number))
+    wants_usage = bool(chat.stream_options and chat.stream_options.include_usage)
+    events = _events(chat.model, answer, usage if wants_usage else None, number)
+    return Given(200, b"text/event-stream; charset=utf-8", b"".join(events))
+
+
+def list_models(name: str) -> Given:
+    """Return the list of the one model there is."""
+    return _given({"object": "list", "data": [_model(name)]})
+
+
+def show_model(name: str) -> Given:
+    """Return the description of the one model there is."""
+    return _given(_model(name))
+
+
+def refuse(status: int, message: str, code: str | None = None) -> Given:
+    """Return an error in OpenAI's envelope."""
+    error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return _given({"error": error}, status)
+
+
+def _given(value: object, status: int = 200) -> Given:
+    return Given(status, b"application/json", msgspec.json.encode(value))
+
+
+def _question(messages: list[_Message]) -> str:
+    return next((message.text for message in reversed(messages) if message.role == "user"), "")
+
+
+def _usage(messages: list[_Message], answer: str) -> dict[str, int]:
+    """Return token counts at four characters a token: plausible, and the same every time."""
+    prompt = sum(len(message.text) // 4 + 4 for message in messages)
+    completion = len(answer) // 4 + 1
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
+
+def _completion(model: str, answer: str, usage: dict[str, int], number: int) -> dict[str, object]:
+    message: dict[str, object] = {"role": "assistant", "content": answer, "refusal": None, "annotations": []}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+    return _frame("chat.completion", model, number) | {"choices": [choice], "usage": usage}
+
+
+def _events(model: str, answer: str, usage: dict[str, int] | None, number: int) -> Iterator[bytes]:
+    """Yield one server-sent event a word, in the shape which OpenAI streams."""
+    frame = _frame("chat.completion.chunk", model, number)
+    if usage is not None:
+        frame |= {"usage": None}
+    for delta in _deltas(answer):
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None if delta else "stop"}
+        yield _event(frame | {"choices": [choice]})
+    if usage is not None:
+        yield _event(frame | {"choices": [], "usage": usage})
+    yield b"data: [DONE]\n\n"
+
+
+def _deltas(answer: str) -> Iterator[dict[str, object]]:
+    yield {"role": "assistant", "content": "", "refusal": None}
+    for word in answer.replace(" ", "\0 ").split("\0"):
+        yield {"content": word}
+    yield {}
+
+
+def _event(value: object) -> bytes:
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+def _frame(kind: str, model: str, number: int) -> dict[str, object]:
+    return {
+        "id": f"chatcmpl-simulated-{number}",
+        "object": kind,
+        "created": CREATED,
+        "model": model,
+        "service_tier": "default",
+        "system_fingerprint": "fp_simulated",
+    }
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": CREATED, "owned_by": "simulated-teacher"}

@@ -1,0 +1,70 @@
+"""Server-sent events as OpenAI uses them: reading whole ones, ending broken ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from gateway.wire.envelope import error_value
+
+DONE = b"[DONE]"
+
+
+class _Choice(msgspec.Struct):
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] = []
+
+
+_chunks = msgspec.json.Decoder(_Chunk)
+
+
+def iter_events(data: bytes) -> Iterator[bytes]:
+    """Yield the data of each event in `data`, several data lines joined by newline.
+
+    Comments, other fields and events without data are skipped. An event which nothing
+    terminates is yielded too: servers forget the last blank line.
+    """
+    pieces: list[bytes] = []
+    for line in _lines(data):
+        if line.startswith(b"data:"):
+            pieces.append(line[5:].removeprefix(b" "))
+        elif not line and pieces:
+            yield b"\n".join(pieces)
+            pieces = []
+    if pieces:
+        yield b"\n".join(pieces)
+
+
+def ends_complete(tail: bytes) -> bool:
+    """Return whether the stream which ended with `tail` was a finished answer.
+
+    That is: `[DONE]` or a chunk with a finish reason. `tail` may begin inside an event.
+    """
+    return any(event == DONE or _finishes(event) for event in iter_events(tail))
+
+
+def error_event(message: str, kind: str, code: str | None) -> bytes:
+    """Return the event which ends a broken stream; OpenAI's clients raise it as an APIError.
+
+    It begins with a blank line, because the stream may have broken inside an event.
+    """
+    return b"\n\ndata: %b\n\n" % msgspec.json.encode(error_value(message, kind, None, code))
+
+
+def _lines(data: bytes) -> list[bytes]:
+    # bytes.splitlines splits at exactly what the standard calls a line end: CRLF, LF, CR.
+    return data.splitlines()
+
+
+def _finishes(event: bytes) -> bool:
+    if b"finish_reason" not in event:
+        return False
+    try:
+        chunk = _chunks.decode(event)
+    except (ValueError, RecursionError):
+        return False
+    return any(choice.finish_reason for choice in chunk.choices)

@@ -1,0 +1,217 @@
+"""Whether an HTTP client still answers after thousands of clients have left at random moments.
+
+`python -m loadtests.churn` lets 3,000 requests to a simulated teacher be cancelled while they
+connect, wait or stream, asks 100 good ones, then measures the CPU of whole requests. `--client
+httpx2` (or `httpx`, where installed) does the same to the clients which were not chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import json
+import random
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+from gateway.upstream.base import Call
+from gateway.upstream.client import Config, HttpClient
+from gateway.upstream.simulated.faults import Fault
+
+QUESTION = json.dumps(
+    {
+        "model": "gpt-4o",
+        "messages": [{"role": "system", "content": "x" * 800}, {"role": "user", "content": "hi"}],
+        "stream": True,
+    }
+).encode()
+HEADERS = {"content-type": "application/json", "authorization": "Bearer simulated"}
+AT_ONCE = 50
+GOOD_LIMIT_S = 5.0
+POOL = 10
+"""Connections of httpx's pool: a leak in a larger one only takes longer to show."""
+
+Ask = Callable[[int | None], Awaitable[bool]]
+"""Reads so many chunks of an answer, all if None, then closes it; says whether [DONE] came."""
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run showed. CPU and memory are those of the client's process."""
+
+    client: str
+    disconnects: int
+    seen_by_teacher: int
+    good_asked: int
+    good_answered: int
+    descriptors_before: int
+    descriptors_after: int
+    cpu_us_per_request: float | None
+    requests_per_s: float | None
+
+
+def main() -> None:
+    """Run it; exit with 1 if a good request stayed without its answer."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.churn", description=__doc__)
+    parser.add_argument("--client", choices=["ours", "httpx", "httpx2"], default="ours")
+    parser.add_argument("--disconnects", type=int, default=3_000)
+    parser.add_argument("--good", type=int, default=100)
+    parser.add_argument("--measured", type=int, default=3_000, help="whole requests whose CPU is measured")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args()
+
+    with simulated_teacher() as origin:
+        figures = uvloop.run(measure(options, origin))
+    encoded = msgspec.json.format(msgspec.json.encode(figures), indent=2)
+    if options.json:
+        options.json.write_bytes(encoded)
+    print(encoded.decode())
+    for name, value in msgspec.structs.asdict(figures).items():
+        print(f"{name.replace('_', ' '):<22}{value if value is not None else '-':>12}")
+    sys.exit(0 if figures.good_answered == figures.good_asked else 1)
+
+
+@contextlib.contextmanager
+def simulated_teacher() -> Iterator[str]:
+    """Run a simulated teacher in its own process; yield its origin."""
+    command = [sys.executable, "-m", "gateway.upstream.simulated"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+        finally:
+            process.terminate()
+
+
+async def measure(options: argparse.Namespace, origin: str) -> Figures:
+    """Return the figures of one run."""
+    async with contextlib.AsyncExitStack() as stack:
+        clients = {"ours": _ours, "httpx": _httpx, "httpx2": _httpx}
+        ask: Ask = await clients[options.client](options.client, origin, stack)
+        await ask(None)
+        before = _descriptors()
+        await disconnect(ask, options.disconnects, random.Random(options.seed), origin)
+        seen = _teacher(origin, "GET", "seen")["cancelled"]
+        answered = await _at_once(POOL, options.good, lambda: _good(ask))
+        after = _descriptors()
+        cost = await _cost(ask, options.measured) if answered == options.good else (None, None)
+    return Figures(
+        client=options.client,
+        disconnects=options.disconnects,
+        seen_by_teacher=seen,
+        good_asked=options.good,
+        good_answered=answered,
+        descriptors_before=before,
+        descriptors_after=after,
+        cpu_us_per_request=cost[0],
+        requests_per_s=cost[1],
+    )
+
+
+async def disconnect(ask: Ask, count: int, dice: random.Random, origin: str) -> None:
+    """Ask a slow, streaming teacher `count` times and leave at a random moment each time."""
+    faults = [Fault(delay_ms=dice.uniform(0, 20), chunk_delay_ms=dice.uniform(0.1, 5)) for _ in range(count)]
+    _teacher(origin, "POST", "faults", msgspec.json.encode(faults))
+
+    async def leave() -> bool:
+        # A client may fail here as it likes; what counts is whether it answers afterwards.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(dice.choice([0.002, 0.01, 0.05]) * dice.random()):
+                return await ask(dice.choice([0, 1, 2, None]))
+        return False
+
+    await _at_once(AT_ONCE, count, leave)
+    _teacher(origin, "DELETE", "faults")
+
+
+async def _good(ask: Ask) -> bool:
+    try:
+        return await asyncio.wait_for(ask(None), GOOD_LIMIT_S)
+    except Exception:
+        # Whatever a client raises here, it left a good request without an answer.
+        return False
+
+
+async def _cost(ask: Ask, count: int) -> tuple[float, float]:
+    """Return CPU microseconds of this process per request, and requests per second."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    await _at_once(POOL, count, lambda: ask(None))
+    wall_s = time.perf_counter() - wall
+    return round((time.process_time() - cpu) / count * 1e6, 1), round(count / wall_s, 1)
+
+
+async def _at_once(width: int, count: int, work: Callable[[], Awaitable[bool]]) -> int:
+    """Do `work` `count` times, `width` at once; return how often it was true."""
+    turns = iter(range(count))
+
+    async def worker() -> int:
+        return sum([await work() for _ in turns])
+
+    return sum(await asyncio.gather(*(worker() for _ in range(width))))
+
+
+async def _ours(name: str, origin: str, stack: contextlib.AsyncExitStack) -> Ask:
+    client = HttpClient(Config())
+    stack.push_async_callback(client.close)
+    headers = tuple((key.encode(), value.encode()) for key, value in HEADERS.items())
+    call = Call(method="POST", target=b"/v1/chat/completions", headers=headers, body=QUESTION)
+
+    async def ask(most: int | None) -> bool:
+        reply = await client.send(origin, call)
+        try:
+            return await _read(reply.body, most)
+        finally:
+            await reply.body.aclose()
+
+    return ask
+
+
+async def _httpx(name: str, origin: str, stack: contextlib.AsyncExitStack) -> Ask:
+    httpx = importlib.import_module(name)
+    limits = httpx.Limits(max_connections=POOL, max_keepalive_connections=POOL)
+    client = await stack.enter_async_context(httpx.AsyncClient(limits=limits, timeout=GOOD_LIMIT_S))
+
+    async def ask(most: int | None) -> bool:
+        url = f"{origin}/v1/chat/completions"
+        async with client.stream("POST", url, content=QUESTION, headers=HEADERS) as reply:
+            return await _read(reply.aiter_raw(), most)
+
+    return ask
+
+
+async def _read(body: Any, most: int | None) -> bool:
+    """Return whether the body's end was seen within `most` chunks."""
+    if most == 0:
+        return False
+    chunks = b""
+    count = 0
+    async for chunk in body:
+        chunks = chunks[-32:] + chunk
+        count += 1
+        if count == most:
+            break
+    return chunks.endswith(b"[DONE]\n\n")
+
+
+def _teacher(origin: str, method: str, verb: str, body: bytes | None = None) -> dict[str, Any]:
+    request = urllib.request.Request(f"{origin}/__teacher/{verb}", body, method=method)
+    with urllib.request.urlopen(request, timeout=GOOD_LIMIT_S) as reply:
+        return dict(json.loads(reply.read()))
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+if __name__ == "__main__":
+    main()

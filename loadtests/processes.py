@@ -1,0 +1,30 @@
+"""What Linux says of a process: its children, its CPU time, its memory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PROC = Path("/proc")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+def child_named(parent: int, module: str) -> int:
+    """Return the child of `parent` which runs `python -m module`. Raises LookupError without one."""
+    for child in (_PROC / f"{parent}/task/{parent}/children").read_text().split():
+        if module in (_PROC / child / "cmdline").read_text().split("\0"):
+            return int(child)
+    raise LookupError(f"process {parent} has no child {module}")
+
+
+def cpu_s(pid: int) -> float:
+    """Return the seconds of CPU, user and system, which all threads of a process have taken."""
+    # The name, in parentheses, may hold spaces: fields are counted after it.
+    fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def rss_mb(pid: int) -> float:
+    """Return the resident memory of a process in MB (10**6 bytes)."""
+    return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6

@@ -1,0 +1,149 @@
+"""The stages of the flow, scripted: each does what a test told it and remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from gateway.cascade.serve import Stages, serve
+from gateway.confidence.gate import Gate
+from gateway.core import Answer, Draft, Message, Outcome, Plan, Request, Route, Standing, Usage
+from gateway.upstream.base import Call, Reply
+
+LIVE = Standing(task="t", lane="fingerprint", stage="live", version=1, threshold=0.5)
+
+
+def request(**changes: object) -> Request:
+    """Return a plain chat request, with `changes`."""
+    plain = Request(
+        id="r1",
+        caller="tester",
+        target=b"/v1/chat/completions",
+        headers=(),
+        body=b'{"model":"giant"}',
+        received_at=0.0,
+        model="giant",
+        messages=(Message("user", "where is my card?"),),
+        template="feed",
+        guard="feed",
+        template_text="",
+        text="where is my card?",
+    )
+    return msgspec.structs.replace(plain, **changes)
+
+
+class ScriptedTeacher:
+    """Answers with `pieces`; raises `fault` after them, or instead of a head when `is_down`."""
+
+    def __init__(self) -> None:
+        self.pieces: Sequence[bytes] = (b'{"choices":[{"message":{"content":"from the teacher"}}]}',)
+        self.content_type = b"application/json"
+        self.fault: Exception | None = None
+        self.is_down = False
+        self.calls: list[Call] = []
+        self.closed = 0
+
+    async def ask(self, call: Call) -> Reply:
+        self.calls.append(call)
+        if self.is_down and self.fault:
+            raise self.fault
+        return Reply(status=200, headers=((b"content-type", self.content_type),), body=self._body())
+
+    async def close(self) -> None:
+        pass
+
+    async def _body(self) -> AsyncGenerator[bytes]:
+        try:
+            for piece in self.pieces:
+                yield piece
+            if self.fault:
+                raise self.fault
+        finally:
+            self.closed += 1
+
+
+class ScriptedDrafter:
+    """Drafts `text` with `score`, or raises `fault`; waits for `gate` first when there is one."""
+
+    def __init__(self) -> None:
+        self.text = "from the specialist"
+        self.score = 0.9
+        self.fault: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        self.drafts = 0
+
+    async def load(self, task: str, version: int, folder: Path) -> None:
+        raise NotImplementedError
+
+    async def draft(self, task: str, version: int, text: str, budget_s: float) -> Draft:
+        self.drafts += 1
+        if self.gate:
+            await self.gate.wait()
+        if self.fault:
+            raise self.fault
+        return Draft(text=self.text, score=self.score, task=task, version=version)
+
+    async def embed(self, text: str, budget_s: float) -> bytes:
+        raise NotImplementedError
+
+
+class Flow:
+    """The flow over scripted stages. It is its own planner, router, standings and coin."""
+
+    def __init__(self) -> None:
+        self.teacher = ScriptedTeacher()
+        self.drafter = ScriptedDrafter()
+        self.outcomes: list[Outcome] = []
+        self.the_plan = Plan(policy="p", may_serve=True)
+        self.standing = LIVE
+        self.is_audit = False
+        self.route_fault: Exception | None = None
+
+    def plan(self, request: Request) -> Plan:
+        return self.the_plan
+
+    async def route(self, request: Request) -> Route:
+        if self.route_fault:
+            raise self.route_fault
+        return Route("t")
+
+    def of(self, route: Route) -> Standing:
+        return self.standing
+
+    def toss(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
+        return self.is_audit, 0.1
+
+    async def serve(self, asked: Request | None = None) -> Answer:
+        stages = Stages(
+            planner=self,
+            router=self,
+            standings=self,
+            coin=self,
+            drafter=self.drafter,
+            judge=Gate(),
+            teacher=self.teacher,
+            observe=self.outcomes.append,
+            estimate_usage=lambda _request, _text: Usage(10, 2, is_estimated=True),
+            budget_s=1.0,
+        )
+        return await serve(asked or request(), stages)
+
+    async def read(self, asked: Request | None = None) -> bytes:
+        """Return the whole body of the answer."""
+        answer = await self.serve(asked)
+        return b"".join([piece async for piece in answer.body])
+
+    async def settled(self) -> Outcome:
+        """Return the outcome once the late draft, if any, is there too."""
+        while not self.outcomes:
+            await asyncio.sleep(0)
+        return self.outcome
+
+    @property
+    def outcome(self) -> Outcome:
+        """The one outcome there must be."""
+        (only,) = self.outcomes
+        return only

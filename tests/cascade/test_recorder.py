@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.cascade.base import Case
+from gateway.cascade.recorder import Recorder
+from gateway.core import Outcome, Plan
+from tests.cascade.fakes import request
+
+STREAM = (
+    b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+
+
+class Pieces:
+    """A body in pieces of `size` bytes."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._pieces = iter([content[at : at + size] for at in range(0, len(content), size)])
+
+    def __aiter__(self) -> Pieces:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+    async def aclose(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+async def test_a_whole_stream_is_whole_however_small_its_pieces(size: int) -> None:
+    """No error event follows [DONE], even where the teacher sends byte by byte."""
+    outcomes: list[Outcome] = []
+    case = Case(request=request(is_streamed=True), plan=Plan(policy="p"))
+    recorder = Recorder(case, outcomes.append, 200, ((b"content-type", b"text/event-stream"),))
+
+    passed = b"".join([piece async for piece in recorder.follow(Pieces(STREAM, size))])
+
+    assert passed == STREAM
+    assert [outcome.is_complete for outcome in outcomes] == [True]

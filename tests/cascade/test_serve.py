@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from gateway.core import Plan, Standing
+from gateway.errors import RequestError, SpecialistError, UpstreamError
+from tests.cascade.fakes import LIVE, Flow, request
+
+
+@pytest.fixture
+def flow() -> Flow:
+    return Flow()
+
+
+async def test_a_certified_draft_is_served_and_the_teacher_is_not_asked(flow: Flow) -> None:
+    body = await flow.read()
+
+    assert msgspec.json.decode(body)["choices"][0]["message"]["content"] == "from the specialist"
+    assert flow.teacher.calls == []
+    assert (flow.outcome.decision, flow.outcome.reason) == ("local", "certified")
+
+
+async def test_an_unsure_draft_goes_to_the_teacher_with_the_original_bytes(flow: Flow) -> None:
+    flow.drafter.score = 0.4
+
+    body = await flow.read()
+
+    assert b"from the teacher" in body
+    assert flow.teacher.calls[0].body == b'{"model":"giant"}'
+    assert (flow.outcome.decision, flow.outcome.reason) == ("escalated", "unsure")
+    assert flow.outcome.draft is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(SpecialistError("host down"), "host down"), (ValueError("a bug of ours"), "internal fault")],
+)
+async def test_a_broken_specialist_never_reaches_the_client(
+    flow: Flow, fault: Exception, reason: str
+) -> None:
+    flow.drafter.fault = fault
+
+    body = await flow.read()
+
+    assert b"from the teacher" in body
+    assert flow.outcome.reason == reason
+
+
+async def test_a_broken_router_never_reaches_the_client(flow: Flow) -> None:
+    flow.route_fault = SpecialistError("host down")
+
+    assert b"from the teacher" in await flow.read()
+    assert flow.outcome.route is None
+
+
+async def test_an_audit_serves_the_teachers_answer_and_keeps_the_draft(flow: Flow) -> None:
+    flow.is_audit = True
+
+    body = await flow.read()
+
+    outcome = await flow.settled()
+    assert b"from the teacher" in body
+    assert (outcome.decision, outcome.is_held_out, outcome.audit_propensity) == ("audit", True, 0.1)
+    assert outcome.draft is not None
+    assert outcome.would_serve
+
+
+async def test_the_client_does_not_wait_for_the_draft_of_an_audit(flow: Flow) -> None:
+    """The answer ends while the draft is still being made; the outcome comes after it."""
+    flow.is_audit = True
+    flow.drafter.gate = asyncio.Event()
+
+    await flow.read()
+    assert flow.outcomes == []
+
+    flow.drafter.gate.set()
+    assert (await flow.settled()).draft is not None
+
+
+async def test_a_failing_draft_does_not_spoil_an_audit(flow: Flow) -> None:
+    flow.is_audit = True
+    flow.drafter.fault = SpecialistError("late")
+
+    assert b"from the teacher" in await flow.read()
+    assert (await flow.settled()).draft is None
+
+
+@pytest.mark.parametrize(
+    ("standing", "reason"),
+    [
+        (Standing(task="t", lane="fingerprint"), "no specialist yet"),
+        (Standing(task="t", lane="fingerprint", version=1, tentative=0.5), "not certified yet"),
+        (Standing(task="t", lane="fingerprint", version=1, stage="alarm"), "alarm"),
+    ],
+)
+async def test_without_a_certificate_nothing_is_served_locally(
+    flow: Flow, standing: Standing, reason: str
+) -> None:
+    flow.standing = standing
+
+    assert b"from the teacher" in await flow.read()
+    outcome = await flow.settled()
+    assert (outcome.decision, outcome.reason) == ("escalated", reason)
+
+
+async def test_a_shadow_draft_counts_as_would_serve_by_its_tentative_threshold(flow: Flow) -> None:
+    flow.standing = Standing(task="t", lane="fingerprint", version=1, tentative=0.5)
+
+    await flow.read()
+
+    assert (await flow.settled()).would_serve
+
+
+async def test_what_no_specialist_can_do_bypasses_them(flow: Flow) -> None:
+    await flow.read(request(beyond_specialists="tools"))
+
+    assert flow.drafter.drafts == 0
+    assert (flow.outcome.decision, flow.outcome.reason) == ("bypass", "tools")
+
+
+async def test_a_policy_can_keep_everything_with_the_teacher(flow: Flow) -> None:
+    flow.the_plan = Plan(policy="p", may_serve=False, because="policy p: teacher only")
+
+    await flow.read()
+
+    assert (flow.outcome.decision, flow.outcome.reason) == ("bypass", "policy p: teacher only")
+
+
+async def test_a_credential_which_the_teacher_never_accepted_gets_no_local_answer(flow: Flow) -> None:
+    await flow.read(request(is_trusted=False))
+
+    assert flow.outcome.decision == "escalated"
+    assert flow.drafter.drafts == 0
+
+
+async def test_local_asked_for_serves_an_uncertified_draft(flow: Flow) -> None:
+    flow.standing = Standing(task="t", lane="fingerprint", version=1)
+
+    assert b"from the specialist" in await flow.read(request(mode="local"))
+
+
+async def test_local_asked_for_without_a_specialist_is_an_error_which_names_the_header(flow: Flow) -> None:
+    flow.standing = Standing(task="t", lane="fingerprint")
+
+    with pytest.raises(RequestError) as caught:
+        await flow.read(request(mode="local"))
+
+    assert (caught.value.status, caught.value.param) == (404, "x-stepdown-mode")
+    assert flow.teacher.calls == []
+
+
+async def test_an_unreachable_teacher_leaves_an_outcome_too(flow: Flow) -> None:
+    flow.drafter.score = 0.0
+    flow.teacher.is_down, flow.teacher.fault = True, UpstreamError("refused")
+
+    with pytest.raises(UpstreamError):
+        await flow.read()
+
+    assert flow.outcome.status == 502
+    assert not flow.outcome.is_complete
+
+
+async def test_a_client_who_leaves_ends_the_teachers_call_and_the_answer_is_incomplete(flow: Flow) -> None:
+    flow.drafter.score = 0.0
+    flow.teacher.pieces = (b"a", b"b")
+    answer = await flow.serve()
+    await anext(answer.body)
+
+    await answer.body.aclose()
+
+    assert flow.teacher.closed == 1
+    assert not flow.outcome.is_complete
+
+
+async def test_an_answer_nobody_reads_still_leaves_its_outcome(flow: Flow) -> None:
+    answer = await flow.serve()
+
+    await answer.body.aclose()
+
+    assert not flow.outcome.is_complete
+
+
+STREAM_HEAD = b'data: {"choices":[{"delta":{"content":"hel"},"finish_reason":null}]}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("pieces", "fault"),
+    [((STREAM_HEAD,), UpstreamError("reset")), ((STREAM_HEAD,), None), ((), UpstreamError("reset"))],
+)
+async def test_a_stream_cut_short_ends_with_an_error_event_and_no_done(
+    flow: Flow, pieces: Sequence[bytes], fault: Exception | None
+) -> None:
+    flow.drafter.score = 0.0
+    flow.teacher.content_type = b"text/event-stream"
+    flow.teacher.pieces, flow.teacher.fault = pieces, fault
+
+    body = await flow.read(request(is_streamed=True))
+
+    assert body.startswith(b"".join(pieces))
+    assert b'"error"' in body[len(b"".join(pieces)) :]
+    assert b"[DONE]" not in body
+    assert not flow.outcome.is_complete
+
+
+async def test_a_whole_stream_passes_untouched(flow: Flow) -> None:
+    flow.drafter.score = 0.0
+    flow.teacher.content_type = b"text/event-stream"
+    flow.teacher.pieces = (STREAM_HEAD, b"data: [DONE]\n\n")
+
+    body = await flow.read(request(is_streamed=True))
+
+    assert body == STREAM_HEAD + b"data: [DONE]\n\n"
+    assert flow.outcome.is_complete
+    assert flow.outcome.answer == body
+
+
+async def test_a_huge_answer_passes_whole_and_is_not_kept(flow: Flow) -> None:
+    flow.drafter.score = 0.0
+    flow.teacher.pieces = [b"x" * 100_000] * 12
+
+    body = await flow.read()
+
+    assert len(body) == 1_200_000
+    assert not flow.outcome.is_captured
+    assert flow.outcome.answer == b""
+
+
+async def test_labels_say_who_served_and_why(flow: Flow) -> None:
+    answer = await flow.serve()
+    await answer.body.aclose()
+
+    labels = dict(answer.labels)
+    assert labels[b"x-stepdown-served-by"] == b"t@1"
+    assert labels[b"x-stepdown-decision"] == b"local"
+    assert labels[b"x-stepdown-threshold"] == b"0.5000"
+
+
+async def test_a_draft_of_another_version_than_the_certified_one_is_not_served(flow: Flow) -> None:
+    flow.standing = msgspec.structs.replace(LIVE, version=2)
+    flow.drafter.fault = SpecialistError("version unknown")
+
+    assert b"from the teacher" in await flow.read()
+
+
+@pytest.mark.parametrize("score", [0.1, None])
+async def test_a_spent_budget_refuses_what_needs_the_teacher(flow: Flow, score: float | None) -> None:
+    """An unsure draft, or (None) a bypass."""
+    flow.drafter.score = score or 0.0
+    because = "" if score else "policy says teacher"
+    flow.the_plan = Plan(policy="p", may_serve=bool(score), because=because, may_escalate=False)
+
+    with pytest.raises(RequestError) as refused:
+        await flow.serve()
+
+    assert (refused.value.status, refused.value.code) == (429, "budget_exceeded")
+    assert flow.teacher.calls == []
+
+
+async def test_a_spent_budget_stops_the_draft_of_a_task_in_shadow(flow: Flow) -> None:
+    flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False)
+    flow.standing = msgspec.structs.replace(LIVE, stage="shadow", threshold=None)
+    flow.drafter.gate = asyncio.Event()
+
+    with pytest.raises(RequestError, match="budget"):
+        await flow.serve()
+    await asyncio.sleep(0)
+
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_spent_budget_leaves_certified_local_service_alone(flow: Flow) -> None:
+    flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False)
+
+    assert b"from the specialist" in await flow.read()

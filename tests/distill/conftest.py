@@ -1,0 +1,170 @@
+"""What the tests of learning share: a toy encoder, harvested rows, a home with real stores."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from gateway.core import Lane, Route, Standing
+from gateway.distill.base import Config, Lessons, Promise
+from gateway.distill.learner import Learner, Stores
+from gateway.distill.recipes import head as recipe
+from gateway.distill.study import Study
+from gateway.errors import SpecialistError
+from gateway.harvest.base import Row
+from gateway.harvest.outbox import Outbox
+from gateway.harvest.reader import HarvestReader
+from gateway.registry.models import Registry
+from gateway.specialists.features import FloatVector
+from gateway.specialists.runtimes import head as runtime
+from gateway.store.database import Database
+from gateway.store.standings import StandingStore
+from gateway.store.tasks import TaskStore
+
+ANSWERS = ("card_lost", "card_arrival", "refund")
+WORDS = ("lost stolen missing", "arrive delivery post", "refund money back")
+
+CONFIG = Config(adopt_rows=20, first_rows=60, growth=1.3)
+
+
+class ToyEncoder:
+    """Adds up one random direction a word; refuses texts of more than 40 words."""
+
+    name = "toy@1"
+    dimension = 16
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def encode(self, text: str) -> FloatVector:
+        self.asked.append(text)
+        words = text.lower().split()
+        if not words:
+            raise SpecialistError("empty input")
+        if len(words) > 40:
+            raise SpecialistError("input too long")
+        seeds = (zlib.crc32(word.encode()) for word in words)
+        vector = np.sum([np.random.default_rng(seed).normal(size=self.dimension) for seed in seeds], axis=0)
+        unit: FloatVector = (vector / np.linalg.norm(vector)).astype(np.float32)
+        return unit
+
+
+def harvested(
+    text: str, answer: str, *, at: float = 0.0, held_out: bool = False, lane: Lane = "fingerprint"
+) -> Row:
+    return Row(
+        request_id=f"{at}-{text}",
+        at=at,
+        task="task-1",
+        lane=lane,
+        model="gpt-4o",
+        template_text="sort the ticket",
+        guard="g",
+        text=text,
+        answer=answer,
+        messages=b"[]",
+        is_held_out=held_out,
+        propensity=0.3,
+        epoch=0,
+    )
+
+
+def tickets(
+    count: int, *, start: int = 0, held_out_share: float = 0.3, noise: float = 0.0, shift: int = 0
+) -> list[Row]:
+    """Return rows of a task which words decide, but for a share `noise` of random answers.
+
+    `start` is the number and the time of the first row; `shift` turns every answer into
+    another one, as a teacher does who has changed his mind.
+    """
+    rows = []
+    for n in range(start, start + count):
+        draw = random.Random(n)
+        kind = draw.randrange(3)
+        text = f"my {draw.choice(WORDS[kind].split())} {draw.choice(WORDS[kind].split())} case {n}"
+        answer = draw.choice(ANSWERS) if draw.random() < noise else ANSWERS[(kind + shift) % 3]
+        rows.append(harvested(text, answer, at=float(n), held_out=draw.random() < held_out_share))
+    return rows
+
+
+class Home:
+    """The stores of one home, and learners over them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.encoder = ToyEncoder()
+        self._database = Database(folder / "state.db")
+        self._outbox = Outbox(folder / "harvest" / "worker-0.db")
+        self.stores = Stores(
+            harvest=HarvestReader(folder / "harvest"),
+            registry=Registry(folder / "registry"),
+            standings=StandingStore(self._database),
+            tasks=TaskStore(self._database),
+        )
+
+    def harvest(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self._outbox.put(row)
+        self._outbox.flush()
+
+    def learner(self, alpha: float = 0.1) -> Learner:
+        study = Study(
+            recipe=recipe.create(recipe.Config(), self.encoder),
+            registry=self.stores.registry,
+            open_runtime=lambda _, folder: runtime.create(folder, self.encoder),
+            encoder_name=self.encoder.name,
+            config=CONFIG,
+        )
+        return Learner(self.stores, study, self.encoder, lambda _: Promise(alpha, 0.1), CONFIG)
+
+    def standing(self, lane: Lane = "fingerprint") -> Standing:
+        return self.stores.standings.of(Route("task-1", lane))
+
+    def alarm(self, at: float) -> None:
+        """Put the task into alarm, with evidence from before `at` void."""
+        old = self.standing()
+        new = msgspec.structs.replace(
+            old, stage="alarm", epoch=old.epoch + 1, threshold=None, valid_from=at, attempts=0
+        )
+        self.stores.standings.put(new)
+
+    def close(self) -> None:
+        self._outbox.close()
+        self._database.close()
+
+
+@pytest.fixture
+def encoder() -> ToyEncoder:
+    return ToyEncoder()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    opened = Home(tmp_path)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def shadow() -> Standing:
+    return Standing(task="task-1", lane="fingerprint")
+
+
+Train = Callable[[Sequence[Row]], runtime.HeadRuntime]
+
+
+@pytest.fixture
+def train(tmp_path: Path, encoder: ToyEncoder) -> Train:
+    """Return a function from rows to the trained specialist at work."""
+
+    def trained(rows: Sequence[Row]) -> runtime.HeadRuntime:
+        lessons = Lessons.of(rows)
+        recipe.create(recipe.Config(), encoder).train(lessons, tmp_path, seed=0)
+        return runtime.create(tmp_path, encoder)
+
+    return trained

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.distill.base import Lessons
+from gateway.distill.recipes import head as recipe
+from gateway.errors import TrainingError
+from gateway.harvest.base import Row
+from gateway.specialists.runtimes import head as runtime
+from tests.distill.conftest import ToyEncoder, Train, harvested, tickets
+
+
+def test_a_trained_head_answers_what_it_was_taught(train: Train) -> None:
+    specialist = train(tickets(200))
+    right = [specialist.draft(row.text).text == row.answer for row in tickets(100, start=1000)]
+    assert sum(right) >= 95
+
+
+def test_two_answers_are_enough(train: Train) -> None:
+    """Two classes come out of the regression as one column; one answer would be served for all."""
+    rows = [row for row in tickets(300) if row.answer != "refund"]
+    specialist = train(rows)
+    assert {specialist.draft(row.text).text for row in rows} == {"card_lost", "card_arrival"}
+
+
+def test_what_serves_scores_as_what_was_rehearsed(encoder: ToyEncoder, train: Train) -> None:
+    """The power of an attempt is judged by rehearsals: their scores must be those of serving."""
+    lessons, exam = tickets(200, noise=0.2), tickets(50, start=1000)
+    rehearsed = recipe.create(recipe.Config(), encoder).rehearse(Lessons.of(lessons), Lessons.of(exam), 0)
+    specialist = train(lessons)
+
+    served = [specialist.draft(row.text) for row in exam]
+
+    assert [draft.score for draft in served] == pytest.approx(list(rehearsed.scores), abs=1e-4)
+    wrong = [float(draft.text != row.answer) for draft, row in zip(served, exam, strict=True)]
+    assert wrong == list(rehearsed.losses)
+
+
+def test_the_teachers_commonest_wording_is_served(train: Train) -> None:
+    rows = [harvested(f"lost {n}", '{"kind":"lost"}' if n % 4 else '{"kind": "lost"}') for n in range(40)]
+    rows += [harvested(f"refund {n}", '{"kind": "refund"}') for n in range(40)]
+    assert train(rows).draft("lost 99").text == '{"kind":"lost"}'
+
+
+def test_the_same_lessons_and_seed_give_the_same_files(encoder: ToyEncoder, tmp_path: Path) -> None:
+    made = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        recipe.create(recipe.Config(), encoder).train(Lessons.of(tickets(100)), tmp_path / name, seed=3)
+        made.append(runtime.read(tmp_path / name, encoder.dimension))
+    assert (made[0].coefficients == made[1].coefficients).all()
+    assert (made[0].neighbours == made[1].neighbours).all()
+    assert made[0].answers == made[1].answers
+
+
+def test_texts_which_the_encoder_refuses_are_left_out(encoder: ToyEncoder, tmp_path: Path) -> None:
+    rows = [*tickets(100), harvested("word " * 50, "refund"), harvested(" ", "refund")]
+    report = recipe.create(recipe.Config(), encoder).train(Lessons.of(rows), tmp_path, seed=0)
+    assert (report.rows, report.answers) == (100, 3)
+
+
+def test_rare_answers_beyond_the_limit_are_not_learnt(encoder: ToyEncoder, tmp_path: Path) -> None:
+    rows = [row for row in tickets(100) if row.answer != "refund"] + [harvested("refund", "refund")]
+    report = recipe.create(recipe.Config(max_answers=2), encoder).train(Lessons.of(rows), tmp_path, seed=0)
+    assert report.answers == 2
+    assert "refund" not in runtime.read(tmp_path, encoder.dimension).answers
+
+
+@pytest.mark.parametrize("rows", [[], [harvested("lost", "a"), harvested("gone", " a ")]])
+def test_fewer_than_two_answers_cannot_be_learnt(
+    encoder: ToyEncoder, tmp_path: Path, rows: list[Row]
+) -> None:
+    with pytest.raises(TrainingError, match="a head needs two"):
+        recipe.create(recipe.Config(), encoder).train(Lessons.of(rows), tmp_path, seed=0)
+
+
+def test_an_exam_which_nobody_can_read_is_refused(encoder: ToyEncoder) -> None:
+    with pytest.raises(TrainingError, match="exam"):
+        recipe.create(recipe.Config(), encoder).rehearse(Lessons.of(tickets(50)), Lessons([], []), 0)

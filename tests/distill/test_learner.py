@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from gateway.core import Standing
+from gateway.distill.base import Event
+from gateway.distill.learner import Learner
+from gateway.specialists.runtimes import head as runtime
+from tests.distill.conftest import Home, harvested, tickets
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event.kind for event in events]
+
+
+def fed(home: Home, learner: Learner, *, start: int = 0, count: int = 600, shift: int = 0) -> list[Event]:
+    """Harvest in pieces of 50 with a step after each, as it goes in service."""
+    events: list[Event] = []
+    for first in range(start, start + count, 50):
+        home.harvest(tickets(50, start=first, shift=shift))
+        events += learner.step()
+    return events
+
+
+def test_an_unknown_template_becomes_a_task(home: Home) -> None:
+    home.harvest(tickets(20))
+
+    assert kinds(home.learner().step()) == ["adopted"]
+
+    task = home.stores.tasks.get("task-1")
+    assert task is not None
+    assert (task.guard, task.model, task.template_text) == ("g", "gpt-4o", "sort the ticket")
+    assert np.linalg.norm(np.frombuffer(task.vector, np.float32)) == pytest.approx(1.0)
+
+
+def test_too_few_rows_make_no_task(home: Home) -> None:
+    home.harvest(tickets(19))
+    assert home.learner().step() == []
+
+
+@pytest.mark.parametrize("template", ["", "word " * 50])
+def test_a_template_without_a_vector_resembles_nothing(home: Home, template: str) -> None:
+    rows = [harvested(f"t {n}", "a", at=n) for n in range(20)]
+    home.harvest([msgspec.structs.replace(row, template_text=template) for row in rows])
+    home.learner().step()
+    task = home.stores.tasks.get("task-1")
+    assert task is not None
+    assert not np.frombuffer(task.vector, np.float32).any()
+
+
+def test_the_first_version_is_a_shadow_with_a_report(home: Home) -> None:
+    home.harvest(tickets(110))
+
+    events = home.learner().step()
+
+    standing = home.standing()
+    assert kinds(events) == ["adopted", "trained"]
+    assert (standing.stage, standing.version, standing.threshold) == ("shadow", 1, None)
+    assert standing.tentative is not None
+    assert standing.audits_missing is not None
+    assert home.stores.registry.versions("task-1") == [1]
+
+
+def test_a_growing_harvest_ends_in_a_certificate_which_holds(home: Home) -> None:
+    events = fed(home, home.learner())
+
+    standing = home.standing()
+    assert "certified" in kinds(events)
+    assert standing.serves
+    assert standing.threshold is not None
+    assert standing.version is not None
+    _, folder = home.stores.registry.verify("task-1", standing.version)
+    specialist = runtime.create(folder, home.encoder)
+    drafts = [(specialist.draft(row.text), row) for row in tickets(300, start=5000)]
+    served = [draft.text == row.answer for draft, row in drafts if draft.score >= standing.threshold]
+    assert len(served) > 100
+    assert sum(served) / len(served) >= 1 - standing.alpha
+
+
+def test_a_step_costs_nothing_when_nothing_has_changed(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner, count=300)
+    home.encoder.asked.clear()
+
+    assert learner.step() == []
+    assert home.encoder.asked == []
+
+
+def test_a_few_more_rows_are_no_reason_to_train_again(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner, count=300)
+    versions = home.stores.registry.versions("task-1")
+    home.harvest(tickets(5, start=300))
+    assert learner.step() == []
+    assert home.stores.registry.versions("task-1") == versions
+
+
+def test_a_restarted_learner_does_not_repeat_what_was_done(home: Home) -> None:
+    """Repeating an attempt on the same evidence would spend delta for nothing."""
+    fed(home, home.learner(), count=300)
+    before = home.standing()
+
+    assert home.learner().step() == []
+    assert home.standing() == before
+
+
+def test_a_live_task_keeps_its_certificate_while_it_learns_on(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner)
+    assert home.standing().serves
+    attempts = home.standing().attempts
+
+    events = fed(home, learner, start=600, count=600)
+
+    assert set(kinds(events)) <= {"kept", "certified"}
+    assert home.standing().serves
+    assert home.standing().attempts > attempts
+
+
+def test_after_an_alarm_a_changed_teacher_is_learnt_anew(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner)
+    home.alarm(at=600.0)
+
+    events = fed(home, learner, start=600, shift=1)
+
+    standing = home.standing()
+    assert kinds(events)[-1] in {"certified", "kept"}
+    assert standing.serves
+    assert standing.epoch == 1
+    assert standing.version is not None
+    _, folder = home.stores.registry.verify("task-1", standing.version)
+    specialist = runtime.create(folder, home.encoder)
+    rows = tickets(100, start=9000, shift=1)
+    assert sum(specialist.draft(row.text).text == row.answer for row in rows) >= 90
+
+
+def test_what_was_learnt_anew_is_not_spoilt_later_by_old_rows(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner)
+    home.alarm(at=600.0)
+    fed(home, learner, start=600, shift=1)
+    assert home.standing().serves
+    known = len(home.stores.registry.versions("task-1"))
+
+    fed(home, learner, start=1200, shift=1)
+
+    versions = home.stores.registry.versions("task-1")
+    assert len(versions) > known
+    _, folder = home.stores.registry.verify("task-1", versions[-1])
+    specialist = runtime.create(folder, home.encoder)
+    rows = tickets(100, start=9000, shift=1)
+    assert sum(specialist.draft(row.text).text == row.answer for row in rows) >= 95
+
+
+def test_old_evidence_never_ends_an_alarm(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner)
+    home.alarm(at=600.0)
+    assert learner.step() == []
+    fed(home, learner, start=600, count=100)
+    assert home.standing().stage == "alarm"
+
+
+def test_an_alarm_which_comes_while_training_wins(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate made before the alarm must not undo it."""
+    learner = home.learner()
+    fed(home, learner)
+    put_if = home.stores.standings.put_if
+
+    def late(epoch: int, standing: Standing) -> bool:
+        home.alarm(at=1200.0)
+        return put_if(epoch, standing)
+
+    monkeypatch.setattr(home.stores.standings, "put_if", late)
+    home.harvest(tickets(400, start=600))
+
+    assert kinds(learner.step()) == ["overtaken"]
+    assert home.standing().stage == "alarm"
+
+
+def test_free_text_is_postponed_and_says_why(home: Home) -> None:
+    home.harvest([harvested(f"q {n}", f"essay {n}", at=n) for n in range(100)])
+    learner = home.learner()
+
+    events = learner.step()
+
+    assert kinds(events) == ["adopted", "postponed"]
+    assert "100 distinct in 100 rows" in events[-1].detail
+    assert home.standing().note == events[-1].detail
+    assert home.standing().version is None
+    assert learner.step() == []
+
+
+def test_one_hopeless_task_does_not_hinder_another(home: Home) -> None:
+    essays = [harvested(f"q {n}", f"essay {n}", at=n) for n in range(100)]
+    home.harvest([msgspec.structs.replace(row, task="a-hopeless") for row in essays])
+    home.harvest(tickets(110))
+    assert "trained" in kinds([event for event in home.learner().step() if event.task == "task-1"])
+
+
+def test_an_unreadable_registry_postpones_the_task(home: Home) -> None:
+    fed(home, home.learner(), count=150)
+    _, folder = home.stores.registry.verify("task-1", home.stores.registry.versions("task-1")[-1])
+    (folder / "manifest.json").write_text("not json")
+
+    assert kinds(home.learner().step()) == ["postponed"]
+
+
+def test_a_teacher_without_held_out_rows_never_certifies(home: Home) -> None:
+    home.harvest(tickets(300, held_out_share=0.0))
+    home.learner().step()
+    assert home.standing().version == 1
+    assert not home.standing().serves

@@ -1,0 +1,72 @@
+"""Estimated tokens come near what the teacher would report."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core import Message, Request, Usage
+from gateway.finops import tokens
+from gateway.finops.tokens import TokenEstimator
+from tests.outcomes import request
+
+
+def ask(text: str, template: str = "feed", model: str = "giant") -> Request:
+    return request(messages=(Message("user", text),), template=template, model=model)
+
+
+def teachers_usage(text: str, answer: str) -> Usage:
+    """Return the usage of a tokeniser with 5 bytes a token in prompts and 3 in answers."""
+    return Usage(prompt_tokens=7 + len(text) // 5, completion_tokens=len(answer) // 3)
+
+
+def test_what_was_learnt_is_applied_to_other_lengths() -> None:
+    estimator = TokenEstimator()
+    for length in (500, 1000, 2000):
+        estimator.learn(ask("p" * length), "a" * 30, teachers_usage("p" * length, "a" * 30))
+
+    usage = estimator.estimate(ask("p" * 5000), "a" * 60)
+
+    assert usage == Usage(prompt_tokens=1007, completion_tokens=20, is_estimated=True)
+
+
+def test_a_new_template_uses_what_is_known_of_its_model() -> None:
+    estimator = TokenEstimator()
+    estimator.learn(ask("p" * 1000), "a" * 30, teachers_usage("p" * 1000, "a" * 30))
+
+    usage = estimator.estimate(ask("p" * 1000, template="new"), "a" * 30)
+
+    assert usage.prompt_tokens == 207
+
+
+def test_a_template_knows_better_than_its_model() -> None:
+    """Its language or its JSON may take far more tokens per byte."""
+    estimator = TokenEstimator()
+    estimator.learn(ask("p" * 1000, template="json"), "a" * 30, Usage(507, 15))
+    estimator.learn(ask("p" * 1000, template="prose"), "a" * 30, Usage(207, 10))
+
+    assert estimator.estimate(ask("p" * 1000, template="json"), "a" * 30).prompt_tokens == 507
+
+
+def test_nothing_learnt_still_gives_a_plausible_number() -> None:
+    usage = TokenEstimator().estimate(ask("where is my card?"), "card_arrival")
+
+    assert (usage.prompt_tokens, usage.completion_tokens) == (11, 3)
+
+
+@pytest.mark.parametrize("text", ["", "\ud800", "日本語"])
+def test_any_text_can_be_estimated(text: str) -> None:
+    estimator = TokenEstimator()
+    estimator.learn(ask(text), text, Usage(1, 1))
+
+    assert estimator.estimate(ask(text), text).prompt_tokens >= 0
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client which sends ever new templates forgets the oldest, not the model."""
+    monkeypatch.setattr(tokens, "MAX_RATIOS", 10)
+    estimator = TokenEstimator()
+    for n in range(100):
+        estimator.learn(ask("p" * 1000, template=f"t{n}"), "a" * 30, teachers_usage("p" * 1000, "a" * 30))
+
+    assert len(estimator._ratios) == 10
+    assert estimator.estimate(ask("p" * 1000, template="t0"), "").prompt_tokens == 207

@@ -1,0 +1,56 @@
+"""Outcomes as the flow lets them go, for the tests of those who observe them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.core import Message, Outcome, Plan, Reading, Request, Route, Usage
+
+NOON = 1_700_000_000.0
+
+
+def request(**changes: Any) -> Request:
+    """Return a request as api reads it; its body holds what `text` says."""
+    facts: dict[str, Any] = {
+        "id": "req-1",
+        "caller": "key-1",
+        "target": b"/v1/chat/completions",
+        "headers": (),
+        "body": b'{"model":"giant","messages":[{"role":"user","content":"where is my card?"}]}',
+        "received_at": NOON,
+        "model": "giant",
+        "messages": (Message("user", "where is my card?"),),
+        "template": "feed",
+        "guard": "beef",
+        "template_text": "",
+        "text": "where is my card?",
+    }
+    return Request(**facts | changes)
+
+
+def outcome(asked: Request | None = None, **changes: Any) -> Outcome:
+    """Return an escalation which the teacher answered well."""
+    facts: dict[str, Any] = {
+        "request": asked or request(),
+        "plan": Plan(policy="default", may_serve=True),
+        "route": Route("cards"),
+        "decision": "escalated",
+        "reason": "no specialist yet",
+        "status": 200,
+        "at": NOON,
+        "latency_ms": 800.0,
+        "first_byte_ms": 700.0,
+    }
+    return Outcome(**facts | changes)
+
+
+def reading(**changes: Any) -> Reading:
+    """Return what a whole answer of one label says."""
+    facts: dict[str, Any] = {
+        "text": "card_arrival",
+        "model": "giant",
+        "finish_reason": "stop",
+        "usage": Usage(1000, 100),
+        "is_complete": True,
+    }
+    return Reading(**facts | changes)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from gateway.core import Mode, Request
+from gateway.errors import RequestError
+from gateway.policy.planner import PolicyPlanner
+from gateway.policy.schema import AuditShares, Policy
+from tests.outcomes import request
+
+
+def asking(model: str = "gpt-4o", caller: str = "app", mode: Mode = "auto") -> Request:
+    return request(model=model, caller=caller, mode=mode)
+
+
+def planner(*policies: Policy, spent: float = 0.0) -> PolicyPlanner:
+    return PolicyPlanner(policies, lambda _: spent)
+
+
+@pytest.mark.parametrize(
+    ("asked", "policy"),
+    [
+        (asking("gpt-4o", "support-1"), "support"),
+        (asking("gpt-4o", "sales"), "gpt"),
+        (asking("o3", "sales"), "rest"),
+        (asking("GPT-4o", "sales"), "rest"),
+        (asking("gpt-4o\nx", "sales"), "gpt"),
+    ],
+)
+def test_the_first_policy_whose_models_and_callers_match_decides(asked: Request, policy: str) -> None:
+    rules = planner(
+        Policy(name="support", models=("gpt-*",), callers=("support-*",)),
+        Policy(name="gpt", models=("gpt-*", "davinci")),
+        Policy(name="rest"),
+    )
+
+    assert rules.plan(asked).policy == policy
+
+
+def test_a_plan_carries_the_policys_numbers() -> None:
+    policy = Policy(
+        name="p", alpha=0.05, delta=0.2, audit=AuditShares(shadow=0.4, certified=0.1), harvest=False
+    )
+
+    plan = planner(policy).plan(asking())
+
+    assert (plan.alpha, plan.delta, plan.shadow_audit_share, plan.audit_share) == (0.05, 0.2, 0.4, 0.1)
+    assert (plan.may_serve, plan.because, plan.may_harvest, plan.may_escalate) == (True, "", False, True)
+
+
+def test_a_request_which_no_policy_matches_goes_to_the_teacher_and_is_not_kept() -> None:
+    plan = planner(Policy(name="p", models=("other",))).plan(asking())
+
+    assert (plan.may_serve, plan.because, plan.may_harvest) == (False, "no policy matches", False)
+    assert (plan.audit_share, plan.shadow_audit_share) == (0.0, 0.0)
+
+
+def test_a_forbidden_model_is_refused_and_named() -> None:
+    with pytest.raises(RequestError, match="policy 'p' forbids model 'gpt-4o'") as refused:
+        planner(Policy(name="p", forbid=True)).plan(asking())
+
+    assert (refused.value.status, refused.value.param, refused.value.code) == (
+        403,
+        "model",
+        "forbidden_by_policy",
+    )
+
+
+def test_a_policy_without_local_service_says_so() -> None:
+    plan = planner(Policy(name="p", serve=False)).plan(asking())
+
+    assert (plan.may_serve, plan.because) == (False, "policy says teacher")
+
+
+def test_a_client_may_ask_for_the_teacher() -> None:
+    plan = planner(Policy(name="p")).plan(asking(mode="teacher"))
+
+    assert (plan.may_serve, plan.because) == (False, "teacher asked for")
+
+
+def test_mode_local_does_not_overrule_a_policy_without_local_service() -> None:
+    assert not planner(Policy(name="p", serve=False)).plan(asking(mode="local")).may_serve
+
+
+@pytest.mark.parametrize(("spent", "may_escalate"), [(9.99, True), (10.0, False), (11.0, False)])
+def test_a_spent_budget_forbids_escalation(spent: float, may_escalate: bool) -> None:
+    plan = planner(Policy(name="p", usd_per_day=10.0), spent=spent).plan(asking())
+
+    assert plan.may_escalate is may_escalate
+
+
+def test_a_spent_budget_stops_audits_and_not_local_service() -> None:
+    plan = planner(Policy(name="p", usd_per_day=0.0)).plan(asking())
+
+    assert (plan.may_serve, plan.audit_share, plan.shadow_audit_share) == (True, 0.0, 0.0)
+
+
+def test_each_policy_has_a_budget_of_its_own() -> None:
+    spent = {"a": 5.0, "b": 0.0}
+    rules = PolicyPlanner(
+        [Policy(name="a", models=("x",), usd_per_day=1.0), Policy(name="b", usd_per_day=1.0)],
+        spent.__getitem__,
+    )
+
+    assert not rules.plan(asking("x")).may_escalate
+    assert rules.plan(asking("y")).may_escalate

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.registry.models import Registry
+from gateway.specialists.client import HostClient
+from gateway.specialists.encoders import minilm
+from gateway.specialists.onnx_encoder import OnnxEncoder
+from tests.specialists.hosting import HostProcess, running_host
+
+
+@pytest.fixture(scope="session")
+def encoder() -> OnnxEncoder:
+    return minilm.create()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """A path short enough for a Unix socket, which a test's tmp_path may not be."""
+    with tempfile.TemporaryDirectory(prefix="sd-") as folder:
+        yield Path(folder) / "host.sock"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[HostProcess]:
+    """A host which the tests of a module share; whoever breaks one uses `own_host`."""
+    with tempfile.TemporaryDirectory(prefix="sd-") as folder, running_host(Path(folder) / "host.sock") as up:
+        yield up
+
+
+@pytest.fixture
+def own_host(socket_path: Path) -> Iterator[HostProcess]:
+    with running_host(socket_path) as up:
+        yield up
+
+
+@pytest.fixture
+async def client(host: HostProcess) -> AsyncIterator[HostClient]:
+    client = HostClient(host.socket)
+    assert await client.open(10)
+    yield client
+    await client.close()

@@ -1,0 +1,157 @@
+"""Model hosts and models for tests: real processes, real files, a numpy routine instead of a recipe."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from gateway.registry.manifest import Manifest
+from gateway.registry.models import Registry
+from gateway.specialists.base import Encoder
+from gateway.specialists.features import FloatVector, width
+from gateway.specialists.runtimes import head
+from gateway.specialists.runtimes.scripted import SCRIPT, Script
+
+MINILM = "minilm@8199be6f"
+
+EXAMPLES = {
+    "where is my card": "card_arrival",
+    "my card has not come yet": "card_arrival",
+    "the exchange rate is wrong": "exchange_rate",
+    "what rate do you use for euros": "exchange_rate",
+    "i forgot my pin": "pin",
+    "change the pin of my card": "pin",
+}
+
+
+class FlatEncoder:
+    """An encoder without a model: the same vector for every text."""
+
+    name = "flat@0"
+    dimension = 4
+
+    def encode(self, text: str) -> FloatVector:
+        """Return the diagonal."""
+        return np.full(4, 0.5, np.float32)
+
+
+def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.0) -> head.Head:
+    """Return a head which answers by the nearest mean of its examples' embeddings."""
+    answers = sorted(set(examples.values()))
+    vectors = {text: np.asarray(encoder.encode(text), np.float32) for text in examples}
+    means = [
+        np.mean([vectors[text] for text, answer in examples.items() if answer == wanted], axis=0)
+        for wanted in answers
+    ]
+    coefficients = np.zeros((width(encoder.dimension), len(answers)), np.float32)
+    coefficients[: encoder.dimension] = sharpness * np.array(means).T
+    return head.Head(
+        coefficients=coefficients,
+        intercept=np.zeros(len(answers), np.float32),
+        neighbours=np.array(list(vectors.values()), np.float32),
+        answers=tuple(answers),
+    )
+
+
+def publish_head(registry: Registry, scratch: Path, encoder: Encoder, version: int = 1) -> Path:
+    """Publish a head of EXAMPLES as a version of the task "support"; return its folder."""
+    scratch.mkdir(parents=True)
+    made = make_head(encoder, EXAMPLES)
+    head.write(made, scratch)
+    return _publish(registry, scratch, "head", encoder.name, version)
+
+
+def publish_script(
+    registry: Registry, scratch: Path, script: Script, version: int = 1, encoder: str = MINILM
+) -> Path:
+    """Publish a scripted specialist as a version of the task "support"; return its folder."""
+    scratch.mkdir(parents=True)
+    (scratch / SCRIPT).write_bytes(msgspec.json.encode(script))
+    return _publish(registry, scratch, "scripted", encoder, version)
+
+
+def _publish(registry: Registry, scratch: Path, runtime: str, encoder: str, version: int) -> Path:
+    registry.publish(
+        Manifest(
+            task="support",
+            version=version,
+            runtime=runtime,
+            encoder=encoder,
+            created_at=0.0,
+            recipe="test",
+            seed=0,
+            rows=len(EXAMPLES),
+            answers=3,
+        ),
+        scratch,
+    )
+    return registry.verify("support", version)[1]
+
+
+class HostProcess:
+    """A running model host."""
+
+    def __init__(self, socket: Path, *arguments: str) -> None:
+        self.socket = socket
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.specialists.host", "--socket", str(socket), *arguments],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def wait_until_up(self, seconds: float = 30.0) -> None:
+        """Return once the host listens; it does so only when it can work."""
+        deadline = time.monotonic() + seconds
+        while not _listens(self.socket):
+            assert self.process.poll() is None, self.last_words()
+            assert time.monotonic() < deadline, "the host did not come up"
+            time.sleep(0.02)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the host."""
+        os.kill(self.process.pid, number)
+
+    def last_words(self) -> str:
+        """Wait for the end of a host which ends by itself; return what it wrote to stderr."""
+        assert self.process.stderr is not None
+        self.process.wait(30)
+        return self.process.stderr.read().decode()
+
+    def end(self) -> None:
+        """Kill the host, frozen or not."""
+        self.process.kill()
+        self.process.wait(10)
+        for pipe in (self.process.stdin, self.process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@contextmanager
+def running_host(socket: Path) -> Iterator[HostProcess]:
+    """Run a model host which is up."""
+    host = HostProcess(socket)
+    try:
+        host.wait_until_up()
+        yield host
+    finally:
+        host.end()
+
+
+def _listens(path: Path) -> bool:
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.errors import RegistryError, SpecialistError
+from gateway.specialists.onnx_encoder import OnnxEncoder
+from gateway.specialists.runtimes import head
+from tests.specialists.hosting import EXAMPLES, FlatEncoder, make_head
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    head.write(make_head(FlatEncoder(), EXAMPLES), tmp_path)
+    return tmp_path
+
+
+def test_it_answers_as_its_examples_do(encoder: OnnxEncoder, tmp_path: Path) -> None:
+    head.write(make_head(encoder, EXAMPLES), tmp_path)
+
+    runtime = head.create(tmp_path, encoder)
+
+    assert runtime.draft("has my card arrived?").text == "card_arrival"
+    assert runtime.draft("i do not remember the pin").text == "pin"
+
+
+def test_the_score_is_the_margin_of_the_softmax(folder: Path) -> None:
+    made = make_head(FlatEncoder(), EXAMPLES)
+    made.coefficients[:] = 0
+    made.intercept[:] = np.log([0.7, 0.2, 0.1])
+    head.write(made, folder)
+
+    proposal = head.create(folder, FlatEncoder()).draft("anything")
+
+    assert proposal.text == made.answers[0]
+    assert math.isclose(proposal.score, 0.5, abs_tol=1e-6)
+    assert math.isclose(proposal.evidence["probability"], 0.7, abs_tol=1e-6)
+    assert proposal.evidence["margin"] == proposal.score
+
+
+def test_hashed_words_count(folder: Path) -> None:
+    """Texts with the same embedding get different answers when their words differ."""
+    made = make_head(FlatEncoder(), EXAMPLES)
+    made.coefficients[FlatEncoder.dimension :] = np.random.default_rng(0).normal(
+        size=(len(made.coefficients) - FlatEncoder.dimension, 3)
+    )
+    head.write(made, folder)
+    runtime = head.create(folder, FlatEncoder())
+
+    assert len({runtime.draft(text).score for text in ("one", "two", "three")}) == 3
+
+
+def test_a_training_text_is_familiar(encoder: OnnxEncoder, tmp_path: Path) -> None:
+    head.write(make_head(encoder, EXAMPLES), tmp_path)
+    runtime = head.create(tmp_path, encoder)
+
+    known = runtime.draft("where is my card").evidence["familiarity"]
+    strange = runtime.draft("the recipe needs two eggs").evidence["familiarity"]
+
+    assert known == pytest.approx(1, abs=0.01)
+    assert strange < 0.4
+
+
+def test_the_same_text_gets_the_same_numbers_in_every_thread(encoder: OnnxEncoder, tmp_path: Path) -> None:
+    head.write(make_head(encoder, EXAMPLES), tmp_path)
+    runtime = head.create(tmp_path, encoder)
+
+    with ThreadPoolExecutor(4) as threads:
+        drafts = list(threads.map(runtime.draft, ["where is my card"] * 20))
+
+    assert all(draft == drafts[0] for draft in drafts)
+
+
+def test_a_text_the_encoder_refuses_has_no_draft(encoder: OnnxEncoder, tmp_path: Path) -> None:
+    head.write(make_head(encoder, EXAMPLES), tmp_path)
+
+    with pytest.raises(SpecialistError, match="input too long"):
+        head.create(tmp_path, encoder).draft("word " * 300)
+
+
+def _with(**changed: Any) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with np.load(folder / head.WEIGHTS) as arrays:
+            kept = dict(arrays)
+        np.savez(folder / head.WEIGHTS, **{**kept, **changed})
+
+    return damage
+
+
+def _cut(folder: Path) -> None:
+    path = folder / head.WEIGHTS
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _answers(content: bytes) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / head.ANSWERS).write_bytes(content)
+
+    return damage
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (_cut, "head.npz is unreadable"),
+        (lambda folder: (folder / head.WEIGHTS).unlink(), "head.npz is unreadable"),
+        (lambda folder: (folder / head.ANSWERS).unlink(), "answers.json is unreadable"),
+        (_answers(b'["a", 1, "b"]'), "answers.json is unreadable"),
+        (_answers(b'["only one"]'), "at least 2"),
+        (_answers(b'["one", "too", "many", "answers"]'), "has shapes"),
+        (_with(intercept=np.array([np.nan, 0, 0])), "not finite"),
+        (_with(neighbours=np.zeros((0, 4))), "at least one neighbour"),
+        (_with(coefficients=np.zeros((4, 3))), "has shapes"),
+        (_with(intercept=np.array([{}, {}, {}], dtype=object)), "head.npz is unreadable"),
+    ],
+)
+def test_a_head_which_cannot_work_is_refused(
+    folder: Path, damage: Callable[[Path], None], named: str
+) -> None:
+    damage(folder)
+
+    with pytest.raises(RegistryError, match=named):
+        head.create(folder, FlatEncoder())

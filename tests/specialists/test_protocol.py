@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import random
+import struct
+
+import msgspec
+import pytest
+
+from gateway.specialists.protocol import (
+    MAX_FRAME_BYTES,
+    MAX_TEXT_CHARS,
+    Ask,
+    Cancel,
+    Done,
+    Drafted,
+    Embed,
+    Embedded,
+    Failed,
+    FrameError,
+    Frames,
+    Load,
+    Ping,
+    Question,
+    Reply,
+    Unload,
+    frame,
+    read_question,
+    read_reply,
+)
+
+QUESTIONS: list[Question] = [
+    Load(1, "support", 2, "/folder"),
+    Unload(2, "support", 2),
+    Ask(3, "support", 2, "wo ist meine Karte? \N{GRINNING FACE}", 250.0),
+    Embed(4, "text", 10.0),
+    Ping(5),
+    Cancel(3),
+]
+REPLIES: list[Reply] = [
+    Done(1),
+    Drafted(3, "card_arrival", 0.5, {"margin": 0.5}, 3, 2, 1.5),
+    Embedded(4, b"\0" * 16),
+    Failed(5, "specialists", "late", "detail"),
+]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_arrives_as_it_was_sent(question: Question) -> None:
+    (payload,) = Frames().feed(frame(question))
+
+    assert read_question(payload) == question
+
+
+@pytest.mark.parametrize("reply", REPLIES)
+def test_a_reply_arrives_as_it_was_sent(reply: Reply) -> None:
+    (payload,) = Frames().feed(frame(reply))
+
+    assert read_reply(payload) == reply
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 10_000])
+def test_frames_do_not_care_how_they_are_cut(size: int) -> None:
+    sent = b"".join(map(frame, QUESTIONS))
+    frames = Frames()
+
+    received = [
+        read_question(payload)
+        for start in range(0, len(sent), size)
+        for payload in frames.feed(sent[start : start + size])
+    ]
+
+    assert received == QUESTIONS
+
+
+def test_a_length_nobody_may_send_is_refused_before_its_bytes_are_kept() -> None:
+    with pytest.raises(FrameError):
+        list(Frames().feed(struct.pack(">I", MAX_FRAME_BYTES + 1)))
+
+
+def test_a_message_too_long_for_a_frame_is_never_sent() -> None:
+    with pytest.raises(FrameError):
+        frame(Drafted(1, "x" * MAX_FRAME_BYTES, 0.5, {}, 0, 0, 0.0))
+
+
+def test_the_longest_text_fits_into_a_frame() -> None:
+    assert frame(Embed(1, "\N{GRINNING FACE}" * MAX_TEXT_CHARS, 1.0))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xc1",
+        b"\x91" * 100_000,
+        msgspec.msgpack.encode(["Ask", "no id"]),
+        msgspec.msgpack.encode(["Exec", 1, "rm"]),
+        b"\x93\xa5Embed\x01\xa1\xff",
+        *(random.Random(seed).randbytes(40) for seed in range(20)),
+    ],
+)
+def test_garbage_is_a_frame_error_whatever_it_is(payload: bytes) -> None:
+    with pytest.raises(FrameError):
+        read_question(payload)

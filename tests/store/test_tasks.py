@@ -1,0 +1,56 @@
+"""Adopted tasks: cheap to ask, the same for every process."""
+
+from __future__ import annotations
+
+from gateway.routing.base import KnownTasks
+from gateway.store.database import Database
+from gateway.store.tasks import TaskStore
+
+VECTOR = b"\x00\x00\x80\x3f" * 384
+
+
+def test_an_adopted_task_is_known_with_its_vector(database: Database) -> None:
+    tasks = TaskStore(database, clock=lambda: 9.0)
+
+    tasks.put("cards", "guard", "You sort questions.", VECTOR, "giant")
+
+    (task,) = tasks.all()
+    assert "cards" in tasks
+    assert (task.vector, task.guard, task.model, task.adopted_at) == (VECTOR, "guard", "giant", 9.0)
+
+
+def test_a_task_put_again_keeps_the_time_of_its_adoption(database: Database) -> None:
+    times = iter([1.0, 2.0])
+    tasks = TaskStore(database, clock=lambda: next(times))
+    tasks.put("cards", "guard", "old", VECTOR, "giant")
+
+    tasks.put("cards", "guard", "new", VECTOR, "giant")
+
+    assert [(task.template_text, task.adopted_at) for task in tasks.all()] == [("new", 1.0)]
+
+
+def test_a_refresh_shows_what_another_process_adopted(database: Database, other_process: Database) -> None:
+    tasks = TaskStore(database)
+    TaskStore(other_process).put("cards", "guard", "text", VECTOR, "giant")
+
+    tasks.refresh()
+
+    assert "cards" in tasks
+
+
+def test_unrelated_changes_keep_the_same_object(database: Database, other_process: Database) -> None:
+    """A classifier may keep what it made from `all()` for as long as it is the same object."""
+    tasks = TaskStore(database)
+    tasks.put("cards", "guard", "text", VECTOR, "giant")
+    before = tasks.all()
+    other_process.create("CREATE TABLE unrelated (n)")
+
+    tasks.refresh()
+
+    assert tasks.all() is before
+
+
+def test_the_store_is_what_routing_asks_for(database: Database) -> None:
+    known: KnownTasks = TaskStore(database)
+
+    assert list(known.all()) == []

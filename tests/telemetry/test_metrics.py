@@ -1,0 +1,116 @@
+"""Metrics: bounded in size, summed over workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.core import Route
+from gateway.telemetry import metrics as module
+from gateway.telemetry.metrics import Metrics, Probe
+from tests.outcomes import outcome, reading
+
+WORKER = """
+import sys
+from gateway.telemetry.metrics import Metrics, Probe
+from tests.outcomes import outcome, reading
+metrics = Metrics([Probe("rows_dropped_total", "Dropped.", lambda: 5.0)])
+metrics(outcome(), reading())
+metrics.sample()
+metrics.sample()
+if "render" in sys.argv:
+    sys.stdout.write(metrics.render().decode())
+"""
+
+
+def value(rendered: bytes, name: str, **labels: str) -> float:
+    """Return the sum of the samples called `name` which carry `labels`."""
+    samples = [
+        sample
+        for family in text_string_to_metric_families(rendered.decode())
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+    assert samples, f"no {name} with {labels}"
+    return sum(sample.value for sample in samples)
+
+
+def test_requests_are_counted_by_who_answered_and_why() -> None:
+    metrics = Metrics()
+
+    metrics(outcome(), reading())
+    metrics(outcome(decision="local", reason="certified"), reading())
+
+    shown = metrics.render()
+    assert value(shown, "stepdown_requests_total", decision="local", reason="certified", route="cards") == 1
+    assert value(shown, "stepdown_requests_total") == 2
+
+
+def test_latencies_are_in_seconds() -> None:
+    metrics = Metrics()
+
+    metrics(outcome(latency_ms=800.0, first_byte_ms=700.0), reading())
+
+    shown = metrics.render()
+    assert value(shown, "stepdown_latency_seconds_sum") == pytest.approx(0.8)
+    assert value(shown, "stepdown_first_byte_seconds_sum") == pytest.approx(0.7)
+
+
+def test_tokens_are_counted_when_they_were_reported() -> None:
+    metrics = Metrics()
+
+    metrics(outcome(), reading())
+    metrics(outcome(), reading(usage=None))
+
+    assert value(metrics.render(), "stepdown_tokens_total", kind="prompt") == 1000
+
+
+def test_names_beyond_the_bound_become_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client which sends ever new templates cannot fill the memory; no request goes uncounted."""
+    monkeypatch.setattr(module, "MAX_ROUTES", 3)
+    metrics = Metrics()
+
+    for n in range(10):
+        metrics(outcome(route=Route(f"task-{n}")), reading())
+
+    shown = metrics.render()
+    assert value(shown, "stepdown_requests_total", route="other") == 7
+    assert value(shown, "stepdown_requests_total") == 10
+
+
+def test_probes_are_read_when_sampled() -> None:
+    """A total keeps growing; a level is what it was at the last sample."""
+    numbers = iter([3.0, 5.0, 2.0, 1.0])
+    metrics = Metrics(
+        [
+            Probe("rows_dropped_total", "Dropped.", lambda: next(numbers)),
+            Probe("queue_depth", "Waiting.", lambda: next(numbers)),
+        ]
+    )
+
+    metrics.sample()
+    metrics.sample()
+
+    shown = metrics.render()
+    assert value(shown, "stepdown_rows_dropped_total") == 3
+    assert value(shown, "stepdown_queue_depth") == 1
+
+
+def test_workers_which_share_a_folder_are_summed(tmp_path: Path) -> None:
+    """Requests and probes of a worker which has ended still count."""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+
+    def work(*arguments: str) -> bytes:
+        program = [sys.executable, "-c", WORKER, *arguments]
+        return subprocess.run(program, env=environment, stdout=subprocess.PIPE, check=True).stdout
+
+    work()
+    shown = work("render")
+
+    assert value(shown, "stepdown_requests_total") == 2
+    assert value(shown, "stepdown_rows_dropped_total") == 10

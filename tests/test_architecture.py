@@ -1,0 +1,132 @@
+"""The rules of CONVENTIONS.md which a program can check and import-linter does not."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted((ROOT / "gateway").rglob("*.py"))
+MAX_MODULE_LINES = 300
+MAX_FUNCTION_LINES = 60
+VAGUE_NAMES = {"utils", "helpers", "common", "manager", "misc"}
+
+MODELS = {"numpy", "scipy", "sklearn", "onnxruntime", "tokenizers", "torch", "sentence_transformers"}
+HEAVY = MODELS | {
+    "genai_prices",
+    "prometheus_client",
+    "litestar",
+    "uvicorn",
+    "aiohttp",
+    "openai",
+    "rich",
+    "yaml",
+}
+
+PLURALS = {
+    "cli": {"add_arguments", "run"},
+    "distill/recipes": {"create"},
+    "harvest/formats": {"write"},
+    "routing/classifiers": {"create"},
+    "specialists/encoders": {"create"},
+    "specialists/runtimes": {"create"},
+    "upstream/providers": {"create"},
+}
+"""Folders of interchangeable things, and the functions each module in them offers."""
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level names in sys.modules after `statement` in a fresh interpreter."""
+    script = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_short_and_says_what_it_is_for(path: Path) -> None:
+    assert ast.get_docstring(tree(path)), "the first line of a module says what it is for"
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_function_fits_on_a_screen(path: Path) -> None:
+    long = {
+        node.name: length
+        for node in functions(path)
+        if (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
+    }
+
+    assert not long
+
+
+def test_no_module_has_a_name_which_says_nothing() -> None:
+    names = {part.removesuffix(".py") for path in MODULES for part in path.relative_to(ROOT).parts}
+
+    assert not names & VAGUE_NAMES
+
+
+@pytest.mark.parametrize("folder", sorted(PLURALS))
+def test_a_folder_of_interchangeable_things_holds_nothing_else(folder: str) -> None:
+    modules = [path for path in (ROOT / "gateway" / folder).glob("*.py") if not path.stem.startswith("_")]
+
+    assert modules
+    for path in modules:
+        offered = {node.name for node in tree(path).body if isinstance(node, ast.FunctionDef)}
+        assert offered >= PLURALS[folder], f"{path.name} lacks {PLURALS[folder] - offered}"
+
+
+@pytest.mark.parametrize("module", ["gateway", "gateway.cli", "gateway.settings"])
+def test_importing_the_command_pulls_in_nothing_heavy(module: str) -> None:
+    assert not loaded_by(f"import {module}") & HEAVY
+
+
+def test_the_general_help_pulls_in_nothing_heavy() -> None:
+    """`stepdown --help` imports every command module, so none may import a library at its top."""
+    statement = (
+        "import contextlib, io, gateway.cli\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "    gateway.cli.main(['--help'])"
+    )
+
+    assert not loaded_by(statement) & HEAVY
+
+
+def test_the_gateway_worker_pulls_in_no_models() -> None:
+    assert not loaded_by("import gateway.worker") & MODELS
+
+
+def test_the_supervisor_pulls_in_neither_models_nor_the_web_framework() -> None:
+    assert not loaded_by("import gateway.supervisor") & (MODELS | {"litestar", "uvicorn", "aiohttp"})
+
+
+def test_the_model_host_pulls_in_neither_training_nor_the_web_framework() -> None:
+    assert not loaded_by("import gateway.specialists.host") & {"sklearn", "torch", "litestar", "aiohttp"}
+
+
+def test_the_lock_names_no_host_and_pins_every_file_by_hash() -> None:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line and line[0] not in "# "]
+
+    assert all(line.endswith("\\") for line in pins), "a pin goes on with its hashes"
+    assert not [line for line in lines if "://" in line or line.startswith("-")]
+    assert [line for line in lines if line.startswith("# == ")] == ["# == serve", "# == test", "# == learn"]

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from gateway.core import Secret
+from gateway.errors import ConfigError
+from gateway.settings import ListPrice, Settings, read_settings
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def written(text: str, name: str = "stepdown.toml") -> Path:
+    file = Path(name)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_nothing_has_to_be_configured() -> None:
+    settings = read_settings({})
+
+    assert settings == Settings()
+    assert settings.server.host == "127.0.0.1"
+    assert settings.admission == "forward"
+
+
+def test_the_file_in_the_working_folder_is_read() -> None:
+    written('[server]\nport = 9000\n[prices."gpt-x"]\ninput = 1\noutput = 2.5\n')
+
+    settings = read_settings({})
+
+    assert settings.server.port == 9000
+    assert settings.prices == {"gpt-x": ListPrice(input=1.0, output=2.5)}
+
+
+def test_another_file_can_be_named() -> None:
+    written("[server]\nport = 9000\n")
+    written("[server]\nport = 9001\n", "other.toml")
+
+    assert read_settings({"STEPDOWN_CONFIG": "other.toml"}).server.port == 9001
+
+
+def test_a_named_file_must_be_there() -> None:
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot be read"):
+        read_settings({"STEPDOWN_CONFIG": "missing.toml"})
+
+
+def test_a_variable_beats_the_file() -> None:
+    written('home = "a"\n[server]\nport = 9000\nlabels = true\n')
+
+    settings = read_settings(
+        {
+            "STEPDOWN_HOME": "b",
+            "STEPDOWN_SERVER_PORT": "9001",
+            "STEPDOWN_SERVER_LABELS": "false",
+            "STEPDOWN_ROUTING_CLASSIFIERS": "fingerprint, other",
+            "STEPDOWN_LEARN_GROWTH": "1.5",
+            "OPENAI_BASE_URL": "http://127.0.0.1:1/v1",
+        }
+    )
+
+    assert (settings.home, settings.server.port, settings.server.labels) == ("b", 9001, False)
+    assert (settings.routing.classifiers, settings.learn.growth) == (("fingerprint", "other"), 1.5)
+    assert settings.upstream.base_url == "http://127.0.0.1:1/v1"
+
+
+def test_of_two_variables_for_one_key_ours_wins() -> None:
+    settings = read_settings(
+        {"STEPDOWN_UPSTREAM_BASE_URL": "http://ours/v1", "OPENAI_BASE_URL": "http://theirs/v1"}
+    )
+
+    assert settings.upstream.base_url == "http://ours/v1"
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    assert (
+        read_settings({"OPENAI_API_KEY": "", "OPENAI_BASE_URL": "", "STEPDOWN_SERVER_PORT": ""}) == Settings()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "[server]\nport = 1\nprot = 1\n",
+            "3:1 unknown key 'prot' in [server]; known: host, port, admin_port",
+        ),
+        ("[server]\n  prot = 1\n", "2:3 unknown key 'prot'"),
+        ("server.prot = 1\n", "1:1 unknown key 'prot'"),
+        ("[sever]\nport = 1\n", "1:2 unknown key 'sever'; known: home, server"),
+        ("[server]\nport = 'x'\n", "2:1 server.port: expected `int`, got `str`"),
+        ("[server]\nport = 70000\n", "2:1 server.port: expected `int` <= 65535"),
+        (
+            "[server]\nlog_format = 'xml'\n",
+            "2:1 server.log_format: invalid enum value 'xml'; known: plain, json",
+        ),
+        ("[upstream]\nbase_url = 'host/v1'\n", "1:2 upstream: base_url must look like https://host/v1"),
+        (
+            "[prices.a]\ninput = 1\noutput = 1\n[prices.'b.c']\ninput = 1\noutpt = 2\n",
+            "6:1 unknown key 'outpt'",
+        ),
+        ("[prices.a]\ninput = 1\n", "1:2 prices.a: object missing required field `output`"),
+        ("[server]\nport = \n", "2:8 not TOML"),
+        ("server = [", "1:11 not TOML"),
+    ],
+)
+def test_a_wrong_key_stops_the_start_with_file_line_column_and_what_was_allowed(
+    text: str, complaint: str
+) -> None:
+    written(text)
+
+    with pytest.raises(ConfigError) as refused:
+        read_settings({})
+
+    assert str(refused.value).startswith(f"stepdown.toml:{complaint}")
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("STEPDOWN_SERVER_PORT", "environment: STEPDOWN_SERVER_PORT: 'much' refused: Expected `int`"),
+        ("STEPDOWN_PORT", "environment: unknown variable STEPDOWN_PORT; known: "),
+    ],
+)
+def test_a_wrong_variable_stops_the_start(name: str, complaint: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_settings({name: "much"})
+
+    assert str(refused.value).startswith(complaint)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "example.org"])
+def test_an_open_gateway_is_refused_where_others_can_reach_it(host: str) -> None:
+    with pytest.raises(ConfigError, match="open lets anybody in"):
+        read_settings({"STEPDOWN_SERVER_OPEN": "true", "STEPDOWN_SERVER_HOST": host})
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
+def test_an_open_gateway_is_allowed_on_loopback(host: str) -> None:
+    settings = read_settings({"STEPDOWN_SERVER_OPEN": "true", "STEPDOWN_SERVER_HOST": host})
+
+    assert settings.admission == "open"
+
+
+def test_with_a_teachers_key_clients_need_keys_of_ours() -> None:
+    settings = read_settings({"OPENAI_API_KEY": " sk-teacher\n"})
+
+    assert settings.admission == "keys"
+    assert settings.upstream.api_key == Secret("sk-teacher")
+
+
+def test_a_secret_in_the_file_is_refused_without_being_shown() -> None:
+    written("[upstream]\napi_key = 'sk-very-secret'\n")
+
+    with pytest.raises(ConfigError, match="from the environment only") as refused:
+        read_settings({})
+
+    assert str(refused.value).startswith("stepdown.toml:2:1 ")
+    assert "sk-very-secret" not in str(refused.value)
+
+
+def test_a_secret_does_not_show_when_settings_are_printed_or_stored() -> None:
+    settings = read_settings({"OPENAI_API_KEY": "sk-teacher"})
+
+    assert "sk-teacher" not in f"{settings} {settings!r} {settings.upstream.api_key}"
+    with pytest.raises(TypeError):
+        pickle.dumps(settings.upstream.api_key)
+
+
+def test_home_becomes_an_absolute_path(folder: Path) -> None:
+    assert read_settings({}).home_folder == folder / ".stepdown"

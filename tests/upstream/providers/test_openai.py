@@ -1,0 +1,151 @@
+"""What an OpenAI-compatible teacher sees of a call, and what becomes of its refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core import Header, Secret
+from gateway.errors import ConfigError, UpstreamCredentialError
+from gateway.upstream.base import Call
+from gateway.upstream.client import HttpClient
+from gateway.upstream.providers.openai import Config, create
+from gateway.upstream.simulated.faults import Fault
+from tests.teacher import RunningTeacher
+from tests.upstream.conftest import RawTeacher, read
+
+CHAT = b'{"model":"gpt-4o","messages":[{"role":"user","content":"ping"}]}'
+
+
+def chat(*headers: Header) -> Call:
+    return Call(method="POST", target=b"/v1/chat/completions", headers=headers, body=CHAT, is_repeatable=True)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "arrives"),
+    [
+        ("", b"/v1/files/a%2Fb?x=1"),
+        ("/", b"/v1/files/a%2Fb?x=1"),
+        ("/v1", b"/v1/files/a%2Fb?x=1"),
+        ("/v1/", b"/v1/files/a%2Fb?x=1"),
+        ("/team%20a/openai/v1", b"/team%20a/openai/v1/files/a%2Fb?x=1"),
+        ("/v1beta/openai/", b"/v1beta/openai/files/a%2Fb?x=1"),
+    ],
+)
+async def test_a_base_url_is_joined_as_openais_sdks_join_it(
+    client: HttpClient, raw: RawTeacher, suffix: str, arrives: bytes
+) -> None:
+    teacher = create(Config(base_url=raw.origin + suffix), client)
+
+    await teacher.ask(Call(method="GET", target=b"/v1/files/a%2Fb?x=1", headers=()))
+
+    assert raw.asked[0].split(b" ")[1] == arrives
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["api.example/v1", "ftp://a/v1", "http://a/v1?x=1", "http://u:p@a/v1", "http://", "http://a:x"],
+)
+async def test_a_base_url_which_cannot_work_is_refused(client: HttpClient, base_url: str) -> None:
+    with pytest.raises(ConfigError):
+        create(Config(base_url=base_url), client)
+
+
+async def test_forwarding_passes_the_clients_credential(client: HttpClient, teacher: RunningTeacher) -> None:
+    call = chat((b"authorization", b"Bearer sk-client"), (b"openai-project", b"p"))
+
+    await create(Config(base_url=teacher.base_url), client).ask(call)
+
+    seen = teacher.control.seen[0]
+    assert (seen.header("authorization"), seen.header("openai-project")) == (["Bearer sk-client"], ["p"])
+
+
+async def test_an_own_key_replaces_every_credential_of_the_client(
+    client: HttpClient, teacher: RunningTeacher
+) -> None:
+    config = Config(base_url=teacher.base_url, api_key=Secret("sk-own"), project="ours")
+    call = chat(
+        (b"authorization", b"Bearer sd-client"),
+        (b"api-key", b"sd-client"),
+        (b"openai-organization", b"theirs"),
+    )
+
+    await create(config, client).ask(call)
+
+    seen = teacher.control.seen[0]
+    assert seen.header("authorization") == ["Bearer sk-own"]
+    assert seen.header("openai-project") == ["ours"]
+    assert "sd-client" not in str(seen.headers)
+    assert "theirs" not in str(seen.headers)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refusal_of_our_own_key_is_our_fault(
+    client: HttpClient, teacher: RunningTeacher, status: int
+) -> None:
+    teacher.control.fail_next(Fault(status=status))
+    own = create(Config(base_url=teacher.base_url, api_key=Secret("sk-own")), client)
+
+    with pytest.raises(UpstreamCredentialError):
+        await own.ask(chat())
+
+
+async def test_a_refusal_of_the_clients_key_is_the_clients(
+    client: HttpClient, teacher: RunningTeacher
+) -> None:
+    teacher.control.fail_next(Fault(status=401))
+
+    reply = await create(Config(base_url=teacher.base_url), client).ask(chat())
+
+    assert reply.status == 401
+    await reply.body.aclose()
+
+
+async def test_headers_of_the_hop_and_of_stepdown_stay_here(
+    client: HttpClient, teacher: RunningTeacher
+) -> None:
+    call = chat(
+        (b"host", b"gateway.example"),
+        (b"connection", b"keep-alive, x-once"),
+        (b"x-once", b"1"),
+        (b"x-stepdown-mode", b"teacher"),
+        (b"expect", b"100-continue"),
+        (b"content-length", b"64"),
+        (b"x-kept", b"1"),
+        (b"x-kept", b"2"),
+    )
+
+    await create(Config(base_url=teacher.base_url), client).ask(call)
+
+    headers = teacher.control.seen[0].headers
+    assert headers[1:] == [("x-kept", "1"), ("x-kept", "2"), ("content-length", str(len(CHAT)))]
+    assert headers[0] == ("host", f"127.0.0.1:{teacher.port}")
+
+
+async def test_chat_asks_only_for_encodings_which_the_observers_can_read(
+    client: HttpClient, teacher: RunningTeacher
+) -> None:
+    await create(Config(base_url=teacher.base_url), client).ask(chat((b"accept-encoding", b"gzip, br, zstd")))
+
+    assert teacher.control.seen[0].header("accept-encoding") == ["gzip"]
+
+
+async def test_what_passes_through_may_be_encoded_as_the_client_likes(
+    client: HttpClient, teacher: RunningTeacher
+) -> None:
+    call = Call(method="GET", target=b"/v1/models", headers=((b"accept-encoding", b"br"),))
+
+    await create(Config(base_url=teacher.base_url), client).ask(call)
+
+    assert teacher.control.seen[0].header("accept-encoding") == ["br"]
+
+
+async def test_a_connection_which_the_teacher_closed_while_idle_costs_the_client_nothing(
+    client: HttpClient, raw: RawTeacher
+) -> None:
+    teacher = create(Config(base_url=raw.origin), client)
+    assert (await teacher.ask(chat())).status == 200
+    raw.script = [None]
+
+    reply = await teacher.ask(chat())
+
+    assert (reply.status, reply.retries, await read(reply.body)) == (200, 1, b"ok")

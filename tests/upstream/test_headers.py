@@ -1,0 +1,37 @@
+"""Headers of one hop end here; everything else travels."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.upstream.headers import end_to_end, readable
+
+
+def test_headers_of_one_hop_and_those_which_connection_names_are_dropped() -> None:
+    headers = [
+        (b"Accept", b"*/*"),
+        (b"x-once", b"1"),
+        (b"Connection", b"close, X-Once"),
+        (b"keep-alive", b"timeout=5"),
+        (b"TE", b"trailers"),
+        (b"upgrade", b"h2c"),
+        (b"x-kept", b"1"),
+        (b"x-kept", b"2"),
+    ]
+
+    assert end_to_end(headers) == [(b"accept", b"*/*"), (b"x-kept", b"1"), (b"x-kept", b"2")]
+
+
+@pytest.mark.parametrize(
+    ("offered", "narrowed"),
+    [
+        (b"gzip, deflate, br, zstd", b"gzip, deflate"),
+        (b"gzip", b"gzip"),
+        (b"BR;q=1.0, GZIP;q=0.8, identity;q=0", b"gzip;q=0.8, identity;q=0"),
+        (b"br", b"identity"),
+        (b"*", b"identity"),
+        (b"", b"identity"),
+    ],
+)
+def test_accept_encoding_is_narrowed_to_what_we_can_read(offered: bytes, narrowed: bytes) -> None:
+    assert readable(offered) == narrowed
