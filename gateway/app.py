@@ -16,7 +16,7 @@ from gateway.cascade.serve import Stages, serve
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.gate import Gate
 from gateway.confidence.watch import Watch
-from gateway.core import Answer, Request
+from gateway.core import OWN_PREFIX, Answer, Request
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.finops.ledger import Ledger
 from gateway.finops.prices import Price, PriceTable
@@ -129,7 +129,7 @@ class Worker:
     def own_models(self) -> list[str]:
         """Return the specialists which serve now, by the name under which a client may ask for one."""
         return sorted(
-            {f"stepdown/{standing.task}" for standing in self.state.standings.all() if standing.serves}
+            {OWN_PREFIX + standing.task for standing in self.state.standings.all() if standing.serves}
         )
 
     def _observers(self) -> list[Observe]:

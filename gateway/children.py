@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from gateway.errors import ConfigError
+
 logger = logging.getLogger(__name__)
 
 FIRST_RESTART_S = 0.1
@@ -21,6 +23,8 @@ LONGEST_RESTART_S = 10.0
 # A child which lived this long has recovered: its next death starts the backoff anew.
 HEALTHY_AFTER_S = 10.0
 ORPHAN_GRACE_S = 15.0
+REFUSED = 2
+"""Exit code of a child whose configuration is wrong: another start would end the same way."""
 
 
 class ChildPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +48,8 @@ class Child:
     def __init__(self, plan: ChildPlan) -> None:
         self.plan = plan
         self.restarts = -1
+        self.has_refused = False
+        """Whether its first life ended with REFUSED. Later ones are retried: the file may be half written."""
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
         self._pause_s = FIRST_RESTART_S
@@ -60,7 +66,7 @@ class Child:
             return
         if self._process is not None:
             self._note_death(self._process.returncode, now)
-        if now >= self._next_start:
+        if now >= self._next_start and not self.has_refused:
             self._start(now)
 
     def stop(self) -> None:
@@ -79,7 +85,9 @@ class Child:
             process.stdin.close()
 
     def _note_death(self, code: int, now: float) -> None:
-        logger.warning("%s ended with code %s; starting it again", self.plan.name, code)
+        self.has_refused = code == REFUSED and self.restarts == 0
+        if not self.has_refused:
+            logger.warning("%s ended with code %s; starting it again", self.plan.name, code)
         lived_s = now - self._started_at
         self._pause_s = FIRST_RESTART_S if lived_s > HEALTHY_AFTER_S else self._pause_s
         self._next_start = now + self._pause_s
@@ -102,15 +110,24 @@ class Child:
 
 
 def watch_over(children: Sequence[Child], should_stop: Callable[[], bool], tick_s: float = 0.05) -> None:
-    """Keep `children` alive until `should_stop`, then stop them in the given order."""
+    """Keep `children` alive until `should_stop` or one has refused, then stop them in the given order."""
     try:
-        while not should_stop():
+        while not should_stop() and not any(child.has_refused for child in children):
             for child in children:
                 child.keep_alive(time.monotonic())
             time.sleep(tick_s)
     finally:
         for child in children:
             child.stop()
+
+
+def run_child(main: Callable[[], None]) -> None:
+    """Run a child's `main`; wrong configuration ends it with a message and REFUSED."""
+    try:
+        main()
+    except ConfigError as error:
+        sys.stderr.write(f"stepdown: {error}\n")
+        sys.exit(REFUSED)
 
 
 def exit_with_parent() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from gateway import catalog
-from gateway.children import exit_with_parent
+from gateway.children import exit_with_parent, run_child
 from gateway.core import Standing
 from gateway.distill.base import Config, Event, Promise
 from gateway.distill.learner import Learner, Stores
@@ -168,4 +168,4 @@ def _runtime(name: str, folder: Path, encoder: Encoder) -> Runtime:
 
 
 if __name__ == "__main__":
-    main()
+    run_child(main)

@@ -76,7 +76,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How tasks are recognised: classifiers by name, asked in this order."""
 
-    classifiers: tuple[str, ...] = ("fingerprint", "embedding")
+    classifiers: tuple[str, ...] = ("named", "fingerprint", "embedding")
     options: dict[str, dict[str, Any]] = {}
     """Passed by name to each classifier's own Config, which refuses what it does not know."""
 

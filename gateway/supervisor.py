@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from gateway.children import Child, ChildPlan, watch_over
+from gateway.children import REFUSED, Child, ChildPlan, watch_over
 from gateway.errors import ConfigError
 from gateway.run_file import RunFile, run_file
 from gateway.run_file import announce as write_run_file
@@ -53,8 +53,9 @@ def supervise(settings: Settings, environment: Mapping[str, str], announce: Anno
         )
         waiting.start()
         watch_over(children, stop.is_set)
+        stop.set()
         waiting.join()
-    return 0
+    return REFUSED if any(child.has_refused for child in children) else 0
 
 
 def _plans(

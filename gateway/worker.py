@@ -19,7 +19,7 @@ from gateway.api.doors import Doors
 from gateway.api.limits import BodyLimit, Limits
 from gateway.api.site import create_site
 from gateway.app import Worker
-from gateway.children import exit_with_parent
+from gateway.children import exit_with_parent, run_child
 from gateway.settings import Settings, read_settings
 from gateway.state import State, opened_state
 from gateway.telemetry.logs import configure
@@ -94,6 +94,8 @@ def _server(app: object) -> uvicorn.Server:
         http="httptools",
         lifespan="on",
         log_config=None,
+        proxy_headers=False,
+        ws="none",
         access_log=False,
         # The teacher's own pass through; a second `date` would be one too many.
         date_header=False,
@@ -112,4 +114,4 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        main()
+        run_child(main)

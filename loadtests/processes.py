@@ -25,6 +25,11 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def waited_s(pid: int) -> float:
+    """Return the seconds for which a process' main thread was ready to run while no core was free."""
+    return int((_PROC / f"{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def rss_mb(pid: int) -> float:
     """Return the resident memory of a process in MB (10**6 bytes)."""
     return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6

@@ -29,7 +29,11 @@ class Key(Protocol):
 
     @property
     def id(self) -> str:
-        """Its public name."""
+        """What it is revoked by."""
+
+    @property
+    def name(self) -> str:
+        """Whose key it is, as policies call its holder; may be empty."""
 
     @property
     def is_trusted(self) -> bool:
@@ -97,7 +101,7 @@ class Gatekeeper:
         found = self._find_key(hashlib.sha256(key.strip()).hexdigest())
         if found is None:
             raise _unauthorised("Incorrect API key provided. Keys are made with `stepdown keys create`.")
-        return Caller(id=found.id, is_trusted=True, sees_scores=found.is_trusted)
+        return Caller(id=found.name or found.id, is_trusted=True, sees_scores=found.is_trusted)
 
     def _forwarded(self, authorization: bytes) -> Caller:
         if not authorization.strip():

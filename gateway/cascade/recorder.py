@@ -9,7 +9,7 @@ from typing import Self
 from gateway.cascade.base import Case, Observer
 from gateway.core import Body, Draft, Header, Outcome
 from gateway.errors import UpstreamError
-from gateway.wire.sse import ends_complete, error_event
+from gateway.wire.sse import ends_complete, error_event, last_event_end
 
 # Longer answers are forwarded whole but not kept for the harvest: they are no narrow task.
 CAPTURE_LIMIT_BYTES = 1 << 20
@@ -111,43 +111,63 @@ class Recorder:
 
 
 class _Followed:
-    """A body which reports to its recorder."""
+    """A body which reports to its recorder.
+
+    Of an event stream only whole events pass: after half of one, no error event could follow
+    which a client would understand.
+    """
 
     def __init__(self, body: Body, recorder: Recorder) -> None:
         self._body = body
         self._recorder = recorder
+        self._held = b""
         self._is_over = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._is_over:
-            raise StopAsyncIteration
-        try:
-            piece = await anext(self._body)
-        except StopAsyncIteration:
-            self._is_over = True
-            if self._recorder.ended_whole:
-                self._recorder.finish(is_complete=True)
-                raise
-            return self._broken_off()
-        except UpstreamError:
-            self._is_over = True
-            if self._recorder.can_append:
+        while not self._is_over:
+            try:
+                piece = await anext(self._body)
+            except StopAsyncIteration:
+                return self._ended()
+            except UpstreamError:
+                if not self._recorder.can_append:
+                    self._is_over = True
+                    self._recorder.finish(is_complete=False)
+                    raise
                 return self._broken_off()
-            self._recorder.finish(is_complete=False)
-            raise
-        self._recorder.saw(piece)
-        return piece
+            self._recorder.saw(piece)
+            if ready := self._whole_events(piece):
+                return ready
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         """End early: the Outcome first, because awaits in a cancelled task may never return."""
         self._recorder.finish(is_complete=False)
         await self._body.aclose()
 
+    def _whole_events(self, piece: bytes) -> bytes:
+        if not self._recorder.can_append:
+            return piece
+        piece = self._held + piece
+        end = last_event_end(piece)
+        self._held = piece[end:]
+        return piece[:end]
+
+    def _ended(self) -> bytes:
+        if not self._recorder.ended_whole:
+            return self._broken_off()
+        self._is_over = True
+        self._recorder.finish(is_complete=True)
+        if self._held:
+            return self._held
+        raise StopAsyncIteration
+
     def _broken_off(self) -> bytes:
         # A stream without [DONE] looks complete to OpenAI's clients: say that it is not.
+        self._is_over = True
         self._recorder.finish(is_complete=False)
         return error_event("the teacher broke off its answer", "api_error", "stream_cut")
 

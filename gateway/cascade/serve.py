@@ -56,16 +56,7 @@ async def serve(request: Request, stages: Stages) -> Answer:
         # The edge of local service: a bug here must cost money, not the client's answer.
         logger.exception("local service failed for %s", request.id)
         case = case.deferred("internal fault")
-    if case.is_accepted:
-        return from_draft(case, stages)
-    if request.mode == "local":
-        raise RequestError(
-            f"no specialist may answer this request: {case.reason}",
-            status=404,
-            param="x-stepdown-mode",
-            code="no_specialist",
-        )
-    return await _escalate(case, stages)
+    return from_draft(case, stages) if case.is_accepted else await _escalate(case, stages)
 
 
 async def consider(case: Case, stages: Stages) -> Case:
@@ -91,6 +82,13 @@ async def consider(case: Case, stages: Stages) -> Case:
 
 
 async def _escalate(case: Case, stages: Stages) -> Answer:
+    if case.request.mode == "local":
+        raise RequestError(
+            f"no specialist may answer this request: {case.reason}",
+            status=404,
+            param="model" if case.request.names_specialist else "x-stepdown-mode",
+            code="no_specialist",
+        )
     if case.plan.may_escalate:
         return await from_teacher(case, stages)
     if case.late_draft:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import platform
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -145,6 +142,8 @@ def _encoder(settings: Settings) -> Finding:
 
 
 def _teacher(settings: Settings) -> Finding:
+    import asyncio
+
     from gateway.errors import ConfigError, UpstreamCredentialError, UpstreamError
 
     url = settings.upstream.base_url
@@ -183,6 +182,9 @@ async def _models_status(settings: Settings) -> int:
 
 
 def _gateway(home: Path) -> Finding:
+    import urllib.error
+    import urllib.request
+
     from gateway.errors import UpstreamError
     from gateway.run_file import running_gateway
 

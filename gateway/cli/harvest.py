@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from gateway.harvest.reader import HarvestReader
@@ -61,12 +61,22 @@ def _export(reader: HarvestReader, arguments: argparse.Namespace) -> int:
     if unknown := [task for task in tasks if task not in known]:
         raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none yet'}")
     written = 0
-    target = arguments.out.open("wb") if arguments.out else nullcontext(sys.stdout.buffer)
-    with target as stream:
+    with _target(arguments.out) as stream:
         for task in tasks:
             written += form.write(reader.rows(task).rows, stream, with_held_out=arguments.with_audits)
     print(f"{written:,} rows", file=sys.stderr)
     return 0
+
+
+def _target(out: Path | None) -> AbstractContextManager[BinaryIO]:
+    from gateway.errors import ConfigError
+
+    if out is None:
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return out.open("wb")
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {error.strerror}") from error
 
 
 def _day(at: float | None) -> str:

@@ -4,10 +4,11 @@ from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
 from gateway.core.decision import Draft, Lane, Plan, Route, Stage, Standing, Verdict
 from gateway.core.outcome import Decision, Outcome, Reading, Usage
-from gateway.core.request import Message, Mode, Request
+from gateway.core.request import OWN_PREFIX, Message, Mode, Request
 from gateway.core.secret import Secret
 
 __all__ = [
+    "OWN_PREFIX",
     "Answer",
     "Audit",
     "Body",

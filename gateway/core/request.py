@@ -8,6 +8,9 @@ import msgspec
 
 Mode = Literal["auto", "teacher", "local", "shadow"]
 
+OWN_PREFIX = "stepdown/"
+"""Before a task's name it makes the name of a model of ours."""
+
 
 class Message(msgspec.Struct, frozen=True):
     """One message of the conversation, reduced to its text."""
@@ -52,3 +55,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """False until the teacher has accepted this caller's own credential."""
     beyond_specialists: str = ""
     """Why no specialist may answer ("tools", "n > 1"); empty when one may."""
+
+    @property
+    def names_specialist(self) -> bool:
+        """Whether the client asked for a specialist by name, whom no teacher can stand in for."""
+        return self.model.startswith(OWN_PREFIX)

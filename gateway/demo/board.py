@@ -11,35 +11,33 @@ from gateway.demo.replay import Served
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-BLOCKS = " ▁▂▃▄▅▆▇█"
-RECENT = 400
+BLOCKS = "▁▂▃▄▅▆▇█"
+RECENT = 300
+COLUMNS = 60
+REQUESTS_PER_COLUMN = 60
 
 
 class Board:
-    """Sums over the replay. `total` is how many requests will come."""
+    """Sums over the replay, and its picture."""
 
-    def __init__(self, total: int, price_note: str, bins: int = 48) -> None:
-        self.phase = "shadow: the teacher answers everything"
+    def __init__(self, price_note: str) -> None:
+        self.phase = ""
         self.events: list[str] = []
         self.served = 0
-        self.local = 0
-        self.local_agreed = 0
         self.status: dict[str, Any] = {}
-        self._total = total
         self._price_note = price_note
-        self._bins = [[0, 0] for _ in range(bins)]
+        self._columns: deque[list[int]] = deque(maxlen=COLUMNS)
         self._recent: deque[Served] = deque(maxlen=RECENT)
         self._latency: dict[bool, deque[float]] = {True: deque(maxlen=RECENT), False: deque(maxlen=RECENT)}
 
     def add(self, served: Served) -> None:
         """Take one finished request in."""
         is_local = served.decision == "local"
+        if self.served % REQUESTS_PER_COLUMN == 0:
+            self._columns.append([0, 0])
         self.served += 1
-        self.local += is_local
-        self.local_agreed += is_local and served.agrees
-        column = self._bins[min(len(self._bins) - 1, self.served * len(self._bins) // (self._total + 1))]
-        column[0] += 1
-        column[1] += not is_local
+        self._columns[-1][0] += 1
+        self._columns[-1][1] += not is_local
         self._recent.append(served)
         self._latency[is_local].append(served.latency_ms)
 
@@ -60,21 +58,19 @@ class Board:
 
     def render(self) -> RenderableType:
         """Return the picture, for rich."""
-        from rich.console import Group
+        from rich.console import Group  # only for those who look
         from rich.panel import Panel
         from rich.table import Table
         from rich.text import Text
 
         figures = Table.grid(padding=(0, 3))
         for name, value in self.figures():
-            figures.add_row(name, f"[bold]{value}[/bold]")
-        curve = (
-            Text("escalation  ") + Text(self._curve(), style="cyan") + Text("  100 % at the top", style="dim")
-        )
-        events = Text("\n".join(self.events[-6:]) or " ")
+            figures.add_row(name, Text(value, style="bold"))
+        figures.add_row("escalation, low to high", Text(self._curve(), style="cyan"))
+        events = Text("\n".join(self.events[-8:]) or " ", overflow="ellipsis", no_wrap=True)
         return Panel(
-            Group(Text(self.phase, style="bold yellow"), Text(), curve, Text(), figures, Text(), events),
-            title="stepdown demo · SIMULATED teacher · real gateway, HTTP, learning and certificate",
+            Group(Text(self.phase, style="bold yellow"), Text(), figures, Text(), events),
+            title="stepdown demo: SIMULATED teacher, real gateway",
             border_style="blue",
         )
 
@@ -82,16 +78,13 @@ class Board:
         """Return the named figures as text, in the order to be shown."""
         costs = self.status.get("costs", {})
         spent, instead = costs.get("usd", 0.0), costs.get("counterfactual_usd", 0.0)
-        saved = f"${instead - spent:,.4f} of ${instead:,.4f}"
+        latency = f"local {_ms(self._p50_ms(True))}, teacher {_ms(self._p50_ms(False))} (simulated)"
         return [
-            ("requests", f"{self.served:,} of {self._total:,}, none failed"),
-            ("answered by the teacher, recently", f"{self.recent_escalation:.1%} (audits included)"),
-            ("local answers equal to the teacher's", _percent(self.recent_agreement) + " recently"),
-            ("saved", f"{saved}  ({self._price_note})"),
-            (
-                "p50 latency",
-                f"local {_ms(self._p50_ms(True))} · teacher {_ms(self._p50_ms(False))} (simulated)",
-            ),
+            ("requests", f"{self.served:,}, none failed"),
+            ("to the teacher, lately", f"{self.recent_escalation:.1%} (audits included)"),
+            ("local = teacher, lately", _percent(self.recent_agreement)),
+            ("saved", f"${instead - spent:,.4f} of ${instead:,.4f} ({self._price_note})"),
+            ("p50 latency", latency),
             ("certificate", self._certificate()),
         ]
 
@@ -99,23 +92,19 @@ class Board:
         return statistics.median(self._latency[is_local]) if self._latency[is_local] else None
 
     def _curve(self) -> str:
-        return "".join(
-            BLOCKS[round(escalated / seen * (len(BLOCKS) - 1))] if seen else "·"
-            for seen, escalated in self._bins
-        )
+        top = len(BLOCKS) - 1
+        return "".join(BLOCKS[round(not_local / seen * top)] for seen, not_local in self._columns)
 
     def _certificate(self) -> str:
         tasks = self.status.get("tasks", [])
         if not tasks:
-            return "none yet"
+            return "none yet: shadow, the teacher answers everything"
         task = tasks[0]
         if task["stage"] != "live":
             missing = task.get("audits_missing")
-            return f"{task['stage']}" + (f", about {missing:,} audits missing" if missing else ", learning")
-        return (
-            f"v{task['version']}: at most {task['alpha']:.0%} of local answers differ from the teacher, "
-            f"with probability {1 - task['delta']:.0%} ({task['audits']:,} audits)"
-        )
+            return f"{task['stage']}, " + (f"about {missing:,} audits missing" if missing else "learning")
+        promise = f"<= {task['alpha']:.0%} differ, {1 - task['delta']:.0%} sure"
+        return f"v{task['version']}: {promise} ({task['audits']:,} audits)"
 
 
 def _ms(value: float | None) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -37,14 +38,18 @@ Ask = Callable[[list[dict[str, str]]], Awaitable[Heard]]
 Opening = AbstractAsyncContextManager[Ask]
 
 
-async def replay(pairs: Iterable[Pair], opening: Opening, in_flight: int) -> AsyncIterator[Served]:
-    """Yield one Served per pair, in the order in which they finish, `in_flight` at a time.
+async def replay(
+    pairs: Iterable[Pair], opening: Opening, in_flight: int, per_s: float = math.inf
+) -> AsyncGenerator[Served]:
+    """Yield one Served per pair, in the order in which they finish.
+
+    At most `in_flight` at a time and, with `per_s`, no more than that many a second.
 
     Raises the client's own errors: a replay in which a request fails has failed.
     """
     finished: asyncio.Queue[Served | BaseException | None] = asyncio.Queue(maxsize=in_flight * 4)
-    numbered = enumerate(pairs)
     async with opening as ask:
+        numbered = _paced(pairs, per_s)
         senders = [asyncio.create_task(_send(ask, numbered, finished)) for _ in range(in_flight)]
         try:
             running = len(senders)
@@ -76,11 +81,22 @@ async def official_client(base_url: str, model: str) -> AsyncIterator[Ask]:
         yield ask
 
 
+_Turn = tuple[int, Pair, float]
+
+
+def _paced(pairs: Iterable[Pair], per_s: float) -> Iterator[_Turn]:
+    """Number the pairs and say when each may go (monotonic seconds)."""
+    begun = time.monotonic()
+    for number, pair in enumerate(pairs):
+        yield number, pair, begun + number / per_s
+
+
 async def _send(
-    ask: Ask, numbered: Iterator[tuple[int, Pair]], finished: asyncio.Queue[Served | BaseException | None]
+    ask: Ask, numbered: Iterator[_Turn], finished: asyncio.Queue[Served | BaseException | None]
 ) -> None:
     try:
-        for number, pair in numbered:
+        for number, pair, not_before in numbered:
+            await asyncio.sleep(max(0.0, not_before - time.monotonic()))
             begun = time.perf_counter()
             heard = await ask(pair.messages)
             latency_ms = (time.perf_counter() - begun) * 1000

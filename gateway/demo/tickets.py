@@ -33,6 +33,22 @@ OPENINGS = (
     "hello, I would like to {wish}", "{wish}, please", "my question: can I {wish}?", "I have tried twice to {wish}",
     "Good morning. I have to {wish}.", "is it possible to {wish}", "who can help me {wish}?", "urgent: {wish}!",
 )  # fmt: skip
+DETAILS = (
+    "", "", " I bought it on {day}.", " My neighbour said to ask on {day}.", " I wrote on {day} already.",
+    " It was {price} euros.", " My customer number is {order}.", " Since {day} nobody has replied.",
+)  # fmt: skip
+DAYS = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+    "1 May",
+    "3 June",
+    "last week",
+)
 CLOSINGS = (
     "", "", "", " Thanks!", " It is for a gift.", " Order {order}.", " I am on holiday from Friday.",
     " Best wishes", " This is my second message.", " Sent from my phone", " I paid by card.",
@@ -72,6 +88,9 @@ def _ticket(label: str, rng: random.Random) -> str:
         "item": rng.choice(ITEMS),
         "order": f"#{rng.randrange(10_000, 99_999)}",
         "code": f"SAVE{rng.randrange(5, 60)}",
+        "day": rng.choice(DAYS),
+        "price": rng.randrange(5, 200),
     }
     wish = rng.choice(SUBJECTS[label]).format(**slots)
-    return rng.choice(OPENINGS).format(wish=wish) + rng.choice(CLOSINGS).format(**slots)
+    opening = rng.choice(OPENINGS).format(wish=wish)
+    return opening + rng.choice(DETAILS).format(**slots) + rng.choice(CLOSINGS).format(**slots)

@@ -33,18 +33,19 @@ class Scored(msgspec.Struct, frozen=True):
     def error_at(self, coverage: float) -> float:
         """Return the estimated error among the surest `coverage` of the answers.
 
-        Half an error more than was seen, in one answer more (Jeffreys): a small exam never
-        promises zero. A whole error more put SNIPS' first certificate off from 15 % to 25 % of
-        the stream, and later ones were no better for it.
+        One error more than was seen, in two answers more (Laplace): a small exam never promises
+        zero. Half an error (Jeffreys) certifies sooner, but on so little evidence that later
+        versions cannot prove themselves. SNIPS, 10 seeds: mean escalation .21 instead of .25,
+        in the last tenth up to .14 instead of .08.
         """
         surest = sorted(zip(self.scores, self.losses, strict=True), key=lambda pair: -pair[0])
         surest = surest[: int(len(surest) * coverage)]
-        return jeffreys_mean(sum(loss for _, loss in surest), len(surest))
+        return laplace_mean(sum(loss for _, loss in surest), len(surest))
 
 
-def jeffreys_mean(losses: float, answers: int) -> float:
-    """Return the posterior mean of the error rate after `losses` in `answers`."""
-    return (losses + 0.5) / (answers + 1.0)
+def laplace_mean(losses: float, answers: int) -> float:
+    """Return the mean error rate to expect after `losses` in `answers`, before which any was as likely."""
+    return (losses + 1.0) / (answers + 2.0)
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from gateway.confidence.agreement import loss
 from gateway.confidence.evidence import audits_needed
 from gateway.confidence.learn_then_test import THRESHOLDS, Accepted, accepted_at, certify
 from gateway.core import Standing
-from gateway.distill.base import Promise, Scored, jeffreys_mean
+from gateway.distill.base import Promise, Scored, laplace_mean
 from gateway.errors import SpecialistError
 from gateway.harvest.base import Row
 from gateway.specialists.base import Runtime
@@ -78,8 +78,16 @@ def shadowed(old: Standing, version: int, scored: Scored, promise: Promise, leve
         audits=len(scored.scores),
         audits_missing=missing,
         coverage=best.count / len(scored.scores) if best else 0.0,
-        note=f"about {missing} more audits needed" if best else "errs above alpha at every threshold",
+        note=_shadow_note(missing, has_hope=best is not None),
     )
+
+
+def _shadow_note(missing: int, *, has_hope: bool) -> str:
+    if not has_hope:
+        return f"errs above alpha at every threshold; at least {missing} more audits needed"
+    if missing:
+        return f"about {missing} more audits needed"
+    return "audits suffice; waits for a student which is surer of them"
 
 
 def _audits_missing(points: Sequence[Accepted], audits: int, alpha: float, level: float) -> int:
@@ -90,7 +98,7 @@ def _audits_missing(points: Sequence[Accepted], audits: int, alpha: float, level
     totals = [
         math.ceil(needed * audits / point.count)
         for point in points
-        if (needed := audits_needed(alpha, level, jeffreys_mean(point.losses, point.count)))
+        if (needed := audits_needed(alpha, level, laplace_mean(point.losses, point.count)))
     ]
     fewest = audits_needed(alpha, level, 0.0) or 0
-    return max(1, min(totals, default=max(fewest, audits + fewest)) - audits)
+    return max(0, min(totals, default=audits + fewest) - audits)

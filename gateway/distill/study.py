@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tempfile
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.confidence.evidence import delta_for_attempt, power_to_certify
+from gateway.confidence.evidence import audits_needed, delta_for_attempt, power_to_certify
 from gateway.confidence.learn_then_test import STARTS
 from gateway.core import Lane, Standing
 from gateway.distill.base import Config, Lessons, Promise, Recipe, Scored
@@ -119,8 +120,21 @@ class Study:
                 new = attempted(old, version, scored, promise, level)
                 results.append(msgspec.structs.replace(new, attempts=attempt))
             else:
-                results.append(shadowed(old, version, scored, promise, level))
+                new = shadowed(old, version, scored, promise, level)
+                results.append(self._with_outlook(new, choice, promise.alpha, level))
         return results
+
+    def _with_outlook(self, standing: Standing, choice: Choice, alpha: float, level: float) -> Standing:
+        """Return `standing` asking for no fewer audits than the next attempt will."""
+        error = choice.rehearsal.error_at(self._config.coverage) if choice.rehearsal else 1.0
+        accepted = audits_needed(alpha, level * 2 / STARTS, error, self._config.power)
+        if accepted is None:
+            note = f"needs more lessons: its surest {self._config.coverage:.0%} err in {error:.1%}"
+            return msgspec.structs.replace(standing, note=note)
+        needed = math.ceil(accepted / self._config.coverage)
+        missing = max(standing.audits_missing or 1, needed - standing.audits)
+        note = f"about {missing} more audits needed"
+        return msgspec.structs.replace(standing, audits_missing=missing, note=note)
 
     def _is_promising(self, audits: int, choice: Choice, alpha: float, level: float) -> bool:
         """Whether a first certificate is likely enough to spend delta on it.

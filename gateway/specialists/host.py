@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.children import exit_with_parent
-from gateway.errors import StepdownError
+from gateway.children import exit_with_parent, run_child
+from gateway.errors import RegistryError
 
 if TYPE_CHECKING:
     from gateway.specialists.workbench import Workbench
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.nice(_NICENESS)
     try:
         workbench = _workbench(options.encoder, options.encoder_config)
-    except StepdownError as exc:
+    except RegistryError as exc:
         sys.exit(f"the model host cannot start: {exc}")
     asyncio.run(serve(options.socket, workbench))
     # Not a plain return: a runtime which hangs in its thread would keep the interpreter from ending.
@@ -92,4 +92,4 @@ def _give_memory_back() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_child(main)

@@ -7,7 +7,7 @@ from typing import TypeVar, get_args
 
 import msgspec
 
-from gateway.core import Header, Message, Mode, Request
+from gateway.core import OWN_PREFIX, Header, Message, Mode, Request
 from gateway.errors import RequestError
 from gateway.wire.beyond import beyond_specialists
 from gateway.wire.peek import Peek, peek
@@ -55,7 +55,7 @@ def read_chat(
         wants_json=response_format is not None and response_format.type in {"json_object", "json_schema"},
         max_tokens=_max_tokens(peeked),
         stop=_stops(peeked),
-        mode=mode,
+        mode="local" if peeked.model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
         is_trusted=is_trusted,
         beyond_specialists=beyond_specialists(peeked, fields),

@@ -47,12 +47,18 @@ def ends_complete(tail: bytes) -> bool:
     return any(event == DONE or _finishes(event) for event in iter_events(tail))
 
 
-def error_event(message: str, kind: str, code: str | None) -> bytes:
-    """Return the event which ends a broken stream; OpenAI's clients raise it as an APIError.
+def last_event_end(data: bytes) -> int:
+    """Return how many bytes of `data` are whole events; what follows is half of one, or nothing."""
+    plain, carriage = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n")
+    return max(plain + 2 if plain >= 0 else 0, carriage + 4 if carriage >= 0 else 0)
 
-    It begins with a blank line, because the stream may have broken inside an event.
+
+def error_event(message: str, kind: str, code: str | None) -> bytes:
+    """Return the event which ends a broken stream, to follow a whole one (`last_event_end`).
+
+    OpenAI's clients raise it as an APIError.
     """
-    return b"\n\ndata: %b\n\n" % msgspec.json.encode(error_value(message, kind, None, code))
+    return b"data: %b\n\n" % msgspec.json.encode(error_value(message, kind, None, code))
 
 
 def _lines(data: bytes) -> list[bytes]:

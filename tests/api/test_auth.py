@@ -34,7 +34,7 @@ def bearer(key: bytes) -> tuple[Header, ...]:
 def test_a_gateway_key_names_its_holder(headers: tuple[Header, ...]) -> None:
     caller = Gatekeeper("keys", KEYS.get).admit(headers)
 
-    assert (caller.id, caller.is_trusted, caller.sees_scores) == ("key-1", True, False)
+    assert (caller.id, caller.is_trusted, caller.sees_scores) == ("app", True, False)
 
 
 @pytest.mark.parametrize("mode", ["keys", "forward"])

@@ -276,3 +276,26 @@ async def test_a_spent_budget_leaves_certified_local_service_alone(flow: Flow) -
     flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False)
 
     assert b"from the specialist" in await flow.read()
+
+
+@pytest.mark.parametrize("changes", [{"mode": "local"}, {"mode": "local", "model": "stepdown/t"}])
+async def test_what_must_be_local_never_reaches_the_teacher(flow: Flow, changes: dict[str, str]) -> None:
+    """Also when the request needs what only the teacher can do."""
+    with pytest.raises(RequestError) as caught:
+        await flow.read(request(beyond_specialists="tools", **changes))
+
+    assert caught.value.param == ("model" if "model" in changes else "x-stepdown-mode")
+    assert flow.teacher.calls == []
+
+
+async def test_half_an_event_never_reaches_the_client(flow: Flow) -> None:
+    """A client could not read the error event which has to follow it."""
+    flow.drafter.score = 0.0
+    flow.teacher.content_type = b"text/event-stream"
+    flow.teacher.pieces, flow.teacher.fault = (STREAM_HEAD, b'data: {"choi'), UpstreamError("reset")
+
+    body = await flow.read(request(is_streamed=True))
+
+    assert body.startswith(STREAM_HEAD + b"data: {")
+    assert b'{"choi' not in body.removeprefix(STREAM_HEAD)[:12]
+    assert b'"error"' in body

@@ -141,6 +141,21 @@ def test_no_attempt_is_spent_where_it_would_probably_fail(study: Study, shadow: 
         assert (result.serves, result.attempts, result.version) == (False, 0, 5)
 
 
+def test_a_shadow_asks_for_what_the_next_attempt_will_ask(study: Study, shadow: Standing) -> None:
+    """As many audits as are said to be missing are enough for the attempt to be made."""
+    missing = examined(study, evidence(40), [shadow])["fingerprint"].audits_missing
+
+    assert missing is not None
+    assert examined(study, evidence(40 + missing), [shadow])["fingerprint"].attempts == 1
+
+
+def test_a_specialist_which_errs_too_often_is_said_to_need_lessons(study: Study, shadow: Standing) -> None:
+    poor = Scored([0.9] * 1000, [0.0, 1.0] * 500)
+    result = examined(study, evidence(40), [shadow], poor)["fingerprint"]
+    assert "needs more lessons" in result.note
+    assert result.audits_missing is not None
+
+
 def test_whether_to_attempt_never_depends_on_what_the_evidence_says(study: Study, shadow: Standing) -> None:
     """Else the certificate would be conditioned on its own evidence."""
     agreeing = evidence(200)

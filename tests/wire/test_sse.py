@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.wire.sse import ends_complete, error_event, iter_events
+from gateway.wire.sse import ends_complete, error_event, iter_events, last_event_end
 
 
 @pytest.mark.parametrize(
@@ -56,10 +56,25 @@ def test_an_end_is_told_from_a_cut(tail: bytes, expected: bool) -> None:
     assert ends_complete(tail) is expected
 
 
-def test_an_error_event_stands_alone_after_a_cut_event() -> None:
-    cut = b'data: {"choices":[{"del'
+def test_an_error_event_stands_alone_after_the_whole_events_of_a_cut_stream() -> None:
+    cut = b'data: {"choices":[]}\n\ndata: {"choices":[{"del'
 
-    *_, last = iter_events(cut + error_event('broke "off"', "api_error", "stream_cut"))
+    *_, last = iter_events(cut[: last_event_end(cut)] + error_event('broke "off"', "api_error", "stream_cut"))
 
     error = {"message": 'broke "off"', "type": "api_error", "param": None, "code": "stream_cut"}
     assert json.loads(last) == {"error": error}
+
+
+@pytest.mark.parametrize(
+    ("data", "whole"),
+    [
+        (b"", 0),
+        (b"data: ha", 0),
+        (b"data: a\n\n", 9),
+        (b"data: a\n\ndata: b", 9),
+        (b"data: a\r\n\r\ndata: b\r\n", 11),
+        (b"data: a\r\n\r\ndata: b\n\nda", 20),
+    ],
+)
+def test_only_whole_events_count(data: bytes, whole: int) -> None:
+    assert last_event_end(data) == whole

@@ -1,0 +1,205 @@
+"""A load generator which costs so little CPU that it is never the bottleneck.
+
+`python -m loadtests.generator` reads one Job a line from its input and prints one Result a line.
+`Generator` is the other side: it starts that process and hands it jobs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self, cast
+
+import msgspec
+import uvloop
+
+LENGTH = re.compile(rb"\r\ncontent-length: (\d+)")
+DECISION = re.compile(rb"\r\nx-stepdown-decision: (\w+)")
+GRACE_S = 30.0
+"""How long answers may take beyond the job's own time before the job fails."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests to 127.0.0.1, `in_flight` at a time, over as many kept-alive connections.
+
+    `requests` are whole HTTP requests; they are sent in turn, from the first again after the last,
+    until `count` are sent or `seconds` are over.
+    """
+
+    port: int
+    requests: list[bytes]
+    in_flight: int
+    count: int = sys.maxsize
+    seconds: float = 60.0
+
+
+class Result(msgspec.Struct, kw_only=True):
+    """What came back. `latencies_ms` is by `x-stepdown-decision`, "" where an answer had none."""
+
+    latencies_ms: dict[str, list[float]] = {}
+    pieces: int = 0
+    """HTTP chunks, an answer with a content-length counting as one."""
+    failed: list[str] = []
+    """Status lines other than 200, and connections lost in an answer."""
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    """Of the generator's own process."""
+
+    @property
+    def answers(self) -> int:
+        """How many good answers came."""
+        return sum(len(some) for some in self.latencies_ms.values())
+
+
+class Generator:
+    """The process which sends; use as a context manager."""
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "loadtests.generator"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._process:
+            self._process.terminate()
+
+    def run(self, job: Job) -> Result:
+        """Return the result of `job`. Raises RuntimeError if any request failed."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        process.stdin.flush()
+        result = msgspec.json.decode(process.stdout.readline(), type=Result)
+        if result.failed:
+            raise RuntimeError(f"{len(result.failed)} requests failed, the first with {result.failed[0]}")
+        return result
+
+
+class _Run:
+    """A job on its way."""
+
+    def __init__(self, job: Job) -> None:
+        self.result = Result()
+        self._sent = 0
+        self._job = job
+        self._requests: Iterator[bytes] = itertools.cycle(job.requests)
+        self._ends_at = time.perf_counter() + job.seconds
+
+    def next_request(self) -> bytes | None:
+        """Return what to send next, None once the job is done."""
+        if self._sent >= self._job.count or time.perf_counter() >= self._ends_at:
+            return None
+        self._sent += 1
+        return next(self._requests)
+
+
+class _Sender(asyncio.Protocol):
+    """One connection: a request, its answer, the next request."""
+
+    def __init__(self, run: _Run) -> None:
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._run = run
+        self._buffer = bytearray()
+        self._decision: str | None = None
+        self._left = 0
+        self._is_chunked = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are none of asyncio's by class.
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self._run.result.failed.append(f"connection lost: {exc}")
+            self.done.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._decision is None and not self._read_head():
+            return
+        is_whole = self._read_chunks() if self._is_chunked else len(self._buffer) >= self._left
+        if not is_whole:
+            return
+        if not self._is_chunked:
+            self._run.result.pieces += 1
+        latency_ms = (time.perf_counter() - self._begun) * 1000
+        assert self._decision is not None
+        self._run.result.latencies_ms.setdefault(self._decision, []).append(latency_ms)
+        self._send()
+
+    def _send(self) -> None:
+        request = self._run.next_request()
+        if request is None:
+            self.done.set_result(None)
+            self._transport.close()
+            return
+        self._buffer.clear()
+        self._decision = None
+        self._begun = time.perf_counter()
+        self._transport.write(request)
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        head = bytes(self._buffer[:end])
+        del self._buffer[: end + 4]
+        if not head.startswith(b"HTTP/1.1 200"):
+            self._run.result.failed.append(head.partition(b"\r\n")[0].decode("latin-1"))
+        length, decision = LENGTH.search(head), DECISION.search(head)
+        self._decision = decision[1].decode() if decision else ""
+        self._is_chunked = length is None
+        self._left = int(length[1]) if length else 0
+        return True
+
+    def _read_chunks(self) -> bool:
+        """Drop every whole chunk; return whether the last one came."""
+        buffer, start = self._buffer, 0
+        while (end := buffer.find(b"\r\n", start)) >= 0:
+            size = int(buffer[start:end], 16)
+            if len(buffer) < end + size + 4:
+                break
+            start = end + size + 4
+            if not size:
+                return True
+            self._run.result.pieces += 1
+        del buffer[:start]
+        return False
+
+
+async def _perform(job: Job) -> Result:
+    run = _Run(job)
+    loop = asyncio.get_running_loop()
+    begun, cpu_begun = time.perf_counter(), time.process_time()
+    async with asyncio.timeout(job.seconds + GRACE_S):
+        senders = [
+            (await loop.create_connection(lambda: _Sender(run), "127.0.0.1", job.port))[1]
+            for _ in range(job.in_flight)
+        ]
+        await asyncio.gather(*(sender.done for sender in senders))
+    run.result.seconds = time.perf_counter() - begun
+    run.result.cpu_s = time.process_time() - cpu_begun
+    return run.result
+
+
+def main() -> None:
+    """Perform jobs until the input ends."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for line in sys.stdin.buffer:
+            result = runner.run(_perform(msgspec.json.decode(line, type=Job)))
+            sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
+            sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""harvest, learn and costs, after traffic which a real gateway served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.flow.traffic import QUICK, Task, quick_policies
+from tests.gateway import gateway_process, stepdown, wait_for
+from tests.teacher import RunningTeacher
+
+REQUESTS = 150
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory, teacher: RunningTeacher) -> tuple[Path, str]:
+    """A home with harvest and no learner so far, and its policies."""
+    root = tmp_path_factory.mktemp("stores")
+    home, policies = root / "home", quick_policies(root / "policies")
+    with gateway_process(
+        home,
+        "--open",
+        OPENAI_BASE_URL=teacher.base_url,
+        OPENAI_API_KEY="sk-teacher",
+        STEPDOWN_POLICIES_FOLDER=policies,
+        STEPDOWN_LEARN_ENABLED="false",
+    ) as gateway:
+        task = Task(gateway, teacher, "Sort the ticket.")
+        asyncio.run(task.ask(task.questions(REQUESTS)))
+        wait_for(lambda: counted(home) == REQUESTS, 10, "the harvest is not written")
+    return home, policies
+
+
+def counted(home: Path) -> int:
+    tasks = stats(home)["tasks"].values()
+    return sum(count["training"] + count["held_out"] for count in tasks)
+
+
+def stats(home: Path) -> dict[str, dict[str, dict[str, int]]]:
+    return dict(json.loads(stepdown(home, "harvest", "stats", "--json").stdout))
+
+
+def test_stats_name_the_task_and_its_rows(served: tuple[Path, str]) -> None:
+    (task,) = stats(served[0])["tasks"]
+
+    assert task in stepdown(served[0], "harvest", "stats").stdout
+
+
+def test_an_export_holds_what_was_asked_and_answered(served: tuple[Path, str]) -> None:
+    (count,) = stats(served[0])["tasks"].values()
+
+    ended = stepdown(served[0], "harvest", "export", "--format", "openai")
+
+    rows = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert ended.stderr == f"{count['training']:,} rows\n"
+    assert len(rows) == count["training"]
+    assert [message["role"] for message in rows[0]["messages"]] == ["system", "user", "assistant"]
+
+
+def test_an_export_into_a_file_can_hold_the_evidence_too(served: tuple[Path, str], tmp_path: Path) -> None:
+    target = tmp_path / "rows.jsonl"
+
+    ended = stepdown(served[0], "harvest", "export", "--with-audits", "--out", str(target))
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert len(target.read_text().splitlines()) == REQUESTS
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--format", "opnai"], "unknown format 'opnai'; known: openai"),
+        (["--task", "none"], "no rows of task 'none'; known: task-"),
+    ],
+    ids=["format", "task"],
+)
+def test_an_export_of_what_is_not_there_names_what_is(
+    served: tuple[Path, str], words: list[str], told: str
+) -> None:
+    ended = stepdown(served[0], "harvest", "export", *words)
+
+    assert ended.returncode == 2
+    assert told in ended.stderr
+
+
+def test_an_export_into_a_folder_which_is_not_there_fails_without_a_trace(served: tuple[Path, str]) -> None:
+    ended = stepdown(served[0], "harvest", "export", "--out", str(served[0] / "no" / "rows.jsonl"))
+
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+
+
+def test_learning_by_hand_ends_with_a_standing(served: tuple[Path, str]) -> None:
+    """Twice: the second time there is nothing new."""
+    home, policies = served
+    settings = {**QUICK, "STEPDOWN_POLICIES_FOLDER": policies}
+
+    first = stepdown(home, "learn", "run", **settings)
+    status = stepdown(home, "learn", "status")
+    (standing,) = json.loads(stepdown(home, "learn", "status", "--json").stdout)
+
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "adopted" in first.stdout
+    assert standing["version"] == 1
+    assert standing["task"] in status.stdout
+    assert "Sort the ticket." in status.stdout
+
+
+def test_a_report_counts_every_request_and_what_it_cost(served: tuple[Path, str]) -> None:
+    report = json.loads(stepdown(served[0], "costs", "report", "--json").stdout)
+
+    assert report["total"]["requests"] == REQUESTS
+    assert report["total"]["usd"] == pytest.approx(report["total"]["counterfactual_usd"])
+    assert report["total"]["usd"] > 0
+    assert sum(entry["requests"] for entry in report["entries"]) == REQUESTS
+
+
+def test_a_report_since_tomorrow_is_empty(served: tuple[Path, str]) -> None:
+    report = json.loads(stepdown(served[0], "costs", "report", "--since", "2999-01-01", "--json").stdout)
+
+    assert (report["total"]["requests"], report["entries"]) == (0, [])
+
+
+def test_the_report_for_people_ends_with_the_sums(served: tuple[Path, str]) -> None:
+    told = stepdown(served[0], "costs", "report").stdout
+
+    assert "spent $" in told
+    assert "saved $0.0000" in told

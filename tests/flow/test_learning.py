@@ -1,0 +1,281 @@
+"""The loop: the teacher's answers become a certified specialist, which answers in its place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from gateway.harvest.reader import HarvestReader
+from tests.flow.conftest import TEACHER_KEY
+from tests.flow.traffic import LABELS, QUICK, Task, quick_policies
+from tests.gateway import RunningGateway, gateway_process, stepdown, wait_for
+from tests.teacher import RunningTeacher, running_teacher
+
+HOST, LEARNER, WORKER = "gateway.specialists.host", "gateway.learner", "gateway.worker"
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[RunningTeacher]:
+    """A teacher whose answers outlive a test: what was learnt from them is shared."""
+    with running_teacher(api_key=TEACHER_KEY) as teacher:
+        yield teacher
+
+
+@pytest.fixture(scope="module")
+def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
+    with gateway_process(
+        home,
+        "--open",
+        OPENAI_BASE_URL=running.base_url,
+        OPENAI_API_KEY=TEACHER_KEY,
+        STEPDOWN_POLICIES_FOLDER=quick_policies(home.with_name("policies")),
+        **QUICK,
+    ) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def task(gateway: RunningGateway, running: RunningTeacher) -> Task:
+    """A task whose specialist is certified and has answered."""
+    task = Task(gateway, running, "Sort the ticket. Answer with one label.")
+    asyncio.run(task.certify())
+    return task
+
+
+@pytest.fixture
+async def question(task: Task) -> str:
+    """A question which the specialist answers."""
+    return await task.local_question()
+
+
+def ask(task: Task, question: str, headers: dict[str, str] | None = None, **fields: object) -> Any:
+    return task.gateway.chat(
+        {"content-type": "application/json", **(headers or {})},
+        messages=task.messages(question),
+        **fields,
+    )
+
+
+async def test_specialists_answer_as_the_teacher_would(task: Task) -> None:
+    """What was certified holds, with room: the labels are far apart."""
+    questions = task.questions(100)
+
+    replies = await task.ask(questions)
+
+    local = [reply for reply in replies if reply.decision == "local"]
+    assert len(local) > 30
+    assert sum(reply.text == questions[reply.question] for reply in local) >= 0.9 * len(local)
+
+
+async def test_a_local_answer_costs_the_teacher_nothing(
+    task: Task, teacher: RunningTeacher, question: str
+) -> None:
+    teacher.control.forget()
+
+    got = ask(task, question)
+
+    assert (got.header("x-stepdown-decision"), teacher.control.requests) == ("local", 0)
+
+
+async def test_a_local_answer_has_openais_exact_shape(task: Task, question: str) -> None:
+    got = ask(task, question)
+
+    answer = got.json
+    assert got.header("content-type") == "application/json"
+    assert got.header("x-request-id")
+    assert got.header("x-simulated-teacher") is None
+    assert set(answer) == {
+        "id", "object", "created", "model", "choices", "usage", "service_tier", "system_fingerprint",
+    }  # fmt: skip
+    assert (answer["object"], answer["model"]) == ("chat.completion", "gpt-4o")
+    assert answer["id"].startswith("chatcmpl-")
+    (choice,) = answer["choices"]
+    assert choice.pop("message") == {
+        "role": "assistant",
+        "content": choice_text(answer, got.body),
+        "refusal": None,
+        "annotations": [],
+    }
+    assert choice == {"index": 0, "logprobs": None, "finish_reason": "stop"}
+    usage = answer["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"] > 0
+
+
+def choice_text(answer: dict[str, Any], body: bytes) -> str:
+    """Return the text, which must be a label."""
+    text = str(json.loads(body)["choices"][0]["message"]["content"])
+    assert text in LABELS, answer
+    return text
+
+
+async def test_the_official_client_reads_a_local_stream(task: Task, question: str) -> None:
+    with openai.OpenAI(base_url=task.gateway.base_url, api_key="any", max_retries=0) as client:
+        raw = client.chat.completions.with_raw_response.create(  # type: ignore[call-overload]
+            model="gpt-4o",
+            messages=task.messages(question),
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        chunks = list(raw.parse())
+
+    assert raw.headers["x-stepdown-decision"] == "local"
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) in LABELS
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    assert not chunks[-1].choices
+    assert chunks[-1].usage is not None
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_a_local_stream_has_openais_exact_shape(task: Task, question: str) -> None:
+    got = ask(task, question, stream=True)
+
+    assert got.header("content-type") == "text/event-stream; charset=utf-8"
+    events = got.body.decode().split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""]
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events[:-2]]
+    assert all(
+        set(chunk) == {"id", "object", "created", "model", "choices", "service_tier", "system_fingerprint"}
+        for chunk in chunks
+    )
+    assert chunks[0]["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
+    assert chunks[-1]["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
+
+
+IMAGE = [
+    {"type": "text", "text": "x"},
+    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
+]
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"n": 2}, "n > 1"),
+        ({"tools": TOOLS}, "tools"),
+        ({"logprobs": True}, "logprobs"),
+        ({"logit_bias": {"5": 1}}, "logit_bias"),
+        ({"store": True}, "store"),
+        ({"messages": [{"role": "user", "content": IMAGE}]}, "image part"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+async def test_what_a_specialist_cannot_do_goes_to_the_teacher(
+    task: Task, question: str, fields: dict[str, Any], reason: str
+) -> None:
+    got = task.gateway.chat(**{"messages": task.messages(question), **fields})
+
+    assert (got.status, got.header("x-stepdown-decision")) == (200, "bypass")
+    assert got.header("x-stepdown-reason") == reason
+    assert got.header("x-simulated-teacher") == "true"
+
+
+@pytest.mark.parametrize(
+    ("headers", "fields"),
+    [({}, {"store": False}), ({"x-stepdown-harvest": "off"}, {})],
+    ids=["store: false", "x-stepdown-harvest: off"],
+)
+async def test_what_a_client_does_not_want_kept_is_never_on_disk(
+    task: Task, home: Path, headers: dict[str, str], fields: dict[str, Any]
+) -> None:
+    secret = f"a secret ticket {time.monotonic_ns()}"
+    known = f"a known ticket {time.monotonic_ns()}"
+
+    assert ask(task, secret, {**headers, "x-stepdown-mode": "teacher"}, **fields).status == 200
+    # Harvested in order: once the second is there, the first would be.
+    assert ask(task, known, {"x-stepdown-mode": "shadow"}).status == 200
+
+    files = (home / "harvest").glob("worker-*.db*")
+    wait_for(lambda: known.encode() in on_disk(home), 10, "the harvest is not written")
+    assert not any(secret.encode() in file.read_bytes() for file in files)
+
+
+def on_disk(home: Path) -> bytes:
+    return b"".join(str(row).encode() for batch in rows(home) for row in batch)
+
+
+def rows(home: Path) -> Iterator[list[Any]]:
+    reader = HarvestReader(home / "harvest")
+    for task in reader.counts():
+        yield reader.rows(task).rows
+
+
+async def test_a_specialist_is_listed_beside_the_teachers_models(task: Task) -> None:
+    with openai.OpenAI(base_url=task.gateway.base_url, api_key="any", max_retries=0) as client:
+        known = {model.id: model.owned_by for model in client.models.list()}
+        own = next(name for name in known if name.startswith("stepdown/"))
+
+        assert known == {"gpt-4o": "simulated-teacher", own: "stepdown"}
+        assert client.models.retrieve(own).owned_by == "stepdown"
+
+
+async def test_a_killed_model_host_costs_no_client_its_answer(task: Task, running: RunningTeacher) -> None:
+    """Under load, SIGKILL: every request is answered, and local service comes back by itself."""
+    questions = list(task.questions(400))
+    killed: list[int] = []
+    before = running.control.requests
+
+    async def kill() -> None:
+        # Audits reach the teacher: the load is on, and local answers are under way.
+        while running.control.requests < before + 5:
+            await asyncio.sleep(0.01)
+        killed.append(await asyncio.to_thread(task.gateway.kill, HOST))
+
+    replies, _ = await asyncio.gather(task.ask(questions, in_flight=24), kill())
+
+    assert {reply.status for reply in replies} == {200}
+    assert all(reply.text in LABELS for reply in replies)
+    assert await task.local_question()
+    assert task.gateway.child(HOST) not in {None, *killed}
+
+
+async def test_a_killed_worker_comes_back_and_serves_locally(task: Task) -> None:
+    killed = task.gateway.kill(WORKER)
+
+    wait_for(lambda: task.gateway.child(WORKER) not in (None, killed), 10, "the worker stays away")
+    assert await task.local_question()
+
+
+async def test_a_killed_learner_comes_back_and_learns(task: Task, running: RunningTeacher) -> None:
+    killed = task.gateway.kill(LEARNER)
+
+    wait_for(lambda: task.gateway.child(LEARNER) not in (None, killed), 10, "the learner stays away")
+    another = Task(task.gateway, running, "Another app sorts its tickets.", seed=1)
+    assert (await another.certify())["version"]
+
+
+async def test_commands_tell_what_was_learnt(task: Task) -> None:
+    standings = json.loads(stepdown(task.gateway.home, "learn", "status", "--json").stdout)
+    costs = json.loads(stepdown(task.gateway.home, "costs", "report", "--json").stdout)
+    stats = json.loads(stepdown(task.gateway.home, "harvest", "stats", "--json").stdout)
+
+    assert "live" in {standing["stage"] for standing in standings}
+    assert costs["total"]["counterfactual_usd"] > costs["total"]["usd"] > 0
+    assert max(count["training"] for count in stats["tasks"].values()) >= 60
+
+
+async def test_drift_goes_back_to_the_teacher_until_it_is_learnt(
+    gateway: RunningGateway, running: RunningTeacher
+) -> None:
+    """The teacher changes its labels: alarm, everything escalates, the new labels are certified."""
+    task = Task(gateway, running, "A third app whose labels change.", seed=2)
+    before = await task.certify()
+    task.relabel = {label: f"new-{label}" for label in LABELS}
+    deadline = time.monotonic() + 30
+    while task.standing()["epoch"] == before["epoch"]:
+        assert time.monotonic() < deadline, "no alarm"
+        await task.ask(task.questions(20))
+    after = await task.certify()
+    assert await task.local_question()
+    replies = await task.ask(task.questions(50))
+
+    local = [reply for reply in replies if reply.decision == "local"]
+    assert after["version"] > before["version"]
+    assert sum(reply.text.startswith("new-") for reply in local) >= 0.8 * len(local) > 0

@@ -1,0 +1,334 @@
+"""What the teacher answers passes through the whole gateway as it is, in forward mode."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+from gateway.upstream.simulated.faults import Fault
+from tests.api.house import CHAT
+from tests.flow.conftest import TEACHER_KEY
+from tests.gateway import RunningGateway, gateway_process, wait_for
+from tests.teacher import RunningTeacher
+
+KNOWN = {"authorization": f"Bearer {TEACHER_KEY}"}
+JSON = {"content-type": "application/json", **KNOWN}
+# Odd spaces, an escape, a field nobody knows: whoever parses and writes anew is found out.
+ODD_QUESTION = (
+    b'{ "model":"gpt-4o",\n "x_unknown" : {"deep":[1, 2.50]},'
+    b'"messages":[{"role":"user","content":"caf\\u00e9", "x":1}]%b }'
+)
+ODD_ANSWER = b'{"id":"x", "x_new":[1.0,  2],"choices":[ {"message":{"content":"caf\\u00e9"}}] }\n'
+ODD_STREAM = (
+    b': a comment\r\n\r\nevent: odd\ndata: {"x_new": 1.50}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"x":1}]}\n\n'
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+)
+SSE = (("content-type", "text/event-stream"),)
+PROMPT_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
+    with gateway_process(home, OPENAI_BASE_URL=running.base_url, STEPDOWN_LEARN_ENABLED="false") as gateway:
+        yield gateway
+
+
+def client_of(gateway: RunningGateway, key: str = TEACHER_KEY) -> openai.OpenAI:
+    return openai.OpenAI(base_url=gateway.base_url, api_key=key, max_retries=0, timeout=20)
+
+
+def on_the_wire(gateway: RunningGateway, body: bytes) -> socket.socket:
+    """Send a chat completion by hand and return the open socket."""
+    plug = socket.create_connection(("127.0.0.1", gateway.port), timeout=20)
+    head = (
+        f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TEACHER_KEY}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    )
+    plug.sendall(head.encode() + body)
+    return plug
+
+
+def assert_cancelled_soon(teacher: RunningTeacher) -> None:
+    left_at = time.monotonic()
+    wait_for(lambda: teacher.control.cancelled, 10, "the teacher still works for nobody")
+    assert time.monotonic() - left_at < PROMPT_S
+
+
+def test_a_plain_request_and_its_answer_keep_every_byte(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    teacher.control.fail_next(Fault(body=ODD_ANSWER))
+
+    got = gateway.ask("POST", CHAT, ODD_QUESTION % b"", JSON)
+
+    assert (got.status, got.body) == (200, ODD_ANSWER)
+    assert teacher.control.seen[-1].body == ODD_QUESTION % b""
+    assert got.header("x-stepdown-decision") == "bypass", "a field which nobody knows is the teacher's"
+
+
+def test_a_streamed_request_and_its_answer_keep_every_byte(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    teacher.control.fail_next(Fault(body=ODD_STREAM, headers=SSE, is_chunked=True))
+
+    got = gateway.ask("POST", CHAT, ODD_QUESTION % b', "stream" : true', JSON)
+
+    assert got.body == ODD_STREAM
+    assert got.header("content-type") == "text/event-stream"
+    assert teacher.control.seen[-1].body == ODD_QUESTION % b', "stream" : true'
+
+
+def test_a_compressed_answer_stays_compressed(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    packed = gzip.compress(ODD_ANSWER)
+    teacher.control.fail_next(Fault(body=packed, headers=(("content-encoding", "gzip"),)))
+
+    got = gateway.ask("POST", CHAT, ODD_QUESTION % b"", {**JSON, "accept-encoding": "gzip"})
+
+    assert (got.body, got.header("content-encoding")) == (packed, "gzip")
+
+
+def test_the_official_client_reads_a_plain_answer(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    teacher.control.pairs["ping"] = "pong"
+    with client_of(gateway) as client:
+        raw = client.chat.completions.with_raw_response.create(
+            model="gpt-4o", messages=[{"role": "user", "content": "ping"}]
+        )
+
+    assert raw.parse().choices[0].message.content == "pong"
+    assert raw.headers["x-simulated-teacher"] == "true"
+    assert raw.headers["x-stepdown-decision"] == "escalated"
+
+
+def test_the_official_client_reads_a_streamed_answer(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    teacher.control.pairs["ping"] = "one two three"
+    with client_of(gateway) as client:
+        chunks = list(
+            client.chat.completions.create(
+                model="gpt-4o",
+                messages=[{"role": "user", "content": "ping"}],
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+        )
+
+    words = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(words) == "one two three"
+    assert chunks[-1].usage is not None
+
+
+def test_a_stream_arrives_while_it_is_made(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    teacher.control.fail_next(Fault(body=ODD_STREAM, headers=SSE, chunk_delay_ms=50))
+    plug = on_the_wire(gateway, ODD_QUESTION % b',"stream":true')
+    with plug:
+        seen = b""
+        while b": a comment" not in seen:
+            seen += plug.recv(65536)
+
+        assert b"[DONE]" not in seen
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422, 429, 500, 503])
+def test_a_teachers_error_keeps_status_body_and_headers(
+    gateway: RunningGateway, teacher: RunningTeacher, status: int
+) -> None:
+    body = b'{"error": {"message":"no",  "type":"x", "param":null, "code":"y", "extra":1}}'
+    headers = {
+        "retry-after": "30",
+        "x-request-id": "req_teacher",
+        "x-ratelimit-limit-requests": "100",
+        "x-ratelimit-remaining-tokens": "0",
+        "x-ratelimit-reset-requests": "1s",
+    }
+    teacher.control.fail_next(Fault(status=status, body=body, headers=tuple(headers.items())))
+
+    got = gateway.chat(JSON)
+
+    assert (got.status, got.body) == (status, body)
+    assert {name: got.header(name) for name in headers} == headers
+    assert teacher.control.requests == 1, "30 seconds are the client's to wait"
+
+
+def test_a_hiccup_of_the_teacher_is_hidden(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    teacher.control.fail_next(Fault(status=503, headers=(("retry-after-ms", "1"),)))
+
+    assert gateway.chat(JSON).status == 200
+    assert teacher.control.requests == 2
+
+
+FORM = (
+    b'--edge\r\ncontent-disposition: form-data; name="file"; filename="a.bin"\r\n\r\n'
+    + bytes(range(256)) * 40
+    + b"\r\n--edge--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "kind", "body"),
+    [
+        ("POST", "/v1/files", "multipart/form-data; boundary=edge", FORM),
+        ("POST", "/v1/embeddings", "application/json", b'{"input" : "a"}'),
+        ("PUT", "/v1/x/y", "application/octet-stream", bytes(range(256))),
+        ("PATCH", "/v1/x", "text/plain", b"x"),
+        ("DELETE", "/v1/files/file-1", "", None),
+        ("GET", "/v1/a%2Fb/c%20d//e?q=%2F&q=2&r=a+b&s", "", None),
+        ("OPTIONS", "/v1/anything", "", None),
+    ],
+)
+def test_any_other_path_passes_untouched(
+    gateway: RunningGateway,
+    teacher: RunningTeacher,
+    *,
+    method: str,
+    target: str,
+    kind: str,
+    body: bytes | None,
+) -> None:
+    answer = bytes(range(256))[::-1]
+    teacher.control.fail_next(
+        Fault(status=207, body=answer, headers=(("content-type", "x/odd"), ("x-odd", "1"), ("x-odd", "2")))
+    )
+
+    got = gateway.ask(method, target, body, {**KNOWN, **({"content-type": kind} if kind else {})})
+
+    assert (got.status, got.body, got.header("content-type")) == (207, answer, "x/odd")
+    assert [value for name, value in got.headers if name == "x-odd"] == ["1", "2"]
+    seen = teacher.control.seen[-1]
+    assert (seen.method, seen.target, seen.body) == (method, target, body or b"")
+    assert seen.header("content-type") == ([kind] if kind else [])
+
+
+def test_events_of_another_path_stream_through(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    teacher.control.fail_next(Fault(status=200, body=ODD_STREAM, headers=SSE, is_chunked=True))
+
+    got = gateway.ask("POST", "/v1/responses", b'{"stream":true}', JSON)
+
+    assert (got.body, got.header("content-type")) == (ODD_STREAM, "text/event-stream")
+
+
+def test_the_teachers_models_are_listed(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    with client_of(gateway) as client:
+        assert [model.id for model in client.models.list()] == ["gpt-4o"]
+        assert client.models.retrieve("gpt-4o").owned_by == "simulated-teacher"
+
+
+def test_a_client_which_leaves_before_the_head_cancels_the_teachers_call(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    teacher.control.fail_next(Fault(is_hung=True))
+    plug = on_the_wire(gateway, ODD_QUESTION % b"")
+    wait_for(lambda: teacher.control.requests, 10, "the teacher was not asked")
+
+    plug.close()
+
+    assert_cancelled_soon(teacher)
+
+
+def test_a_client_which_leaves_a_stream_cancels_the_teachers_call(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    teacher.control.fail_next(Fault(body=ODD_STREAM * 500, headers=SSE, chunk_delay_ms=50))
+    plug = on_the_wire(gateway, ODD_QUESTION % b',"stream":true')
+    while b"data:" not in plug.recv(65536):
+        pass
+
+    plug.close()
+
+    assert_cancelled_soon(teacher)
+
+
+def test_a_client_which_leaves_another_path_cancels_the_teachers_call(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    teacher.control.fail_next(Fault(is_hung=True))
+    plug = socket.create_connection(("127.0.0.1", gateway.port))
+    plug.sendall(f"GET /v1/files HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TEACHER_KEY}\r\n\r\n".encode())
+    wait_for(lambda: teacher.control.requests, 10, "the teacher was not asked")
+
+    plug.close()
+
+    assert_cancelled_soon(teacher)
+
+
+@pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
+def test_a_stream_which_the_teacher_cuts_ends_with_an_error(
+    gateway: RunningGateway, teacher: RunningTeacher, is_reset: bool
+) -> None:
+    cut = ODD_STREAM.index(b'data: {"choices":[{"index":0,"delta":{},')
+    fault = Fault(body=ODD_STREAM, headers=SSE, is_chunked=True, cut_after=cut, is_reset=is_reset)
+    teacher.control.fail_next(fault)
+
+    got = gateway.chat(JSON, stream=True)
+
+    # A reset may overtake the bytes before it: how many of them arrived is the network's affair.
+    told, _, last = got.body.rstrip().rpartition(b"data: ")
+    assert ODD_STREAM.startswith(told.rstrip()) or not told
+    assert json.loads(last)["error"]["code"] == "stream_cut"
+    assert b"[DONE]" not in got.body
+
+
+@pytest.mark.parametrize("inside", [0, 20], ids=["between events", "inside an event"])
+def test_the_official_client_raises_on_a_cut_stream(
+    gateway: RunningGateway, teacher: RunningTeacher, inside: int
+) -> None:
+    cut = ODD_STREAM.index(b'data: {"choices"') + inside
+    teacher.control.fail_next(Fault(body=ODD_STREAM, headers=SSE, is_chunked=True, cut_after=cut))
+    with client_of(gateway) as client, pytest.raises(openai.APIError, match="broke off"):
+        list(
+            client.chat.completions.create(
+                model="gpt-4o", messages=[{"role": "user", "content": "x"}], stream=True
+            )
+        )
+
+
+def test_a_teacher_which_cannot_be_reached_is_a_502_and_the_next_request_works(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    teacher.control.fail_next(Fault(is_reset=True), times=3)
+
+    refused = gateway.chat(JSON)
+
+    assert (refused.status, refused.error["code"]) == (502, "teacher_unreachable")
+    assert gateway.chat(JSON).status == 200
+
+
+def test_a_request_which_is_no_json_costs_nothing(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    got = gateway.ask("POST", CHAT, b'{"model": "gpt-4o", "messages": [', JSON)
+
+    assert got.status == 400
+    assert got.error["type"] == "invalid_request_error"
+    assert teacher.control.requests == 0
+    assert gateway.chat(JSON).status == 200
+
+
+def test_the_clients_own_credential_reaches_the_teacher(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    gateway.chat(JSON)
+
+    assert teacher.control.seen[-1].header("authorization") == [f"Bearer {TEACHER_KEY}"]
+
+
+def test_a_credential_which_the_teacher_refuses_gets_the_teachers_401(
+    gateway: RunningGateway, teacher: RunningTeacher
+) -> None:
+    with client_of(gateway, "sk-wrong") as client, pytest.raises(openai.AuthenticationError) as refused:
+        client.chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "x"}])
+
+    assert refused.value.response.headers["x-simulated-teacher"] == "true"
+
+
+def test_without_a_credential_nobody_is_asked(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    got = gateway.chat()
+
+    assert (got.status, got.error["code"]) == (401, "invalid_api_key")
+    assert teacher.control.requests == 0
