@@ -8,15 +8,16 @@ from hashlib import blake2b
 
 from gateway.core import Plan, Request, Standing
 
-STICKY_S = 3600
+STICKY_S = 60
 _SCALE = float(1 << 64)
 
 
 class StickyCoin:
-    """Falls by the request's content and the hour: who asks the same again soon gets the same.
+    """Falls by the request's content and the minute: who asks the same again at once gets the same.
 
-    Sticky, so that a retry does not draw again; by the hour, so that a text which many send
-    is audited in its turn and not for ever or never. The key keeps clients from choosing.
+    Sticky, so that a retry does not draw again; for a minute only, because the certificate
+    counts audits as independent draws, and a text which many send must be drawn in its turn,
+    not for ever or never. The key keeps clients from choosing.
     """
 
     def __init__(self, key: bytes, clock: Callable[[], float] = time.time) -> None:

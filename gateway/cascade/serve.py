@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.cascade.answers import from_draft, from_teacher
 from gateway.cascade.base import Case, Coin, Judge, Observer, Planner, Router, Standings
-from gateway.core import Answer, Draft, Request, Usage
+from gateway.core import Answer, Draft, Plan, Request, Standing, Usage
 from gateway.errors import RequestError, SpecialistError
 from gateway.specialists.base import Drafter
 from gateway.upstream.base import Teacher
@@ -67,7 +67,7 @@ async def consider(case: Case, stages: Stages) -> Case:
     """
     request = case.request
     case = case.routed(await stages.router.route(request))
-    standing = stages.standings.of(case.known_route)
+    standing = _kept_to(case.plan, stages.standings.of(case.known_route))
     case = case.under(standing, *stages.coin.toss(request, case.plan, standing))
     if standing.version is None:
         return case.deferred("no specialist yet")
@@ -99,6 +99,13 @@ async def _escalate(case: Case, stages: Stages) -> Answer:
         code="budget_exceeded",
         kind="insufficient_quota",
     )
+
+
+def _kept_to(plan: Plan, standing: Standing) -> Standing:
+    """Return `standing` without its threshold where the policy now asks for more than was certified."""
+    if standing.alpha <= plan.alpha and standing.delta <= plan.delta:
+        return standing
+    return msgspec.structs.replace(standing, threshold=None)
 
 
 async def _draft(case: Case, version: int, stages: Stages) -> Draft:

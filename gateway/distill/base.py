@@ -117,6 +117,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Most recent rows kept for training, and as many as evidence."""
     coverage: float = 0.6
     """Share of the traffic which a first certificate should be worth."""
+    patience: float = 6.0
+    """Evidence, in multiples of the least which could ever certify that share, after which half
+    the share is worth a certificate as well: some tasks never get easier."""
     power: float = 0.6
     """Chance of success below which an attempt would only waste delta."""
     exam_share: float = 0.25

@@ -38,11 +38,13 @@ def score(runtime: Runtime, evidence: Sequence[Row]) -> Scored:
 def attempted(old: Standing, version: int, scored: Scored, promise: Promise, level: float) -> Standing:
     """Return the standing after an attempt to certify `version` at error `level`.
 
-    A live version stays unless its successor is certified for more of the traffic; whoever
-    is not certified keeps its stage and learns how many audits are missing.
+    A live version stays unless its successor is certified for more of the traffic, or the policy
+    has become stricter; whoever is not certified keeps its stage and learns how many audits
+    are missing.
     """
     certified = certify(scored.scores, scored.losses, promise.alpha, level)
-    if certified and (not old.serves or certified.coverage > old.coverage):
+    is_laxer = old.alpha > promise.alpha or old.delta > promise.delta
+    if certified and (not old.serves or is_laxer or certified.coverage > old.coverage):
         return msgspec.structs.replace(
             old,
             stage="live",

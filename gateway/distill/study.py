@@ -126,14 +126,16 @@ class Study:
 
     def _with_outlook(self, standing: Standing, choice: Choice, alpha: float, level: float) -> Standing:
         """Return `standing` asking for no fewer audits than the next attempt will."""
-        error = choice.rehearsal.error_at(self._config.coverage) if choice.rehearsal else 1.0
-        accepted = audits_needed(alpha, level * 2 / STARTS, error, self._config.power)
+        coverage = self._aim(standing.audits, alpha, level)
+        error = choice.rehearsal.error_at(coverage) if choice.rehearsal else 1.0
+        accepted = audits_needed(alpha, _chain_level(level), error, self._config.power)
         if accepted is None:
-            note = f"needs more lessons: its surest {self._config.coverage:.0%} err in {error:.1%}"
-            return msgspec.structs.replace(standing, note=note)
-        needed = math.ceil(accepted / self._config.coverage)
-        missing = max(standing.audits_missing or 1, needed - standing.audits)
-        note = f"about {missing} more audits needed"
+            missing = max(0, self._audits_before_less(alpha, level) - standing.audits)
+            note = f"its surest {coverage:.0%} err in {error:.1%}: needs more lessons"
+            note += f", or {missing} more audits to aim at less" if missing else ""
+        else:
+            missing = max(standing.audits_missing or 1, math.ceil(accepted / coverage) - standing.audits)
+            note = f"about {missing} more audits needed"
         return msgspec.structs.replace(standing, audits_missing=missing, note=note)
 
     def _is_promising(self, audits: int, choice: Choice, alpha: float, level: float) -> bool:
@@ -144,7 +146,21 @@ class Study:
         """
         if choice.rehearsal is None:
             return False
-        error = choice.rehearsal.error_at(self._config.coverage)
-        accepted = int(audits * self._config.coverage)
-        # A chain rarely has its own share alone, nor all of delta.
-        return power_to_certify(accepted, alpha, level * 2 / STARTS, error) >= self._config.power
+        coverage = self._aim(audits, alpha, level)
+        error = choice.rehearsal.error_at(coverage)
+        power = power_to_certify(int(audits * coverage), alpha, _chain_level(level), error)
+        return power >= self._config.power
+
+    def _aim(self, audits: int, alpha: float, level: float) -> float:
+        """Return the share of the traffic which an attempt should be worth: less once much was collected."""
+        is_patient = audits < self._audits_before_less(alpha, level)
+        return self._config.coverage if is_patient else self._config.coverage / 2
+
+    def _audits_before_less(self, alpha: float, level: float) -> int:
+        fewest = audits_needed(alpha, _chain_level(level), 0.0, self._config.power) or 0
+        return math.ceil(self._config.patience * fewest / self._config.coverage)
+
+
+def _chain_level(level: float) -> float:
+    """Return the level which a chain has to expect: rarely its own share alone, nor all of delta."""
+    return level * 2 / STARTS

@@ -299,3 +299,11 @@ async def test_half_an_event_never_reaches_the_client(flow: Flow) -> None:
     assert body.startswith(STREAM_HEAD + b"data: {")
     assert b'{"choi' not in body.removeprefix(STREAM_HEAD)[:12]
     assert b'"error"' in body
+
+
+@pytest.mark.parametrize("stricter", [{"alpha": 0.01}, {"delta": 0.05}])
+async def test_a_stricter_policy_voids_a_laxer_certificate(flow: Flow, stricter: dict[str, float]) -> None:
+    flow.the_plan = msgspec.structs.replace(flow.the_plan, **stricter)
+
+    assert b"from the teacher" in await flow.read()
+    assert (await flow.settled()).reason == "not certified yet"

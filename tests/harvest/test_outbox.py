@@ -72,7 +72,8 @@ print(json.dumps({"accepted": outbox.accepted, "dropped": outbox.dropped, "writt
 
 
 def run(program: str, path: Path) -> dict[str, int]:
-    done = subprocess.run([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, check=True)
+    # Pipes for both: the programs limit the size of files, and a log file is one, too.
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, check=True)
     told: dict[str, int] = json.loads(done.stdout)
     return told
 
