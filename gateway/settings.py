@@ -20,6 +20,8 @@ from gateway.errors import ConfigError
 
 DEFAULT_FILE = "stepdown.toml"
 PREFIX = "STEPDOWN_"
+ELSEWHERE = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}KEY"})
+"""Variables of ours which are no setting: where the file is, and `stepdown ask`'s own key."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -211,6 +213,9 @@ def _parsed(file: str, text: str) -> dict[str, Any]:
         raise ConfigError(f"{file}:{where} not TOML: {error}") from error
 
 
+_ONLY_IN_FILES = (Secret | None, dict[str, Any], dict[str, dict[str, Any]])
+
+
 def _variables() -> dict[str, tuple[str, str, Any]]:
     """Return variable name -> (section, key, type); section is empty at the top level."""
     known: dict[str, tuple[str, str, Any]] = {f"{PREFIX}HOME": ("", "home", str)}
@@ -218,7 +223,7 @@ def _variables() -> dict[str, tuple[str, str, Any]]:
         if not (isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)):
             continue
         for field in msgspec.structs.fields(section.type):
-            if field.type not in {Secret | None, dict[str, Any]}:
+            if field.type not in _ONLY_IN_FILES:
                 name = f"{PREFIX}{section.name}_{field.name}".upper()
                 known[name] = (section.name, field.name, field.type)
     return known | {
@@ -235,9 +240,11 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, ob
         if name in known and environ[name] != "":
             section, key, kind = known[name]
             yield section, key, _from_text(name, environ[name], kind)
-        elif name.startswith(PREFIX) and name not in known and name != f"{PREFIX}CONFIG":
+        elif name.startswith(PREFIX) and name not in known and name not in ELSEWHERE:
             listed = ", ".join(sorted(known))
-            raise ConfigError(f"environment: unknown variable {name}; known: {listed}, {PREFIX}CONFIG")
+            raise ConfigError(
+                f"environment: unknown variable {name}; known: {listed}, {', '.join(sorted(ELSEWHERE))}"
+            )
 
 
 def _from_text(name: str, text: str, kind: Any) -> object:

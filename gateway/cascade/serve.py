@@ -87,7 +87,7 @@ async def _escalate(case: Case, stages: Stages) -> Answer:
             f"no specialist may answer this request: {case.reason}",
             status=404,
             param="model" if case.request.names_specialist else "x-stepdown-mode",
-            code="no_specialist",
+            code="model_not_found" if case.request.names_specialist else "no_specialist",
         )
     if case.plan.may_escalate:
         return await from_teacher(case, stages)

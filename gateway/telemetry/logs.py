@@ -10,8 +10,11 @@ from typing import IO
 
 import msgspec
 
-# They tell one line per request at INFO; the Outcome already tells more.
-_NOISY = ("aiohttp.access", "aiohttp.client", "httpcore", "httpx", "httpx2", "openai", "uvicorn.access")
+# They tell one line per request at INFO, where the Outcome already tells more, or how a server starts.
+_NOISY = (
+    "aiohttp.access", "aiohttp.client", "httpcore", "httpx", "httpx2", "openai",
+    "uvicorn.access", "uvicorn.error",
+)  # fmt: skip
 _SECRET = re.compile(r"\b(sk|sd)-[\w-]{8,}|(?<=Bearer )[^\s'\"]+", re.IGNORECASE)
 
 
