@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.confidence.validity import fault
 from gateway.core import Decision, Draft, Outcome, Plan, Request, Route, Standing, Verdict
 
 
@@ -90,10 +91,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return "audit" if is_audit else "escalated"
 
     def would_serve(self, draft: Draft | None) -> bool:
-        """Return whether `draft` passes the threshold in force, or the tentative one in shadow."""
+        """Return whether `draft` is valid and passes the threshold in force (in shadow the tentative)."""
         if self.is_accepted:
             return True
-        if draft is None or self.standing is None:
+        if draft is None or self.standing is None or fault(draft, self.request):
             return False
         bar = self.standing.threshold if self.standing.serves else self.standing.tentative
         return bar is not None and draft.score >= bar

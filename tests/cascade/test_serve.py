@@ -307,3 +307,12 @@ async def test_a_stricter_policy_voids_a_laxer_certificate(flow: Flow, stricter:
 
     assert b"from the teacher" in await flow.read()
     assert (await flow.settled()).reason == "not certified yet"
+
+
+async def test_an_audited_draft_which_could_not_be_served_is_not_counted_as_served(flow: Flow) -> None:
+    """Else the alarm would hear of answers which no client can get."""
+    flow.is_audit = True
+
+    await flow.read(request(stop=("specialist",)))
+
+    assert not (await flow.settled()).would_serve
