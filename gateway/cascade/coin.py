@@ -28,8 +28,14 @@ class StickyCoin:
         """Return whether `request` is held out as evidence, and with which probability."""
         if request.mode == "local":
             return False, 0.0
-        share = plan.audit_share if standing.serves else plan.shadow_audit_share
+        share = _share(plan, standing)
         digest = blake2b(digest_size=8, key=self._key)
         digest.update(b"%d %b " % (self._clock() // STICKY_S, request.template.encode()))
         digest.update(request.text.encode("utf-8", "surrogatepass"))
         return int.from_bytes(digest.digest()) / _SCALE < share, share
+
+
+def _share(plan: Plan, standing: Standing) -> float:
+    if not standing.serves:
+        return plan.shadow_audit_share
+    return plan.audit_share if standing.is_settled else plan.settling_audit_share

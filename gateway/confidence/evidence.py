@@ -19,6 +19,15 @@ def delta_for_attempt(delta: float, attempt: int) -> float:
     return delta * 6.0 / (math.pi**2 * attempt**2)
 
 
+def audits_to_settle(alpha: float, delta: float) -> int:
+    """Return how many held-out rows let a good specialist prove itself.
+
+    Good: it errs 0.4 times as often as `alpha` allows. Proven: its third attempt passes with
+    probability 0.8 on half of its share of `delta`, as a chain among several has to.
+    """
+    return audits_needed(alpha, delta_for_attempt(delta, 3) / 2, 0.4 * alpha) or 0
+
+
 def power_to_certify(accepted: int, alpha: float, level: float, error_rate: float) -> float:
     """Return the probability that `accepted` audits at true `error_rate` pass the test at `level`."""
     allowed = _most_errors(accepted, alpha, level)

@@ -67,6 +67,7 @@ def alarmed(standing: Standing, changed_at: float) -> Standing:
         tentative=None,
         attempts=0,
         audits=0,
+        is_settled=False,
         audits_missing=None,
         coverage=0.0,
         valid_from=changed_at,

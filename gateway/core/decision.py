@@ -24,7 +24,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = 0.02
     delta: float = 0.10
     audit_share: float = 0.02
-    """Share of certified traffic which both answer."""
+    """Share of certified traffic which both answer once the task is settled."""
+    settling_audit_share: float = 0.1
+    """The same until then: a young certificate rests on little, and better ones need evidence."""
     shadow_audit_share: float = 0.3
     """Share of uncertified traffic held out as evidence; the teacher answers it anyway."""
     may_harvest: bool = True
@@ -58,6 +60,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = 0.02
     delta: float = 0.10
     audits: int = 0
+    is_settled: bool = False
+    """Whether so much evidence exists that more would hardly loosen the threshold."""
     audits_missing: int | None = None
     coverage: float = 0.0
     attempts: int = 0

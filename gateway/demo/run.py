@@ -40,7 +40,7 @@ policies:
   - name: demo
     models: ["*"]
     alpha: 0.05
-    audit: {shadow: 0.4, certified: 0.05}
+    audit: {shadow: 0.4, settling: 0.05, certified: 0.05}
 """
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 import numpy as np
 
+from gateway.confidence.evidence import audits_to_settle
 from gateway.core import Lane, Route, Standing
 from gateway.distill.base import Config, Event, EventKind, Promise
 from gateway.distill.curate import curate, require_labels
@@ -101,11 +102,20 @@ class Learner:
     def _is_due(self, task: str, count: Count) -> bool:
         """Whether `count` rows are worth a new version."""
         last = self._last(task)
-        if self._config.is_enough(count.training, last.training):
+        if self._config.is_enough(count.training, last.training) or self._may_settle(task, count):
             return True
         waits = any(not standing.serves for standing in self._stored(task).values())
         has_more = count.held_out >= self._config.growth * max(last.held_out, 1)
         return waits and has_more and count.training >= self._config.first_rows
+
+    def _may_settle(self, task: str, count: Count) -> bool:
+        """Whether a live task has by now the evidence for an attempt with full power."""
+        return any(
+            standing.serves
+            and not standing.is_settled
+            and count.held_out >= audits_to_settle(standing.alpha, standing.delta)
+            for standing in self._stored(task).values()
+        )
 
     def _advance(self, task: str) -> list[Event]:
         """Make the next version of `task`. Raises TrainingError or RegistryError."""

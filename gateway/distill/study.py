@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.confidence.evidence import audits_needed, delta_for_attempt, power_to_certify
+from gateway.confidence.evidence import audits_needed, audits_to_settle, delta_for_attempt, power_to_certify
 from gateway.confidence.learn_then_test import STARTS
 from gateway.core import Lane, Standing
 from gateway.distill.base import Config, Lessons, Promise, Recipe, Scored
@@ -118,7 +118,8 @@ class Study:
             scored = score(runtime, rows)
             if old.serves or self._is_promising(len(rows), choice, promise.alpha, level):
                 new = attempted(old, version, scored, promise, level)
-                results.append(msgspec.structs.replace(new, attempts=attempt))
+                is_settled = len(rows) >= audits_to_settle(promise.alpha, promise.delta)
+                results.append(msgspec.structs.replace(new, attempts=attempt, is_settled=is_settled))
             else:
                 new = shadowed(old, version, scored, promise, level)
                 results.append(self._with_outlook(new, choice, promise.alpha, level))

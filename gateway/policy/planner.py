@@ -17,6 +17,7 @@ UNCLAIMED = Plan(
     may_serve=False,
     because="no policy matches",
     audit_share=0.0,
+    settling_audit_share=0.0,
     shadow_audit_share=0.0,
     may_harvest=False,
 )
@@ -79,7 +80,9 @@ class PolicyPlanner:
 
 
 def _unpaid(plan: Plan) -> Plan:
-    return msgspec.structs.replace(plan, may_escalate=False, audit_share=0.0, shadow_audit_share=0.0)
+    return msgspec.structs.replace(
+        plan, may_escalate=False, audit_share=0.0, settling_audit_share=0.0, shadow_audit_share=0.0
+    )
 
 
 def _entry(policy: Policy) -> _Entry:
@@ -90,6 +93,7 @@ def _entry(policy: Policy) -> _Entry:
         alpha=policy.alpha,
         delta=policy.delta,
         audit_share=policy.audit.certified,
+        settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,
         may_harvest=policy.harvest,
     )

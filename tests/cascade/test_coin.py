@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gateway.cascade.coin import StickyCoin
 from gateway.core import Plan, Standing
 from tests.cascade.fakes import LIVE, request
 
-PLAN = Plan(policy="p", may_serve=True, audit_share=0.1, shadow_audit_share=0.4)
+PLAN = Plan(policy="p", may_serve=True, audit_share=0.1, settling_audit_share=0.2, shadow_audit_share=0.4)
+SETTLED = msgspec.structs.replace(LIVE, is_settled=True)
 SHADOW = Standing(task="t", lane="fingerprint")
 
 
@@ -18,7 +20,7 @@ def drawn(coin: StickyCoin, standing: Standing, count: int = 4_000) -> list[bool
     return [coin.toss(request(text=f"text {n}"), PLAN, standing)[0] for n in range(count)]
 
 
-@pytest.mark.parametrize(("standing", "share"), [(LIVE, 0.1), (SHADOW, 0.4)])
+@pytest.mark.parametrize(("standing", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4)])
 def test_the_share_of_audits_is_the_plans(standing: Standing, share: float) -> None:
     """Within 4 standard errors."""
     falls = drawn(coin_at(1), standing)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.confidence.binomial import binomial_cdf
-from gateway.confidence.evidence import audits_needed, delta_for_attempt, power_to_certify
+from gateway.confidence.evidence import audits_needed, audits_to_settle, delta_for_attempt, power_to_certify
 
 
 def brute_force_power(accepted: int, alpha: float, level: float, error_rate: float) -> float:
@@ -47,3 +47,8 @@ def test_power_at_the_null_is_at_most_the_level() -> None:
 def test_all_attempts_together_never_spend_more_than_delta() -> None:
     spent = sum(delta_for_attempt(0.1, attempt) for attempt in range(1, 10_000))
     assert 0.0999 < spent <= 0.1
+
+
+def test_settling_takes_more_evidence_the_stricter_the_promise() -> None:
+    assert audits_to_settle(0.02, 0.1) > 2 * audits_to_settle(0.05, 0.1) > 0
+    assert audits_to_settle(0.05, 0.01) > audits_to_settle(0.05, 0.1)

@@ -4,6 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from gateway.confidence.evidence import audits_to_settle
 from gateway.core import Standing
 from gateway.distill.base import Event
 from gateway.distill.learner import Learner
@@ -214,3 +215,21 @@ def test_a_teacher_without_held_out_rows_never_certifies(home: Home) -> None:
     home.learner().step()
     assert home.standing().version == 1
     assert not home.standing().serves
+
+
+def test_a_young_certificate_is_tried_once_more_when_evidence_suffices(home: Home) -> None:
+    """Though few of the rows which come after it are lessons."""
+    learner = home.learner()
+    fed(home, learner)
+    young = home.standing()
+    assert young.serves
+    assert not young.is_settled
+    home.harvest(tickets(audits_to_settle(young.alpha, young.delta), start=600, held_out_share=1.0))
+
+    events = learner.step()
+
+    settled = home.standing()
+    assert kinds(events)[-1] in {"certified", "kept"}
+    assert settled.is_settled
+    assert settled.attempts == young.attempts + 1
+    assert learner.step() == []
