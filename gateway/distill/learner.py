@@ -102,18 +102,22 @@ class Learner:
     def _is_due(self, task: str, count: Count) -> bool:
         """Whether `count` rows are worth a new version."""
         last = self._last(task)
-        if self._config.is_enough(count.training, last.training) or self._may_settle(task, count):
+        if self._config.is_enough(count.training, last.training) or self._may_settle(task, count, last):
             return True
         waits = any(not standing.serves for standing in self._stored(task).values())
         has_more = count.held_out >= self._config.growth * max(last.held_out, 1)
         return waits and has_more and count.training >= self._config.first_rows
 
-    def _may_settle(self, task: str, count: Count) -> bool:
-        """Whether a live task has by now the evidence for an attempt with full power."""
+    def _may_settle(self, task: str, count: Count, last: _Progress) -> bool:
+        """Whether a live task has got the evidence for an attempt with full power since its last version.
+
+        Since: evidence which is spread over lanes settles none of them, and asking again at
+        every look would spend delta for nothing.
+        """
         return any(
             standing.serves
             and not standing.is_settled
-            and count.held_out >= audits_to_settle(standing.alpha, standing.delta)
+            and last.held_out < audits_to_settle(standing.alpha, standing.delta) <= count.held_out
             for standing in self._stored(task).values()
         )
 

@@ -233,3 +233,20 @@ def test_a_young_certificate_is_tried_once_more_when_evidence_suffices(home: Hom
     assert settled.is_settled
     assert settled.attempts == young.attempts + 1
     assert learner.step() == []
+
+
+def test_evidence_which_is_spread_over_lanes_is_tried_once(home: Home) -> None:
+    """It settles none of them, and every attempt costs delta."""
+    learner = home.learner()
+    fed(home, learner)
+    young = home.standing()
+    more = tickets(audits_to_settle(young.alpha, young.delta), start=600, held_out_share=1.0)
+    home.harvest([msgspec.structs.replace(row, lane="embedding") for row in more])
+    learner.step()
+    tried = home.standing()
+    assert not tried.is_settled
+
+    home.harvest(tickets(1, start=2000, held_out_share=1.0))
+
+    assert learner.step() == []
+    assert home.standing().attempts == tried.attempts
