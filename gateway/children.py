@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -74,13 +75,8 @@ class Child:
         process, self._process = self._process, None
         if process is None:
             return
-        process.terminate()
-        try:
-            process.wait(self.plan.stop_grace_s)
-        except subprocess.TimeoutExpired:
+        if not end(process, self.plan.stop_grace_s):
             logger.warning("%s did not stop in %.0f s: killed", self.plan.name, self.plan.stop_grace_s)
-            process.kill()
-            process.wait()
         if process.stdin:
             process.stdin.close()
 
@@ -107,6 +103,18 @@ class Child:
         )
         self._started_at = now
         self.restarts += 1
+
+
+def end(process: subprocess.Popen[Any], grace_s: float) -> bool:
+    """Ask `process` to end and wait; return False when it had to be killed after `grace_s`."""
+    process.terminate()
+    try:
+        process.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    return True
 
 
 def watch_over(children: Sequence[Child], should_stop: Callable[[], bool], tick_s: float = 0.05) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.children import end
 from gateway.run_file import run_file, running_gateway
 from tests.api.house import CHAT, Got, chat_body
 from tests.api.house import ask_on as _ask_on
@@ -138,12 +139,7 @@ def gateway_process(home: Path, *flags: str, **more: str) -> Iterator[RunningGat
         assert process.poll() is None, log.read_text()
         yield RunningGateway(home, process, log)
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, 20)
     assert "Traceback" not in log.read_text(), log.read_text()
 
 

@@ -17,11 +17,13 @@ from typing import Any, Self
 
 import msgspec
 
+from gateway.children import end
 from gateway.demo.tickets import Pair
 from gateway.errors import UpstreamError
 from gateway.run_file import run_file, running_gateway
 
 START_LIMIT_S = 30.0
+STOP_LIMIT_S = 20.0
 POLL_S = 0.02
 
 
@@ -139,12 +141,7 @@ class Stage:
 
     def _stop(self) -> None:
         for process in reversed(self._processes):
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process, STOP_LIMIT_S)
             if process.stdout:
                 process.stdout.close()
         self._processes.clear()
