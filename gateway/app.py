@@ -14,6 +14,7 @@ from gateway import catalog
 from gateway.cascade.coin import StickyCoin
 from gateway.cascade.serve import Stages, serve
 from gateway.confidence.auditor import Auditor
+from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.confidence.watch import Watch
 from gateway.core import OWN_PREFIX, Answer, Request
@@ -76,6 +77,7 @@ class Worker:
             standings=state.standings,
             coin=StickyCoin(coin_key(home)),
             drafter=self.drafter,
+            scorer=Scorer(),
             judge=Gate(),
             teacher=self.teacher,
             observe=self.outcomes,

@@ -11,17 +11,18 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from gateway import catalog
 from gateway.children import exit_with_parent, run_child
 from gateway.core import Standing
-from gateway.distill.base import Config, Event, Promise
+from gateway.distill.base import Config, Event, Promise, Recipe
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.study import Study
 from gateway.distill.vectors import RememberedEncoder
-from gateway.errors import StepdownError
+from gateway.errors import ConfigError, StepdownError
 from gateway.harvest.reader import HarvestReader
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
@@ -29,8 +30,9 @@ from gateway.progress import write_progress
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
 from gateway.specialists.address import socket_path
-from gateway.specialists.base import Encoder, Runtime
+from gateway.specialists.base import Runtime, Stock
 from gateway.specialists.client import HostClient
+from gateway.specialists.decoding.engines import Engines
 from gateway.specialists.encoding import create_encoder
 from gateway.state import State, opened_state
 from gateway.store.database import Database
@@ -67,6 +69,8 @@ def limit_threads() -> None:
     """Keep BLAS from fighting the gateway for the cores; call it before numpy is imported."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # A thread which spins while it waits takes the core from whoever it waits for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def create_learner(settings: Settings, state: State) -> Learner:
@@ -76,7 +80,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
     encoder = RememberedEncoder(
         create_encoder(specialists.encoder, msgspec.json.encode(specialists.encoder_options))
     )
-    recipe = catalog.load("gateway.distill.recipes", learn.recipe)
+    stock = Stock(encoder, Engines(home / "models", specialists.memory_mb))
     config = Config(
         adopt_rows=learn.adopt_rows,
         first_rows=learn.first_rows,
@@ -92,13 +96,25 @@ def create_learner(settings: Settings, state: State) -> Learner:
         tasks=state.tasks,
     )
     study = Study(
-        recipe=recipe.create(recipe.Config(), encoder),
+        recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,
-        open_runtime=lambda name, folder: _runtime(name, folder, encoder),
-        encoder_name=encoder.name,
+        open_runtime=lambda name, folder: _runtime(name, folder, stock),
+        stock=stock,
+        benches=home / "learn",
         config=config,
     )
     return Learner(stores, study, encoder, _promise_of(settings), config)
+
+
+def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
+    """Return the recipe `name`. Raises ConfigError for an unknown name or option."""
+    module = catalog.load("gateway.distill.recipes", name)
+    try:
+        config = msgspec.convert(options, module.Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"learn.options.{name}: {error}") from error
+    recipe: Recipe = module.create(config)
+    return recipe
 
 
 def learn_once(settings: Settings, learner: Learner) -> list[Event]:
@@ -162,8 +178,8 @@ def _alone(home: Path) -> Iterator[None]:
         yield
 
 
-def _runtime(name: str, folder: Path, encoder: Encoder) -> Runtime:
-    runtime: Runtime = catalog.load("gateway.specialists.runtimes", name).create(folder, encoder)
+def _runtime(name: str, folder: Path, stock: Stock) -> Runtime:
+    runtime: Runtime = catalog.load("gateway.specialists.runtimes", name).create(folder, stock)
     return runtime
 
 

@@ -89,8 +89,11 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     encoder: str = "minilm"
     encoder_options: dict[str, Any] = {}
     """Passed to the encoder's own Config, which refuses what it does not know."""
-    budget_ms: Positive = 250.0
-    """How long a draft may take before the teacher is asked instead; an idle one takes about 3."""
+    budget_ms: Positive = 2_000.0
+    """How long a draft may take before the teacher is asked instead. Idle, a label takes 3 ms and
+    32 generated tokens take 300; a host which says nothing is given up after 3 s at most."""
+    memory_mb: Annotated[int, Meta(ge=256)] = 1_024
+    """Most memory of a generative engine, adapters included; the least used of these make room."""
 
 
 class Harvest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,7 +108,10 @@ class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The learner which runs beside the gateway."""
 
     enabled: bool = True
-    recipe: str = "head"
+    recipes: tuple[str, ...] = ("head", "span", "lora_sft")
+    """Ways to train, the quickest first; the first which learns a task well enough is kept to."""
+    options: dict[str, dict[str, Any]] = {}
+    """Passed by name to each recipe's own Config, which refuses what it does not know."""
     interval_s: Positive = 2.0
     first_rows: Count = 200
     """Training rows before a task gets its first student."""

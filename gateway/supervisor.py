@@ -86,6 +86,7 @@ def _plans(
         arguments=[
             "--socket", str(socket_path(home)), "--encoder", specialists.encoder,
             "--encoder-config", json.dumps(specialists.encoder_options),
+            "--models", str(home / "models"), "--memory-mb", str(specialists.memory_mb),
         ],
         environment=environment,
         stop_grace_s=3.0,

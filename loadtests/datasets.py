@@ -6,6 +6,7 @@ import csv
 import json
 import random
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -32,20 +33,22 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = 0.02
 
 
-def read_data(path: Path, seed: int, limit: int | None = None) -> DataSet:
+def read_data(path: Path, seed: int, limit: int | None = None, task: str = "") -> DataSet:
     """Return the data set at `path`, shuffled by `seed`, cut to `limit` requests.
 
-    A folder is recognised by its name; a file is JSON Lines of {"messages", "answer"} and keeps
-    its order, which is the traffic's own. Raises SystemExit with what is known otherwise.
+    A folder is recognised by its name, and read in another way when `task` names one; a file is
+    JSON Lines of {"messages", "answer"} and keeps its order, which is the traffic's own. Raises
+    SystemExit with what is known otherwise.
     """
     if path.is_file():
         return DataSet(name=path.stem, pairs=read_traffic(path)[:limit], alpha=0.02)
-    source = SOURCES.get(path.resolve().name)
+    name = f"{path.resolve().name}:{task}" if task else path.resolve().name
+    source = SOURCES.get(name)
     if source is None or not path.is_dir():
-        raise SystemExit(f"unknown data {path}; known: {', '.join(SOURCES)}, or a .jsonl file")
+        raise SystemExit(f"unknown data {path} ({name}); known: {', '.join(SOURCES)}, or a .jsonl file")
     pairs = _pairs(source.read(path), source.prompt)
     random.Random(seed).shuffle(pairs)
-    return DataSet(name=path.resolve().name, pairs=pairs[:limit], alpha=source.alpha)
+    return DataSet(name=name, pairs=pairs[:limit], alpha=source.alpha)
 
 
 def _pairs(rows: Labelled, prompt: str) -> list[Pair]:
@@ -81,7 +84,20 @@ def _clinc150(folder: Path) -> Iterator[tuple[str, str]]:
         yield from ((text, label) for text, label in data[split])
 
 
-def _snips(folder: Path) -> Iterator[tuple[str, str]]:
+def _snips_intents(folder: Path) -> Iterator[tuple[str, str]]:
+    for text, intent, _ in _snips(folder):
+        yield text, intent
+
+
+def _snips_json(folder: Path) -> Iterator[tuple[str, str]]:
+    """The intent and its slots; a slot which an utterance fills twice (0.4 % of them) is a list."""
+    for text, intent, found in _snips(folder):
+        slots = {name: values if len(values) > 1 else values[0] for name, values in found.items()}
+        yield text, json.dumps({"intent": intent, "slots": slots}, ensure_ascii=False)
+
+
+def _snips(folder: Path) -> Iterator[tuple[str, str, dict[str, list[str]]]]:
+    """Return utterance, intent, and the slots' values in the order of the utterance."""
     for path in sorted(folder.glob("*/train_*_full.json")) + sorted(folder.glob("*/validate_*.json")):
         raw = path.read_bytes()
         try:
@@ -90,14 +106,49 @@ def _snips(folder: Path) -> Iterator[tuple[str, str]]:
             data = json.loads(raw.decode("latin-1"))
         for intent, utterances in data.items():
             for utterance in utterances:
-                yield "".join(part["text"] for part in utterance["data"]), intent
+                parts = utterance["data"]
+                slots: dict[str, list[str]] = {}
+                for part in parts:
+                    if "entity" in part and (value := part["text"].strip()):
+                        slots.setdefault(part["entity"], []).append(value)
+                yield "".join(part["text"] for part in parts), intent, slots
 
 
 def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
     for name in ("train.csv", "test.csv"):
         with (folder / name).open(newline="", encoding="utf-8") as file:
             for row in csv.reader(file):
-                yield row[0], row[1].strip()
+                yield row[0].removeprefix("Q: ").removesuffix("\nA:"), row[1].strip()
+
+
+def _nl2regex(folder: Path) -> Iterator[tuple[str, str]]:
+    """The synthetic phrasings; those of people (NL-RX-Turk) are of the same expressions."""
+    texts, answers = (
+        (folder / "NL-RX-Synth" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+        for name in ("src", "targ")
+    )
+    yield from zip(texts, answers, strict=True)
+
+
+def _biomed(folder: Path) -> Iterator[tuple[str, str]]:
+    """BC5CDR's sentences; of each kind what is named, once, in the order of the sentence."""
+    for split in ("train", "devel", "test"):
+        sentences = (folder / "BC5CDR-IOB" / f"{split}.tsv").read_text(encoding="utf-8").split("\n\n")
+        for sentence in filter(str.strip, sentences):
+            words = [line.split("\t") for line in sentence.strip().splitlines()]
+            found: dict[str, dict[str, None]] = {"Chemical": {}, "Disease": {}}
+            for kind, name in _entities(words):
+                found[kind][name] = None
+            answer = {kind: list(names) for kind, names in found.items()}
+            yield " ".join(word for word, _ in words), json.dumps(answer, ensure_ascii=False)
+
+
+def _entities(words: list[list[str]]) -> Iterator[tuple[str, str]]:
+    """Return (kind, name) of each run of words tagged B-kind, I-kind, I-kind..."""
+    for number, (word, tag) in enumerate(words):
+        if tag.startswith("B-"):
+            rest = takewhile(lambda pair: pair[1].startswith("I-"), words[number + 1 :])
+            yield tag[2:], " ".join([word, *(word for word, _ in rest)])
 
 
 def _table(path: Path) -> Iterator[dict[str, str]]:
@@ -109,7 +160,14 @@ SOURCES: dict[str, Source] = {
     "banking77": Source(read=_banking77, alpha=0.05, prompt="Name the banking intent of the message."),
     "ocats_gpt_labels": Source(read=_ocats, alpha=0.05, prompt="Number the banking intent."),
     "clinc150": Source(read=_clinc150, prompt="Name the intent of the message."),
-    "snips_slots": Source(read=_snips, prompt="Name the intent of the utterance."),
+    "snips_slots": Source(read=_snips_intents, prompt="Name the intent of the utterance."),
+    "snips_slots:json": Source(
+        read=_snips_json, alpha=0.05, prompt="Give the intent of the utterance and its slots as JSON."
+    ),
+    "nl2regex": Source(read=_nl2regex, alpha=0.05, prompt="Write the regular expression which is described."),
+    "biomed_ner": Source(
+        read=_biomed, alpha=0.05, prompt="List the chemicals and diseases of the sentence as JSON."
+    ),
     "gold_headlines": Source(
         read=_headlines, alpha=0.05, prompt="Which way goes the price of gold: up, down, neutral, none?"
     ),

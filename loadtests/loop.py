@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -78,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=170)
     runs = []
     for seed in range(options.seed, options.seed + options.seeds):
-        data = read_data(options.data, seed, options.limit)
-        runs.append(run(data, seed, options.alpha or data.alpha, options.in_flight))
+        data = read_data(options.data, seed, options.limit, options.task)
+        runs.append(run(data, seed, options.alpha or data.alpha, options.in_flight, options.models))
         console.print(_table(runs))
     summary = _summary(runs)
     if options.json:
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if kept >= 0.9 * len(runs) else 3
 
 
-def run(data: DataSet, seed: int, alpha: float, in_flight: int) -> Figures:
+def run(data: DataSet, seed: int, alpha: float, in_flight: int, models: Path | None = None) -> Figures:
     """Send every pair of `data` through a fresh gateway and return what it did."""
     with tempfile.TemporaryDirectory() as folder:
         policies = Path(folder)
@@ -101,6 +102,8 @@ def run(data: DataSet, seed: int, alpha: float, in_flight: int) -> Figures:
         home = policies / "home"
         home.mkdir()
         (home / "coin.key").write_bytes(b"%d" % seed)
+        if models:
+            (home / "models").symlink_to(models.resolve())
         with Stage(model=MODEL, home=home, policies=policies, environment=environment) as stage:
             stage.teach(data.pairs)
             served = asyncio.run(_replayed(data, stage, in_flight))
@@ -121,6 +124,8 @@ async def _replayed(data: DataSet, stage: Stage, in_flight: int) -> list[Served]
         finished = [one async for one in replay(chunk, lean_client(stage.gateway_url, MODEL), in_flight)]
         served += sorted(finished, key=lambda one: one.number)
         await asyncio.to_thread(stage.wait_for_learner)
+        local = _share([one.decision == "local" for one in finished])
+        print(f"{len(served):,} of {len(data.pairs):,}: {local:.0%} of the last local", file=sys.stderr)
     return served
 
 
@@ -231,11 +236,13 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, required=True, help="a folder of ../shared/data, or a .jsonl file"
     )
+    parser.add_argument("--task", default="", help="another reading of the data: json (snips_slots)")
     parser.add_argument("--seed", type=int, default=0, help="first seed (0)")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds (1)")
     parser.add_argument("--alpha", type=float, help="promise of the certificate (the data set's own)")
     parser.add_argument("--limit", type=int, help="only the first requests")
     parser.add_argument("--in-flight", type=int, default=8, help="concurrent requests (8)")
+    parser.add_argument("--models", type=Path, help="folder of pulled bases, for generative students")
     parser.add_argument("--json", type=Path, help="write the figures here")
     return parser
 

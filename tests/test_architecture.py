@@ -31,6 +31,8 @@ HEAVY = MODELS | {
 
 PLURALS = {
     "cli": {"add_arguments", "run"},
+    "confidence/signals": {"create"},
+    "distill/conversion/sources": {"fetch"},
     "distill/recipes": {"create"},
     "harvest/formats": {"write"},
     "routing/classifiers": {"create"},

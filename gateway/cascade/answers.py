@@ -9,10 +9,17 @@ from typing import Protocol
 
 from gateway.cascade.base import Case, Observer
 from gateway.cascade.recorder import Recorder
-from gateway.core import Answer, Header, Request, Usage
+from gateway.core import Answer, Body, Draft, Header, Request, Rest, Usage
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Teacher
-from gateway.wire.completion import render, render_stream
+from gateway.wire.completion import (
+    Frame,
+    closing_events,
+    opening_events,
+    piece_event,
+    render,
+    render_stream,
+)
 
 
 class Sources(Protocol):
@@ -35,18 +42,22 @@ def from_draft(case: Case, sources: Sources) -> Answer:
     """Return the specialist's draft as the answer, in OpenAI's exact shape."""
     request, draft = case.request, case.draft
     assert draft is not None
-    usage = sources.estimate_usage(request, draft.text)
-    make = render_stream if request.is_streamed else render
-    content = make(request, draft.text, usage, f"chatcmpl-{request.id}", int(time.time()))
+    frame = Frame(request, f"chatcmpl-{request.id}", int(time.time()))
     kind = b"text/event-stream; charset=utf-8" if request.is_streamed else b"application/json"
     headers = [(b"content-type", kind), (b"x-request-id", request.id.encode())]
-    if not request.is_streamed:
-        headers.append((b"content-length", str(len(content)).encode()))
+    if draft.rest is not None:
+        body: Body = _Continued(frame, draft, draft.rest, sources)
+    else:
+        usage = sources.estimate_usage(request, draft.text)
+        content = render_stream(frame, draft, usage) if request.is_streamed else render(frame, draft, usage)
+        body = _Once(content)
+        if not request.is_streamed:
+            headers.append((b"content-length", str(len(content)).encode()))
     recorder = Recorder(case, sources.observe, 200, tuple(headers))
     return Answer(
         status=200,
         headers=tuple(headers),
-        body=recorder.follow(_Once(content)),
+        body=recorder.follow(body),
         labels=_labels(case, f"{draft.task}@{draft.version}"),
     )
 
@@ -93,6 +104,43 @@ class _Once:
 
     async def aclose(self) -> None:
         self._content = None
+
+
+class _Continued:
+    """The event stream of a draft which is still being written.
+
+    Nothing in it is ever taken back: whoever reads the first event gets this answer to its end,
+    or an error event. Raises SpecialistError when the specialist broke off.
+    """
+
+    def __init__(self, frame: Frame, draft: Draft, rest: Rest, sources: Sources) -> None:
+        self._frame = frame
+        self._draft = draft
+        self._rest = rest
+        self._estimate_usage = sources.estimate_usage
+        self._texts: list[str] = []
+        self._is_over = False
+
+    def __aiter__(self) -> _Continued:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._is_over:
+            raise StopAsyncIteration
+        if not self._texts:
+            self._texts.append(self._draft.text)
+            return opening_events(self._frame, self._draft)
+        try:
+            self._texts.append(await anext(self._rest))
+        except StopAsyncIteration:
+            self._is_over = True
+            usage = self._estimate_usage(self._frame.request, "".join(self._texts))
+            return closing_events(self._frame, self._rest.finish_reason, usage)
+        return piece_event(self._frame, self._texts[-1])
+
+    async def aclose(self) -> None:
+        self._is_over = True
+        await self._rest.aclose()
 
 
 def _labels(case: Case, served_by: str) -> tuple[Header, ...]:

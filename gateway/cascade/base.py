@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.confidence.validity import fault
-from gateway.core import Decision, Draft, Outcome, Plan, Request, Route, Standing, Verdict
+from gateway.core import Decision, Deferral, Draft, Outcome, Plan, Request, Route, Standing, Verdict
 
 
 class Planner(Protocol):
@@ -48,6 +48,13 @@ class Judge(Protocol):
 
     def judge(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
         """Return whether `draft` may be served. Never blocks, never raises."""
+
+
+class Scorer(Protocol):
+    """Turns what a draft says of itself into the score which is compared with the threshold."""
+
+    def score(self, draft: Draft, deferral: Deferral | None) -> float:
+        """Return the score of `draft` under a version's deferral head. Never blocks, never raises."""
 
 
 Observer = Callable[[Outcome], None]

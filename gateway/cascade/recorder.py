@@ -8,7 +8,7 @@ from typing import Self
 
 from gateway.cascade.base import Case, Observer
 from gateway.core import Body, Draft, Header, Outcome
-from gateway.errors import UpstreamError
+from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.sse import ends_complete, error_event, last_event_end
 
 # Longer answers are forwarded whole but not kept for the harvest: they are no narrow task.
@@ -33,7 +33,7 @@ class Recorder:
         self._is_finished = False
 
     def follow(self, body: Body) -> Body:
-        """Return `body`, watched: same bytes, and an error event where the teacher broke off."""
+        """Return `body`, watched: same bytes, and an error event where its source broke off."""
         return _Followed(body, self)
 
     def saw(self, piece: bytes) -> None:
@@ -132,7 +132,7 @@ class _Followed:
                 piece = await anext(self._body)
             except StopAsyncIteration:
                 return self._ended()
-            except UpstreamError:
+            except (UpstreamError, SpecialistError):
                 if not self._recorder.can_append:
                     self._is_over = True
                     self._recorder.finish(is_complete=False)
@@ -169,7 +169,7 @@ class _Followed:
         # A stream without [DONE] looks complete to OpenAI's clients: say that it is not.
         self._is_over = True
         self._recorder.finish(is_complete=False)
-        return error_event("the teacher broke off its answer", "api_error", "stream_cut")
+        return error_event("the answer was broken off", "api_error", "stream_cut")
 
 
 def _drafted(task: asyncio.Task[Draft] | None) -> Draft | None:

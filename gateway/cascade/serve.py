@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.cascade.answers import from_draft, from_teacher
-from gateway.cascade.base import Case, Coin, Judge, Observer, Planner, Router, Standings
+from gateway.cascade.base import Case, Coin, Judge, Observer, Planner, Router, Scorer, Standings
 from gateway.core import Answer, Draft, Plan, Request, Standing, Usage
 from gateway.errors import RequestError, SpecialistError
 from gateway.specialists.base import Drafter
@@ -30,6 +30,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     standings: Standings
     coin: Coin
     drafter: Drafter
+    scorer: Scorer
     judge: Judge
     teacher: Teacher
     observe: Observer
@@ -72,13 +73,16 @@ async def consider(case: Case, stages: Stages) -> Case:
     if standing.version is None:
         return case.deferred("no specialist yet")
     if request.mode != "local" and (case.is_held_out or not standing.serves or request.mode == "shadow"):
-        late = asyncio.create_task(_draft(case, standing.version, stages))
+        late = asyncio.create_task(_draft(case, standing, stages, is_streamed=False))
         reason = "audit" if case.is_held_out and standing.serves else _why_shadow(case)
         return case.deferred(reason, late_draft=late)
     if not request.is_trusted:
         return case.deferred("caller not yet accepted by the teacher")
-    draft = await _draft(case, standing.version, stages)
-    return case.judged(draft, stages.judge.judge(draft, standing, request))
+    draft = await _draft(case, standing, stages, is_streamed=request.may_begin_early)
+    verdict = stages.judge.judge(draft, standing, request)
+    if draft.rest and not verdict.accepts:
+        await draft.rest.aclose()
+    return case.judged(draft, verdict)
 
 
 async def _escalate(case: Case, stages: Stages) -> Answer:
@@ -108,9 +112,12 @@ def _kept_to(plan: Plan, standing: Standing) -> Standing:
     return msgspec.structs.replace(standing, threshold=None)
 
 
-async def _draft(case: Case, version: int, stages: Stages) -> Draft:
-    route = case.known_route
-    return await stages.drafter.draft(route.task, version, case.request.text, stages.budget_s)
+async def _draft(case: Case, standing: Standing, stages: Stages, *, is_streamed: bool) -> Draft:
+    """Return the specialist's draft under its version's score, or only its beginning if streamed."""
+    assert standing.version is not None
+    brief = case.request.brief(is_streamed=is_streamed)
+    draft = await stages.drafter.draft(case.known_route.task, standing.version, brief, stages.budget_s)
+    return msgspec.structs.replace(draft, score=stages.scorer.score(draft, standing.deferral))
 
 
 def _why_shadow(case: Case) -> str:

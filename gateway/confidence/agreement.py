@@ -6,6 +6,8 @@ import unicodedata
 
 import msgspec
 
+from gateway.wire.tool_calls import ToolCall, from_text, to_text
+
 _LARGEST_EXACT = 2.0**53
 """Up to here a float holds every integer."""
 
@@ -18,17 +20,24 @@ def loss(teacher: str, draft: str) -> float:
 def canonical(text: str) -> str:
     """Return the form in which equal answers are equal strings.
 
-    A JSON object or array loses its blanks and the order of its keys, and `1.0` becomes `1`;
-    any other text is NFC-normalised and its runs of white space become one blank. Letter case
-    and punctuation stay: whoever parses the answer may care.
+    A JSON object or array, and the arguments of a tool call, loses its blanks and the order of
+    its keys, and `1.0` becomes `1`; any other text is NFC-normalised and its runs of white space
+    become one blank. Letter case and punctuation stay: whoever parses the answer may care.
     """
     stripped = text.strip()
-    if stripped[:1] in ("{", "["):
-        try:
+    try:
+        if calls := from_text(stripped):
+            return to_text([_canonical_call(call) for call in calls])
+        if stripped[:1] in ("{", "["):
             return _canonical_json(stripped)
-        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-            pass  # it only looked like JSON
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        pass  # it only looked like JSON
     return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def _canonical_call(call: ToolCall) -> ToolCall:
+    arguments = _canonical_json(bytes(call.arguments).decode())
+    return ToolCall(call.name, msgspec.Raw(arguments.encode()))
 
 
 def _canonical_json(text: str) -> str:

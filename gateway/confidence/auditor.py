@@ -37,4 +37,4 @@ class Auditor:
 def _is_comparable(outcome: Outcome, reading: Reading) -> bool:
     """Whether the teacher finished its answer by itself, so that equality means something."""
     is_whole = outcome.is_complete and reading.is_complete
-    return outcome.is_held_out and is_whole and reading.finish_reason == "stop"
+    return outcome.is_held_out and is_whole and reading.finish_reason in ("stop", "tool_calls")

@@ -5,19 +5,89 @@ from __future__ import annotations
 import msgspec
 
 from gateway.core import Draft, Request
+from gateway.wire.schema import SchemaError, answer_schema, is_valid, tool_schemas
+from gateway.wire.tool_calls import BEGIN, ToolCall, from_text
 
 
 def fault(draft: Draft, request: Request) -> str:
-    """Return why `draft` cannot answer `request`, as a short countable phrase; empty if it can."""
+    """Return why `draft` cannot answer `request`, as a short countable phrase; empty if it can.
+
+    Of a draft which is still being written only the beginning can be judged.
+    """
     if not draft.text.strip():
         return "empty draft"
-    if request.wants_json and not _is_json_object(draft.text):
-        return "draft is not JSON"
+    if request.top_logprobs is not None and not draft.tokens:
+        return "draft has no logprobs"
     if any(stop and stop in draft.text for stop in request.stop):
         return "stop string in draft"
+    if draft.rest is not None:
+        return ""
+    return _length_fault(draft, request) or _form_fault(draft, request)
+
+
+def _length_fault(draft: Draft, request: Request) -> str:
+    """Return why the teacher would have ended elsewhere."""
+    if draft.finish_reason == "length":
+        return "draft cut at its length"
     if request.max_tokens is not None and tokens_at_most(draft.text) > request.max_tokens:
         return "draft longer than max_tokens"
     return ""
+
+
+def _form_fault(draft: Draft, request: Request) -> str:
+    """Return why `draft` has not the form which the client prescribed."""
+    try:
+        if request.tools and BEGIN in draft.text:
+            return _calls_fault(from_text(draft.text), request)
+        if request.tools and _choice_of(request.tool_choice) not in ("auto", "none"):
+            return "tool call required"
+        return _json_fault(draft, request) if request.wants_json else ""
+    except (SchemaError, msgspec.MsgspecError, RecursionError):
+        # The teacher may know better what to make of it.
+        return "schema not supported"
+
+
+def _json_fault(draft: Draft, request: Request) -> str:
+    if not _is_json_object(draft.text):
+        return "draft is not JSON"
+    schema = answer_schema(request.response_format) if request.response_format else None
+    return "draft breaks the schema" if schema and not is_valid(draft.text, schema) else ""
+
+
+def _calls_fault(calls: tuple[ToolCall, ...] | None, request: Request) -> str:
+    """Return why `calls`, None for broken ones, are not what the request's tools allow."""
+    choice, schemas = _choice_of(request.tool_choice), tool_schemas(request.tools)
+    if not calls:
+        return "broken tool call"
+    if choice == "none":
+        return "no tool call allowed"
+    if len(calls) > 1 and not request.may_call_in_parallel:
+        return "parallel tool calls"
+    for call in calls:
+        if call.name not in schemas or choice not in ("auto", "required", call.name):
+            return "unknown tool"
+        if not is_valid(bytes(call.arguments).decode(), schemas[call.name]):
+            return "arguments break the schema"
+    return ""
+
+
+class _Name(msgspec.Struct):
+    name: str
+
+
+class _NamedChoice(msgspec.Struct):
+    function: _Name
+
+
+def _choice_of(tool_choice: bytes) -> str:
+    """Return "auto", "none", "required", or the name of the function which must be called.
+
+    Raises ValidationError for what OpenAI has come up with since.
+    """
+    if not tool_choice:
+        return "auto"
+    choice = msgspec.json.decode(tool_choice, type=str | _NamedChoice)
+    return choice if isinstance(choice, str) else choice.function.name
 
 
 def tokens_at_most(text: str) -> int:

@@ -2,7 +2,8 @@
 
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
-from gateway.core.decision import Draft, Lane, Plan, Route, Stage, Standing, Verdict
+from gateway.core.decision import Lane, Plan, Route, Stage, Standing, Verdict
+from gateway.core.draft import Brief, Deferral, Draft, FinishReason, Rest, Token, Trace
 from gateway.core.outcome import Decision, Outcome, Reading, Usage
 from gateway.core.request import OWN_PREFIX, Message, Mode, Request
 from gateway.core.secret import Secret
@@ -12,8 +13,11 @@ __all__ = [
     "Answer",
     "Audit",
     "Body",
+    "Brief",
     "Decision",
+    "Deferral",
     "Draft",
+    "FinishReason",
     "Header",
     "Lane",
     "Message",
@@ -22,10 +26,13 @@ __all__ = [
     "Plan",
     "Reading",
     "Request",
+    "Rest",
     "Route",
     "Secret",
     "Stage",
     "Standing",
+    "Token",
+    "Trace",
     "Usage",
     "Verdict",
 ]

@@ -1,10 +1,12 @@
-"""The nouns between a request and its answer: Plan, Route, Standing, Draft, Verdict."""
+"""The nouns between a request and its answer: Plan, Route, Standing, Verdict."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import msgspec
+
+from gateway.core.draft import Deferral
 
 Lane = Literal["fingerprint", "embedding"]
 """How a task was recognised. Each lane of a task earns its own certificate."""
@@ -69,28 +71,14 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     valid_from: float = 0.0
     """Unix seconds; evidence older than this does not count."""
+    deferral: Deferral | None = None
+    """How the version's drafts are scored; None for the score which its runtime gives them."""
     note: str = ""
 
     @property
     def serves(self) -> bool:
         """Whether drafts may reach clients."""
         return self.stage == "live" and self.threshold is not None and self.version is not None
-
-
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A specialist's answer before anybody decided to use it.
-
-    `score` is uncalibrated, 0..1, higher is surer; `evidence` holds what it was made from.
-    """
-
-    text: str
-    score: float
-    task: str
-    version: int
-    latency_ms: float = 0.0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    evidence: dict[str, float] = {}
 
 
 class Verdict(msgspec.Struct, frozen=True):

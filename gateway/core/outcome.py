@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core.decision import Draft, Plan, Route
+from gateway.core.decision import Plan, Route
+from gateway.core.draft import Draft
 from gateway.core.request import Request
 
 Decision = Literal["local", "escalated", "audit", "bypass"]
@@ -24,7 +25,8 @@ class Usage(msgspec.Struct, frozen=True):
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer's bytes say: text, finish reason, tokens.
 
-    `text` is None when the answer is no plain text (a tool call, a refusal, an error).
+    `text` is None when the answer is no plain text (a refusal, words beside tool calls, an
+    error); tool calls are text as `wire.tool_calls` has it.
     """
 
     text: str | None

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.draft import Brief
+
 Mode = Literal["auto", "teacher", "local", "shadow"]
 
 OWN_PREFIX = "stepdown/"
@@ -37,24 +39,55 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     messages: tuple[Message, ...]
     template: str
-    """Hex hash of what an app repeats: model, system messages, tools, response_format."""
+    """Hex hash of what an app repeats: model, system messages, tools, forced tool_choice,
+    response_format."""
     guard: str
-    """Hex hash of what two templates of one task share exactly: model, tools, response_format."""
+    """Hex hash of what two templates of one task share exactly: all of these but the messages."""
     template_text: str
     text: str
     """What varies from request to request: all a specialist ever sees."""
 
     is_streamed: bool = False
     wants_usage: bool = False
+    response_format: bytes = b""
+    """The field's JSON; empty when absent, as for `tools` and `tool_choice`."""
+    tools: bytes = b""
+    tool_choice: bytes = b""
+    may_call_in_parallel: bool = True
     wants_json: bool = False
+    top_logprobs: int | None = None
+    """How many alternatives a token the client wants to see; None for no logprobs at all."""
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    seed: int | None = None
     mode: Mode = "auto"
     may_harvest: bool = True
     is_trusted: bool = True
     """False until the teacher has accepted this caller's own credential."""
     beyond_specialists: str = ""
     """Why no specialist may answer ("tools", "n > 1"); empty when one may."""
+
+    @property
+    def may_begin_early(self) -> bool:
+        """Whether an answer may go out before its end is known: only free text can be judged so.
+
+        The rest of such a text comes without its tokens' logprobs.
+        """
+        is_free_text = not (self.wants_json or self.tools or self.top_logprobs is not None)
+        return self.is_streamed and is_free_text
+
+    def brief(self, *, is_streamed: bool) -> Brief:
+        """Return what a specialist is asked; streamed only if its first words may go out before its last."""
+        return Brief(
+            text=self.text,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            response_format=self.response_format,
+            tools=self.tools,
+            top_logprobs=self.top_logprobs,
+            is_streamed=is_streamed,
+            seed=self.seed,
+        )
 
     @property
     def names_specialist(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.confidence.agreement import loss
 from gateway.demo.tickets import Pair
 
 
@@ -113,6 +114,6 @@ def _served(number: int, pair: Pair, heard: Heard, latency_ms: float) -> Served:
         served_by=heard.headers.get("x-stepdown-served-by", ""),
         decision=heard.headers.get("x-stepdown-decision", ""),
         answer=heard.text,
-        agrees=heard.text == pair.answer,
+        agrees=loss(pair.answer, heard.text) == 0.0,
         latency_ms=latency_ms,
     )

@@ -9,7 +9,13 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from gateway.core import Draft
 from gateway.harvest.base import Row
+from gateway.specialists.base import Stock
+
+Shape = Literal["label", "extractive", "other"]
+"""What a task's answers look like: a few strings which repeat, JSON whose values stand in the
+input (or repeat), or anything else."""
 
 
 class Lessons(msgspec.Struct, frozen=True):
@@ -25,10 +31,14 @@ class Lessons(msgspec.Struct, frozen=True):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """How a student did on answers it had not learnt: (n,) scores 0..1 and losses 0..1."""
+    """How a student did on answers it had not learnt: (n,) scores 0..1 and losses 0..1.
+
+    `drafts` are the answers themselves (None: refused), empty where a recipe makes none.
+    """
 
     scores: Sequence[float]
     losses: Sequence[float]
+    drafts: Sequence[Draft | None] = ()
 
     def error_at(self, coverage: float) -> float:
         """Return the estimated error among the surest `coverage` of the answers.
@@ -42,6 +52,16 @@ class Scored(msgspec.Struct, frozen=True):
         surest = surest[: int(len(surest) * coverage)]
         return laplace_mean(sum(loss for _, loss in surest), len(surest))
 
+    def coverage_at(self, alpha: float) -> float:
+        """Return the largest share, the surest first, whose estimated error is within `alpha`."""
+        ranked = sorted(zip(self.scores, self.losses, strict=True), key=lambda pair: -pair[0])
+        wrong, covered = 0.0, 0
+        for count, (_, loss) in enumerate(ranked, start=1):
+            wrong += loss
+            if laplace_mean(wrong, count) <= alpha:
+                covered = count
+        return covered / len(ranked) if ranked else 0.0
+
 
 def laplace_mean(losses: float, answers: int) -> float:
     """Return the mean error rate to expect after `losses` in `answers`, before which any was as likely."""
@@ -49,14 +69,27 @@ def laplace_mean(losses: float, answers: int) -> float:
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was trained: rows used, and the distinct answers which the specialist can give."""
+    """What was trained: rows used, the distinct answers seen, and what the recipe measured."""
 
     rows: int
     answers: int
+    metrics: dict[str, float] = {}
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one task's students are trained.
+
+    `folder` stays from one version to the next, so that a slow recipe can go on from where it
+    was; a recipe keeps its own things in a folder of its name in it.
+    """
+
+    folder: Path
+    seed: int
+    stock: Stock
 
 
 class Recipe(Protocol):
-    """One way to train. A module in `recipes/` holds a frozen `Config` and `create(config, encoder)`."""
+    """One way to train. A module in `recipes/` holds a frozen `Config` and `create(config) -> Recipe`."""
 
     @property
     def name(self) -> str:
@@ -66,16 +99,25 @@ class Recipe(Protocol):
     def runtime(self) -> str:
         """Name of the runtime which serves what this trains."""
 
-    def rehearse(self, lessons: Lessons, exam: Lessons, seed: int) -> Scored:
-        """Return how a student of `lessons` does on `exam`; keeps nothing. May take minutes.
+    @property
+    def shapes(self) -> frozenset[Shape]:
+        """The shapes of answers which it can learn."""
 
+    @property
+    def growth(self) -> float:
+        """Rows needed for the next version, in multiples of what the last one saw."""
+
+    def rehearse(self, lessons: Lessons, exam: Lessons, bench: Bench) -> Scored:
+        """Return how a student of `lessons` does on `exam`. May take minutes.
+
+        A slow recipe may leave the student on the bench for the `train` which follows.
         Raises TrainingError saying what is missing.
         """
 
-    def train(self, lessons: Lessons, folder: Path, seed: int) -> Report:
+    def train(self, lessons: Lessons, folder: Path, bench: Bench) -> Report:
         """Write a specialist's files into the empty `folder`. May take minutes.
 
-        The same lessons and seed give the same specialist. Raises TrainingError.
+        The same lessons, seed and bench give the same specialist. Raises TrainingError.
         """
 
 
@@ -124,8 +166,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Chance of success below which an attempt would only waste delta."""
     exam_share: float = 0.25
     """Training rows set aside to estimate that chance, before all are learnt."""
+    content: float = 0.8
+    """Share of the traffic at which a task's recipe is good enough: below it a slower one is tried."""
+    slow_rows: int = 1_000
+    """Rows before which only the quickest recipe is tried: slower students learn little from few."""
     seed: int = 0
 
-    def is_enough(self, rows: int, last: int) -> bool:
+    def is_enough(self, rows: int, last: int, growth: float) -> bool:
         """Whether `rows` are worth a new version when the last one saw `last`."""
-        return rows >= max(self.first_rows, math.ceil(last * self.growth))
+        return rows >= max(self.first_rows, math.ceil(last * growth))

@@ -7,35 +7,21 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.confidence.agreement import loss
 from gateway.confidence.evidence import audits_needed
 from gateway.confidence.learn_then_test import THRESHOLDS, Accepted, accepted_at, certify
-from gateway.core import Standing
+from gateway.core import Deferral, Standing
 from gateway.distill.base import Promise, Scored, laplace_mean
-from gateway.errors import SpecialistError
-from gateway.harvest.base import Row
-from gateway.specialists.base import Runtime
 
 
-def score(runtime: Runtime, evidence: Sequence[Row]) -> Scored:
-    """Return how `runtime`, the very code that serves, does on held-out rows.
-
-    An input which it refuses is escalated when it serves, so it scores 0: below every threshold.
-    """
-    scores, losses = [], []
-    for row in evidence:
-        try:
-            proposal = runtime.draft(row.text)
-        except SpecialistError:
-            scores.append(0.0)
-            losses.append(1.0)
-            continue
-        scores.append(proposal.score)
-        losses.append(loss(row.answer, proposal.text))
-    return Scored(scores, losses)
-
-
-def attempted(old: Standing, version: int, scored: Scored, promise: Promise, level: float) -> Standing:
+def attempted(
+    old: Standing,
+    version: int,
+    scored: Scored,
+    promise: Promise,
+    level: float,
+    *,
+    deferral: Deferral | None = None,
+) -> Standing:
     """Return the standing after an attempt to certify `version` at error `level`.
 
     A live version stays unless its successor is certified for more of the traffic, or the policy
@@ -56,12 +42,21 @@ def attempted(old: Standing, version: int, scored: Scored, promise: Promise, lev
             audits=len(scored.scores),
             audits_missing=None,
             coverage=certified.coverage,
+            deferral=deferral,
             note=f"certified on {certified.accepted} accepted audits, {certified.losses:g} of them wrong",
         )
-    return old if old.serves else shadowed(old, version, scored, promise, level)
+    return old if old.serves else shadowed(old, version, scored, promise, level, deferral=deferral)
 
 
-def shadowed(old: Standing, version: int, scored: Scored, promise: Promise, level: float) -> Standing:
+def shadowed(
+    old: Standing,
+    version: int,
+    scored: Scored,
+    promise: Promise,
+    level: float,
+    *,
+    deferral: Deferral | None = None,
+) -> Standing:
     """Return the standing of `version` without a certificate.
 
     `tentative` is the loosest threshold at which it seems good enough, for reports only.
@@ -80,6 +75,7 @@ def shadowed(old: Standing, version: int, scored: Scored, promise: Promise, leve
         audits=len(scored.scores),
         audits_missing=missing,
         coverage=best.count / len(scored.scores) if best else 0.0,
+        deferral=deferral,
         note=_shadow_note(missing, has_hope=best is not None),
     )
 

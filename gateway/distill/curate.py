@@ -8,13 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.confidence.agreement import canonical
-from gateway.errors import TrainingError
 from gateway.harvest.base import Row
-
-# An answer seen fewer times is no label yet.
-_LABEL_ROWS = 3
-_LABELLED_SHARE = 0.6
-_ROWS_PER_ANSWER = 4
 
 
 class Curated(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,18 +32,6 @@ def curate(training: Sequence[Row], evidence: Sequence[Row]) -> Curated:
         evidence=list(evidence),
         conflicts=_conflicts(training),
     )
-
-
-def require_labels(rows: Sequence[Row]) -> None:
-    """Raise TrainingError unless the answers in `rows` come from a small set, as labels do."""
-    counts = Counter(canonical(row.answer) for row in rows)
-    labelled = sum(count for count in counts.values() if count >= _LABEL_ROWS)
-    if labelled < _LABELLED_SHARE * len(rows) or len(counts) * _ROWS_PER_ANSWER > len(rows):
-        raise TrainingError(
-            f"answers repeat too little for labels: {len(counts)} distinct in {len(rows)} rows, "
-            f"{labelled} of them in answers seen {_LABEL_ROWS} times; "
-            f"needed: at most a {_ROWS_PER_ANSWER}th distinct, {_LABELLED_SHARE:.0%} repeated"
-        )
 
 
 def _latest(rows: Sequence[Row]) -> dict[str, Row]:

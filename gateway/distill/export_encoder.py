@@ -34,7 +34,7 @@ def export_encoder(model: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="stepdown-export-") as scratch:
         full = Path(scratch) / "full.onnx"
         _write_graph(source[0].auto_model, full)
-        _quantize(full, folder / "model.onnx")
+        quantize(full, folder / "model.onnx")
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
 
 
@@ -77,7 +77,8 @@ def _write_graph(transformer: Any, path: Path) -> None:
     )
 
 
-def _quantize(full: Path, path: Path) -> None:
+def quantize(full: Path, path: Path) -> None:
+    """Write the ONNX model at `full` with int8 weights to `path`."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(str(full), str(path), weight_type=QuantType.QInt8, per_channel=True)

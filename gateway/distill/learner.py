@@ -10,8 +10,9 @@ import numpy as np
 from gateway.confidence.evidence import audits_to_settle
 from gateway.core import Lane, Route, Standing
 from gateway.distill.base import Config, Event, EventKind, Promise
-from gateway.distill.curate import curate, require_labels
+from gateway.distill.curate import curate
 from gateway.distill.pile import Pile
+from gateway.distill.shape import shape_of
 from gateway.distill.study import Choice, Study
 from gateway.errors import RegistryError, SpecialistError, TrainingError
 from gateway.harvest.base import Row
@@ -102,10 +103,12 @@ class Learner:
     def _is_due(self, task: str, count: Count) -> bool:
         """Whether `count` rows are worth a new version."""
         last = self._last(task)
-        if self._config.is_enough(count.training, last.training) or self._may_settle(task, count, last):
+        growth = self._study.growth(last.recipe)
+        is_enough = self._config.is_enough(count.training, last.training, growth)
+        if is_enough or self._may_settle(task, count, last):
             return True
         waits = any(not standing.serves for standing in self._stored(task).values())
-        has_more = count.held_out >= self._config.growth * max(last.held_out, 1)
+        has_more = count.held_out >= growth * max(last.held_out, 1)
         return waits and has_more and count.training >= self._config.first_rows
 
     def _may_settle(self, task: str, count: Count, last: _Progress) -> bool:
@@ -123,30 +126,44 @@ class Learner:
 
     def _advance(self, task: str) -> list[Event]:
         """Make the next version of `task`. Raises TrainingError or RegistryError."""
-        pile, grown = self._pile(task), self._grown(task)
-        progress = _Progress(epoch=self._epoch(task), training=grown.training, held_out=grown.held_out)
+        pile, grown, last = self._pile(task), self._grown(task), self._last(task)
+        progress = msgspec.structs.replace(last, training=grown.training, held_out=grown.held_out)
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
         curated = curate(pile.training(), pile.evidence())
-        require_labels(curated.training)
-        standings = self._standings(task, {row.lane for row in curated.evidence})
-        draft = self._study.manifest(task, self._config.seed, progress.metrics())
-        choice = Choice(curated.training, None)
-        valid_from = self._valid_from(task)
-        # A live task which never was in alarm has nothing to choose and no first attempt to judge.
-        if valid_from > 0.0 or not all(standing.serves for standing in standings.values()):
-            choice = self._study.choose(curated.training, valid_from, draft.seed)
-        runtime = self._study.publish(draft, choice.rows)
         promise = self._promise_of(curated.training[-1].model)
-        results = self._study.examine(
-            runtime,
-            version=draft.version,
-            standings=standings,
-            evidence=curated.evidence,
-            choice=choice,
-            promise=promise,
-        )
+        standings = self._standings(task, {row.lane for row in curated.evidence})
+        choice = self._choose(task, curated.training, standings, last.recipe, promise)
+        self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
+        draft = self._study.manifest(task, choice.recipe, progress.metrics())
+        runtime = self._study.publish(draft, choice)
+        try:
+            results = self._study.examine(
+                runtime,
+                version=draft.version,
+                standings=standings,
+                evidence=curated.evidence,
+                choice=choice,
+                promise=promise,
+            )
+        finally:
+            runtime.close()
         return [self._put(draft.version, standings[new.lane], new) for new in results]
+
+    def _choose(
+        self, task: str, rows: list[Row], standings: Mapping[Lane, Standing], recipe: str, promise: Promise
+    ) -> Choice:
+        """Return what to learn and how. Raises TrainingError."""
+        valid_from = self._valid_from(task)
+        live = [standing for standing in standings.values() if standing.serves]
+        # A live task which does well and never was in alarm has nothing to choose, and no first
+        # attempt to judge.
+        is_well = all(standing.coverage >= self._config.content for standing in live)
+        if valid_from == 0.0 and len(live) == len(standings) and is_well:
+            deferral = next(standing.deferral for standing in live)
+            if kept := self._study.kept_to(recipe, rows, deferral):
+                return kept
+        return self._study.choose(task, rows, shape_of(rows), valid_from, promise)
 
     def _postpone(self, task: str, why: str) -> Event:
         """Leave the reason where status reports look; what is live stays live."""
@@ -194,25 +211,30 @@ class Learner:
         """Return what the last version of this epoch had seen, by memory or by its manifest."""
         if task not in self._progress:
             versions = self._stores.registry.versions(task)
-            metrics = self._stores.registry.read(task, versions[-1]).metrics if versions else {}
-            self._progress[task] = _Progress.of(metrics)
-        progress = self._progress[task]
-        return progress if progress.epoch == self._epoch(task) else _Progress(epoch=self._epoch(task))
+            manifest = self._stores.registry.read(task, versions[-1]) if versions else None
+            metrics, recipe = (manifest.metrics, manifest.recipe) if manifest else ({}, "")
+            self._progress[task] = _Progress.of(metrics, recipe)
+        progress, epoch = self._progress[task], self._epoch(task)
+        return progress if progress.epoch == epoch else _Progress(epoch=epoch, recipe=progress.recipe)
 
 
 class _Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows which a version had before it, counted since the alarm which began its epoch."""
+    """A version's recipe, and the rows before it, counted since the alarm which began its epoch."""
 
     epoch: int = 0
     training: int = 0
     held_out: int = 0
+    recipe: str = ""
 
     @classmethod
-    def of(cls, metrics: Mapping[str, float]) -> _Progress:
-        return cls(**{name: int(metrics.get(name, 0)) for name in cls.__struct_fields__})
+    def of(cls, metrics: Mapping[str, float], recipe: str) -> _Progress:
+        return cls(**{name: int(metrics.get(name, 0)) for name in _COUNTED}, recipe=recipe)
 
     def metrics(self) -> dict[str, float]:
-        return {name: float(getattr(self, name)) for name in self.__struct_fields__}
+        return {name: float(getattr(self, name)) for name in _COUNTED}
+
+
+_COUNTED = ("epoch", "training", "held_out")
 
 
 def _outcome(version: int, standing: Standing) -> EventKind:

@@ -1,98 +1,133 @@
-"""One task's next version: choose the lessons, train, publish, and see what it may do."""
+"""One task's next version: choose the recipe and the lessons, train, publish, and see what it may do."""
 
 from __future__ import annotations
 
+import logging
 import math
-import random
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from gateway.confidence.agreement import canonical
+from gateway.confidence.deferral import Scorer
 from gateway.confidence.evidence import audits_needed, audits_to_settle, delta_for_attempt, power_to_certify
 from gateway.confidence.learn_then_test import STARTS
-from gateway.core import Lane, Standing
-from gateway.distill.base import Config, Lessons, Promise, Recipe, Scored
-from gateway.distill.certify import attempted, score, shadowed
+from gateway.core import Deferral, Lane, Standing
+from gateway.distill.base import Bench, Config, Lessons, Promise, Recipe, Scored, Shape
+from gateway.distill.certify import attempted, shadowed
+from gateway.distill.deferral import fitted
+from gateway.distill.exam import examine
+from gateway.errors import TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists.base import Runtime
+from gateway.specialists.base import Runtime, Stock
+
+logger = logging.getLogger(__name__)
+
+_ENOUGH_EVIDENCE = 4
+"""Times what settles a task: the newest so many rows are scored. More would loosen nothing, and
+a decoder drafts ten a second."""
 
 OpenRuntime = Callable[[str, Path], Runtime]
 """The runtime of a name for a folder of files, as the model host would open it."""
 
 
-class Choice(msgspec.Struct, frozen=True):
-    """The rows to learn, and how a student of most of them did on the rest (None: not asked)."""
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What to learn and how, and how a student of most of it did on the rest (None: not asked)."""
 
     rows: Sequence[Row]
-    rehearsal: Scored | None
+    recipe: Recipe
+    rehearsal: Scored | None = None
+    deferral: Deferral | None = None
 
 
 class Study:
-    """Everything that one task needs to get its next version."""
+    """Everything that one task needs to get its next version.
+
+    `recipes` are the quickest first; `benches` is the folder of the tasks' benches.
+    """
 
     def __init__(
         self,
         *,
-        recipe: Recipe,
+        recipes: Sequence[Recipe],
         registry: Registry,
         open_runtime: OpenRuntime,
-        encoder_name: str,
+        stock: Stock,
+        benches: Path,
         config: Config,
     ) -> None:
-        self._recipe = recipe
+        self._recipes = recipes
         self._registry = registry
         self._open_runtime = open_runtime
-        self._encoder_name = encoder_name
+        self._stock = stock
+        self._benches = benches
         self._config = config
+        self._scorer = Scorer()
 
-    def choose(self, rows: Sequence[Row], valid_from: float, seed: int) -> Choice:
-        """Return which of `rows` to learn: all, or only those since `valid_from` when these teach better.
+    def growth(self, name: str) -> float:
+        """Return how much the rows of a task must grow for a new version by the recipe `name`."""
+        return max([self._config.growth, *(one.growth for one in self._recipes if one.name == name)])
 
-        The question is settled by a random share of the fresh rows, which neither candidate
-        sees. Raises TrainingError.
+    def kept_to(self, name: str, rows: Sequence[Row], deferral: Deferral | None) -> Choice | None:
+        """Return the choice of all `rows` and the recipe `name` without a question; None if it is gone."""
+        recipes = [recipe for recipe in self._recipes if recipe.name == name]
+        return Choice(rows=rows, recipe=recipes[0], deferral=deferral) if recipes else None
+
+    def choose(
+        self, task: str, rows: Sequence[Row], shape: Shape, valid_from: float, promise: Promise
+    ) -> Choice:
+        """Return the best way to learn `rows`: by the quickest recipe which does well enough.
+
+        Raises TrainingError when no recipe can learn answers of this shape.
         """
-        fresh = [row for row in rows if row.at >= valid_from]
-        draw = random.Random(seed)  # noqa: S311 - a reproducible split, not a secret
-        asked = {row.request_id for row in fresh if draw.random() < self._config.exam_share}
-        exam = Lessons.of([row for row in fresh if row.request_id in asked])
-        candidates = [rows] if len(fresh) == len(rows) else [rows, fresh]
-        rehearsals = [
-            self._recipe.rehearse(
-                Lessons.of([row for row in candidate if row.request_id not in asked]), exam, seed
-            )
-            for candidate in candidates
-        ]
-        best = min(range(len(candidates)), key=lambda i: sum(rehearsals[i].losses))
-        return Choice(candidates[best], rehearsals[best])
+        choices: list[Choice] = []
+        problems = []
+        for recipe in self._recipes:
+            is_worth = not choices or len(rows) >= self._config.slow_rows
+            if shape not in recipe.shapes or not is_worth:
+                continue
+            try:
+                choices.append(self._rehearsed(task, recipe, rows, valid_from))
+            except TrainingError as fault:
+                problems.append(f"{recipe.name}: {fault}")
+                continue
+            if _coverage(choices[-1], promise) >= self._config.content:
+                break
+        if not choices:
+            raise TrainingError("; ".join(problems) or f"no recipe learns answers of the shape {shape!r}")
+        return max(choices, key=lambda choice: _coverage(choice, promise))
 
-    def publish(self, draft: Manifest, rows: Sequence[Row]) -> Runtime:
-        """Train on `rows`, publish as `draft` says, and return the published files at work.
+    def publish(self, draft: Manifest, choice: Choice) -> Runtime:
+        """Train as chosen, publish as `draft` says, and return the published files at work.
 
         Raises TrainingError or RegistryError.
         """
         with tempfile.TemporaryDirectory(prefix="stepdown-study-") as folder:
-            report = self._recipe.train(Lessons.of(rows), Path(folder), draft.seed)
-            manifest = msgspec.structs.replace(draft, rows=report.rows, answers=report.answers)
+            report = choice.recipe.train(Lessons.of(choice.rows), Path(folder), self._bench(draft.task))
+            manifest = msgspec.structs.replace(
+                draft, rows=report.rows, answers=report.answers, metrics={**draft.metrics, **report.metrics}
+            )
             self._registry.publish(manifest, Path(folder))
         _, published = self._registry.verify(draft.task, draft.version)
         return self._open_runtime(draft.runtime, published)
 
-    def manifest(self, task: str, seed: int, metrics: Mapping[str, float]) -> Manifest:
+    def manifest(self, task: str, recipe: Recipe, metrics: Mapping[str, float]) -> Manifest:
         """Return the manifest of the version to make next."""
         version = self._registry.next_version(task)
         return Manifest(
             task=task,
             version=version,
-            runtime=self._recipe.runtime,
-            encoder=self._encoder_name,
+            runtime=recipe.runtime,
+            encoder=self._stock.encoder.name,
             created_at=time.time(),
-            recipe=self._recipe.name,
-            seed=seed,
+            recipe=recipe.name,
+            seed=self._config.seed,
             rows=0,
             answers=0,
             parent=version - 1 or None,
@@ -115,15 +150,47 @@ class Study:
         results = []
         for lane, old in standings.items():
             rows = [row for row in evidence if row.lane == lane and row.at >= old.valid_from]
-            scored = score(runtime, rows)
+            rows = rows[-_ENOUGH_EVIDENCE * audits_to_settle(promise.alpha, promise.delta) :]
+            scored = examine(runtime, Lessons.of(rows), self._scorer, choice.deferral)
             if old.serves or self._is_promising(len(rows), choice, promise.alpha, level):
-                new = attempted(old, version, scored, promise, level)
+                new = attempted(old, version, scored, promise, level, deferral=choice.deferral)
                 is_settled = len(rows) >= audits_to_settle(promise.alpha, promise.delta)
                 results.append(msgspec.structs.replace(new, attempts=attempt, is_settled=is_settled))
             else:
-                new = shadowed(old, version, scored, promise, level)
+                new = shadowed(old, version, scored, promise, level, deferral=choice.deferral)
                 results.append(self._with_outlook(new, choice, promise.alpha, level))
         return results
+
+    def _rehearsed(self, task: str, recipe: Recipe, rows: Sequence[Row], valid_from: float) -> Choice:
+        """Return which of `rows` to learn: all, or only those since `valid_from` when these teach better.
+
+        The question is settled by a share of the fresh rows, which neither candidate sees. The
+        share is drawn by text, so that most of what one rehearsal asks none before has learnt.
+        Raises TrainingError.
+        """
+        fresh = [row for row in rows if row.at >= valid_from]
+        asked = {row.request_id for row in fresh if self._is_asked(row)}
+        exam = Lessons.of([row for row in fresh if row.request_id in asked])
+        candidates = [rows] if len(fresh) == len(rows) else [rows, fresh]
+        rehearsals = [
+            recipe.rehearse(
+                Lessons.of([row for row in candidate if row.request_id not in asked]), exam, self._bench(task)
+            )
+            for candidate in candidates
+        ]
+        best = min(range(len(candidates)), key=lambda i: sum(rehearsals[i].losses))
+        deferral, rehearsal = fitted(rehearsals[best], self._scorer, self._config.seed)
+        logger.info("%s: %s", task, _findings(recipe, len(candidates[best]), rehearsal))
+        return Choice(rows=candidates[best], recipe=recipe, rehearsal=rehearsal, deferral=deferral)
+
+    def _is_asked(self, row: Row) -> bool:
+        key = f"{self._config.seed} {canonical(row.text)}".encode("utf-8", "replace")
+        return zlib.crc32(key) < self._config.exam_share * 2**32
+
+    def _bench(self, task: str) -> Bench:
+        folder = self._benches / task
+        folder.mkdir(parents=True, exist_ok=True)
+        return Bench(folder=folder, seed=self._config.seed, stock=self._stock)
 
     def _with_outlook(self, standing: Standing, choice: Choice, alpha: float, level: float) -> Standing:
         """Return `standing` asking for no fewer audits than the next attempt will."""
@@ -160,6 +227,16 @@ class Study:
     def _audits_before_less(self, alpha: float, level: float) -> int:
         fewest = audits_needed(alpha, _chain_level(level), 0.0, self._config.power) or 0
         return math.ceil(self._config.patience * fewest / self._config.coverage)
+
+
+def _coverage(choice: Choice, promise: Promise) -> float:
+    assert choice.rehearsal is not None
+    return choice.rehearsal.coverage_at(promise.alpha)
+
+
+def _findings(recipe: Recipe, rows: int, rehearsal: Scored) -> str:
+    agreed = 1 - sum(rehearsal.losses) / max(1, len(rehearsal.losses))
+    return f"a student by {recipe.name} of {rows} rows agrees in {agreed:.1%} of its exam"
 
 
 def _chain_level(level: float) -> float:

@@ -24,8 +24,8 @@ class Gatherer:
 def row_of(outcome: Outcome, reading: Reading) -> Row | None:
     """Return what can be learnt from `outcome`; None when nothing can or may be.
 
-    Only whole text answers of the teacher teach: one cut short, filtered or refused would
-    teach the specialist to do the same.
+    Only whole answers of the teacher teach, texts and tool calls: one cut short, filtered or
+    refused would teach the specialist to do the same.
     """
     request, route, text = outcome.request, outcome.route, reading.text
     if not _is_allowed(outcome) or not _is_whole(outcome, reading) or route is None or not text:
@@ -58,7 +58,7 @@ def _is_allowed(outcome: Outcome) -> bool:
 
 def _is_whole(outcome: Outcome, reading: Reading) -> bool:
     is_received = outcome.status == 200 and outcome.is_complete and outcome.is_captured
-    return is_received and reading.is_complete and reading.finish_reason == "stop"
+    return is_received and reading.is_complete and reading.finish_reason in ("stop", "tool_calls")
 
 
 class _Conversation(msgspec.Struct):

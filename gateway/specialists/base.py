@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from gateway.core import Draft
+from gateway.core import Brief, Draft, FinishReason, Token, Trace
+
+if TYPE_CHECKING:
+    from gateway.specialists.decoding.engines import Engines
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,24 +23,71 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     score: float
     evidence: dict[str, float] = {}
+    trace: Trace | None = None
+    tokens: tuple[Token, ...] = ()
+    finish_reason: FinishReason = "stop"
     completion_tokens: int = 0
     prompt_tokens: int = 0
+
+
+class Listener(Protocol):
+    """Whoever waits for a draft; every method may be called from any thread."""
+
+    def has_left(self) -> bool:
+        """Whether nobody waits any more: the work may end with SpecialistError("cancelled")."""
+
+    def when_left(self, act: Callable[[], None]) -> None:
+        """Have `act` called once when the listener leaves, at once if it has; from any thread."""
+
+    def opening(self, proposal: Proposal) -> None:
+        """Hear the beginning of an answer on which to decide; at most once, only if streamed."""
+
+    def piece(self, text: str) -> None:
+        """Hear what follows the opening."""
+
+
+class Nobody:
+    """A Listener which waits patiently and does not care for beginnings."""
+
+    def has_left(self) -> bool:
+        """Never."""
+        return False
+
+    def when_left(self, act: Callable[[], None]) -> None:
+        """Never call `act`."""
+
+    def opening(self, proposal: Proposal) -> None:
+        """Ignore it: the whole answer comes at the end."""
+
+    def piece(self, text: str) -> None:
+        """Ignore it."""
 
 
 class Runtime(Protocol):
     """A loaded specialist. Lives in the model host, never in the gateway.
 
-    A runtime module holds `create(folder: Path, encoder: Encoder) -> Runtime`; its file
-    name is the manifest's `runtime`. `folder` was verified against its manifest, `encoder`
-    is the host's only one and is shared. `create` raises RegistryError for files it cannot read.
+    A runtime module holds `create(folder: Path, stock: Stock) -> Runtime`; its file name is the
+    manifest's `runtime`. `folder` was verified against its manifest. `create` raises
+    RegistryError for files it cannot read.
     """
 
-    def draft(self, text: str) -> Proposal:
-        """Return the proposal for `text`; may block, is called from several threads at once.
+    @property
+    def is_remote(self) -> bool:
+        """Whether drafts are made in another process, so that many may wait for theirs at once."""
+
+    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+        """Return the proposal for `brief`; may block, is called from several threads at once.
+
+        The same brief gives the same text and score, whoever else is asking. A version which
+        decides on the beginning of an answer (a prefix gate) lets a streamed brief's listener
+        hear it, and scores every answer by its beginning.
 
         Raises SpecialistError with the reason when there is no honest answer (input too
-        long for the encoder, empty input).
+        long, empty input, a demand which the runtime cannot honour).
         """
+
+    def close(self) -> None:
+        """Free what the specialist holds; a draft in the making may fail."""
 
 
 class Drafter(Protocol):
@@ -49,11 +100,12 @@ class Drafter(Protocol):
         files. Idempotent; a restarted host loads again what it was told before.
         """
 
-    async def draft(self, task: str, version: int, text: str, budget_s: float) -> Draft:
-        """Return a draft within `budget_s`; called from many tasks at once.
+    async def draft(self, task: str, version: int, brief: Brief, budget_s: float) -> Draft:
+        """Return a draft, or its decisive beginning, within `budget_s`; called from many tasks at once.
 
-        Raises SpecialistError with a countable reason in every other case: host down,
-        overloaded, late, version unknown, input truncated.
+        A draft with a `rest` must be read to its end or closed. Raises SpecialistError with a
+        countable reason in every other case: host down, overloaded, late, version unknown,
+        input truncated.
         """
 
     async def embed(self, text: str, budget_s: float) -> bytes:
@@ -82,3 +134,10 @@ class Encoder(Protocol):
         without numpy.
         Raises SpecialistError("input too long") instead of truncating silently.
         """
+
+
+class Stock(msgspec.Struct, frozen=True):
+    """What the specialists of one process share."""
+
+    encoder: Encoder
+    engines: Engines

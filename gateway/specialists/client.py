@@ -11,10 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.core import Draft
+from gateway.core import Brief, Draft
 from gateway.errors import RegistryError, SpecialistError
 from gateway.specialists.line import Line
 from gateway.specialists.protocol import (
+    MAX_DEMANDS_BYTES,
     MAX_TEXT_CHARS,
     Ask,
     Done,
@@ -23,11 +24,13 @@ from gateway.specialists.protocol import (
     Embedded,
     Failed,
     Load,
+    Opened,
     Ping,
     Question,
     Reply,
     Unload,
 )
+from gateway.specialists.rest import HostRest
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ class HostClient:
 
     Whatever fails is a SpecialistError with one of these reasons: "host down", "late",
     "overloaded", "version not loaded", "input too long", "input unreadable", "empty input",
-    "specialist failed", "answer too long", or what a runtime says. While the host is down
+    "demands too long", "specialist failed", "answer too long", or what a runtime says. While the host is down
     every call fails at once; a task in the background connects again, pings, and repeats
     the loads.
     """
@@ -99,11 +102,14 @@ class HostClient:
         with contextlib.suppress(SpecialistError):
             await self._ask(lambda number: Unload(number, task, version), self._config.load_timeout_s)
 
-    async def draft(self, task: str, version: int, text: str, budget_s: float) -> Draft:
+    async def draft(self, task: str, version: int, brief: Brief, budget_s: float) -> Draft:
         """See Drafter.draft."""
-        _refuse_long(text)
-        reply = await self._ask(lambda number: Ask(number, task, version, text, budget_s * 1_000), budget_s)
-        if not isinstance(reply, Drafted):
+        _refuse_long(brief.text)
+        if len(brief.tools) + len(brief.response_format) > MAX_DEMANDS_BYTES:
+            raise SpecialistError("demands too long")
+        line, number = self._open_line(), next(self._ids)
+        reply = await line.ask(Ask(number, task, version, brief, budget_s * 1_000), budget_s)
+        if not isinstance(reply, Drafted | Opened):
             raise _unexpected(reply)
         return Draft(
             text=reply.text,
@@ -114,6 +120,10 @@ class HostClient:
             prompt_tokens=reply.prompt_tokens,
             completion_tokens=reply.completion_tokens,
             evidence=reply.evidence,
+            trace=reply.trace,
+            tokens=reply.tokens,
+            finish_reason=reply.finish_reason,
+            rest=HostRest(line, number) if isinstance(reply, Opened) else None,
         )
 
     async def embed(self, text: str, budget_s: float) -> bytes:
@@ -125,10 +135,13 @@ class HostClient:
         return reply.vector
 
     async def _ask(self, question: Callable[[int], Question], budget_s: float) -> Reply:
+        return await self._open_line().ask(question(next(self._ids)), budget_s)
+
+    def _open_line(self) -> Line:
         self._keep_connected()
         if self._line is None:
             raise SpecialistError("host down")
-        return await self._line.ask(question(next(self._ids)), budget_s)
+        return self._line
 
     async def _load(self, task: str, version: int, folder: Path) -> None:
         try:

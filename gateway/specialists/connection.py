@@ -15,6 +15,8 @@ from gateway.specialists.protocol import (
     FrameError,
     Frames,
     Load,
+    Opened,
+    Piece,
     Ping,
     Question,
     Reply,
@@ -79,7 +81,8 @@ class Connection(asyncio.Protocol):
                 self._send(Done(question.id))
 
     def _send(self, reply: Reply) -> None:
-        self._tickets.pop(reply.id, None)
+        if not isinstance(reply, Opened | Piece):
+            self._tickets.pop(reply.id, None)
         if self._transport is None:
             return
         if self._transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
@@ -88,7 +91,7 @@ class Connection(asyncio.Protocol):
             return
         try:
             self._transport.write(frame(reply))
-        except FrameError:
+        except (FrameError, UnicodeEncodeError):
             self._transport.write(frame(Failed(reply.id, "specialists", "answer too long", "")))
 
     def _hang_up(self) -> None:

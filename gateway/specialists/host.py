@@ -35,12 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--socket", required=True, type=Path, help="path of the Unix socket to listen on")
     parser.add_argument("--encoder", default="minilm", help="file name in specialists/encoders/")
     parser.add_argument("--encoder-config", default="{}", help="the encoder's own settings, a JSON object")
+    parser.add_argument("--models", required=True, type=Path, help="folder of the pulled base models")
+    parser.add_argument("--memory-mb", default=1024, type=int, help="most memory of a generative engine")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     exit_with_parent()
     os.nice(_NICENESS)
     try:
-        workbench = _workbench(options.encoder, options.encoder_config)
+        workbench = _workbench(options)
     except RegistryError as exc:
         sys.exit(f"the model host cannot start: {exc}")
     asyncio.run(serve(options.socket, workbench))
@@ -67,18 +69,21 @@ async def serve(path: Path, workbench: Workbench) -> None:
         await stopped.wait()
 
 
-def _workbench(encoder: str, config: str) -> Workbench:
+def _workbench(options: argparse.Namespace) -> Workbench:
     # Before numpy is loaded: the drafting threads use the cores, a pool inside BLAS would
     # fight them for the same ones.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Before onnxruntime starts a thread: glibc counts its heaps only once.
     _give_memory_back()
+    from gateway.specialists.base import Stock
+    from gateway.specialists.decoding.engines import Engines
     from gateway.specialists.encoding import create_encoder
     from gateway.specialists.fleet import Fleet
     from gateway.specialists.workbench import Limits, Workbench
 
-    return Workbench(Fleet(create_encoder(encoder, config)), Limits())
+    encoder = create_encoder(options.encoder, options.encoder_config)
+    return Workbench(Fleet(Stock(encoder, Engines(options.models, options.memory_mb))), Limits())
 
 
 def _give_memory_back() -> None:

@@ -32,7 +32,7 @@ class OnnxEncoder:
         self.name = name
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
-        self._session = _open(model)
+        self._session = open_model(model)
         self._inputs = [node.name for node in self._session.get_inputs()]
         self.dimension = int(self._run("dimension").shape[0])
 
@@ -68,7 +68,8 @@ class OnnxEncoder:
         return vector
 
 
-def _open(model: Path) -> ort.InferenceSession:
+def open_model(model: Path) -> ort.InferenceSession:
+    """Return a session of one thread for `model`. Raises RegistryError when it is no ONNX model."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1

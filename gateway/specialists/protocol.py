@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
+
+from gateway.core import Brief, FinishReason, Token, Trace
+from gateway.specialists.base import Proposal
 
 MAX_FRAME_BYTES = 1 << 20
 MAX_TEXT_CHARS = 1 << 16
 """Longer inputs are refused by the gateway itself; four bytes a character stay within a frame."""
+MAX_DEMANDS_BYTES = 1 << 19
+"""Tools and schema of one request; with the text they stay within a frame."""
 
 _LENGTH = struct.Struct(">I")
 _Read = TypeVar("_Read")
@@ -44,11 +49,15 @@ class Unload(_Message, frozen=True):
 
 
 class Ask(_Message, frozen=True):
-    """Draft an answer unless `budget_ms` have passed before it is its turn. Reply: Drafted."""
+    """Draft an answer unless `budget_ms` have passed before it is its turn.
+
+    Reply: Drafted; or Opened, any number of Piece, then Drafted, when the brief is streamed and
+    the version decides on the beginning of an answer.
+    """
 
     task: str
     version: int
-    text: str
+    brief: Brief
     budget_ms: float
 
 
@@ -71,15 +80,30 @@ class Done(_Message, frozen=True):
     """The request was carried out."""
 
 
-class Drafted(_Message, frozen=True):
-    """A draft. `latency_ms` is the runtime's own time, without the queue."""
-
+class _Said(_Message, frozen=True):
     text: str
     score: float
     evidence: dict[str, float]
+    trace: Trace | None
+    tokens: tuple[Token, ...]
+    finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
     latency_ms: float
+
+
+class Drafted(_Said, frozen=True):
+    """A whole draft. `latency_ms` is the runtime's own time, without the queue."""
+
+
+class Opened(_Said, frozen=True):
+    """The beginning of a draft, and the score of the whole."""
+
+
+class Piece(_Message, frozen=True):
+    """What follows an opening."""
+
+    text: str
 
 
 class Embedded(_Message, frozen=True):
@@ -97,7 +121,18 @@ class Failed(_Message, frozen=True):
 
 
 Question = Load | Unload | Ask | Embed | Ping | Cancel
-Reply = Done | Drafted | Embedded | Failed
+Reply = Done | Drafted | Opened | Piece | Embedded | Failed
+
+
+def drafted(number: int, proposal: Proposal, latency_ms: float) -> Drafted:
+    """Return the reply to question `number` with a whole draft."""
+    return Drafted(id=number, latency_ms=latency_ms, **_said(proposal))
+
+
+def opened(number: int, proposal: Proposal, latency_ms: float) -> Opened:
+    """Return the reply to question `number` with the beginning of a draft."""
+    return Opened(id=number, latency_ms=latency_ms, **_said(proposal))
+
 
 _encoder = msgspec.msgpack.Encoder()
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
@@ -109,7 +144,11 @@ def frame(message: Question | Reply) -> bytes:
 
     Raises FrameError beyond MAX_FRAME_BYTES, UnicodeEncodeError for text with lone surrogates.
     """
-    payload = _encoder.encode(message)
+    return framed(_encoder.encode(message))
+
+
+def framed(payload: bytes) -> bytes:
+    """Return `payload` behind its length. Raises FrameError beyond MAX_FRAME_BYTES."""
     if len(payload) > MAX_FRAME_BYTES:
         raise FrameError(f"a frame of {len(payload)} bytes; at most {MAX_FRAME_BYTES} are allowed")
     return _LENGTH.pack(len(payload)) + payload
@@ -145,6 +184,10 @@ class Frames:
             yield bytes(self._buffer[start + _LENGTH.size : end])
             start = end
         del self._buffer[:start]
+
+
+def _said(proposal: Proposal) -> dict[str, Any]:
+    return {name: getattr(proposal, name) for name in Proposal.__struct_fields__}
 
 
 def _read(decoder: msgspec.msgpack.Decoder[_Read], payload: bytes) -> _Read:

@@ -10,15 +10,13 @@ _HONOURED = frozenset(
     | {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "n", "stop"}
     | {"max_tokens", "max_completion_tokens", "response_format", "reasoning_effort", "verbosity"}
     | {"safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
+    | {"tools", "tool_choice", "parallel_tool_calls", "logprobs", "top_logprobs"}
     # Judged by value before the names are looked at:
-    | {"tools", "functions", "logprobs", "top_logprobs", "modalities"}
+    | {"functions", "modalities"}
 )
 # OpenAI's other fields, counted by name. A name of the client's own invention must not become
 # a metric's label or a header.
-_KNOWN = frozenset(
-    {"audio", "prediction", "logit_bias", "moderation", "web_search_options"}
-    | {"tool_choice", "parallel_tool_calls", "function_call"}
-)
+_KNOWN = frozenset({"audio", "prediction", "logit_bias", "moderation", "web_search_options", "function_call"})
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _PARTS = {"image_url": "image part", "input_audio": "audio part", "file": "file part"}
 
@@ -27,9 +25,13 @@ def beyond_specialists(peeked: Peek, fields: Fields) -> str:
     """Return why only the teacher can answer, as a countable phrase; empty when a specialist may."""
     wishes = (
         ("n > 1", peeked.n not in (None, 1)),
-        ("tools", peeked.tools),
+        # A web search, a custom tool's grammar: nothing which calls of functions could replace.
+        ("tools", any(tool.type != "function" for tool in peeked.tools or ())),
         ("functions", peeked.functions),
-        ("logprobs", peeked.logprobs or peeked.top_logprobs is not None),
+        # OpenAI refuses these; its words are the teacher's to say.
+        ("logprobs", _logprobs_are_odd(peeked)),
+        ("tool_choice", not peeked.tools and _is_given(fields, "tool_choice")),
+        ("parallel_tool_calls", not peeked.tools and _is_given(fields, "parallel_tool_calls")),
         ("modalities", peeked.modalities not in (None, ["text"])),
         # The client will look for the stored answer at the teacher's.
         ("store", peeked.store),
@@ -40,11 +42,19 @@ def beyond_specialists(peeked: Peek, fields: Fields) -> str:
     return _unknown_field(fields) or _beyond_turns(peeked.messages)
 
 
+def _is_given(fields: Fields, name: str) -> bool:
+    return name in fields and bytes(fields[name]) != b"null"
+
+
+def _logprobs_are_odd(peeked: Peek) -> bool:
+    return peeked.top_logprobs is not None and not (peeked.logprobs and 0 <= peeked.top_logprobs <= 20)
+
+
 def _unknown_field(fields: Fields) -> str:
     if fields.keys() <= _HONOURED:
         return ""
     for name in fields.keys() - _HONOURED:
-        if bytes(fields[name]) != b"null":
+        if _is_given(fields, name):
             return name if name in _KNOWN else "unknown field"
     return ""
 

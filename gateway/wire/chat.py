@@ -10,7 +10,7 @@ import msgspec
 from gateway.core import OWN_PREFIX, Header, Message, Mode, Request
 from gateway.errors import RequestError
 from gateway.wire.beyond import beyond_specialists
-from gateway.wire.peek import Peek, peek
+from gateway.wire.peek import Fields, Peek, peek
 
 _MODES: dict[bytes, Mode] = {mode.encode(): mode for mode in get_args(Mode)}
 _ABSENT = msgspec.Raw()
@@ -35,7 +35,9 @@ def read_chat(
     mode, may_harvest = _wishes(headers)
     messages = tuple(Message(turn.role, turn.text) for turn in peeked.messages)
     template_text = "\n".join(message.text for message in messages if _is_template(message))
-    tools, form = bytes(fields.get("tools", _ABSENT)), bytes(fields.get("response_format", _ABSENT))
+    tools, form, choice = (_given(fields, name) for name in ("tools", "response_format", "tool_choice"))
+    # Whoever must call a function answers other than who may: that is another task.
+    forced = () if choice in (b"", b'"auto"') else (choice,)
     options, response_format = peeked.stream_options, peeked.response_format
     return Request(
         id=request_id,
@@ -46,20 +48,32 @@ def read_chat(
         received_at=received_at,
         model=peeked.model,
         messages=messages,
-        template=_fingerprint(peeked.model.encode(), template_text.encode(), tools, form),
-        guard=_fingerprint(peeked.model.encode(), tools, form),
+        template=_fingerprint(peeked.model.encode(), template_text.encode(), tools, form, *forced),
+        guard=_fingerprint(peeked.model.encode(), tools, form, *forced),
         template_text=template_text,
         text=_varying_text(messages),
         is_streamed=bool(peeked.stream),
         wants_usage=bool(options and options.include_usage),
+        response_format=form,
+        tools=tools,
+        tool_choice=choice,
+        may_call_in_parallel=peeked.parallel_tool_calls is not False,
         wants_json=response_format is not None and response_format.type in {"json_object", "json_schema"},
+        top_logprobs=(peeked.top_logprobs or 0) if peeked.logprobs else None,
         max_tokens=_max_tokens(peeked),
         stop=_stops(peeked),
+        seed=peeked.seed,
         mode="local" if peeked.model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
         is_trusted=is_trusted,
         beyond_specialists=beyond_specialists(peeked, fields),
     )
+
+
+def _given(fields: Fields, name: str) -> bytes:
+    """Return the JSON of a field, empty where the client gave none or null."""
+    value = bytes(fields.get(name, _ABSENT))
+    return b"" if value == b"null" else value
 
 
 def _wishes(headers: tuple[Header, ...]) -> tuple[Mode, bool]:

@@ -49,6 +49,12 @@ class ResponseFormat(msgspec.Struct):
     type: str
 
 
+class Tool(msgspec.Struct):
+    """What the model may call: a function of the client's, or something of the teacher's own."""
+
+    type: str = ""
+
+
 class Peek(msgspec.Struct):
     """A chat request's known fields; types are checked here, ranges are the teacher's business."""
 
@@ -70,7 +76,7 @@ class Peek(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     response_format: ResponseFormat | None = None
-    tools: list[msgspec.Raw] | None = None
+    tools: list[Tool] | None = None
     functions: list[msgspec.Raw] | None = None
     modalities: list[str] | None = None
     parallel_tool_calls: bool | None = None

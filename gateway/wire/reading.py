@@ -8,11 +8,25 @@ import msgspec
 
 from gateway.core import Reading, Usage
 from gateway.wire.sse import DONE, iter_events
+from gateway.wire.tool_calls import to_text, tool_call
 
 # A decoded answer beyond this is a decompression bomb, not a narrow task.
 MAX_DECODED_BYTES = 32 << 20
 _NOTHING = msgspec.Raw(b"null")
-_PLAIN_ENDS = frozenset({"stop", "length"})
+_PLAIN_ENDS = frozenset({"stop", "length", "tool_calls"})
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct):
+    """A tool call, or a stream's piece of one."""
+
+    index: int | None = None
+    type: str | None = None
+    function: _Function | None = None
 
 
 class _Said(msgspec.Struct):
@@ -20,13 +34,13 @@ class _Said(msgspec.Struct):
 
     content: str | None = None
     refusal: str | None = None
-    tool_calls: list[msgspec.Raw] | None = None
+    tool_calls: msgspec.Raw = _NOTHING
     function_call: msgspec.Raw = _NOTHING
     audio: msgspec.Raw = _NOTHING
 
     @property
     def is_plain(self) -> bool:
-        return not (self.refusal or self.tool_calls or _is_set(self.function_call) or _is_set(self.audio))
+        return not (self.refusal or _is_set(self.function_call) or _is_set(self.audio))
 
 
 class _Choice(msgspec.Struct):
@@ -57,13 +71,15 @@ class _Usage(msgspec.Struct):
 
 _parts = msgspec.json.Decoder(_Part)
 _usages = msgspec.json.Decoder(_Usage)
+_calls = msgspec.json.Decoder(list[_Call] | None)
 
 
 def read_answer(answer: bytes, encoding: str, is_event_stream: bool, is_complete: bool) -> Reading:
     """Return what `answer` says; never raises.
 
-    `encoding` is the content-encoding, `is_complete` whether the whole body arrived. The text
-    is None for tool calls, refusals, several choices, errors, and for whatever is unreadable.
+    `encoding` is the content-encoding, `is_complete` whether the whole body arrived. Tool calls
+    are text as `wire.tool_calls` has it. The text is None for refusals, calls beside words,
+    several choices, errors, and for whatever is unreadable.
     """
     try:
         content = _decoded(answer, encoding)
@@ -94,9 +110,35 @@ def _text(choices: list[_Choice], finish_reason: str) -> str | None:
         return None
     if not all(piece.is_plain for piece in said) or (finish_reason and finish_reason not in _PLAIN_ENDS):
         return None
-    if all(piece.content is None for piece in said):
+    text = "".join(piece.content or "" for piece in said)
+    try:
+        pieces = [call for piece in said for call in _calls.decode(piece.tool_calls) or ()]
+    except (ValueError, RecursionError):
         return None
-    return "".join(piece.content or "" for piece in said)
+    if pieces:
+        # Words beside calls are neither the one answer nor the other.
+        return None if text.strip() else _calls_text(pieces, is_whole=is_whole)
+    return None if all(piece.content is None for piece in said) else text
+
+
+def _calls_text(pieces: list[_Call], *, is_whole: bool) -> str | None:
+    """Return the tool calls as text, None when one is no call of a function with JSON arguments.
+
+    `pieces` are whole calls, or what the deltas of a stream add to the call of their index.
+    """
+    names: dict[int, str] = {}
+    arguments: dict[int, str] = {}
+    for place, piece in enumerate(pieces):
+        index = place if is_whole else piece.index or 0
+        function = piece.function or _Function()
+        # A name comes once and whole: two of them are two calls which somebody numbered alike.
+        if piece.type not in (None, "function") or (function.name and names.get(index)):
+            return None
+        names[index] = names.get(index) or function.name or ""
+        arguments[index] = arguments.get(index, "") + (function.arguments or "")
+    calls = [tool_call(names[index], arguments[index] or "{}") for index in sorted(names)]
+    sound = [call for call in calls if call]
+    return to_text(sound) if sound and len(sound) == len(calls) else None
 
 
 def _usage(raw: msgspec.Raw) -> Usage | None:

@@ -9,8 +9,21 @@ from pathlib import Path
 import msgspec
 
 from gateway.cascade.serve import Stages, serve
+from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
-from gateway.core import Answer, Draft, Message, Outcome, Plan, Request, Route, Standing, Usage
+from gateway.core import (
+    Answer,
+    Brief,
+    Draft,
+    FinishReason,
+    Message,
+    Outcome,
+    Plan,
+    Request,
+    Route,
+    Standing,
+    Usage,
+)
 from gateway.upstream.base import Call, Reply
 
 LIVE = Standing(task="t", lane="fingerprint", stage="live", version=1, threshold=0.5)
@@ -65,6 +78,30 @@ class ScriptedTeacher:
             self.closed += 1
 
 
+class ScriptedRest:
+    """The rest of a draft: `pieces`, then `fault` if there is one."""
+
+    def __init__(self, pieces: Sequence[str], fault: Exception | None = None) -> None:
+        self.finish_reason: FinishReason = "stop"
+        self.completion_tokens = len(pieces)
+        self.closed = 0
+        self._pieces = list(pieces)
+        self._fault = fault
+
+    def __aiter__(self) -> ScriptedRest:
+        return self
+
+    async def __anext__(self) -> str:
+        if self._pieces:
+            return self._pieces.pop(0)
+        if self._fault:
+            raise self._fault
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
 class ScriptedDrafter:
     """Drafts `text` with `score`, or raises `fault`; waits for `gate` first when there is one."""
 
@@ -74,17 +111,21 @@ class ScriptedDrafter:
         self.fault: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.drafts = 0
+        self.briefs: list[Brief] = []
+        self.rest: ScriptedRest | None = None
 
     async def load(self, task: str, version: int, folder: Path) -> None:
         raise NotImplementedError
 
-    async def draft(self, task: str, version: int, text: str, budget_s: float) -> Draft:
+    async def draft(self, task: str, version: int, brief: Brief, budget_s: float) -> Draft:
         self.drafts += 1
+        self.briefs.append(brief)
         if self.gate:
             await self.gate.wait()
         if self.fault:
             raise self.fault
-        return Draft(text=self.text, score=self.score, task=task, version=version)
+        rest = self.rest if brief.is_streamed else None
+        return Draft(text=self.text, score=self.score, task=task, version=version, rest=rest)
 
     async def embed(self, text: str, budget_s: float) -> bytes:
         raise NotImplementedError
@@ -123,6 +164,7 @@ class Flow:
             standings=self,
             coin=self,
             drafter=self.drafter,
+            scorer=Scorer(),
             judge=Gate(),
             teacher=self.teacher,
             observe=self.outcomes.append,

@@ -52,7 +52,7 @@ def test_a_bad_policy_stops_the_start_with_its_place(command: Command, tmp_path:
     [
         ("STEPDOWN_UPSTREAM_PROVIDER", "opnai", "unknown provider 'opnai'; known: "),
         ("STEPDOWN_SPECIALISTS_ENCODER", "minilmm", "unknown encoder 'minilmm'; known: "),
-        ("STEPDOWN_LEARN_RECIPE", "haed", "unknown recipe 'haed'; known: "),
+        ("STEPDOWN_LEARN_RECIPES", "haed", "unknown recipe 'haed'; known: "),
         ("STEPDOWN_ROUTING_CLASSIFIERS", "fingerprnt", "unknown classifier 'fingerprnt'; known: "),
     ],
 )

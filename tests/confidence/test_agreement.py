@@ -39,6 +39,33 @@ def test_answers_which_differ_in_content_disagree(teacher: str, draft: str) -> N
     assert loss(teacher, draft) == 1.0
 
 
+def called(name: str, arguments: str) -> str:
+    return f'<tool_call>\n{{"name":"{name}","arguments":{arguments}}}\n</tool_call>'
+
+
+def test_tool_calls_are_compared_by_what_they_mean() -> None:
+    teacher = called("find", '{"city": "Rome", "n": 1}')
+
+    assert loss(teacher, called("find", '{"n":1.0,"city":"Rome"}') + "\n") == 0.0
+    assert canonical(canonical(teacher)) == canonical(teacher)
+    assert loss(teacher, called("find", '{"city":"Rome","n":2}')) == 1.0
+    assert loss(teacher, called("seek", '{"city":"Rome","n":1}')) == 1.0
+    assert loss(teacher, f"{teacher}\n{teacher}") == 1.0
+    assert loss(teacher, '{"city": "Rome", "n": 1}') == 1.0
+
+
+def test_the_order_of_calls_matters() -> None:
+    """Somebody may carry them out one after the other."""
+    one, other = called("find", "{}"), called("ping", "{}")
+    assert loss(f"{one}\n{other}", f"{other}\n{one}") == 1.0
+
+
+def test_a_call_nested_too_deeply_is_compared_as_text() -> None:
+    for depth in range(100, 1000, 50):
+        deep = called("f", '{"a":' + "[" * depth + "]" * depth + "}")
+        assert loss(deep, deep.replace("\n", " ")) == 0.0
+
+
 @pytest.mark.parametrize(
     "text", ["{not json", "[1, 2", '{"a": 1} trailing', "[" * 50_000, "{\ud800", '["\ud800"]', "[1e999]"]
 )

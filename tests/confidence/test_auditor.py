@@ -46,6 +46,14 @@ def test_an_equal_answer_has_no_loss(audits: AuditList, outcome: Outcome) -> Non
     assert audits.audits[0].loss == 0.0
 
 
+def test_tool_calls_of_both_are_evidence(audits: AuditList, outcome: Outcome) -> None:
+    call = '<tool_call>\n{"name":"find","arguments":{"a": 1}}\n</tool_call>'
+    teacher = msgspec.structs.replace(READING, text=call, finish_reason="tool_calls")
+    drafted = Draft(text=call.replace(": 1", ":1"), score=0.8, task="intents", version=3)
+    Auditor(audits)(msgspec.structs.replace(outcome, draft=drafted), teacher)
+    assert audits.audits[0].loss == 0.0
+
+
 def test_a_shadow_audit_is_never_counted_as_accepted(audits: AuditList, outcome: Outcome) -> None:
     """In shadow `would_serve` speaks of a tentative threshold, which no certificate covers."""
     Auditor(audits)(msgspec.structs.replace(outcome, decision="escalated"), READING)

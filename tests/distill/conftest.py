@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gateway.core import Lane, Route, Standing
-from gateway.distill.base import Config, Lessons, Promise
+from gateway.distill.base import Bench, Config, Lessons, Promise
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.recipes import head as recipe
 from gateway.distill.study import Study
@@ -26,6 +26,7 @@ from gateway.specialists.runtimes import head as runtime
 from gateway.store.database import Database
 from gateway.store.standings import StandingStore
 from gateway.store.tasks import TaskStore
+from tests.specialists.hosting import stock_of
 
 ANSWERS = ("card_lost", "card_arrival", "refund")
 WORDS = ("lost stolen missing", "arrive delivery post", "refund money back")
@@ -97,7 +98,9 @@ class Home:
     """The stores of one home, and learners over them."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.encoder = ToyEncoder()
+        self.stock = stock_of(self.encoder)
         self._database = Database(folder / "state.db")
         self._outbox = Outbox(folder / "harvest" / "worker-0.db")
         self.stores = Stores(
@@ -114,10 +117,11 @@ class Home:
 
     def learner(self, alpha: float = 0.1) -> Learner:
         study = Study(
-            recipe=recipe.create(recipe.Config(), self.encoder),
+            recipes=[recipe.create(recipe.Config())],
             registry=self.stores.registry,
-            open_runtime=lambda _, folder: runtime.create(folder, self.encoder),
-            encoder_name=self.encoder.name,
+            open_runtime=lambda _, folder: runtime.create(folder, self.stock),
+            stock=self.stock,
+            benches=self.folder / "learn",
             config=CONFIG,
         )
         return Learner(self.stores, study, self.encoder, lambda _: Promise(alpha, 0.1), CONFIG)
@@ -155,6 +159,10 @@ def shadow() -> Standing:
     return Standing(task="task-1", lane="fingerprint")
 
 
+def bench_of(encoder: ToyEncoder, folder: Path, seed: int = 0) -> Bench:
+    return Bench(folder=folder, seed=seed, stock=stock_of(encoder))
+
+
 Train = Callable[[Sequence[Row]], runtime.HeadRuntime]
 
 
@@ -164,7 +172,7 @@ def train(tmp_path: Path, encoder: ToyEncoder) -> Train:
 
     def trained(rows: Sequence[Row]) -> runtime.HeadRuntime:
         lessons = Lessons.of(rows)
-        recipe.create(recipe.Config(), encoder).train(lessons, tmp_path, seed=0)
-        return runtime.create(tmp_path, encoder)
+        recipe.create(recipe.Config()).train(lessons, tmp_path, bench_of(encoder, tmp_path))
+        return runtime.create(tmp_path, stock_of(encoder))
 
     return trained

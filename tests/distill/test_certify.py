@@ -5,27 +5,12 @@ import pytest
 
 from gateway.core import Standing
 from gateway.distill.base import Promise, Scored
-from gateway.distill.certify import attempted, score, shadowed
-from tests.distill.conftest import Train, harvested, tickets
+from gateway.distill.certify import attempted, shadowed
 
 PROMISE = Promise(alpha=0.05, delta=0.1)
 GOOD = Scored([0.95] * 400 + [0.3] * 100, [0.0] * 400 + [1.0] * 100)
 BAD = Scored([0.95] * 400, [1.0, 0.0] * 200)
 FEW = Scored([0.95] * 30, [0.0] * 30)
-
-
-def test_the_runtime_itself_is_scored(train: Train) -> None:
-    specialist, rows = train(tickets(200)), tickets(50, start=500)
-
-    scored = score(specialist, rows)
-
-    assert list(scored.scores) == [specialist.draft(row.text).score for row in rows]
-    assert sum(scored.losses) <= 2
-
-
-def test_an_input_which_the_specialist_refuses_is_below_every_threshold(train: Train) -> None:
-    scored = score(train(tickets(200)), [harvested("word " * 50, "refund")])
-    assert (list(scored.scores), list(scored.losses)) == ([0.0], [1.0])
 
 
 def test_a_certified_version_goes_live(shadow: Standing) -> None:

@@ -10,6 +10,7 @@ from gateway.distill.base import Event
 from gateway.distill.learner import Learner
 from gateway.specialists.runtimes import head as runtime
 from tests.distill.conftest import Home, harvested, tickets
+from tests.specialists.hosting import drafted
 
 
 def kinds(events: list[Event]) -> list[str]:
@@ -73,8 +74,8 @@ def test_a_growing_harvest_ends_in_a_certificate_which_holds(home: Home) -> None
     assert standing.threshold is not None
     assert standing.version is not None
     _, folder = home.stores.registry.verify("task-1", standing.version)
-    specialist = runtime.create(folder, home.encoder)
-    drafts = [(specialist.draft(row.text), row) for row in tickets(300, start=5000)]
+    specialist = runtime.create(folder, home.stock)
+    drafts = [(drafted(specialist, row.text), row) for row in tickets(300, start=5000)]
     served = [draft.text == row.answer for draft, row in drafts if draft.score >= standing.threshold]
     assert len(served) > 100
     assert sum(served) / len(served) >= 1 - standing.alpha
@@ -133,9 +134,9 @@ def test_after_an_alarm_a_changed_teacher_is_learnt_anew(home: Home) -> None:
     assert standing.epoch == 1
     assert standing.version is not None
     _, folder = home.stores.registry.verify("task-1", standing.version)
-    specialist = runtime.create(folder, home.encoder)
+    specialist = runtime.create(folder, home.stock)
     rows = tickets(100, start=9000, shift=1)
-    assert sum(specialist.draft(row.text).text == row.answer for row in rows) >= 90
+    assert sum(drafted(specialist, row.text).text == row.answer for row in rows) >= 90
 
 
 def test_what_was_learnt_anew_is_not_spoilt_later_by_old_rows(home: Home) -> None:
@@ -151,9 +152,9 @@ def test_what_was_learnt_anew_is_not_spoilt_later_by_old_rows(home: Home) -> Non
     versions = home.stores.registry.versions("task-1")
     assert len(versions) > known
     _, folder = home.stores.registry.verify("task-1", versions[-1])
-    specialist = runtime.create(folder, home.encoder)
+    specialist = runtime.create(folder, home.stock)
     rows = tickets(100, start=9000, shift=1)
-    assert sum(specialist.draft(row.text).text == row.answer for row in rows) >= 95
+    assert sum(drafted(specialist, row.text).text == row.answer for row in rows) >= 95
 
 
 def test_old_evidence_never_ends_an_alarm(home: Home) -> None:
@@ -189,7 +190,7 @@ def test_free_text_is_postponed_and_says_why(home: Home) -> None:
     events = learner.step()
 
     assert kinds(events) == ["adopted", "postponed"]
-    assert "100 distinct in 100 rows" in events[-1].detail
+    assert "the shape 'other'" in events[-1].detail
     assert home.standing().note == events[-1].detail
     assert home.standing().version is None
     assert learner.step() == []

@@ -152,15 +152,13 @@ IMAGE = [
     {"type": "text", "text": "x"},
     {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}},
 ]
-TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"n": 2}, "n > 1"),
-        ({"tools": TOOLS}, "tools"),
-        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"store": True}, "store"),
         ({"messages": [{"role": "user", "content": IMAGE}]}, "image part"),
@@ -174,6 +172,14 @@ async def test_what_a_specialist_cannot_do_goes_to_the_teacher(
 
     assert (got.status, got.header("x-stepdown-decision")) == (200, "bypass")
     assert got.header("x-stepdown-reason") == reason
+    assert got.header("x-simulated-teacher") == "true"
+
+
+async def test_logprobs_come_from_whoever_has_them(task: Task, question: str) -> None:
+    """A classifier has none of its answer's tokens."""
+    got = ask(task, question, logprobs=True)
+
+    assert (got.status, got.header("x-stepdown-reason")) == (200, "draft has no logprobs")
     assert got.header("x-simulated-teacher") == "true"
 
 

@@ -282,7 +282,7 @@ def test_the_official_client_raises_on_a_cut_stream(
 ) -> None:
     cut = ODD_STREAM.index(b'data: {"choices"') + inside
     teacher.control.fail_next(Fault(body=ODD_STREAM, headers=SSE, is_chunked=True, cut_after=cut))
-    with client_of(gateway) as client, pytest.raises(openai.APIError, match="broke off"):
+    with client_of(gateway) as client, pytest.raises(openai.APIError, match="broken off"):
         list(
             client.chat.completions.create(
                 model="gpt-4o", messages=[{"role": "user", "content": "x"}], stream=True

@@ -1,4 +1,4 @@
-"""What becomes training data: only whole text answers of the teacher which may be kept."""
+"""What becomes training data: only whole answers of the teacher which may be kept."""
 
 from __future__ import annotations
 
@@ -57,6 +57,13 @@ def test_an_escalation_becomes_a_row() -> None:
             caller="key-1",
         )
     ]
+
+
+def test_tool_calls_teach_like_text() -> None:
+    row = row_of(outcome(), reading(text="<tool_call>...", finish_reason="tool_calls"))
+
+    assert row is not None
+    assert row.answer == "<tool_call>..."
 
 
 def test_messages_are_the_clients_own_bytes() -> None:

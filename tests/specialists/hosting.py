@@ -14,9 +14,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from gateway.core import Brief
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists.base import Encoder
+from gateway.specialists import neighbours
+from gateway.specialists.base import Encoder, Nobody, Proposal, Runtime, Stock
+from gateway.specialists.decoding.engines import Engines
 from gateway.specialists.features import FloatVector, width
 from gateway.specialists.runtimes import head
 from gateway.specialists.runtimes.scripted import SCRIPT, Script
@@ -57,16 +60,31 @@ def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.
     return head.Head(
         coefficients=coefficients,
         intercept=np.zeros(len(answers), np.float32),
-        neighbours=np.array(list(vectors.values()), np.float32),
         answers=tuple(answers),
     )
+
+
+def write_head(folder: Path, encoder: Encoder, made: head.Head | None = None) -> None:
+    """Write a head of EXAMPLES, or `made`, and its neighbours into `folder`."""
+    head.write(made or make_head(encoder, EXAMPLES), folder)
+    vectors = [np.asarray(encoder.encode(text), np.float32) for text in EXAMPLES]
+    neighbours.write(neighbours.sample(vectors, 0), folder)
+
+
+def stock_of(encoder: Encoder) -> Stock:
+    """Return a stock without base models."""
+    return Stock(encoder, Engines(Path("no-models"), 256))
+
+
+def drafted(runtime: Runtime, text: str) -> Proposal:
+    """Return what `runtime` proposes for `text` when nobody listens to beginnings."""
+    return runtime.draft(Brief(text=text), Nobody())
 
 
 def publish_head(registry: Registry, scratch: Path, encoder: Encoder, version: int = 1) -> Path:
     """Publish a head of EXAMPLES as a version of the task "support"; return its folder."""
     scratch.mkdir(parents=True)
-    made = make_head(encoder, EXAMPLES)
-    head.write(made, scratch)
+    write_head(scratch, encoder)
     return _publish(registry, scratch, "head", encoder.name, version)
 
 
@@ -102,8 +120,9 @@ class HostProcess:
 
     def __init__(self, socket: Path, *arguments: str) -> None:
         self.socket = socket
+        models = ["--models", str(socket.parent / "models")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.specialists.host", "--socket", str(socket), *arguments],
+            [sys.executable, "-m", "gateway.specialists.host", "--socket", str(socket), *models, *arguments],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

@@ -10,33 +10,34 @@ import numpy as np
 import pytest
 
 from gateway.errors import RegistryError, SpecialistError
+from gateway.specialists import neighbours
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.runtimes import head
-from tests.specialists.hosting import EXAMPLES, FlatEncoder, make_head
+from tests.specialists.hosting import EXAMPLES, FlatEncoder, drafted, make_head, stock_of, write_head
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    head.write(make_head(FlatEncoder(), EXAMPLES), tmp_path)
+    write_head(tmp_path, FlatEncoder())
     return tmp_path
 
 
 def test_it_answers_as_its_examples_do(encoder: OnnxEncoder, tmp_path: Path) -> None:
-    head.write(make_head(encoder, EXAMPLES), tmp_path)
+    write_head(tmp_path, encoder)
 
-    runtime = head.create(tmp_path, encoder)
+    runtime = head.create(tmp_path, stock_of(encoder))
 
-    assert runtime.draft("has my card arrived?").text == "card_arrival"
-    assert runtime.draft("i do not remember the pin").text == "pin"
+    assert drafted(runtime, "has my card arrived?").text == "card_arrival"
+    assert drafted(runtime, "i do not remember the pin").text == "pin"
 
 
 def test_the_score_is_the_margin_of_the_softmax(folder: Path) -> None:
     made = make_head(FlatEncoder(), EXAMPLES)
     made.coefficients[:] = 0
     made.intercept[:] = np.log([0.7, 0.2, 0.1])
-    head.write(made, folder)
+    write_head(folder, FlatEncoder(), made)
 
-    proposal = head.create(folder, FlatEncoder()).draft("anything")
+    proposal = drafted(head.create(folder, stock_of(FlatEncoder())), "anything")
 
     assert proposal.text == made.answers[0]
     assert math.isclose(proposal.score, 0.5, abs_tol=1e-6)
@@ -50,38 +51,38 @@ def test_hashed_words_count(folder: Path) -> None:
     made.coefficients[FlatEncoder.dimension :] = np.random.default_rng(0).normal(
         size=(len(made.coefficients) - FlatEncoder.dimension, 3)
     )
-    head.write(made, folder)
-    runtime = head.create(folder, FlatEncoder())
+    write_head(folder, FlatEncoder(), made)
+    runtime = head.create(folder, stock_of(FlatEncoder()))
 
-    assert len({runtime.draft(text).score for text in ("one", "two", "three")}) == 3
+    assert len({drafted(runtime, text).score for text in ("one", "two", "three")}) == 3
 
 
 def test_a_training_text_is_familiar(encoder: OnnxEncoder, tmp_path: Path) -> None:
-    head.write(make_head(encoder, EXAMPLES), tmp_path)
-    runtime = head.create(tmp_path, encoder)
+    write_head(tmp_path, encoder)
+    runtime = head.create(tmp_path, stock_of(encoder))
 
-    known = runtime.draft("where is my card").evidence["familiarity"]
-    strange = runtime.draft("the recipe needs two eggs").evidence["familiarity"]
+    known = drafted(runtime, "where is my card").evidence["familiarity"]
+    strange = drafted(runtime, "the recipe needs two eggs").evidence["familiarity"]
 
     assert known == pytest.approx(1, abs=0.01)
     assert strange < 0.4
 
 
 def test_the_same_text_gets_the_same_numbers_in_every_thread(encoder: OnnxEncoder, tmp_path: Path) -> None:
-    head.write(make_head(encoder, EXAMPLES), tmp_path)
-    runtime = head.create(tmp_path, encoder)
+    write_head(tmp_path, encoder)
+    runtime = head.create(tmp_path, stock_of(encoder))
 
     with ThreadPoolExecutor(4) as threads:
-        drafts = list(threads.map(runtime.draft, ["where is my card"] * 20))
+        drafts = list(threads.map(lambda text: drafted(runtime, text), ["where is my card"] * 20))
 
     assert all(draft == drafts[0] for draft in drafts)
 
 
 def test_a_text_the_encoder_refuses_has_no_draft(encoder: OnnxEncoder, tmp_path: Path) -> None:
-    head.write(make_head(encoder, EXAMPLES), tmp_path)
+    write_head(tmp_path, encoder)
 
     with pytest.raises(SpecialistError, match="input too long"):
-        head.create(tmp_path, encoder).draft("word " * 300)
+        drafted(head.create(tmp_path, stock_of(encoder)), "word " * 300)
 
 
 def _with(**changed: Any) -> Callable[[Path], None]:
@@ -96,6 +97,10 @@ def _with(**changed: Any) -> Callable[[Path], None]:
 def _cut(folder: Path) -> None:
     path = folder / head.WEIGHTS
     path.write_bytes(path.read_bytes()[:1000])
+
+
+def _neighbours(vectors: Any) -> Callable[[Path], None]:
+    return lambda folder: np.save(folder / neighbours.FILE, vectors)
 
 
 def _answers(content: bytes) -> Callable[[Path], None]:
@@ -115,7 +120,9 @@ def _answers(content: bytes) -> Callable[[Path], None]:
         (_answers(b'["only one"]'), "at least 2"),
         (_answers(b'["one", "too", "many", "answers"]'), "has shapes"),
         (_with(intercept=np.array([np.nan, 0, 0])), "not finite"),
-        (_with(neighbours=np.zeros((0, 4))), "at least one neighbour"),
+        (_neighbours(np.zeros((0, 4))), "at least one 4-d vector"),
+        (_neighbours(np.zeros((2, 3))), "at least one 4-d vector"),
+        (lambda folder: (folder / neighbours.FILE).write_bytes(b"junk"), "neighbours.npy is unreadable"),
         (_with(coefficients=np.zeros((4, 3))), "has shapes"),
         (_with(intercept=np.array([{}, {}, {}], dtype=object)), "head.npz is unreadable"),
     ],
@@ -126,4 +133,4 @@ def test_a_head_which_cannot_work_is_refused(
     damage(folder)
 
     with pytest.raises(RegistryError, match=named):
-        head.create(folder, FlatEncoder())
+        head.create(folder, stock_of(FlatEncoder()))

@@ -6,39 +6,55 @@ import struct
 import msgspec
 import pytest
 
+from gateway.core import Brief, Token, Trace
+from gateway.specialists.base import Proposal
 from gateway.specialists.protocol import (
     MAX_FRAME_BYTES,
     MAX_TEXT_CHARS,
     Ask,
     Cancel,
     Done,
-    Drafted,
     Embed,
     Embedded,
     Failed,
     FrameError,
     Frames,
     Load,
+    Piece,
     Ping,
     Question,
     Reply,
     Unload,
+    drafted,
     frame,
+    opened,
     read_question,
     read_reply,
 )
 
+PROPOSAL = Proposal(
+    text="card_arrival",
+    score=0.5,
+    evidence={"margin": 0.5},
+    trace=Trace((-0.1,), (2.0,), (0.3,)),
+    tokens=(Token("card", -0.1, (("card", -0.1), ("pin", -2.0))),),
+    finish_reason="length",
+    prompt_tokens=3,
+    completion_tokens=2,
+)
 QUESTIONS: list[Question] = [
     Load(1, "support", 2, "/folder"),
     Unload(2, "support", 2),
-    Ask(3, "support", 2, "wo ist meine Karte? \N{GRINNING FACE}", 250.0),
+    Ask(3, "support", 2, Brief(text="wo ist meine Karte? \N{GRINNING FACE}", tools=b"[]", seed=1), 250.0),
     Embed(4, "text", 10.0),
     Ping(5),
     Cancel(3),
 ]
 REPLIES: list[Reply] = [
     Done(1),
-    Drafted(3, "card_arrival", 0.5, {"margin": 0.5}, 3, 2, 1.5),
+    drafted(3, PROPOSAL, 1.5),
+    opened(3, PROPOSAL, 1.5),
+    Piece(3, " more"),
     Embedded(4, b"\0" * 16),
     Failed(5, "specialists", "late", "detail"),
 ]
@@ -79,7 +95,7 @@ def test_a_length_nobody_may_send_is_refused_before_its_bytes_are_kept() -> None
 
 def test_a_message_too_long_for_a_frame_is_never_sent() -> None:
     with pytest.raises(FrameError):
-        frame(Drafted(1, "x" * MAX_FRAME_BYTES, 0.5, {}, 0, 0, 0.0))
+        frame(drafted(1, Proposal(text="x" * MAX_FRAME_BYTES, score=0.5), 0.0))
 
 
 def test_the_longest_text_fits_into_a_frame() -> None:

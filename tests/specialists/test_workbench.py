@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core import Brief
 from gateway.registry.models import Registry
+from gateway.specialists.ear import Send
 from gateway.specialists.fleet import Fleet
 from gateway.specialists.protocol import Ask, Done, Drafted, Failed, Load, Reply, Unload
 from gateway.specialists.runtimes.scripted import Script
-from gateway.specialists.workbench import Limits, Send, Workbench
-from tests.specialists.hosting import FlatEncoder, publish_script
+from gateway.specialists.workbench import Limits, Workbench
+from tests.specialists.hosting import FlatEncoder, publish_script, stock_of
 
 DELAY_MS = 100
 
@@ -47,7 +49,7 @@ async def inbox() -> Inbox:
 
 @pytest.fixture
 async def workbench() -> AsyncIterator[Workbench]:
-    bench = Workbench(Fleet(FlatEncoder()), Limits(waiting=4))
+    bench = Workbench(Fleet(stock_of(FlatEncoder())), Limits(waiting=4))
     yield bench
     bench.close()
 
@@ -58,7 +60,7 @@ async def load(bench: Workbench, folder: Path, inbox: Inbox, holder: object, num
 
 
 def ask(number: int, text: str, budget_ms: float = 10_000) -> Ask:
-    return Ask(number, "support", 1, text, budget_ms)
+    return Ask(number, "support", 1, Brief(text=text), budget_ms)
 
 
 async def test_a_loaded_version_drafts(workbench: Workbench, folder: Path, inbox: Inbox) -> None:
@@ -207,7 +209,7 @@ async def test_a_version_of_another_encoder_is_refused(
 async def test_a_host_with_a_stuck_draft_gives_up(folder: Path, inbox: Inbox) -> None:
     """A thread cannot be taken back: the host ends, its supervisor starts a new one."""
     gave_up = asyncio.Event()
-    bench = Workbench(Fleet(FlatEncoder()), Limits(stuck_s=DELAY_MS / 1_000 / 4), gave_up.set)
+    bench = Workbench(Fleet(stock_of(FlatEncoder())), Limits(stuck_s=DELAY_MS / 1_000 / 4), gave_up.set)
     watching = asyncio.create_task(bench.watch(every_s=0.01))
     await load(bench, folder, inbox, "worker")
 

@@ -36,6 +36,16 @@ HARMLESS: dict[str, object] = {
 }
 
 
+def test_tools_and_logprobs_are_what_a_specialist_may_know_of() -> None:
+    """Whether it does is judged by its draft."""
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    asked = ask(tools=tools, tool_choice="auto", parallel_tool_calls=False, logprobs=True, top_logprobs=3)
+
+    assert asked.beyond_specialists == ""
+    assert (asked.top_logprobs, asked.may_call_in_parallel, asked.tool_choice) == (3, False, b'"auto"')
+    assert b'"name": "f"' in asked.tools
+
+
 def test_harmless_fields_are_harmless_together() -> None:
     assert ask(**HARMLESS).beyond_specialists == ""
 
@@ -50,16 +60,18 @@ def test_each_harmless_field_is_harmless(name: str) -> None:
     [
         ({"n": 2}, "n > 1"),
         ({"n": 0}, "n > 1"),
-        ({"tools": [{"type": "function"}]}, "tools"),
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [{"type": "function"}, {"type": "custom", "custom": {"name": "sql"}}]}, "tools"),
         ({"top_logprobs": 0}, "logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "logprobs"),
         ({"store": True}, "store"),
         ({"audio": {"voice": "alloy"}}, "audio"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
         ({"logit_bias": {"1": 5}}, "logit_bias"),
         ({"tool_choice": "none"}, "tool_choice"),
+        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"invented\r\nfield": 1}, "unknown field"),
     ],

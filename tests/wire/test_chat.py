@@ -125,6 +125,68 @@ def test_json_is_wanted_when_the_format_says_so(kind: str, expected: bool) -> No
     assert ask(response_format={"type": kind}).wants_json is expected
 
 
+def test_tools_and_format_are_kept_as_they_came() -> None:
+    body = (
+        b'{"model":"m","messages":[{"role":"user","content":"x"}],"tools": [ {"type":"function"} ],'
+        b'"tool_choice" : {"type":"function","function":{"name":"f"}} ,"parallel_tool_calls":false,'
+        b'"response_format":{ "type":"text" },"seed":7}'
+    )
+
+    request = read(body)
+
+    assert request.tools == b'[ {"type":"function"} ]'
+    assert request.tool_choice == b'{"type":"function","function":{"name":"f"}}'
+    assert request.response_format == b'{ "type":"text" }'
+    assert (request.may_call_in_parallel, request.seed) == (False, 7)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, True),
+        ({"stream": False}, False),
+        ({"tools": [TOOL]}, False),
+        ({"response_format": {"type": "json_object"}}, False),
+        ({"logprobs": True}, False),
+    ],
+)
+def test_only_free_text_may_begin_before_its_end_is_known(fields: dict[str, object], expected: bool) -> None:
+    assert ask(**{"stream": True, **fields}).may_begin_early is expected
+
+
+def test_null_is_as_good_as_absent() -> None:
+    nothing = ask(tools=None, tool_choice=None, response_format=None, parallel_tool_calls=None, seed=None)
+
+    assert (nothing.tools, nothing.tool_choice, nothing.response_format) == (b"", b"", b"")
+    assert (nothing.may_call_in_parallel, nothing.seed) == (True, None)
+    assert nothing.template == ask().template
+
+
+@pytest.mark.parametrize(
+    ("choice", "is_another"),
+    [("auto", False), (None, False), ("required", True), ("none", True), (TOOL, True)],
+)
+def test_a_forced_tool_makes_another_task(choice: object, is_another: bool) -> None:
+    plain, other = ask(tools=[TOOL]), ask(tools=[TOOL], tool_choice=choice)
+
+    assert (plain.template != other.template, plain.guard != other.guard) == (is_another, is_another)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"logprobs": False}, None),
+        ({"logprobs": True}, 0),
+        ({"logprobs": True, "top_logprobs": 5}, 5),
+    ],
+)
+def test_logprobs_are_wanted_with_so_many_alternatives(
+    fields: dict[str, object], expected: int | None
+) -> None:
+    assert ask(**fields).top_logprobs == expected
+
+
 @pytest.mark.parametrize("mode", ["auto", "teacher", "local", "shadow"])
 def test_the_mode_comes_from_its_header(mode: str) -> None:
     body = ask().body

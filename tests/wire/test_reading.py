@@ -88,6 +88,88 @@ def test_what_is_no_plain_text_has_none(message: dict[str, object]) -> None:
         assert reading.usage == READ.usage
 
 
+CALL = {
+    "id": "c1",
+    "type": "function",
+    "function": {"name": "find", "arguments": '{"city": "Rome"}'},
+}
+FIND = '<tool_call>\n{"name":"find","arguments":{"city": "Rome"}}\n</tool_call>'
+PING = '<tool_call>\n{"name":"ping","arguments":{}}\n</tool_call>'
+
+
+def calling(*calls: object, content: str | None = None) -> dict[str, object]:
+    return {"role": "assistant", "content": content, "tool_calls": list(calls)}
+
+
+def piece(index: int, arguments: str, **more: object) -> dict[str, object]:
+    return {"index": index, "function": {"arguments": arguments}, **more}
+
+
+def named(index: int, name: str) -> dict[str, object]:
+    function = {"name": name, "arguments": ""}
+    return {"index": index, "id": f"c{index}", "type": "function", "function": function}
+
+
+@pytest.mark.parametrize("content", [None, "", "\n"])
+def test_tool_calls_are_read_as_text(content: str | None) -> None:
+    """In the order in which they were made, the arguments as the teacher wrote them."""
+    ping = {"id": "c2", "type": "function", "function": {"name": "ping", "arguments": ""}}
+    reading = read(whole(calling(CALL, ping, content=content), "tool_calls"))
+
+    assert (reading.text, reading.finish_reason, reading.is_complete) == (
+        f"{FIND}\n{PING}",
+        "tool_calls",
+        True,
+    )
+
+
+def test_streamed_tool_calls_are_joined_by_their_index() -> None:
+    """Also where the pieces of two calls are mixed, and where one event holds both."""
+    answer = stream(
+        {"role": "assistant", "content": None},
+        calling(named(1, "ping")),
+        calling(named(0, "find"), piece(0, '{"city": ')),
+        calling(piece(1, "{}"), piece(0, '"Rome"}')),
+        finish_reason="tool_calls",
+    )
+
+    assert read(answer, is_event_stream=True).text == f"{FIND}\n{PING}"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        calling({**CALL, "type": "custom"}),
+        calling({**CALL, "function": {"name": "find", "arguments": '{"city": "Ro'}}),
+        calling({**CALL, "function": {"name": "find", "arguments": "[1]"}}),
+        calling({**CALL, "function": {"arguments": "{}"}}),
+        calling(CALL, {**CALL, "index": 1, "function": None}),
+        calling({**CALL, "type": 7}),
+        calling(CALL, content="Let me look."),
+    ],
+)
+def test_calls_which_are_not_plain_calls_of_functions_have_no_text(message: dict[str, object]) -> None:
+    """Tokens are still counted."""
+    for answer, is_event_stream in ((whole(message), False), (stream(message), True)):
+        reading = read(answer, is_event_stream=is_event_stream)
+
+        assert reading.text is None
+        assert reading.usage == READ.usage
+
+
+def test_two_calls_under_one_index_are_not_run_together() -> None:
+    """Some servers number every call 0."""
+    answer = stream(calling(named(0, "find"), piece(0, "{}")), calling(named(0, "ping")))
+
+    assert read(answer, is_event_stream=True).text is None
+
+
+@pytest.mark.parametrize("none", [None, []])
+def test_an_empty_list_of_calls_is_none(none: object) -> None:
+    assert read(whole({**MESSAGE, "tool_calls": none})) == READ
+    assert read(json.dumps(json.loads(whole({**MESSAGE, "tool_calls": none})), indent=1).encode()) == READ
+
+
 def test_several_choices_have_no_one_text() -> None:
     choice = {"index": 0, "message": MESSAGE, "finish_reason": "stop"}
     second = stream({"content": "a"}) + b'data: {"choices":[{"index":1,"delta":{"content":"b"}}]}\n\n'
@@ -156,10 +238,12 @@ def test_garbage_is_read_as_nothing(answer: bytes, encoding: str) -> None:
 
 
 def test_damage_never_raises() -> None:
-    """2,000 answers with bytes changed, cut or repeated, in both forms."""
+    """4,000 answers with bytes changed or cut, in all forms."""
+    called = stream(calling(named(0, "find")), calling(piece(0, "{}")), finish_reason="tool_calls")
+    answers = ((whole(), False), (STREAM, True), (whole(calling(CALL)), False), (called, True))
     dice = random.Random(7)
     for _ in range(1000):
-        for answer, is_event_stream in ((whole(), False), (STREAM, True)):
+        for answer, is_event_stream in answers:
             damaged = bytearray(answer)
             for _ in range(dice.randrange(1, 6)):
                 damaged[dice.randrange(len(damaged))] = dice.randrange(256)

@@ -13,10 +13,11 @@ import numpy as np
 from scipy import sparse
 
 from gateway.confidence.agreement import canonical
-from gateway.distill.base import Lessons, Report, Scored
+from gateway.distill.base import Bench, Lessons, Report, Scored, Shape
 from gateway.errors import SpecialistError, TrainingError
+from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder
-from gateway.specialists.features import Features, FloatVector, features, width
+from gateway.specialists.features import HASHED_BINS, Features, FloatVector, features
 from gateway.specialists.runtimes import head as runtime
 
 
@@ -33,9 +34,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The commonest answers are learnt; each costs 67 KB."""
 
 
-def create(config: Config, encoder: Encoder) -> HeadRecipe:
-    """Return the recipe; it asks `encoder` for every text anew, so pass one which remembers."""
-    return HeadRecipe(config, encoder)
+def create(config: Config) -> HeadRecipe:
+    """Return the recipe; it asks the bench's encoder for every text anew, so give it one which remembers."""
+    return HeadRecipe(config)
 
 
 class HeadRecipe:
@@ -43,19 +44,21 @@ class HeadRecipe:
 
     name = "head"
     runtime = "head"
+    shapes: frozenset[Shape] = frozenset({"label"})
+    growth = 1.0
 
-    def __init__(self, config: Config, encoder: Encoder) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._encoder = encoder
 
-    def rehearse(self, lessons: Lessons, exam: Lessons, seed: int) -> Scored:
+    def rehearse(self, lessons: Lessons, exam: Lessons, bench: Bench) -> Scored:
         """Return how a student of `lessons` does on `exam`; keeps nothing. Raises TrainingError."""
-        learnt = self._readable(lessons)
-        model = self._fitted(learnt, seed)
-        asked = self._readable(exam)
+        encoder = bench.stock.encoder
+        learnt = _readable(lessons, encoder)
+        model = self._fitted(learnt, bench.seed)
+        asked = _readable(exam, encoder)
         if not asked.answers:
             raise TrainingError("the exam has no row which the encoder can read")
-        probabilities = model.predict_proba(self._matrix(asked.seen))
+        probabilities = model.predict_proba(_matrix(asked.seen))
         best = model.classes_[probabilities.argmax(axis=1)]
         ranked = np.partition(probabilities, -2, axis=1)
         return Scored(
@@ -63,36 +66,16 @@ class HeadRecipe:
             (best != np.array(asked.answers, dtype=object)).astype(float).tolist(),
         )
 
-    def train(self, lessons: Lessons, folder: Path, seed: int) -> Report:
-        """Write head.npz and answers.json into `folder`. Raises TrainingError."""
-        learnt = self._readable(lessons)
-        model = self._fitted(learnt, seed)
+    def train(self, lessons: Lessons, folder: Path, bench: Bench) -> Report:
+        """Write head.npz, answers.json and neighbours.npy into `folder`. Raises TrainingError."""
+        learnt = _readable(lessons, bench.stock.encoder)
+        model = self._fitted(learnt, bench.seed)
         coefficients, intercept = _columns(model.coef_, model.intercept_)
         raw = _commonest_forms(lessons.answers)
         answers = tuple(raw[answer] for answer in model.classes_)
-        runtime.write(
-            runtime.Head(
-                coefficients=coefficients,
-                intercept=intercept,
-                neighbours=_sample(learnt.vectors, runtime.MAX_NEIGHBOURS, seed),
-                answers=answers,
-            ),
-            folder,
-        )
+        runtime.write(runtime.Head(coefficients=coefficients, intercept=intercept, answers=answers), folder)
+        neighbours.write(neighbours.sample(learnt.vectors, bench.seed), folder)
         return Report(rows=len(learnt.answers), answers=len(answers))
-
-    def _readable(self, lessons: Lessons) -> _Readable:
-        """Return the lessons which the encoder can read, answers in canonical form."""
-        readable = _Readable([], [], [])
-        for text, answer in zip(lessons.texts, lessons.answers, strict=True):
-            try:
-                vector = np.asarray(self._encoder.encode(text), np.float32)
-            except SpecialistError:
-                continue
-            readable.seen.append(features(text, vector))
-            readable.vectors.append(vector)
-            readable.answers.append(canonical(answer))
-        return readable
 
     def _fitted(self, learnt: _Readable, seed: int) -> Any:
         # A heavy import: whoever only lists recipes must not pay for it.
@@ -118,29 +101,40 @@ class HeadRecipe:
             # The last iterations change the fourth digit; the certificate measures what came out.
             warnings.simplefilter("ignore", ConvergenceWarning)
             return model.fit(
-                self._matrix([learnt.seen[i] for i in kept]),
+                _matrix([learnt.seen[i] for i in kept]),
                 np.array([learnt.answers[i] for i in kept], dtype=object),
             )
-
-    def _matrix(self, seen: Sequence[Features]) -> Any:
-        """Return the sparse (n, width) feature matrix."""
-        dense = sparse.csr_matrix(np.stack([row.dense for row in seen]))
-        starts = np.cumsum([0] + [len(row.indices) for row in seen])
-        hashed = sparse.csr_matrix(
-            (
-                np.concatenate([row.values for row in seen]),
-                np.concatenate([row.indices for row in seen]),
-                starts,
-            ),
-            shape=(len(seen), width(self._encoder.dimension) - self._encoder.dimension),
-        )
-        return sparse.hstack([dense, hashed], format="csr")
 
 
 class _Readable(msgspec.Struct):
     seen: list[Features]
     vectors: list[FloatVector]
     answers: list[str]
+
+
+def _readable(lessons: Lessons, encoder: Encoder) -> _Readable:
+    """Return the lessons which the encoder can read, answers in canonical form."""
+    readable = _Readable([], [], [])
+    for text, answer in zip(lessons.texts, lessons.answers, strict=True):
+        try:
+            vector = np.asarray(encoder.encode(text), np.float32)
+        except SpecialistError:
+            continue
+        readable.seen.append(features(text, vector))
+        readable.vectors.append(vector)
+        readable.answers.append(canonical(answer))
+    return readable
+
+
+def _matrix(seen: Sequence[Features]) -> Any:
+    """Return the sparse (n, width) feature matrix of at least one text."""
+    dense = sparse.csr_matrix(np.stack([row.dense for row in seen]))
+    starts = np.cumsum([0] + [len(row.indices) for row in seen])
+    hashed = sparse.csr_matrix(
+        (np.concatenate([row.values for row in seen]), np.concatenate([row.indices for row in seen]), starts),
+        shape=(len(seen), HASHED_BINS),
+    )
+    return sparse.hstack([dense, hashed], format="csr")
 
 
 def _columns(coefficients: Any, intercept: Any) -> tuple[Any, Any]:
@@ -157,10 +151,3 @@ def _commonest_forms(answers: Sequence[str]) -> dict[str, str]:
     for answer in answers:
         forms[canonical(answer)][answer] += 1
     return {answer: counts.most_common(1)[0][0] for answer, counts in forms.items()}
-
-
-def _sample(vectors: Sequence[FloatVector], most: int, seed: int) -> Any:
-    if len(vectors) <= most:
-        return np.stack(vectors)
-    chosen = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
-    return np.stack([vectors[i] for i in sorted(chosen)])

@@ -9,18 +9,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gateway.core import Brief
 from gateway.errors import RegistryError
-from gateway.specialists.base import Encoder, Proposal
+from gateway.specialists import neighbours
+from gateway.specialists.base import Encoder, Listener, Proposal, Stock
 from gateway.specialists.features import FloatVector, features, width
+from gateway.specialists.neighbours import FloatMatrix, Neighbours
 
 WEIGHTS = "head.npz"
 ANSWERS = "answers.json"
-MAX_NEIGHBOURS = 4_000
-"""Training vectors kept for familiarity; more cost time and say little."""
 
 _FEWEST_ANSWERS = 2
-
-FloatMatrix = NDArray[np.float32]
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,23 +27,20 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     `coefficients` is (features.width(dimension), K) and `intercept` (K,): logits, so that
     probabilities are their softmax (a two-class regression with one column w is the columns
-    0 and w). `neighbours` is (n, dimension), n in 1..MAX_NEIGHBOURS unit training vectors.
-    `answers` are the K >= 2 strings to serve, in the order of the columns.
+    0 and w). `answers` are the K >= 2 strings to serve, in the order of the columns.
     """
 
     coefficients: FloatMatrix
     intercept: FloatVector
-    neighbours: FloatMatrix
     answers: tuple[str, ...]
 
 
 def write(head: Head, folder: Path) -> None:
-    """Write `head` into `folder` as head.npz (neighbours as float16) and answers.json."""
+    """Write `head` into `folder` as head.npz and answers.json."""
     np.savez(
         folder / WEIGHTS,
         coefficients=head.coefficients.astype(np.float32),
         intercept=head.intercept.astype(np.float32),
-        neighbours=head.neighbours.astype(np.float16),
     )
     (folder / ANSWERS).write_bytes(msgspec.json.encode(head.answers))
 
@@ -54,39 +50,42 @@ def read(folder: Path, dimension: int) -> Head:
     path = folder / WEIGHTS
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            coefficients, intercept, neighbours = (
-                np.ascontiguousarray(arrays[name], dtype=np.float32)
-                for name in ("coefficients", "intercept", "neighbours")
+            coefficients, intercept = (
+                np.ascontiguousarray(arrays[name], dtype=np.float32) for name in ("coefficients", "intercept")
             )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise RegistryError(f"{path} is unreadable: {exc}") from exc
     answers = _read_answers(folder / ANSWERS)
-    expected = ((width(dimension), len(answers)), (len(answers),), (len(neighbours), dimension))
-    if (coefficients.shape, intercept.shape, neighbours.shape) != expected or not len(neighbours):
+    expected = ((width(dimension), len(answers)), (len(answers),))
+    if (coefficients.shape, intercept.shape) != expected:
         raise RegistryError(
-            f"{path} has shapes {coefficients.shape}, {intercept.shape}, {neighbours.shape}; "
-            f"{len(answers)} answers and {dimension}-d vectors need {expected} with at least one neighbour"
+            f"{path} has shapes {coefficients.shape}, {intercept.shape}; "
+            f"{len(answers)} answers and {dimension}-d vectors need {expected}"
         )
     if not (np.isfinite(coefficients).all() and np.isfinite(intercept).all()):
         raise RegistryError(f"{path} holds numbers which are not finite: train it again")
-    return Head(coefficients=coefficients, intercept=intercept, neighbours=neighbours, answers=answers)
+    return Head(coefficients=coefficients, intercept=intercept, answers=answers)
 
 
-def create(folder: Path, encoder: Encoder) -> HeadRuntime:
+def create(folder: Path, stock: Stock) -> HeadRuntime:
     """Return the runtime for the head in `folder`. Raises RegistryError naming the file."""
-    return HeadRuntime(read(folder, encoder.dimension), encoder)
+    dimension = stock.encoder.dimension
+    return HeadRuntime(read(folder, dimension), neighbours.read(folder, dimension), stock.encoder)
 
 
 class HeadRuntime:
     """Drafts by the head's most probable answer."""
 
-    def __init__(self, head: Head, encoder: Encoder) -> None:
+    is_remote = False
+
+    def __init__(self, head: Head, known: Neighbours, encoder: Encoder) -> None:
         self._head = head
+        self._known = known
         self._encoder = encoder
         self._from_embedding = head.coefficients[: encoder.dimension]
         self._from_ngrams = head.coefficients[encoder.dimension :]
 
-    def draft(self, text: str) -> Proposal:
+    def draft(self, brief: Brief, listener: Listener) -> Proposal:
         """Return the most probable answer; thread-safe, the same numbers for the same text.
 
         `score` is the margin between the two most probable answers (a better score than the
@@ -94,8 +93,8 @@ class HeadRuntime:
         `margin` and `familiarity`, the cosine to the nearest training text.
         Raises SpecialistError as the encoder does.
         """
-        embedding = np.asarray(self._encoder.encode(text), np.float32)
-        probabilities = self._probabilities(text, embedding)
+        embedding = np.asarray(self._encoder.encode(brief.text), np.float32)
+        probabilities = self._probabilities(brief.text, embedding)
         best = int(probabilities.argmax())
         second, first = np.partition(probabilities, -2)[-2:]
         margin = float(first - second)
@@ -105,9 +104,12 @@ class HeadRuntime:
             evidence={
                 "probability": float(first),
                 "margin": margin,
-                "familiarity": float((self._head.neighbours @ embedding).max()),
+                "familiarity": self._known.familiarity(embedding),
             },
         )
+
+    def close(self) -> None:
+        """Nothing but memory is held."""
 
     def _probabilities(self, text: str, embedding: FloatVector) -> NDArray[np.float64]:
         seen = features(text, embedding)

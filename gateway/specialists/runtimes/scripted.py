@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core import Brief
 from gateway.errors import RegistryError, SpecialistError
-from gateway.specialists.base import Encoder, Proposal
+from gateway.specialists.base import Listener, Proposal, Stock
 
 SCRIPT = "script.json"
 
@@ -20,16 +22,23 @@ Fault = Literal["refuse", "crash", "hang", "die"]
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Answers and faults by input text; any other text gets `otherwise`."""
+    """Answers and faults by input text; any other text gets `otherwise`.
+
+    With `hold_back`, a streamed brief hears so many words first, then the others one by one.
+    """
 
     answers: dict[str, str] = {}
     faults: dict[str, Fault] = {}
     otherwise: str = "scripted"
     score: float = 1.0
     delay_ms: float = 0.0
+    hold_back: int | None = None
+    piece_delay_ms: float = 0.0
+    breaks_after: int | None = None
+    """Pieces after which a streamed answer fails."""
 
 
-def create(folder: Path, encoder: Encoder) -> ScriptedRuntime:
+def create(folder: Path, stock: Stock) -> ScriptedRuntime:
     """Return the runtime of `script.json` in `folder`. Raises RegistryError."""
     path = folder / SCRIPT
     try:
@@ -41,16 +50,38 @@ def create(folder: Path, encoder: Encoder) -> ScriptedRuntime:
 class ScriptedRuntime:
     """Drafts by looking the text up."""
 
+    is_remote = False
+
     def __init__(self, script: Script) -> None:
         self._script = script
         self._never = threading.Event()
 
-    def draft(self, text: str) -> Proposal:
+    def draft(self, brief: Brief, listener: Listener) -> Proposal:
         """Return the scripted answer after the scripted delay, or fail as scripted."""
-        if fault := self._script.faults.get(text):
+        if fault := self._script.faults.get(brief.text):
             self._fail(fault)
         self._never.wait(self._script.delay_ms / 1_000)
-        return Proposal(text=self._script.answers.get(text, self._script.otherwise), score=self._script.score)
+        answer = self._script.answers.get(brief.text, self._script.otherwise)
+        if brief.is_streamed and self._script.hold_back is not None:
+            self._recite(answer, self._script.hold_back, listener)
+        return self._proposal(answer)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _recite(self, answer: str, hold_back: int, listener: Listener) -> None:
+        words = re.findall(r"\s*\S+", answer)
+        listener.opening(self._proposal("".join(words[:hold_back])))
+        for number, word in enumerate(words[hold_back:]):
+            self._never.wait(self._script.piece_delay_ms / 1_000)
+            if listener.has_left():
+                raise SpecialistError("cancelled")
+            if number == self._script.breaks_after:
+                raise SpecialistError("scripted refusal")
+            listener.piece(word)
+
+    def _proposal(self, text: str) -> Proposal:
+        return Proposal(text=text, score=self._script.score, completion_tokens=len(text.split()))
 
     def _fail(self, fault: Fault) -> None:
         match fault:

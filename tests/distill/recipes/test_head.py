@@ -8,13 +8,15 @@ from gateway.distill.base import Lessons
 from gateway.distill.recipes import head as recipe
 from gateway.errors import TrainingError
 from gateway.harvest.base import Row
+from gateway.specialists import neighbours
 from gateway.specialists.runtimes import head as runtime
-from tests.distill.conftest import ToyEncoder, Train, harvested, tickets
+from tests.distill.conftest import ToyEncoder, Train, bench_of, harvested, tickets
+from tests.specialists.hosting import drafted
 
 
 def test_a_trained_head_answers_what_it_was_taught(train: Train) -> None:
     specialist = train(tickets(200))
-    right = [specialist.draft(row.text).text == row.answer for row in tickets(100, start=1000)]
+    right = [drafted(specialist, row.text).text == row.answer for row in tickets(100, start=1000)]
     assert sum(right) >= 95
 
 
@@ -22,16 +24,18 @@ def test_two_answers_are_enough(train: Train) -> None:
     """Two classes come out of the regression as one column; one answer would be served for all."""
     rows = [row for row in tickets(300) if row.answer != "refund"]
     specialist = train(rows)
-    assert {specialist.draft(row.text).text for row in rows} == {"card_lost", "card_arrival"}
+    assert {drafted(specialist, row.text).text for row in rows} == {"card_lost", "card_arrival"}
 
 
-def test_what_serves_scores_as_what_was_rehearsed(encoder: ToyEncoder, train: Train) -> None:
+def test_what_serves_scores_as_what_was_rehearsed(encoder: ToyEncoder, train: Train, tmp_path: Path) -> None:
     """The power of an attempt is judged by rehearsals: their scores must be those of serving."""
     lessons, exam = tickets(200, noise=0.2), tickets(50, start=1000)
-    rehearsed = recipe.create(recipe.Config(), encoder).rehearse(Lessons.of(lessons), Lessons.of(exam), 0)
+    rehearsed = recipe.create(recipe.Config()).rehearse(
+        Lessons.of(lessons), Lessons.of(exam), bench_of(encoder, tmp_path)
+    )
     specialist = train(lessons)
 
-    served = [specialist.draft(row.text) for row in exam]
+    served = [drafted(specialist, row.text) for row in exam]
 
     assert [draft.score for draft in served] == pytest.approx(list(rehearsed.scores), abs=1e-4)
     wrong = [float(draft.text != row.answer) for draft, row in zip(served, exam, strict=True)]
@@ -41,29 +45,34 @@ def test_what_serves_scores_as_what_was_rehearsed(encoder: ToyEncoder, train: Tr
 def test_the_teachers_commonest_wording_is_served(train: Train) -> None:
     rows = [harvested(f"lost {n}", '{"kind":"lost"}' if n % 4 else '{"kind": "lost"}') for n in range(40)]
     rows += [harvested(f"refund {n}", '{"kind": "refund"}') for n in range(40)]
-    assert train(rows).draft("lost 99").text == '{"kind":"lost"}'
+    assert drafted(train(rows), "lost 99").text == '{"kind":"lost"}'
 
 
 def test_the_same_lessons_and_seed_give_the_same_files(encoder: ToyEncoder, tmp_path: Path) -> None:
     made = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        recipe.create(recipe.Config(), encoder).train(Lessons.of(tickets(100)), tmp_path / name, seed=3)
+        recipe.create(recipe.Config()).train(
+            Lessons.of(tickets(100)), tmp_path / name, bench_of(encoder, tmp_path, 3)
+        )
         made.append(runtime.read(tmp_path / name, encoder.dimension))
     assert (made[0].coefficients == made[1].coefficients).all()
-    assert (made[0].neighbours == made[1].neighbours).all()
+    files = [(tmp_path / name / neighbours.FILE).read_bytes() for name in ("a", "b")]
+    assert files[0] == files[1]
     assert made[0].answers == made[1].answers
 
 
 def test_texts_which_the_encoder_refuses_are_left_out(encoder: ToyEncoder, tmp_path: Path) -> None:
     rows = [*tickets(100), harvested("word " * 50, "refund"), harvested(" ", "refund")]
-    report = recipe.create(recipe.Config(), encoder).train(Lessons.of(rows), tmp_path, seed=0)
+    report = recipe.create(recipe.Config()).train(Lessons.of(rows), tmp_path, bench_of(encoder, tmp_path))
     assert (report.rows, report.answers) == (100, 3)
 
 
 def test_rare_answers_beyond_the_limit_are_not_learnt(encoder: ToyEncoder, tmp_path: Path) -> None:
     rows = [row for row in tickets(100) if row.answer != "refund"] + [harvested("refund", "refund")]
-    report = recipe.create(recipe.Config(max_answers=2), encoder).train(Lessons.of(rows), tmp_path, seed=0)
+    report = recipe.create(recipe.Config(max_answers=2)).train(
+        Lessons.of(rows), tmp_path, bench_of(encoder, tmp_path)
+    )
     assert report.answers == 2
     assert "refund" not in runtime.read(tmp_path, encoder.dimension).answers
 
@@ -73,9 +82,11 @@ def test_fewer_than_two_answers_cannot_be_learnt(
     encoder: ToyEncoder, tmp_path: Path, rows: list[Row]
 ) -> None:
     with pytest.raises(TrainingError, match="a head needs two"):
-        recipe.create(recipe.Config(), encoder).train(Lessons.of(rows), tmp_path, seed=0)
+        recipe.create(recipe.Config()).train(Lessons.of(rows), tmp_path, bench_of(encoder, tmp_path))
 
 
-def test_an_exam_which_nobody_can_read_is_refused(encoder: ToyEncoder) -> None:
+def test_an_exam_which_nobody_can_read_is_refused(encoder: ToyEncoder, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="exam"):
-        recipe.create(recipe.Config(), encoder).rehearse(Lessons.of(tickets(50)), Lessons([], []), 0)
+        recipe.create(recipe.Config()).rehearse(
+            Lessons.of(tickets(50)), Lessons([], []), bench_of(encoder, tmp_path)
+        )

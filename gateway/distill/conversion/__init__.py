@@ -1,0 +1,1 @@
+"""Making the models which every generative student grows on: fetch, convert, measure, publish."""

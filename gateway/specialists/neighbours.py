@@ -1,0 +1,55 @@
+"""How near a text is to what a specialist has learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gateway.errors import RegistryError
+from gateway.specialists.features import FloatVector
+
+FILE = "neighbours.npy"
+MAX_NEIGHBOURS = 4_000
+"""Training vectors kept for familiarity; more cost time and say little."""
+
+FloatMatrix = NDArray[np.float32]
+
+
+class Neighbours:
+    """The unit vectors, (n, dimension), of at most MAX_NEIGHBOURS training texts."""
+
+    def __init__(self, vectors: FloatMatrix) -> None:
+        self._vectors = vectors
+
+    def familiarity(self, embedding: FloatVector) -> float:
+        """Return the cosine to the nearest training text."""
+        return float((self._vectors @ embedding).max())
+
+
+def write(vectors: FloatMatrix, folder: Path) -> None:
+    """Write unit `vectors`, (n >= 1, dimension), into `folder` as float16."""
+    np.save(folder / FILE, vectors[:MAX_NEIGHBOURS].astype(np.float16))
+
+
+def read(folder: Path, dimension: int) -> Neighbours:
+    """Return the neighbours in `folder`. Raises RegistryError naming the file."""
+    path = folder / FILE
+    try:
+        vectors = np.ascontiguousarray(np.load(path, allow_pickle=False), dtype=np.float32)
+    except (OSError, ValueError, EOFError) as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    if vectors.ndim != 2 or vectors.shape[1] != dimension or not len(vectors):
+        raise RegistryError(
+            f"{path} has the shape {vectors.shape}; at least one {dimension}-d vector is needed"
+        )
+    return Neighbours(vectors)
+
+
+def sample(vectors: list[FloatVector], seed: int) -> FloatMatrix:
+    """Return at most MAX_NEIGHBOURS of `vectors`, drawn by `seed`, in their order."""
+    if len(vectors) <= MAX_NEIGHBOURS:
+        return np.stack(vectors)
+    chosen = np.random.default_rng(seed).choice(len(vectors), MAX_NEIGHBOURS, replace=False)
+    return np.stack([vectors[i] for i in sorted(chosen)])

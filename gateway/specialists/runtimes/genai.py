@@ -1,0 +1,113 @@
+"""A small decoder which writes its answers, with one adapter a task on a base which all share."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from gateway.core import Brief
+from gateway.errors import RegistryError, SpecialistError
+from gateway.specialists import neighbours
+from gateway.specialists.base import Encoder, Listener, Nobody, Proposal, Stock
+from gateway.specialists.decoding.engine import Engine
+from gateway.specialists.neighbours import Neighbours
+
+ADAPTER = "adapter.onnx_adapter"
+CARD = "genai.json"
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a version says of itself.
+
+    `base_digest` is that of the base which the adapter was trained on. An answer has at most
+    `max_new_tokens`. With `hold_back`, drafts are scored by their first so many tokens, and a
+    streamed answer goes out once these were decided on.
+    """
+
+    base: str
+    base_digest: str
+    max_new_tokens: int
+    hold_back: int | None = None
+
+
+def write(card: Card, folder: Path) -> None:
+    """Write `card` into `folder` as genai.json."""
+    (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)))
+
+
+def read(folder: Path) -> Card:
+    """Return the card in `folder`. Raises RegistryError naming the file."""
+    path = folder / CARD
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Card)
+    except (OSError, ValueError) as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+
+
+def create(folder: Path, stock: Stock) -> GenaiRuntime:
+    """Return the runtime of the adapter in `folder`; its base is verified and both are loaded.
+
+    Raises RegistryError naming the file, or when the adapter belongs to another base.
+    """
+    card = read(folder)
+    if not (folder / ADAPTER).is_file():
+        raise RegistryError(f"{folder / ADAPTER} is missing")
+    known = neighbours.read(folder, stock.encoder.dimension)
+    engine = stock.engines.of(card.base, card.base_digest)
+    runtime = GenaiRuntime(card, folder / ADAPTER, engine, known, stock.encoder)
+    runtime.warm_up()
+    return runtime
+
+
+class GenaiRuntime:
+    """Drafts by greedy decoding."""
+
+    is_remote = True
+
+    def __init__(
+        self, card: Card, adapter: Path, engine: Engine, known: Neighbours, encoder: Encoder
+    ) -> None:
+        self._card = card
+        self._adapter = adapter
+        self._engine = engine
+        self._known = known
+        self._encoder = encoder
+
+    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+        """Return the most probable answer; thread-safe, the same numbers for the same text.
+
+        `score` is the probability of the least sure token. Raises SpecialistError as the engine does.
+        """
+        if not brief.text.strip():
+            raise SpecialistError("empty input")
+        proposal = self._engine.draft(
+            self._adapter,
+            brief,
+            listener,
+            most=self._card.max_new_tokens,
+            hold_back=self._card.hold_back,
+        )
+        return msgspec.structs.replace(proposal, evidence=proposal.evidence | self._familiarity(brief.text))
+
+    def warm_up(self) -> None:
+        """Have the base and the adapter loaded, which the first client's time would not allow.
+
+        An engine which cannot do it now says so to those who ask for drafts.
+        """
+        with suppress(SpecialistError):
+            self._engine.draft(self._adapter, Brief(text="hello"), Nobody(), most=1, hold_back=None)
+
+    def close(self) -> None:
+        """Free the adapter's memory in the engine."""
+        self._engine.forget(self._adapter)
+
+    def _familiarity(self, text: str) -> dict[str, float]:
+        try:
+            embedding = np.asarray(self._encoder.encode(text), np.float32)
+        except SpecialistError:
+            # Longer than the encoder reads, which is shorter than the decoder does.
+            return {}
+        return {"familiarity": self._known.familiarity(embedding)}

@@ -1,0 +1,67 @@
+"""The words of an input, as a tagger sees them."""
+
+from __future__ import annotations
+
+import msgspec
+from tokenizers import Tokenizer
+
+from gateway.errors import SpecialistError
+
+# Nobody writes 32 characters a word-piece; a longer text is refused before it costs time.
+_MAX_CHARS_PER_TOKEN = 32
+
+
+class Words(msgspec.Struct, frozen=True):
+    """An input's token ids, and of its n words the first token and the characters [start, end)."""
+
+    ids: list[int]
+    heads: list[int]
+    starts: list[int]
+    ends: list[int]
+
+    def occurrences(self, text: str, value: str) -> list[tuple[int, int]]:
+        """Return where `value` stands in `text` as whole words: word numbers [first, last]."""
+        first_at = {start: number for number, start in enumerate(self.starts)}
+        last_at = {end: number for number, end in enumerate(self.ends)}
+        found = []
+        at = text.find(value) if value else -1
+        while at >= 0:
+            first, last = first_at.get(at), last_at.get(at + len(value))
+            if first is not None and last is not None:
+                found.append((first, last))
+            at = text.find(value, at + 1)
+        return found
+
+
+def words_of(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words:
+    """Return the words of `text`.
+
+    Raises SpecialistError("empty input"), ("input unreadable") or ("input too long"): nothing
+    is truncated.
+    """
+    if not text.strip():
+        raise SpecialistError("empty input")
+    if len(text) > max_tokens * _MAX_CHARS_PER_TOKEN:
+        raise SpecialistError("input too long", f"{len(text)} characters")
+    try:
+        encoding = tokenizer.encode(text)
+    except (TypeError, UnicodeError):
+        # A lone surrogate, which JSON can carry and UTF-8 cannot.
+        raise SpecialistError("input unreadable") from None
+    if len(encoding.ids) > max_tokens:
+        raise SpecialistError("input too long", f"{len(encoding.ids)} of {max_tokens} tokens")
+    words = Words(encoding.ids, [], [], [])
+    previous = None
+    for position, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):
+        if word is None:
+            continue
+        if word != previous:
+            words.heads.append(position)
+            words.starts.append(start)
+            words.ends.append(end)
+        words.ends[-1] = max(end, words.ends[-1])
+        previous = word
+    if not words.heads:
+        # Nothing but characters which no word is made of, like a zero-width space.
+        raise SpecialistError("empty input")
+    return words

@@ -1,0 +1,283 @@
+"""How fast a small decoder writes, what it takes, and what the gateway feels of it.
+
+`python -m loadtests.genai --base FOLDER` takes the base in the models folder FOLDER (see
+`stepdown models pull`) with adapters of random weights, which cost what trained ones do. Inputs make
+prompts of 64 tokens, answers have 32. Figures mean something on a machine which is idle otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from gateway.core import Brief
+from gateway.demo.stage import Stage
+from gateway.demo.tickets import tickets
+from gateway.errors import SpecialistError
+from gateway.registry.manifest import Manifest
+from gateway.registry.models import Registry
+from gateway.run_file import running_gateway
+from gateway.specialists import neighbours
+from gateway.specialists.base import Nobody, Proposal
+from gateway.specialists.client import HostClient
+from gateway.specialists.decoding import base_model
+from gateway.specialists.decoding.engine import Engine
+from gateway.specialists.decoding.engines import Engines
+from gateway.specialists.decoding.prompt import Prompter
+from gateway.specialists.encoders import minilm
+from gateway.specialists.runtimes import genai
+from loadtests.genai_figures import ADAPTERS, AT_ONCE, Figures, table
+from loadtests.generator import Generator, Job
+from loadtests.processes import child_named, rss_mb
+
+PROMPT_TOKENS, ANSWER_TOKENS = 64, 32
+MEMORY_MB = 1_024
+ALONE, ROUNDS = 40, 5
+PROXIED = 400
+BUDGET_S = 15.0
+STORY = "Tell me a long story of a fox who went to sea, of whom she met there and of what they said "
+
+
+class Stopwatch(Nobody):
+    """Notes when the first token came."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+        self.first_s = 0.0
+
+    def opening(self, proposal: Proposal) -> None:
+        """Note it."""
+        self.first_s = self.elapsed_s()
+
+    def elapsed_s(self) -> float:
+        """Return the seconds so far."""
+        return time.perf_counter() - self._began
+
+
+class Timed(msgspec.Struct, frozen=True):
+    """One draft."""
+
+    first_s: float
+    whole_s: float
+    tokens: int
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.genai", description=__doc__)
+    parser.add_argument("--base", type=Path, required=True, help="a folder of models with one base")
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    options = parser.parse_args()
+
+    with tempfile.TemporaryDirectory(prefix="stepdown-") as scratch:
+        figures = measure(options.base.resolve(), Path(scratch))
+    encoded = msgspec.json.format(msgspec.json.encode(figures), indent=2)
+    if options.json:
+        options.json.write_bytes(encoded)
+    print(encoded.decode())
+    Console().print(table(figures))
+
+
+def measure(models: Path, scratch: Path) -> Figures:
+    """Return the figures of the base in the folder `models`."""
+    load = round(os.getloadavg()[0], 1)
+    bases = Registry(models)
+    name = bases.tasks()[0]
+    manifest, folder = bases.verify(name, bases.versions(name)[-1])
+    adapters = [write_adapter(folder, scratch / f"{i}.onnx_adapter", seed=i) for i in range(ADAPTERS)]
+    text = _input(Prompter(folder))
+    with contextlib.closing(Engines(models, MEMORY_MB)) as engines:
+        engine = engines.of(name, base_model.digest(manifest))
+        numbers = _speed(engine, adapters, text)
+    version = _version(scratch, adapters[0], name, base_model.digest(manifest))
+    with Generator() as generator, _stage(models) as stage:
+        neighbourly = asyncio.run(_neighbourly(stage, generator, version, text))
+    return Figures(load_average=load, **numbers, **neighbourly)  # type: ignore[arg-type]
+
+
+def write_adapter(base: Path, path: Path, seed: int) -> Path:
+    """Write weak random weights for all adapter inputs of the base in the folder `base`."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(base / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    inputs = [given for given in session.get_overridable_initializers() if ".lora_" in given.name]
+    random = np.random.default_rng(seed)
+    values = {one.name: 0.003 * random.standard_normal(one.shape, np.float32) for one in inputs}
+    adapter = ort.AdapterFormat()
+    adapter.set_adapter_version(1)
+    adapter.set_model_version(1)
+    adapter.set_parameters({key: ort.OrtValue.ortvalue_from_numpy(value) for key, value in values.items()})
+    adapter.export_adapter(str(path))
+    return path
+
+
+def _speed(engine: Engine, adapters: list[Path], text: str) -> dict[str, object]:
+    def drafted(adapter: Path) -> Timed:
+        watch = Stopwatch()
+        brief = Brief(text=text, is_streamed=True)
+        proposal = engine.draft(adapter, brief, watch, most=ANSWER_TOKENS, hold_back=1)
+        return Timed(watch.first_s, watch.elapsed_s(), proposal.completion_tokens)
+
+    for adapter in adapters:
+        drafted(adapter)
+    alone = [drafted(adapters[i % ADAPTERS]) for i in range(ALONE)]
+    rates = {count: _rates(count, drafted, adapters) for count in AT_ONCE}
+    assert engine.pid is not None
+    return {
+        "writing_per_s": {count: rate[0] for count, rate in rates.items()},
+        "whole_per_s": {count: rate[1] for count, rate in rates.items()},
+        "first_token_p50_ms": _quantile_ms([one.first_s for one in alone], 0.5),
+        "first_token_p99_ms": _quantile_ms([one.first_s for one in alone], 0.99),
+        "answer_p50_ms": _quantile_ms([one.whole_s for one in alone], 0.5),
+        "answer_p99_ms": _quantile_ms([one.whole_s for one in alone], 0.99),
+        "rss_mb": rss_mb(engine.pid),
+    }
+
+
+def _rates(count: int, drafted: Callable[[Path], Timed], adapters: list[Path]) -> tuple[float, float]:
+    """Return the median tokens per second of batches of `count` drafts: writing, and in all."""
+    writing, whole = [], []
+    with ThreadPoolExecutor(count + 1) as pool:
+        for _ in range(ROUNDS):
+            # While the engine is busy with another adapter they queue, and come to be one batch.
+            busy = pool.submit(drafted, adapters[1])
+            work = [pool.submit(drafted, adapters[0]) for _ in range(count)]
+            busy.result()
+            began = time.perf_counter()
+            drafts = [one.result() for one in work]
+            whole.append(sum(one.tokens for one in drafts) / (time.perf_counter() - began))
+            writing.append(sum((one.tokens - 1) / (one.whole_s - one.first_s) for one in drafts))
+    return statistics.median(writing), statistics.median(whole)
+
+
+async def _neighbourly(
+    stage: Stage, generator: Generator, version: Path, text: str
+) -> dict[str, float | int]:
+    """Compare the gateway while the host is idle with the same while it drafts as fast as it can."""
+    client = HostClient(stage.home / "host.sock")
+    await client.open(10)
+    await client.load("story", 1, version)
+    found: dict[str, float | int] = {}
+    for key, value in (await asyncio.to_thread(_felt, stage, generator)).items():
+        found[f"idle_{key}"] = value
+    async with _saturated(client, text) as drafts:
+        found |= await asyncio.to_thread(_felt, stage, generator)
+        found["drafts_meanwhile"] = len(drafts)
+    await client.close()
+    return found
+
+
+@contextlib.asynccontextmanager
+async def _saturated(client: HostClient, text: str) -> AsyncIterator[list[float]]:
+    """Keep 16 drafts in work; give the list of their latencies, which grows."""
+    latencies: list[float] = []
+    busy = asyncio.Event()
+
+    async def ask() -> None:
+        while True:
+            with contextlib.suppress(SpecialistError):
+                draft = await client.draft("story", 1, Brief(text=text), BUDGET_S)
+                latencies.append(draft.latency_ms)
+                busy.set()
+
+    workers = [asyncio.create_task(ask()) for _ in range(max(AT_ONCE))]
+    await asyncio.wait_for(busy.wait(), 2 * BUDGET_S)
+    yield latencies
+    for worker in workers:
+        worker.cancel()
+    await asyncio.wait(workers)
+
+
+def _felt(stage: Stage, generator: Generator) -> dict[str, float]:
+    """Return what clients of the gateway wait for, one request at a time."""
+    port = urlsplit(stage.gateway_url).port
+    assert port is not None
+    small = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+    lag = generator.run(Job(port=port, requests=[small], in_flight=1, count=PROXIED))
+    proxied = generator.run(Job(port=port, requests=_questions(), in_flight=1, count=PROXIED))
+    return {
+        "lag_p99_ms": _quantile_ms([ms / 1_000 for some in lag.latencies_ms.values() for ms in some], 0.99),
+        "proxied_p99_ms": _quantile_ms(
+            [ms / 1_000 for some in proxied.latencies_ms.values() for ms in some], 0.99
+        ),
+    }
+
+
+def _questions() -> list[bytes]:
+    requests = []
+    for pair in tickets(PROXIED, seed=1):
+        body = msgspec.json.encode({"model": "gpt-4o", "messages": pair.messages})
+        requests.append(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            b"authorization: Bearer any\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+    return requests
+
+
+@contextlib.contextmanager
+def _stage(models: Path) -> Iterator[Stage]:
+    """Give a gateway whose host can reach the base; its learner sleeps."""
+    with tempfile.TemporaryDirectory(prefix="stepdown-") as folder:
+        home = Path(folder) / "home"
+        home.mkdir()
+        (home / "models").symlink_to(models, target_is_directory=True)
+        with Stage(home=home, environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stage:
+            assert child_named(running_gateway(stage.home).pid, "gateway.specialists.host")
+            yield stage
+
+
+def _version(scratch: Path, adapter: Path, base: str, digest: str) -> Path:
+    """Publish `adapter` as version 1 of the task "story"; return its folder."""
+    encoder = minilm.create()
+    source = scratch / "version"
+    source.mkdir()
+    (source / genai.ADAPTER).write_bytes(adapter.read_bytes())
+    genai.write(genai.Card(base=base, base_digest=digest, max_new_tokens=ANSWER_TOKENS), source)
+    neighbours.write(np.asarray(encoder.encode(STORY), np.float32)[None], source)
+    registry = Registry(scratch / "registry")
+    manifest = Manifest(
+        task="story",
+        version=1,
+        runtime="genai",
+        encoder=encoder.name,
+        created_at=0.0,
+        recipe="none",
+        seed=0,
+        rows=1,
+        answers=1,
+    )
+    registry.publish(manifest, source)
+    return registry.folder("story", 1)
+
+
+def _input(prompter: Prompter) -> str:
+    """Return a text whose prompt has PROMPT_TOKENS."""
+    words = (STORY * 5).split()
+    for count in range(len(words)):
+        text = " ".join(words[:count])
+        if len(prompter.ids(text)) >= PROMPT_TOKENS:
+            return text
+    raise AssertionError("the story is too short")
+
+
+def _quantile_ms(seconds: list[float], share: float) -> float:
+    return float(np.quantile(seconds, share)) * 1_000
+
+
+if __name__ == "__main__":
+    main()

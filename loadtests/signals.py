@@ -1,0 +1,117 @@
+"""How well each confidence signal tells right drafts from wrong ones, on real students.
+
+`python -m loadtests.signals --data ../shared/data/snips_slots --task json` trains a student on the
+first rows of the stream, asks it the next ones, and prints the AUROC of every signal (0.5 is a
+coin, 1.0 sorts perfectly) and of the fitted deferral head.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from gateway.confidence.deferral import Scorer
+from gateway.distill.base import Bench, Lessons, Scored
+from gateway.distill.deferral import fitted
+from gateway.distill.vectors import RememberedEncoder
+from gateway.learner import create_recipe
+from gateway.specialists.base import Stock
+from gateway.specialists.decoding.engines import Engines
+from gateway.specialists.encoding import create_encoder
+from loadtests.datasets import read_data
+
+EXAM_ROWS = 1_000
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one student showed. `auroc` is by signal; None where all drafts have the same value."""
+
+    data: str
+    recipe: str
+    rows: int
+    agreement: float
+    coverage_at_alpha: float
+    auroc: dict[str, float | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, ask, print a table, write `--json`."""
+    options = _options().parse_args(arguments)
+    data = read_data(options.data, options.seed, options.rows + EXAM_ROWS, options.task)
+    texts = [pair.messages[-1]["content"] for pair in data.pairs]
+    answers = [pair.answer for pair in data.pairs]
+    lessons = Lessons(texts[: options.rows], answers[: options.rows])
+    exam = Lessons(texts[options.rows :], answers[options.rows :])
+    stock = Stock(RememberedEncoder(create_encoder("minilm")), Engines(options.models, 1_024))
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(folder=Path(folder), seed=options.seed, stock=stock)
+        rehearsal = create_recipe(options.recipe, {}).rehearse(lessons, exam, bench)
+    figures = Figures(
+        data=f"{data.name} {options.task}".strip(),
+        recipe=options.recipe,
+        rows=options.rows,
+        agreement=1 - sum(rehearsal.losses) / len(rehearsal.losses),
+        coverage_at_alpha=rehearsal.coverage_at(data.alpha),
+        auroc=_aurocs(rehearsal, options.seed),
+    )
+    _print(figures, data.alpha)
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+    return 0
+
+
+def _aurocs(rehearsal: Scored, seed: int) -> dict[str, float | None]:
+    scorer = Scorer()
+    kept = [i for i, draft in enumerate(rehearsal.drafts) if draft is not None]
+    right = [rehearsal.losses[i] == 0.0 for i in kept]
+    read = [scorer.read(draft) for i in kept if (draft := rehearsal.drafts[i])]
+    names = sorted(set().union(*read))
+    columns = {name: [values.get(name, 0.0) for values in read] for name in names}
+    columns["runtime's own score"] = [rehearsal.scores[i] for i in kept]
+    deferral, crossed = fitted(rehearsal, scorer, seed)
+    if deferral:
+        columns["deferral head (cross-fitted)"] = [crossed.scores[i] for i in kept]
+    return {name: _auroc(right, column) for name, column in columns.items()}
+
+
+def _auroc(right: Sequence[bool], column: Sequence[float]) -> float | None:
+    if len(set(column)) < 2 or len(set(right)) < 2:
+        return None
+    return round(float(roc_auc_score(right, column)), 3)
+
+
+def _print(figures: Figures, alpha: float) -> None:
+    table = Table(
+        title=f"{figures.data}, {figures.recipe} on {figures.rows:,} rows: agrees {figures.agreement:.1%}, "
+        f"covers {figures.coverage_at_alpha:.1%} at {alpha:.0%}"
+    )
+    table.add_column("signal")
+    table.add_column("AUROC", justify="right")
+    for name, auroc in figures.auroc.items():
+        table.add_row(name, "-" if auroc is None else f"{auroc:.3f}")
+    Console(width=110).print(table)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="loadtests.signals", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a folder of ../shared/data")
+    parser.add_argument("--task", default="", help="another reading of the data: json (snips_slots)")
+    parser.add_argument("--recipe", default="span", help="who trains the student (span)")
+    parser.add_argument(
+        "--models", type=Path, default=Path("models"), help="folder of pulled bases (./models)"
+    )
+    parser.add_argument("--rows", type=int, default=3_000, help="rows to learn (3000)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

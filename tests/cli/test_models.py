@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway.distill.conversion.quantization import build
+from gateway.registry.manifest import Manifest
+from gateway.registry.models import Registry
+from tests.cli.conftest import Command
+from tests.cli.hub import COMMIT, running_hub
+from tests.distill.conversion.tiny import write_checkpoint
+from tests.gateway import environment
+
+
+def publish(home: Path, task: str, version: int) -> Path:
+    """Publish a specialist of one small file and return its folder."""
+    source = home.parent / "source"
+    source.mkdir(exist_ok=True)
+    (source / "answers.json").write_text('["yes", "no"]')
+    manifest = Manifest(
+        task=task,
+        version=version,
+        runtime="scripted",
+        encoder="",
+        created_at=0.0,
+        recipe="head",
+        seed=0,
+        rows=1_234,
+        answers=2,
+        metrics={"error": 0.01},
+    )
+    Registry(home / "registry").publish(manifest, source)
+    return Registry(home / "registry").folder(task, version)
+
+
+def test_every_version_is_listed(command: Command, home: Path) -> None:
+    publish(home, "tickets", 1)
+    publish(home, "tickets", 2)
+
+    listed = json.loads(command("models", "list", "--json").stdout)
+    printed = command("models", "list").stdout
+
+    assert [(one["kind"], one["task"], one["version"]) for one in listed] == [
+        ("specialist", "tickets", 1),
+        ("specialist", "tickets", 2),
+    ]
+    assert "tickets  v2  scripted  by head  1,234 rows" in printed
+
+
+def test_without_a_model_the_list_says_where_they_come_from(command: Command) -> None:
+    done = command("models", "list")
+    assert (done.returncode, "models pull" in done.stdout) == (0, True)
+
+
+def test_the_newest_version_is_shown_unless_another_is_named(command: Command, home: Path) -> None:
+    publish(home, "tickets", 1)
+    publish(home, "tickets", 2)
+
+    newest = json.loads(command("models", "show", "tickets").stdout)
+    first = json.loads(command("models", "show", "tickets", "--version", "1").stdout)
+
+    assert (newest["version"], newest["metrics"]) == (2, {"error": 0.01})
+    assert (first["version"], list(first["files"])) == (1, ["answers.json"])
+
+
+def test_an_unknown_name_is_a_mistake_of_usage(command: Command, home: Path) -> None:
+    publish(home, "tickets", 1)
+    for action in ("show", "verify"):
+        done = command("models", action, "ticket")
+        assert (done.returncode, "known: tickets" in done.stderr) == (2, True)
+
+
+def test_a_changed_file_is_named_and_the_others_are_still_looked_at(command: Command, home: Path) -> None:
+    folder = publish(home, "tickets", 1)
+    publish(home, "tickets", 2)
+    assert command("models", "verify").returncode == 0
+    (folder / "answers.json").write_text('["no", "yes"]')
+
+    done = command("models", "verify", "tickets")
+
+    assert done.returncode == 1
+    assert "BROKEN  specialist  tickets  v1" in done.stdout
+    assert "answers.json was changed" in done.stdout
+    assert "ok      specialist  tickets  v2" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model in the form which needs no further conversion, beside what nobody should fetch."""
+    root = tmp_path_factory.mktemp("model")
+    checkpoint = write_checkpoint(root / "checkpoint")
+    build(checkpoint, "int4", root / "ready")
+    (root / "ready" / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    (root / "ready" / "modeling.py").write_text("raise RuntimeError('fetched code was run')")
+    (root / "ready" / "pytorch_model.bin").write_bytes(b"pickle")
+    return root / "ready"
+
+
+def pull(home: Path, source: str, hub: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "models", "pull", source],
+        env=environment(
+            home,
+            PYTHONPATH=str(Path(__file__).parents[2]),
+            HF_ENDPOINT=hub,
+            HF_HOME=str(home.parent / "hub-cache"),
+        ),
+        cwd=home.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+@pytest.mark.learn
+def test_a_model_is_pulled_from_a_hub(model: Path, home: Path, command: Command) -> None:
+    """Only what a conversion reads is fetched: no code, no pickled weights. The commit is recorded."""
+    with running_hub("Org/Tiny-Llama", "v1", model) as (url, asked):
+        pulled = pull(home, "hf:Org/Tiny-Llama@v1", url)
+        unknown = pull(home, "hf:Org/Tiny-Llama@v2", url)
+
+    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.stdout.startswith("tiny-llama  v1  as fetched")
+    assert pulled.stderr.splitlines()[-1] == "publishing tiny-llama"
+    assert not [path for path in asked if path.endswith((".py", ".bin"))]
+    shown = json.loads(command("models", "show", "tiny-llama").stdout)
+    assert (shown["kind"], shown["runtime"]) == ("base", "genai")
+    assert shown["card"]["source"] == f"hf:Org/Tiny-Llama@{COMMIT}"
+    assert command("models", "verify", "tiny-llama").stdout == "ok      base  tiny-llama  v1\n"
+    assert (unknown.returncode, "hf:Org/Tiny-Llama@v2 could not be fetched" in unknown.stderr) == (1, True)

@@ -1,0 +1,141 @@
+"""A draft which the client could not use is deferred, with a reason that can be counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.confidence.validity import fault
+from gateway.core import Draft, FinishReason, Request, Token
+
+Ask = Callable[..., Request]
+
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+TOOLS = json.dumps(
+    [
+        {"type": "function", "function": {"name": "find", "parameters": CITY}},
+        {"type": "function", "function": {"name": "ping"}},
+    ]
+).encode()
+FORM = json.dumps({"type": "json_schema", "json_schema": {"name": "c", "schema": CITY}}).encode()
+NAMED = b'{"type":"function","function":{"name":"find"}}'
+
+
+def called(name: str, arguments: object) -> str:
+    block = json.dumps({"name": name, "arguments": arguments})
+    return f"<tool_call>\n{block}\n</tool_call>"
+
+
+FIND = called("find", {"city": "Rome"})
+PING = called("ping", {})
+
+
+class Written:
+    """A Rest which has nothing more to say."""
+
+    finish_reason: FinishReason = "stop"
+    completion_tokens = 0
+
+    def __aiter__(self) -> Written:
+        return self
+
+    async def __anext__(self) -> str:
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None: ...
+
+
+def drafted(text: str, **more: Any) -> Draft:
+    return Draft(text=text, score=1.0, task="t", version=1, **more)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        (FIND, {}),
+        (f"{FIND}\n{PING}", {}),
+        ("Which city?", {}),
+        ("Which city?", {"tool_choice": b'"none"'}),
+        (FIND, {"tool_choice": b'"required"'}),
+        (FIND, {"tool_choice": NAMED}),
+        (FIND, {"may_call_in_parallel": False}),
+        (FIND, {"wants_json": True}),
+    ],
+)
+def test_a_call_which_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict[str, object]) -> None:
+    assert fault(drafted(text), ask(tools=TOOLS, **fields)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "reason"),
+    [
+        (called("drop", {}), {}, "unknown tool"),
+        (called("find", {}), {}, "arguments break the schema"),
+        (called("find", {"city": 1}), {}, "arguments break the schema"),
+        (called("find", {"city": "Rome", "n": 1}), {}, "arguments break the schema"),
+        (f"{PING}\n{called('find', {})}", {}, "arguments break the schema"),
+        (f"{PING}\n{PING}", {"may_call_in_parallel": False}, "parallel tool calls"),
+        (PING, {"tool_choice": b'"none"'}, "no tool call allowed"),
+        (PING, {"tool_choice": NAMED}, "unknown tool"),
+        ("Which city?", {"tool_choice": b'"required"'}, "tool call required"),
+        ("Which city?", {"tool_choice": NAMED}, "tool call required"),
+        (f"Sure. {PING}", {}, "broken tool call"),
+        ("<tool_call>{", {}, "broken tool call"),
+        ("Which city?", {"tool_choice": b'{"type":"allowed_tools"}'}, "schema not supported"),
+        (PING, {"tools": b'[{"function":7}]'}, "schema not supported"),
+        (PING, {"tools": TOOLS.replace(b'"object"', b'"nonsense"', 1)}, ""),
+        (FIND, {"tools": TOOLS.replace(b'"object"', b'"nonsense"', 1)}, "schema not supported"),
+    ],
+)
+def test_a_call_which_the_client_could_not_use_is_deferred(
+    ask: Ask, text: str, fields: dict[str, object], reason: str
+) -> None:
+    assert fault(drafted(text), ask(**{"tools": TOOLS, **fields})) == reason
+
+
+def test_without_tools_what_looks_like_a_call_is_a_text(ask: Ask) -> None:
+    """An app may have asked for it in its own prompt."""
+    assert fault(drafted(FIND), ask()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "reason"),
+    [
+        ('{"city": "Rome"}', FORM, ""),
+        ('{"city": 7}', FORM, "draft breaks the schema"),
+        ("{}", FORM, "draft breaks the schema"),
+        ("Rome", FORM, "draft is not JSON"),
+        ("{}", b'{"type":"json_object"}', ""),
+        ("{}", FORM.replace(b'"object"', b'"nonsense"', 1), "schema not supported"),
+    ],
+)
+def test_an_answer_in_a_prescribed_form_has_it(ask: Ask, text: str, form: bytes, reason: str) -> None:
+    assert fault(drafted(text), ask(wants_json=True, response_format=form)) == reason
+
+
+def test_a_draft_which_was_cut_is_no_answer(ask: Ask) -> None:
+    assert fault(drafted("two wor", finish_reason="length"), ask()) == "draft cut at its length"
+
+
+def test_logprobs_are_given_to_whoever_asked_or_not_at_all(ask: Ask) -> None:
+    told = drafted("yes", tokens=(Token("yes", -0.1),))
+
+    assert fault(drafted("yes"), ask(top_logprobs=0)) == "draft has no logprobs"
+    assert fault(told, ask(top_logprobs=0)) == ""
+    assert fault(drafted("yes"), ask()) == ""
+
+
+def test_only_a_beginning_is_judged_by_what_a_beginning_shows(ask: Ask) -> None:
+    beginning = drafted("word " * 40, rest=Written())
+
+    assert fault(beginning, ask(max_tokens=300)) == ""
+    assert fault(beginning, ask(stop=("word word",))) == "stop string in draft"
+    assert fault(drafted(" ", rest=Written()), ask()) == "empty draft"
