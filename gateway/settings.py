@@ -89,7 +89,7 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     encoder: str = "minilm"
     encoder_options: dict[str, Any] = {}
     """Passed to the encoder's own Config, which refuses what it does not know."""
-    budget_ms: Positive = 2_000.0
+    budget_ms: Annotated[float, Meta(gt=0, le=15_000)] = 2_000.0
     """How long a draft may take before the teacher is asked instead. Idle, a label takes 3 ms and
     32 generated tokens take 300; a host which says nothing is given up after 3 s at most."""
     memory_mb: Annotated[int, Meta(ge=256)] = 1_024

@@ -46,4 +46,5 @@ class Scorer:
             if value is None:
                 return 0.0
             total += weight * value
-        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total))))
+        # Of what is no number min and max would make the surest score there is.
+        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total)))) if math.isfinite(total) else 0.0

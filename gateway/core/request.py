@@ -71,10 +71,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     def may_begin_early(self) -> bool:
         """Whether an answer may go out before its end is known: only free text can be judged so.
 
+        And only where its end is the answer's own: the teacher counts `max_tokens` in other tokens.
         The rest of such a text comes without its tokens' logprobs.
         """
         is_free_text = not (self.wants_json or self.tools or self.top_logprobs is not None)
-        return self.is_streamed and is_free_text
+        return self.is_streamed and is_free_text and self.max_tokens is None
 
     def brief(self, *, is_streamed: bool) -> Brief:
         """Return what a specialist is asked; streamed only if its first words may go out before its last."""

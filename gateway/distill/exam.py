@@ -21,6 +21,8 @@ def drafts_of(runtime: Runtime, texts: Sequence[str]) -> list[Draft | None]:
 
     def drafted(text: str) -> Draft | None:
         try:
+            # Without the form which a client prescribes: a guided draft is another one only where
+            # this is invalid, and then it counts as wrong.
             said = runtime.draft(Brief(text=text), Nobody())
         except SpecialistError:
             return None

@@ -44,6 +44,8 @@ def read(folder: Path, dimension: int) -> Neighbours:
         raise RegistryError(
             f"{path} has the shape {vectors.shape}; at least one {dimension}-d vector is needed"
         )
+    if not np.isfinite(vectors).all():
+        raise RegistryError(f"{path} holds numbers which are not finite: train it again")
     return Neighbours(vectors)
 
 

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
+import pytest
+
 from gateway.confidence.deferral import Scorer
-from gateway.core import Brief, Deferral
+from gateway.core import Brief, Deferral, Trace
 from gateway.distill.base import Lessons
 from gateway.distill.exam import drafts_of, examine
 from gateway.specialists.base import Listener, Proposal
@@ -29,17 +32,17 @@ def test_an_input_which_the_specialist_refuses_is_below_every_threshold(train: T
 
 
 class Meeting:
-    """A remote specialist whose drafts wait for each other, and are cut at their length if `is_cut`."""
+    """A remote specialist whose drafts wait for each other, and end as `end` says."""
 
     is_remote = True
 
-    def __init__(self, guests: int, *, is_cut: bool = False) -> None:
+    def __init__(self, guests: int, end: Proposal | None = None) -> None:
         self._table = threading.Barrier(guests, timeout=10)
-        self._is_cut = is_cut
+        self._end = end or Proposal(text="", score=0.9)
 
     def draft(self, brief: Brief, listener: Listener) -> Proposal:
         self._table.wait()
-        return Proposal(text=brief.text, score=0.9, finish_reason="length" if self._is_cut else "stop")
+        return msgspec.structs.replace(self._end, text=brief.text)
 
     def close(self) -> None:
         pass
@@ -53,10 +56,29 @@ def test_a_remote_specialist_is_asked_many_at_once_and_answers_in_order() -> Non
     assert [draft.text for draft in drafts if draft] == texts
 
 
-def test_an_answer_cut_at_its_length_is_wrong_and_never_served() -> None:
-    scored = examine(Meeting(1, is_cut=True), Lessons(["a"], ["a"]), Scorer())
+CUT = Proposal(text="", score=0.9, finish_reason="length", completion_tokens=2)
 
-    assert (list(scored.scores), list(scored.losses)) == ([0.0], [1.0])
+
+@pytest.mark.parametrize("steps", [None, 2])
+def test_an_answer_cut_at_its_length_is_wrong_and_never_served(steps: int | None) -> None:
+    cut = msgspec.structs.replace(CUT, trace=traced(steps) if steps else None)
+
+    scored = examine(Meeting(1, cut), Lessons(["a"], ["a"]), Scorer())
+
+    assert (list(scored.scores), list(scored.losses), list(scored.drafts)) == ([0.0], [1.0], [None])
+
+
+def test_a_cut_answer_whose_beginning_was_decided_on_counts_as_served() -> None:
+    """A stream would have carried it to its cut: the certificate must speak of it."""
+    cut = msgspec.structs.replace(CUT, trace=traced(1))
+
+    scored = examine(Meeting(1, cut), Lessons(["a"], ["a and more"]), Scorer())
+
+    assert (list(scored.scores), list(scored.losses)) == ([0.9], [1.0])
+
+
+def traced(steps: int) -> Trace:
+    return Trace((-0.1,) * steps, (2.0,) * steps, (0.3,) * steps)
 
 
 def test_the_deferral_head_scores_what_it_is_given() -> None:

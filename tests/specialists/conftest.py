@@ -10,7 +10,7 @@ from gateway.registry.models import Registry
 from gateway.specialists.client import HostClient
 from gateway.specialists.encoders import minilm
 from gateway.specialists.onnx_encoder import OnnxEncoder
-from tests.specialists.hosting import HostProcess, running_host
+from tests.specialists.hosting import HostProcess, Inbox, running_host
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +49,8 @@ async def client(host: HostProcess) -> AsyncIterator[HostClient]:
     assert await client.open(10)
     yield client
     await client.close()
+
+
+@pytest.fixture
+async def inbox() -> Inbox:
+    return Inbox()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -20,7 +21,9 @@ from gateway.registry.models import Registry
 from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Nobody, Proposal, Runtime, Stock
 from gateway.specialists.decoding.engines import Engines
+from gateway.specialists.ear import Send
 from gateway.specialists.features import FloatVector, width
+from gateway.specialists.protocol import Reply
 from gateway.specialists.runtimes import head
 from gateway.specialists.runtimes.scripted import SCRIPT, Script
 
@@ -113,6 +116,24 @@ def _publish(registry: Registry, scratch: Path, runtime: str, encoder: str, vers
         scratch,
     )
     return registry.verify("support", version)[1]
+
+
+class Inbox:
+    """Collects the replies to numbered questions."""
+
+    def __init__(self) -> None:
+        self._replies: dict[int, asyncio.Future[Reply]] = {}
+
+    def to(self, number: int) -> Send:
+        """Return where the reply to question `number` is to be sent."""
+        return self._of(number).set_result
+
+    async def get(self, number: int) -> Reply:
+        """Return the reply to question `number`."""
+        return await asyncio.wait_for(self._of(number), 10)
+
+    def _of(self, number: int) -> asyncio.Future[Reply]:
+        return self._replies.setdefault(number, asyncio.get_running_loop().create_future())
 
 
 class HostProcess:

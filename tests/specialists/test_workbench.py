@@ -8,43 +8,29 @@ import pytest
 
 from gateway.core import Brief
 from gateway.registry.models import Registry
-from gateway.specialists.ear import Send
 from gateway.specialists.fleet import Fleet
-from gateway.specialists.protocol import Ask, Done, Drafted, Failed, Load, Reply, Unload
+from gateway.specialists.protocol import (
+    Ask,
+    Done,
+    Drafted,
+    Failed,
+    Load,
+    Opened,
+    Piece,
+    Reply,
+    Unload,
+)
 from gateway.specialists.runtimes.scripted import Script
 from gateway.specialists.workbench import Limits, Workbench
-from tests.specialists.hosting import FlatEncoder, publish_script, stock_of
+from tests.specialists.hosting import FlatEncoder, Inbox, publish_script, stock_of
 
 DELAY_MS = 100
-
-
-class Inbox:
-    """Collects the replies to numbered questions."""
-
-    def __init__(self) -> None:
-        self._replies: dict[int, asyncio.Future[Reply]] = {}
-
-    def to(self, number: int) -> Send:
-        """Return where the reply to question `number` is to be sent."""
-        return self._of(number).set_result
-
-    async def get(self, number: int) -> Reply:
-        """Return the reply to question `number`."""
-        return await asyncio.wait_for(self._of(number), 10)
-
-    def _of(self, number: int) -> asyncio.Future[Reply]:
-        return self._replies.setdefault(number, asyncio.get_running_loop().create_future())
 
 
 @pytest.fixture
 def folder(registry: Registry, tmp_path: Path) -> Path:
     script = Script(faults={"crash": "crash", "refuse": "refuse"}, delay_ms=DELAY_MS)
     return publish_script(registry, tmp_path / "trained", script, encoder=FlatEncoder.name)
-
-
-@pytest.fixture
-async def inbox() -> Inbox:
-    return Inbox()
 
 
 @pytest.fixture
@@ -216,5 +202,63 @@ async def test_a_host_with_a_stuck_draft_gives_up(folder: Path, inbox: Inbox) ->
     bench.draft(ask(2, "hello"), inbox.to(2))
 
     await asyncio.wait_for(gave_up.wait(), 5)
+    watching.cancel()
+    bench.close()
+
+
+def story(registry: Registry, scratch: Path, piece_delay_ms: float) -> Path:
+    """Publish a specialist which tells 40 words, the first of them at once."""
+    script = Script(otherwise="word " * 40, hold_back=1, piece_delay_ms=piece_delay_ms)
+    return publish_script(registry, scratch, script, encoder=FlatEncoder.name)
+
+
+def stream(number: int) -> Ask:
+    return Ask(number, "support", 1, Brief(text="tell", is_streamed=True), 10_000)
+
+
+async def test_a_running_draft_ends_when_nobody_waits_any_more(
+    workbench: Workbench, registry: Registry, tmp_path: Path, inbox: Inbox
+) -> None:
+    """A thread cannot be stopped, but told."""
+    await load(workbench, story(registry, tmp_path / "story", piece_delay_ms=500), inbox, "worker")
+    replies: asyncio.Queue[Reply] = asyncio.Queue()
+    ticket = workbench.draft(stream(2), replies.put_nowait)
+    assert ticket is not None
+    assert isinstance(await asyncio.wait_for(replies.get(), 10), Opened)
+
+    had_not_begun = ticket.cancel()
+
+    assert not had_not_begun
+    assert await asyncio.wait_for(replies.get(), 10) == Failed(2, "specialists", "cancelled", "")
+    assert replies.empty()
+
+
+async def test_the_pieces_of_an_answer_come_between_its_opening_and_its_end(
+    workbench: Workbench, registry: Registry, tmp_path: Path, inbox: Inbox
+) -> None:
+    await load(workbench, story(registry, tmp_path / "story", piece_delay_ms=0), inbox, "worker")
+    replies: asyncio.Queue[Reply] = asyncio.Queue()
+
+    workbench.draft(stream(2), replies.put_nowait)
+
+    kinds = [type(await asyncio.wait_for(replies.get(), 10)) for _ in range(41)]
+    assert kinds == [Opened, *[Piece] * 39, Drafted]
+
+
+async def test_a_long_answer_which_is_heard_of_is_not_stuck(
+    registry: Registry, tmp_path: Path, inbox: Inbox
+) -> None:
+    """Five times as long as a silent draft may be."""
+    gave_up = asyncio.Event()
+    bench = Workbench(Fleet(stock_of(FlatEncoder())), Limits(stuck_s=0.4), gave_up.set)
+    watching = asyncio.create_task(bench.watch(every_s=0.01))
+    await load(bench, story(registry, tmp_path / "story", piece_delay_ms=50), inbox, "worker")
+    replies: asyncio.Queue[Reply] = asyncio.Queue()
+
+    bench.draft(stream(2), replies.put_nowait)
+    while not isinstance(await asyncio.wait_for(replies.get(), 10), Drafted):
+        pass
+
+    assert not gave_up.is_set()
     watching.cancel()
     bench.close()

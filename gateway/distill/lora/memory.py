@@ -16,9 +16,11 @@ _KEPT_SHARE = 0.5
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """An adapter's weights by name, and the marks of all rows which it and its ancestors learnt.
 
-    `base` is the digest of the base which it belongs to; a later student has a larger `number`.
+    `name` tells what it was trained for, `base` is the digest of the base which it belongs to; a
+    later student has a larger `number`.
     """
 
+    name: str
     weights: dict[str, Any]
     rows: frozenset[str]
     base: str
@@ -37,6 +39,7 @@ def load(path: Path) -> Memory | None:
     if saved is None:
         return None
     return Memory(
+        name=saved["name"],
         weights=saved["weights"],
         rows=frozenset(saved["rows"]),
         base=saved["base"],

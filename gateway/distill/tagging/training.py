@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-import pickle
 import random
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.tagging.lessons import Target
 from gateway.distill.tagging.network import import_torch, trained
 from gateway.specialists.tagging.grammar import Grammar
-
-logger = logging.getLogger(__name__)
 
 BATCH = 32
 """SNIPS as JSON, 2,000 rows, 6 passes: 79.1 % exact at 5.5 ms of CPU a row; with 16, 79.8 % at 8.8 ms."""
@@ -45,49 +41,8 @@ class _Pace(msgspec.Struct, frozen=True):
     schedule: Any
 
 
-class Progress:
-    """A file from which a killed training goes on; one which belongs to other lessons is ignored."""
-
-    def __init__(self, path: Path, key: str) -> None:
-        self._path = path
-        self._key = key
-
-    def load(self) -> dict[str, Any] | None:
-        """Return what was saved last under this key."""
-        saved = load(self._path)
-        return saved if saved and saved["key"] == self._key else None
-
-    def save(self, saved: dict[str, Any]) -> None:
-        """Replace what was saved, all or nothing."""
-        save(saved | {"key": self._key}, self._path)
-
-    def clear(self) -> None:
-        """Forget it: the training is over."""
-        self._path.unlink(missing_ok=True)
-
-
-def save(value: dict[str, Any], path: Path) -> None:
-    """Write `value`, tensors and plain data, so that `path` is never half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".new")
-    import_torch().save(value, scratch)
-    scratch.replace(path)
-
-
-def load(path: Path) -> dict[str, Any] | None:
-    """Return what `save` wrote to `path`; None without it, or when the disk has lost some of it."""
-    if not path.exists():
-        return None
-    try:
-        value: dict[str, Any] = import_torch().load(path, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as fault:
-        logger.warning("%s is unreadable, training starts anew: %s", path, fault)
-        return None
-    return value
-
-
 def fit(
-    network: Any, grammar: Grammar, targets: Sequence[Target], course: Course, progress: Progress
+    network: Any, grammar: Grammar, targets: Sequence[Target], course: Course, progress: Checkpoint
 ) -> None:
     """Train `network`, and leave it as it was after the pass which agreed best."""
     torch = import_torch()

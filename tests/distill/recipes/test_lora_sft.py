@@ -14,6 +14,7 @@ from gateway.distill.base import Bench, Lessons
 from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.conversion.pull import pull
 from gateway.distill.conversion.quantization import build
+from gateway.distill.lora import training
 from gateway.distill.lora.export import arrays
 from gateway.distill.lora.lessons import Example, marks
 from gateway.distill.lora.memory import Memory
@@ -29,7 +30,7 @@ from tests.distill.conversion.onnx_logits import logits_of
 from tests.distill.conversion.tiny import write_checkpoint
 from tests.specialists.hosting import FlatEncoder
 
-CONFIG = recipe.Config(base="tiny", first_rate=2e-2, further_rate=5e-3)
+CONFIG = recipe.Config(base="tiny", learning_rate=5e-3)
 ROWS = [[1, 30, 40, 50, 60, 70, 2], [1, 80, 90, 2]]
 
 
@@ -39,6 +40,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("peft", reason="needs the extra `learn`")
     folder = tmp_path_factory.mktemp("lora")
     checkpoint = write_checkpoint(folder / "checkpoint")
+    _make_end_predictable(checkpoint)
     build(checkpoint, "k_quant_mixed8", folder / "ready")
     (folder / "ready" / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     pull(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda _: None)
@@ -57,15 +59,30 @@ def bench(models: Path, tmp_path: Path) -> Iterator[Bench]:
     engines.close()
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two wait for each other longer than so small a model computes."""
+    monkeypatch.setattr(training, "_THREADS", 1)
+
+
 def bench_of(folder: Path, engines: Engines) -> Bench:
     return Bench(folder=folder / "bench", seed=0, stock=Stock(FlatEncoder(), engines))
 
 
+def _make_end_predictable(checkpoint: Path) -> None:
+    """Give the end of a turn an embedding; as the padding of a new model it is all zeros."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["model.embed_tokens.weight"][2] = -weights["model.embed_tokens.weight"][3]
+    save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
+
+
 def lessons(rows: int, start: int = 0) -> Lessons:
-    """Return rows whose answer is the word which is asked for twice."""
+    """Return rows about cards and orders, which have an answer each."""
     draw = random.Random(start)
     texts = [f"{draw.choice(('card', 'order'))} number {n}" for n in range(start, start + rows)]
-    return Lessons(texts, ["lost" if "card" in text else "refund please" for text in texts])
+    return Lessons(texts, ["lost" if "card" in text else "refund" for text in texts])
 
 
 @pytest.mark.learn
@@ -94,7 +111,7 @@ def test_a_student_learns_and_goes_on_where_it_was(bench: Bench, tmp_path: Path)
 
     served = genai.create(folder, bench.stock)
     assert served.draft(Brief(text="card number 2345"), Nobody()).text == "lost"
-    assert served.draft(Brief(text="order number 2345"), Nobody()).text == "refund please"
+    assert served.draft(Brief(text="order number 2345"), Nobody()).text == "refund"
 
     # What a student before has learnt is no exam: the rehearsed ones have never seen it.
     again = lora.rehearse(course, exam, bench)
@@ -104,7 +121,7 @@ def test_a_student_learns_and_goes_on_where_it_was(bench: Bench, tmp_path: Path)
 @pytest.mark.learn
 @pytest.mark.filterwarnings("ignore")
 def test_an_adapter_computes_in_the_serving_base_what_it_did_in_training(base: Path) -> None:
-    """All seven projections of it; what is left is the rounding of activations to 8 bits."""
+    """All seven projections of it; what is left is rounding: weights to bfloat16, activations to 8 bits."""
     import torch
 
     student = Student(base, 16, seed=0)
@@ -121,7 +138,7 @@ def test_an_adapter_computes_in_the_serving_base_what_it_did_in_training(base: P
 
     for row, numbers, before, after in zip(ROWS, trained, untrained, served, strict=True):
         last = numbers[len(row) - 1].numpy()
-        assert np.corrcoef(after[-1], last)[0, 1] > 0.999
+        assert np.corrcoef(after[-1], last)[0, 1] > 0.995
         assert np.corrcoef(before[-1], last)[0, 1] < 0.9
 
 
@@ -170,7 +187,7 @@ def test_a_killed_training_ends_as_one_which_was_not(base: Path, tmp_path: Path)
 def test_rows_which_a_student_has_learnt_are_no_exam_for_it() -> None:
     exam = lessons(10)
     learnt = Lessons(exam.texts[:4], exam.answers[:4])
-    student = Memory(weights={}, rows=frozenset(marks(learnt)), base="", number=1)
+    student = Memory(name="trained", weights={}, rows=frozenset(marks(learnt)), base="", number=1)
     assert recipe._unknown(exam, student).texts == exam.texts[4:]
 
 

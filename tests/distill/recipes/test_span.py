@@ -50,7 +50,7 @@ def lessons(rows: int, seed: int) -> Lessons:
 def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, bench: Bench) -> None:
     """One test, as it takes seconds: rehearse, train on from there, and serve."""
     pytest.importorskip("torch", reason="needs the extra `learn`")
-    span = recipe.create(recipe.Config(first_rows=1_000, further_passes=1))
+    span = recipe.create(recipe.Config(fewest_rows=1, first_rows=1_000, further_passes=1))
     course = lessons(120, seed=1)
 
     rehearsed = span.rehearse(course, lessons(40, seed=2), bench)
@@ -95,4 +95,4 @@ def test_a_student_whose_lessons_no_longer_count_is_no_parent() -> None:
 def test_answers_which_cannot_be_rebuilt_are_refused(tmp_path: Path, bench: Bench) -> None:
     essays = Lessons([f"text {n}" for n in range(30)], [f"essay number {n * 77}" for n in range(30)])
     with pytest.raises(TrainingError, match="0% of 30 answers can be rebuilt"):
-        recipe.create(recipe.Config()).train(essays, tmp_path, bench)
+        recipe.create(recipe.Config(fewest_rows=1)).train(essays, tmp_path, bench)

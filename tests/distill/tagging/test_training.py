@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.tagging.lessons import taught
 from gateway.distill.tagging.network import new_network, state_of
-from gateway.distill.tagging.training import Course, Progress, fit
+from gateway.distill.tagging.training import Course, fit
 from gateway.specialists.encoders.minilm import tokenizer
 
 torch = pytest.importorskip("torch", reason="needs the extra `learn`")
@@ -25,7 +26,7 @@ class Killed(Exception):
 
 def test_a_killed_training_ends_as_one_which_was_not(tmp_path: Path) -> None:
     whole = new_network(LESSONS.grammar, None, 0)
-    fit(whole, LESSONS.grammar, LESSONS.targets, course(), Progress(tmp_path / "a", "k"))
+    fit(whole, LESSONS.grammar, LESSONS.targets, course(), Checkpoint(tmp_path / "a", "k"))
 
     def die(_: object) -> float:
         died.append(1)
@@ -40,23 +41,23 @@ def test_a_killed_training_ends_as_one_which_was_not(tmp_path: Path) -> None:
             LESSONS.grammar,
             LESSONS.targets,
             Course(passes=2, rate=1e-4, seed=0, agreement=die),
-            Progress(tmp_path / "b", "k"),
+            Checkpoint(tmp_path / "b", "k"),
         )
     again = new_network(LESSONS.grammar, None, 0)
-    fit(again, LESSONS.grammar, LESSONS.targets, course(), Progress(tmp_path / "b", "k"))
+    fit(again, LESSONS.grammar, LESSONS.targets, course(), Checkpoint(tmp_path / "b", "k"))
 
     for name, weight in whole.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name]), name
 
 
 def test_progress_of_other_lessons_is_ignored(tmp_path: Path) -> None:
-    Progress(tmp_path / "p", "one").save({"done": 1})
-    assert Progress(tmp_path / "p", "two").load() is None
-    assert Progress(tmp_path / "p", "one").load() == {"done": 1, "key": "one"}
+    Checkpoint(tmp_path / "p", "one").save({"done": 1})
+    assert Checkpoint(tmp_path / "p", "two").load() is None
+    assert Checkpoint(tmp_path / "p", "one").load() == {"done": 1, "key": "one"}
 
 
 def test_a_damaged_file_only_costs_time(tmp_path: Path) -> None:
-    progress = Progress(tmp_path / "p", "k")
+    progress = Checkpoint(tmp_path / "p", "k")
     progress.save({"done": 1})
     (tmp_path / "p").write_bytes((tmp_path / "p").read_bytes()[:99])
     assert progress.load() is None
@@ -77,7 +78,7 @@ def test_the_pass_which_agreed_best_is_kept(tmp_path: Path) -> None:
         LESSONS.grammar,
         LESSONS.targets,
         Course(passes=2, rate=1e-3, seed=0, agreement=worse_and_worse),
-        Progress(tmp_path / "p", "k"),
+        Checkpoint(tmp_path / "p", "k"),
     )
     assert torch.equal(network.state_dict()["tags.weight"], seen[0])
 
