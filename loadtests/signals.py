@@ -2,7 +2,8 @@
 
 `python -m loadtests.signals --data ../shared/data/snips_slots --task json` trains a student on the
 first rows of the stream, asks it the next ones, and prints the AUROC of every signal (0.5 is a
-coin, 1.0 sorts perfectly) and of the fitted deferral head.
+coin, 1.0 sorts perfectly) and of the fitted deferral head. With `--version FOLDER` a published
+specialist is asked instead, the last rows of its stream.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
+from gateway import catalog
 from gateway.confidence.deferral import Scorer
 from gateway.distill.base import Bench, Lessons, Scored
 from gateway.distill.deferral import fitted
+from gateway.distill.exam import examine
 from gateway.distill.vectors import RememberedEncoder
 from gateway.learner import create_recipe
+from gateway.registry.models import verify_folder
 from gateway.specialists.base import Stock
 from gateway.specialists.decoding.engines import Engines
 from gateway.specialists.encoding import create_encoder
 from loadtests.datasets import read_data
 
-EXAM_ROWS = 1_000
+EXAM_ROWS = 500
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,19 +48,23 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train, ask, print a table, write `--json`."""
     options = _options().parse_args(arguments)
-    data = read_data(options.data, options.seed, options.rows + EXAM_ROWS, options.task)
-    texts = [pair.messages[-1]["content"] for pair in data.pairs]
-    answers = [pair.answer for pair in data.pairs]
-    lessons = Lessons(texts[: options.rows], answers[: options.rows])
-    exam = Lessons(texts[options.rows :], answers[options.rows :])
+    data = read_data(options.data, options.seed, None, options.task)
+    rows = Lessons(
+        [pair.messages[-1]["content"] for pair in data.pairs], [pair.answer for pair in data.pairs]
+    )
     stock = Stock(RememberedEncoder(create_encoder("minilm")), Engines(options.models, 1_024))
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(folder=Path(folder), seed=options.seed, stock=stock)
-        rehearsal = create_recipe(options.recipe, {}).rehearse(lessons, exam, bench)
+    try:
+        if options.version:
+            recipe, learnt, rehearsal = _published(options.version, rows, stock)
+        else:
+            recipe, learnt = options.recipe, options.rows
+            rehearsal = _trained(recipe, rows, learnt, options.seed, stock)
+    finally:
+        stock.engines.close()
     figures = Figures(
-        data=f"{data.name} {options.task}".strip(),
-        recipe=options.recipe,
-        rows=options.rows,
+        data=data.name,
+        recipe=recipe,
+        rows=learnt,
         agreement=1 - sum(rehearsal.losses) / len(rehearsal.losses),
         coverage_at_alpha=rehearsal.coverage_at(data.alpha),
         auroc=_aurocs(rehearsal, options.seed),
@@ -65,6 +73,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
     return 0
+
+
+def _trained(recipe: str, rows: Lessons, learnt: int, seed: int, stock: Stock) -> Scored:
+    """Return how a student of the first rows does on the next."""
+    exam = _slice(rows, learnt, learnt + EXAM_ROWS)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(folder=Path(folder), seed=seed, stock=stock)
+        return create_recipe(recipe, {}).rehearse(_slice(rows, 0, learnt), exam, bench)
+
+
+def _published(folder: Path, rows: Lessons, stock: Stock) -> tuple[str, int, Scored]:
+    """Return a version's recipe, the number of rows it learnt, and how it does on the last ones."""
+    manifest = verify_folder(folder)
+    runtime = catalog.load("gateway.specialists.runtimes", manifest.runtime).create(folder, stock)
+    last = len(rows.texts)
+    scored = examine(runtime, _slice(rows, last - EXAM_ROWS, last), Scorer())
+    return manifest.recipe, manifest.rows, scored
+
+
+def _slice(rows: Lessons, start: int, end: int) -> Lessons:
+    return Lessons(rows.texts[start:end], rows.answers[start:end])
 
 
 def _aurocs(rehearsal: Scored, seed: int) -> dict[str, float | None]:
@@ -107,6 +136,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models", type=Path, default=Path("models"), help="folder of pulled bases (./models)"
     )
+    parser.add_argument("--version", type=Path, help="folder of a published version, in place of training")
     parser.add_argument("--rows", type=int, default=3_000, help="rows to learn (3000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the figures here")
