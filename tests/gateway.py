@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -101,13 +101,22 @@ class RunningGateway:
 def children(pid: int) -> dict[int, str]:
     """Return process id -> module of the children of `pid`, zombies left out."""
     found = {}
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+    for child in _child_ids(pid):
         try:
             words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
         except OSError:
             continue
         if "-m" in words:
             found[int(child)] = words[words.index("-m") + 1]
+    return found
+
+
+def _child_ids(pid: int) -> list[str]:
+    found: list[str] = []
+    # A child belongs to the thread which started it; threads come and go.
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += thread.read_text().split()
     return found
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,25 +9,13 @@ from gateway.registry.models import Registry
 from gateway.specialists.decoding import base_model
 from gateway.specialists.decoding.engine import Engine
 from gateway.specialists.decoding.engines import Engines
-from tests.specialists.decoding.adapters import write_adapter
+from tests.specialists.decoding.bases import make_models, write_adapter
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of bases which holds "tiny", a random one of two layers."""
-    pytest.importorskip("torch", reason="needs the extra `learn`")
-    from gateway.distill.conversion.pull import pull
-    from gateway.distill.conversion.quantization import build
-    from tests.distill.conversion.tiny import write_checkpoint
-
-    folder = tmp_path_factory.mktemp("tiny")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        checkpoint = write_checkpoint(folder / "checkpoint")
-        build(checkpoint, "k_quant_mixed8", folder / "ready")
-        (folder / "ready/config.json").write_bytes((checkpoint / "config.json").read_bytes())
-        pull(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda step: None)
-    return folder / "models"
+    return make_models(tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

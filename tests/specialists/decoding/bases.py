@@ -1,11 +1,15 @@
-"""Adapters which say nothing sensible, each something else."""
+"""A tiny base, and adapters on it which say nothing sensible, each something else."""
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+import pytest
+
+from gateway.registry.models import Registry
 
 
 def write_adapter(base: Path, path: Path, seed: int, strength: float = 0.3) -> Path:
@@ -25,3 +29,19 @@ def write_adapter(base: Path, path: Path, seed: int, strength: float = 0.3) -> P
     adapter.set_parameters({name: ort.OrtValue.ortvalue_from_numpy(array) for name, array in weights.items()})
     adapter.export_adapter(str(path))
     return path
+
+
+def make_models(folder: Path) -> Path:
+    """Return a new folder of bases in `folder` which holds "tiny", a random one of two layers."""
+    pytest.importorskip("torch", reason="needs the extra `learn`")
+    from gateway.distill.conversion.pull import pull
+    from gateway.distill.conversion.quantization import build
+    from tests.distill.conversion.tiny import write_checkpoint
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        checkpoint = write_checkpoint(folder / "checkpoint")
+        build(checkpoint, "k_quant_mixed8", folder / "ready")
+        (folder / "ready/config.json").write_bytes((checkpoint / "config.json").read_bytes())
+        pull(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda step: None)
+    return folder / "models"

@@ -1,0 +1,164 @@
+"""A real decoder in a whole gateway: it streams, it dies, it is replaced, and everybody gets an answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.core import Standing
+from gateway.registry.manifest import Manifest
+from gateway.registry.models import Registry
+from gateway.routing.base import task_name
+from gateway.settings import Settings
+from gateway.specialists import neighbours
+from gateway.specialists.decoding import base_model
+from gateway.specialists.runtimes import genai
+from gateway.state import opened_state
+from tests.api.house import CHAT, Got, chat_body
+from tests.flow.conftest import TEACHER_KEY
+from tests.gateway import RunningGateway, children, gateway_process, wait_for
+from tests.specialists.decoding.bases import make_models, write_adapter
+from tests.specialists.hosting import MINILM
+from tests.teacher import RunningTeacher
+from tests.wire.ask import ask
+
+pytestmark = pytest.mark.learn
+
+TASK = task_name(ask().template)
+ANYTHING = 1e-30
+"""A threshold which every draft passes: random weights are never sure."""
+HOST, ENGINE = "gateway.specialists.host", "gateway.specialists.decoding.process"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_models(tmp_path_factory.mktemp("tiny"))
+
+
+def publish(home: Path, models: Path, version: int) -> None:
+    """Publish an adapter of its own as a version of the task, and let it serve."""
+    base = Registry(models)
+    folder = home / f"adapter-{version}"
+    folder.mkdir(parents=True)
+    write_adapter(base.folder("tiny", 1), folder / genai.ADAPTER, seed=version)
+    digest = base_model.digest(base.read("tiny", 1))
+    genai.write(genai.Card(base="tiny", base_digest=digest, max_new_tokens=24, hold_back=2), folder)
+    neighbours.write(np.full((1, 384), 384**-0.5, np.float32), folder)
+    manifest = Manifest(
+        task=TASK,
+        version=version,
+        runtime="genai",
+        encoder=MINILM,
+        created_at=0.0,
+        recipe="test",
+        seed=0,
+        rows=1,
+        answers=1,
+    )
+    Registry(home / "registry").publish(manifest, folder)
+    shutil.rmtree(folder)
+    with opened_state(Settings(home=str(home))) as state:
+        state.tasks.put(TASK, "guard", "", b"\0" * 4 * 384, "gpt-4o")
+        state.standings.put(
+            Standing(
+                task=TASK,
+                lane="fingerprint",
+                stage="live",
+                version=version,
+                threshold=ANYTHING,
+                is_settled=True,
+            )
+        )
+
+
+@pytest.fixture(scope="module")
+def gateway(home: Path, models: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
+    home.mkdir()
+    (home / "models").symlink_to(models)
+    policies = home / "policies"
+    policies.mkdir()
+    never = "audit: {shadow: 0.0, settling: 0.0, certified: 0.0}"
+    (policies / "default.yaml").write_text(f'policies:\n  - name: p\n    models: ["*"]\n    {never}\n')
+    publish(home, models, 1)
+    with gateway_process(
+        home,
+        "--open",
+        OPENAI_BASE_URL=running.base_url,
+        OPENAI_API_KEY=TEACHER_KEY,
+        STEPDOWN_LEARN_ENABLED="false",
+        STEPDOWN_POLICIES_FOLDER=str(policies),
+        STEPDOWN_SPECIALISTS_BUDGET_MS="15000",
+    ) as gateway:
+        wait_for(
+            lambda: asked(gateway, stream=True).header("x-stepdown-decision") == "local",
+            60,
+            "the decoder does not serve",
+        )
+        yield gateway
+
+
+def asked(gateway: RunningGateway, text: str = "where is my card", **fields: object) -> Got:
+    body = chat_body(messages=[{"role": "user", "content": text}], **fields)
+    return gateway.ask("POST", CHAT, body, {"content-type": "application/json"})
+
+
+def engine_of(gateway: RunningGateway) -> int | None:
+    host = gateway.child(HOST)
+    return None if host is None else next((p for p, name in children(host).items() if name == ENGINE), None)
+
+
+def test_a_decoder_streams_what_its_beginning_was_certified_for(gateway: RunningGateway) -> None:
+    got = asked(gateway, stream=True)
+
+    chunks = [json.loads(line[6:]) for line in got.body.decode().split("\n\n") if line.startswith("data: {")]
+    assert got.header("x-stepdown-served-by") == f"{TASK}@1", got.header("x-stepdown-reason")
+    assert got.body.endswith(b"data: [DONE]\n\n")
+    assert chunks[-1]["choices"][0]["finish_reason"] in {"stop", "length"}
+    assert "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks)
+
+
+def test_an_engine_which_dies_amid_a_draft_escalates_that_request(gateway: RunningGateway) -> None:
+    """The teacher answers, and the next draft finds a new engine."""
+
+    def killed() -> str:
+        asked(gateway, stream=True)
+        engine = wait_for(lambda: engine_of(gateway), 20, "no engine runs")
+        os.kill(engine, signal.SIGSTOP)
+        answers: list[Got] = []
+        client = threading.Thread(target=lambda: answers.append(asked(gateway, stream=True)))
+        client.start()
+        client.join(0.3)
+        os.kill(engine, signal.SIGKILL)
+        client.join(20)
+        assert answers[0].status == 200
+        return answers[0].header("x-stepdown-reason") or ""
+
+    # It may die before the order reached it; then a new one answers.
+    assert wait_for(lambda: killed() == "specialist failed", 60, "no draft was in the making")
+    served = wait_for(
+        lambda: asked(gateway, stream=True).header("x-stepdown-decision") == "local", 40, "no new engine"
+    )
+    assert served
+
+
+def test_a_new_adapter_goes_live_without_a_failed_request(
+    gateway: RunningGateway, home: Path, models: Path
+) -> None:
+    publish(home, models, 2)
+    statuses = []
+
+    def is_new() -> bool:
+        got = asked(gateway, stream=True)
+        statuses.append(got.status)
+        return got.header("x-stepdown-served-by") == f"{TASK}@2"
+
+    assert wait_for(is_new, 20, "the new version does not serve")
+    assert set(statuses) == {200}
