@@ -1,7 +1,7 @@
 """The lead of the first token: an answer which begins in doubt is about the wrong thing.
 
 Source: Mahaut et al. 2024, arXiv 2406.13415, first-token probability as confidence.
-AUROC on SNIPS as JSON .571, others in loadtests/README.md.
+AUROC: SNIPS as JSON .571, nl2regex .849.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How far the input is from the nearest text which the specialist has learnt.
 
 Source: Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors",
-arXiv 2204.06507. AUROC on SNIPS as JSON .638, others in loadtests/README.md.
+arXiv 2204.06507. AUROC: SNIPS as JSON .638, nl2regex .638.
 """
 
 from __future__ import annotations

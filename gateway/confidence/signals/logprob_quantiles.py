@@ -1,7 +1,7 @@
 """The lowest tenth of the token log-probabilities: robust against one odd token, unlike the minimum.
 
 Source: Gupta et al. 2024, "Language model cascades: token-level uncertainty and beyond",
-arXiv 2404.10136. AUROC on SNIPS as JSON .843, others in loadtests/README.md.
+arXiv 2404.10136. AUROC: SNIPS as JSON .843, nl2regex .920.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The mean log-probability of the answer's tokens: the length-normalised sequence likelihood.
 
-Source: Murray and Chiang 2018, arXiv 1808.10006. AUROC on SNIPS as JSON .869, others in loadtests/README.md.
+Source: Murray and Chiang 2018, arXiv 1808.10006. AUROC: SNIPS as JSON .869, nl2regex .929.
 """
 
 from __future__ import annotations

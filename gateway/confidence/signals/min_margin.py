@@ -1,7 +1,7 @@
 """The smallest lead of a chosen token over its runner-up: the weakest step of the answer.
 
 Source: Ramirez et al. 2024, "Optimising calls to large language models with uncertainty-based
-two-tier selection", arXiv 2405.02134. AUROC on SNIPS as JSON .869, others in loadtests/README.md.
+two-tier selection", arXiv 2405.02134. AUROC: SNIPS as JSON .869, nl2regex .889.
 """
 
 from __future__ import annotations

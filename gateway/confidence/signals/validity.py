@@ -1,7 +1,7 @@
 """Whether an answer which begins like JSON is JSON: a broken form is never the teacher's.
 
-Source: DESIGN section 5, "validity first". AUROC: none on SNIPS as JSON,
-where all drafts of a tagger are JSON; a decoder's need not be.
+Source: DESIGN section 5, "validity first". AUROC: .502 on nl2regex;
+none on SNIPS as JSON, where all drafts of a tagger are JSON.
 """
 
 from __future__ import annotations
