@@ -81,3 +81,15 @@ def open_model(model: Path) -> ort.InferenceSession:
     except Exception as exc:
         # onnxruntime has no public tree of errors.
         raise RegistryError(f"{model} is no ONNX model: {exc}") from exc
+
+
+def open_tokenizer(path: Path) -> Tokenizer:
+    """Return the tokenizer in the file `path`; it neither truncates nor pads. Raises RegistryError."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as exc:
+        # tokenizers raises bare Exception.
+        raise RegistryError(f"{path} is no tokenizer: {exc}") from exc
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

@@ -6,10 +6,9 @@ import hashlib
 from pathlib import Path
 
 import msgspec
-from tokenizers import Tokenizer
 
 from gateway.errors import RegistryError
-from gateway.specialists.onnx_encoder import OnnxEncoder
+from gateway.specialists.onnx_encoder import OnnxEncoder, open_tokenizer
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,15 +33,4 @@ def create(config: Config) -> OnnxEncoder:
         except OSError as exc:
             raise RegistryError(f"{path} is unreadable: {exc}") from exc
     name = f"{folder.resolve().name}@{digest.hexdigest()[:8]}"
-    return OnnxEncoder(name, model, _tokenizer(vocabulary), config.max_tokens)
-
-
-def _tokenizer(path: Path) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as exc:
-        # tokenizers raises bare Exception.
-        raise RegistryError(f"{path} is no tokenizer: {exc}") from exc
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
+    return OnnxEncoder(name, model, open_tokenizer(vocabulary), config.max_tokens)

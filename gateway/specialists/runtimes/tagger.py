@@ -15,7 +15,7 @@ from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Listener, Proposal, Stock
 from gateway.specialists.features import FloatVector
 from gateway.specialists.neighbours import Neighbours
-from gateway.specialists.onnx_encoder import open_model
+from gateway.specialists.onnx_encoder import open_model, open_tokenizer
 from gateway.specialists.tagging.decisions import Logits, decide
 from gateway.specialists.tagging.grammar import Grammar, spans_of
 from gateway.specialists.tagging.words import Words, words_of
@@ -37,7 +37,7 @@ def create(folder: Path, stock: Stock) -> TaggerRuntime:
     """Return the runtime for the tagger in `folder`. Raises RegistryError naming the file."""
     known = neighbours.read(folder, stock.encoder.dimension)
     grammar = _read_grammar(folder / GRAMMAR)
-    reader = _read_tokenizer(folder / TOKENIZER)
+    reader = open_tokenizer(folder / TOKENIZER)
     network = Network(folder / MODEL)
     if network.sizes != (grammar.tags, max(1, grammar.options)):
         raise RegistryError(
@@ -120,14 +120,3 @@ def _read_grammar(path: Path) -> Grammar:
         return msgspec.json.decode(path.read_bytes(), type=Grammar)
     except (OSError, ValueError) as exc:
         raise RegistryError(f"{path} is unreadable: {exc}") from exc
-
-
-def _read_tokenizer(path: Path) -> Tokenizer:
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as exc:
-        # tokenizers raises bare Exception.
-        raise RegistryError(f"{path} is no tokenizer: {exc}") from exc
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
