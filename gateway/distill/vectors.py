@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 
+import numpy as np
+
+from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists.base import Encoder
+from gateway.specialists.neighbours import MAX_NEIGHBOURS, FloatMatrix
 
 
 class RememberedEncoder:
@@ -38,3 +45,18 @@ class RememberedEncoder:
         if len(self._vectors) > self._most:
             self._vectors.popitem(last=False)
         return vector
+
+
+def sampled_vectors(texts: Sequence[str], encoder: Encoder, seed: int) -> FloatMatrix:
+    """Return the unit vectors of at most MAX_NEIGHBOURS of the `texts`, drawn by `seed`.
+
+    Raises TrainingError when the encoder can read none of them.
+    """
+    draw = random.Random(seed)  # noqa: S311 - a reproducible sample, not a secret
+    vectors = []
+    for text in draw.sample(list(texts), min(len(texts), MAX_NEIGHBOURS)):
+        with suppress(SpecialistError):
+            vectors.append(np.asarray(encoder.encode(text), np.float32))
+    if not vectors:
+        raise TrainingError("the encoder can read none of the rows")
+    return np.stack(vectors)

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from gateway.confidence.deferral import Scorer
 from gateway.distill.base import Bench, Lessons, Report, Scored, Shape
@@ -22,14 +21,14 @@ from gateway.distill.lora.lessons import Example, marks, read
 from gateway.distill.lora.memory import Memory
 from gateway.distill.lora.student import SCALE, Student
 from gateway.distill.lora.training import Course, teach
-from gateway.errors import RegistryError, SpecialistError, TrainingError
+from gateway.distill.vectors import sampled_vectors
+from gateway.errors import RegistryError, TrainingError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Stock
 from gateway.specialists.decoding import base_model
 from gateway.specialists.decoding.prompt import Prompter
-from gateway.specialists.features import FloatVector
 from gateway.specialists.runtimes import genai
 
 _REHEARSED, _TRAINED = "rehearsed", "trained"
@@ -154,8 +153,7 @@ class LoraRecipe:
         agreement = teach(student, course, checkpoint)
         export(student.state(), SCALE, folder / genai.ADAPTER)
         genai.write(self._card(learnt, school.digest), folder)
-        vectors = _vectors(lessons.texts, school.encoder)
-        neighbours.write(neighbours.sample(vectors, school.seed), folder)
+        neighbours.write(sampled_vectors(lessons.texts, school.encoder, school.seed), folder)
         if course.fresh:
             memory.save(_grown(before, name, student, learnt, school), school.place / name)
             checkpoint.clear()
@@ -252,18 +250,6 @@ def _key(lessons: Lessons, name: str, before: Memory | None) -> str:
     """Return what tells one training from another."""
     parts = (name, before.number if before else 0, marks(lessons))
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
-
-
-def _vectors(texts: Sequence[str], encoder: Encoder) -> list[FloatVector]:
-    vectors = []
-    for text in texts:
-        try:
-            vectors.append(np.asarray(encoder.encode(text), np.float32))
-        except SpecialistError:
-            continue
-    if not vectors:
-        raise TrainingError("no row which the encoder can read")
-    return vectors
 
 
 def _examined(folder: Path, exam: Lessons, stock: Stock) -> Scored:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import random
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from gateway.confidence.agreement import canonical
 from gateway.confidence.deferral import Scorer
@@ -24,10 +21,10 @@ from gateway.distill.tagging.lessons import Taught, taught
 from gateway.distill.tagging.memory import Memory, digest
 from gateway.distill.tagging.network import export, new_network, state_of
 from gateway.distill.tagging.training import Course, fit
-from gateway.errors import SpecialistError, TrainingError
+from gateway.distill.vectors import sampled_vectors
+from gateway.errors import TrainingError
 from gateway.specialists import neighbours
 from gateway.specialists.encoders.minilm import tokenizer
-from gateway.specialists.neighbours import FloatMatrix
 from gateway.specialists.runtimes import tagger as runtime
 
 _REHEARSED, _TRAINED = "rehearsed.pt", "trained.pt"
@@ -111,7 +108,7 @@ class SpanRecipe:
         fit(network, course.grammar, targets, plan, progress)
         export(network, folder / runtime.MODEL)
         runtime.write(course.grammar, tokenizer(), folder)
-        neighbours.write(_vectors(lessons.texts, bench), folder)
+        neighbours.write(sampled_vectors(lessons.texts, bench.stock.encoder, bench.seed), folder)
         texts = frozenset(digest(lessons.texts[course.rows[number]]) for number in kept)
         newest = _newest(place)
         student = Memory(
@@ -185,18 +182,6 @@ def _chosen(lessons: Lessons, rows: Sequence[int]) -> Lessons:
 def _agreement(folder: Path, exam: Lessons, bench: Bench) -> float:
     losses = examine(runtime.create(folder, bench.stock), exam, Scorer()).losses
     return 1.0 - sum(losses) / len(losses)
-
-
-def _vectors(texts: Sequence[str], bench: Bench) -> FloatMatrix:
-    """Return the unit vectors of at most MAX_NEIGHBOURS of the `texts`."""
-    draw = random.Random(bench.seed)  # noqa: S311 - a reproducible sample, not a secret
-    vectors = []
-    for text in draw.sample(list(texts), min(len(texts), neighbours.MAX_NEIGHBOURS)):
-        with suppress(SpecialistError):
-            vectors.append(np.asarray(bench.stock.encoder.encode(text), np.float32))
-    if not vectors:
-        raise TrainingError("the encoder can read none of the rows")
-    return np.stack(vectors)
 
 
 def _key(lessons: Lessons, name: str, before: Memory | None) -> str:
