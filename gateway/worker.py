@@ -15,6 +15,7 @@ import uvicorn
 
 from gateway.api.admin import create_admin
 from gateway.api.auth import Gatekeeper
+from gateway.api.coalescing import CoalescingProtocol
 from gateway.api.doors import Doors
 from gateway.api.limits import BodyLimit, Limits
 from gateway.api.site import create_site
@@ -91,8 +92,8 @@ class _Server(uvicorn.Server):
 def _server(app: object) -> uvicorn.Server:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http="httptools",
-        lifespan="on",
+        http=CoalescingProtocol,
+        lifespan="off",
         log_config=None,
         proxy_headers=False,
         ws="none",

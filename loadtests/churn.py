@@ -2,7 +2,7 @@
 
 `python -m loadtests.churn` lets 3,000 requests to a simulated teacher be cancelled while they
 connect, wait or stream, asks 100 good ones, then measures the CPU of whole requests. `--client
-httpx2` (or `httpx`, where installed) does the same to the clients which were not chosen.
+aiohttp` (or `httpx2`, `httpx`, where installed) does the same to the clients which were not chosen.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import uvloop
 
@@ -62,7 +63,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 def main() -> None:
     """Run it; exit with 1 if a good request stayed without its answer."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.churn", description=__doc__)
-    parser.add_argument("--client", choices=["ours", "httpx", "httpx2"], default="ours")
+    parser.add_argument("--client", choices=["ours", "aiohttp", "httpx", "httpx2"], default="ours")
     parser.add_argument("--disconnects", type=int, default=3_000)
     parser.add_argument("--good", type=int, default=100)
     parser.add_argument("--measured", type=int, default=3_000, help="whole requests whose CPU is measured")
@@ -96,7 +97,7 @@ def simulated_teacher() -> Iterator[str]:
 async def measure(options: argparse.Namespace, origin: str) -> Figures:
     """Return the figures of one run."""
     async with contextlib.AsyncExitStack() as stack:
-        clients = {"ours": _ours, "httpx": _httpx, "httpx2": _httpx}
+        clients = {"ours": _ours, "aiohttp": _aiohttp, "httpx": _httpx, "httpx2": _httpx}
         ask: Ask = await clients[options.client](options.client, origin, stack)
         await ask(None)
         before = _descriptors()
@@ -172,6 +173,19 @@ async def _ours(name: str, origin: str, stack: contextlib.AsyncExitStack) -> Ask
             return await _read(reply.body, most)
         finally:
             await reply.body.aclose()
+
+    return ask
+
+
+async def _aiohttp(name: str, origin: str, stack: contextlib.AsyncExitStack) -> Ask:
+    session = await stack.enter_async_context(
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), auto_decompress=False)
+    )
+
+    async def ask(most: int | None) -> bool:
+        url = f"{origin}/v1/chat/completions"
+        async with session.post(url, data=QUESTION, headers=HEADERS) as reply:
+            return await _read(reply.content.iter_any(), most)
 
     return ask
 

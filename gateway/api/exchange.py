@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import random
+import time
 from email.utils import formatdate
+from functools import lru_cache
 from urllib.parse import unquote
 
-from litestar.types import Receive, Send
-from litestar.types.asgi_types import HTTPScope
-
+from gateway.api.asgi import Receive, Scope, Send
 from gateway.api.errors import ClientGoneError, Refusal
 from gateway.api.limits import BodyLimit, Intake, announced_bytes
 from gateway.core import Body, Header
@@ -17,6 +17,8 @@ from gateway.upstream.headers import HOP_BY_HOP, end_to_end
 
 # How long a client may go on sending a body which was refused, before its connection is cut.
 LINGER_S = 1.0
+# Most local answers are there sooner: for those nobody need watch whether the client has left.
+WATCH_AFTER_S = 0.05
 
 _REQUEST_ID = b"x-stepdown-request-id"
 # A teacher may be another stepdown: its request id would stand beside ours.
@@ -28,13 +30,14 @@ _DROPPED_WITHOUT_BODY = _DROPPED | {b"content-length"}
 class Exchange:
     """A request which has begun to arrive, and the answer which is owed to it."""
 
-    def __init__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
-        self.id = secrets.token_hex(16)
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Unique, not secret: seeded once a process, where the system's own randomness costs a system call.
+        self.id = f"{random.getrandbits(128):032x}"
         self.method: str = scope["method"]
         self.headers: tuple[Header, ...] = tuple(scope["headers"])
         raw_path, query = scope["raw_path"], scope["query_string"]
         self.target: bytes = b"%b?%b" % (raw_path, query) if query else raw_path
-        # Not scope["path"]: Litestar rewrites it for what it has mounted.
+        # Not scope["path"], which servers decode each in their own way.
         self.path = unquote(raw_path.decode("latin-1"))
         self.has_begun = False
         self.is_finished = False
@@ -97,7 +100,7 @@ class Exchange:
         headers.append((_REQUEST_ID, self.id.encode()))
         if not any(name == b"date" for name, _ in headers):
             # The server adds none, or the teacher's would stand there twice.
-            headers.append((b"date", formatdate(usegmt=True).encode()))
+            headers.append((b"date", _date(int(time.time()))))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _finish(self) -> None:
@@ -105,8 +108,13 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+@lru_cache(maxsize=1)
+def _date(now: int) -> bytes:
+    return formatdate(now, usegmt=True).encode()
+
+
 class Presence:
-    """Cancels the work inside its block as soon as the client leaves, and raises ClientGoneError.
+    """Cancels the work inside its block soon after the client leaves, and raises ClientGoneError.
 
     To be entered once the request's body has been read, because only one may read on; or with
     an `upload`, which reads the body as well and whose RequestError then ends the work too.
@@ -116,22 +124,32 @@ class Presence:
         self._exchange = exchange
         self._upload = upload
         self._cause: Exception | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._work = task
-        self._watch = asyncio.create_task(self._watching())
+        if self._upload:
+            self._begin()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, _: object
     ) -> None:
-        self._watch.cancel()
+        if self._watch:
+            self._watch.cancel()
+        else:
+            self._timer.cancel()
         if self._cause is None:
             return
         # Only our own cancellation is taken back: a server which shuts down must get through.
         if self._work.uncancel() == 0:
             raise self._cause from fault
+
+    def _begin(self) -> None:
+        self._watch = asyncio.create_task(self._watching())
 
     async def _watching(self) -> None:
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-from litestar.types import Receive, ReceiveMessage
 
+from gateway.api.asgi import Message, Receive
 from gateway.api.errors import ClientGoneError
 from gateway.core import Header
 from gateway.errors import RequestError
@@ -72,14 +72,14 @@ class Intake:
         message = await self._next_message()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        assert message["type"] == "http.request"
-        self._bytes += len(message["body"])
+        body: bytes = message["body"]
+        self._bytes += len(body)
         if self._bytes > self._limit.max_bytes:
             raise self._too_large()
         self.is_over = not message["more_body"]
-        return message["body"]
+        return body
 
-    async def _next_message(self) -> ReceiveMessage:
+    async def _next_message(self) -> Message:
         limit = self._limit
         allowed_s = min(limit.total_s, limit.grace_s + self._bytes / limit.min_bytes_per_s)
         clock = asyncio.get_running_loop().time

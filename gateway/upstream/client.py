@@ -1,33 +1,29 @@
-"""The one HTTP client: bytes out, bytes in, built on aiohttp.
+"""The one HTTP client: bytes out, bytes in, nothing added, nothing undone.
 
-aiohttp and not httpx, whose pool stops answering for ever after some thousand cancelled requests
-(`python -m loadtests.churn --client httpx`). Everything aiohttp does of its own accord is off:
-decompression, cookies, redirects, quoting of paths, default headers, its hidden second try.
+Our own, on httptools' parser, because a request through it costs a fraction of the CPU of one through
+aiohttp (`python -m loadtests.churn`, `--client aiohttp`), and because httpx's pool stops answering for
+ever after some thousand cancelled requests (`--client httpx`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import urllib.request
-from collections.abc import AsyncIterator
-from typing import Self
+from collections import deque
+from collections.abc import Iterable
 
-import aiohttp
 import msgspec
-from multidict import CIMultiDict
-from yarl import URL
 
-from gateway.errors import RequestError, UpstreamError, UpstreamTimeoutError
+from gateway.core import Header
+from gateway.errors import RequestError
 from gateway.upstream.base import Call, Reply
+from gateway.upstream.connection import Connection
 from gateway.upstream.headers import end_to_end
+from gateway.upstream.opening import open_connection
+from gateway.upstream.site import Site, site_of
 
-AUTO_HEADERS = ("accept", "accept-encoding", "content-type", "user-agent")
-LONGEST_HEADER_BYTES = 64 * 1024
-MOST_HEADERS = 1_000
-# aiohttp warns of whole bodies beyond 1 MB: written at once they also ignore back-pressure.
-WRITTEN_AT_ONCE_BYTES = 256 * 1024
 # Below the 60 s after which common load balancers forget an idle connection without a word.
 KEEPALIVE_S = 55
+_BODILESS_METHODS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,200 +40,87 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HttpClient:
-    """Sends calls over kept-alive connections, as many at once as are asked for.
-
-    Opens its pool in the loop of the first call; belongs to that loop from then on.
-    """
+    """Sends calls over kept-alive connections, as many at once as are asked for, in one event loop."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=config.connect_s, sock_read=config.first_byte_s
-        )
         self._proxies = urllib.request.getproxies() if config.use_env_proxies else {}
-        self._session: aiohttp.ClientSession | None = None
+        self._sites: dict[str, Site] = {}
+        self._idle: dict[str, deque[Connection]] = {}
 
     async def send(self, origin: str, call: Call) -> Reply:
         """Send `call` once to `origin` (scheme://host:port); return when its head has arrived.
 
-        Header values which are not UTF-8 are taken for Latin-1. The reply's headers are
-        end-to-end only, names in lower case. Raises RequestError for a target or header no
-        HTTP request may carry, UpstreamError when no head came, and whatever the body's
+        The reply's headers are end-to-end only, names in lower case. Raises RequestError for a target or
+        header no HTTP request may carry, UpstreamError when no head came, and whatever the body's
         iterator raises.
         """
-        upload = _upload(call.body)
-        try:
-            if isinstance(call.body, bytes) and isinstance(upload, _Upload):
-                # Only the socket's reads are timed, not a teacher who stops reading.
-                async with asyncio.timeout(self._config.connect_s + self._config.first_byte_s):
-                    response = await self._request(origin, call, upload)
-            else:
-                response = await self._request(origin, call, upload)
-        except ValueError as exc:
-            raise RequestError(f"this request cannot be sent on: {exc}") from exc
-        except TimeoutError as exc:
-            raise UpstreamTimeoutError("the teacher did not take the request in time") from exc
-        except UpstreamError:
-            if isinstance(upload, _Upload) and upload.fault:
-                raise upload.fault from None
-            raise
-        return self._reply(response)
+        site = self._sites.get(origin) or self._site(origin)
+        is_chunked = not isinstance(call.body, bytes) and not _has_length(call.headers)
+        head = _head(call, site, is_chunked=is_chunked)
+        connection = self._kept(origin) or await self._opened(origin, site)
+        incoming = await connection.ask(
+            head,
+            call.body,
+            is_head=call.method == "HEAD",
+            is_chunked=is_chunked,
+            wait_s=self._config.first_byte_s,
+        )
+        incoming.idle_s = self._config.idle_s
+        return Reply(status=incoming.status, headers=tuple(end_to_end(incoming.headers)), body=incoming)
 
     async def close(self) -> None:
-        """Close every connection; the next call opens the pool again."""
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        """Close every idle connection."""
+        for idle in self._idle.values():
+            while idle:
+                idle.pop().close()
 
-    async def _request(
-        self, origin: str, call: Call, upload: bytes | _Upload | None
-    ) -> aiohttp.ClientResponse:
-        session = self._session or self._open()
-        # The whole target as a path: neither split nor quoted, it leaves byte for byte.
-        return await session.request(
-            call.method,
-            URL(origin).with_path(_text(call.target), encoded=True),
-            headers=_outgoing(call),
-            data=upload,
-            allow_redirects=False,
-            proxy=self._proxy(origin) if self._proxies else None,
-        )
+    def _site(self, origin: str) -> Site:
+        site = self._sites[origin] = site_of(origin, self._proxies)
+        self._idle[origin] = deque()
+        return site
 
-    def _open(self) -> aiohttp.ClientSession:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=AUTO_HEADERS,
-            timeout=self._timeout,
-            max_line_size=LONGEST_HEADER_BYTES,
-            max_field_size=LONGEST_HEADER_BYTES,
-            max_headers=MOST_HEADERS,
-            middlewares=(_send_once,),
-        )
-        return self._session
+    def _kept(self, origin: str) -> Connection | None:
+        idle = self._idle[origin]
+        while idle:
+            # The youngest first: the others may close for want of use.
+            if (connection := idle.pop()).is_open:
+                return connection
+        return None
 
-    def _proxy(self, origin: str) -> str | None:
-        url = URL(origin)
-        if urllib.request.proxy_bypass(url.authority):
-            return None
-        return self._proxies.get(url.scheme)
+    async def _opened(self, origin: str, site: Site) -> Connection:
+        idle = self._idle[origin]
 
-    def _reply(self, response: aiohttp.ClientResponse) -> Reply:
-        if response.status == 101:
-            response.close()
-            raise UpstreamError("the teacher switched protocols although nobody asked it to")
-        connection = response.connection
-        if connection is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = self._config.idle_s
-            connection.protocol.start_timeout()
-        headers = tuple(end_to_end(response.raw_headers))
-        return Reply(status=response.status, headers=headers, body=_ReplyBody(response))
+        def release(connection: Connection) -> None:
+            connection.expect_within(KEEPALIVE_S)
+            while idle and not idle[0].is_open:
+                idle.popleft()
+            idle.append(connection)
+
+        return await open_connection(site, release, self._config.connect_s)
 
 
-class _ReplyBody:
-    """The bytes of a reply as they come. A class, for a generator which nobody began has no `finally`."""
-
-    __slots__ = ("_is_closed", "_response")
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self._is_closed = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._is_closed:
-            raise StopAsyncIteration
-        try:
-            chunk = await self._response.content.readany()
-        except (aiohttp.ClientError, OSError) as exc:
-            self._response.close()
-            raise _translated(exc) from exc
-        except asyncio.CancelledError:
-            self._response.close()
-            raise
-        if not chunk:
-            raise StopAsyncIteration
-        return chunk
-
-    async def aclose(self) -> None:
-        """Close the connection unless the body has been read to its end."""
-        self._is_closed = True
-        self._response.close()
+def _head(call: Call, site: Site, *, is_chunked: bool) -> bytes:
+    """Return the request's head. Raises RequestError for what would not be one line each."""
+    lines = [b"%b %b%b HTTP/1.1\r\n" % (call.method.encode(), site.prefix, call.target)]
+    lines.append(b"host: %b\r\n" % site.authority)
+    lines += [b"%b: %b\r\n" % header for header in call.headers]
+    if is_chunked:
+        lines.append(b"transfer-encoding: chunked\r\n")
+    elif isinstance(call.body, bytes) and (call.body or call.method not in _BODILESS_METHODS):
+        lines.append(b"content-length: %d\r\n" % len(call.body))
+    if site.proxy and site.proxy.credential and not site.tls:
+        lines.append(b"proxy-authorization: %b\r\n" % site.proxy.credential)
+    head = b"".join(lines)
+    if (
+        head.count(b"\n") != len(lines)
+        or head.count(b"\r") != len(lines)
+        or b"\0" in head
+        or b" " in call.target
+    ):
+        raise RequestError("this request cannot be sent on: its target or a header holds a line break")
+    return head + b"\r\n"
 
 
-class _Upload:
-    """A body sent piece by piece. Remembers why its source failed, which aiohttp would hide."""
-
-    def __init__(self, source: AsyncIterator[bytes]) -> None:
-        self._source = source
-        self.fault: Exception | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._source:
-                yield chunk
-        except Exception as exc:
-            self.fault = exc
-            raise
-
-
-async def _send_once(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    """Translate aiohttp's errors before it can act on them.
-
-    As a middleware it stands inside of aiohttp's own retry of GET, PUT, DELETE..., which
-    would ask a second time what may not be asked twice.
-    """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientError, OSError) as exc:
-        raise _translated(exc) from exc
-
-
-def _translated(exc: Exception) -> UpstreamError:
-    """Return the error of ours for one of aiohttp's; its text names no header and no body."""
-    match exc:
-        case aiohttp.ConnectionTimeoutError():
-            return UpstreamTimeoutError("the teacher could not be reached in time", was_sent=False)
-        case aiohttp.ClientConnectorError():
-            return UpstreamError(f"the teacher could not be reached: {exc}", was_sent=False)
-        case TimeoutError():
-            return UpstreamTimeoutError("the teacher was silent for too long")
-        case aiohttp.ClientPayloadError():
-            return UpstreamError("the teacher broke off in the middle of its answer")
-        case aiohttp.ClientResponseError():
-            return UpstreamError(f"the teacher's answer is not HTTP: {exc.message}")
-        case _:
-            return UpstreamError(f"the teacher closed the connection: {type(exc).__name__}")
-
-
-def _outgoing(call: Call) -> CIMultiDict[str]:
-    headers = CIMultiDict([(name.decode("latin-1").lower(), _text(value)) for name, value in call.headers])
-    if isinstance(call.body, bytes) and call.body:
-        headers["content-length"] = str(len(call.body))
-    return headers
-
-
-def _upload(body: bytes | AsyncIterator[bytes]) -> bytes | _Upload | None:
-    if not isinstance(body, bytes):
-        return _Upload(body)
-    if len(body) > WRITTEN_AT_ONCE_BYTES:
-        return _Upload(_pieces(body))
-    return body or None
-
-
-async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), WRITTEN_AT_ONCE_BYTES):
-        yield body[start : start + WRITTEN_AT_ONCE_BYTES]
-
-
-def _text(value: bytes) -> str:
-    """Return the text which aiohttp, encoding it as UTF-8, turns into the same bytes again."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+def _has_length(headers: Iterable[Header]) -> bool:
+    return any(name == b"content-length" for name, _ in headers)

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from litestar.exceptions import WebSocketDisconnect
-from litestar.testing import TestClient
-
-from gateway.api.auth import Gatekeeper
-from gateway.api.doors import Doors
-from gateway.api.site import create_site
-from tests.api.house import Flow, House, Teacher, open_house
+from tests.api.house import House, open_house
 
 
 def test_alive_without_a_key_or_a_teacher(house: House) -> None:
@@ -30,15 +23,3 @@ def test_every_request_has_its_own_id(house: House) -> None:
 
     assert len(ids) == 3
     assert None not in ids
-
-
-def test_a_websocket_is_refused() -> None:
-    """Nothing waits for ever: the handshake ends with a refusal."""
-    site = create_site(Doors(serve=Flow(), teacher=Teacher(), gatekeeper=Gatekeeper("open")))
-
-    with (
-        TestClient(site) as client,
-        pytest.raises(WebSocketDisconnect, match="no websockets here"),
-        client.websocket_connect("/v1/realtime"),
-    ):
-        pass

@@ -65,7 +65,7 @@ async def test_headers_arrive_in_order_with_duplicates_and_nothing_is_added(
     await client.send(raw.origin, get(headers=headers))
 
     lines = raw.asked[0].split(b"\r\n")[1:-2]
-    assert lines[0].startswith(b"Host: ")
+    assert lines[0].startswith(b"host: ")
     assert sorted(lines[1:]) == sorted(name + b": " + value for name, value in headers)
     assert [line for line in lines if line.startswith(b"x-b")] == [b"x-b: 1", b"x-b: 2"]
 

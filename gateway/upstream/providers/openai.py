@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from urllib.parse import urlsplit
 
 import msgspec
-from yarl import URL
 
 from gateway.core import Header, Secret
 from gateway.errors import ConfigError, UpstreamCredentialError
@@ -113,10 +113,10 @@ def _credential(config: Config) -> tuple[Header, ...]:
 def _split(base_url: str) -> tuple[str, bytes]:
     """Return origin and path prefix of `base_url`."""
     try:
-        url = URL(base_url, encoded=True)
-        origin = str(url.origin())
+        url = urlsplit(base_url)
+        host, _ = url.hostname, url.port
     except ValueError as exc:
         raise ConfigError(f"upstream base_url {base_url!r} is no URL: {exc}") from exc
-    if url.scheme not in {"http", "https"} or url.raw_query_string or url.raw_fragment or url.raw_user:
+    if url.scheme not in {"http", "https"} or not host or url.query or url.fragment or "@" in url.netloc:
         raise ConfigError("upstream base_url must be http(s)://host[:port][/path] and nothing more")
-    return origin, (url.raw_path.rstrip("/") or "/v1").encode()
+    return f"{url.scheme}://{url.netloc}", (url.path.rstrip("/") or "/v1").encode()

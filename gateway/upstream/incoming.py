@@ -1,0 +1,196 @@
+"""A teacher's reply on its way in: its head, then its body as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Protocol, Self
+
+import httptools
+
+from gateway.core import Header
+from gateway.errors import UpstreamError, UpstreamTimeoutError
+
+LONGEST_HEAD_BYTES = 256 * 1024
+MOST_HEADERS = 1_000
+# How much may wait for a slow client before the teacher is made to wait.
+HELD_BYTES = 256 * 1024
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class Line(Protocol):
+    """The connection over which a reply comes."""
+
+    def expect_within(self, seconds: float) -> None:
+        """Fail the reply unless this is called again within `seconds`."""
+
+    def hold_back(self, *, is_held: bool) -> None:
+        """Stop reading, or go on."""
+
+    def finished(self, *, keeps_open: bool) -> None:
+        """Note that the reply is whole."""
+
+    def close(self) -> None:
+        """Break off."""
+
+
+class Incoming:
+    """One reply, and its body as core.Body: bytes as received, never decompressed.
+
+    The `on_...` methods are called by httptools' parser.
+    """
+
+    def __init__(self, line: Line, *, is_head: bool) -> None:
+        self.status = 0
+        self.headers: list[Header] = []
+        """Names in lower case; those of one hop are still there."""
+        self.has_head = False
+        self.idle_s = math.inf
+        """How long the next bytes of the body may take."""
+        self._line = line
+        self._is_head = is_head
+        self._parser = httptools.HttpResponseParser(self)
+        self._head_bytes = 0
+        self._is_framed = self._keeps_open = False
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._is_held = self._is_whole = self._is_closed = False
+        self._fault: UpstreamError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def head(self, wait_s: float) -> None:
+        """Return once the head is there. Raises UpstreamError."""
+        while not self.has_head:
+            await self._wait(wait_s)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._pieces:
+            if self._is_whole or self._is_closed:
+                raise StopAsyncIteration
+            try:
+                await self._wait(self.idle_s)
+            except asyncio.CancelledError:
+                self._line.close()
+                raise
+        pieces, self._pieces = self._pieces, []
+        self._size = 0
+        if self._is_held:
+            self._is_held = False
+            self._line.hold_back(is_held=False)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def aclose(self) -> None:
+        """Break the connection off unless the reply is whole."""
+        self._is_closed = True
+        self._pieces.clear()
+        if not self._is_whole:
+            self._line.close()
+
+    def feed(self, data: bytes) -> UpstreamError | None:
+        """Take bytes from the connection; return what is wrong with them."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # A 101, which has failed already.
+            return None
+        except httptools.HttpParserError as fault:
+            return UpstreamError(f"the teacher's answer is not HTTP: {fault}")
+        if self._head_bytes > LONGEST_HEAD_BYTES or len(self.headers) > MOST_HEADERS:
+            return UpstreamError("the teacher's answer has too many headers")
+        return None
+
+    def ended(self) -> None:
+        """Note that no more will come: that ends a body which says nothing of its length."""
+        if self.has_head and not self._is_framed:
+            self._end(keeps_open=False)
+
+    def fail(self, fault: UpstreamError) -> None:
+        """End the reply with `fault`, unless it is whole."""
+        if self._is_whole:
+            return
+        is_cut = self.has_head and not isinstance(fault, UpstreamTimeoutError)
+        self._fault = UpstreamError("the teacher broke off in the middle of its answer") if is_cut else fault
+        self._wake()
+
+    def on_message_begin(self) -> None:
+        """Refuse what follows a whole reply without having been asked for."""
+        if self._is_whole:
+            self._line.close()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header; trailers, which come after the head, are left out."""
+        self._head_bytes += len(name) + len(value)
+        if self.has_head:
+            return
+        name = name.lower()
+        if name in _FRAMING:
+            self._is_framed = True
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Note the end of the head, unless it is an interim one (100, 103)."""
+        status = self._parser.get_status_code()
+        if self._is_whole:
+            return
+        if status == 101:
+            self.fail(UpstreamError("the teacher switched protocols although nobody asked it to"))
+            self._line.close()
+        elif status < 200:
+            self.headers.clear()
+        else:
+            self._begin(status)
+
+    def _begin(self, status: int) -> None:
+        self.status = status
+        self.has_head = True
+        self._keeps_open = self._parser.should_keep_alive()
+        if self._is_head:
+            # The parser, which does not know, waits for the body which a GET would get.
+            self._end(keeps_open=(b"connection", b"close") not in self.headers)
+        self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        if self._is_whole:
+            self._line.close()
+        if self._is_whole or self._is_closed:
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > HELD_BYTES and not self._is_held:
+            self._is_held = True
+            self._line.hold_back(is_held=True)
+        self._wake()
+
+    def on_message_complete(self) -> None:
+        """Note the end of the reply."""
+        if self.has_head:
+            self._end(keeps_open=self._keeps_open)
+
+    def _end(self, *, keeps_open: bool) -> None:
+        if self._is_whole:
+            return
+        self._is_whole = True
+        if self._is_held:
+            self._is_held = False
+            self._line.hold_back(is_held=False)
+        self._line.finished(keeps_open=keeps_open)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self, seconds: float) -> None:
+        if self._fault:
+            raise self._fault
+        self._line.expect_within(seconds)
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._line.expect_within(math.inf)

@@ -1,0 +1,85 @@
+"""Where a teacher is: its address, its name in requests, the way there."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+from base64 import b64encode
+from collections.abc import Mapping
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+
+from gateway.errors import ConfigError
+
+_PORTS = {"http": 80, "https": 443}
+
+
+class Proxy(msgspec.Struct, frozen=True):
+    """A proxy which speaks plain HTTP; `credential` is the value of Proxy-Authorization, perhaps empty."""
+
+    host: str
+    port: int
+    credential: bytes = b""
+
+
+class Site(msgspec.Struct, frozen=True):
+    """One origin. `authority` is the Host header, `tls` None for plain HTTP."""
+
+    host: str
+    port: int
+    authority: bytes
+    tls: ssl.SSLContext | None = None
+    proxy: Proxy | None = None
+
+    @property
+    def prefix(self) -> bytes:
+        """What stands before a target: a proxy of plain HTTP wants to know whose it is."""
+        return b"http://" + self.authority if self.proxy and not self.tls else b""
+
+
+def site_of(origin: str, proxies: Mapping[str, str]) -> Site:
+    """Return the site of `origin` (scheme://host[:port]); `proxies` are proxy URLs by scheme.
+
+    Raises ConfigError for what is no such origin, and for proxies which are not reached by plain HTTP.
+    """
+    url, host, port = _parsed(origin)
+    name = f"[{host}]" if ":" in host else host
+    authority = name if port == _PORTS[url.scheme] else f"{name}:{port}"
+    return Site(
+        host=host,
+        port=port,
+        authority=authority.encode(),
+        tls=_tls() if url.scheme == "https" else None,
+        proxy=_proxy(proxies.get(url.scheme), authority),
+    )
+
+
+def _parsed(origin: str) -> tuple[SplitResult, str, int]:
+    try:
+        url = urlsplit(origin)
+        port, host = url.port, (url.hostname or "").encode("idna").decode()
+    except ValueError as fault:
+        raise ConfigError(f"{origin!r} is no origin: {fault}") from fault
+    if url.scheme not in _PORTS or not host:
+        raise ConfigError(f"{origin!r} is no origin; it must be http(s)://host[:port]")
+    return url, host, port or _PORTS[url.scheme]
+
+
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _proxy(proxy: str | None, authority: str) -> Proxy | None:
+    if proxy is None or urllib.request.proxy_bypass(authority):
+        return None
+    url, host, port = _parsed(proxy)
+    if url.scheme != "http":
+        raise ConfigError("a proxy must be http://[user:password@]host:port")
+    credential = b""
+    if url.username is not None:
+        pair = f"{unquote(url.username)}:{unquote(url.password or '')}"
+        credential = b"Basic " + b64encode(pair.encode())
+    return Proxy(host, port, credential)
