@@ -12,7 +12,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -40,16 +40,17 @@ def supervise(settings: Settings, environment: Mapping[str, str], announce: Anno
     home = settings.make_home()
     with ExitStack() as stack:
         stack.enter_context(_sole_owner(home))
-        site = stack.enter_context(_bound(settings.server.host, settings.server.port))
-        admin = stack.enter_context(_bound(settings.server.host, settings.server.admin_port))
-        children = [Child(plan) for plan in _plans(settings, environment, site, admin)]
+        server = settings.server
+        sites = stack.enter_context(_bound(server.host, server.port, server.workers))
+        [admin] = stack.enter_context(_bound(server.host, server.admin_port))
+        children = [Child(plan) for plan in _plans(settings, environment, sites, admin)]
         run_file(home).unlink(missing_ok=True)
         stack.callback(run_file(home).unlink, missing_ok=True)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         waiting = threading.Thread(
-            target=_announce_when_ready, args=(site, admin, home, announce, stop), daemon=True
+            target=_announce_when_ready, args=(sites[0], admin, home, announce, stop), daemon=True
         )
         waiting.start()
         watch_over(children, stop.is_set)
@@ -59,14 +60,14 @@ def supervise(settings: Settings, environment: Mapping[str, str], announce: Anno
 
 
 def _plans(
-    settings: Settings, environment: Mapping[str, str], site: socket.socket, admin: socket.socket
+    settings: Settings, environment: Mapping[str, str], sites: Sequence[socket.socket], admin: socket.socket
 ) -> Iterator[ChildPlan]:
     """Yield the children in the order in which they start and stop: who needs another comes first."""
     home = settings.home_folder
     metrics = home / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir()
-    for number in range(settings.server.workers):
+    for number, site in enumerate(sites):
         # One worker shows the admin plane for all: the numbers are shared through files.
         extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
         yield ChildPlan(
@@ -107,17 +108,36 @@ def _sole_owner(home: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Give a listening socket; port 0 takes a free one."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as bound:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bound(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket]]:
+    """Give listening sockets which share one port; port 0 takes a free one.
+
+    The kernel spreads connections evenly over sockets, but not over processes which share a socket:
+    with two workers on one socket, one of them took up to nine tenths.
+    """
+    with ExitStack() as stack:
         try:
-            bound.bind((host.strip("[]"), port))
+            with _socket(host, port) as sole:
+                # Sharing is allowed to strangers of the same user, too: first make sure that there are none.
+                port = sole.getsockname()[1]
+            bound = [stack.enter_context(_socket(host, port, is_shared=count > 1)) for _ in range(count)]
         except OSError as error:
             raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from error
-        bound.listen(BACKLOG)
+        for one in bound:
+            one.listen(BACKLOG)
         yield bound
+
+
+def _socket(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        one.bind((host.strip("[]"), port))
+    except OSError:
+        one.close()
+        raise
+    return one
 
 
 def _announce_when_ready(
