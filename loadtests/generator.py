@@ -19,7 +19,9 @@ from typing import Self, cast
 import msgspec
 import uvloop
 
-LENGTH = re.compile(rb"\r\ncontent-length: (\d+)")
+from loadtests.stamps import delays_ms
+
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 DECISION = re.compile(rb"\r\nx-stepdown-decision: (\w+)")
 GRACE_S = 30.0
 """How long answers may take beyond the job's own time before the job fails."""
@@ -37,6 +39,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int
     count: int = sys.maxsize
     seconds: float = 60.0
+    opened_per_s: float | None = None
+    """How fast the connections are opened; as fast as can be if None."""
+    times_chunks: bool = False
+    """Note when the first byte of each body came, and how old the stamps in it were (`loadtests.stamps`)."""
 
 
 class Result(msgspec.Struct, kw_only=True):
@@ -45,8 +51,12 @@ class Result(msgspec.Struct, kw_only=True):
     latencies_ms: dict[str, list[float]] = {}
     pieces: int = 0
     """HTTP chunks, an answer with a content-length counting as one."""
+    first_ms: list[float] = []
+    """From request to first byte of the body, where the job asked for it."""
+    delays_ms: list[float] = []
+    """Of every stamped chunk, where the job asked for it."""
     failed: list[str] = []
-    """Status lines other than 200, and connections lost in an answer."""
+    """Status lines other than 200, connections refused or lost in an answer, answers which took too long."""
     seconds: float = 0.0
     cpu_s: float = 0.0
     """Of the generator's own process."""
@@ -73,15 +83,24 @@ class Generator:
 
     def run(self, job: Job) -> Result:
         """Return the result of `job`. Raises RuntimeError if any request failed."""
+        result = self.attempt(job)
+        if result.failed:
+            raise RuntimeError(f"{len(result.failed)} requests failed, the first with {result.failed[0]}")
+        return result
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def attempt(self, job: Job) -> Result:
+        """Return the result of `job`, whatever failed."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(msgspec.json.encode(job) + b"\n")
         process.stdin.flush()
-        result = msgspec.json.decode(process.stdout.readline(), type=Result)
-        if result.failed:
-            raise RuntimeError(f"{len(result.failed)} requests failed, the first with {result.failed[0]}")
-        return result
+        return msgspec.json.decode(process.stdout.readline(), type=Result)
 
 
 class _Run:
@@ -89,6 +108,7 @@ class _Run:
 
     def __init__(self, job: Job) -> None:
         self.result = Result()
+        self.times_chunks = job.times_chunks
         self._sent = 0
         self._job = job
         self._requests: Iterator[bytes] = itertools.cycle(job.requests)
@@ -111,7 +131,9 @@ class _Sender(asyncio.Protocol):
         self._buffer = bytearray()
         self._decision: str | None = None
         self._left = 0
+        self._is_good = False
         self._is_chunked = False
+        self._has_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are none of asyncio's by class.
@@ -127,15 +149,24 @@ class _Sender(asyncio.Protocol):
         self._buffer += data
         if self._decision is None and not self._read_head():
             return
+        if self._run.times_chunks and self._buffer:
+            self._time_chunks(data)
         is_whole = self._read_chunks() if self._is_chunked else len(self._buffer) >= self._left
         if not is_whole:
             return
         if not self._is_chunked:
             self._run.result.pieces += 1
-        latency_ms = (time.perf_counter() - self._begun) * 1000
         assert self._decision is not None
-        self._run.result.latencies_ms.setdefault(self._decision, []).append(latency_ms)
+        if self._is_good:
+            self._run.result.latencies_ms.setdefault(self._decision, []).append(self._waited_ms())
         self._send()
+
+    def give_up(self) -> None:
+        """Note as failed what has no whole answer by now."""
+        if not self.done.done():
+            self._run.result.failed.append("no whole answer in time")
+            self.done.set_result(None)
+            self._transport.abort()
 
     def _send(self) -> None:
         request = self._run.next_request()
@@ -145,6 +176,7 @@ class _Sender(asyncio.Protocol):
             return
         self._buffer.clear()
         self._decision = None
+        self._has_begun = False
         self._begun = time.perf_counter()
         self._transport.write(request)
 
@@ -154,13 +186,23 @@ class _Sender(asyncio.Protocol):
             return False
         head = bytes(self._buffer[:end])
         del self._buffer[: end + 4]
-        if not head.startswith(b"HTTP/1.1 200"):
+        self._is_good = head.startswith(b"HTTP/1.1 200")
+        if not self._is_good:
             self._run.result.failed.append(head.partition(b"\r\n")[0].decode("latin-1"))
         length, decision = LENGTH.search(head), DECISION.search(head)
         self._decision = decision[1].decode() if decision else ""
         self._is_chunked = length is None
         self._left = int(length[1]) if length else 0
         return True
+
+    def _time_chunks(self, data: bytes) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._run.result.first_ms.append(self._waited_ms())
+        self._run.result.delays_ms += delays_ms(data)
+
+    def _waited_ms(self) -> float:
+        return (time.perf_counter() - self._begun) * 1000
 
     def _read_chunks(self) -> bool:
         """Drop every whole chunk; return whether the last one came."""
@@ -179,17 +221,33 @@ class _Sender(asyncio.Protocol):
 
 async def _perform(job: Job) -> Result:
     run = _Run(job)
-    loop = asyncio.get_running_loop()
     begun, cpu_begun = time.perf_counter(), time.process_time()
-    async with asyncio.timeout(job.seconds + GRACE_S):
-        senders = [
-            (await loop.create_connection(lambda: _Sender(run), "127.0.0.1", job.port))[1]
-            for _ in range(job.in_flight)
-        ]
-        await asyncio.gather(*(sender.done for sender in senders))
+    senders: list[_Sender] = []
+    try:
+        async with asyncio.timeout(job.seconds + GRACE_S):
+            await _connect(job, run, senders)
+            # Unlike `gather`, it leaves those which are late as they are.
+            await asyncio.wait([sender.done for sender in senders])
+    except TimeoutError:
+        pass  # who is late is counted below
+    except OSError as error:
+        run.result.failed.append(f"no connection: {error}")
+    for sender in senders:
+        sender.give_up()
     run.result.seconds = time.perf_counter() - begun
     run.result.cpu_s = time.process_time() - cpu_begun
     return run.result
+
+
+async def _connect(job: Job, run: _Run, senders: list[_Sender]) -> None:
+    """Open the job's connections one by one; each begins to ask as soon as it is open."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for number in range(job.in_flight):
+        if job.opened_per_s:
+            await asyncio.sleep(begun + number / job.opened_per_s - loop.time())
+        opened = await loop.create_connection(lambda: _Sender(run), "127.0.0.1", job.port)
+        senders.append(opened[1])
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -16,6 +17,22 @@ def child_named(parent: int, module: str) -> int:
         if module in (_PROC / child / "cmdline").read_text().split("\0"):
             return int(child)
     raise LookupError(f"process {parent} has no child {module}")
+
+
+def tree(root: int) -> list[int]:
+    """Return the process `root` and all which descend from it, without those which end meanwhile."""
+    found = [root]
+    for pid in found:
+        # A child belongs to the thread which started it.
+        for thread in (_PROC / f"{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += map(int, thread.read_text().split())
+    return found
+
+
+def command_line(pid: int) -> str:
+    """Return the words by which a process was started."""
+    return (_PROC / f"{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def cpu_s(pid: int) -> float:

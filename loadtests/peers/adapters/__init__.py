@@ -1,0 +1,1 @@
+"""Gateways which can be measured, one file each: see `loadtests.peers.base.Adapter`."""
