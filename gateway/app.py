@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import sqlite3
 from typing import Any
 
@@ -26,6 +27,7 @@ from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Config as OutboxConfig
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
+from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.progress import read_progress
@@ -34,16 +36,19 @@ from gateway.routing.base import Classifier
 from gateway.routing.router import TaskRouter
 from gateway.settings import Settings
 from gateway.specialists.address import socket_path
+from gateway.specialists.batch import Batch
 from gateway.specialists.client import HostClient
 from gateway.state import State, coin_key, costs
 from gateway.store.tasks import TaskStore
+from gateway.telemetry.environment import read_wanted
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.outcomes import Observe, OutcomeQueue
+from gateway.telemetry.outgoing import Outgoing
 from gateway.upstream.base import Teacher
 from gateway.upstream.client import Config as HttpConfig
 from gateway.upstream.client import HttpClient
 from gateway.upstream.retry import Config as RetryConfig
-from gateway.wire.reading import read_answer
+from gateway.wire.surfaces import read_outcome
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +61,8 @@ class Worker:
 
     def __init__(self, settings: Settings, state: State, number: int) -> None:
         home = settings.home_folder
+        policies = load_policies(settings.policies.folder)
+        check_encoders(policies, settings.specialists.encoder)
         self.settings = settings
         self.state = state
         self.registry = Registry(home / "registry")
@@ -65,22 +72,31 @@ class Worker:
         self.outbox = Outbox(home / "harvest" / f"worker-{number}.db", _outbox_config(settings))
         tokens = TokenEstimator()
         self.ledger = Ledger(PriceTable(_overrides(settings)), state.spend, tokens)
-        self.metrics = Metrics(self._probes())
-        self.outcomes = OutcomeQueue(read_answer, self._observers())
+        self.outgoing = Outgoing(
+            read_wanted(os.environ),
+            f"{home}/worker-{number}",
+            provider=settings.upstream.provider,
+            base_url=settings.upstream.base_url,
+        )
+        self.metrics = Metrics([*self._probes(), *self.outgoing.probes()], state.standings.all)
+        self.outcomes = OutcomeQueue(read_outcome, self._observers())
         self._watch = Watch(state.standings, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refreshing: asyncio.Task[None] | None = None
         self._faults: set[str] = set()
+        self._encoders = encoder_models(policies)
         self.stages = Stages(
-            planner=PolicyPlanner(load_policies(settings.policies.folder), self.ledger.spent_today),
+            planner=PolicyPlanner(policies, self.ledger.spent_today),
             router=TaskRouter(self._classifiers()),
             standings=state.standings,
             coin=StickyCoin(coin_key(home)),
             drafter=self.drafter,
+            embed=Batch(self.drafter, settings.specialists.budget_ms / 1000).embed,
             scorer=Scorer(),
             judge=Gate(),
             teacher=self.teacher,
             observe=self.outcomes,
+            outgoing=self.outgoing.headers,
             estimate_usage=tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )
@@ -130,13 +146,12 @@ class Worker:
 
     def own_models(self) -> list[str]:
         """Return the specialists which serve now, by the name under which a client may ask for one."""
-        return sorted(
-            {OWN_PREFIX + standing.task for standing in self.state.standings.all() if standing.serves}
-        )
+        tasks = {OWN_PREFIX + standing.task for standing in self.state.standings.all() if standing.serves}
+        return sorted(tasks | self._encoders)
 
     def _observers(self) -> list[Observe]:
         gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
-        return [self.metrics, self.ledger, *gather, Auditor(self.state.audits)]
+        return [self.metrics, self.ledger, *gather, Auditor(self.state.audits), *self.outgoing.observers]
 
     def _classifiers(self) -> list[Classifier]:
         routing = self.settings.routing
@@ -152,6 +167,10 @@ class Worker:
             Probe("harvest_rows_waiting", "Rows not yet durable.", lambda: self.outbox.waiting),
             Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),
             Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
+            Probe("accounts_waiting", "Sums of dollars not yet written.", lambda: self.ledger.waiting),
+            Probe(
+                "observer_faults_total", "Outcomes which an observer failed on.", lambda: self.outcomes.faults
+            ),
             Probe("spent_usd_total", "Dollars paid to the teacher.", lambda: self.ledger.spent_usd),
             Probe("saved_usd_total", "Dollars which local answers saved.", lambda: self.ledger.saved_usd),
         ]
@@ -198,6 +217,8 @@ class Worker:
 
     def _drain(self) -> None:
         self.outcomes.close()
+        self.metrics.sample()
+        self.outgoing.close()
         self.outbox.close()
         with contextlib.suppress(sqlite3.Error):
             self.ledger.flush()

@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvicorn
@@ -19,6 +19,7 @@ from gateway.api.coalescing import CoalescingProtocol
 from gateway.api.doors import Doors
 from gateway.api.limits import BodyLimit, Limits
 from gateway.api.site import create_site
+from gateway.api.websocket import create_websockets
 from gateway.app import Worker
 from gateway.children import exit_with_parent, run_child
 from gateway.settings import Settings, read_settings
@@ -42,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exit_with_parent()
     with opened_state(settings) as state:
         worker = Worker(settings, state, options.number)
-        servers = [(_server(_site(settings, state, worker)), options.fd)]
+        doors = _doors(settings, state, worker)
+        servers = [(_server(create_site(doors), create_websockets(doors)), options.fd)]
         if options.admin_fd is not None:
+            worker.outgoing.push(worker.metrics)
             servers.append((_server(create_admin(worker.metrics.render, worker.status)), options.admin_fd))
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(_serve(worker, servers))
@@ -65,18 +68,16 @@ async def _serve(worker: Worker, servers: list[tuple[uvicorn.Server, int]]) -> N
         await worker.stop()
 
 
-def _site(settings: Settings, state: State, worker: Worker) -> object:
+def _doors(settings: Settings, state: State, worker: Worker) -> Doors:
     server = settings.server
     chat = BodyLimit(max_bytes=server.max_body_mb << 20, total_s=server.body_timeout_s)
-    return create_site(
-        Doors(
-            serve=worker.serve,
-            teacher=worker.teacher,
-            gatekeeper=Gatekeeper(settings.admission, state.keys.find_by_hash),
-            limits=Limits(chat=chat),
-            own_models=worker.own_models,
-            show_labels=server.labels,
-        )
+    return Doors(
+        serve=worker.serve,
+        teacher=worker.teacher,
+        gatekeeper=Gatekeeper(settings.admission, state.keys.find_by_hash),
+        limits=Limits(chat=chat),
+        own_models=worker.own_models,
+        show_labels=server.labels,
     )
 
 
@@ -89,14 +90,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _server(app: object) -> uvicorn.Server:
+def _server(app: object, websockets: Callable[..., asyncio.Protocol] | None = None) -> uvicorn.Server:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=CoalescingProtocol,
         lifespan="off",
         log_config=None,
         proxy_headers=False,
-        ws="none",
+        ws=websockets or "none",  # type: ignore[arg-type]
         access_log=False,
         # The teacher's own pass through; a second `date` would be one too many.
         date_header=False,

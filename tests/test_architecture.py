@@ -21,6 +21,7 @@ MODELS = {"numpy", "scipy", "sklearn", "onnxruntime", "tokenizers", "torch", "se
 HEAVY = MODELS | {
     "genai_prices",
     "prometheus_client",
+    "opentelemetry",
     "litestar",
     "uvicorn",
     "aiohttp",
@@ -115,6 +116,10 @@ def test_the_general_help_pulls_in_nothing_heavy() -> None:
 
 def test_the_gateway_worker_pulls_in_no_models() -> None:
     assert not loaded_by("import gateway.worker") & MODELS
+
+
+def test_the_gateway_worker_loads_opentelemetry_only_where_something_is_exported() -> None:
+    assert "opentelemetry" not in loaded_by("import gateway.worker")
 
 
 def test_the_supervisor_pulls_in_neither_models_nor_the_web_framework() -> None:

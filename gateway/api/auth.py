@@ -14,6 +14,8 @@ from gateway.errors import RequestError
 
 ClientMode = Literal["keys", "forward", "open"]
 
+OPEN = "open"
+"""The caller's id where everybody is admitted."""
 TRUST_S = 3600.0
 # About 100 bytes each; the oldest are forgotten first and simply earn their trust again.
 MAX_TRUSTED = 100_000
@@ -70,7 +72,7 @@ class Gatekeeper:
     def admit(self, headers: tuple[Header, ...]) -> Caller:
         """Return the caller. Raises RequestError (401) which never repeats what was sent."""
         if self._mode == "open":
-            return Caller(id="open", is_trusted=True, sees_scores=True)
+            return Caller(id=OPEN, is_trusted=True, sees_scores=True)
         sent = [value for name, value in headers if name == b"authorization"]
         if not sent:
             raise _unauthorised(_MISSING)

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 from gateway.api.auth import Caller
 from gateway.api.doors import Doors
 from gateway.api.errors import wrong_method
 from gateway.api.exchange import Exchange, Presence
 from gateway.api.passthrough import pass_through
-from gateway.core import Answer, Header
+from gateway.core import Answer, Header, Request
 from gateway.wire.chat import read_chat
 
 _SCORES = frozenset({b"x-stepdown-score", b"x-stepdown-threshold"})
 
 
-async def chat(exchange: Exchange, doors: Doors) -> None:
-    """Answer one chat completion. Raises StepdownError before the answer began, ClientGoneError any time."""
+class Read(Protocol):
+    """What makes a Request of a body."""
+
+    def __call__(
+        self,
+        body: bytes,
+        *,
+        request_id: str,
+        caller: str,
+        is_trusted: bool,
+        target: bytes,
+        headers: tuple[Header, ...],
+        received_at: float,
+    ) -> Request:
+        """See wire.chat.read_chat."""
+
+
+async def chat(exchange: Exchange, doors: Doors, read: Read = read_chat) -> None:
+    """Answer what `read` makes of the body: one chat completion, or a request of another API.
+
+    Raises StepdownError before the answer began, ClientGoneError any time.
+    """
     received_at = time.monotonic()
     caller = doors.gatekeeper.admit(exchange.headers)
     body = await exchange.intake(doors.limits.chat).whole()
-    request = read_chat(
+    request = read(
         body,
         request_id=exchange.id,
         caller=caller.id,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from gateway.api.declining import DecliningProtocol
 
 # Beyond it nothing waits: the socket's own back-pressure must be felt in time.
 MOST_BYTES = 64 * 1024
 
 
-class CoalescingProtocol(HttpToolsProtocol):
+class CoalescingProtocol(DecliningProtocol):
     """uvicorn's HTTP/1.1, whose head and body, written apart, leave together.
 
     uvloop writes at once what it is given, and to write is the dearest thing which a small answer does.
@@ -49,6 +49,7 @@ class _Coalescing:
         return getattr(self._inner, name)
 
     def _flush(self) -> None:
-        if self._held:
-            held, self._held, self._size = self._held, [], 0
+        held, self._held, self._size = self._held, [], 0
+        # The client may have left since the writing: a closed transport of uvloop raises.
+        if held and not self._inner.is_closing():
             self._inner.write(b"".join(held))

@@ -14,6 +14,11 @@ from gateway.upstream.base import Call
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+def may_pass(path: str) -> bool:
+    """Return whether a decoded path is the teacher's: below /v1/, and not out of it again."""
+    return path.startswith("/v1/") and ".." not in path.split("/")
+
+
 async def pass_through(
     exchange: Exchange, doors: Doors, instead: Mapping[int, Refusal] | None = None
 ) -> None:

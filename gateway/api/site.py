@@ -7,10 +7,12 @@ import logging
 from gateway.api.asgi import App, Receive, Scope, Send
 from gateway.api.chat import chat, other_than_post
 from gateway.api.doors import Doors
+from gateway.api.embeddings import embed
 from gateway.api.errors import ClientGoneError, refusal_of, unknown_path
 from gateway.api.exchange import Exchange
 from gateway.api.models import list_models, show_model
-from gateway.api.passthrough import pass_through
+from gateway.api.passthrough import may_pass, pass_through
+from gateway.api.responses import respond
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +25,8 @@ def create_site(doors: Doors) -> App:
     """
 
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await _exchange(scope, receive, send, doors)
-        else:
-            await receive()
-            await send({"type": "websocket.close", "code": 1008, "reason": "no websockets here"})
+        # Websockets never come here: api/websocket.py takes the connection.
+        await _exchange(scope, receive, send, doors)
 
     return site
 
@@ -51,11 +50,15 @@ async def _dispatch(exchange: Exchange, doors: Doors) -> None:
             await chat(exchange, doors)
         case _, "/v1/chat/completions":
             await other_than_post(exchange, doors)
+        case "POST", "/v1/responses":
+            await respond(exchange, doors)
+        case "POST", "/v1/embeddings":
+            await embed(exchange, doors)
         case "GET", "/v1/models":
             await list_models(exchange, doors)
         case "GET", path if path.startswith("/v1/models/stepdown/"):
             await show_model(exchange, doors)
-        case _, path if path.startswith("/v1/") and ".." not in path.split("/"):
+        case _, path if may_pass(path):
             await pass_through(exchange, doors)
         case _, "/healthz":
             await exchange.reply(200, b'{"status":"alive"}')

@@ -11,15 +11,8 @@ from gateway.cascade.base import Case, Observer
 from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Body, Draft, Header, Request, Rest, Usage
 from gateway.errors import UpstreamError
-from gateway.upstream.base import Call, Teacher
-from gateway.wire.completion import (
-    Frame,
-    closing_events,
-    opening_events,
-    piece_event,
-    render,
-    render_stream,
-)
+from gateway.upstream.base import Call, Reply, Teacher
+from gateway.wire.surfaces import Writer, surface_of
 
 
 class Sources(Protocol):
@@ -28,6 +21,10 @@ class Sources(Protocol):
     @property
     def teacher(self) -> Teacher:
         """The hosted giant."""
+
+    @property
+    def outgoing(self) -> Callable[[Request], tuple[Header, ...]]:
+        """The client's headers as the teacher is to see them."""
 
     @property
     def observe(self) -> Observer:
@@ -42,38 +39,47 @@ def from_draft(case: Case, sources: Sources) -> Answer:
     """Return the specialist's draft as the answer, in OpenAI's exact shape."""
     request, draft = case.request, case.draft
     assert draft is not None
-    frame = Frame(request, f"chatcmpl-{request.id}", int(time.time()))
+    writer = surface_of(request).begin(request, time.time)
     kind = b"text/event-stream; charset=utf-8" if request.is_streamed else b"application/json"
     headers = [(b"content-type", kind), (b"x-request-id", request.id.encode())]
     if draft.rest is not None:
-        body: Body = _Continued(frame, draft, draft.rest, sources)
+        body: Body = _Continued(writer, request, draft, draft.rest, sources)
     else:
         usage = sources.estimate_usage(request, draft.text)
-        content = render_stream(frame, draft, usage) if request.is_streamed else render(frame, draft, usage)
+        content = writer.stream(draft, usage) if request.is_streamed else writer.whole(draft, usage)
         body = _Once(content)
         if not request.is_streamed:
             headers.append((b"content-length", str(len(content)).encode()))
-    recorder = Recorder(case, sources.observe, 200, tuple(headers))
-    return Answer(
-        status=200,
-        headers=tuple(headers),
-        body=recorder.follow(body),
-        labels=_labels(case, f"{draft.task}@{draft.version}"),
+    return _served(case, sources, tuple(headers), body, f"{draft.task}@{draft.version}")
+
+
+def from_content(case: Case, sources: Sources, content: bytes, served_by: str) -> Answer:
+    """Return JSON which something else than a draft is made of as the answer."""
+    headers = (
+        (b"content-type", b"application/json"),
+        (b"x-request-id", case.request.id.encode()),
+        (b"content-length", str(len(content)).encode()),
     )
+    return _served(case, sources, headers, _Once(content), served_by)
 
 
-async def from_teacher(case: Case, sources: Sources) -> Answer:
-    """Return the teacher's answer, bytes untouched. Raises UpstreamError when there is none."""
+async def ask_teacher(case: Case, sources: Sources) -> Reply:
+    """Return the teacher's reply to the client's own bytes. Raises UpstreamError when there is none."""
     request = case.request
     call = Call(
         method="POST",
         target=request.target,
-        headers=request.headers,
+        headers=sources.outgoing(request),
         body=request.body,
         is_repeatable=True,
     )
+    return await sources.teacher.ask(call)
+
+
+async def from_teacher(case: Case, sources: Sources) -> Answer:
+    """Return the teacher's answer, bytes untouched. Raises UpstreamError when there is none."""
     try:
-        reply = await sources.teacher.ask(call)
+        reply = await (case.asking or ask_teacher(case, sources))
     except (UpstreamError, asyncio.CancelledError) as fault:
         status = 499 if isinstance(fault, asyncio.CancelledError) else 502
         Recorder(case, sources.observe, status, ()).finish(is_complete=False)
@@ -85,6 +91,12 @@ async def from_teacher(case: Case, sources: Sources) -> Answer:
         body=recorder.follow(reply.body),
         labels=_labels(case, "teacher"),
     )
+
+
+def _served(case: Case, sources: Sources, headers: tuple[Header, ...], body: Body, served_by: str) -> Answer:
+    recorder = Recorder(case, sources.observe, 200, headers)
+    labels = _labels(case, served_by)
+    return Answer(status=200, headers=headers, body=recorder.follow(body), labels=labels)
 
 
 class _Once:
@@ -113,8 +125,9 @@ class _Continued:
     or an error event. Raises SpecialistError when the specialist broke off.
     """
 
-    def __init__(self, frame: Frame, draft: Draft, rest: Rest, sources: Sources) -> None:
-        self._frame = frame
+    def __init__(self, writer: Writer, request: Request, draft: Draft, rest: Rest, sources: Sources) -> None:
+        self._writer = writer
+        self._request = request
         self._draft = draft
         self._rest = rest
         self._estimate_usage = sources.estimate_usage
@@ -129,14 +142,14 @@ class _Continued:
             raise StopAsyncIteration
         if not self._texts:
             self._texts.append(self._draft.text)
-            return opening_events(self._frame, self._draft)
+            return self._writer.opening(self._draft)
         try:
             self._texts.append(await anext(self._rest))
         except StopAsyncIteration:
             self._is_over = True
-            usage = self._estimate_usage(self._frame.request, "".join(self._texts))
-            return closing_events(self._frame, self._rest.finish_reason, usage)
-        return piece_event(self._frame, self._texts[-1])
+            usage = self._estimate_usage(self._request, "".join(self._texts))
+            return self._writer.closing(self._rest.finish_reason, usage)
+        return self._writer.piece(self._texts[-1])
 
     async def aclose(self) -> None:
         self._is_over = True

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.confidence.validity import fault
 from gateway.core import Decision, Deferral, Draft, Outcome, Plan, Request, Route, Standing, Verdict
+from gateway.upstream.base import Reply
 
 
 class Planner(Protocol):
@@ -70,6 +71,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing | None = None
     draft: Draft | None = None
     late_draft: asyncio.Task[Draft] | None = None
+    asking: asyncio.Task[Reply] | None = None
+    """The teacher's call, where it began before the decision."""
     verdict: Verdict | None = None
     reason: str = ""
     is_bypass: bool = False
@@ -123,6 +126,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     def deferred(self, reason: str, late_draft: asyncio.Task[Draft] | None = None) -> Case:
         """Return the case which goes to the teacher, with the reason to be counted."""
         return msgspec.structs.replace(self, reason=reason, late_draft=late_draft)
+
+    def beside(self, asking: asyncio.Task[Reply] | None) -> Case:
+        """Return the case whose teacher has been asked already, if so."""
+        return msgspec.structs.replace(self, asking=asking)
 
     def judged(self, draft: Draft, verdict: Verdict) -> Case:
         """Return the case with its draft and the verdict on it."""

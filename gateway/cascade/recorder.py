@@ -9,7 +9,8 @@ from typing import Self
 from gateway.cascade.base import Case, Observer
 from gateway.core import Body, Draft, Header, Outcome
 from gateway.errors import SpecialistError, UpstreamError
-from gateway.wire.sse import ends_complete, error_event, last_event_end
+from gateway.wire.sse import last_event_end
+from gateway.wire.surfaces import surface_of
 
 # Longer answers are forwarded whole but not kept for the harvest: they are no narrow task.
 CAPTURE_LIMIT_BYTES = 1 << 20
@@ -23,13 +24,15 @@ class Recorder:
     def __init__(self, case: Case, observe: Observer, status: int, headers: tuple[Header, ...]) -> None:
         self._case = case
         self._observe = observe
+        self._surface = surface_of(case.request)
         self._status = status
         self._encoding = _value(headers, b"content-encoding")
+        self._is_measured = bool(_value(headers, b"content-length"))
         is_stream = _value(headers, b"content-type").startswith("text/event-stream")
         self.is_event_stream = status < 400 and is_stream
         self._pieces: list[bytes] = []
         self._size = 0
-        self._first_byte_ms = 0.0
+        self._first_byte_ms = self._latency_ms = self._finished_at = 0.0
         self._is_finished = False
 
     def follow(self, body: Body) -> Body:
@@ -48,21 +51,26 @@ class Recorder:
 
     @property
     def can_append(self) -> bool:
-        """Whether an event of ours can follow what passed: only in a stream sent as plain text."""
-        return self.is_event_stream and not self._encoding
+        """Whether an event of ours can follow what passed: only in plain text of no announced length."""
+        return self.is_event_stream and not self._encoding and not self._is_measured
 
-    @property
-    def ended_whole(self) -> bool:
-        """Whether what passed so far is a finished answer."""
+    def ended_whole(self, last: bytes) -> bool:
+        """Return whether what passed so far is a finished answer; `last` are its last events."""
         if not self.can_append:
             return True
-        return ends_complete(self._tail())
+        # The last event of the Responses API holds the whole answer: longer than any tail we keep.
+        return self._surface.ends_complete(max(self._tail(), last, key=len))
+
+    def error_event(self, last: bytes) -> bytes:
+        """Return the event which says that what passed is no whole answer; `last` are its last events."""
+        return self._surface.error_event(last, "the answer was broken off", "api_error", "stream_cut")
 
     def finish(self, *, is_complete: bool) -> None:
         """Let the Outcome go; later calls do nothing. Never blocks, so it is safe in a cancelled task."""
         if self._is_finished:
             return
         self._is_finished = True
+        self._latency_ms, self._finished_at = self._elapsed_ms(), time.time()
         late = self._case.late_draft
         if late is None or late.done():
             self._emit(is_complete, self._case.draft or _drafted(late))
@@ -81,8 +89,8 @@ class Recorder:
                 decision=case.decision,
                 reason=case.reason,
                 status=self._status,
-                at=time.time(),
-                latency_ms=self._elapsed_ms(),
+                at=self._finished_at,
+                latency_ms=self._latency_ms,
                 first_byte_ms=self._first_byte_ms,
                 answer=b"".join(self._pieces) if is_captured else b"",
                 encoding=self._encoding,
@@ -90,9 +98,11 @@ class Recorder:
                 is_complete=is_complete,
                 is_captured=is_captured,
                 draft=draft,
+                threshold=case.standing.threshold if case.standing else None,
                 would_serve=case.would_serve(draft),
                 audit_propensity=case.propensity,
                 is_held_out=case.is_held_out,
+                is_hedged=case.asking is not None,
                 epoch=case.standing.epoch if case.standing else 0,
             )
         )
@@ -121,6 +131,7 @@ class _Followed:
         self._body = body
         self._recorder = recorder
         self._held = b""
+        self._ready = b""
         self._is_over = False
 
     def __aiter__(self) -> Self:
@@ -154,10 +165,14 @@ class _Followed:
         piece = self._held + piece
         end = last_event_end(piece)
         self._held = piece[end:]
-        return piece[:end]
+        ready = piece[:end]
+        # Comments keep a connection alive and say nothing of where the stream is.
+        if b"data:" in ready:
+            self._ready = ready
+        return ready
 
     def _ended(self) -> bytes:
-        if not self._recorder.ended_whole:
+        if not self._recorder.ended_whole(self._ready + self._held):
             return self._broken_off()
         self._is_over = True
         self._recorder.finish(is_complete=True)
@@ -166,10 +181,10 @@ class _Followed:
         raise StopAsyncIteration
 
     def _broken_off(self) -> bytes:
-        # A stream without [DONE] looks complete to OpenAI's clients: say that it is not.
+        # A stream which simply ends looks complete to OpenAI's clients: say that it is not.
         self._is_over = True
         self._recorder.finish(is_complete=False)
-        return error_event("the answer was broken off", "api_error", "stream_cut")
+        return self._recorder.error_event(self._ready)
 
 
 def _drafted(task: asyncio.Task[Draft] | None) -> Draft | None:

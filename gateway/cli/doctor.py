@@ -89,10 +89,12 @@ def _python() -> Finding:
 
 def _policies(settings: Settings) -> Finding:
     from gateway.errors import ConfigError
+    from gateway.policy.encoders import check_encoders
     from gateway.policy.load import load_policies
 
     try:
         policies = load_policies(settings.policies.folder)
+        check_encoders(policies, settings.specialists.encoder)
     except ConfigError as error:
         return Finding(
             "policies", "fail", str(error), "correct the file; policies/README.md explains each key"

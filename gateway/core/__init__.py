@@ -5,7 +5,7 @@ from gateway.core.audit import Audit
 from gateway.core.decision import Lane, Plan, Route, Stage, Standing, Verdict
 from gateway.core.draft import Brief, Deferral, Draft, FinishReason, Rest, Token, Trace
 from gateway.core.outcome import Decision, Outcome, Reading, Usage
-from gateway.core.request import OWN_PREFIX, Message, Mode, Request
+from gateway.core.request import OWN_PREFIX, Message, Mode, Request, Surface
 from gateway.core.secret import Secret
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Secret",
     "Stage",
     "Standing",
+    "Surface",
     "Token",
     "Trace",
     "Usage",

@@ -32,6 +32,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shadow_audit_share: float = 0.3
     """Share of uncertified traffic held out as evidence; the teacher answers it anyway."""
     may_harvest: bool = True
+    hedge_s: float | None = None
+    """How long a draft may take before the teacher is asked beside it; None for as long as it takes."""
+    may_serve_stored: bool = False
+    """Whether a specialist may answer what the teacher would have stored unasked."""
+    embed: str | None = None
+    """The local encoder which answers embeddings requests; None where the teacher does."""
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -59,6 +59,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool = True
     is_captured: bool = True
     draft: Draft | None = None
+    threshold: float | None = None
+    """The score from which drafts of this task and lane were served; None while none were."""
     would_serve: bool = False
     """The draft passed the (tentative) threshold, whether or not it was served."""
     audit_propensity: float = 0.0
@@ -66,3 +68,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_held_out: bool = False
     """Evidence for certificates: never to be trained on."""
     epoch: int = 0
+    is_hedged: bool = False
+    """The teacher was asked beside the draft, whose prompt is paid even where the draft was served."""

@@ -9,6 +9,7 @@ import msgspec
 from gateway.core.draft import Brief
 
 Mode = Literal["auto", "teacher", "local", "shadow"]
+Surface = Literal["chat", "responses", "embeddings"]
 
 OWN_PREFIX = "stepdown/"
 """Before a task's name it makes the name of a model of ours."""
@@ -22,7 +23,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One chat completion as the client sent it.
+    """One chat completion, request of the Responses API or for embeddings, as the client sent it.
 
     `body` and `headers` are the client's own and go to the teacher unchanged. Everything
     else was peeked from them once and is never written back.
@@ -35,6 +36,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     received_at: float
+    surface: Surface = "chat"
+    """The API through which it came, and in whose shape its answer goes back."""
 
     model: str
     messages: tuple[Message, ...]
@@ -62,6 +65,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     mode: Mode = "auto"
     may_harvest: bool = True
+    is_stored_by_default: bool = False
+    """Whether the teacher would keep its answer, to be asked for later, though nobody said so."""
     is_trusted: bool = True
     """False until the teacher has accepted this caller's own credential."""
     beyond_specialists: str = ""

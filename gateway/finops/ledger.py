@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from gateway.core import Outcome, Reading, Usage
 from gateway.finops.prices import PriceTable
@@ -14,6 +15,7 @@ from gateway.store.spend import Account, SpendLog, Sums
 
 # More tokens than this in one answer is nonsense of a broken teacher, not a bill.
 MAX_TOKENS = 100_000_000
+DAY_S = 86_400
 
 
 class Ledger:
@@ -58,7 +60,8 @@ class Ledger:
         )
         sums = self._sums(outcome, usage)
         with self._lock:
-            self._waiting[account] = self._waiting.get(account, Sums()) + sums
+            waiting = self._waiting.get(account)
+            self._waiting[account] = sums if waiting is None else waiting + sums
             if account.day == self._today:
                 self._add_today(account.policy, sums.usd)
         self.spent_usd += sums.usd
@@ -117,11 +120,13 @@ class Ledger:
         price = self._prices.price(outcome.request.model)
         worth = price.cost(usage) if price is not None else 0.0
         is_local = outcome.decision == "local"
+        # A teacher asked beside the draft and broken off has read the prompt.
+        wasted = price.cost(Usage(usage.prompt_tokens, 0)) if price and outcome.is_hedged else 0.0
         return Sums(
             requests=1,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
-            usd=0.0 if is_local else worth,
+            usd=wasted if is_local else worth,
             counterfactual_usd=worth,
             would_save_usd=worth if outcome.would_serve and not is_local else 0.0,
             estimated=int(usage.is_estimated),
@@ -131,8 +136,14 @@ class Ledger:
 
 def _is_plausible(usage: Usage) -> bool:
     tokens = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-    return all(0 <= count <= MAX_TOKENS for count in tokens)
+    return min(tokens) >= 0 and max(tokens) <= MAX_TOKENS
 
 
 def _day(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
+    return _name_of_day(int(at // DAY_S))
+
+
+@lru_cache(maxsize=8)
+def _name_of_day(number: int) -> str:
+    """Return the date of a day counted from 1970-01-01, as 2026-11-24."""
+    return datetime.fromtimestamp(number * DAY_S, UTC).date().isoformat()

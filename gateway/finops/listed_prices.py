@@ -24,14 +24,16 @@ def _listed(model: str) -> list[float] | None:
     from genai_prices import Usage, calc_price
 
     provider, _, name = model.rpartition("/")
-    for reference, seller in ((model, None), (name, provider or None), (name, None)):
+    # By its name alone no embedding model is known to be OpenAI's.
+    for reference, seller in ((model, None), (name, provider or None), (name, None), (name, "openai")):
         try:
             found = calc_price(Usage(input_tokens=1), model_ref=reference, provider_id=seller).model_price
         except LookupError:
             continue
-        prices = [_base(found, f"{kind}_mtok") for kind in ("input", "output", "cache_read")]
-        if prices[0] is not None and prices[1] is not None:
-            return [prices[0], prices[1], prices[0] if prices[2] is None else prices[2]]
+        fresh, output, cached = (_base(found, f"{kind}_mtok") for kind in ("input", "output", "cache_read"))
+        if fresh is not None:
+            # Embeddings have input only.
+            return [fresh, output or 0.0, fresh if cached is None else cached]
     return None
 
 

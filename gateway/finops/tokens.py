@@ -28,6 +28,9 @@ class Ratio(msgspec.Struct, frozen=True):
     completion_bytes: float = 0.0
 
 
+_NOTHING = Ratio()
+
+
 class TokenEstimator:
     """Learns tokens per byte from reported usage, per template and per model.
 
@@ -35,25 +38,27 @@ class TokenEstimator:
     """
 
     def __init__(self) -> None:
-        self._ratios: OrderedDict[str, Ratio] = OrderedDict()
+        self._ratios: OrderedDict[tuple[str, str], Ratio] = OrderedDict()
         self._lock = threading.Lock()
 
     def learn(self, request: Request, text: str, usage: Usage) -> None:
         """Take the teacher's reported usage of one answer."""
         prompt_bytes = _prompt_bytes(request)
         overhead = _overhead(request)
-        completion_bytes = len(text.encode(errors="replace"))
+        completion_bytes = _bytes(text)
         if not prompt_bytes or not completion_bytes:
             return
+        prompt_tokens = max(0, usage.prompt_tokens - overhead)
         with self._lock:
             for key in _keys(request):
-                old = self._ratios.pop(key, None) or Ratio()
+                old = self._ratios.get(key, _NOTHING)
                 self._ratios[key] = Ratio(
-                    old.prompt_tokens * DECAY + max(0, usage.prompt_tokens - overhead),
+                    old.prompt_tokens * DECAY + prompt_tokens,
                     old.prompt_bytes * DECAY + prompt_bytes,
                     old.completion_tokens * DECAY + usage.completion_tokens,
                     old.completion_bytes * DECAY + completion_bytes,
                 )
+                self._ratios.move_to_end(key)
             while len(self._ratios) > MAX_RATIOS:
                 self._ratios.popitem(last=False)
 
@@ -61,7 +66,7 @@ class TokenEstimator:
         """Return what the teacher would have reported for answering `request` with `text`."""
         found = (self._ratios.get(key) for key in _keys(request))
         ratio = next((ratio for ratio in found if ratio is not None), None)
-        completion_bytes = len(text.encode(errors="replace"))
+        completion_bytes = _bytes(text)
         if ratio is None:
             per_prompt_byte = per_completion_byte = DEFAULT_TOKENS_PER_BYTE
         else:
@@ -74,14 +79,21 @@ class TokenEstimator:
         )
 
 
-def _keys(request: Request) -> tuple[str, str]:
+def _keys(request: Request) -> tuple[tuple[str, str], tuple[str, str]]:
     """Return under which names a ratio is kept, the closest first."""
-    return f"template:{request.template}", f"model:{request.model}"
+    return ("template", request.template), ("model", request.model)
 
 
 def _prompt_bytes(request: Request) -> int:
-    return sum(len(message.text.encode(errors="replace")) for message in request.messages)
+    return sum([_bytes(message.text) for message in request.messages])
+
+
+def _bytes(text: str) -> int:
+    # Python knows already whether a text is ASCII: most prompts need no copy to be measured.
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def _overhead(request: Request) -> int:
+    if request.surface == "embeddings":
+        return 0
     return TOKENS_PER_PROMPT + TOKENS_PER_MESSAGE * len(request.messages)

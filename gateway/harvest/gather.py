@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from gateway.core import Outcome, Reading, Usage
 from gateway.harvest.base import Row, Sink
+from gateway.wire.surfaces import surface_of
 
 
 class Gatherer:
@@ -41,7 +40,7 @@ def row_of(outcome: Outcome, reading: Reading) -> Row | None:
         guard=request.guard,
         text=request.text,
         answer=text,
-        messages=_messages(request.body),
+        messages=surface_of(request).messages(request),
         is_held_out=outcome.is_held_out,
         propensity=outcome.audit_propensity,
         epoch=outcome.epoch,
@@ -59,14 +58,3 @@ def _is_allowed(outcome: Outcome) -> bool:
 def _is_whole(outcome: Outcome, reading: Reading) -> bool:
     is_received = outcome.status == 200 and outcome.is_complete and outcome.is_captured
     return is_received and reading.is_complete and reading.finish_reason in ("stop", "tool_calls")
-
-
-class _Conversation(msgspec.Struct):
-    messages: msgspec.Raw
-
-
-_decoder = msgspec.json.Decoder(_Conversation)
-
-
-def _messages(body: bytes) -> bytes:
-    return bytes(_decoder.decode(body).messages)

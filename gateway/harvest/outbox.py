@@ -10,7 +10,7 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -60,6 +60,7 @@ class Outbox:
         self._settled_bytes = 0
         self._queue: queue.SimpleQueue[Row | threading.Event | None] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._is_wanted = threading.Event()
         self._database: Database | None = None
         self._thread = threading.Thread(target=self._run, name="harvest-outbox", daemon=True)
         self._thread.start()
@@ -87,6 +88,7 @@ class Outbox:
         done = threading.Event()
         faults = self.faults
         self._queue.put(done)
+        self._is_wanted.set()
         while self._thread.is_alive() and self.faults == faults and not done.wait(0.05):
             pass
 
@@ -94,6 +96,7 @@ class Outbox:
         """Flush, then free the file; what a broken disk refuses once more is dropped and counted."""
         self._closing.set()
         self._queue.put(None)
+        self._is_wanted.set()
         self._thread.join()
 
     def _run(self) -> None:
@@ -108,21 +111,24 @@ class Outbox:
         """Return the rows for one commit and who waits for it; False when the outbox closes."""
         batch: list[Row] = []
         waiters: list[threading.Event] = []
-        deadline: float | None = None
-        while len(batch) < self._config.batch_rows:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            try:
-                item = self._queue.get(timeout=left)
-            except queue.Empty:
-                break
+        for item in self._awaited():
             if item is None:
                 return batch, waiters, False
             if isinstance(item, threading.Event):
                 waiters.append(item)
-                break
-            batch.append(item)
-            deadline = deadline or time.monotonic() + self._config.linger_s
+            else:
+                batch.append(item)
         return batch, waiters, True
+
+    def _awaited(self) -> Iterator[Row | threading.Event | None]:
+        """Yield what waits for one commit, after a pause for company unless somebody is in a hurry."""
+        yield self._queue.get()
+        if self._queue.qsize() < self._config.batch_rows:
+            # One pause, not one wait a row: a thread which wakes takes the interpreter from the event loop.
+            self._is_wanted.wait(self._config.linger_s)
+            self._is_wanted.clear()
+        for _ in range(min(self._queue.qsize(), self._config.batch_rows)):
+            yield self._queue.get()
 
     def _settle(self, batch: list[Row], waiters: list[threading.Event]) -> None:
         """Write `batch`, again and again until the disk takes it or the outbox closes."""

@@ -96,6 +96,9 @@ def _entry(policy: Policy) -> _Entry:
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,
         may_harvest=policy.harvest,
+        hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
+        may_serve_stored=policy.stored_responses == "serve",
+        embed=policy.embed,
     )
     return _Entry(policy, plan, _any_of(policy.models), _any_of(policy.callers))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -40,6 +40,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """... except with this probability."""
     audit: AuditShares = AuditShares()
     harvest: bool = True
+    stored_responses: Literal["teacher", "serve"] = "teacher"
+    """Who answers requests of the Responses API which do not say `store`. OpenAI stores those answers
+    for 30 days; one of ours is stored nowhere, so that nobody can continue it by its id."""
+    embed: Annotated[str, Meta(min_length=1)] | None = None
+    """The local encoder which answers POST /v1/embeddings; None: the teacher does."""
+    hedge_ms: Annotated[float, Meta(ge=0)] | None = None
+    """A draft which takes longer has the teacher asked beside it; whoever is first answers. Both may
+    cost: None, the default, waits for the draft."""
     usd_per_day: Annotated[float, Meta(ge=0)] | None = None
     """What the teacher may cost per UTC day; None sets no limit."""
 

@@ -59,7 +59,17 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: int = 0
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(**{name: getattr(self, name) + getattr(other, name) for name in _SUMS})
+        # Written out, for this runs once a request: a loop over the names takes four times as long.
+        return Sums(
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            usd=self.usd + other.usd,
+            counterfactual_usd=self.counterfactual_usd + other.counterfactual_usd,
+            would_save_usd=self.would_save_usd + other.would_save_usd,
+            estimated=self.estimated + other.estimated,
+            unpriced=self.unpriced + other.unpriced,
+        )
 
 
 class Account(msgspec.Struct, frozen=True):

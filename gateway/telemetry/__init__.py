@@ -1,1 +1,1 @@
-"""What operators see: metrics, logs, and the queue which brings Outcomes to their observers."""
+"""What operators see: metrics, spans, logs, and the queue which brings Outcomes to their observers."""

@@ -15,6 +15,8 @@ _NOISY = (
     "aiohttp.access", "aiohttp.client", "httpcore", "httpx", "httpx2", "openai",
     "uvicorn.access", "uvicorn.error",
 )  # fmt: skip
+# Its exporters tell each failed try; `SpanQueue` and `MetricsPush` tell when it begins and ends.
+_SILENT = ("opentelemetry",)
 _SECRET = re.compile(r"\b(sk|sd)-[\w-]{8,}|(?<=Bearer )[^\s'\"]+", re.IGNORECASE)
 
 
@@ -32,6 +34,8 @@ def configure(level: str = "INFO", *, is_json: bool = False, stream: IO[str] | N
     root.addHandler(handler)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class PlainFormatter(logging.Formatter):

@@ -1,19 +1,24 @@
 """Prometheus metrics of one worker, or of all workers of a machine together.
 
 With PROMETHEUS_MULTIPROC_DIR in the environment at start every process writes its numbers
-into that folder and any of them renders the sum; the folder must be empty at start.
+into that folder and any of them collects the sum; the folder must be empty at start.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import msgspec
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from gateway.core import Outcome, Reading
+from gateway.telemetry.certificates import Certificates, Standings
 
 # Callers name tasks by their templates: without a bound one client could fill the memory.
 MAX_ROUTES = 200
@@ -40,9 +45,13 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """An observer which counts Outcomes, and renders what was counted."""
+    """An observer which counts Outcomes, and shows what was counted.
 
-    def __init__(self, probes: Sequence[Probe] = ()) -> None:
+    Counting only adds to sums in memory, which `sample` hands to the registry: in a file shared by
+    processes each number costs a microsecond. `standings` are the certificates at the time of asking.
+    """
+
+    def __init__(self, probes: Sequence[Probe] = (), standings: Standings = tuple) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "stepdown_requests",
@@ -50,42 +59,133 @@ class Metrics:
             ("decision", "reason", "route", "status"),
             registry=self._registry,
         )
-        self._latency = self._histogram("stepdown_latency_seconds", "First byte in to last byte out.")
-        self._first_byte = self._histogram("stepdown_first_byte_seconds", "First byte in to first byte out.")
+        self._latency = self._histogram(
+            "stepdown_latency_seconds", "First byte in to last byte out.", "decision", "streamed"
+        )
+        self._first_byte = self._histogram(
+            "stepdown_first_byte_seconds", "First byte in to first byte out.", "decision", "streamed"
+        )
         self._tokens = Counter(
             "stepdown_tokens", "Tokens by who answered.", ("decision", "kind"), registry=self._registry
         )
         self._routes = _Capped(MAX_ROUTES)
         self._reasons = _Capped(MAX_REASONS)
+        self._lock = threading.Lock()
+        self._recent = _Recent()
         self._probes = [_Sampled(probe, self._registry) for probe in probes]
+        self._certificates = Certificates(standings)
+        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Count one Outcome."""
-        decision = outcome.decision
+        decision, usage = outcome.decision, reading.usage
         route = self._routes.label(outcome.route.task if outcome.route else "none")
-        reason = self._reasons.label(outcome.reason)
-        self._requests.labels(decision, reason, route, str(outcome.status)).inc()
-        self._latency.labels(decision).observe(outcome.latency_ms / 1000)
-        self._first_byte.labels(decision).observe(outcome.first_byte_ms / 1000)
-        if reading.usage is not None:
-            self._tokens.labels(decision, "prompt").inc(max(0, reading.usage.prompt_tokens))
-            self._tokens.labels(decision, "completion").inc(max(0, reading.usage.completion_tokens))
+        request = (decision, self._reasons.label(outcome.reason), route, str(outcome.status))
+        with self._lock:
+            recent = self._recent
+            recent.requests[request] = recent.requests.get(request, 0) + 1
+            times = recent.times_of(decision, outcome.request.is_streamed)
+            times.latency.note(outcome.latency_ms / 1000)
+            if outcome.first_byte_ms:
+                times.first_byte.note(outcome.first_byte_ms / 1000)
+            if usage is not None:
+                times.prompt_tokens += max(0, usage.prompt_tokens)
+                times.completion_tokens += max(0, usage.completion_tokens)
 
     def sample(self) -> None:
-        """Read every probe; call it from one thread, a few times a second."""
+        """Hand over what was counted and read every probe; to be called a few times a second."""
+        self._hand_over()
         for probe in self._probes:
             probe.sample()
 
+    def collect(self) -> Iterable[Metric]:
+        """Return every family, of all processes where they share a folder; may block."""
+        return self._whole().collect()
+
     def render(self) -> bytes:
         """Return everything in Prometheus' text format, of all processes where they share a folder."""
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
-        shared = CollectorRegistry()
-        MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-        return generate_latest(shared)
+        return generate_latest(self._whole())
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, ("decision",), registry=self._registry, buckets=_BUCKETS_S)
+    def since(self) -> float:
+        """Return when the counting began, in unix seconds: here, or in the first process which asked."""
+        if self._folder is None:
+            return time.time()
+        # Workers come and go, their numbers stay: a counter which began anew would be sent twice.
+        begun = Path(self._folder) / "begun"
+        if not begun.exists():
+            begun.touch()
+        return begun.stat().st_mtime
+
+    def _whole(self) -> CollectorRegistry:
+        self._hand_over()
+        whole = CollectorRegistry()
+        if self._folder is None:
+            whole.register(self._registry)
+        else:
+            _forget_the_dead(Path(self._folder))
+            MultiProcessCollector(whole)  # type: ignore[no-untyped-call]
+        whole.register(self._certificates)
+        return whole
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            recent, self._recent = self._recent, _Recent()
+        for labels, count in recent.requests.items():
+            self._requests.labels(*labels).inc(count)
+        for (decision, is_streamed), times in recent.times.items():
+            streamed = "true" if is_streamed else "false"
+            self._latency.labels(decision, streamed).add(times.latency)
+            self._first_byte.labels(decision, streamed).add(times.first_byte)
+            self._tokens.labels(decision, "prompt").inc(times.prompt_tokens)
+            self._tokens.labels(decision, "completion").inc(times.completion_tokens)
+
+    def _histogram(self, name: str, text: str, *labels: str) -> _Histogram:
+        return _Histogram(name, text, labels, registry=self._registry, buckets=_BUCKETS_S)
+
+
+class _Observations(msgspec.Struct):
+    """Some observations: how many fell into each bucket, the last without a bound, and their sum."""
+
+    counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(_BUCKETS_S) + 1))
+    total: float = 0.0
+
+    def note(self, value: float) -> None:
+        self.counts[bisect_left(_BUCKETS_S, value)] += 1
+        self.total += value
+
+
+class _Times(msgspec.Struct):
+    """What the Outcomes of one decision add to."""
+
+    latency: _Observations = msgspec.field(default_factory=_Observations)
+    first_byte: _Observations = msgspec.field(default_factory=_Observations)
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Recent(msgspec.Struct):
+    """What was counted and is not in the registry yet."""
+
+    requests: dict[tuple[str, str, str, str], int] = {}
+    times: dict[tuple[str, bool], _Times] = {}
+
+    def times_of(self, decision: str, is_streamed: bool) -> _Times:
+        key = (decision, is_streamed)
+        times = self.times.get(key)
+        if times is None:
+            times = self.times[key] = _Times()
+        return times
+
+
+class _Histogram(Histogram):
+    """A histogram which takes many observations at once."""
+
+    def add(self, observations: _Observations) -> None:
+        """Add to the sum and the buckets, which count for themselves until they are shown."""
+        self._sum.inc(observations.total)
+        for bucket, count in zip(self._buckets, observations.counts, strict=True):
+            if count:
+                bucket.inc(count)
 
 
 class _Capped:
@@ -124,3 +224,13 @@ class _Sampled:
         else:
             self._metric.inc(max(0.0, value - self._last))
             self._last = value
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """Leave out the levels of processes which have ended: nothing waits in them any more."""
+    for file in folder.glob("gauge_live*.db"):
+        pid = int(file.stem.rpartition("_")[2])
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -12,8 +12,8 @@ from gateway.core import Outcome, Reading
 
 logger = logging.getLogger(__name__)
 
-Read = Callable[[bytes, str, bool, bool], Reading]
-"""Answer bytes, content encoding, is event stream, is complete; must not raise."""
+Read = Callable[[Outcome], Reading]
+"""Returns what the answer of an Outcome says; must not raise."""
 
 Observe = Callable[[Outcome, Reading], None]
 
@@ -99,7 +99,7 @@ class OutcomeQueue:
             self._settled_bytes += _size(item)
 
     def _tell(self, outcome: Outcome) -> None:
-        reading = self._read(outcome.answer, outcome.encoding, outcome.is_event_stream, outcome.is_complete)
+        reading = self._read(outcome)
         for observe in self._observers:
             try:
                 observe(outcome, reading)

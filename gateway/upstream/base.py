@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Protocol
 
@@ -24,6 +25,19 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[Header, ...]
     body: bytes | AsyncIterator[bytes] = b""
     is_repeatable: bool = False
+    may_switch: bool = False
+    """Whether the client asked for a websocket and takes a 101 for an answer."""
+
+
+class Link(Protocol):
+    """A connection which has left HTTP behind."""
+
+    def hand_over(self, heir: asyncio.Protocol) -> asyncio.Transport:
+        """Give `heir` what came and whatever comes, from the loop's next turn on; return the way back.
+
+        To be called once, instead of reading the reply's body. `connection_made` is not called. Raises
+        UpstreamError when the teacher has left meanwhile.
+        """
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +52,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[Header, ...]
     body: Body
     retries: int = 0
+    link: Link | None = None
+    """With a 101, which only a call that may switch gets: whoever does not take it closes `body`."""
 
 
 class Teacher(Protocol):

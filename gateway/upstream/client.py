@@ -64,10 +64,16 @@ class HttpClient:
             call.body,
             is_head=call.method == "HEAD",
             is_chunked=is_chunked,
+            may_switch=call.may_switch,
             wait_s=self._config.first_byte_s,
         )
         incoming.idle_s = self._config.idle_s
-        return Reply(status=incoming.status, headers=tuple(end_to_end(incoming.headers)), body=incoming)
+        return Reply(
+            status=incoming.status,
+            headers=tuple(end_to_end(incoming.headers)),
+            body=incoming,
+            link=connection if incoming.has_switched else None,
+        )
 
     async def close(self) -> None:
         """Close every idle connection."""

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         *,
         is_head: bool,
         is_chunked: bool,
+        may_switch: bool,
         wait_s: float,
     ) -> Incoming:
         """Send one request and return its reply once the reply's head is there.
@@ -51,7 +52,7 @@ class Connection(asyncio.Protocol):
         `wait_s` bounds the silence after the last byte which the teacher took. Cancelling it closes the
         connection. Raises UpstreamError, and whatever `body` raises.
         """
-        incoming = self._incoming = Incoming(self, is_head=is_head)
+        incoming = self._incoming = Incoming(self, is_head=is_head, may_switch=may_switch)
         try:
             if isinstance(body, bytes) and len(body) <= WRITTEN_AT_ONCE_BYTES:
                 self._transport.write(head + body)
@@ -63,6 +64,24 @@ class Connection(asyncio.Protocol):
             self.close()
             raise
         return incoming
+
+    def hand_over(self, heir: asyncio.Protocol) -> asyncio.Transport:
+        """See upstream.base.Link."""
+        if self._fault:
+            raise self._fault
+        assert self._incoming is not None
+        self._fault = UpstreamError("the connection left HTTP")
+        if self._timer:
+            self._timer.cancel()
+        self._transport.set_protocol(heir)
+        self._loop.call_soon(self._begin, heir, self._incoming.surplus)
+        return self._transport
+
+    def _begin(self, heir: asyncio.Protocol, surplus: bytes) -> None:
+        if surplus:
+            heir.data_received(surplus)
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def expect_within(self, seconds: float) -> None:
         """Fail the call unless this is called again within `seconds`; infinity for no limit.

@@ -40,15 +40,20 @@ class Incoming:
     The `on_...` methods are called by httptools' parser.
     """
 
-    def __init__(self, line: Line, *, is_head: bool) -> None:
+    def __init__(self, line: Line, *, is_head: bool, may_switch: bool) -> None:
         self.status = 0
         self.headers: list[Header] = []
         """Names in lower case; those of one hop are still there."""
         self.has_head = False
         self.idle_s = math.inf
         """How long the next bytes of the body may take."""
+        self.has_switched = False
+        """Whether the connection left HTTP with a 101."""
+        self.surplus = b""
+        """What came behind such a 101."""
         self._line = line
         self._is_head = is_head
+        self._may_switch = may_switch
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._is_framed = self._keeps_open = False
@@ -91,15 +96,18 @@ class Incoming:
 
     def feed(self, data: bytes) -> UpstreamError | None:
         """Take bytes from the connection; return what is wrong with them."""
+        if self.has_switched:
+            self.surplus += data
+            return None
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # A 101, which has failed already.
+        except httptools.HttpParserUpgrade as stop:
+            # A 101, which has failed already unless it was asked for.
+            self.surplus = data[stop.args[0] :]
+            self._line.hold_back(is_held=True)
             return None
         except httptools.HttpParserError as fault:
             return UpstreamError(f"the teacher's answer is not HTTP: {fault}")
-        if self._head_bytes > LONGEST_HEAD_BYTES or len(self.headers) > MOST_HEADERS:
-            return UpstreamError("the teacher's answer has too many headers")
         return None
 
     def ended(self) -> None:
@@ -123,7 +131,10 @@ class Incoming:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header; trailers, which come after the head, are left out."""
         self._head_bytes += len(name) + len(value)
-        if self.has_head:
+        if self._head_bytes > LONGEST_HEAD_BYTES or len(self.headers) >= MOST_HEADERS:
+            self.fail(UpstreamError("the teacher's answer has too many headers"))
+            self._line.close()
+        if self.has_head or self._fault:
             return
         name = name.lower()
         if name in _FRAMING:
@@ -133,12 +144,13 @@ class Incoming:
     def on_headers_complete(self) -> None:
         """Note the end of the head, unless it is an interim one (100, 103)."""
         status = self._parser.get_status_code()
-        if self._is_whole:
+        if self._is_whole or self._fault:
             return
-        if status == 101:
+        self.has_switched = status == 101 and self._may_switch
+        if status == 101 and not self._may_switch:
             self.fail(UpstreamError("the teacher switched protocols although nobody asked it to"))
             self._line.close()
-        elif status < 200:
+        elif status < 200 and not self.has_switched:
             self.headers.clear()
         else:
             self._begin(status)
@@ -167,7 +179,7 @@ class Incoming:
 
     def on_message_complete(self) -> None:
         """Note the end of the reply."""
-        if self.has_head:
+        if self.has_head and not self.has_switched:
             self._end(keeps_open=self._keeps_open)
 
     def _end(self, *, keeps_open: bool) -> None:

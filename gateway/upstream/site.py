@@ -75,9 +75,9 @@ def _tls() -> ssl.SSLContext:
 def _proxy(proxy: str | None, authority: str) -> Proxy | None:
     if proxy is None or urllib.request.proxy_bypass(authority):
         return None
-    url, host, port = _parsed(proxy)
-    if url.scheme != "http":
+    if not proxy.startswith("http://"):
         raise ConfigError("a proxy must be http://[user:password@]host:port")
+    url, host, port = _parsed(proxy)
     credential = b""
     if url.username is not None:
         pair = f"{unquote(url.username)}:{unquote(url.password or '')}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.wire.peek import Fields, Part, Peek, Turn
+from gateway.wire.body import Fields, given
+from gateway.wire.peek import Part, Peek, Turn
 
 # What a specialist honours, or may ignore without the client being able to tell.
 _HONOURED = frozenset(
@@ -30,8 +31,8 @@ def beyond_specialists(peeked: Peek, fields: Fields) -> str:
         ("functions", peeked.functions),
         # OpenAI refuses these; its words are the teacher's to say.
         ("logprobs", _logprobs_are_odd(peeked)),
-        ("tool_choice", not peeked.tools and _is_given(fields, "tool_choice")),
-        ("parallel_tool_calls", not peeked.tools and _is_given(fields, "parallel_tool_calls")),
+        ("tool_choice", not peeked.tools and given(fields, "tool_choice") != b""),
+        ("parallel_tool_calls", not peeked.tools and given(fields, "parallel_tool_calls") != b""),
         ("modalities", peeked.modalities not in (None, ["text"])),
         # The client will look for the stored answer at the teacher's.
         ("store", peeked.store),
@@ -42,10 +43,6 @@ def beyond_specialists(peeked: Peek, fields: Fields) -> str:
     return _unknown_field(fields) or _beyond_turns(peeked.messages)
 
 
-def _is_given(fields: Fields, name: str) -> bool:
-    return name in fields and bytes(fields[name]) != b"null"
-
-
 def _logprobs_are_odd(peeked: Peek) -> bool:
     return peeked.top_logprobs is not None and not (peeked.logprobs and 0 <= peeked.top_logprobs <= 20)
 
@@ -54,7 +51,7 @@ def _unknown_field(fields: Fields) -> str:
     if fields.keys() <= _HONOURED:
         return ""
     for name in fields.keys() - _HONOURED:
-        if _is_given(fields, name):
+        if given(fields, name):
             return name if name in _KNOWN else "unknown field"
     return ""
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-
 import msgspec
 
 from gateway.errors import RequestError
+from gateway.wire.body import Fields, read_body
 
 _JUDGED = (b'"model"', b'"messages"', b'"stream"')
 
@@ -83,10 +81,7 @@ class Peek(msgspec.Struct):
     metadata: dict[str, msgspec.Raw] | None = None
 
 
-Fields = dict[str, msgspec.Raw]
-
 _peeks = msgspec.json.Decoder(Peek)
-_fields = msgspec.json.Decoder(Fields)
 
 
 def peek(body: bytes) -> tuple[Peek, Fields]:
@@ -94,19 +89,7 @@ def peek(body: bytes) -> tuple[Peek, Fields]:
 
     Raises RequestError naming the `param` for whatever OpenAI would refuse as malformed.
     """
-    try:
-        # msgspec does not look into strings which it skips; the teacher would.
-        body.isascii() or body.decode()
-        peeked, fields = _peeks.decode(body), _fields.decode(body)
-        _refuse_duplicates(body)
-    except UnicodeDecodeError as fault:
-        raise _unreadable(f"it is not valid UTF-8 at byte {fault.start}") from fault
-    except RecursionError as fault:
-        raise _unreadable("it is nested too deeply") from fault
-    except msgspec.ValidationError as fault:
-        raise _mistyped(str(fault)) from fault
-    except msgspec.DecodeError as fault:
-        raise _unreadable(str(fault)) from fault
+    peeked, fields = read_body(body, _peeks, _JUDGED)
     if not peeked.model:
         raise RequestError("you must provide a model parameter", param="model")
     if not peeked.messages:
@@ -117,37 +100,3 @@ def peek(body: bytes) -> tuple[Peek, Fields]:
             code="empty_array",
         )
     return peeked, fields
-
-
-def _refuse_duplicates(body: bytes) -> None:
-    """Refuse a field given twice: we would judge one value and the teacher answer the other.
-
-    Nearly every body is cleared by counting; `\\u00` may hide a key such as `mod\\u0065l`.
-    """
-    if b"\\u00" not in body and all(body.count(name) <= 1 for name in _JUDGED):
-        return
-    pairs = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
-    for name, count in Counter(name for name, _ in pairs).items():
-        if count > 1:
-            shown = name[:100]
-            raise RequestError(f"Duplicate parameter: '{shown}'.", param=shown, code="duplicate_parameter")
-
-
-def _unreadable(why: str) -> RequestError:
-    return RequestError(f"We could not parse the JSON body of your request: {why}.")
-
-
-def _mistyped(complaint: str) -> RequestError:
-    """Return msgspec's complaint ("Expected `str`, got `int` - at `$.model`") in OpenAI's words."""
-    problem, _, place = complaint.partition(" - at `$")
-    param = place.rstrip("`").removeprefix(".")
-    if problem.startswith("Object missing required field"):
-        name = problem.split("`")[1]
-        param = f"{param}.{name}" if param else name
-        code, message = "missing_required_parameter", f"Missing required parameter: '{param}'."
-    elif param:
-        detail = problem[:1].lower() + problem[1:].replace("`", "")
-        code, message = "invalid_type", f"Invalid type for '{param}': {detail}."
-    else:
-        return _unreadable(problem.replace("`", ""))
-    return RequestError(message, param=param, code=code)

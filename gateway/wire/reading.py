@@ -43,6 +43,9 @@ class _Said(msgspec.Struct):
         return not (self.refusal or _is_set(self.function_call) or _is_set(self.audio))
 
 
+_SILENCE = _Said()
+
+
 class _Choice(msgspec.Struct):
     index: int = 0
     message: _Said | None = None
@@ -82,7 +85,7 @@ def read_answer(answer: bytes, encoding: str, is_event_stream: bool, is_complete
     several choices, errors, and for whatever is unreadable.
     """
     try:
-        content = _decoded(answer, encoding)
+        content = decoded(answer, encoding)
         events = list(iter_events(content)) if is_event_stream else [content]
         parts = [_parts.decode(event) for event in events if event != DONE]
     except (ValueError, RecursionError, zlib.error):
@@ -91,34 +94,48 @@ def read_answer(answer: bytes, encoding: str, is_event_stream: bool, is_complete
 
 
 def _reading(parts: list[_Part], *, is_complete: bool) -> Reading:
-    choices = [choice for part in parts for choice in part.choices or ()]
-    has_failed = any(_is_set(part.error) for part in parts)
-    finish_reason = next((choice.finish_reason for choice in reversed(choices) if choice.finish_reason), "")
+    choices: list[_Choice] = []
+    model, finish_reason, usage, has_failed = "", "", None, False
+    # One loop: it runs for every chunk of every stream.
+    for part in parts:
+        choices += part.choices or ()
+        model = model or part.model or ""
+        has_failed = has_failed or _is_set(part.error)
+        if part.usage is not _NOTHING:
+            usage = _usage(part.usage) or usage
+    for choice in choices:
+        finish_reason = choice.finish_reason or finish_reason
     return Reading(
         text=None if has_failed else _text(choices, finish_reason),
-        model=next((part.model for part in parts if part.model), ""),
+        model=model,
         finish_reason=finish_reason,
-        usage=next((usage for part in reversed(parts) if (usage := _usage(part.usage))), None),
+        usage=usage,
         is_complete=is_complete and bool(finish_reason) and not has_failed,
     )
 
 
 def _text(choices: list[_Choice], finish_reason: str) -> str | None:
-    said = [choice.message or choice.delta or _Said() for choice in choices]
-    is_whole = any(choice.message for choice in choices)
-    if not choices or any(choice.index for choice in choices) or (is_whole and len(choices) > 1):
+    said: list[_Said] = []
+    is_whole = False
+    for choice in choices:
+        piece = choice.message or choice.delta or _SILENCE
+        if choice.index or not piece.is_plain:
+            return None
+        is_whole = is_whole or choice.message is not None
+        said.append(piece)
+    if not said or (is_whole and len(said) > 1) or (finish_reason and finish_reason not in _PLAIN_ENDS):
         return None
-    if not all(piece.is_plain for piece in said) or (finish_reason and finish_reason not in _PLAIN_ENDS):
-        return None
-    text = "".join(piece.content or "" for piece in said)
+    contents = [piece.content for piece in said if piece.content is not None]
+    text = "".join(contents)
     try:
-        pieces = [call for piece in said for call in _calls.decode(piece.tool_calls) or ()]
+        calling = [piece.tool_calls for piece in said if piece.tool_calls is not _NOTHING]
+        pieces = [call for raw in calling for call in _calls.decode(raw) or ()]
     except (ValueError, RecursionError):
         return None
     if pieces:
         # Words beside calls are neither the one answer nor the other.
         return None if text.strip() else _calls_text(pieces, is_whole=is_whole)
-    return None if all(piece.content is None for piece in said) else text
+    return text if contents else None
 
 
 def _calls_text(pieces: list[_Call], *, is_whole: bool) -> str | None:
@@ -156,10 +173,11 @@ def _usage(raw: msgspec.Raw) -> Usage | None:
 
 
 def _is_set(raw: msgspec.Raw) -> bool:
-    return bytes(raw) != b"null"
+    # Absent fields share one default: asking for its bytes would copy them.
+    return raw is not _NOTHING and bytes(raw) != b"null"
 
 
-def _decoded(answer: bytes, encoding: str) -> bytes:
+def decoded(answer: bytes, encoding: str) -> bytes:
     """Return `answer` without its content-encoding. Raises ValueError for encodings not asked for."""
     match encoding.strip().lower():
         case "" | "identity":

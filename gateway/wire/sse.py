@@ -17,6 +17,7 @@ class _Choice(msgspec.Struct):
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] = []
+    error: object = None
 
 
 _chunks = msgspec.json.Decoder(_Chunk)
@@ -40,9 +41,10 @@ def iter_events(data: bytes) -> Iterator[bytes]:
 
 
 def ends_complete(tail: bytes) -> bool:
-    """Return whether the stream which ended with `tail` was a finished answer.
+    """Return whether the stream which ended with `tail` says so.
 
-    That is: `[DONE]` or a chunk with a finish reason. `tail` may begin inside an event.
+    That is: by `[DONE]`, a chunk with a finish reason, or an error of the teacher's, to which nothing
+    is to be added. `tail` may begin inside an event.
     """
     return any(event == DONE or _finishes(event) for event in iter_events(tail))
 
@@ -53,10 +55,10 @@ def last_event_end(data: bytes) -> int:
     return max(plain + 2 if plain >= 0 else 0, carriage + 4 if carriage >= 0 else 0)
 
 
-def error_event(message: str, kind: str, code: str | None) -> bytes:
+def error_event(tail: bytes, message: str, kind: str, code: str | None) -> bytes:
     """Return the event which ends a broken stream, to follow a whole one (`last_event_end`).
 
-    OpenAI's clients raise it as an APIError.
+    OpenAI's clients raise it as an APIError. It is the same whatever `tail` came before.
     """
     return b"data: %b\n\n" % msgspec.json.encode(error_value(message, kind, None, code))
 
@@ -67,10 +69,10 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def _finishes(event: bytes) -> bool:
-    if b"finish_reason" not in event:
+    if b"finish_reason" not in event and b'"error"' not in event:
         return False
     try:
         chunk = _chunks.decode(event)
     except (ValueError, RecursionError):
         return False
-    return any(choice.finish_reason for choice in chunk.choices)
+    return bool(chunk.error) or any(choice.finish_reason for choice in chunk.choices)

@@ -16,6 +16,7 @@ from gateway.core import (
     Brief,
     Draft,
     FinishReason,
+    Header,
     Message,
     Outcome,
     Plan,
@@ -54,6 +55,7 @@ class ScriptedTeacher:
     def __init__(self) -> None:
         self.pieces: Sequence[bytes] = (b'{"choices":[{"message":{"content":"from the teacher"}}]}',)
         self.content_type = b"application/json"
+        self.headers: tuple[Header, ...] = ()
         self.fault: Exception | None = None
         self.is_down = False
         self.calls: list[Call] = []
@@ -63,7 +65,9 @@ class ScriptedTeacher:
         self.calls.append(call)
         if self.is_down and self.fault:
             raise self.fault
-        return Reply(status=200, headers=((b"content-type", self.content_type),), body=self._body())
+        return Reply(
+            status=200, headers=((b"content-type", self.content_type), *self.headers), body=self._body()
+        )
 
     async def close(self) -> None:
         pass
@@ -157,6 +161,9 @@ class Flow:
     def toss(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
         return self.is_audit, 0.1
 
+    async def embed(self, texts: Sequence[str]) -> list[bytes]:
+        return [await self.drafter.embed(text, 1.0) for text in texts]
+
     async def serve(self, asked: Request | None = None) -> Answer:
         stages = Stages(
             planner=self,
@@ -164,6 +171,7 @@ class Flow:
             standings=self,
             coin=self,
             drafter=self.drafter,
+            embed=self.embed,
             scorer=Scorer(),
             judge=Gate(),
             teacher=self.teacher,

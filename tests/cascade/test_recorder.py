@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+
 import pytest
 
 from gateway.cascade.base import Case
 from gateway.cascade.recorder import Recorder
-from gateway.core import Outcome, Plan
+from gateway.core import Draft, Outcome, Plan
 from tests.cascade.fakes import request
 
 STREAM = (
@@ -43,3 +46,29 @@ async def test_a_whole_stream_is_whole_however_small_its_pieces(size: int) -> No
 
     assert passed == STREAM
     assert [outcome.is_complete for outcome in outcomes] == [True]
+
+
+async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client had its answer when the teacher was done."""
+    clock = SimpleNamespace(now=10.0)
+    stopped = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
+    monkeypatch.setattr("gateway.cascade.recorder.time", stopped)
+    outcomes: list[Outcome] = []
+    is_drafted = asyncio.Event()
+
+    async def draft() -> Draft:
+        await is_drafted.wait()
+        return Draft(text="late", score=0.5, task="t", version=1)
+
+    late = asyncio.create_task(draft())
+    asked = request(received_at=9.0)
+    case = Case(request=asked, plan=Plan(policy="p", may_serve=True), late_draft=late)
+
+    Recorder(case, outcomes.append, 200, ()).finish(is_complete=True)
+    clock.now = 100.0
+    is_drafted.set()
+    await late
+    await asyncio.sleep(0)
+
+    (outcome,) = outcomes
+    assert (outcome.latency_ms, outcome.at, outcome.draft) == (1000.0, 10.0, late.result())

@@ -206,6 +206,19 @@ async def test_a_stream_cut_short_ends_with_an_error_event_and_no_done(
     assert not flow.outcome.is_complete
 
 
+async def test_a_stream_of_announced_length_is_cut_where_the_teacher_cuts_it(flow: Flow) -> None:
+    """An event of ours would not fit into it."""
+    flow.drafter.score = 0.0
+    flow.teacher.content_type = b"text/event-stream"
+    flow.teacher.headers = ((b"content-length", b"1000"),)
+    flow.teacher.pieces, flow.teacher.fault = (STREAM_HEAD,), UpstreamError("cut")
+
+    with pytest.raises(UpstreamError, match="cut"):
+        await flow.read(request(is_streamed=True))
+
+    assert not flow.outcome.is_complete
+
+
 async def test_a_whole_stream_passes_untouched(flow: Flow) -> None:
     flow.drafter.score = 0.0
     flow.teacher.content_type = b"text/event-stream"

@@ -23,6 +23,13 @@ def test_a_prefix_which_names_the_seller_is_understood() -> None:
     assert PriceTable().price("openai/gpt-4o") == LIST_PRICE
 
 
+def test_embeddings_cost_what_goes_in() -> None:
+    price = PriceTable().price("text-embedding-3-small")
+
+    assert price is not None
+    assert (price.input_usd_per_mtok, price.output_usd_per_mtok) == (0.02, 0.0)
+
+
 def test_the_operators_price_wins() -> None:
     own = Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0)
 

@@ -177,6 +177,21 @@ FORM = (
     [
         ("POST", "/v1/files", "multipart/form-data; boundary=edge", FORM),
         ("POST", "/v1/embeddings", "application/json", b'{"input" : "a"}'),
+        ("POST", "/v1/completions", "application/json", b'{"prompt" : "a", "x":1.0}'),
+        ("POST", "/v1/moderations", "application/json", b'{"input" : "caf\\u00e9"}'),
+        ("POST", "/v1/images/generations", "application/json", b'{ "prompt":"a"}'),
+        ("POST", "/v1/images/edits", "multipart/form-data; boundary=edge", FORM),
+        ("POST", "/v1/audio/speech", "application/json", b'{ "input":"a"}'),
+        ("POST", "/v1/audio/transcriptions", "multipart/form-data; boundary=edge", FORM),
+        ("POST", "/v1/uploads", "application/json", b'{ "bytes":10240}'),
+        ("POST", "/v1/uploads/upload_1/parts", "multipart/form-data; boundary=edge", FORM),
+        ("POST", "/v1/batches", "application/json", b'{ "input_file_id":"f"}'),
+        ("POST", "/v1/batches/batch_1/cancel", "", b""),
+        ("GET", "/v1/vector_stores/vs_1/files?limit=2&after=file%2D1&order=desc", "", None),
+        ("POST", "/v1/fine_tuning/jobs", "application/json", b'{ "model":"gpt-4o"}'),
+        ("GET", "/v1/fine_tuning/jobs/ftjob-1/events?limit=2", "", None),
+        ("DELETE", "/v1/models/ft:gpt-4o:org::1", "", None),
+        ("GET", "/v1/files/file-1/content", "", None),
         ("PUT", "/v1/x/y", "application/octet-stream", bytes(range(256))),
         ("PATCH", "/v1/x", "text/plain", b"x"),
         ("DELETE", "/v1/files/file-1", "", None),
@@ -210,7 +225,7 @@ def test_any_other_path_passes_untouched(
 def test_events_of_another_path_stream_through(gateway: RunningGateway, teacher: RunningTeacher) -> None:
     teacher.control.fail_next(Fault(status=200, body=ODD_STREAM, headers=SSE, is_chunked=True))
 
-    got = gateway.ask("POST", "/v1/responses", b'{"stream":true}', JSON)
+    got = gateway.ask("POST", "/v1/images/generations", b'{"stream":true}', JSON)
 
     assert (got.body, got.header("content-type")) == (ODD_STREAM, "text/event-stream")
 

@@ -77,6 +77,16 @@ def test_messages_are_the_clients_own_bytes() -> None:
     assert row.messages == messages
 
 
+def test_a_request_of_the_responses_api_is_kept_as_the_messages_of_a_chat() -> None:
+    """Whoever trains on rows need not know which API they came through."""
+    asked = request(surface="responses", body=b'{"model":"giant","input":"where is my card?"}')
+
+    row = row_of(outcome(asked), reading())
+
+    assert row is not None
+    assert row.messages == b'[{"role":"user","content":"where is my card?"}]'
+
+
 def test_unreported_usage_is_no_reason_to_forget() -> None:
     row = row_of(outcome(), reading(usage=None))
 

@@ -48,6 +48,12 @@ def test_a_plan_carries_the_policys_numbers() -> None:
     assert (plan.may_serve, plan.because, plan.may_harvest, plan.may_escalate) == (True, "", False, True)
 
 
+def test_stored_responses_are_served_only_if_the_policy_says_so() -> None:
+    plans = [planner(Policy(name="p", stored_responses=who)).plan(asking()) for who in ("teacher", "serve")]
+
+    assert [plan.may_serve_stored for plan in plans] == [False, True]
+
+
 def test_a_request_which_no_policy_matches_goes_to_the_teacher_and_is_not_kept() -> None:
     plan = planner(Policy(name="p", models=("other",))).plan(asking())
 

@@ -8,12 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core import Route
 from gateway.telemetry import metrics as module
 from gateway.telemetry.metrics import Metrics, Probe
-from tests.outcomes import outcome, reading
+from tests.outcomes import outcome, reading, request
 
 WORKER = """
 import sys
@@ -114,3 +115,64 @@ def test_workers_which_share_a_folder_are_summed(tmp_path: Path) -> None:
 
     assert value(shown, "stepdown_requests_total") == 2
     assert value(shown, "stepdown_rows_dropped_total") == 10
+
+
+def test_an_answer_without_a_first_byte_has_no_time_to_it() -> None:
+    metrics = Metrics()
+
+    metrics(outcome(first_byte_ms=0.0, status=502), reading(usage=None))
+
+    shown = metrics.render()
+    assert value(shown, "stepdown_first_byte_seconds_count") == 0
+    assert value(shown, "stepdown_latency_seconds_count") == 1
+
+
+def test_times_of_streams_are_kept_apart() -> None:
+    metrics = Metrics()
+
+    metrics(outcome(request(is_streamed=True), first_byte_ms=5.0), reading())
+    metrics(outcome(), reading())
+
+    shown = metrics.render()
+    assert value(shown, "stepdown_first_byte_seconds_sum", streamed="true") == pytest.approx(0.005)
+    assert value(shown, "stepdown_latency_seconds_count", streamed="false") == 1
+
+
+@pytest.mark.parametrize("latency_s", [0.001, 0.002, 0.0021, 119.0, 120.0, 1_000.0])
+def test_an_observation_falls_into_the_first_bucket_which_holds_it(latency_s: float) -> None:
+    """As the library's own `observe` has it, bounds included."""
+    ours, library = Metrics(), CollectorRegistry()
+    Histogram("h", "h", registry=library, buckets=module._BUCKETS_S).observe(latency_s)
+
+    ours(outcome(latency_ms=latency_s * 1000), reading())
+
+    def buckets(rendered: bytes, name: str) -> list[float]:
+        families = text_string_to_metric_families(rendered.decode())
+        return [sample.value for family in families for sample in family.samples if sample.name == name]
+
+    expected = buckets(generate_latest(library), "h_bucket")
+    assert buckets(ours.render(), "stepdown_latency_seconds_bucket") == expected
+
+
+def test_a_level_of_a_worker_which_has_ended_is_forgotten(tmp_path: Path) -> None:
+    """What waited in it waits no more; its totals still count."""
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    program = WORKER.replace('Probe("rows_dropped_total"', 'Probe("rows_waiting"')
+
+    def work(*arguments: str) -> bytes:
+        arguments = (sys.executable, "-c", program, *arguments)
+        return subprocess.run(arguments, env=environment, stdout=subprocess.PIPE, check=True).stdout
+
+    work()
+    shown = work("render")
+
+    assert value(shown, "stepdown_rows_waiting") == 5
+    assert value(shown, "stepdown_requests_total") == 2
+
+
+def test_counting_began_when_the_first_process_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker which is started anew goes on counting where its folder stands."""
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    first, second = Metrics().since(), Metrics().since()
+
+    assert first == second

@@ -13,8 +13,8 @@ from gateway.telemetry.outcomes import OutcomeQueue
 from tests.outcomes import outcome, reading, request
 
 
-def read(answer: bytes, encoding: str, is_event_stream: bool, is_complete: bool) -> Reading:
-    return reading(text=f"{answer.decode()}|{encoding}|{is_event_stream}|{is_complete}")
+def read(seen: Outcome) -> Reading:
+    return reading(text=f"{seen.answer.decode()}|{seen.encoding}|{seen.is_event_stream}|{seen.is_complete}")
 
 
 class Diary:

@@ -9,14 +9,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.core import Draft, Reading, Token, Usage
-from gateway.wire.completion import (
-    Frame,
-    closing_events,
-    opening_events,
-    piece_event,
-    render,
-    render_stream,
-)
+from gateway.wire.completion import Completion
 from gateway.wire.reading import read_answer
 from gateway.wire.sse import ends_complete, iter_events
 from tests.wire.ask import ask
@@ -38,8 +31,8 @@ def draft(text: str = TEXT, **more: Any) -> Draft:
     return Draft(text=text, score=0.9, task="t", version=1, **more)
 
 
-def frame(**fields: object) -> Frame:
-    return Frame(ask(**fields), "chatcmpl-1", 5)
+def answering(**fields: object) -> Completion:
+    return Completion(ask(**fields), lambda: 5.0)
 
 
 def chunks_of(stream: bytes) -> list[dict[str, Any]]:
@@ -57,12 +50,12 @@ def text_of(chunks: list[dict[str, Any]]) -> str:
 
 
 def test_a_whole_answer() -> None:
-    answer = json.loads(render(frame(), draft(), USAGE))
+    answer = json.loads(answering().whole(draft(), USAGE))
 
     completion = ChatCompletion.model_validate(answer, strict=True)
     assert completion.choices[0].message.content == TEXT
     assert completion.choices[0].finish_reason == "stop"
-    assert (completion.id, completion.created, completion.model) == ("chatcmpl-1", 5, "gpt-4o")
+    assert (completion.id, completion.created, completion.model) == ("chatcmpl-id", 5, "gpt-4o")
     assert answer["usage"]["total_tokens"] == 9
     assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] == 3
     assert {"role", "content", "refusal"} <= answer["choices"][0]["message"].keys()
@@ -70,7 +63,7 @@ def test_a_whole_answer() -> None:
 
 
 def test_a_stream_names_the_role_first_and_the_end_last() -> None:
-    role, *texts, end = chunks = chunks_of(render_stream(frame(stream=True), draft(), USAGE))
+    role, *texts, end = chunks = chunks_of(answering(stream=True).stream(draft(), USAGE))
 
     assert role["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
     assert len(texts) > 3
@@ -82,9 +75,9 @@ def test_a_stream_names_the_role_first_and_the_end_last() -> None:
 
 
 def test_usage_is_a_chunk_of_its_own_if_asked_for() -> None:
-    asked = frame(stream=True, stream_options={"include_usage": True})
+    asked = answering(stream=True, stream_options={"include_usage": True})
 
-    *before, last = chunks_of(render_stream(asked, draft(), USAGE))
+    *before, last = chunks_of(asked.stream(draft(), USAGE))
 
     assert all(chunk["usage"] is None for chunk in before)
     assert last["choices"] == []
@@ -94,15 +87,15 @@ def test_usage_is_a_chunk_of_its_own_if_asked_for() -> None:
 def test_an_answer_which_was_cut_says_so() -> None:
     cut = draft(finish_reason="length")
 
-    assert json.loads(render(frame(), cut, USAGE))["choices"][0]["finish_reason"] == "length"
-    assert chunks_of(render_stream(frame(), cut, USAGE))[-1]["choices"][0]["finish_reason"] == "length"
+    assert json.loads(answering().whole(cut, USAGE))["choices"][0]["finish_reason"] == "length"
+    assert chunks_of(answering().stream(cut, USAGE))[-1]["choices"][0]["finish_reason"] == "length"
 
 
 @pytest.mark.parametrize("is_streamed", [True, False])
 @pytest.mark.parametrize(("text", "reason"), [(TEXT, "stop"), (CALLS, "tool_calls")])
 def test_our_own_answers_read_like_the_teachers(is_streamed: bool, text: str, reason: str) -> None:
-    asked = frame(stream_options={"include_usage": True}, tools=TOOLS)
-    answer = (render_stream if is_streamed else render)(asked, draft(text), USAGE)
+    asked = answering(stream_options={"include_usage": True}, tools=TOOLS)
+    answer = (asked.stream if is_streamed else asked.whole)(draft(text), USAGE)
 
     assert read_answer(answer, "", is_streamed, is_complete=True) == Reading(
         text=text, model="gpt-4o", finish_reason=reason, usage=USAGE, is_complete=True
@@ -112,7 +105,7 @@ def test_our_own_answers_read_like_the_teachers(is_streamed: bool, text: str, re
 
 def test_tool_calls_are_calls_and_no_content() -> None:
     completion = ChatCompletion.model_validate(
-        json.loads(render(frame(tools=TOOLS), draft(CALLS), USAGE)), strict=True
+        json.loads(answering(tools=TOOLS).whole(draft(CALLS), USAGE)), strict=True
     )
 
     choice = completion.choices[0]
@@ -126,7 +119,7 @@ def test_tool_calls_are_calls_and_no_content() -> None:
 
 
 def test_streamed_tool_calls_come_with_name_first_and_arguments_in_pieces() -> None:
-    chunks = chunks_of(render_stream(frame(tools=TOOLS), draft(CALLS), USAGE))
+    chunks = chunks_of(answering(tools=TOOLS).stream(draft(CALLS), USAGE))
 
     calls = [call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", ())]
     first = [call for call in calls if call["index"] == 0]
@@ -137,17 +130,17 @@ def test_streamed_tool_calls_come_with_name_first_and_arguments_in_pieces() -> N
 
 
 def test_what_looks_like_a_call_is_text_where_no_tools_were_given() -> None:
-    answer = json.loads(render(frame(), draft(CALLS), USAGE))
+    answer = json.loads(answering().whole(draft(CALLS), USAGE))
     assert answer["choices"][0]["message"]["content"] == CALLS
 
 
 def test_logprobs_come_token_by_token() -> None:
     said = draft("two words", tokens=TOKENS)
 
-    whole = json.loads(render(frame(), said, USAGE))["choices"][0]["logprobs"]["content"]
+    whole = json.loads(answering().whole(said, USAGE))["choices"][0]["logprobs"]["content"]
     streamed = [
         token
-        for chunk in chunks_of(render_stream(frame(), said, USAGE))
+        for chunk in chunks_of(answering().stream(said, USAGE))
         for token in (chunk["choices"][0]["logprobs"] or {"content": ()})["content"]
     ]
 
@@ -158,9 +151,9 @@ def test_logprobs_come_token_by_token() -> None:
 
 
 def test_an_answer_in_the_making_is_a_stream_like_any_other() -> None:
-    asked = frame(stream=True, stream_options={"include_usage": True})
-    stream = opening_events(asked, draft("It begins")) + piece_event(asked, " and ends")
-    chunks = chunks_of(stream + closing_events(asked, "stop", USAGE))
+    asked = answering(stream=True, stream_options={"include_usage": True})
+    stream = asked.opening(draft("It begins")) + asked.piece(" and ends")
+    chunks = chunks_of(stream + asked.closing("stop", USAGE))
 
     assert text_of(chunks) == "It begins and ends"
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"

@@ -12,7 +12,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ParsedChatCompletion
 
 from gateway.core import Draft, Token, Usage
-from gateway.wire.completion import Frame, closing_events, opening_events, piece_event, render, render_stream
+from gateway.wire.completion import Completion
 from tests.wire.ask import ask
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=2)
@@ -31,8 +31,8 @@ TOKENS = (Token("two", -0.1, (("two", -0.1), ("three", -2.5))), Token(" words", 
 WITH_USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def frame(**fields: object) -> Frame:
-    return Frame(ask(**fields), "chatcmpl-1", 5)
+def answering(**fields: object) -> Completion:
+    return Completion(ask(**fields), lambda: 5.0)
 
 
 def draft(text: str, **more: Any) -> Draft:
@@ -69,7 +69,7 @@ def final(client: OpenAI, **fields: Any) -> ParsedChatCompletion[None]:
 
 
 def test_a_text(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    answers.append(streamed(render_stream(frame(**WITH_USAGE), draft("two words"), USAGE)))
+    answers.append(streamed(answering(**WITH_USAGE).stream(draft("two words"), USAGE)))
 
     completion = final(client)
 
@@ -81,9 +81,9 @@ def test_a_text(client: OpenAI, answers: list[httpx2.Response]) -> None:
 
 
 def test_an_answer_which_is_told_while_it_is_written(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    asked = frame(**WITH_USAGE)
-    events = [opening_events(asked, draft("two")), piece_event(asked, " wo"), piece_event(asked, "rds")]
-    answers.append(streamed(b"".join(events) + closing_events(asked, "stop", USAGE)))
+    asked = answering(**WITH_USAGE)
+    events = [asked.opening(draft("two")), asked.piece(" wo"), asked.piece("rds")]
+    answers.append(streamed(b"".join(events) + asked.closing("stop", USAGE)))
 
     (choice,) = final(client).choices
 
@@ -91,8 +91,8 @@ def test_an_answer_which_is_told_while_it_is_written(client: OpenAI, answers: li
 
 
 def test_logprobs(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    asked = frame(logprobs=True, top_logprobs=2, **WITH_USAGE)
-    answers.append(streamed(render_stream(asked, draft("two words", tokens=TOKENS), USAGE)))
+    asked = answering(logprobs=True, top_logprobs=2, **WITH_USAGE)
+    answers.append(streamed(asked.stream(draft("two words", tokens=TOKENS), USAGE)))
 
     (choice,) = final(client, logprobs=True, top_logprobs=2).choices
 
@@ -104,8 +104,8 @@ def test_logprobs(client: OpenAI, answers: list[httpx2.Response]) -> None:
 
 
 def test_tool_calls(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    asked = frame(tools=TOOLS, **WITH_USAGE)
-    answers.append(streamed(render_stream(asked, draft(f"{FIND}\n{FIND}"), USAGE)))
+    asked = answering(tools=TOOLS, **WITH_USAGE)
+    answers.append(streamed(asked.stream(draft(f"{FIND}\n{FIND}"), USAGE)))
 
     (choice,) = final(client, tools=TOOLS).choices
 
@@ -125,9 +125,9 @@ def test_tool_calls(client: OpenAI, answers: list[httpx2.Response]) -> None:
 def test_a_call_which_was_asked_for_by_name_ends_like_openais(
     client: OpenAI, answers: list[httpx2.Response], tool_choice: Any, reason: str
 ) -> None:
-    asked = frame(tools=TOOLS, tool_choice=tool_choice)
-    answers.append(streamed(render_stream(asked, draft(FIND), USAGE)))
-    answers.append(httpx2.Response(200, content=render(asked, draft(FIND), USAGE)))
+    asked = answering(tools=TOOLS, tool_choice=tool_choice)
+    answers.append(streamed(asked.stream(draft(FIND), USAGE)))
+    answers.append(httpx2.Response(200, content=asked.whole(draft(FIND), USAGE)))
 
     (choice,) = final(client, tools=TOOLS, tool_choice=tool_choice).choices
     whole = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])

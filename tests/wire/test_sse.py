@@ -59,7 +59,8 @@ def test_an_end_is_told_from_a_cut(tail: bytes, expected: bool) -> None:
 def test_an_error_event_stands_alone_after_the_whole_events_of_a_cut_stream() -> None:
     cut = b'data: {"choices":[]}\n\ndata: {"choices":[{"del'
 
-    *_, last = iter_events(cut[: last_event_end(cut)] + error_event('broke "off"', "api_error", "stream_cut"))
+    passed = cut[: last_event_end(cut)]
+    *_, last = iter_events(passed + error_event(passed, 'broke "off"', "api_error", "stream_cut"))
 
     error = {"message": 'broke "off"', "type": "api_error", "param": None, "code": "stream_cut"}
     assert json.loads(last) == {"error": error}

@@ -14,8 +14,10 @@ from gateway.upstream import retry
 from gateway.upstream.base import Call, Reply, Teacher
 from gateway.upstream.client import HttpClient
 from gateway.upstream.headers import HOP_BY_HOP, end_to_end, readable
+from gateway.upstream.websocket import UPGRADE, without_credentials
 
-CHAT = b"/v1/chat/completions"
+# The observers read the answers given here.
+READ_BY_US = frozenset({b"/v1/chat/completions", b"/v1/responses", b"/v1/embeddings"})
 OWN_PREFIX = b"x-stepdown-"
 # The HTTP client sets `host`; the server in front of us has answered `expect` already.
 SET_BY_US = frozenset({b"host", b"expect"})
@@ -54,6 +56,7 @@ class _OpenAITeacher:
         self._has_own_key = config.api_key is not None
         self._credential = _credential(config)
         self._dropped = HOP_BY_HOP | SET_BY_US | (CREDENTIALS if self._has_own_key else frozenset())
+        self._dropped_with_length = self._dropped | {b"content-length"}
 
     async def ask(self, call: Call) -> Reply:
         """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused."""
@@ -73,30 +76,31 @@ class _OpenAITeacher:
         return await self._client.send(self._origin, call)
 
     def _rewritten(self, call: Call) -> Call:
-        """Return `call` as the teacher sees it; only for chat is accept-encoding narrowed."""
+        """Return `call` as the teacher sees it; accept-encoding is narrowed where we read the answer."""
+        dropped = self._dropped_with_length if _is_length_untrue(call) else self._dropped
         headers = [
-            header
-            for header in end_to_end(call.headers, self._dropped | _untrue_length(call))
-            if not header[0].startswith(OWN_PREFIX)
+            header for header in end_to_end(call.headers, dropped) if not header[0].startswith(OWN_PREFIX)
         ]
-        if call.target.partition(b"?")[0] == CHAT:
-            # The observers read these answers: no encoding which they could not undo.
+        if call.target.partition(b"?")[0] in READ_BY_US:
+            # No encoding which the observers could not undo.
             headers = [
                 (name, readable(value) if name == b"accept-encoding" else value) for name, value in headers
             ]
+        if call.may_switch:
+            headers = [*(without_credentials(headers) if self._has_own_key else headers), *UPGRADE]
         return Call(
             method=call.method,
             target=self._prefix + call.target.removeprefix(b"/v1"),
             headers=(*headers, *self._credential),
             body=call.body,
             is_repeatable=call.is_repeatable,
+            may_switch=call.may_switch,
         )
 
 
-def _untrue_length(call: Call) -> frozenset[bytes]:
-    """Return content-length where it would not describe the body which leaves here."""
-    is_chunked = any(name == b"transfer-encoding" for name, _ in call.headers)
-    return frozenset({b"content-length"}) if is_chunked or isinstance(call.body, bytes) else frozenset()
+def _is_length_untrue(call: Call) -> bool:
+    """Whether content-length does not describe the body which leaves here."""
+    return isinstance(call.body, bytes) or any(name == b"transfer-encoding" for name, _ in call.headers)
 
 
 def _credential(config: Config) -> tuple[Header, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from hashlib import shake_128
 
 import msgspec
 
@@ -44,6 +47,13 @@ class _Chat(msgspec.Struct):
     stream_options: _StreamOptions | None = None
 
 
+class _Embeddings(msgspec.Struct):
+    model: str
+    input: str | list[str]
+    encoding_format: str = "float"
+    dimensions: int = 8
+
+
 class _Pair(msgspec.Struct):
     messages: list[_Message]
     answer: str
@@ -70,6 +80,22 @@ def complete(body: bytes, pairs: dict[str, str], number: int) -> Given:
     return Given(200, b"text/event-stream; charset=utf-8", b"".join(events))
 
 
+def embed(body: bytes) -> Given:
+    """Return one made-up vector for each text; 400 if it is no request for texts."""
+    try:
+        asked = msgspec.json.decode(body, type=_Embeddings)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        return refuse(400, f"We could not parse the JSON body of your request: {exc}")
+    texts = [asked.input] if isinstance(asked.input, str) else asked.input
+    tokens = sum(len(text) // 4 + 1 for text in texts)
+    data = [
+        {"object": "embedding", "index": index, "embedding": _vector(text, asked)}
+        for index, text in enumerate(texts)
+    ]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return _given({"object": "list", "data": data, "model": asked.model, "usage": usage})
+
+
 def list_models(name: str) -> Given:
     """Return the list of the one model there is."""
     return _given({"object": "list", "data": [_model(name)]})
@@ -92,6 +118,14 @@ def _given(value: object, status: int = 200) -> Given:
 
 def _question(messages: list[_Message]) -> str:
     return next((message.text for message in reversed(messages) if message.role == "user"), "")
+
+
+def _vector(text: str, asked: _Embeddings) -> str | list[float]:
+    """Return a unit vector which is the same every time, as the request wants it written."""
+    seeds = shake_128(text.encode("utf-8", "replace")).digest(asked.dimensions)
+    length = sum((seed + 1) ** 2 for seed in seeds) ** 0.5
+    vector = array("f", ((seed + 1) / length for seed in seeds))
+    return b64encode(vector).decode() if asked.encoding_format == "base64" else vector.tolist()
 
 
 def _usage(messages: list[_Message], answer: str) -> dict[str, int]:

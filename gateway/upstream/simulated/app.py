@@ -10,6 +10,7 @@ from gateway.core import Header
 from gateway.upstream.simulated.answers import (
     Given,
     complete,
+    embed,
     list_models,
     read_pairs,
     refuse,
@@ -96,6 +97,8 @@ class SimulatedTeacher:
         match scope["method"], scope["path"]:
             case "POST", "/v1/chat/completions":
                 return complete(body, self.pairs, self.requests)
+            case "POST", "/v1/embeddings":
+                return embed(body)
             case "GET", "/v1/models":
                 return list_models(self.model)
             case "GET", path if path == f"/v1/models/{self.model}":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gateway.core import Header, Secret
@@ -121,10 +122,13 @@ async def test_headers_of_the_hop_and_of_stepdown_stay_here(
     assert headers[0] == ("host", f"127.0.0.1:{teacher.port}")
 
 
-async def test_chat_asks_only_for_encodings_which_the_observers_can_read(
-    client: HttpClient, teacher: RunningTeacher
+@pytest.mark.parametrize("target", [b"/v1/chat/completions", b"/v1/responses?a=b"])
+async def test_what_the_observers_read_comes_in_encodings_which_they_can_undo(
+    client: HttpClient, teacher: RunningTeacher, target: bytes
 ) -> None:
-    await create(Config(base_url=teacher.base_url), client).ask(chat((b"accept-encoding", b"gzip, br, zstd")))
+    call = msgspec.structs.replace(chat((b"accept-encoding", b"gzip, br, zstd")), target=target)
+
+    await create(Config(base_url=teacher.base_url), client).ask(call)
 
     assert teacher.control.seen[0].header("accept-encoding") == ["gzip"]
 

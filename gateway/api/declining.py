@@ -1,0 +1,60 @@
+"""HTTP/1.1 which declines other protocols as RFC 9110 section 7.8 has it: by going on without them."""
+
+from __future__ import annotations
+
+import sys
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+_OFFERS = frozenset({b"upgrade", b"http2-settings"})
+
+
+class DecliningProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP/1.1, which otherwise loses the body of a request that offers HTTP/2 in the clear.
+
+    Java's own client offers it with every first request. The parser takes such a head for the end
+    of the message, so it is fed again without the offer. Websockets are not declined.
+    """
+
+    _fed = b""
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        self._fed = data
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        if not self._is_to_decline():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """See httptools."""
+        if not self._is_to_decline():
+            super().on_message_complete()
+
+    def _is_to_decline(self) -> bool:
+        # A CONNECT is no offer but the request itself, which the server refuses by its target.
+        is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        return is_offer and not self._should_upgrade()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Go on without the offer; called while the parser's HttpParserUpgrade is handled."""
+        stop = sys.exception()
+        if not self._is_to_decline():
+            return
+        assert isinstance(stop, httptools.HttpParserUpgrade)
+        rest = self._fed[stop.args[0] :]
+        head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
+        for name, value in self.headers:
+            if name not in _OFFERS:
+                head += [name, b": ", _accepted(value) if name == b"connection" else value, b"\r\n"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"".join([*head, b"\r\n", rest]))
+
+
+def _accepted(connection: bytes) -> bytes:
+    """Return what a Connection header says besides."""
+    named = (one.strip() for one in connection.split(b","))
+    return b", ".join(one for one in named if one.lower() not in _OFFERS)

@@ -1,0 +1,13 @@
+"""POST /v1/embeddings: the teacher's, or a local encoder's where the policy names one for the model."""
+
+from __future__ import annotations
+
+from gateway.api.chat import chat
+from gateway.api.doors import Doors
+from gateway.api.exchange import Exchange
+from gateway.wire.embeddings import read_embeddings
+
+
+async def embed(exchange: Exchange, doors: Doors) -> None:
+    """Answer one embeddings request, on the same way as a chat completion; raises like it."""
+    await chat(exchange, doors, read_embeddings)

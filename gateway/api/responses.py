@@ -1,0 +1,17 @@
+"""POST /v1/responses: the other request which a specialist may answer.
+
+All else below that path (stored responses, their input items, cancelling, compacting, counting)
+is the teacher's and passes through.
+"""
+
+from __future__ import annotations
+
+from gateway.api.chat import chat
+from gateway.api.doors import Doors
+from gateway.api.exchange import Exchange
+from gateway.wire.responses_api.request import read_responses
+
+
+async def respond(exchange: Exchange, doors: Doors) -> None:
+    """Answer one request of the Responses API, on the same way as a chat completion; raises like it."""
+    await chat(exchange, doors, read_responses)

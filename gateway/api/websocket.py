@@ -1,0 +1,170 @@
+"""Websockets below /v1/: once the teacher agrees, bytes pass both ways untouched.
+
+No frame is read: fragments, compression, pings, close codes and messages of any size are the two ends'
+own affair, and no more is held in memory than a slow reader leaves in the sockets' buffers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from email.utils import formatdate
+from http.client import responses
+from typing import Protocol, cast
+from urllib.parse import unquote, urlsplit
+
+from gateway.api.auth import OPEN, Caller
+from gateway.api.doors import Doors
+from gateway.api.errors import Refusal, refusal_of
+from gateway.api.passage import join
+from gateway.api.passthrough import may_pass
+from gateway.core import Header
+from gateway.errors import RequestError
+from gateway.upstream.base import Call, Link, Reply
+from gateway.upstream.websocket import UPGRADE, offered_key
+
+LONGEST_REFUSAL_BYTES = 1 << 20
+
+_REQUEST_ID = b"x-stepdown-request-id"
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Server(Protocol):
+    """What uvicorn lets its protocols know of itself."""
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Awaited for a while when the server stops, then cancelled."""
+
+
+def create_websockets(doors: Doors) -> Callable[..., asyncio.Protocol]:
+    """Return what uvicorn's `ws` wants: called for a connection which asks for a websocket.
+
+    Its result gets the transport and then, as one piece, the head of the request.
+    """
+
+    def take_over(config: object, server_state: Server, app_state: object) -> asyncio.Protocol:
+        return Handshake(doors, server_state)
+
+    return take_over
+
+
+class Handshake(asyncio.Protocol):
+    """A client which asked for a websocket, until the teacher has answered."""
+
+    def __init__(self, doors: Doors, server: Server) -> None:
+        self._doors = doors
+        self._server = server
+        self._id = secrets.token_hex(16)
+        self._task: asyncio.Task[None] | None = None
+        self._has_begun = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See asyncio.Protocol."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Take the head; whoever speaks on before the answer breaks RFC 6455 section 4.1."""
+        if self._task is not None:
+            return self._transport.abort()
+        # The task lives as long as the websocket: by it the server knows and, stopping, ends it.
+        self._task = asyncio.get_running_loop().create_task(self._serve(data))
+        self._server.tasks.add(self._task)
+        return self._task.add_done_callback(self._server.tasks.discard)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give up: nobody waits for the teacher's answer."""
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _serve(self, head: bytes) -> None:
+        try:
+            reply = await self._ask(*_read(head))
+            if reply.link:
+                await self._switch(reply, reply.link)
+            else:
+                await self._relay(reply)
+        except Exception as fault:
+            # The task's outermost edge. After a head only the connection can say that something failed.
+            refusal = refusal_of(fault)
+            if not self._has_begun:
+                self._refuse(refusal)
+        finally:
+            self._transport.close()
+
+    async def _ask(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Reply:
+        path = unquote(target.partition(b"?")[0].decode("latin-1"))
+        if method != "GET" or not may_pass(path):
+            raise RequestError("No websocket is here.", status=404, code="unknown_url")
+        caller = self._admit(headers)
+        reply = await self._doors.teacher.ask(
+            Call(method=method, target=target, headers=headers, is_repeatable=True, may_switch=True)
+        )
+        if reply.status in (401, 403):
+            self._doors.gatekeeper.heard(caller, reply.status)
+        return reply
+
+    def _admit(self, headers: tuple[Header, ...]) -> Caller:
+        key = offered_key(headers)
+        if key and not any(name == b"authorization" for name, _ in headers):
+            caller = self._doors.gatekeeper.admit(((b"authorization", b"Bearer " + key),))
+        else:
+            caller = self._doors.gatekeeper.admit(headers)
+        if caller.id == OPEN:
+            _refuse_foreign_pages(headers)
+        return caller
+
+    async def _switch(self, reply: Reply, link: Link) -> None:
+        passage = join(self._transport, link)
+        # Whatever the teacher said behind its head follows with the loop's next turn.
+        self._write_head(reply.status, (*reply.headers, *UPGRADE))
+        await passage
+
+    async def _relay(self, reply: Reply) -> None:
+        try:
+            self._write_head(reply.status, (*reply.headers, (b"connection", b"close")))
+            size = 0
+            async for piece in reply.body:
+                size += len(piece)
+                if size > LONGEST_REFUSAL_BYTES:
+                    return self._transport.abort()
+                self._transport.write(piece)
+        finally:
+            await reply.body.aclose()
+
+    def _refuse(self, refusal: Refusal) -> None:
+        own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(refusal.body))]
+        ids = (b"x-request-id", self._id.encode())
+        self._write_head(refusal.status, (*own, ids, *refusal.headers, (b"connection", b"close")))
+        self._transport.write(refusal.body)
+
+    def _write_head(self, status: int, headers: tuple[Header, ...]) -> None:
+        self._has_begun = True
+        kept = [(name, value) for name, value in headers if name != _REQUEST_ID]
+        kept.append((_REQUEST_ID, self._id.encode()))
+        if not any(name == b"date" for name, _ in kept):
+            kept.append((b"date", formatdate(usegmt=True).encode()))
+        first = b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode())
+        lines = [first, *(b"%b: %b" % header for header in kept)]
+        self._transport.write(b"\r\n".join([*lines, b"", b""]))
+
+
+def _read(head: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
+    """Return method, target and headers of a head which the server has parsed and written anew."""
+    first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    method, target, _ = first.split(b" ")
+    headers = (line.partition(b": ") for line in lines)
+    return method.decode(), target, tuple((name, value) for name, _, value in headers)
+
+
+def _refuse_foreign_pages(headers: tuple[Header, ...]) -> None:
+    """Refuse a web page of somewhere else: browsers let any of them open websockets to this machine.
+
+    Where keys are asked for, the key is the proof that the page may.
+    """
+    said = {name: value.decode("latin-1") for name, value in headers if name in (b"origin", b"host")}
+    origin, host = said.get(b"origin"), said.get(b"host", "")
+    if origin is None or urlsplit(origin).hostname in {*_LOCAL, urlsplit(f"//{host}").hostname}:
+        return
+    raise RequestError("This page may not open websockets here.", status=403, code="origin_not_allowed")

@@ -1,0 +1,113 @@
+"""What the standard OTEL_* environment asks for.
+
+It is shared by all services of a machine, so that nothing in it stops a start: what we cannot do is
+logged, and not done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import msgspec
+
+from gateway.telemetry.trace_context import Sampler, sampler
+
+logger = logging.getLogger(__name__)
+
+_KNOWN_EXPORTERS = frozenset({"otlp", "console"})
+# What /metrics shows anyway, and what is asked for by saying nothing.
+_NO_EXPORTERS = frozenset({"none", "prometheus", ""})
+# OpenTelemetry's documented values, with those of its earlier instrumentations.
+_CAPTURE = {
+    "": False, "false": False, "no_content": False,
+    "true": True, "span_only": True, "span_and_event": True,
+}  # fmt: skip
+# OpenTelemetry's default, and a day.
+_INTERVAL_MS, _LONGEST_MS = 60_000.0, 86_400_000.0
+# OpenTelemetry's defaults.
+_MOST_SPANS, _SPANS_A_BATCH = 2048, 512
+_DEFAULT_SAMPLER = "parentbased_always_on"
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which exporters get spans and metrics; by default none, and nothing leaves the machine."""
+
+    span_exporters: tuple[str, ...]
+    metric_exporters: tuple[str, ...]
+    sampler: Sampler
+    captures_content: bool
+    metric_interval_s: float
+    most_spans: int
+    """How many spans may wait for their export."""
+    spans_a_batch: int
+
+
+def read_wanted(environ: Mapping[str, str]) -> Wanted:
+    """Return what OTEL_* asks for. An endpoint alone asks for both signals, as does an exporter's name."""
+    is_off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    interval_ms = _number(environ, "OTEL_METRIC_EXPORT_INTERVAL", _INTERVAL_MS, 1.0, _LONGEST_MS)
+    most_spans = int(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _MOST_SPANS, 1, 1e6))
+    batch = int(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _SPANS_A_BATCH, 1, 1e6))
+    return Wanted(
+        span_exporters=() if is_off else _exporters(environ, "TRACES"),
+        metric_exporters=() if is_off else _exporters(environ, "METRICS"),
+        sampler=_sampler(environ),
+        captures_content=_captures(environ),
+        metric_interval_s=interval_ms / 1000,
+        most_spans=most_spans,
+        spans_a_batch=min(batch, most_spans),
+    )
+
+
+def _exporters(environ: Mapping[str, str], signal: str) -> tuple[str, ...]:
+    named = environ.get(f"OTEL_{signal}_EXPORTER")
+    if named is None:
+        endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+        named = "otlp" if any(environ.get(name) for name in endpoints) else "none"
+    asked = [name.strip().lower() for name in named.split(",")]
+    for name in asked:
+        if name not in _KNOWN_EXPORTERS | _NO_EXPORTERS:
+            logger.warning("OTEL_%s_EXPORTER: unknown '%s'; known: console, none, otlp", signal, name)
+    known = tuple(name for name in asked if name in _KNOWN_EXPORTERS)
+    return known if _speaks_http(environ, signal) else tuple(name for name in known if name != "otlp")
+
+
+def _speaks_http(environ: Mapping[str, str], signal: str) -> bool:
+    name = f"OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"
+    protocol = environ.get(name) or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "http/protobuf"
+    if protocol == "http/protobuf":
+        return True
+    logger.warning("%s: '%s' is not supported, nothing is exported; known: http/protobuf", name, protocol)
+    return False
+
+
+def _sampler(environ: Mapping[str, str]) -> Sampler:
+    name = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() or _DEFAULT_SAMPLER
+    ratio = _number(environ, "OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0)
+    found = sampler(name, ratio)
+    if found is None:
+        logger.warning("OTEL_TRACES_SAMPLER: unknown sampler '%s'; %s is used", name, _DEFAULT_SAMPLER)
+        found = sampler(_DEFAULT_SAMPLER, ratio)
+    assert found is not None
+    return found
+
+
+def _captures(environ: Mapping[str, str]) -> bool:
+    name = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+    value = environ.get(name, "").strip().lower()
+    if value not in _CAPTURE:
+        logger.warning("%s: '%s' captures nothing here; known: NO_CONTENT, SPAN_ONLY", name, value)
+    return _CAPTURE.get(value, False)
+
+
+def _number(environ: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:
+    text = environ.get(name, "").strip()
+    try:
+        number = float(text or default)
+    except ValueError:
+        number = float("nan")
+    if least <= number <= most:
+        return number
+    logger.warning("%s: '%s' refused; %g is used", name, text, default)
+    return default

@@ -1,0 +1,78 @@
+"""What spans and metrics are called outside: OpenTelemetry's own names, and ours where it has none.
+
+OpenTelemetry's names for generative AI are all in "development" and move: this is the one place
+which knows them. Source: semantic conventions 1.41, with what the GenAI repository kept of them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SCOPE: Final = "stepdown"
+"""Who says so: the instrumentation scope of every span and metric."""
+
+OPERATION: Final = "gen_ai.operation.name"
+PROVIDER: Final = "gen_ai.provider.name"
+REQUEST_MODEL: Final = "gen_ai.request.model"
+REQUEST_STREAM: Final = "gen_ai.request.stream"
+REQUEST_MAX_TOKENS: Final = "gen_ai.request.max_tokens"
+REQUEST_SEED: Final = "gen_ai.request.seed"
+REQUEST_STOP: Final = "gen_ai.request.stop_sequences"
+OUTPUT_TYPE: Final = "gen_ai.output.type"
+RESPONSE_MODEL: Final = "gen_ai.response.model"
+FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+"""Seconds."""
+INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+CACHED_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+INPUT_MESSAGES: Final = "gen_ai.input.messages"
+OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a name
+SERVER_ADDRESS: Final = "server.address"
+"""The teacher's host, as the GenAI conventions have it; absent where a specialist answered."""
+SERVER_PORT: Final = "server.port"
+HTTP_METHOD: Final = "http.request.method"
+HTTP_STATUS: Final = "http.response.status_code"
+URL_PATH: Final = "url.path"
+ERROR_TYPE: Final = "error.type"
+
+DECISION: Final = "stepdown.decision"
+REASON: Final = "stepdown.reason"
+ROUTE: Final = "stepdown.route"
+LANE: Final = "stepdown.lane"
+POLICY: Final = "stepdown.policy"
+VERSION: Final = "stepdown.version"
+CONFIDENCE: Final = "stepdown.confidence"
+"""The draft's score, as `x-stepdown-score` has it."""
+THRESHOLD: Final = "stepdown.threshold"
+WOULD_SERVE: Final = "stepdown.would_serve"
+HELD_OUT: Final = "stepdown.held_out"
+
+OPERATIONS: Final = {"chat": "chat", "responses": "chat", "embeddings": "embeddings"}
+"""API through which a request came -> OPERATION."""
+
+METRICS: Final = {
+    "stepdown_latency_seconds": ("gen_ai.server.request.duration", "s"),
+    "stepdown_first_byte_seconds": ("stepdown.first_byte", "s"),
+    "stepdown_requests": ("stepdown.requests", "{request}"),
+    "stepdown_tokens": ("stepdown.tokens", "{token}"),
+    "stepdown_spent_usd": ("stepdown.spent", "{USD}"),
+    "stepdown_saved_usd": ("stepdown.saved", "{USD}"),
+}
+"""Name and unit of a Prometheus family as OTLP; others get a dot for their first underscore."""
+
+LABELS: Final = {
+    "decision": DECISION,
+    "reason": REASON,
+    "route": ROUTE,
+    "lane": LANE,
+    "stage": "stepdown.stage",
+    "status": HTTP_STATUS,
+    "streamed": REQUEST_STREAM,
+    "kind": TOKEN_TYPE,
+}
+"""Prometheus label -> attribute."""
+
+TOKEN_TYPES: Final = {"prompt": "input", "completion": "output"}
+"""Values of the label `kind` -> of TOKEN_TYPE."""

@@ -1,0 +1,39 @@
+"""The handshake of a websocket: the headers of it which are a proxy's own affair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.core import Header
+
+UPGRADE: tuple[Header, ...] = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
+"""What each side of a proxy says anew, on its own connection (RFC 6455 section 4.1)."""
+
+_PROTOCOLS = b"sec-websocket-protocol"
+_KEY = b"openai-insecure-api-key."
+# Browsers cannot set headers on a websocket: OpenAI lets them offer these as subprotocols.
+_CREDENTIALS = (_KEY, b"openai-organization.", b"openai-project.")
+
+
+def offered_key(headers: Iterable[Header]) -> bytes | None:
+    """Return the API key which a browser offered as a subprotocol, None if it offered none."""
+    keys = (name.removeprefix(_KEY) for name in _offered(headers) if name.startswith(_KEY))
+    return next(keys, None)
+
+
+def without_credentials(headers: Iterable[Header]) -> list[Header]:
+    """Return `headers` without the subprotocols which are credentials; the others keep their order."""
+    stripped = [(name, _harmless(value) if name == _PROTOCOLS else value) for name, value in headers]
+    return [header for header in stripped if header[0] != _PROTOCOLS or header[1]]
+
+
+def _offered(headers: Iterable[Header]) -> list[bytes]:
+    return [one for name, value in headers if name == _PROTOCOLS for one in _split(value)]
+
+
+def _harmless(value: bytes) -> bytes:
+    return b", ".join(one for one in _split(value) if not one.startswith(_CREDENTIALS))
+
+
+def _split(value: bytes) -> list[bytes]:
+    return [one.strip() for one in value.split(b",")]

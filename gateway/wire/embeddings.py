@@ -1,0 +1,143 @@
+"""Embeddings as OpenAI's API has them: the request, and the answer from vectors of our own."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from gateway.core import OWN_PREFIX, Header, Message, Request
+from gateway.errors import RequestError
+from gateway.wire.body import Fields, given, read_body
+from gateway.wire.wishes import read_wishes
+
+MOST_INPUTS = 2048
+"""In one request, as at OpenAI."""
+
+_KNOWN = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
+_JUDGED = (b'"model"', b'"input"')
+_ABSENT = msgspec.Raw(b"null")
+
+
+class _Peek(msgspec.Struct):
+    model: str = ""
+    input: msgspec.Raw = _ABSENT
+
+
+class _Wishes(msgspec.Struct):
+    input: str | list[str]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = None
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What an encoder has to know of a request."""
+
+    texts: tuple[str, ...]
+    is_base64: bool
+    dimensions: int | None
+
+
+_peeks = msgspec.json.Decoder(_Peek)
+_wishes = msgspec.json.Decoder(_Wishes)
+_texts = msgspec.json.Decoder(str | list[str])
+
+
+def read_embeddings(
+    body: bytes,
+    *,
+    request_id: str,
+    caller: str,
+    is_trusted: bool,
+    target: bytes,
+    headers: tuple[Header, ...],
+    received_at: float,
+) -> Request:
+    """Return what `body` asks. `headers` have lower-case names, `received_at` is monotonic seconds.
+
+    Raises RequestError for what is no JSON object, and where a model of ours is asked for what only
+    a teacher's does.
+    """
+    peeked, fields = read_body(body, _peeks, _JUDGED)
+    mode, _ = read_wishes(headers)
+    texts = _read_texts(peeked.input)
+    beyond = _beyond(texts, fields)
+    is_ours = peeked.model.startswith(OWN_PREFIX)
+    if beyond and is_ours:
+        raise RequestError(f"The model '{peeked.model}' takes texts only: {beyond}.", param="input")
+    # Their bytes tell how many tokens there are when no answer says so.
+    shown = (bytes(peeked.input).decode(),) if texts is None else texts
+    return Request(
+        id=request_id,
+        caller=caller,
+        target=target,
+        headers=headers,
+        body=body,
+        received_at=received_at,
+        surface="embeddings",
+        model=peeked.model,
+        messages=tuple(Message("user", text) for text in shown),
+        template="",
+        guard="",
+        template_text="",
+        text="",
+        mode="local" if is_ours else mode,
+        may_harvest=False,
+        is_trusted=is_trusted,
+        beyond_specialists=beyond,
+    )
+
+
+def read_wanted(body: bytes) -> Wanted:
+    """Return what the body of a request for texts asks of an encoder.
+
+    Raises RequestError naming the `param` for what OpenAI would refuse as well.
+    """
+    wishes, _ = read_body(body, _wishes, _JUDGED)
+    texts = (wishes.input,) if isinstance(wishes.input, str) else tuple(wishes.input)
+    if not texts:
+        raise _invalid("empty array. Expected an array with minimum length 1.", "empty_array")
+    if len(texts) > MOST_INPUTS:
+        problem = f"array too long. Expected an array with maximum length {MOST_INPUTS}, got {len(texts)}."
+        raise _invalid(problem, "array_above_max_length")
+    if not all(texts):
+        raise _invalid("empty string. An input cannot be an empty string.", "empty_string")
+    return Wanted(texts, wishes.encoding_format == "base64", wishes.dimensions)
+
+
+def render_vector(index: int, vector: bytes, *, is_base64: bool) -> bytes:
+    """Return one item of the answer's list; `vector` is float32, little-endian."""
+    if is_base64:
+        shown: object = b64encode(vector).decode()
+    else:
+        shown = memoryview(vector).cast("f").tolist()
+    return msgspec.json.encode({"object": "embedding", "index": index, "embedding": shown})
+
+
+def render_list(items: Sequence[bytes], model: str, prompt_tokens: int) -> bytes:
+    """Return the whole answer around its rendered items."""
+    usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
+    end = msgspec.json.encode({"model": model, "usage": usage})
+    return b'{"object":"list","data":[%b],%b' % (b",".join(items), end[1:])
+
+
+def _read_texts(given_input: msgspec.Raw) -> tuple[str, ...] | None:
+    """Return the input as texts, None if it is something else: tokens, or nothing."""
+    try:
+        read = _texts.decode(given_input)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return (read,) if isinstance(read, str) else tuple(read)
+
+
+def _beyond(texts: tuple[str, ...] | None, fields: Fields) -> str:
+    if texts is None:
+        return "input is no text"
+    is_odd = any(given(fields, name) for name in fields.keys() - _KNOWN)
+    return "unknown field" if is_odd else ""
+
+
+def _invalid(problem: str, code: str) -> RequestError:
+    return RequestError(f"Invalid 'input': {problem}", param="input", code=code)

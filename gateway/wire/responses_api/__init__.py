@@ -1,0 +1,1 @@
+"""OpenAI's Responses API as data, beside the chat API of the modules around."""

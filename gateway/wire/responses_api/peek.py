@@ -1,0 +1,55 @@
+"""The few facts of a Responses request which we must understand, taken out of its bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gateway.wire.body import Fields, read_body
+
+_JUDGED = (b'"model"', b'"input"', b'"instructions"', b'"stream"', b'"store"')
+
+
+class Item(msgspec.Struct):
+    """One item of the input: a message, or one of the many other things which may stand there."""
+
+    type: str | None = None
+    role: str | None = None
+    content: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Peek(msgspec.Struct):
+    """A Responses request's known fields; types are checked here, ranges are the teacher's business.
+
+    Model and input may be absent: a prompt template can hold both.
+    """
+
+    model: str | None = None
+    input: str | list[Item] | None = None
+    instructions: str | None = None
+    stream: bool | None = None
+    store: bool | None = None
+    background: bool | None = None
+    include: list[str] | None = None
+    max_output_tokens: int | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: dict[str, Any] | None = None
+    stream_options: dict[str, Any] | None = None
+    temperature: float | None = None
+    text: dict[str, msgspec.Raw] | None = None
+    tools: list[dict[str, msgspec.Raw]] | None = None
+    top_logprobs: int | None = None
+    top_p: float | None = None
+    truncation: str | None = None
+
+
+_peeks = msgspec.json.Decoder(Peek)
+
+
+def peek(body: bytes) -> tuple[Peek, Fields]:
+    """Return the known fields of a Responses request, and the bytes of each top-level field.
+
+    Raises RequestError naming the `param` for whatever OpenAI would refuse as malformed.
+    """
+    return read_body(body, _peeks, _JUDGED)

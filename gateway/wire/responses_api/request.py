@@ -1,0 +1,71 @@
+"""A Responses request, from the client's bytes to the Request which the flow decides on.
+
+The same template over the chat API is another task: another API is other traffic, whose answers
+no certificate has seen (functions, for one, are strict here unless the client says otherwise).
+"""
+
+from __future__ import annotations
+
+from gateway.core import OWN_PREFIX, Header, Request
+from gateway.wire.body import given
+from gateway.wire.responses_api.beyond import beyond_specialists
+from gateway.wire.responses_api.conversation import read_conversation
+from gateway.wire.responses_api.demands import Demands, read_demands
+from gateway.wire.responses_api.peek import peek
+from gateway.wire.template import fingerprint, template_text, varying_text
+from gateway.wire.wishes import read_wishes
+
+
+def read_responses(
+    body: bytes,
+    *,
+    request_id: str,
+    caller: str,
+    is_trusted: bool,
+    target: bytes,
+    headers: tuple[Header, ...],
+    received_at: float,
+) -> Request:
+    """Return what `body` asks. `headers` have lower-case names, `received_at` is monotonic seconds.
+
+    Raises RequestError naming the `param` when `body` is no request of the Responses API.
+    """
+    peeked, fields = peek(body)
+    mode, may_harvest = read_wishes(headers)
+    messages, reason = read_conversation(peeked)
+    beyond = beyond_specialists(peeked, fields) or reason
+    choice = given(fields, "tool_choice")
+    demands = Demands() if beyond else read_demands(peeked.text, peeked.tools, choice)
+    model, shared = peeked.model or "", template_text(messages)
+    name = b"responses %b" % model.encode()
+    tools, form = given(fields, "tools"), demands.response_format
+    # Whoever must call a function answers other than who may: that is another task.
+    forced = () if choice in (b"", b'"auto"') else (choice,)
+    return Request(
+        id=request_id,
+        caller=caller,
+        target=target,
+        headers=headers,
+        body=body,
+        received_at=received_at,
+        surface="responses",
+        model=model,
+        messages=messages,
+        template=fingerprint(name, shared.encode(), tools, form, *forced),
+        guard=fingerprint(name, tools, form, *forced),
+        template_text=shared,
+        text=varying_text(messages),
+        is_streamed=bool(peeked.stream),
+        wants_usage=True,
+        response_format=form,
+        tools=demands.tools,
+        tool_choice=demands.tool_choice,
+        may_call_in_parallel=peeked.parallel_tool_calls is not False,
+        wants_json=demands.wants_json,
+        max_tokens=peeked.max_output_tokens,
+        mode="local" if model.startswith(OWN_PREFIX) else mode,
+        may_harvest=may_harvest and peeked.store is not False,
+        is_stored_by_default=peeked.store is None,
+        is_trusted=is_trusted,
+        beyond_specialists=beyond,
+    )

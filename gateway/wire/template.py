@@ -1,0 +1,34 @@
+"""A conversation taken apart: what an app repeats, which names the task, and what varies."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from gateway.core import Message
+
+
+def template_text(messages: tuple[Message, ...]) -> str:
+    """Return the text of the system and developer messages."""
+    return "\n".join(message.text for message in messages if _is_template(message))
+
+
+def varying_text(messages: tuple[Message, ...]) -> str:
+    """Return the rest: a lone user message as it is, else every turn with its role before it."""
+    varying = [message for message in messages if not _is_template(message)]
+    if len(varying) == 1 and varying[0].role == "user":
+        return varying[0].text
+    return "\n".join(f"{message.role}: {message.text}" for message in varying)
+
+
+def fingerprint(*fields: bytes) -> str:
+    """Return the hex hash of `fields` in their order."""
+    digest = blake2b(digest_size=16)
+    for field in fields:
+        # The length first, so that no two lists of fields run together to the same bytes.
+        digest.update(len(field).to_bytes(8))
+        digest.update(field)
+    return digest.hexdigest()
+
+
+def _is_template(message: Message) -> bool:
+    return message.role in {"system", "developer"}

@@ -1,0 +1,124 @@
+"""A late draft may have the teacher asked beside it; whoever is first answers, once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from gateway.core import Plan
+from gateway.errors import SpecialistError, UpstreamError
+from gateway.upstream.base import Call, Reply
+from tests.cascade.fakes import Flow, ScriptedTeacher
+
+HEDGED = Plan(policy="p", may_serve=True, hedge_s=0.0)
+
+
+class SlowTeacher(ScriptedTeacher):
+    """A teacher who answers once `gate` is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.asked = asyncio.Event()
+        self.is_cancelled = False
+
+    async def ask(self, call: Call) -> Reply:
+        self.asked.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.is_cancelled = True
+            raise
+        return await super().ask(call)
+
+
+@pytest.fixture
+def flow() -> Flow:
+    flow = Flow()
+    flow.the_plan = HEDGED
+    flow.teacher = SlowTeacher()
+    flow.drafter.gate = asyncio.Event()
+    return flow
+
+
+def slow(flow: Flow) -> SlowTeacher:
+    assert isinstance(flow.teacher, SlowTeacher)
+    return flow.teacher
+
+
+async def test_a_teacher_who_is_faster_answers_and_the_draft_is_given_up(flow: Flow) -> None:
+    slow(flow).gate.set()
+
+    assert b"from the teacher" in await flow.read()
+    assert (flow.outcome.decision, flow.outcome.reason) == ("escalated", "teacher was faster")
+    assert len(flow.outcomes) == 1
+
+
+async def test_a_draft_which_comes_before_the_teacher_is_served_and_the_call_broken_off(flow: Flow) -> None:
+    reading = asyncio.create_task(flow.read())
+    await slow(flow).asked.wait()
+    assert flow.drafter.gate is not None
+    flow.drafter.gate.set()
+
+    assert b"from the specialist" in await reading
+    assert (flow.outcome.decision, flow.outcome.is_hedged) == ("local", True)
+    assert slow(flow).is_cancelled
+    assert len(flow.outcomes) == 1
+
+
+@pytest.mark.parametrize("fault", [None, SpecialistError("host down")])
+async def test_a_draft_which_is_not_served_costs_no_second_call(
+    flow: Flow, fault: SpecialistError | None
+) -> None:
+    flow.drafter.score, flow.drafter.fault = 0.1, fault
+    reading = asyncio.create_task(flow.read())
+    await slow(flow).asked.wait()
+    assert flow.drafter.gate is not None
+    flow.drafter.gate.set()
+    await asyncio.sleep(0)
+    slow(flow).gate.set()
+
+    assert b"from the teacher" in await reading
+    assert len(slow(flow).calls) == 1
+    assert flow.outcome.reason in {"unsure", "host down", "teacher was faster"}
+
+
+async def test_a_teacher_who_fails_ends_nothing(flow: Flow) -> None:
+    teacher = slow(flow)
+    teacher.is_down, teacher.fault = True, UpstreamError("down")
+    reading = asyncio.create_task(flow.read())
+    await teacher.asked.wait()
+    teacher.gate.set()
+    await asyncio.sleep(0)
+    assert flow.drafter.gate is not None
+    flow.drafter.gate.set()
+
+    assert b"from the specialist" in await reading
+
+
+async def test_a_client_who_leaves_stops_both(flow: Flow) -> None:
+    reading = asyncio.create_task(flow.read())
+    await slow(flow).asked.wait()
+
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert slow(flow).is_cancelled
+
+
+@pytest.mark.parametrize(
+    "plan", [Plan(policy="p", may_serve=True), msgspec.structs.replace(HEDGED, may_escalate=False)]
+)
+async def test_who_did_not_allow_it_pays_for_no_second_answer(flow: Flow, plan: Plan) -> None:
+    flow.the_plan = plan
+    reading = asyncio.create_task(flow.read())
+    await asyncio.sleep(0.01)
+    assert flow.drafter.gate is not None
+    flow.drafter.gate.set()
+
+    assert b"from the specialist" in await reading
+    assert not slow(flow).asked.is_set()
+    assert not flow.outcome.is_hedged

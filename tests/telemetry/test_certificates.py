@@ -1,0 +1,64 @@
+"""Certificates as metrics: what is in force now, and what is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core import Standing
+from gateway.telemetry import certificates
+from gateway.telemetry.metrics import Metrics
+from tests.telemetry.test_metrics import value
+
+LIVE = Standing(
+    task="cards",
+    lane="fingerprint",
+    stage="live",
+    version=3,
+    threshold=0.8,
+    alpha=0.05,
+    coverage=0.7,
+    audits=400,
+)
+YOUNG = Standing(task="loans", lane="embedding", audits=12, audits_missing=33)
+
+
+def test_a_certificate_is_shown_as_it_is_in_force() -> None:
+    shown = Metrics(standings=lambda: [LIVE]).render()
+
+    labels = {"route": "cards", "lane": "fingerprint"}
+    expected = {
+        "alpha": 0.05, "delta": 0.1, "threshold": 0.8, "coverage": 0.7,
+        "version": 3, "audits": 400, "epoch": 0,
+    }  # fmt: skip
+    assert {name: value(shown, f"stepdown_certificate_{name}", **labels) for name in expected} == expected
+    assert value(shown, "stepdown_certificate_stage", stage="live", **labels) == 1
+    assert value(shown, "stepdown_certificate_stage", stage="alarm", **labels) == 0
+
+
+def test_what_does_not_exist_has_no_sample() -> None:
+    """A threshold of 0 would read as "everything is served"."""
+    shown = Metrics(standings=lambda: [YOUNG]).render().decode()
+
+    assert "stepdown_certificate_threshold{" not in shown
+    assert 'stepdown_certificate_audits_missing{lane="embedding",route="loans"} 33.0' in shown
+
+
+def test_standings_are_read_at_the_time_of_asking() -> None:
+    standings = [YOUNG]
+    metrics = Metrics(standings=lambda: standings)
+    metrics.render()
+
+    standings[:] = [LIVE]
+
+    assert value(metrics.render(), "stepdown_certificate_threshold") == 0.8
+
+
+def test_routes_beyond_the_bound_are_left_out_and_serving_ones_come_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(certificates, "MAX_ROUTES", 1)
+
+    shown = Metrics(standings=lambda: [YOUNG, LIVE]).render().decode()
+
+    assert 'route="cards"' in shown
+    assert 'route="loans"' not in shown

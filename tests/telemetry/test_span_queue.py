@@ -1,0 +1,98 @@
+"""Spans on their way out: in the background, bounded, counted when lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import SpanContext, TraceFlags
+
+from gateway.telemetry import names, span_queue
+from gateway.telemetry.span_queue import SpanQueue
+
+WAIT_S = 5.0
+
+
+class Exporter(SpanExporter):
+    """An exporter which can be made to hang and to fail."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.result = SpanExportResult.SUCCESS
+        self.began = threading.Event()
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.began.set()
+        assert self.may_go_on.wait(WAIT_S)
+        self.names += [span.name for span in spans]
+        return self.result
+
+
+def span(name: str = "chat giant", content: str = "") -> ReadableSpan:
+    return ReadableSpan(
+        name,
+        context=SpanContext(1, 1, False, TraceFlags(1)),
+        attributes={names.INPUT_MESSAGES: content} if content else {},
+    )
+
+
+def test_what_waits_at_the_end_is_exported() -> None:
+    exporter = Exporter()
+    queue = SpanQueue([exporter], 100, 4)
+    for number in range(10):
+        queue.put(span(str(number)))
+
+    queue.stop().join(WAIT_S)
+
+    assert exporter.names == [str(number) for number in range(10)]
+    assert (queue.waiting, queue.dropped) == (0, 0)
+
+
+@pytest.mark.parametrize(("most", "content"), [(3, ""), (100, "x" * 30_000)], ids=["in spans", "in bytes"])
+def test_a_receiver_which_hangs_fills_no_memory(
+    most: int, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`put` never waits; what finds the queue full is dropped and counted."""
+    monkeypatch.setattr(span_queue, "MOST_BYTES", 3 * (30_000 + span_queue.SPAN_BYTES))
+    exporter = Exporter()
+    exporter.may_go_on.clear()
+    queue = SpanQueue([exporter], most, 1)
+
+    for _ in range(50):
+        queue.put(span(content=content))
+
+    assert (queue.waiting, queue.dropped) == (3, 47)
+    exporter.may_go_on.set()
+    queue.stop().join(WAIT_S)
+    assert len(exporter.names) == 3
+
+
+def test_what_a_receiver_refuses_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    exporter = Exporter()
+    exporter.result = SpanExportResult.FAILURE
+    queue = SpanQueue([exporter], 2, 2)
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            queue.put(span())
+        queue.stop().join(WAIT_S)
+
+    assert (queue.waiting, queue.dropped) == (0, 2)
+    assert len([record for record in caplog.records if "cannot be exported" in record.message]) == 1
+
+
+def test_one_exporter_which_fails_does_not_keep_spans_from_the_other() -> None:
+    failing, sound = Exporter(), Exporter()
+    failing.result = SpanExportResult.FAILURE
+    queue = SpanQueue([failing, sound], 10, 10)
+
+    queue.put(span())
+    queue.stop().join(WAIT_S)
+
+    assert sound.names == ["chat giant"]
