@@ -61,3 +61,18 @@ def batches(examples: Sequence[Example], size: int, draw: random.Random) -> Iter
     cut = [rows[start : start + size] for rows in runs for start in range(0, len(rows), size)]
     draw.shuffle(cut)
     yield from cut
+
+
+def parts(rows: Sequence[Example], most_tokens: int) -> Iterator[list[Example]]:
+    """Yield every row once, so many together that they and their padding have at most `most_tokens`.
+
+    A longer row comes alone.
+    """
+    part: list[Example] = []
+    for row in sorted(rows, key=len):
+        if part and (len(part) + 1) * len(row) > most_tokens:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part

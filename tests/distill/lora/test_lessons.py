@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from gateway.distill.lora.lessons import Example, batches, mark
+from gateway.distill.lora.lessons import Example, batches, mark, parts
 
 
 def examples(count: int) -> list[Example]:
@@ -30,3 +30,12 @@ def test_the_same_draw_gives_the_same_order() -> None:
 def test_a_row_is_another_when_its_answer_changed() -> None:
     """A teacher who changed his mind is to be learnt from again."""
     assert len({mark("a", "b"), mark("a", "c"), mark("ab", ""), mark("a", "b")}) == 3
+
+
+def test_no_part_of_a_step_is_larger_than_memory_allows() -> None:
+    """Padding counts; a row which is too long by itself comes alone."""
+    rows = [*examples(64), Example([1] * 300, [2], "long")]
+    cut = list(parts(rows, 200))
+    assert sorted(row.mark for part in cut for row in part) == sorted(row.mark for row in rows)
+    assert all(len(part) * max(map(len, part)) <= 200 for part in cut if len(part) > 1)
+    assert len(cut[-1]) == 1
