@@ -26,9 +26,10 @@ class Recorder:
         self._observe = observe
         self._surface = surface_of(case.request)
         self._status = status
-        self._encoding = _value(headers, b"content-encoding")
-        self._is_measured = bool(_value(headers, b"content-length"))
-        is_stream = _value(headers, b"content-type").startswith("text/event-stream")
+        values = {name.lower(): value.lower() for name, value in reversed(headers)}
+        self._encoding = values.get(b"content-encoding", b"").decode("latin-1")
+        self._is_measured = b"content-length" in values
+        is_stream = values.get(b"content-type", b"").startswith(b"text/event-stream")
         self.is_event_stream = status < 400 and is_stream
         self._pieces: list[bytes] = []
         self._size = 0
@@ -191,7 +192,3 @@ def _drafted(task: asyncio.Task[Draft] | None) -> Draft | None:
     if task is None or task.cancelled() or task.exception() is not None:
         return None
     return task.result()
-
-
-def _value(headers: tuple[Header, ...], name: bytes) -> str:
-    return next((value.decode("latin-1").lower() for key, value in headers if key.lower() == name), "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 
 from gateway.core import Header
@@ -26,20 +26,18 @@ READABLE_ENCODINGS = frozenset({b"gzip", b"deflate", b"identity"})
 """Content encodings which stepdown can read afterwards with the standard library alone."""
 
 
-def end_to_end(headers: Iterable[Header], dropped: frozenset[bytes] = HOP_BY_HOP) -> list[Header]:
+def end_to_end(headers: Sequence[Header], dropped: frozenset[bytes] = HOP_BY_HOP) -> list[Header]:
     """Return `headers` without `dropped` and without those which Connection names.
 
     Order and duplicates are kept, names come out in lower case. `dropped` holds HOP_BY_HOP.
     """
-    kept: list[Header] = []
-    named: set[bytes] = set()
-    for cased_name, value in headers:
-        name = cased_name.lower()
-        if name not in dropped:
-            kept.append((name, value))
-        elif name == b"connection":
-            named.update(token.strip() for token in value.lower().split(b","))
-    return [header for header in kept if header[0] not in named] if named else kept
+    lowered = [(name.lower(), value) for name, value in headers]
+    kept = [header for header in lowered if header[0] not in dropped]
+    if len(kept) == len(lowered):
+        return kept
+    listed = b",".join(value for name, value in lowered if name == b"connection").lower()
+    named = {token.strip() for token in listed.split(b",")}
+    return [header for header in kept if header[0] not in named]
 
 
 @lru_cache(maxsize=64)
