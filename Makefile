@@ -25,6 +25,7 @@ endef
 export JOIN
 
 LEARN := $(if $(filter learn,$(EXTRAS)),$(VENV)/.learn)
+NODE  := tests/clients/node
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -40,7 +41,7 @@ env: $(VENV)/.project $(LEARN) ## make the environment (.venv) from the lock fil
 demo: $(VENV)/.project ## watch a gateway get cheaper: simulated teacher, no key, under 90 s
 	$(BIN)/stepdown demo $(ARGS)
 
-test: lint ## lint, then every test with its coverage
+test: lint $(VENV)/.clients ## lint, then every test with its coverage
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.project $(LEARN) ## ruff, mypy --strict, and the rules between the rooms
@@ -54,13 +55,16 @@ lock: $(VENV)/.test ## renew requirements.lock (uv, for every platform and Pytho
 	$(COMPILE) --group build --group test --constraint $(VENV)/serve.txt > $(VENV)/test.txt
 	$(COMPILE) --group build --group test --extra learn --constraint $(VENV)/test.txt \
 	  --no-emit-package torch > $(VENV)/learn.txt
+	$(COMPILE) --group build --group test --group clients --constraint $(VENV)/learn.txt > $(VENV)/clients.txt
 	{ echo "# Written by make lock: every file stepdown installs, by hash. A section holds what the ones"; \
-	  echo "# before it do not; torch is locked by version only, in pyproject.toml."; \
-	  cd $(VENV) && awk "$$JOIN" serve.txt test.txt learn.txt; } > $(VENV)/new.lock
+	  echo "# before it do not (clients: what serve and test do not); torch is locked by version only, in"; \
+	  echo "# pyproject.toml."; \
+	  cd $(VENV) && awk "$$JOIN" serve.txt test.txt learn.txt && \
+	  awk "$$JOIN" serve.txt test.txt clients.txt | awk '/^# == clients/, 0'; } > $(VENV)/new.lock
 	mv $(VENV)/new.lock requirements.lock
 
 clean: ## remove the environment and what the tools left
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
+	rm -rf $(VENV) $(NODE)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov
 
 $(VENV)/.made:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "stepdown needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
@@ -81,6 +85,15 @@ $(VENV)/.test: requirements.lock $(VENV)/.serve
 	@echo "installing what the tests need ..."
 	@$(call section,test)
 	@$(LOCKED) -r $(VENV)/test.txt
+	@touch $@
+
+# The official clients of other houses, which the tests let talk to the gateway.
+$(VENV)/.clients: requirements.lock $(NODE)/package-lock.json $(VENV)/.test
+	@echo "installing clients to be tested with ..."
+	@$(call section,clients)
+	@$(LOCKED) -r $(VENV)/clients.txt
+	@if command -v npm > /dev/null; then npm ci --prefix $(NODE) --silent; \
+	  else echo "no npm here: the clients for Node will not be tested"; fi
 	@touch $@
 
 $(VENV)/.learn: requirements.lock $(VENV)/.serve

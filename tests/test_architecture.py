@@ -136,4 +136,9 @@ def test_the_lock_names_no_host_and_pins_every_file_by_hash() -> None:
 
     assert all(line.endswith("\\") for line in pins), "a pin goes on with its hashes"
     assert not [line for line in lines if "://" in line or line.startswith("-")]
-    assert [line for line in lines if line.startswith("# == ")] == ["# == serve", "# == test", "# == learn"]
+    assert [line for line in lines if line.startswith("# == ")] == [
+        "# == serve",
+        "# == test",
+        "# == learn",
+        "# == clients",
+    ]

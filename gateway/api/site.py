@@ -13,6 +13,7 @@ from gateway.api.exchange import Exchange
 from gateway.api.models import list_models, show_model
 from gateway.api.passthrough import may_pass, pass_through
 from gateway.api.responses import respond
+from gateway.errors import RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def create_site(doors: Doors) -> App:
 async def _exchange(scope: Scope, receive: Receive, send: Send, doors: Doors) -> None:
     exchange = Exchange(scope, receive, send)
     try:
+        _demand_one_host(scope)
         await _dispatch(exchange, doors)
     except ClientGoneError:
         logger.debug("client left %s", exchange.id)
@@ -42,6 +44,12 @@ async def _exchange(scope: Scope, receive: Receive, send: Send, doors: Doors) ->
         # After the head only the connection can say that an answer is not whole: the server cuts it.
         if not exchange.has_begun:
             await exchange.refuse(refusal)
+
+
+def _demand_one_host(scope: Scope) -> None:
+    # RFC 9112 section 3.2. Two hosts lead two proxies to two places, and one past the other's rules.
+    if scope["http_version"] == "1.1" and [name for name, _ in scope["headers"]].count(b"host") != 1:
+        raise RequestError("Exactly one Host header is required.")
 
 
 async def _dispatch(exchange: Exchange, doors: Doors) -> None:

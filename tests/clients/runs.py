@@ -1,0 +1,78 @@
+"""Running a client's script against the gateway, and what became of each of its scenarios."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.conformance.lab import Lab
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+KEY = "sk-conformance"
+PATIENCE_S = 60
+
+
+class Client(msgspec.Struct, frozen=True):
+    """One client: the script which uses it, the package without which it cannot run."""
+
+    name: str
+    package: str
+    scenarios: frozenset[str]
+
+    @property
+    def is_of_node(self) -> bool:
+        """Whether its script runs in Node."""
+        return (HERE / "node" / f"{self.name}.js").exists()
+
+    @property
+    def absence(self) -> str:
+        """Why it cannot run here; empty when it can."""
+        if not self.is_of_node:
+            return "" if find_spec(self.package) else f"{self.package} is not installed"
+        if shutil.which("node") is None:
+            return "node is not installed"
+        is_there = (HERE / "node" / "node_modules" / self.package).exists()
+        return "" if is_there else "its packages are not installed: make test installs them"
+
+    def run(self, lab: Lab, model: str, scenarios: Iterable[str]) -> dict[str, Any]:
+        """Return what the client was given, by scenario; `local.` before one asks the specialist."""
+        if self.is_of_node:
+            command = ["node", f"{self.name}.js"]
+        else:
+            command = [sys.executable, "-W", "ignore", "-m", f"tests.clients.scripts.{self.name}"]
+        base_url = f"http://{lab.address[0]}:{lab.address[1]}{lab.prefix}"
+        run = subprocess.run(
+            [*command, *scenarios],
+            cwd=HERE / "node" if self.is_of_node else ROOT,
+            env={
+                **_environment(),
+                "CLIENT_BASE_URL": base_url,
+                "CLIENT_KEY": KEY,
+                "CLIENT_MODEL": model,
+                "CLIENT_LOCAL": lab.local,
+            },
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert run.returncode == 0, f"{run.stdout[-2000:]}\n{run.stderr[-4000:]}"
+        told: dict[str, Any] = json.loads(run.stdout)
+        return told
+
+
+def _environment() -> dict[str, str]:
+    """Return ours without what would lead a client elsewhere."""
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "LANGSMITH_"))
+    }

@@ -1,0 +1,1 @@
+"""One module a topic; each number belongs to one check for ever."""

@@ -1,0 +1,73 @@
+"""Our own gateway in forward mode, with a certified specialist which recites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.core import Standing
+from gateway.registry.models import Registry
+from gateway.settings import Settings
+from gateway.specialists.runtimes.scripted import Script
+from gateway.state import opened_state
+from tests.conformance.lab import Lab
+from tests.conformance.teacher import Teacher
+from tests.gateway import RunningGateway, gateway_process, wait_for
+from tests.specialists.hosting import publish_script
+
+MODEL = "stepdown/support"
+ENCODER = "stepdown/minilm"
+POLICIES = f"""
+policies:
+  - name: vectors
+    models: ["{ENCODER}"]
+    embed: minilm
+  - name: rest
+"""
+LONG = " ".join(f"word{number}" for number in range(30))
+ANSWERS = {
+    "text": "Hello there, caf\u00e9 \u20ac \U0001f600!",
+    "lines": 'a "quote",\r\n\ta tab\\ and\u2028more',
+    "json": '{"city":"K\u00f6ln"}',
+    "call": '<tool_call>\n{"name":"find","arguments":{"city":"K\u00f6ln"}}\n</tool_call>',
+    "calls": "\n".join(
+        f'<tool_call>\n{{"name":"find","arguments":{{"city":"{city}"}}}}\n</tool_call>' for city in ("A", "B")
+    ),
+    "long": LONG,
+}
+"""What the specialist says to which text."""
+
+
+@contextmanager
+def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[RunningGateway]:
+    """Run `stepdown serve` before `teacher`, with a live specialist for the task of MODEL, and ENCODER."""
+    policies = home.with_name(f"{home.name}-policies")
+    policies.mkdir(parents=True)
+    (policies / "default.yaml").write_text(POLICIES)
+    script = Script(answers=ANSWERS, otherwise=LONG, score=0.9, hold_back=3, piece_delay_ms=5)
+    with opened_state(Settings(home=str(home))) as state:
+        publish_script(Registry(home / "registry"), home / "script", script)
+        state.standings.put(
+            Standing(task="support", lane="fingerprint", stage="live", version=1, threshold=0.5)
+        )
+        state.tasks.put("support", "guard", "template", b"\0" * 4 * 384, "gpt-4o")
+    with gateway_process(
+        home,
+        OPENAI_BASE_URL=teacher.base_url,
+        STEPDOWN_LEARN_ENABLED="false",
+        STEPDOWN_POLICIES_FOLDER=str(policies),
+        STEPDOWN_SPECIALISTS_BUDGET_MS="5000",
+        **environment,
+    ) as gateway:
+        wait_for(lambda: gateway.status()["specialists_ready"], 20, "the host is slow")
+        yield gateway
+
+
+@contextmanager
+def our_lab(home: Path, teacher: Teacher) -> Iterator[Lab]:
+    """Run our gateway and return its lab, whose key the teacher has accepted once."""
+    with our_gateway(home, teacher) as gateway:
+        lab = Lab(gateway.base_url, teacher, local=MODEL, encoder=ENCODER)
+        assert lab.chat().status == 200
+        yield lab

@@ -1,0 +1,98 @@
+"""HTTP/1.1 as bytes, for a client and a teacher who must see exactly what was sent."""
+
+from __future__ import annotations
+
+import socket
+
+import msgspec
+
+LINE = b"\r\n"
+
+
+class Head(msgspec.Struct, frozen=True):
+    """First line and header lines of a message, spelled as they came."""
+
+    first: str
+    lines: tuple[tuple[str, str], ...]
+
+    def values(self, name: str) -> list[str]:
+        """Return every value of a header, in order."""
+        return [value for key, value in self.lines if key.lower() == name]
+
+    def value(self, name: str) -> str | None:
+        """Return the only value of a header, None without one."""
+        values = self.values(name)
+        assert len(values) <= 1, f"{name} was sent {len(values)} times"
+        return values[0] if values else None
+
+
+class Source:
+    """Reads heads, bodies and lines from a socket. Raises EOFError where the connection ends in one."""
+
+    def __init__(self, plug: socket.socket) -> None:
+        self._plug = plug
+        self._held = b""
+
+    def more(self) -> bytes:
+        """Return bytes as they come, empty at the end."""
+        if self._held:
+            held, self._held = self._held, b""
+            return held
+        return self._plug.recv(65536)
+
+    def until(self, mark: bytes) -> bytes:
+        """Return the bytes up to and with `mark`."""
+        data = b""
+        while mark not in data:
+            if not (piece := self.more()):
+                raise EOFError(data)
+            data += piece
+        end = data.index(mark) + len(mark)
+        self._held = data[end:] + self._held
+        return data[:end]
+
+    def exactly(self, size: int) -> bytes:
+        """Return `size` bytes."""
+        pieces: list[bytes] = []
+        while size > 0:
+            if not (piece := self.more()):
+                raise EOFError(b"".join(pieces))
+            pieces.append(piece[:size])
+            self._held = piece[size:] + self._held
+            size -= len(pieces[-1])
+        return b"".join(pieces)
+
+    def head(self) -> Head | None:
+        """Return the next head; None if the connection ended before it."""
+        try:
+            first, *lines = self.until(LINE + LINE).decode("latin-1").split("\r\n")[:-2]
+        except EOFError:
+            return None
+        pairs = (line.partition(":") for line in lines)
+        return Head(first, tuple((name, value.strip()) for name, _, value in pairs))
+
+
+def read_body(source: Source, head: Head, *, ends_by_close: bool = False) -> bytes:
+    """Return the body which `head` announces. Raises EOFError, with what came, where it is not whole."""
+    if "chunked" in map(str.lower, head.values("transfer-encoding")):
+        return _chunks(source)
+    if sizes := head.values("content-length"):
+        return source.exactly(int(sizes[0]))
+    pieces = []
+    while ends_by_close and (piece := source.more()):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _chunks(source: Source) -> bytes:
+    data = b""
+    try:
+        while size := int(source.until(LINE).split(b";")[0], 16):
+            data += source.exactly(size)
+            source.exactly(2)
+        while source.until(LINE) != LINE:
+            pass
+    except (EOFError, ConnectionResetError) as fault:
+        rest = fault.args[0] if isinstance(fault, EOFError) and fault.args else b""
+        raise EOFError(data + rest) from fault
+    return data
