@@ -3,34 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from collections.abc import Callable
 
 from gateway.api.auth import Caller
 from gateway.api.doors import Doors
 from gateway.api.errors import wrong_method
 from gateway.api.exchange import Exchange, Presence
 from gateway.api.passthrough import pass_through
-from gateway.core import Answer, Header, Request
+from gateway.core import Answer, Arrival, Header, Request
 from gateway.wire.chat import read_chat
 
 _SCORES = frozenset({b"x-stepdown-score", b"x-stepdown-threshold"})
 
 
-class Read(Protocol):
-    """What makes a Request of a body."""
-
-    def __call__(
-        self,
-        body: bytes,
-        *,
-        request_id: str,
-        caller: str,
-        is_trusted: bool,
-        target: bytes,
-        headers: tuple[Header, ...],
-        received_at: float,
-    ) -> Request:
-        """See wire.chat.read_chat."""
+Read = Callable[[Arrival], Request]
+"""Raises RequestError naming the `param`."""
 
 
 async def chat(exchange: Exchange, doors: Doors, read: Read = read_chat) -> None:
@@ -41,15 +28,16 @@ async def chat(exchange: Exchange, doors: Doors, read: Read = read_chat) -> None
     received_at = time.monotonic()
     caller = doors.gatekeeper.admit(exchange.headers)
     body = await exchange.intake(doors.limits.chat).whole()
-    request = read(
-        body,
-        request_id=exchange.id,
+    arrival = Arrival(
+        id=exchange.id,
         caller=caller.id,
         is_trusted=caller.is_trusted,
         target=exchange.target,
         headers=exchange.headers,
+        body=body,
         received_at=received_at,
     )
+    request = read(arrival)
     async with Presence(exchange):
         answer = await doors.serve(request)
         doors.gatekeeper.heard(caller, answer.status)

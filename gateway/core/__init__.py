@@ -5,12 +5,13 @@ from gateway.core.audit import Audit
 from gateway.core.decision import Lane, Plan, Route, Stage, Standing, Verdict
 from gateway.core.draft import Brief, Deferral, Draft, FinishReason, Rest, Token, Trace
 from gateway.core.outcome import Decision, Outcome, Reading, Usage
-from gateway.core.request import OWN_PREFIX, Message, Mode, Request, Surface
+from gateway.core.request import OWN_PREFIX, Arrival, Message, Mode, Request, Surface
 from gateway.core.secret import Secret
 
 __all__ = [
     "OWN_PREFIX",
     "Answer",
+    "Arrival",
     "Audit",
     "Body",
     "Brief",

@@ -22,6 +22,21 @@ class Message(msgspec.Struct, frozen=True):
     text: str
 
 
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """What came from whom, before anybody looked into the body.
+
+    `headers` have lower-case names, `target` is path and query as sent, `received_at` monotonic seconds.
+    """
+
+    id: str
+    caller: str
+    is_trusted: bool
+    target: bytes
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+    received_at: float
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One chat completion, request of the Responses API or for embeddings, as the client sent it.
 

@@ -11,10 +11,7 @@ from typing import IO
 import msgspec
 
 # They tell one line per request at INFO, where the Outcome already tells more, or how a server starts.
-_NOISY = (
-    "aiohttp.access", "aiohttp.client", "httpcore", "httpx", "httpx2", "openai",
-    "uvicorn.access", "uvicorn.error",
-)  # fmt: skip
+_NOISY = ("httpcore", "httpx", "httpx2", "openai", "uvicorn.access", "uvicorn.error")
 # Its exporters tell each failed try; `SpanQueue` and `MetricsPush` tell when it begins and ends.
 _SILENT = ("opentelemetry",)
 _SECRET = re.compile(r"\b(sk|sd)-[\w-]{8,}|(?<=Bearer )[^\s'\"]+", re.IGNORECASE)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import OWN_PREFIX, Header, Message, Request
+from gateway.core import OWN_PREFIX, Arrival, Message, Request
 from gateway.wire.beyond import beyond_specialists
 from gateway.wire.body import given
 from gateway.wire.peek import Peek, peek
@@ -19,22 +19,13 @@ class _Conversation(msgspec.Struct):
 _conversations = msgspec.json.Decoder(_Conversation)
 
 
-def read_chat(
-    body: bytes,
-    *,
-    request_id: str,
-    caller: str,
-    is_trusted: bool,
-    target: bytes,
-    headers: tuple[Header, ...],
-    received_at: float,
-) -> Request:
-    """Return what `body` asks. `headers` have lower-case names, `received_at` is monotonic seconds.
+def read_chat(arrival: Arrival) -> Request:
+    """Return what `arrival` asks.
 
-    Raises RequestError naming the `param` when `body` is no chat completion request.
+    Raises RequestError naming the `param` when its body is no chat completion request.
     """
-    peeked, fields = peek(body)
-    mode, may_harvest = read_wishes(headers)
+    peeked, fields = peek(arrival.body)
+    mode, may_harvest = read_wishes(arrival.headers)
     messages = tuple(Message(turn.role, turn.text) for turn in peeked.messages)
     shared = template_text(messages)
     tools, form, choice = (given(fields, name) for name in ("tools", "response_format", "tool_choice"))
@@ -42,12 +33,12 @@ def read_chat(
     forced = () if choice in (b"", b'"auto"') else (choice,)
     options, response_format = peeked.stream_options, peeked.response_format
     return Request(
-        id=request_id,
-        caller=caller,
-        target=target,
-        headers=headers,
-        body=body,
-        received_at=received_at,
+        id=arrival.id,
+        caller=arrival.caller,
+        target=arrival.target,
+        headers=arrival.headers,
+        body=arrival.body,
+        received_at=arrival.received_at,
         model=peeked.model,
         messages=messages,
         template=fingerprint(peeked.model.encode(), shared.encode(), tools, form, *forced),
@@ -67,7 +58,7 @@ def read_chat(
         seed=peeked.seed,
         mode="local" if peeked.model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
-        is_trusted=is_trusted,
+        is_trusted=arrival.is_trusted,
         beyond_specialists=beyond_specialists(peeked, fields),
     )
 

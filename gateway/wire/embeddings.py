@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core import OWN_PREFIX, Header, Message, Request
+from gateway.core import OWN_PREFIX, Arrival, Message, Request
 from gateway.errors import RequestError
 from gateway.wire.body import Fields, given, read_body
 from gateway.wire.wishes import read_wishes
@@ -45,23 +45,14 @@ _wishes = msgspec.json.Decoder(_Wishes)
 _texts = msgspec.json.Decoder(str | list[str])
 
 
-def read_embeddings(
-    body: bytes,
-    *,
-    request_id: str,
-    caller: str,
-    is_trusted: bool,
-    target: bytes,
-    headers: tuple[Header, ...],
-    received_at: float,
-) -> Request:
-    """Return what `body` asks. `headers` have lower-case names, `received_at` is monotonic seconds.
+def read_embeddings(arrival: Arrival) -> Request:
+    """Return what `arrival` asks.
 
     Raises RequestError for what is no JSON object, and where a model of ours is asked for what only
     a teacher's does.
     """
-    peeked, fields = read_body(body, _peeks, _JUDGED)
-    mode, _ = read_wishes(headers)
+    peeked, fields = read_body(arrival.body, _peeks, _JUDGED)
+    mode, _ = read_wishes(arrival.headers)
     texts = _read_texts(peeked.input)
     beyond = _beyond(texts, fields)
     is_ours = peeked.model.startswith(OWN_PREFIX)
@@ -70,12 +61,12 @@ def read_embeddings(
     # Their bytes tell how many tokens there are when no answer says so.
     shown = (bytes(peeked.input).decode(),) if texts is None else texts
     return Request(
-        id=request_id,
-        caller=caller,
-        target=target,
-        headers=headers,
-        body=body,
-        received_at=received_at,
+        id=arrival.id,
+        caller=arrival.caller,
+        target=arrival.target,
+        headers=arrival.headers,
+        body=arrival.body,
+        received_at=arrival.received_at,
         surface="embeddings",
         model=peeked.model,
         messages=tuple(Message("user", text) for text in shown),
@@ -85,7 +76,7 @@ def read_embeddings(
         text="",
         mode="local" if is_ours else mode,
         may_harvest=False,
-        is_trusted=is_trusted,
+        is_trusted=arrival.is_trusted,
         beyond_specialists=beyond,
     )
 

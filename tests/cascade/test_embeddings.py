@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Plan, Request
+from gateway.core import Arrival, Plan, Request
 from gateway.errors import RequestError, SpecialistError
 from gateway.wire.embeddings import read_embeddings
 from tests.cascade.fakes import Flow
@@ -40,13 +40,15 @@ def flow() -> Encoding:
 def request(is_trusted: bool = True, mode: bytes = b"auto", **fields: Any) -> Request:
     body = json.dumps({"model": "text-embedding-3-small", "input": ["a", "bcd"], **fields}).encode()
     return read_embeddings(
-        body,
-        request_id="r1",
-        caller="tester",
-        is_trusted=is_trusted,
-        target=b"/v1/embeddings",
-        headers=((b"x-stepdown-mode", mode),),
-        received_at=0.0,
+        Arrival(
+            body=body,
+            id="r1",
+            caller="tester",
+            is_trusted=is_trusted,
+            target=b"/v1/embeddings",
+            headers=((b"x-stepdown-mode", mode),),
+            received_at=0.0,
+        )
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from gateway.core import Header, Request
+from gateway.core import Arrival, Header, Request
 from gateway.wire.chat import read_chat
 
 HELLO = {"role": "user", "content": "hello"}
@@ -13,13 +13,15 @@ HELLO = {"role": "user", "content": "hello"}
 
 def read(body: bytes, *headers: Header, is_trusted: bool = True) -> Request:
     return read_chat(
-        body,
-        request_id="id",
-        caller="me",
-        is_trusted=is_trusted,
-        target=b"/v1/chat/completions",
-        headers=headers,
-        received_at=1.0,
+        Arrival(
+            body=body,
+            id="id",
+            caller="me",
+            is_trusted=is_trusted,
+            target=b"/v1/chat/completions",
+            headers=headers,
+            received_at=1.0,
+        )
     )
 
 

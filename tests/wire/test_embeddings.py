@@ -9,7 +9,7 @@ from array import array
 import pytest
 from openai.types import CreateEmbeddingResponse
 
-from gateway.core import Request
+from gateway.core import Arrival, Request
 from gateway.errors import RequestError
 from gateway.wire.embeddings import read_embeddings, read_wanted, render_list, render_vector
 from gateway.wire.surfaces import read_outcome
@@ -17,14 +17,20 @@ from tests.outcomes import outcome
 
 
 def read(**fields: object) -> Request:
+    return read_content(body(**fields))
+
+
+def read_content(content: bytes) -> Request:
     return read_embeddings(
-        body(**fields),
-        request_id="r1",
-        caller="tests",
-        is_trusted=True,
-        target=b"/v1/embeddings",
-        headers=(),
-        received_at=0.0,
+        Arrival(
+            id="r1",
+            caller="tests",
+            is_trusted=True,
+            target=b"/v1/embeddings",
+            headers=(),
+            body=content,
+            received_at=0.0,
+        )
     )
 
 
@@ -69,9 +75,7 @@ def test_what_a_specialist_may_ignore_is_no_reason() -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"model":"a","model":"b","input":"x"}', b'{"model":1}'])
 def test_what_cannot_be_judged_is_refused(content: bytes) -> None:
     with pytest.raises(RequestError):
-        read_embeddings(
-            content, request_id="", caller="", is_trusted=True, target=b"", headers=(), received_at=0.0
-        )
+        read_content(content)
 
 
 @pytest.mark.parametrize(

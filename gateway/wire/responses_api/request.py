@@ -6,7 +6,7 @@ no certificate has seen (functions, for one, are strict here unless the client s
 
 from __future__ import annotations
 
-from gateway.core import OWN_PREFIX, Header, Request
+from gateway.core import OWN_PREFIX, Arrival, Request
 from gateway.wire.body import given
 from gateway.wire.responses_api.beyond import beyond_specialists
 from gateway.wire.responses_api.conversation import read_conversation
@@ -16,22 +16,13 @@ from gateway.wire.template import fingerprint, template_text, varying_text
 from gateway.wire.wishes import read_wishes
 
 
-def read_responses(
-    body: bytes,
-    *,
-    request_id: str,
-    caller: str,
-    is_trusted: bool,
-    target: bytes,
-    headers: tuple[Header, ...],
-    received_at: float,
-) -> Request:
-    """Return what `body` asks. `headers` have lower-case names, `received_at` is monotonic seconds.
+def read_responses(arrival: Arrival) -> Request:
+    """Return what `arrival` asks.
 
-    Raises RequestError naming the `param` when `body` is no request of the Responses API.
+    Raises RequestError naming the `param` when its body is no request of the Responses API.
     """
-    peeked, fields = peek(body)
-    mode, may_harvest = read_wishes(headers)
+    peeked, fields = peek(arrival.body)
+    mode, may_harvest = read_wishes(arrival.headers)
     messages, reason = read_conversation(peeked)
     beyond = beyond_specialists(peeked, fields) or reason
     choice = given(fields, "tool_choice")
@@ -42,12 +33,12 @@ def read_responses(
     # Whoever must call a function answers other than who may: that is another task.
     forced = () if choice in (b"", b'"auto"') else (choice,)
     return Request(
-        id=request_id,
-        caller=caller,
-        target=target,
-        headers=headers,
-        body=body,
-        received_at=received_at,
+        id=arrival.id,
+        caller=arrival.caller,
+        target=arrival.target,
+        headers=arrival.headers,
+        body=arrival.body,
+        received_at=arrival.received_at,
         surface="responses",
         model=model,
         messages=messages,
@@ -66,6 +57,6 @@ def read_responses(
         mode="local" if model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
         is_stored_by_default=peeked.store is None,
-        is_trusted=is_trusted,
+        is_trusted=arrival.is_trusted,
         beyond_specialists=beyond,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.core import Header, Request
+from gateway.core import Arrival, Header, Request
 from gateway.wire.responses_api.request import read_responses
 
 FIND: dict[str, Any] = {
@@ -25,13 +25,15 @@ FORMAT: dict[str, Any] = {"type": "json_schema", "name": "label", "schema": SCHE
 
 def read(body: bytes, *headers: Header) -> Request:
     return read_responses(
-        body,
-        request_id="id",
-        caller="me",
-        is_trusted=True,
-        target=b"/v1/responses",
-        headers=headers,
-        received_at=1.0,
+        Arrival(
+            body=body,
+            id="id",
+            caller="me",
+            is_trusted=True,
+            target=b"/v1/responses",
+            headers=headers,
+            received_at=1.0,
+        )
     )
 
 
