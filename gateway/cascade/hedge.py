@@ -42,12 +42,12 @@ async def race(
             await asyncio.wait((draft, asking), return_when=asyncio.FIRST_COMPLETED)
             if not draft.done() and asking.exception():
                 await asyncio.wait((draft,))
-    except asyncio.CancelledError:
+        return _result(draft, asking)
+    except BaseException:
         draft.cancel()
         if asking:
             await drop(asking)
         raise
-    return _result(draft, asking)
 
 
 async def drop(asking: Asking) -> None:

@@ -68,6 +68,20 @@ async def test_a_draft_which_comes_before_the_teacher_is_served_and_the_call_bro
     assert len(flow.outcomes) == 1
 
 
+async def test_a_bug_in_drafting_leaves_no_call_behind(flow: Flow) -> None:
+    flow.drafter.fault = ValueError("a bug of ours")
+    reading = asyncio.create_task(flow.read())
+    await slow(flow).asked.wait()
+    assert flow.drafter.gate is not None
+    flow.drafter.gate.set()
+    while not slow(flow).is_cancelled:
+        await asyncio.sleep(0)
+    slow(flow).gate.set()
+
+    assert b"from the teacher" in await reading
+    assert flow.outcome.reason == "internal fault"
+
+
 @pytest.mark.parametrize("fault", [None, SpecialistError("host down")])
 async def test_a_draft_which_is_not_served_costs_no_second_call(
     flow: Flow, fault: SpecialistError | None
