@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.admin_fd is not None:
             worker.outgoing.push(worker.metrics)
             servers.append((_server(create_admin(worker.metrics.render, worker.status)), options.admin_fd))
+        _spare_the_collector()
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(_serve(worker, servers))
 
@@ -106,6 +108,18 @@ def _server(app: object, websockets: Callable[..., asyncio.Protocol] | None = No
         timeout_graceful_shutdown=DRAIN_S,
     )
     return _Server(config)
+
+
+def _spare_the_collector() -> None:
+    """Have it look less often, and never at what lives as long as the process.
+
+    Requests leave next to no cycles behind, but open streams hold many objects, and to look at them all
+    stops every one: at 2,000 of them a chunk's delay had a p99 of 1.9 to 73 ms, now it has 0.9 to 3.9. To
+    freeze without looking less often is worse, for then growth by a quarter comes sooner.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _loop() -> asyncio.AbstractEventLoop:
