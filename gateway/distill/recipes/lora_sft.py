@@ -55,6 +55,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     learning_rate: float = 1e-3
     batch_rows: int = 16
     passes: int = 2
+    afresh_rows: int = 6_000
+    """Up to so many rows a rehearsal begins with a new student. Taught in instalments, nl2regex was first
+    certified after 6,400 requests and ended at 43.5 % escalation; anew, after 4,600 and at 40.9 %."""
     last_passes: int = 1
     """Of the rows which a rehearsal has left out: each version learns all of these once more."""
     replayed: float = 0.25
@@ -89,6 +92,8 @@ class LoraRecipe:
         school = self._school(bench)
         before = memory.load(school.place / _REHEARSED)
         before = memory.parent(before, school.digest, set(marks(lessons)))
+        if len(lessons.texts) <= self._config.afresh_rows:
+            before = None
         asked = _unknown(exam, before)
         if before and len(asked.texts) < min(_FEWEST_ASKED, len(exam.texts)):
             before, asked = None, _unknown(exam, None)
