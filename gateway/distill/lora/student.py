@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ class Student:
     """
 
     def __init__(self, folder: Path, rank: int, seed: int) -> None:
+        # oneDNN keeps what it compiled for each of 1,024 shapes, and every step has new ones: 1.3 GB after
+        # a hundred steps. It reads this when it is first used; with 16 a step recompiled its own.
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         import torch
         from peft import LoraConfig, get_peft_model
 
