@@ -22,7 +22,6 @@ class Connection(asyncio.Protocol):
     """
 
     def __init__(self, release: Callable[[Connection], None]) -> None:
-        self.idle_since = 0.0
         self._loop = asyncio.get_running_loop()
         self._release = release
         self._incoming: Incoming | None = None

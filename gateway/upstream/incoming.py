@@ -205,4 +205,6 @@ class Incoming:
             await self._waiter
         finally:
             self._waiter = None
-            self._line.expect_within(math.inf)
+            # Of a whole reply the connection is free, and perhaps the next call's already.
+            if not self._is_whole:
+                self._line.expect_within(math.inf)

@@ -355,3 +355,14 @@ async def test_proxies_of_the_environment_count_only_when_asked(
 
     assert raw.asked[0].startswith(b"GET http://teacher.invalid/v1/a%2Fb HTTP/1.1\r\n")
     await client.close()
+
+
+async def test_a_connection_which_nobody_uses_is_closed(
+    client: HttpClient, raw: RawTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Load balancers forget it without a word, and the next call would be lost in it."""
+    monkeypatch.setattr("gateway.upstream.client.KEEPALIVE_S", 0.05)
+    reply = await client.send(raw.origin, get())
+    await read(reply.body)
+
+    await asyncio.wait_for(raw.left.wait(), 1)
