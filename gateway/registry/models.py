@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.errors import RegistryError
+from gateway.registry.files import digest_of
 from gateway.registry.manifest import Manifest
 
 MANIFEST = "manifest.json"
@@ -124,7 +125,7 @@ def verify_folder(folder: Path) -> Manifest:
     for name, digest in manifest.files.items():
         if not _FILE_NAME.fullmatch(name):
             raise RegistryError(f"{folder / MANIFEST} lists {name!r}, which is no file name")
-        if _hash(folder / name) != digest:
+        if digest_of(folder / name) != digest:
             raise RegistryError(f"{folder / name} was changed after publishing: its sha256 differs")
     return manifest
 
@@ -169,16 +170,6 @@ def _rename(staging: Path, target: Path) -> None:
         staging.rename(target)
     except OSError as exc:
         raise RegistryError(f"{target} could not be published, or exists already: {exc}") from exc
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise RegistryError(f"{path} is missing") from None
-    except OSError as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
 
 
 def _sync_folder(folder: Path) -> None:

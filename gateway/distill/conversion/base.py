@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.errors import RegistryError
+from gateway.registry.files import digest_of
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,14 +49,5 @@ def weights_digest(folder: Path) -> str:
         raise RegistryError(f"{folder} has no weights: a *.safetensors or *.onnx file is needed")
     digest = hashlib.sha256()
     for path in files:
-        digest.update(f"{path.name} {file_digest(path)}\n".encode())
+        digest.update(f"{path.name} {digest_of(path)}\n".encode())
     return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return the sha256 (hex) of a file. Raises RegistryError."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc

@@ -21,6 +21,7 @@ from gateway.distill.conversion.fidelity import measure
 from gateway.distill.conversion.graph import MODEL, Graph
 from gateway.distill.conversion.prompt import Frame, frame_of
 from gateway.errors import RegistryError, TrainingError
+from gateway.registry.files import read_json
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists.decoding import base_model
@@ -138,7 +139,9 @@ def _build_all(checkpoint: Path, scratch: Path, tell: Tell) -> dict[str, Path]:
 def _take(model: Path, about: Path, folder: Path) -> dict[str, float]:
     """Copy a genai model in `model`, described by the files in `about`, into `folder`; no figures."""
     require_known_architecture(about)
-    decoder = _read_json(model / GENAI_CONFIG).get("model", {}).get("decoder", {}).get("filename")
+    decoder = (
+        read_json(model / GENAI_CONFIG, dict[str, Any]).get("model", {}).get("decoder", {}).get("filename")
+    )
     if decoder != MODEL:
         raise RegistryError(f"{model / GENAI_CONFIG} names the model {decoder!r}; only {MODEL!r} is taken")
     sides = Graph.read(model / MODEL, with_weights=False).side_files()
@@ -158,7 +161,7 @@ def _finish(name: str, fetched: Fetched, recipe: str, folder: Path) -> BaseCard:
     answer_last_only(graph)
     graph.save(folder / MODEL)
     frame = frame_of(folder)
-    config = _read_json(folder / GENAI_CONFIG)
+    config = read_json(folder / GENAI_CONFIG, dict[str, Any])
     _set_padding(config, frame)
     (folder / GENAI_CONFIG).write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=4))
     return BaseCard(
@@ -193,13 +196,6 @@ def _manifest(name: str, metrics: dict[str, float]) -> Manifest:
         answers=0,
         metrics=metrics,
     )
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, ValueError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
 
 
 def _copy(source: Path, target: Path) -> None:

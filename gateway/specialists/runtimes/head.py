@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gateway.core import Brief
 from gateway.errors import RegistryError
+from gateway.registry.files import read_json
 from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Listener, Proposal, Stock
 from gateway.specialists.features import FloatVector, features, width
@@ -121,10 +122,7 @@ class HeadRuntime:
 
 
 def _read_answers(path: Path) -> tuple[str, ...]:
-    try:
-        answers = msgspec.json.decode(path.read_bytes(), type=tuple[str, ...])
-    except (OSError, ValueError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    answers = read_json(path, tuple[str, ...])
     if len(answers) < _FEWEST_ANSWERS:
         raise RegistryError(f"{path} holds {len(answers)} answers; a head needs at least {_FEWEST_ANSWERS}")
     return answers

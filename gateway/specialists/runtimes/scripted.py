@@ -12,7 +12,8 @@ from typing import Literal
 import msgspec
 
 from gateway.core import Brief
-from gateway.errors import RegistryError, SpecialistError
+from gateway.errors import SpecialistError
+from gateway.registry.files import read_json
 from gateway.specialists.base import Listener, Proposal, Stock
 
 SCRIPT = "script.json"
@@ -40,11 +41,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 def create(folder: Path, stock: Stock) -> ScriptedRuntime:
     """Return the runtime of `script.json` in `folder`. Raises RegistryError."""
-    path = folder / SCRIPT
-    try:
-        return ScriptedRuntime(msgspec.json.decode(path.read_bytes(), type=Script))
-    except (OSError, ValueError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    return ScriptedRuntime(read_json(folder / SCRIPT, Script))
 
 
 class ScriptedRuntime:

