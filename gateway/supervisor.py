@@ -116,10 +116,13 @@ def _bound(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket]
     """
     with ExitStack() as stack:
         try:
-            with _socket(host, port) as sole:
-                # Sharing is allowed to strangers of the same user, too: first make sure that there are none.
+            sole = stack.enter_context(_socket(host, port))
+            bound = [sole]
+            if count > 1:
+                # Sharing is allowed to strangers of the same user, too: now it is sure that there are none.
                 port = sole.getsockname()[1]
-            bound = [stack.enter_context(_socket(host, port, is_shared=count > 1)) for _ in range(count)]
+                sole.close()
+                bound = [stack.enter_context(_socket(host, port, is_shared=True)) for _ in range(count)]
         except OSError as error:
             raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from error
         for one in bound:

@@ -34,8 +34,9 @@ class Encoding(Sources, Protocol):
 
 
 def is_encoded(case: Case) -> bool:
-    """Whether the policy names an encoder for what is asked."""
-    return case.request.surface == "embeddings" and case.plan.embed is not None
+    """Whether the policy has an encoder answer what is asked."""
+    plan = case.plan
+    return case.request.surface == "embeddings" and plan.embed is not None and not plan.because
 
 
 async def from_encoder(case: Case, sources: Encoding) -> Answer:

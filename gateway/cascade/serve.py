@@ -55,19 +55,15 @@ async def serve(request: Request, stages: Stages) -> Answer:
     """
     plan = stages.planner.plan(request)
     case = Case(request=request, plan=plan)
-    if reason := plan.because or (not is_encoded(case) and _beyond(request)):
+    if is_encoded(case):
+        return await _encode(case, stages)
+    if reason := plan.because or _beyond(request):
         return await _escalate(case.bypassed(reason), stages)
     try:
-        if is_encoded(case):
-            return await from_encoder(case, stages)
         case = await consider(case, stages)
-    except RequestError:
-        raise
     except SpecialistError as fault:
         case = case.deferred(fault.reason)
     except Exception:
-        if is_encoded(case):
-            raise
         # The edge of local service: a bug here must cost money, not the client's answer.
         logger.exception("local service failed for %s", request.id)
         case = case.deferred("internal fault")
@@ -111,6 +107,13 @@ async def _decide(case: Case, standing: Standing, stages: Stages) -> Case:
     if ended.draft.rest and not verdict.accepts:
         await ended.draft.rest.aclose()
     return case.judged(ended.draft, verdict)
+
+
+async def _encode(case: Case, stages: Stages) -> Answer:
+    try:
+        return await from_encoder(case, stages)
+    except SpecialistError as fault:
+        return await _escalate(case.deferred(fault.reason), stages)
 
 
 async def _escalate(case: Case, stages: Stages) -> Answer:

@@ -25,23 +25,8 @@ class Message(msgspec.Struct, frozen=True):
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """What came from whom, before anybody looked into the body.
 
-    `headers` have lower-case names, `target` is path and query as sent, `received_at` monotonic seconds.
-    """
-
-    id: str
-    caller: str
-    is_trusted: bool
-    target: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
-    body: bytes
-    received_at: float
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One chat completion, request of the Responses API or for embeddings, as the client sent it.
-
-    `body` and `headers` are the client's own and go to the teacher unchanged. Everything
-    else was peeked from them once and is never written back.
+    `body` and `headers` are the client's own and go to the teacher unchanged; names of headers are in
+    lower case. `received_at` is monotonic seconds.
     """
 
     id: str
@@ -51,6 +36,16 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes
     received_at: float
+    is_trusted: bool = True
+    """False until the teacher has accepted this caller's own credential."""
+
+
+class Request(Arrival, frozen=True, kw_only=True):
+    """One chat completion, request of the Responses API or for embeddings, read.
+
+    Everything here was peeked from what arrived once and is never written back.
+    """
+
     surface: Surface = "chat"
     """The API through which it came, and in whose shape its answer goes back."""
 
@@ -82,8 +77,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     may_harvest: bool = True
     is_stored_by_default: bool = False
     """Whether the teacher would keep its answer, to be asked for later, though nobody said so."""
-    is_trusted: bool = True
-    """False until the teacher has accepted this caller's own credential."""
     beyond_specialists: str = ""
     """Why no specialist may answer ("tools", "n > 1"); empty when one may."""
 

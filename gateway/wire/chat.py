@@ -33,12 +33,7 @@ def read_chat(arrival: Arrival) -> Request:
     forced = () if choice in (b"", b'"auto"') else (choice,)
     options, response_format = peeked.stream_options, peeked.response_format
     return Request(
-        id=arrival.id,
-        caller=arrival.caller,
-        target=arrival.target,
-        headers=arrival.headers,
-        body=arrival.body,
-        received_at=arrival.received_at,
+        **msgspec.structs.asdict(arrival),
         model=peeked.model,
         messages=messages,
         template=fingerprint(peeked.model.encode(), shared.encode(), tools, form, *forced),
@@ -58,7 +53,6 @@ def read_chat(arrival: Arrival) -> Request:
         seed=peeked.seed,
         mode="local" if peeked.model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
-        is_trusted=arrival.is_trusted,
         beyond_specialists=beyond_specialists(peeked, fields),
     )
 

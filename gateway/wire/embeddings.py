@@ -61,12 +61,7 @@ def read_embeddings(arrival: Arrival) -> Request:
     # Their bytes tell how many tokens there are when no answer says so.
     shown = (bytes(peeked.input).decode(),) if texts is None else texts
     return Request(
-        id=arrival.id,
-        caller=arrival.caller,
-        target=arrival.target,
-        headers=arrival.headers,
-        body=arrival.body,
-        received_at=arrival.received_at,
+        **msgspec.structs.asdict(arrival),
         surface="embeddings",
         model=peeked.model,
         messages=tuple(Message("user", text) for text in shown),
@@ -76,7 +71,6 @@ def read_embeddings(arrival: Arrival) -> Request:
         text="",
         mode="local" if is_ours else mode,
         may_harvest=False,
-        is_trusted=arrival.is_trusted,
         beyond_specialists=beyond,
     )
 

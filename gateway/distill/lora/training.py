@@ -126,7 +126,7 @@ def _save(student: Student, optimiser: Any, best: _Best, done: int, checkpoint: 
 
 
 def _give_back() -> None:
-    """Return freed memory to the system: glibc keeps gigabytes of what batches of every width have left."""
+    """Return freed memory to the system: glibc keeps a gigabyte of what batches of every width have left."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim:
         trim(0)

@@ -6,6 +6,8 @@ no certificate has seen (functions, for one, are strict here unless the client s
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway.core import OWN_PREFIX, Arrival, Request
 from gateway.wire.body import given
 from gateway.wire.responses_api.beyond import beyond_specialists
@@ -33,12 +35,7 @@ def read_responses(arrival: Arrival) -> Request:
     # Whoever must call a function answers other than who may: that is another task.
     forced = () if choice in (b"", b'"auto"') else (choice,)
     return Request(
-        id=arrival.id,
-        caller=arrival.caller,
-        target=arrival.target,
-        headers=arrival.headers,
-        body=arrival.body,
-        received_at=arrival.received_at,
+        **msgspec.structs.asdict(arrival),
         surface="responses",
         model=model,
         messages=messages,
@@ -57,6 +54,5 @@ def read_responses(arrival: Arrival) -> Request:
         mode="local" if model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
         is_stored_by_default=peeked.store is None,
-        is_trusted=arrival.is_trusted,
         beyond_specialists=beyond,
     )
