@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from email.utils import formatdate
-from functools import lru_cache
 from urllib.parse import unquote
 
 from gateway.api.asgi import Receive, Scope, Send
 from gateway.api.errors import ClientGoneError, Refusal
 from gateway.api.limits import BodyLimit, Intake, announced_bytes
+from gateway.api.stamps import REQUEST_ID, fresh_id, own_headers, stamped
 from gateway.core import Body, Header
 from gateway.upstream.headers import HOP_BY_HOP, end_to_end
 
@@ -20,9 +17,8 @@ LINGER_S = 1.0
 # Most local answers are there sooner: for those nobody need watch whether the client has left.
 WATCH_AFTER_S = 0.05
 
-_REQUEST_ID = b"x-stepdown-request-id"
 # A teacher may be another stepdown: its request id would stand beside ours.
-_DROPPED = HOP_BY_HOP | {_REQUEST_ID}
+_DROPPED = HOP_BY_HOP | {REQUEST_ID}
 # A length without a body makes the server believe that the answer was cut.
 _DROPPED_WITHOUT_BODY = _DROPPED | {b"content-length"}
 
@@ -31,8 +27,7 @@ class Exchange:
     """A request which has begun to arrive, and the answer which is owed to it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Unique, not secret: seeded once a process, where the system's own randomness costs a system call.
-        self.id = f"{random.getrandbits(128):032x}"
+        self.id = fresh_id()
         self.method: str = scope["method"]
         self.headers: tuple[Header, ...] = tuple(scope["headers"])
         raw_path, query = scope["raw_path"], scope["query_string"]
@@ -66,7 +61,7 @@ class Exchange:
 
     async def reply(self, status: int, body: bytes, headers: tuple[Header, ...] = ()) -> None:
         """Send a JSON answer of our own."""
-        await self._start(status, self._own_headers(body, headers))
+        await self._start(status, [*own_headers(body, self.id), *headers])
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         await self._finish()
 
@@ -77,8 +72,8 @@ class Exchange:
         """
         if announced_bytes(self.headers) == 0 or (self._intake and self._intake.is_over):
             return await self.reply(refusal.status, refusal.body, refusal.headers)
-        headers = self._own_headers(refusal.body, ((b"connection", b"close"), *refusal.headers))
-        await self._start(refusal.status, headers)
+        own = own_headers(refusal.body, self.id)
+        await self._start(refusal.status, [*own, (b"connection", b"close"), *refusal.headers])
         await self._send({"type": "http.response.body", "body": refusal.body, "more_body": True})
         await self._drain()
         return await self._finish()
@@ -91,26 +86,14 @@ class Exchange:
         except TimeoutError:
             return
 
-    def _own_headers(self, body: bytes, headers: tuple[Header, ...]) -> list[Header]:
-        own = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        return [*own, (b"x-request-id", self.id.encode()), *headers]
-
     async def _start(self, status: int, headers: list[Header]) -> None:
         self.has_begun = True
-        headers.append((_REQUEST_ID, self.id.encode()))
-        if not any(name == b"date" for name, _ in headers):
-            # The server adds none, or the teacher's would stand there twice.
-            headers.append((b"date", _date(int(time.time()))))
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        stamps = stamped(headers, self.id)
+        await self._send({"type": "http.response.start", "status": status, "headers": stamps})
 
     async def _finish(self) -> None:
         self.is_finished = True
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-@lru_cache(maxsize=1)
-def _date(now: int) -> bytes:
-    return formatdate(now, usegmt=True).encode()
 
 
 class Presence:

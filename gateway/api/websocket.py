@@ -7,9 +7,7 @@ own affair, and no more is held in memory than a slow reader leaves in the socke
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
-from email.utils import formatdate
 from http.client import responses
 from typing import Protocol, cast
 from urllib.parse import unquote, urlsplit
@@ -19,6 +17,7 @@ from gateway.api.doors import Doors
 from gateway.api.errors import Refusal, refusal_of
 from gateway.api.passage import join
 from gateway.api.passthrough import may_pass
+from gateway.api.stamps import REQUEST_ID, fresh_id, own_headers, stamped
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.upstream.base import Call, Link, Reply
@@ -26,7 +25,6 @@ from gateway.upstream.websocket import UPGRADE, offered_key
 
 LONGEST_REFUSAL_BYTES = 1 << 20
 
-_REQUEST_ID = b"x-stepdown-request-id"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -56,7 +54,7 @@ class Handshake(asyncio.Protocol):
     def __init__(self, doors: Doors, server: Server) -> None:
         self._doors = doors
         self._server = server
-        self._id = secrets.token_hex(16)
+        self._id = fresh_id()
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
 
@@ -134,17 +132,13 @@ class Handshake(asyncio.Protocol):
             await reply.body.aclose()
 
     def _refuse(self, refusal: Refusal) -> None:
-        own = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(refusal.body))]
-        ids = (b"x-request-id", self._id.encode())
-        self._write_head(refusal.status, (*own, ids, *refusal.headers, (b"connection", b"close")))
+        own = own_headers(refusal.body, self._id)
+        self._write_head(refusal.status, (*own, *refusal.headers, (b"connection", b"close")))
         self._transport.write(refusal.body)
 
     def _write_head(self, status: int, headers: tuple[Header, ...]) -> None:
         self._has_begun = True
-        kept = [(name, value) for name, value in headers if name != _REQUEST_ID]
-        kept.append((_REQUEST_ID, self._id.encode()))
-        if not any(name == b"date" for name, _ in kept):
-            kept.append((b"date", formatdate(usegmt=True).encode()))
+        kept = stamped([header for header in headers if header[0] != REQUEST_ID], self._id)
         first = b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode())
         lines = [first, *(b"%b: %b" % header for header in kept)]
         self._transport.write(b"\r\n".join([*lines, b"", b""]))

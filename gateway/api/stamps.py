@@ -1,0 +1,44 @@
+"""What every answer carries, however it goes out: the request's id, the date, and OpenAI's own headers."""
+
+from __future__ import annotations
+
+import random
+import time
+from email.utils import formatdate
+from functools import lru_cache
+
+from gateway.core import Header
+
+REQUEST_ID = b"x-stepdown-request-id"
+
+
+def fresh_id() -> str:
+    """Return 32 hex digits for a new request.
+
+    Unique, not secret: seeded once a process, where the system's own randomness costs a system call.
+    """
+    return f"{random.getrandbits(128):032x}"
+
+
+def stamped(headers: list[Header], request_id: str) -> list[Header]:
+    """Return `headers`, which name no request id of ours, with that and with a date if they have none.
+
+    The server adds neither: the teacher's date would stand there twice.
+    """
+    has_date = any(name == b"date" for name, _ in headers)
+    date = () if has_date else ((b"date", _date(int(time.time()))),)
+    return [*headers, (REQUEST_ID, request_id.encode()), *date]
+
+
+def own_headers(body: bytes, request_id: str) -> list[Header]:
+    """Return the headers of a JSON answer of our own."""
+    return [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> bytes:
+    return formatdate(now, usegmt=True).encode()
