@@ -6,15 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.core import Standing
-from gateway.registry.models import Registry
-from gateway.settings import Settings
 from gateway.specialists.runtimes.scripted import Script
-from gateway.state import opened_state
 from tests.conformance.lab import Lab
 from tests.conformance.teacher import Teacher
-from tests.gateway import RunningGateway, gateway_process, wait_for
-from tests.specialists.hosting import publish_script
+from tests.gateway import RunningGateway
+from tests.reciting import reciting_gateway
 
 MODEL = "stepdown/support"
 ENCODER = "stepdown/minilm"
@@ -46,21 +42,13 @@ def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[Ru
     policies.mkdir(parents=True)
     (policies / "default.yaml").write_text(POLICIES)
     script = Script(answers=ANSWERS, otherwise=LONG, score=0.9, hold_back=3, piece_delay_ms=5)
-    with opened_state(Settings(home=str(home))) as state:
-        publish_script(Registry(home / "registry"), home / "script", script)
-        state.standings.put(
-            Standing(task="support", lane="fingerprint", stage="live", version=1, threshold=0.5)
-        )
-        state.tasks.put("support", "guard", "template", b"\0" * 4 * 384, "gpt-4o")
-    with gateway_process(
+    with reciting_gateway(
         home,
+        script,
         OPENAI_BASE_URL=teacher.base_url,
-        STEPDOWN_LEARN_ENABLED="false",
         STEPDOWN_POLICIES_FOLDER=str(policies),
-        STEPDOWN_SPECIALISTS_BUDGET_MS="5000",
         **environment,
     ) as gateway:
-        wait_for(lambda: gateway.status()["specialists_ready"], 20, "the host is slow")
         yield gateway
 
 

@@ -11,17 +11,13 @@ import openai
 import pydantic
 import pytest
 
-from gateway.core import Standing
 from gateway.harvest.reader import HarvestReader
-from gateway.registry.models import Registry
-from gateway.settings import Settings
 from gateway.specialists.runtimes.scripted import Script
-from gateway.state import opened_state
 from gateway.upstream.simulated.faults import Fault
 from gateway.wire.sse import iter_events
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, gateway_process, wait_for
-from tests.specialists.hosting import publish_script
+from tests.gateway import RunningGateway, wait_for
+from tests.reciting import reciting_gateway
 from tests.teacher import RunningTeacher
 
 RESPONSES = "/v1/responses"
@@ -71,22 +67,9 @@ COMPLETED = b'event: response.completed\ndata: {"type":"response.completed","res
 @pytest.fixture(scope="module")
 def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
     """A gateway with a certified task "support" whose specialist recites."""
-    settings = Settings(home=str(home))
-    with opened_state(settings) as state:
-        publish_script(Registry(home / "registry"), home / "script", SCRIPT)
-        state.standings.put(
-            Standing(task="support", lane="fingerprint", stage="live", version=1, threshold=0.5)
-        )
-        state.tasks.put("support", "guard", "template", b"\0" * 4 * 384, "gpt-4o")
-    with gateway_process(
-        home,
-        "--open",
-        OPENAI_BASE_URL=running.base_url,
-        OPENAI_API_KEY=TEACHER_KEY,
-        STEPDOWN_LEARN_ENABLED="false",
-        STEPDOWN_SPECIALISTS_BUDGET_MS="5000",
+    with reciting_gateway(
+        home, SCRIPT, "--open", OPENAI_BASE_URL=running.base_url, OPENAI_API_KEY=TEACHER_KEY
     ) as gateway:
-        wait_for(lambda: gateway.status()["specialists_ready"], 20, "the host is slow")
         yield gateway
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -14,6 +13,7 @@ from openai.types.chat import ParsedChatCompletion
 from gateway.core import Draft, Token, Usage
 from gateway.wire.completion import Completion
 from tests.wire.ask import ask
+from tests.wire.conftest import streamed
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=2)
 TOOLS: list[Any] = [
@@ -37,25 +37,6 @@ def answering(**fields: object) -> Completion:
 
 def draft(text: str, **more: Any) -> Draft:
     return Draft(text=text, score=0.9, task="t", version=1, **more)
-
-
-@pytest.fixture
-def answers() -> list[httpx2.Response]:
-    """What the server says to the next requests."""
-    return []
-
-
-@pytest.fixture
-def client(answers: list[httpx2.Response]) -> Iterator[OpenAI]:
-    transport = httpx2.MockTransport(lambda _: answers.pop(0))
-    with OpenAI(
-        api_key="k", base_url="http://local/v1", http_client=httpx2.Client(transport=transport)
-    ) as made:
-        yield made
-
-
-def streamed(events: bytes) -> httpx2.Response:
-    return httpx2.Response(200, content=events, headers={"content-type": "text/event-stream; charset=utf-8"})
 
 
 def final(client: OpenAI, **fields: Any) -> ParsedChatCompletion[None]:

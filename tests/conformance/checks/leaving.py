@@ -13,6 +13,15 @@ from tests.conformance.teacher import hang, pause
 PROMPT_S = 1.0
 
 
+def leave_amid_stream(lab: Lab, request: bytes) -> None:
+    """Send `request`, leave after the first event, and demand that the teacher is left, too."""
+    with lab.connect() as plug:
+        plug.send(request)
+        plug.head()
+        plug.source.until(b"\n\n")
+    left_in_time(lab)
+
+
 def left_in_time(lab: Lab) -> None:
     """Demand that the teacher's connection is closed within PROMPT_S from now."""
     left_at = time.monotonic()
@@ -30,11 +39,7 @@ def left_in_time(lab: Lab) -> None:
 def leaves_stream(lab: Lab) -> None:
     endless = [step for _ in range(400) for step in (chunk(delta(content="x")), pause(0.02))]
     lab.teacher.play([OPENING, *endless])
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", CHAT, question(stream=True)))
-        plug.head()
-        plug.source.until(b"\n\n")
-    left_in_time(lab)
+    leave_amid_stream(lab, lab.request("POST", CHAT, question(stream=True)))
 
 
 @check(
@@ -70,11 +75,7 @@ def leaves_download(lab: Lab) -> None:
 )
 def leaves_silence(lab: Lab) -> None:
     lab.teacher.play([OPENING, chunk(STREAM[0]), hang])
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", CHAT, question(stream=True)))
-        plug.head()
-        plug.source.until(b"\n\n")
-    left_in_time(lab)
+    leave_amid_stream(lab, lab.request("POST", CHAT, question(stream=True)))
 
 
 @check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.conformance.answers import chunk, encoded, head, stream
-from tests.conformance.checks.leaving import left_in_time
+from tests.conformance.checks.leaving import leave_amid_stream
 from tests.conformance.checks.responses import API, PATH, RESPONSE, asked
 from tests.conformance.lab import Lab, identical
 from tests.conformance.table import check
@@ -155,8 +155,4 @@ def no_done(lab: Lab) -> None:
 )
 def leaves(lab: Lab) -> None:
     lab.teacher.play([OPENING, chunk(STREAM[0]), hang])
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", PATH, asked(stream=True)))
-        plug.head()
-        plug.source.until(b"\n\n")
-    left_in_time(lab)
+    leave_amid_stream(lab, lab.request("POST", PATH, asked(stream=True)))

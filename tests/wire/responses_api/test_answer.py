@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
@@ -16,6 +15,7 @@ from gateway.core import Draft, Reading, Usage
 from gateway.wire.responses_api.answer import PADDED_TO, ResponseAnswer
 from gateway.wire.responses_api.reading import ends_complete, read_response
 from gateway.wire.sse import iter_events
+from tests.wire.conftest import streamed
 from tests.wire.responses_api.asking import FIND, FORMAT, ask
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
@@ -68,25 +68,6 @@ def kinds_of(events: list[dict[str, Any]]) -> list[str]:
     """Return the types of `events`, each run of the same told once."""
     kinds = [event["type"] for event in events]
     return [kind for place, kind in enumerate(kinds) if kinds[place - 1] != kind or not place]
-
-
-@pytest.fixture
-def answers() -> list[httpx2.Response]:
-    """What the server says to the next requests."""
-    return []
-
-
-@pytest.fixture
-def client(answers: list[httpx2.Response]) -> Iterator[OpenAI]:
-    transport = httpx2.MockTransport(lambda _: answers.pop(0))
-    with OpenAI(
-        api_key="k", base_url="http://local/v1", http_client=httpx2.Client(transport=transport)
-    ) as made:
-        yield made
-
-
-def streamed(events: bytes) -> httpx2.Response:
-    return httpx2.Response(200, content=events, headers={"content-type": "text/event-stream; charset=utf-8"})
 
 
 def test_a_whole_text() -> None:
