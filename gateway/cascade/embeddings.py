@@ -54,7 +54,7 @@ async def from_encoder(case: Case, sources: Encoding) -> Answer:
         raise SpecialistError("shadow asked for")
     if request.beyond_specialists:
         raise _unavailable(SpecialistError(request.beyond_specialists), encoder)
-    wanted = read_wanted(request.body)
+    wanted = read_wanted(request)
     try:
         vectors = await sources.embed(wanted.texts)
     except SpecialistError as fault:

@@ -27,7 +27,6 @@ class _Peek(msgspec.Struct):
 
 
 class _Wishes(msgspec.Struct):
-    input: str | list[str]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
 
@@ -75,13 +74,13 @@ def read_embeddings(arrival: Arrival) -> Request:
     )
 
 
-def read_wanted(body: bytes) -> Wanted:
-    """Return what the body of a request for texts asks of an encoder.
+def read_wanted(request: Request) -> Wanted:
+    """Return what a request for texts asks of an encoder.
 
     Raises RequestError naming the `param` for what OpenAI would refuse as well.
     """
-    wishes, _ = read_body(body, _wishes, _JUDGED)
-    texts = (wishes.input,) if isinstance(wishes.input, str) else tuple(wishes.input)
+    wishes, _ = read_body(request.body, _wishes, _JUDGED)
+    texts = tuple(message.text for message in request.messages)
     if not texts:
         raise _invalid("empty array. Expected an array with minimum length 1.", "empty_array")
     if len(texts) > MOST_INPUTS:

@@ -91,7 +91,7 @@ def test_what_cannot_be_judged_is_refused(content: bytes) -> None:
 )
 def test_what_openai_would_refuse_is_refused(fields: dict[str, object], param: str, code: str) -> None:
     with pytest.raises(RequestError) as refused:
-        read_wanted(body(**fields))
+        read_wanted(read(**fields))
 
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
 
