@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from gateway.configuration import KeyPath, build
+from gateway.config.typed import KeyPath, build
 from gateway.core import Secret
 from gateway.errors import ConfigError
 

@@ -25,9 +25,9 @@ import aiohttp
 import msgspec
 import uvloop
 
+from gateway.demo.teacher.faults import Fault
 from gateway.upstream.base import Call
 from gateway.upstream.client import Config, HttpClient
-from gateway.upstream.simulated.faults import Fault
 
 QUESTION = json.dumps(
     {
@@ -85,7 +85,7 @@ def main() -> None:
 @contextlib.contextmanager
 def simulated_teacher() -> Iterator[str]:
     """Run a simulated teacher in its own process; yield its origin."""
-    command = [sys.executable, "-m", "gateway.upstream.simulated"]
+    command = [sys.executable, "-m", "gateway.demo.teacher"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:

@@ -24,24 +24,24 @@ import numpy as np
 from rich.console import Console
 
 from gateway.core import Brief
-from gateway.demo.stage import Stage
+from gateway.demo.stack import Stage
 from gateway.demo.tickets import tickets
 from gateway.errors import SpecialistError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.run_file import running_gateway
 from gateway.specialists import neighbours
 from gateway.specialists.base import Nobody
-from gateway.specialists.client import HostClient
-from gateway.specialists.decoding import base_model
-from gateway.specialists.decoding.engine import Engine
-from gateway.specialists.decoding.engines import Engines
-from gateway.specialists.decoding.prompt import Prompter
+from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import minilm
+from gateway.specialists.engine import base_model
+from gateway.specialists.engine.client import Engine
+from gateway.specialists.engine.pool import Engines
+from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
-from loadtests.genai_figures import ADAPTERS, AT_ONCE, Figures, table
-from loadtests.generator import Generator, Job
-from loadtests.processes import child_named, rss_mb
+from gateway.store.run_file import running_gateway
+from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, table
+from loadtests.support.generator import Generator, Job
+from loadtests.support.processes import child_named, rss_mb
 
 PROMPT_TOKENS, ANSWER_TOKENS = 64, 32
 MEMORY_MB = 1_024
@@ -220,7 +220,7 @@ def _stage(models: Path) -> Iterator[Stage]:
         home.mkdir()
         (home / "models").symlink_to(models, target_is_directory=True)
         with Stage(home=home, environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stage:
-            assert child_named(running_gateway(stage.home).pid, "gateway.specialists.host")
+            assert child_named(running_gateway(stage.home).pid, "gateway.specialists.host.process")
             yield stage
 
 

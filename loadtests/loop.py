@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.demo.replay import Ask, Heard, Served, replay
-from gateway.demo.stage import Stage
+from gateway.demo.stack import Stage
 from loadtests.datasets import DataSet, read_data
 
 MODEL = "gpt-4o"

@@ -26,13 +26,13 @@ from urllib.parse import urlsplit
 import msgspec
 from rich.console import Console
 
-from gateway.demo.stage import Stage
+from gateway.demo.stack import Stage
+from gateway.demo.teacher.faults import CHUNK_BYTES, Fault
 from gateway.demo.tickets import PROMPT, Pair, tickets
-from gateway.run_file import running_gateway
-from gateway.upstream.simulated.faults import CHUNK_BYTES, Fault
-from loadtests.generator import Generator, Job
-from loadtests.overhead_figures import Figures, table
-from loadtests.processes import child_named, cpu_s, rss_mb, waited_s
+from gateway.store.run_file import running_gateway
+from loadtests.support.generator import Generator, Job
+from loadtests.support.overhead_figures import Figures, table
+from loadtests.support.processes import child_named, cpu_s, rss_mb, waited_s
 
 ROUNDS = 8
 PER_ROUND = 250
@@ -107,7 +107,7 @@ def _eager_stage() -> Iterator[Stage]:
 def _latency(stage: Stage, generator: Generator) -> dict[str, float]:
     """Compare one request at a time through the gateway and without it, in alternating rounds."""
     requests = _requests(tickets(PER_ROUND, seed=1))
-    worker = _pid(stage, "gateway.worker")
+    worker = _pid(stage, "gateway.processes.worker")
     found: dict[str, list[float]] = {}
     waits: list[float] = []
     for _ in range(ROUNDS):
@@ -130,7 +130,7 @@ def _latency(stage: Stage, generator: Generator) -> dict[str, float]:
 def _saturation(stage: Stage, generator: Generator, seconds: float) -> dict[str, float]:
     """Measure the worker under more requests than it can take, and the teacher under the same."""
     requests = _requests(tickets(PER_ROUND, seed=1))
-    worker = _pid(stage, "gateway.worker")
+    worker = _pid(stage, "gateway.processes.worker")
     cpu_us, rates, generator_us = [], [], []
     for _ in range(3):
         before = cpu_s(worker)
@@ -153,7 +153,7 @@ def _saturation(stage: Stage, generator: Generator, seconds: float) -> dict[str,
 def _streams(stage: Stage, generator: Generator) -> dict[str, float]:
     """Measure the worker's CPU for streams whose chunks come one by one."""
     requests = _requests(tickets(STREAMS, seed=1), is_streamed=True)
-    worker = _pid(stage, "gateway.worker")
+    worker = _pid(stage, "gateway.processes.worker")
     cpu_us, chunks = [], []
     for _ in range(3):
         script = msgspec.json.encode([Fault(body=_stream(), chunk_delay_ms=CHUNK_DELAY_MS)] * STREAMS)
@@ -186,7 +186,7 @@ def _local_ms(stage: Stage, generator: Generator) -> tuple[list[float], float | 
             generator.run(_job(stage, pairs, LESSONS_AT_ONCE))
         # Traffic which outruns the learner would be wasted.
         time.sleep(0.3)
-    host = _pid(stage, "gateway.specialists.host")
+    host = _pid(stage, "gateway.specialists.host.process")
     before = cpu_s(host)
     latencies = generator.run(_job(stage, exam, 1)).latencies_ms.get("local", [])
     return latencies, _rounded((cpu_s(host) - before) / len(exam) * 1000)
@@ -202,7 +202,11 @@ def _job(stage: Stage, pairs: Sequence[Pair], in_flight: int) -> Job:
 
 
 def _memory(stage: Stage) -> dict[str, float]:
-    modules = {"worker": "gateway.worker", "host": "gateway.specialists.host", "learner": "gateway.learner"}
+    modules = {
+        "worker": "gateway.processes.worker",
+        "host": "gateway.specialists.host.process",
+        "learner": "gateway.processes.learner",
+    }
     found = {f"{name}_rss_mb": rss_mb(_pid(stage, module)) for name, module in modules.items()}
     found["supervisor_rss_mb"] = rss_mb(running_gateway(stage.home).pid)
     return {name: _rounded(value) for name, value in found.items()}

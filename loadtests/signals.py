@@ -18,17 +18,17 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
-from gateway import catalog
 from gateway.confidence.deferral import Scorer
+from gateway.config import plugins as catalog
 from gateway.distill.base import Bench, Lessons, Scored
+from gateway.distill.cached_encoder import RememberedEncoder
 from gateway.distill.deferral import fitted
-from gateway.distill.exam import examine
-from gateway.distill.vectors import RememberedEncoder
-from gateway.learner import create_recipe
+from gateway.distill.evaluation import examine
+from gateway.processes.learner import create_recipe
 from gateway.registry.models import verify_folder
 from gateway.specialists.base import Stock
-from gateway.specialists.decoding.engines import Engines
 from gateway.specialists.encoding import create_encoder
+from gateway.specialists.engine.pool import Engines
 from loadtests.datasets import read_data
 
 EXAM_ROWS = 500

@@ -33,7 +33,7 @@ HEAVY = MODELS | {
 PLURALS = {
     "cli": {"add_arguments", "run"},
     "confidence/signals": {"create"},
-    "distill/conversion/sources": {"fetch"},
+    "distill/base_models/sources": {"fetch"},
     "distill/recipes": {"create"},
     "harvest/formats": {"write"},
     "routing/classifiers": {"create"},
@@ -53,6 +53,15 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
+
+
+def offered_by(path: Path) -> set[str]:
+    """Return the functions that a module defines, and in a package also those that it passes on."""
+    body = tree(path).body
+    defined = {node.name for node in body if isinstance(node, ast.FunctionDef)}
+    if path.name != "__init__.py":
+        return defined
+    return defined | {alias.name for node in body if isinstance(node, ast.ImportFrom) for alias in node.names}
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -90,11 +99,14 @@ def test_no_module_has_a_name_which_says_nothing() -> None:
 
 @pytest.mark.parametrize("folder", sorted(PLURALS))
 def test_a_folder_of_interchangeable_things_holds_nothing_else(folder: str) -> None:
-    modules = [path for path in (ROOT / "gateway" / folder).glob("*.py") if not path.stem.startswith("_")]
+    """One thing is one file, or one folder that offers the same at its top."""
+    inside = ROOT / "gateway" / folder
+    modules = [path for path in inside.glob("*.py") if not path.stem.startswith("_")]
+    folders = sorted(inside.glob("*/__init__.py"))
 
-    assert modules
-    for path in modules:
-        offered = {node.name for node in tree(path).body if isinstance(node, ast.FunctionDef)}
+    assert modules or folders
+    for path in modules + folders:
+        offered = offered_by(path)
         assert offered >= PLURALS[folder], f"{path.name} lacks {PLURALS[folder] - offered}"
 
 
@@ -115,19 +127,26 @@ def test_the_general_help_pulls_in_nothing_heavy() -> None:
 
 
 def test_the_gateway_worker_pulls_in_no_models() -> None:
-    assert not loaded_by("import gateway.worker") & MODELS
+    assert not loaded_by("import gateway.processes.worker") & MODELS
 
 
 def test_the_gateway_worker_loads_opentelemetry_only_where_something_is_exported() -> None:
-    assert "opentelemetry" not in loaded_by("import gateway.worker")
+    assert "opentelemetry" not in loaded_by("import gateway.processes.worker")
 
 
 def test_the_supervisor_pulls_in_neither_models_nor_the_web_framework() -> None:
-    assert not loaded_by("import gateway.supervisor") & (MODELS | {"litestar", "uvicorn", "aiohttp"})
+    assert not loaded_by("import gateway.processes.supervisor") & (
+        MODELS | {"litestar", "uvicorn", "aiohttp"}
+    )
 
 
 def test_the_model_host_pulls_in_neither_training_nor_the_web_framework() -> None:
-    assert not loaded_by("import gateway.specialists.host") & {"sklearn", "torch", "litestar", "aiohttp"}
+    assert not loaded_by("import gateway.specialists.host.process") & {
+        "sklearn",
+        "torch",
+        "litestar",
+        "aiohttp",
+    }
 
 
 def test_the_lock_names_no_host_and_pins_every_file_by_hash() -> None:

@@ -10,7 +10,7 @@ import msgspec
 from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
 
-from gateway.wire.envelope import error_body
+from gateway.wire.errors import error_body
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 
 from gateway.api.auth import Caller
-from gateway.api.doors import Doors
+from gateway.api.dependencies import Doors
 from gateway.api.errors import wrong_method
-from gateway.api.exchange import Exchange, Presence
+from gateway.api.http.exchange import Exchange, Presence
 from gateway.api.passthrough import pass_through
 from gateway.core import Answer, Arrival, Header, Request
-from gateway.wire.chat import read_chat
+from gateway.wire.chat.request import read_chat
 
 _SCORES = frozenset({b"x-stepdown-score", b"x-stepdown-threshold"})
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gateway.api.chat import chat
-from gateway.api.doors import Doors
-from gateway.api.exchange import Exchange
+from gateway.api.dependencies import Doors
+from gateway.api.http.exchange import Exchange
 from gateway.wire.embeddings import read_embeddings
 
 

@@ -13,7 +13,7 @@ from gateway.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from gateway.wire.envelope import error_body
+from gateway.wire.errors import error_body
 
 logger = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.api.doors import Doors
-from gateway.api.exchange import Exchange, Presence
+from gateway.api.dependencies import Doors
+from gateway.api.http.exchange import Exchange, Presence
 from gateway.api.passthrough import pass_through
 from gateway.core import Body, Header
 from gateway.errors import UpstreamError

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.api.doors import Doors
+from gateway.api.dependencies import Doors
 from gateway.api.errors import Refusal
-from gateway.api.exchange import Exchange, Presence, Upload
-from gateway.api.limits import announced_bytes
+from gateway.api.http.body import announced_bytes
+from gateway.api.http.exchange import Exchange, Presence, Upload
 from gateway.upstream.base import Call
 
 # RFC 9110 section 9.2.1: asking twice changes nothing.

@@ -7,9 +7,9 @@ is the teacher's and passes through.
 from __future__ import annotations
 
 from gateway.api.chat import chat
-from gateway.api.doors import Doors
-from gateway.api.exchange import Exchange
-from gateway.wire.responses_api.request import read_responses
+from gateway.api.dependencies import Doors
+from gateway.api.http.exchange import Exchange
+from gateway.wire.responses.request import read_responses
 
 
 async def respond(exchange: Exchange, doors: Doors) -> None:

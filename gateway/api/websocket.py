@@ -13,15 +13,15 @@ from typing import Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from gateway.api.auth import OPEN, Caller
-from gateway.api.doors import Doors
+from gateway.api.dependencies import Doors
 from gateway.api.errors import Refusal, refusal_of
-from gateway.api.passage import join
+from gateway.api.http.response_headers import REQUEST_ID, fresh_id, own_headers, stamped
 from gateway.api.passthrough import may_pass
-from gateway.api.stamps import REQUEST_ID, fresh_id, own_headers, stamped
+from gateway.api.tunnel import join
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.upstream.base import Call, Link, Reply
-from gateway.upstream.websocket import UPGRADE, offered_key
+from gateway.upstream.websocket_headers import UPGRADE, offered_key
 
 LONGEST_REFUSAL_BYTES = 1 << 20
 

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer."""
-    from gateway.run_file import running_gateway
     from gateway.settings import read_settings
+    from gateway.store.run_file import running_gateway
 
     base_url = arguments.base_url or f"{running_gateway(read_settings(os.environ).home_folder).url}/v1"
     return _ask(arguments, base_url)

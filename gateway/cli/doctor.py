@@ -170,7 +170,7 @@ async def _models_status(settings: Settings) -> int:
     """Return the status of the teacher's list of models. Raises ConfigError, UpstreamError."""
     import msgspec
 
-    from gateway.app import create_teacher
+    from gateway.processes.assembly import create_teacher
     from gateway.upstream.base import Call
 
     upstream = msgspec.structs.replace(settings.upstream, retries=0, first_byte_timeout_s=PATIENCE_S)
@@ -188,7 +188,7 @@ def _gateway(home: Path) -> Finding:
     import urllib.request
 
     from gateway.errors import UpstreamError
-    from gateway.run_file import running_gateway
+    from gateway.store.run_file import running_gateway
 
     try:
         run = running_gateway(home)

@@ -52,7 +52,7 @@ def _stats(reader: HarvestReader, arguments: argparse.Namespace) -> int:
 
 
 def _export(reader: HarvestReader, arguments: argparse.Namespace) -> int:
-    from gateway import catalog
+    from gateway.config import plugins as catalog
     from gateway.errors import ConfigError
 
     form = catalog.load("gateway.harvest.formats", arguments.format)

@@ -81,7 +81,7 @@ def _show(home: Path, arguments: argparse.Namespace) -> int:
         **msgspec.to_builtins(registry.read(name, version)),
     }
     if kind == "base":
-        from gateway.specialists.decoding import base_model
+        from gateway.specialists.engine import base_model
 
         shown["card"] = msgspec.to_builtins(base_model.read(folder))
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
@@ -105,7 +105,7 @@ def _verify(home: Path, arguments: argparse.Namespace) -> int:
 
 
 def _pull(home: Path, arguments: argparse.Namespace) -> int:
-    from gateway.distill.conversion.pull import pull
+    from gateway.distill.base_models.pull import pull
     from gateway.registry.models import Registry
 
     if not sys.stderr.isatty():
@@ -118,7 +118,7 @@ def _pull(home: Path, arguments: argparse.Namespace) -> int:
 
 
 def _pulled(manifest: Manifest, registry: Registry) -> str:
-    from gateway.specialists.decoding import base_model
+    from gateway.specialists.engine import base_model
 
     folder = registry.folder(manifest.task, manifest.version)
     kept = base_model.read(folder).quantization

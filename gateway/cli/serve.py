@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    from gateway.run_file import RunFile
+    from gateway.processes.supervisor import supervise
     from gateway.settings import read_settings
-    from gateway.supervisor import supervise
+    from gateway.store.run_file import RunFile
     from gateway.telemetry.logs import configure
 
     flags = {

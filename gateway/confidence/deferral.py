@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from gateway import catalog
+from gateway.config import plugins as catalog
 from gateway.core import Deferral, Draft
 
 SIGNALS = "gateway.confidence.signals"

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.demo.board import Board
 from gateway.demo.replay import official_client, replay
-from gateway.demo.stage import Stage
+from gateway.demo.stack import Stage
 from gateway.demo.tickets import Pair, tickets
 from gateway.errors import ConfigError
 

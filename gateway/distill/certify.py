@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.confidence.evidence import audits_needed
 from gateway.confidence.learn_then_test import THRESHOLDS, Accepted, accepted_at, certify
+from gateway.confidence.sample_size import audits_needed
 from gateway.core import Deferral, Standing
 from gateway.distill.base import Promise, Scored, laplace_mean
 

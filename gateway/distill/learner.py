@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 import numpy as np
 
-from gateway.confidence.evidence import audits_to_settle
+from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Lane, Route, Standing
+from gateway.distill.answer_kind import shape_of
 from gateway.distill.base import Config, Event, EventKind, Promise
 from gateway.distill.curate import curate
-from gateway.distill.pile import Pile
-from gateway.distill.shape import shape_of
-from gateway.distill.study import Choice, Study
+from gateway.distill.task_rows import Pile
+from gateway.distill.version_builder import Choice, Study
 from gateway.errors import RegistryError, SpecialistError, TrainingError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count, HarvestReader

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gateway.configuration import KeyPath, build
+from gateway.config.typed import KeyPath, build
 from gateway.errors import ConfigError
 from gateway.policy.schema import Policy, PolicyFile
 

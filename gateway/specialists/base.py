@@ -11,7 +11,7 @@ import msgspec
 from gateway.core import Brief, Draft, FinishReason, Token, Trace
 
 if TYPE_CHECKING:
-    from gateway.specialists.decoding.engines import Engines
+    from gateway.specialists.engine.pool import Engines
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.catalog import load
+from gateway.config.plugins import load
 from gateway.errors import ConfigError
 from gateway.specialists.base import Encoder
 

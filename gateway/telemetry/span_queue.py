@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from gateway.telemetry import names
+from gateway.telemetry import semconv as names
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from gateway.core import Outcome, Reading
-from gateway.telemetry import names
+from gateway.telemetry import semconv as names
 from gateway.telemetry.trace_context import TraceContext, Tracing
 
 # Longer conversations go without their content: some thousand spans may wait for a dead receiver.

@@ -16,10 +16,10 @@ import msgspec
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.upstream.base import Call, Reply
+from gateway.upstream.connect import open_connection
 from gateway.upstream.connection import Connection
 from gateway.upstream.headers import end_to_end
-from gateway.upstream.opening import open_connection
-from gateway.upstream.site import Site, site_of
+from gateway.upstream.origin import Site, site_of
 
 # Below the 60 s after which common load balancers forget an idle connection without a word.
 KEEPALIVE_S = 55

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from gateway.errors import UpstreamError, UpstreamTimeoutError
-from gateway.upstream.incoming import Incoming
+from gateway.upstream.response import Incoming
 
 # Whole bodies up to this size are written with their head, at once; longer ones piece by piece,
 # so that a teacher who stops reading is noticed.

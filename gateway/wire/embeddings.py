@@ -11,7 +11,7 @@ import msgspec
 from gateway.core import OWN_PREFIX, Arrival, Message, Request
 from gateway.errors import RequestError
 from gateway.wire.body import Fields, given, read_body
-from gateway.wire.wishes import read_wishes
+from gateway.wire.control_headers import read_wishes
 
 MOST_INPUTS = 2048
 """In one request, as at OpenAI."""

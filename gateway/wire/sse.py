@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from gateway.wire.envelope import error_value
+from gateway.wire.errors import error_value
 
 DONE = b"[DONE]"
 

@@ -8,12 +8,13 @@ from typing import Protocol
 import msgspec
 
 from gateway.core import Draft, Outcome, Reading, Request, Usage
-from gateway.wire import reading, sse
-from gateway.wire.chat import chat_messages
-from gateway.wire.completion import Completion
-from gateway.wire.responses_api import reading as responses_reading
-from gateway.wire.responses_api.answer import ResponseAnswer
-from gateway.wire.responses_api.conversation import response_messages
+from gateway.wire import sse
+from gateway.wire.chat import reading
+from gateway.wire.chat.answer import Completion
+from gateway.wire.chat.request import chat_messages
+from gateway.wire.responses import reading as responses_reading
+from gateway.wire.responses.answer import ResponseAnswer
+from gateway.wire.responses.conversation import response_messages
 
 
 class Writer(Protocol):

@@ -17,8 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.catalog import names
-from loadtests.generator import Generator
+from gateway.config.plugins import names
 from loadtests.peers import ours
 from loadtests.peers.base import AbsentError
 from loadtests.peers.bench import Bench, Length
@@ -26,6 +25,7 @@ from loadtests.peers.figures import Report
 from loadtests.peers.rounds import compared
 from loadtests.peers.running import ADAPTERS, Running, pinned, running, teacher
 from loadtests.peers.tables import tables
+from loadtests.support.generator import Generator
 
 DIRECT = "direct"
 QUICK = Length(

@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 
 import msgspec
 
-from loadtests.generator import Generator, Job, Result
 from loadtests.peers.arithmetic import quantile
 from loadtests.peers.prompts import prompts
 from loadtests.peers.running import Running
 from loadtests.peers.teacher import PLAIN, marker
-from loadtests.processes import cpu_s
+from loadtests.support.generator import Generator, Job, Result
+from loadtests.support.processes import cpu_s
 
 SIZES = {"1k": 1_024, "10k": 10_240, "50k": 51_200}
 SATURATING = 32

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.generator import Generator
 from loadtests.peers.arithmetic import rounded
 from loadtests.peers.bench import STREAMS_SATURATING, Bench, Length
 from loadtests.peers.figures import Start, Workers
 from loadtests.peers.running import Running, free_port, running, teacher
-from loadtests.processes import cpu_s
+from loadtests.support.generator import Generator
+from loadtests.support.processes import cpu_s
 
 IMPORTS = 7
 STARTS = 3
@@ -42,7 +42,7 @@ def start(scratch: Path) -> Start:
             ready_s.append(target.ready_s)
     return Start(
         import_gateway_ms=_import_ms("gateway"),
-        import_worker_ms=_import_ms("gateway.worker"),
+        import_worker_ms=_import_ms("gateway.processes.worker"),
         ready_s=statistics.median(ready_s),
     )
 

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.catalog import load
-from gateway.children import end
+from gateway.config.plugins import load
+from gateway.ipc.child_process import end
 from loadtests.peers.base import Place, Plan
-from loadtests.processes import command_line, cpu_s, rss_mb, tree
+from loadtests.support.processes import command_line, cpu_s, rss_mb, tree
 
 READY_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0

@@ -18,7 +18,7 @@ from typing import cast
 import msgspec
 import uvloop
 
-from loadtests.stamps import BYTES, stamp
+from loadtests.support.timestamps import BYTES, stamp
 
 TICK_S = 0.001
 BACKLOG = 4096

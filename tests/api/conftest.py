@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.house import House, open_house
+from tests.api.site_server import House, open_house
 
 
 @pytest.fixture(scope="session")

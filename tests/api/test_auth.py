@@ -9,7 +9,7 @@ from gateway.core import Answer, Header, Request
 from gateway.errors import RequestError
 from gateway.store.keys import KeyFacts, hash_key
 from gateway.upstream.base import Call, Reply
-from tests.api.house import CHAT, House, chat_head, open_house
+from tests.api.site_server import CHAT, House, chat_head, open_house
 
 KEYS = {
     hash_key(b"sd-good"): KeyFacts(id="key-1", name="app", is_trusted=False, created_at=0.0),

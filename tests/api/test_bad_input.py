@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.house import CHAT, House, ask_on, chat_body
+from tests.api.site_server import CHAT, House, ask_on, chat_body
 
 HELLO = b'"model":"m","messages":[{"role":"user","content":"hello"}]'
 DEEP = b"[" * 100_000 + b"]" * 100_000

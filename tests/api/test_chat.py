@@ -15,7 +15,7 @@ from gateway.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from tests.api.house import CHAT, House, chat_body, open_house
+from tests.api.site_server import CHAT, House, chat_body, open_house
 
 LABELS = (
     (b"x-stepdown-decision", b"local"),

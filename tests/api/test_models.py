@@ -11,7 +11,7 @@ import pytest
 from gateway.api.auth import Gatekeeper
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
-from tests.api.house import House, open_house
+from tests.api.site_server import House, open_house
 
 OWN = "stepdown/support-intents"
 THEIRS = {"id": "gpt-4o", "object": "model", "created": 1, "owned_by": "openai", "extra": 1.50}

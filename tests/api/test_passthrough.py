@@ -10,7 +10,7 @@ import pytest
 from gateway.api.auth import Gatekeeper
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
-from tests.api.house import CHAT, House, open_house
+from tests.api.site_server import CHAT, House, open_house
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])

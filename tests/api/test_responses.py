@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.api.house import House
+from tests.api.site_server import House
 
 RESPONSES = "/v1/responses"
 

@@ -19,10 +19,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from gateway.api.app import create_site
 from gateway.api.auth import Gatekeeper
-from gateway.api.coalescing import CoalescingProtocol
-from gateway.api.doors import Doors
-from gateway.api.site import create_site
+from gateway.api.dependencies import Doors
+from gateway.api.http.coalescing import CoalescingProtocol
 from gateway.api.websocket import create_websockets
 from gateway.core import Secret
 from gateway.upstream import retry

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import pytest
 
-from tests.gateway import stepdown
-from tests.teacher import RunningTeacher, running_teacher
+from tests.support.processes import stepdown
+from tests.support.teacher import RunningTeacher, running_teacher
 
 
 class Command(Protocol):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.gateway import RunningGateway, gateway_process, stepdown
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, gateway_process, stepdown
+from tests.support.teacher import RunningTeacher
 
 
 @pytest.fixture(scope="module")

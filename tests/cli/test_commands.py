@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway import __version__, catalog
+from gateway import __version__
 from gateway.cli import main
+from gateway.config import plugins as catalog
 from tests.cli.conftest import Command
 
 COMMANDS = catalog.names("gateway.cli")

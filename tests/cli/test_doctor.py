@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.run_file import RunFile, run_file
+from gateway.store.run_file import RunFile, run_file
 from tests.cli.conftest import Command
-from tests.gateway import gateway_process, stepdown
-from tests.teacher import RunningTeacher
+from tests.support.processes import gateway_process, stepdown
+from tests.support.teacher import RunningTeacher
 
 CHECKS = ["python", "settings", "policies", "home", "disk", "onnxruntime", "encoder", "teacher", "gateway"]
 Found = dict[str, dict[str, str]]

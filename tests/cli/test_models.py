@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.distill.conversion.quantization import build
+from gateway.distill.base_models.quantization import build
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from tests.cli.conftest import Command
 from tests.cli.hub import COMMIT, running_hub
-from tests.distill.conversion.tiny import write_checkpoint
-from tests.gateway import environment
+from tests.distill.base_models.tiny import write_checkpoint
+from tests.support.processes import environment
 
 
 def publish(home: Path, task: str, version: int) -> Path:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Command
-from tests.gateway import gateway_process
-from tests.teacher import RunningTeacher
+from tests.support.processes import gateway_process
+from tests.support.teacher import RunningTeacher
 
 FREE = ("--port", "0", "--admin-port", "0")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.flow.traffic import QUICK, Task, quick_policies
-from tests.gateway import gateway_process, stepdown, wait_for
-from tests.teacher import RunningTeacher
+from tests.support.processes import gateway_process, stepdown, wait_for
+from tests.support.teacher import RunningTeacher
 
 REQUESTS = 150
 

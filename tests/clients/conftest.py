@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.teacher import answer
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.ours import our_lab
 from tests.conformance.teacher import teaching
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.clients.runs import Client
 from tests.clients.teacher import VECTOR, question
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.ours import ANSWERS, MODEL
 from tests.conformance.teacher import Taught
 

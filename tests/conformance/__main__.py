@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tests.conformance.answers import usual
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.ours import our_lab
 from tests.conformance.report import Results, side_by_side
 from tests.conformance.run import Result, run

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.specialists.runtimes.scripted import Script
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.teacher import Teacher
-from tests.gateway import RunningGateway
-from tests.reciting import reciting_gateway
+from tests.support.processes import RunningGateway
+from tests.support.scripted_gateway import reciting_gateway
 
 MODEL = "stepdown/support"
 ENCODER = "stepdown/minilm"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from tests.conformance.lab import Got, Lab
+from tests.conformance.harness import Got, Lab
 from tests.conformance.report import Entry
 from tests.conformance.table import Check, SkipError
 

@@ -12,7 +12,7 @@ import msgspec
 from tests.conformance import checks
 
 if TYPE_CHECKING:
-    from tests.conformance.lab import Lab
+    from tests.conformance.harness import Lab
 
 Body = Callable[["Lab"], None]
 

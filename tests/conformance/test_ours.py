@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conformance.answers import usual
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.ours import our_lab
 from tests.conformance.table import Check, all_checks
 from tests.conformance.teacher import Teacher, teaching

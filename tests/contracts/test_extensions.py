@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from types import ModuleType
 
 import msgspec
 import pytest
 
-import gateway
-from gateway import catalog
+from gateway.config import plugins as catalog
+from tests.test_architecture import PLURALS
 
-# Formats hold no state, so there is nothing to create: they write.
-ENTRIES = ("create", "write")
+# Formats and sources hold no state, so there is nothing to create: they write, or fetch.
+ENTRIES = ("create", "write", "fetch")
 
-
-def plural_folders() -> list[str]:
-    """Return the packages which lie inside a room and have a plural name."""
-    rooms = [room.name for room in pkgutil.iter_modules(gateway.__path__, "gateway.") if room.ispkg]
-    inner = [
-        folder.name
-        for room in rooms
-        for folder in pkgutil.iter_modules(importlib.import_module(room).__path__, f"{room}.")
-        if folder.ispkg
-    ]
-    return [name for name in inner if name.endswith("s")]
-
-
-FOLDERS = plural_folders()
+FOLDERS = [f"gateway.{folder.replace('/', '.')}" for folder in PLURALS if folder != "cli"]
 EXTENSIONS = [(folder, name) for folder in FOLDERS for name in catalog.names(folder)]
 
 

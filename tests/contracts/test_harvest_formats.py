@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway import catalog
+from gateway.config import plugins as catalog
 from gateway.harvest.base import Format, Row
 
 PACKAGE = "gateway.harvest.formats"

@@ -15,7 +15,7 @@ from gateway.core import Lane, Route, Standing
 from gateway.distill.base import Bench, Config, Lessons, Promise
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.recipes import head as recipe
-from gateway.distill.study import Study
+from gateway.distill.version_builder import Study
 from gateway.errors import SpecialistError
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from gateway.confidence.evidence import audits_to_settle
+from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Standing
 from gateway.distill.base import Event
 from gateway.distill.learner import Learner

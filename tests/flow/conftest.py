@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.teacher import RunningTeacher, running_teacher
+from tests.support.teacher import RunningTeacher, running_teacher
 
 TEACHER_KEY = "sk-teacher"
 

@@ -9,8 +9,8 @@ import openai
 import pytest
 
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, gateway_process, stepdown, wait_for
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, gateway_process, stepdown, wait_for
+from tests.support.teacher import RunningTeacher
 
 
 @pytest.fixture(scope="module")

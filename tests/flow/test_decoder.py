@@ -17,17 +17,16 @@ from gateway.core import Standing
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.routing.base import task_name
-from gateway.settings import Settings
 from gateway.specialists import neighbours
-from gateway.specialists.decoding import base_model
+from gateway.specialists.engine import base_model
 from gateway.specialists.runtimes import genai
-from gateway.state import opened_state
-from tests.api.house import CHAT, Got, chat_body
+from gateway.store.state import opened_state
+from tests.api.site_server import CHAT, Got, chat_body
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, children, gateway_process, wait_for
-from tests.specialists.decoding.bases import make_models, write_adapter
+from tests.specialists.engine.bases import make_models, write_adapter
 from tests.specialists.hosting import MINILM
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, children, gateway_process, wait_for
+from tests.support.teacher import RunningTeacher
 from tests.wire.ask import ask
 
 pytestmark = pytest.mark.learn
@@ -35,7 +34,7 @@ pytestmark = pytest.mark.learn
 TASK = task_name(ask().template)
 ANYTHING = 1e-30
 """A threshold which every draft passes: random weights are never sure."""
-HOST, ENGINE = "gateway.specialists.host", "gateway.specialists.decoding.process"
+HOST, ENGINE = "gateway.specialists.host.process", "gateway.specialists.engine.main"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def publish(home: Path, models: Path, version: int) -> None:
     )
     Registry(home / "registry").publish(manifest, folder)
     shutil.rmtree(folder)
-    with opened_state(Settings(home=str(home))) as state:
+    with opened_state(home) as state:
         state.tasks.put(TASK, "guard", "", b"\0" * 4 * 384, "gpt-4o")
         state.standings.put(
             Standing(

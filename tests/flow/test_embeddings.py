@@ -13,10 +13,10 @@ from pathlib import Path
 import openai
 import pytest
 
-from gateway.upstream.simulated.faults import Fault
+from gateway.demo.teacher.faults import Fault
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, gateway_process, wait_for
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, gateway_process, wait_for
+from tests.support.teacher import RunningTeacher
 
 DIMENSIONS = 384
 EMBEDDINGS = "/v1/embeddings"
@@ -168,7 +168,7 @@ def test_what_local_vectors_save_is_counted(gateway: RunningGateway, client: ope
 def test_without_its_host_nobody_else_answers(
     gateway: RunningGateway, teacher: RunningTeacher, model: str
 ) -> None:
-    gateway.kill("gateway.specialists.host")
+    gateway.kill("gateway.specialists.host.process")
     wait_for(lambda: not gateway.status()["specialists_ready"], 10, "the host is missed by nobody")
 
     got = gateway.ask("POST", EMBEDDINGS, json.dumps({"model": model, "input": "a"}).encode())

@@ -15,10 +15,14 @@ import pytest
 from gateway.harvest.reader import HarvestReader
 from tests.flow.conftest import TEACHER_KEY
 from tests.flow.traffic import LABELS, QUICK, Task, quick_policies
-from tests.gateway import RunningGateway, gateway_process, stepdown, wait_for
-from tests.teacher import RunningTeacher, running_teacher
+from tests.support.processes import RunningGateway, gateway_process, stepdown, wait_for
+from tests.support.teacher import RunningTeacher, running_teacher
 
-HOST, LEARNER, WORKER = "gateway.specialists.host", "gateway.learner", "gateway.worker"
+HOST, LEARNER, WORKER = (
+    "gateway.specialists.host.process",
+    "gateway.processes.learner",
+    "gateway.processes.worker",
+)
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.run_file import run_file
-from gateway.upstream.simulated.faults import Fault
-from tests.api.house import CHAT, chat_body
+from gateway.demo.teacher.faults import Fault
+from gateway.store.run_file import run_file
+from tests.api.site_server import CHAT, chat_body
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, children, gateway_process, is_alive, wait_for
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, children, gateway_process, is_alive, wait_for
+from tests.support.teacher import RunningTeacher
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def test_a_killed_supervisor_takes_its_children_along_and_can_be_started_again(
 def full_tree(gateway: RunningGateway) -> list[int]:
     """Return the children once all three kinds run."""
     found = children(gateway.process.pid)
-    wanted = {"gateway.worker", "gateway.learner", "gateway.specialists.host"}
+    wanted = {"gateway.processes.worker", "gateway.processes.learner", "gateway.specialists.host.process"}
     return list(found) if set(found.values()) == wanted else []
 
 
@@ -86,7 +86,7 @@ def test_several_workers_share_the_port_and_the_keys_of_the_house(
     """One of two killed: after a moment two serve again, and what both counted is one sum."""
     with gateway(tmp_path / "home", teacher, "--workers", "2", STEPDOWN_LEARN_ENABLED="false") as running:
         names = wait_for(lambda: workers(running), 10, "two workers do not run")
-        running.kill("gateway.worker")
+        running.kill("gateway.processes.worker")
         wait_for(lambda: workers(running) not in ([], names), 10, "the worker stays away")
 
         assert {running.chat().status for _ in range(20)} == {200}
@@ -97,5 +97,7 @@ def test_several_workers_share_the_port_and_the_keys_of_the_house(
 
 def workers(gateway: RunningGateway) -> list[int]:
     """Return both workers, nothing while one is missing."""
-    found = [pid for pid, module in children(gateway.process.pid).items() if module == "gateway.worker"]
+    found = [
+        pid for pid, module in children(gateway.process.pid).items() if module == "gateway.processes.worker"
+    ]
     return sorted(found) if len(found) == 2 else []

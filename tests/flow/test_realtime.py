@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Origin, Subprotocol
 
-from tests.gateway import RunningGateway, gateway_process, stepdown, wait_for
+from tests.support.processes import RunningGateway, gateway_process, stepdown, wait_for
 
 OWN_KEY = "sk-own"
 WORDS = ("Hello", " there")

@@ -11,14 +11,14 @@ import openai
 import pydantic
 import pytest
 
+from gateway.demo.teacher.faults import Fault
 from gateway.harvest.reader import HarvestReader
 from gateway.specialists.runtimes.scripted import Script
-from gateway.upstream.simulated.faults import Fault
 from gateway.wire.sse import iter_events
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, wait_for
-from tests.reciting import reciting_gateway
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, wait_for
+from tests.support.scripted_gateway import reciting_gateway
+from tests.support.teacher import RunningTeacher
 
 RESPONSES = "/v1/responses"
 JSON = {"content-type": "application/json"}

@@ -13,11 +13,11 @@ import openai
 import pytest
 
 from gateway.specialists.runtimes.scripted import Script
-from tests.api.house import CHAT, chat_body
+from tests.api.site_server import CHAT, chat_body
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, wait_for
-from tests.reciting import reciting_gateway
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, wait_for
+from tests.support.scripted_gateway import reciting_gateway
+from tests.support.teacher import RunningTeacher
 
 HOLD_BACK = 3
 LONG = " ".join(f"word{number}" for number in range(40))
@@ -71,7 +71,9 @@ def test_a_host_which_dies_amid_an_answer_ends_it_with_an_error_event(gateway: R
     """The stream does not look complete, and the next request is served again."""
     chunks = stream(gateway, "go")
     next(chunks)
-    os.kill(wait_for(lambda: gateway.child("gateway.specialists.host"), 10, "no host"), signal.SIGKILL)
+    os.kill(
+        wait_for(lambda: gateway.child("gateway.specialists.host.process"), 10, "no host"), signal.SIGKILL
+    )
 
     with pytest.raises(openai.APIError, match="broken off"):
         list(chunks)

@@ -12,11 +12,11 @@ from pathlib import Path
 import openai
 import pytest
 
-from gateway.upstream.simulated.faults import Fault
-from tests.api.house import CHAT
+from gateway.demo.teacher.faults import Fault
+from tests.api.site_server import CHAT
 from tests.flow.conftest import TEACHER_KEY
-from tests.gateway import RunningGateway, gateway_process, wait_for
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway, gateway_process, wait_for
+from tests.support.teacher import RunningTeacher
 
 KNOWN = {"authorization": f"Bearer {TEACHER_KEY}"}
 JSON = {"content-type": "application/json", **KNOWN}

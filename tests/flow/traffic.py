@@ -13,8 +13,8 @@ import aiohttp
 import msgspec
 
 from gateway.demo.tickets import tickets
-from tests.gateway import RunningGateway
-from tests.teacher import RunningTeacher
+from tests.support.processes import RunningGateway
+from tests.support.teacher import RunningTeacher
 
 LABELS = ("track-order", "password-reset", "discount-code", "product-question")
 POLICY = """

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.catalog import load, names
-from gateway.children import end
-from loadtests.generator import Generator, Job
+from gateway.config.plugins import load, names
+from gateway.ipc.child_process import end
 from loadtests.peers.base import AbsentError, Place
 from loadtests.peers.bench import Bench, Length
 from loadtests.peers.endurance import open_streams
@@ -22,7 +21,8 @@ from loadtests.peers.prompts import prompts
 from loadtests.peers.running import ADAPTERS, Running, free_port, teacher
 from loadtests.peers.tables import tables
 from loadtests.peers.teacher import marker
-from loadtests.stamps import STAMP
+from loadtests.support.generator import Generator, Job
+from loadtests.support.timestamps import STAMP
 
 BRIEF = Length(seconds=0.2, rounds=1, block=10, open_chunks=3, open_every_ms=20)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.registry.models import Registry
-from gateway.specialists.client import HostClient
+from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import minilm
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from tests.specialists.hosting import HostProcess, Inbox, running_host

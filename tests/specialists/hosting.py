@@ -20,9 +20,9 @@ from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Nobody, Proposal, Runtime, Stock
-from gateway.specialists.decoding.engines import Engines
-from gateway.specialists.ear import Send
+from gateway.specialists.engine.pool import Engines
 from gateway.specialists.features import FloatVector, width
+from gateway.specialists.host.listener import Send
 from gateway.specialists.protocol import Reply
 from gateway.specialists.runtimes import head
 from gateway.specialists.runtimes.scripted import SCRIPT, Script
@@ -143,7 +143,15 @@ class HostProcess:
         self.socket = socket
         models = ["--models", str(socket.parent / "models")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.specialists.host", "--socket", str(socket), *models, *arguments],
+            [
+                sys.executable,
+                "-m",
+                "gateway.specialists.host.process",
+                "--socket",
+                str(socket),
+                *models,
+                *arguments,
+            ],
             stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

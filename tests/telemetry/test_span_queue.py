@@ -11,7 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from gateway.telemetry import names, span_queue
+from gateway.telemetry import semconv as names
+from gateway.telemetry import span_queue
 from gateway.telemetry.span_queue import SpanQueue
 
 WAIT_S = 5.0

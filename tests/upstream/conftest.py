@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.core import Body
 from gateway.upstream.client import Config, HttpClient
-from tests.teacher import RunningTeacher, running_teacher
+from tests.support.teacher import running, teacher
+
+__all__ = ["client", "raw", "running", "teacher"]
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -75,19 +77,6 @@ async def raw() -> AsyncIterator[RawTeacher]:
     teacher.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     yield teacher
     server.close()
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[RunningTeacher]:
-    with running_teacher({"ping": "pong and more"}) as teacher:
-        yield teacher
-
-
-@pytest.fixture
-def teacher(running: RunningTeacher) -> RunningTeacher:
-    """The simulated teacher, which has seen nothing yet."""
-    running.control.forget()
-    return running
 
 
 @pytest.fixture

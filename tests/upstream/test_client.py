@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core import Header
+from gateway.demo.teacher.faults import Fault
 from gateway.errors import RequestError, UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call
 from gateway.upstream.client import Config, HttpClient
-from gateway.upstream.simulated.faults import Fault
-from tests.teacher import RunningTeacher
+from tests.support.teacher import RunningTeacher
 from tests.upstream.conftest import OK, RawTeacher, read
 
 ENDLESS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"

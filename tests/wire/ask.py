@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 
 from gateway.core import Arrival, Header, Request
-from gateway.wire.chat import read_chat
+from gateway.wire.chat.request import read_chat
 
 HELLO = {"role": "user", "content": "hello"}
 

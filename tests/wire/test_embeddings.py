@@ -13,7 +13,7 @@ from gateway.core import Arrival, Request
 from gateway.errors import RequestError
 from gateway.wire.embeddings import read_embeddings, read_wanted, render_list, render_vector
 from gateway.wire.surfaces import read_outcome
-from tests.outcomes import outcome
+from tests.support.outcomes import outcome
 
 
 def read(**fields: object) -> Request:

@@ -13,7 +13,7 @@ from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.files import read_json
 from gateway.specialists import neighbours
 from gateway.specialists.base import Encoder, Listener, Nobody, Proposal, Stock
-from gateway.specialists.decoding.engine import Engine
+from gateway.specialists.engine.client import Engine
 from gateway.specialists.neighbours import Neighbours
 
 ADAPTER = "adapter.onnx_adapter"

@@ -14,7 +14,7 @@ from gateway.upstream import retry
 from gateway.upstream.base import Call, Reply, Teacher
 from gateway.upstream.client import HttpClient
 from gateway.upstream.headers import HOP_BY_HOP, end_to_end, readable
-from gateway.upstream.websocket import UPGRADE, without_credentials
+from gateway.upstream.websocket_headers import UPGRADE, without_credentials
 
 # The observers read the answers given here.
 READ_BY_US = frozenset({b"/v1/chat/completions", b"/v1/responses", b"/v1/embeddings"})

@@ -38,5 +38,5 @@ def prepare(place: Place) -> Plan:
         environment=environment,
         headers=(("authorization", f"Bearer {json.loads(made.stdout)['key']}"),),
         ready_path="/readyz",
-        worker="gateway.worker",
+        worker="gateway.processes.worker",
     )

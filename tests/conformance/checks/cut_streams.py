@@ -7,7 +7,7 @@ import json
 
 from tests.conformance.answers import STREAM, chunk, head
 from tests.conformance.checks.streams import OPENING
-from tests.conformance.lab import Got, Lab, identical, question
+from tests.conformance.harness import Got, Lab, identical, question
 from tests.conformance.table import check
 from tests.conformance.teacher import Step, cut, pause, reset
 

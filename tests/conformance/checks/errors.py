@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.answers import COMPLETION, chunk, encoded, head, reply
-from tests.conformance.lab import Got, Lab, identical, question, same
+from tests.conformance.harness import Got, Lab, identical, question, same
 from tests.conformance.table import check
 from tests.conformance.teacher import cut, reset
 

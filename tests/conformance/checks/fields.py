@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.conformance.answers import COMPLETION, encoded, reply
-from tests.conformance.lab import Lab, identical, question, same
+from tests.conformance.harness import Lab, identical, question, same
 from tests.conformance.table import check
 
 CHAT = "/chat/completions"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.conformance.answers import COMPLETION, chunk, head, reply
-from tests.conformance.lab import Lab, identical, question, same, says_hello
+from tests.conformance.harness import Lab, identical, question, same, says_hello
 from tests.conformance.table import check
 from tests.conformance.teacher import cut, pause
 

@@ -7,7 +7,7 @@ import re
 import zlib
 
 from tests.conformance.answers import COMPLETION, head, reply
-from tests.conformance.lab import Lab, identical
+from tests.conformance.harness import Lab, identical
 from tests.conformance.table import check
 
 CHAT = "/chat/completions"

@@ -6,7 +6,7 @@ import time
 
 from tests.conformance.answers import STREAM, chunk, head
 from tests.conformance.checks.streams import CHAT, OPENING, delta
-from tests.conformance.lab import Lab, question
+from tests.conformance.harness import Lab, question
 from tests.conformance.table import check
 from tests.conformance.teacher import hang, pause
 

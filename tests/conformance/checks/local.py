@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletion
 
 from tests.conformance.checks.errors import is_envelope
 from tests.conformance.checks.fields import SCHEMA
-from tests.conformance.lab import Lab, question
+from tests.conformance.harness import Lab, question
 from tests.conformance.ours import ANSWERS
 from tests.conformance.shape import alike
 from tests.conformance.table import check

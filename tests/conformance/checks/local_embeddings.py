@@ -10,7 +10,7 @@ from openai.types import CreateEmbeddingResponse
 
 from tests.conformance.answers import encoded
 from tests.conformance.checks.errors import is_envelope
-from tests.conformance.lab import Got, Lab
+from tests.conformance.harness import Got, Lab
 from tests.conformance.shape import alike
 from tests.conformance.table import check
 

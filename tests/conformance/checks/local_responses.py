@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from tests.conformance.answers import encoded
 from tests.conformance.checks.fields import SCHEMA
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.ours import ANSWERS, LONG
 from tests.conformance.shape import alike
 from tests.conformance.table import check

@@ -9,7 +9,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from tests.conformance.checks.fields import SCHEMA
 from tests.conformance.checks.local import CHUNK, OPTIONAL_TEXT, USAGE
-from tests.conformance.lab import Got, Lab, question
+from tests.conformance.harness import Got, Lab, question
 from tests.conformance.ours import ANSWERS, LONG
 from tests.conformance.shape import alike
 from tests.conformance.table import check

@@ -8,7 +8,7 @@ from typing import Any
 from tests.conformance.checks.fields import TOOL
 from tests.conformance.checks.local import CHOICE, CHUNK, COMPLETION, MESSAGE
 from tests.conformance.checks.local_streams import chunks, part
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.shape import alike
 from tests.conformance.table import check
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance.lab import Lab
+from tests.conformance.harness import Lab
 from tests.conformance.table import check
 
 

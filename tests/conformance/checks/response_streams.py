@@ -7,7 +7,7 @@ import json
 from tests.conformance.answers import chunk, encoded, head, stream
 from tests.conformance.checks.leaving import leave_amid_stream
 from tests.conformance.checks.responses import API, PATH, RESPONSE, asked
-from tests.conformance.lab import Lab, identical
+from tests.conformance.harness import Lab, identical
 from tests.conformance.table import check
 from tests.conformance.teacher import Step, cut, hang, pause
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.conformance.answers import encoded, reply
 from tests.conformance.checks.errors import envelope, refused
-from tests.conformance.lab import Lab, identical, same
+from tests.conformance.harness import Lab, identical, same
 from tests.conformance.table import check
 
 PATH = "/responses"

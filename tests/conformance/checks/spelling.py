@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.conformance.answers import COMPLETION, reply
 from tests.conformance.checks.fields import CHAT
-from tests.conformance.lab import Lab, identical
+from tests.conformance.harness import Lab, identical
 from tests.conformance.table import check
 
 

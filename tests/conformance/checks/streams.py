@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.conformance.answers import CHUNK, DONE, STREAM, chat_event, chunk, event, head, stream
-from tests.conformance.lab import Got, Lab, identical, question
+from tests.conformance.harness import Got, Lab, identical, question
 from tests.conformance.table import check
 from tests.conformance.teacher import Step, pause, wait_for
 

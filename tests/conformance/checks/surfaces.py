@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.answers import encoded, reply, stream
-from tests.conformance.lab import Lab, identical, same_content
+from tests.conformance.harness import Lab, identical, same_content
 from tests.conformance.table import check
 
 

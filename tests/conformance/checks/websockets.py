@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from tests.conformance.answers import head, reply
 from tests.conformance.checks.errors import envelope
-from tests.conformance.lab import Lab, Plug
+from tests.conformance.harness import Lab, Plug
 from tests.conformance.table import check
 from tests.conformance.teacher import Taught, reset
 from tests.conformance.wire import Head, Source

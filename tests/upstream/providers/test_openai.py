@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from gateway.core import Header, Secret
+from gateway.demo.teacher.faults import Fault
 from gateway.errors import ConfigError, UpstreamCredentialError
 from gateway.upstream.base import Call
 from gateway.upstream.client import HttpClient
 from gateway.upstream.providers.openai import Config, create
-from gateway.upstream.simulated.faults import Fault
-from tests.teacher import RunningTeacher
+from tests.support.teacher import RunningTeacher
 from tests.upstream.conftest import RawTeacher, read
 
 CHAT = b'{"model":"gpt-4o","messages":[{"role":"user","content":"ping"}]}'

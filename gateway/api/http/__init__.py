@@ -1,0 +1,1 @@
+"""One HTTP exchange: reading the request's body, writing the answer."""

@@ -1,0 +1,104 @@
+"""How much a client may send, and how slowly: servers cut neither slow nor endless bodies."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from gateway.api.errors import ClientGoneError
+from gateway.api.http.asgi import Message, Receive
+from gateway.core import Header
+from gateway.errors import RequestError
+
+
+class BodyLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """Bounds of one request body.
+
+    Within `total_s` it must be there, and after n bytes at most `grace_s + n / min_bytes_per_s`
+    may have been spent waiting for it. Time during which nobody wanted to read does not count.
+    """
+
+    max_bytes: int
+    total_s: float
+    grace_s: float = 10.0
+    min_bytes_per_s: float = 1024.0
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """`chat` bodies are held in memory; `upload` is what passes through, piece by piece."""
+
+    chat: BodyLimit = BodyLimit(max_bytes=32 << 20, total_s=300.0)
+    # OpenAI takes files of up to 512 MB; the form around them needs a little more.
+    upload: BodyLimit = BodyLimit(max_bytes=1 << 30, total_s=3600.0)
+
+
+def announced_bytes(headers: tuple[Header, ...]) -> int | None:
+    """Return the size of the body as announced; None when it comes in chunks of unknown number."""
+    announced = 0
+    for name, value in headers:
+        if name == b"transfer-encoding":
+            return None
+        if name == b"content-length":
+            announced = int(value)
+    return announced
+
+
+class Intake:
+    """Reads one request body, piece by piece, within its limit."""
+
+    def __init__(self, receive: Receive, headers: tuple[Header, ...], limit: BodyLimit) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._announced = announced_bytes(headers)
+        self._bytes = 0
+        self._waited_s = 0.0
+        self.is_over = False
+
+    async def whole(self) -> bytes:
+        """Return the whole body. Raises like `piece`."""
+        pieces = []
+        while not self.is_over:
+            pieces.append(await self.piece())
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def piece(self) -> bytes:
+        """Return the next bytes, perhaps none; `is_over` says whether they were the last.
+
+        Raises RequestError (413, 408) for too much and too slow, ClientGoneError.
+        """
+        if self._announced is not None and self._announced > self._limit.max_bytes:
+            raise self._too_large()
+        message = await self._next_message()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        body: bytes = message["body"]
+        self._bytes += len(body)
+        if self._bytes > self._limit.max_bytes:
+            raise self._too_large()
+        self.is_over = not message["more_body"]
+        return body
+
+    async def _next_message(self) -> Message:
+        limit = self._limit
+        allowed_s = min(limit.total_s, limit.grace_s + self._bytes / limit.min_bytes_per_s)
+        clock = asyncio.get_running_loop().time
+        asked_at = clock()
+        try:
+            async with asyncio.timeout(allowed_s - self._waited_s):
+                return await self._receive()
+        except TimeoutError as fault:
+            raise RequestError(
+                f"The request body came too slowly: {self._bytes} bytes in {allowed_s:.0f} seconds.",
+                status=408,
+                code="request_timeout",
+            ) from fault
+        finally:
+            self._waited_s += clock() - asked_at
+
+    def _too_large(self) -> RequestError:
+        return RequestError(
+            f"The request body is larger than the {self._limit.max_bytes} bytes allowed here.",
+            status=413,
+            code="request_too_large",
+        )

@@ -1,0 +1,176 @@
+"""One HTTP exchange with a client: what it sent, whether it is still there, what it gets."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import unquote
+
+from gateway.api.errors import ClientGoneError, Refusal
+from gateway.api.http.asgi import Receive, Scope, Send
+from gateway.api.http.body import BodyLimit, Intake, announced_bytes
+from gateway.api.http.response_headers import REQUEST_ID, fresh_id, own_headers, stamped
+from gateway.core import Body, Header
+from gateway.upstream.headers import HOP_BY_HOP, end_to_end
+
+# How long a client may go on sending a body which was refused, before its connection is cut.
+LINGER_S = 1.0
+# Most local answers are there sooner: for those nobody need watch whether the client has left.
+WATCH_AFTER_S = 0.05
+
+# A teacher may be another stepdown: its request id would stand beside ours.
+_DROPPED = HOP_BY_HOP | {REQUEST_ID}
+# A length without a body makes the server believe that the answer was cut.
+_DROPPED_WITHOUT_BODY = _DROPPED | {b"content-length"}
+
+
+class Exchange:
+    """A request which has begun to arrive, and the answer which is owed to it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.id = fresh_id()
+        self.method: str = scope["method"]
+        self.headers: tuple[Header, ...] = tuple(scope["headers"])
+        raw_path, query = scope["raw_path"], scope["query_string"]
+        self.target: bytes = b"%b?%b" % (raw_path, query) if query else raw_path
+        # Not scope["path"], which servers decode each in their own way.
+        self.path = unquote(raw_path.decode("latin-1"))
+        self.has_begun = False
+        self.is_finished = False
+        self.receive = receive
+        self._send = send
+        self._intake: Intake | None = None
+
+    def intake(self, limit: BodyLimit) -> Intake:
+        """Return the reader of the request's body; there is one."""
+        self._intake = Intake(self.receive, self.headers, limit)
+        return self._intake
+
+    async def answer(self, status: int, headers: tuple[Header, ...], body: Body) -> None:
+        """Send a whole answer and close `body`, whatever happens.
+
+        Hop-by-hop headers of whoever made it are left out, and our request id is added.
+        """
+        try:
+            dropped = _DROPPED_WITHOUT_BODY if status in (204, 304) else _DROPPED
+            await self._start(status, end_to_end(headers, dropped))
+            async for piece in body:
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            await self._finish()
+        finally:
+            await body.aclose()
+
+    async def reply(self, status: int, body: bytes, headers: tuple[Header, ...] = ()) -> None:
+        """Send a JSON answer of our own."""
+        await self._start(status, [*own_headers(body, self.id), *headers])
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        await self._finish()
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Send `refusal`, and let the client finish sending what nobody will read.
+
+        Closing at once would reset the connection and destroy the refusal on its way.
+        """
+        if announced_bytes(self.headers) == 0 or (self._intake and self._intake.is_over):
+            return await self.reply(refusal.status, refusal.body, refusal.headers)
+        own = own_headers(refusal.body, self.id)
+        await self._start(refusal.status, [*own, (b"connection", b"close"), *refusal.headers])
+        await self._send({"type": "http.response.body", "body": refusal.body, "more_body": True})
+        await self._drain()
+        return await self._finish()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while (await self.receive()).get("more_body"):
+                    pass
+        except TimeoutError:
+            return
+
+    async def _start(self, status: int, headers: list[Header]) -> None:
+        self.has_begun = True
+        stamps = stamped(headers, self.id)
+        await self._send({"type": "http.response.start", "status": status, "headers": stamps})
+
+    async def _finish(self) -> None:
+        self.is_finished = True
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Presence:
+    """Cancels the work inside its block soon after the client leaves, and raises ClientGoneError.
+
+    To be entered once the request's body has been read, because only one may read on; or with
+    an `upload`, which reads the body as well and whose RequestError then ends the work too.
+    """
+
+    def __init__(self, exchange: Exchange, upload: Upload | None = None) -> None:
+        self._exchange = exchange
+        self._upload = upload
+        self._cause: Exception | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._work = task
+        if self._upload:
+            self._begin()
+        else:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, _: object
+    ) -> None:
+        if self._watch:
+            self._watch.cancel()
+        else:
+            self._timer.cancel()
+        if self._cause is None:
+            return
+        # Only our own cancellation is taken back: a server which shuts down must get through.
+        if self._work.uncancel() == 0:
+            raise self._cause from fault
+
+    def _begin(self) -> None:
+        self._watch = asyncio.create_task(self._watching())
+
+    async def _watching(self) -> None:
+        try:
+            if self._upload:
+                await self._upload.fill()
+            while (await self._exchange.receive())["type"] != "http.disconnect":
+                pass
+            if self._exchange.is_finished:
+                # Servers say "disconnect" at the end of every answer, too.
+                return
+            self._cause = ClientGoneError()
+        except Exception as fault:
+            self._cause = fault
+        self._work.cancel()
+
+
+class Upload:
+    """A request body on its way through: at most a few pieces are held at any time."""
+
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=4)
+
+    async def fill(self) -> None:
+        """Read the body to its end, waiting for whoever takes the pieces. Raises like Intake."""
+        while not self._intake.is_over:
+            piece = await self._intake.piece()
+            if piece:
+                await self._pieces.put(piece)
+        await self._pieces.put(None)
+
+    def __aiter__(self) -> Upload:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._pieces.get()
+        if piece is None:
+            # Whoever asks again after the end must not wait for ever.
+            self._pieces.put_nowait(None)
+            raise StopAsyncIteration
+        return piece

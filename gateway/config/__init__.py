@@ -1,0 +1,1 @@
+"""Names and files of the configuration, turned into extensions and typed values."""

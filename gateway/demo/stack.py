@@ -1,0 +1,157 @@
+"""A simulated teacher and a real gateway before it, each in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from gateway.demo.tickets import Pair
+from gateway.errors import UpstreamError
+from gateway.ipc.child_process import end
+from gateway.store.run_file import run_file, running_gateway
+
+START_LIMIT_S = 30.0
+STOP_LIMIT_S = 20.0
+POLL_S = 0.02
+
+
+class Stage:
+    """Both running on loopback; use as a context manager, which stops what it started.
+
+    `home` is where the gateway keeps its state, a temporary folder unless given.
+    `environment` is added to the gateway's, `policies` is a folder of policy files.
+    """
+
+    def __init__(
+        self,
+        *,
+        latency_ms: float = 0.0,
+        model: str = "gpt-4o",
+        home: Path | None = None,
+        policies: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._scratch = tempfile.TemporaryDirectory(prefix="stepdown-")
+        self.home = home or Path(self._scratch.name) / "home"
+        self.model = model
+        self.started_in_s = 0.0
+        self._latency_ms = latency_ms
+        self._environment = dict(environment or {})
+        if policies:
+            self._environment["STEPDOWN_POLICIES_FOLDER"] = str(policies)
+        self._processes: list[subprocess.Popen[str]] = []
+        self.teacher_url = self.gateway_url = self.admin_url = ""
+
+    def __enter__(self) -> Self:
+        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            self._start_teacher()
+            self._start_gateway()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def teach(self, pairs: Iterable[Pair]) -> None:
+        """Give the teacher its answers, in place of those it had."""
+        lines = b"".join(msgspec.json.encode(pair) + b"\n" for pair in pairs)
+        _fetch(f"{self.teacher_url}/__teacher/pairs", "PUT", lines)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the gateway's admin plane reports."""
+        return dict(json.loads(_fetch(f"{self.admin_url}/status")))
+
+    def settled_status(self) -> dict[str, Any]:
+        """Return the status once every request so far has been accounted for and is durable."""
+        while True:
+            status = self.status()
+            if status["waiting"] == {"outcomes": 0, "rows": 0, "spend": 0}:
+                return status
+            time.sleep(POLL_S)
+
+    def wait_for_learner(self) -> None:
+        """Return when the learner has looked at all that is harvested so far."""
+        harvested = sum(self.settled_status()["harvested"].values())
+        while self.status()["learner"]["rows"] < harvested:
+            time.sleep(POLL_S)
+
+    def _start_teacher(self) -> None:
+        teacher = self._spawn(
+            "gateway.demo.teacher",
+            ["--port", "0", "--latency-ms", str(self._latency_ms), "--model", self.model],
+            {},
+        )
+        assert teacher.stdout is not None
+        self.teacher_url = f"http://127.0.0.1:{json.loads(teacher.stdout.readline())['port']}"
+
+    def _start_gateway(self) -> None:
+        begun = time.monotonic()
+        arguments = ["serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--open"]
+        environment = {
+            "STEPDOWN_HOME": str(self.home),
+            "OPENAI_BASE_URL": f"{self.teacher_url}/v1",
+            "OPENAI_API_KEY": "simulated",
+            **self._environment,
+        }
+        with (self.home / "serve.log").open("w") as log:
+            gateway = self._spawn("gateway", arguments, environment, log=log)
+        while not run_file(self.home).exists():
+            if gateway.poll() is not None or time.monotonic() - begun > START_LIMIT_S:
+                raise UpstreamError(
+                    f"the gateway did not start: {(self.home / 'serve.log').read_text()[-2000:]}"
+                )
+            time.sleep(0.02)
+        run = running_gateway(self.home)
+        self.gateway_url, self.admin_url = run.url, run.admin_url
+        self.started_in_s = time.monotonic() - begun
+
+    def _log(self) -> str:
+        return (self.home / "serve.log").read_text()[-2000:]
+
+    def _spawn(
+        self, module: str, arguments: list[str], environment: dict[str, str], log: Any = None
+    ) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log or subprocess.PIPE,
+            stderr=subprocess.STDOUT if log else None,
+            env={**os.environ, **environment},
+            text=True,
+        )
+        self._processes.append(process)
+        return process
+
+    def _stop(self) -> None:
+        for process in reversed(self._processes):
+            end(process, STOP_LIMIT_S)
+            if process.stdout:
+                process.stdout.close()
+        self._processes.clear()
+        self._scratch.cleanup()
+
+
+def _fetch(url: str, method: str = "GET", body: bytes | None = None) -> bytes:
+    request = urllib.request.Request(url, data=body, method=method)  # noqa: S310 - our own loopback address
+    try:
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
+            return bytes(reply.read())
+    except urllib.error.URLError as error:
+        raise UpstreamError(f"{url}: {error}") from error

@@ -1,1 +1,0 @@
-"""Making the models which every generative student grows on: fetch, convert, measure, publish."""

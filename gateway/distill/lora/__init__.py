@@ -1,1 +1,0 @@
-"""Training a low-rank adapter on a frozen base, for the recipe `lora_sft`."""

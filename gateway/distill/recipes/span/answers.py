@@ -1,0 +1,79 @@
+"""A teacher's answers taken apart: the frame around them, and what stands at each path."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.specialists.runtimes.tagger.grammar import Frame, Style
+
+Path = tuple[str, ...]
+
+_CALL_OPEN, _CALL_CLOSE = "<tool_call>", "</tool_call>"
+_MOST = 0.5
+
+
+class Parsed(msgspec.Struct, frozen=True):
+    """One answer: its leaves by path (a list is a leaf), and the paths of its empty objects."""
+
+    leaves: dict[Path, Any]
+    empty: frozenset[Path]
+
+
+def frame_of(answers: Sequence[str]) -> Frame:
+    """Return what stands around most of the `answers`."""
+    counts = Counter(_frame(answer) for answer in answers)
+    return next((frame for frame in ("json", "tool_call") if counts[frame] > _MOST * len(answers)), "text")
+
+
+def parsed(answer: str, frame: Frame) -> Parsed | None:
+    """Return `answer` taken apart, None when it is not in that `frame`."""
+    if frame == "text":
+        return Parsed({(): answer}, frozenset())
+    if _frame(answer) != frame:
+        return None
+    leaves: dict[Path, Any] = {}
+    empty = set()
+    for path, value in _walk((), msgspec.json.decode(_inner(answer))):
+        if value == {}:
+            empty.add(path)
+        else:
+            leaves[path] = value
+    return Parsed(leaves, frozenset(empty))
+
+
+def style_of(answers: Sequence[str]) -> Style:
+    """Return how most of the `answers` write JSON; the first lines are enough to see it."""
+    counts: Counter[Style] = Counter()
+    for answer in answers:
+        text = _inner(answer)
+        if "\n" in text:
+            counts["indented"] += 1
+        else:
+            counts["spaced" if '": ' in text or '", ' in text else "compact"] += 1
+    return counts.most_common(1)[0][0]
+
+
+def _frame(answer: str) -> Frame:
+    text = answer.strip()
+    frame: Frame = "tool_call" if text.startswith(_CALL_OPEN) else "json"
+    try:
+        value = msgspec.json.decode(_inner(text))
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return "text"
+    return frame if isinstance(value, dict | list) else "text"
+
+
+def _inner(answer: str) -> str:
+    return answer.strip().removeprefix(_CALL_OPEN).removesuffix(_CALL_CLOSE).strip()
+
+
+def _walk(path: Path, value: Any) -> Iterator[tuple[Path, Any]]:
+    if not isinstance(value, dict) or not value:
+        yield path, value
+        return
+    for key, inner in value.items():
+        yield from _walk((*path, key), inner)

@@ -1,0 +1,55 @@
+"""How often a network in training agrees with the teacher, before it is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.confidence.agreement import loss
+from gateway.distill.base import Lessons
+from gateway.distill.recipes.span.network import import_torch
+from gateway.errors import SpecialistError
+from gateway.specialists.encoders.minilm import tokenizer
+from gateway.specialists.runtimes.tagger.decoding import decide
+from gateway.specialists.runtimes.tagger.grammar import Grammar, spans_of
+from gateway.specialists.runtimes.tagger.runtime import MAX_TOKENS
+from gateway.specialists.runtimes.tagger.words import Words, words_of
+
+_BATCH = 32
+
+
+def agreement_of(network: Any, grammar: Grammar, exam: Lessons) -> float:
+    """Return the share of `exam` in which `network` gives the teacher's answer; 0 of nothing."""
+    reader = tokenizer()
+    right = 0.0
+    readable: list[tuple[str, str, Words]] = []
+    for text, answer in zip(exam.texts, exam.answers, strict=True):
+        try:
+            readable.append((text, answer, words_of(text, reader, MAX_TOKENS)))
+        except SpecialistError:
+            continue
+    readable.sort(key=lambda row: len(row[2].ids))
+    for start in range(0, len(readable), _BATCH):
+        right += _right(network, grammar, readable[start : start + _BATCH])
+    return right / max(1, len(exam.texts))
+
+
+def _right(network: Any, grammar: Grammar, rows: Sequence[tuple[str, str, Words]]) -> float:
+    torch = import_torch()
+    ids = torch.zeros((len(rows), max(len(words.ids) for _, _, words in rows)), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, (_, _, words) in enumerate(rows):
+        ids[row, : len(words.ids)] = torch.tensor(words.ids)
+        mask[row, : len(words.ids)] = 1
+    network.eval()
+    with torch.no_grad():
+        tags, options = (logits.numpy() for logits in network(ids, mask))
+    right = 0.0
+    for row, (text, answer, words) in enumerate(rows):
+        found = decide(grammar, tags[row][words.heads], options[row])
+        try:
+            draft = grammar.compose(text, found.options, spans_of(found.tags, words.starts, words.ends))
+        except SpecialistError:
+            continue
+        right += 1.0 - loss(answer, draft)
+    return right

@@ -1,0 +1,163 @@
+"""The tagger's network in torch: MiniLM with a head for words and a head for options."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.distill.onnx_export import OPSET, quantize
+from gateway.distill.recipes.span.checkpoint import checkpoint
+from gateway.errors import TrainingError
+from gateway.specialists.runtimes.tagger.grammar import Grammar
+
+_DROPOUT = 0.1
+
+
+class State(msgspec.Struct, frozen=True):
+    """A student between two versions: trained weights by name, and what its heads' rows mean."""
+
+    weights: Mapping[str, Any]
+    tags: list[str]
+    options: list[str]
+
+
+def import_torch() -> Any:
+    """Return torch. Raises TrainingError without the extra `learn`."""
+    # Waiting threads must sleep: beside other work a spinning pool of two made an epoch of
+    # 2,000 rows last 60 to 130 s instead of 11 s. Read when torch's OpenMP is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        return importlib.import_module("torch")
+    except ImportError as exc:
+        raise TrainingError("training a tagger needs torch: pip install 'stepdown[learn]'") from exc
+
+
+def new_network(grammar: Grammar, state: State | None, seed: int) -> Any:
+    """Return the network for `grammar`, from `state` as far as the grammars agree.
+
+    It maps (batch, tokens) ids and mask to (batch, tokens, tags) and (batch, options) logits.
+    The word embeddings, half of all weights, stay as they are. Raises TrainingError.
+    """
+    torch = import_torch()
+    torch.manual_seed(seed)
+    network = _module(torch, grammar)
+    if state is None:
+        return network
+    weights = dict(state.weights)
+    for head, old, new in (
+        ("tags", state.tags, tag_names(grammar)),
+        ("options", state.options, option_names(grammar)),
+    ):
+        rows = {name: row for row, name in enumerate(old)}
+        for part in ("weight", "bias"):
+            learnt = weights[f"{head}.{part}"]
+            fresh = network.state_dict()[f"{head}.{part}"].clone()
+            for row, name in enumerate(new):
+                if name in rows:
+                    fresh[row] = learnt[rows[name]]
+            weights[f"{head}.{part}"] = fresh
+    network.load_state_dict(weights, strict=False)
+    return network
+
+
+def state_of(network: Any, grammar: Grammar) -> State:
+    """Return what was trained of `network`, copied."""
+    return State(trained(network), tag_names(grammar), option_names(grammar))
+
+
+def trained(network: Any) -> dict[str, Any]:
+    """Return a copy of the weights which training changes, by name."""
+    return {
+        name: weight.detach().clone() for name, weight in network.named_parameters() if weight.requires_grad
+    }
+
+
+def tag_names(grammar: Grammar) -> list[str]:
+    """Return what each tag means, whatever other fields there are."""
+    names = ["none"]
+    for field in grammar.fields:
+        for mark in field.marks:
+            meaning = msgspec.json.encode((field.path, mark)).decode()
+            names += [f"first {meaning}", f"further {meaning}"]
+    return names
+
+
+def option_names(grammar: Grammar) -> list[str]:
+    """Return what each option means, whatever other fields there are; at least one, for ONNX."""
+    names = [
+        msgspec.json.encode((field.path, choice)).decode()
+        for field in grammar.fields
+        if field.options
+        for choice in (*field.choices, None)[: field.options]
+    ]
+    return names or ["nothing"]
+
+
+def export(network: Any, path: Path) -> None:
+    """Write `network` with int8 weights to `path`; batch and length stay free."""
+    torch = import_torch()
+    ids = torch.ones((2, 8), dtype=torch.long)
+    free = {0: "batch", 1: "tokens"}
+    with tempfile.TemporaryDirectory(prefix="stepdown-export-") as scratch, warnings.catch_warnings():
+        # Of branches on lengths which the tracer takes once; `agreement_int8` tells if that ever hurts.
+        warnings.simplefilter("ignore")
+        full = Path(scratch) / "full.onnx"
+        torch.onnx.export(
+            network.eval(),
+            (ids, torch.ones_like(ids)),
+            str(full),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["tags", "options"],
+            dynamic_axes={
+                "input_ids": free,
+                "attention_mask": free,
+                "tags": free,
+                "options": {0: "batch"},
+            },
+            opset_version=OPSET,
+            # The tracer: the newer exporter needs onnxscript, one more package for the same graph.
+            dynamo=False,
+        )
+        quantize(full, path)
+
+
+def _module(torch: Any, grammar: Grammar) -> Any:
+    class Tagger(torch.nn.Module):  # type: ignore[misc]
+        """Token ids and mask to logits."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.transformer = _pretrained(torch)
+            width = self.transformer.config.hidden_size
+            self.dropout = torch.nn.Dropout(_DROPOUT)
+            self.tags = torch.nn.Linear(width, grammar.tags)
+            self.options = torch.nn.Linear(width, len(option_names(grammar)))
+
+        def forward(self, input_ids: Any, attention_mask: Any) -> Any:
+            """Return the (batch, tokens, tags) and (batch, options) logits."""
+            hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask)[0]
+            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+            # MiniLM was trained to say the meaning of a text by the mean over its tokens.
+            mean = (hidden * mask).sum(1) / mask.sum(1)
+            return self.tags(self.dropout(hidden)), self.options(self.dropout(mean))
+
+    return Tagger()
+
+
+def _pretrained(torch: Any) -> Any:
+    from safetensors.torch import load_file
+    from transformers import BertConfig, BertModel
+
+    folder = checkpoint()
+    model = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+    weights = load_file(folder / "model.safetensors")
+    model.load_state_dict({name: weights[name] for name in model.state_dict() if name in weights})
+    model.embeddings.requires_grad_(requires_grad=False)
+    return model

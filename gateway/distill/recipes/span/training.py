@@ -1,0 +1,148 @@
+"""Training a tagger: batches of one length, one pass after another, resumable between passes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from gateway.distill.checkpoints import Checkpoint
+from gateway.distill.recipes.span.dataset import Target
+from gateway.distill.recipes.span.network import import_torch, trained
+from gateway.specialists.runtimes.tagger.grammar import Grammar
+
+BATCH = 32
+"""SNIPS as JSON, 2,000 rows, 6 passes: 79.1 % exact at 5.5 ms of CPU a row; with 16, 79.8 % at 8.8 ms."""
+_THREADS = 2
+_WARM_UP = 0.1
+_MAX_NORM = 1.0
+_DECAY = 0.01
+_HEAD_RATE = 5.0
+"""The heads start from noise and may run ahead of the transformer."""
+_SORTED_BATCHES = 16
+_IGNORED = -100
+
+
+class Course(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how fast to train; `agreement` judges a network after each pass."""
+
+    passes: int
+    rate: float
+    seed: int
+    agreement: Callable[[Any], float]
+
+
+class _Pace(msgspec.Struct, frozen=True):
+    """An optimiser and the schedule of its rate."""
+
+    optimiser: Any
+    schedule: Any
+
+
+def fit(
+    network: Any, grammar: Grammar, targets: Sequence[Target], course: Course, progress: Checkpoint
+) -> None:
+    """Train `network`, and leave it as it was after the pass which agreed best."""
+    torch = import_torch()
+    torch.set_num_threads(_THREADS)
+    steps = course.passes * -(-len(targets) // BATCH)
+    pace = _pace(torch, network, course.rate, steps)
+    best, best_agreement, done = None, -1.0, 0
+    if saved := progress.load():
+        network.load_state_dict(saved["network"], strict=False)
+        pace.optimiser.load_state_dict(saved["optimiser"])
+        pace.schedule.load_state_dict(saved["schedule"])
+        best, best_agreement, done = saved["best"], saved["best_agreement"], saved["done"]
+    for number in range(done, course.passes):
+        # Seeded anew, so that a training which was killed ends as one which was not.
+        torch.manual_seed(course.seed + number)
+        _pass(network, grammar, _batches(targets, course.seed + number), pace)
+        agreement = course.agreement(network)
+        if agreement >= best_agreement:
+            best_agreement = agreement
+            best = trained(network)
+        progress.save(
+            {
+                "network": trained(network),
+                "optimiser": pace.optimiser.state_dict(),
+                "schedule": pace.schedule.state_dict(),
+                "best": best,
+                "best_agreement": best_agreement,
+                "done": number + 1,
+            }
+        )
+    network.load_state_dict(best, strict=False)
+
+
+def _pass(network: Any, grammar: Grammar, batches: Sequence[Sequence[Target]], pace: _Pace) -> None:
+    torch = import_torch()
+    network.train()
+    for batch in batches:
+        ids, mask, tags, options = _tensors(torch, batch)
+        # bf16 costs 60 % of float32 here (AVX-512 bf16).
+        with torch.autocast("cpu", torch.bfloat16):
+            tag_logits, option_logits = network(ids, mask)
+        loss = _loss(torch, grammar, (tag_logits.float(), option_logits.float()), tags, options)
+        pace.optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_NORM)
+        pace.optimiser.step()
+        pace.schedule.step()
+
+
+def _loss(torch: Any, grammar: Grammar, logits: tuple[Any, Any], tags: Any, options: Any) -> Any:
+    """Return the mean over the rows of what every decision costs: what an exact answer needs."""
+    entropy = torch.nn.functional.cross_entropy
+    rows = len(tags)
+    loss = entropy(
+        logits[0].reshape(-1, grammar.tags), tags.reshape(-1), ignore_index=_IGNORED, reduction="sum"
+    ) / (2 * rows)
+    at = 0
+    for number, field in enumerate(field for field in grammar.fields if field.options):
+        loss = loss + entropy(logits[1][:, at : at + field.options], options[:, number])
+        at += field.options
+    return loss
+
+
+def _batches(targets: Sequence[Target], seed: int) -> list[list[Target]]:
+    """Return `targets` shuffled, in batches of like length: padding costs as much as words."""
+    draw = random.Random(seed)  # noqa: S311 - a reproducible order, not a secret
+    shuffled = draw.sample(list(targets), len(targets))
+    size = BATCH * _SORTED_BATCHES
+    batches = []
+    for start in range(0, len(shuffled), size):
+        alike = sorted(shuffled[start : start + size], key=lambda target: len(target.ids))
+        batches += [alike[at : at + BATCH] for at in range(0, len(alike), BATCH)]
+    draw.shuffle(batches)
+    return batches
+
+
+def _tensors(torch: Any, batch: Sequence[Target]) -> tuple[Any, Any, Any, Any]:
+    """Return (rows, tokens) ids, mask and tags, the latter on each word's first token, and the options."""
+    shape = (len(batch), max(len(target.ids) for target in batch))
+    ids = torch.zeros(shape, dtype=torch.long)
+    mask = torch.zeros(shape, dtype=torch.long)
+    tags = torch.full(shape, _IGNORED)
+    for row, target in enumerate(batch):
+        ids[row, : len(target.ids)] = torch.tensor(target.ids)
+        mask[row, : len(target.ids)] = 1
+        tags[row, target.heads] = torch.tensor(target.tags)
+    return ids, mask, tags, torch.tensor([target.options for target in batch])
+
+
+def _pace(torch: Any, network: Any, rate: float, steps: int) -> _Pace:
+    """Return AdamW and a rate which rises for a tenth of the steps, then falls to nothing."""
+    heads = [*network.tags.parameters(), *network.options.parameters()]
+    body = [weight for weight in network.transformer.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(
+        [{"params": body, "lr": rate}, {"params": heads, "lr": rate * _HEAD_RATE}],
+        weight_decay=_DECAY,
+        fused=True,  # 90 ms of CPU a step instead of 119
+    )
+    warm = max(1.0, steps * _WARM_UP)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1.0, steps - warm)))
+    )
+    return _Pace(optimiser, schedule)

@@ -1,0 +1,1 @@
+"""How the processes of one machine start, stop and reach each other."""

@@ -1,0 +1,1 @@
+"""The processes that `stepdown serve` starts: supervisor, gateway workers, learner."""

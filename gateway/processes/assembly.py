@@ -1,0 +1,274 @@
+"""The composition root: builds the rooms of a gateway worker and introduces them to each other."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from gateway.cascade.audit_sampler import StickyCoin
+from gateway.cascade.serve import Stages, serve
+from gateway.confidence.auditor import Auditor
+from gateway.confidence.deferral import Scorer
+from gateway.confidence.drift import Watch
+from gateway.confidence.gate import Gate
+from gateway.config import plugins as catalog
+from gateway.core import OWN_PREFIX, Answer, Request
+from gateway.errors import ConfigError, RegistryError, SpecialistError
+from gateway.finops.ledger import Ledger
+from gateway.finops.prices import Price, PriceTable
+from gateway.finops.tokens import TokenEstimator
+from gateway.harvest.gather import Gatherer
+from gateway.harvest.outbox import Config as OutboxConfig
+from gateway.harvest.outbox import Outbox
+from gateway.harvest.reader import HarvestReader
+from gateway.ipc.socket_path import socket_path
+from gateway.policy.encoders import check_encoders, encoder_models
+from gateway.policy.load import load_policies
+from gateway.policy.planner import PolicyPlanner
+from gateway.registry.models import Registry
+from gateway.routing.base import Classifier
+from gateway.routing.router import TaskRouter
+from gateway.settings import Settings
+from gateway.specialists.client.batch import Batch
+from gateway.specialists.client.client import HostClient
+from gateway.store.learner_progress import read_progress
+from gateway.store.state import State, coin_key, costs
+from gateway.store.tasks import TaskStore
+from gateway.telemetry.exporters import Outgoing
+from gateway.telemetry.metrics import Metrics, Probe
+from gateway.telemetry.otel_env import read_wanted
+from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
+from gateway.upstream.base import Teacher
+from gateway.upstream.client import Config as HttpConfig
+from gateway.upstream.client import HttpClient
+from gateway.upstream.retry import Config as RetryConfig
+from gateway.wire.surfaces import read_outcome
+
+logger = logging.getLogger(__name__)
+
+# How stale a worker may be about keys, standings and audits of its siblings.
+REFRESH_S = 0.25
+
+
+class Worker:
+    """One gateway process. `start` and `stop` it in the loop which serves."""
+
+    def __init__(self, settings: Settings, state: State, number: int) -> None:
+        home = settings.home_folder
+        policies = load_policies(settings.policies.folder)
+        check_encoders(policies, settings.specialists.encoder)
+        self.settings = settings
+        self.state = state
+        self.registry = Registry(home / "registry")
+        self.harvest = HarvestReader(home / "harvest")
+        self.teacher = create_teacher(settings)
+        self.drafter = HostClient(socket_path(home))
+        self.outbox = Outbox(home / "harvest" / f"worker-{number}.db", _outbox_config(settings))
+        tokens = TokenEstimator()
+        self.ledger = Ledger(PriceTable(_overrides(settings)), state.spend, tokens)
+        self.outgoing = Outgoing(
+            read_wanted(os.environ),
+            f"{home}/worker-{number}",
+            provider=settings.upstream.provider,
+            base_url=settings.upstream.base_url,
+        )
+        self.metrics = Metrics([*self._probes(), *self.outgoing.probes()], state.standings.all)
+        self.outcomes = OutcomeQueue(read_outcome, self._observers())
+        self._watch = Watch(state.standings, state.audits)
+        self._loaded: set[tuple[str, int]] = set()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._faults: set[str] = set()
+        self._encoders = encoder_models(policies)
+        self.stages = Stages(
+            planner=PolicyPlanner(policies, self.ledger.spent_today),
+            router=TaskRouter(self._classifiers()),
+            standings=state.standings,
+            coin=StickyCoin(coin_key(home)),
+            drafter=self.drafter,
+            embed=Batch(self.drafter, settings.specialists.budget_ms / 1000).embed,
+            scorer=Scorer(),
+            judge=Gate(),
+            teacher=self.teacher,
+            observe=self.outcomes,
+            outgoing=self.outgoing.headers,
+            estimate_usage=tokens.estimate,
+            budget_s=settings.specialists.budget_ms / 1000,
+        )
+
+    async def serve(self, request: Request) -> Answer:
+        """Return the answer to `request`; see cascade.serve."""
+        return await serve(request, self.stages)
+
+    async def start(self) -> None:
+        """Connect to the model host and begin to follow what other processes decide."""
+        await self.drafter.open()
+        self._refreshing = asyncio.create_task(self._refresh_for_ever())
+
+    async def stop(self) -> None:
+        """Let every Outcome reach its observers, then free everything."""
+        if self._refreshing:
+            self._refreshing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._refreshing
+        await self.drafter.close()
+        await self.teacher.close()
+        await asyncio.to_thread(self._drain)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the admin plane shows; may block."""
+        return {
+            "home": str(self.settings.home_folder),
+            "admission": self.settings.admission,
+            "specialists_ready": self.drafter.is_ready,
+            "tasks": [msgspec.to_builtins(standing) for standing in self.state.standings.all()],
+            "costs": costs(self.state.spend),
+            "harvested": {
+                task: count.training + count.held_out for task, count in self.harvest.counts().items()
+            },
+            "learner": msgspec.to_builtins(read_progress(self.settings.home_folder)),
+            "waiting": {
+                "outcomes": self.outcomes.depth,
+                "rows": self.outbox.waiting,
+                "spend": self.ledger.waiting,
+            },
+            "dropped": {
+                "outcomes": self.outcomes.dropped,
+                "rows": self.outbox.dropped,
+                "audits": self.state.audits.dropped,
+            },
+        }
+
+    def own_models(self) -> list[str]:
+        """Return the specialists which serve now, by the name under which a client may ask for one."""
+        tasks = {OWN_PREFIX + standing.task for standing in self.state.standings.all() if standing.serves}
+        return sorted(tasks | self._encoders)
+
+    def _observers(self) -> list[Observe]:
+        gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
+        return [self.metrics, self.ledger, *gather, Auditor(self.state.audits), *self.outgoing.observers]
+
+    def _classifiers(self) -> list[Classifier]:
+        routing = self.settings.routing
+        return [
+            create_classifier(name, routing.options.get(name, {}), self.state.tasks, self.drafter)
+            for name in routing.classifiers
+        ]
+
+    def _probes(self) -> list[Probe]:
+        return [
+            Probe("outcomes_waiting", "Outcomes not yet observed.", lambda: self.outcomes.depth),
+            Probe("outcomes_dropped_total", "Outcomes lost to a full queue.", lambda: self.outcomes.dropped),
+            Probe("harvest_rows_waiting", "Rows not yet durable.", lambda: self.outbox.waiting),
+            Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),
+            Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
+            Probe("accounts_waiting", "Sums of dollars not yet written.", lambda: self.ledger.waiting),
+            Probe(
+                "observer_faults_total", "Outcomes which an observer failed on.", lambda: self.outcomes.faults
+            ),
+            Probe("spent_usd_total", "Dollars paid to the teacher.", lambda: self.ledger.spent_usd),
+            Probe("saved_usd_total", "Dollars which local answers saved.", lambda: self.ledger.saved_usd),
+        ]
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            await asyncio.to_thread(self._refresh)
+            await self._follow_versions()
+            await asyncio.sleep(REFRESH_S)
+
+    def _refresh(self) -> None:
+        """Exchange state with the other processes, off the loop. A fault is logged once and tried again."""
+        state = self.state
+        steps = (
+            state.keys.refresh, state.tasks.refresh, state.audits.flush, state.standings.refresh,
+            self._watch.refresh, self.ledger.refresh, self.metrics.sample,
+        )  # fmt: skip
+        for step in steps:
+            try:
+                step()
+            except (sqlite3.Error, OSError) as fault:
+                if step.__qualname__ not in self._faults:
+                    logger.error("%s failed and is tried again: %s", step.__qualname__, fault)
+                self._faults.add(step.__qualname__)
+            else:
+                self._faults.discard(step.__qualname__)
+
+    async def _follow_versions(self) -> None:
+        """Have the host hold the versions which standings name, and let go of the others."""
+        wanted = {(one.task, one.version) for one in self.state.standings.all() if one.version is not None}
+        for task, version in wanted - self._loaded:
+            with contextlib.suppress(SpecialistError):
+                # Down or not, the client remembers the load and repeats it on a new host.
+                await self._load(task, version)
+        for task, version in self._loaded - wanted:
+            await self.drafter.unload(task, version)
+        self._loaded = wanted
+
+    async def _load(self, task: str, version: int) -> None:
+        try:
+            await self.drafter.load(task, version, self.registry.folder(task, version))
+        except RegistryError as fault:
+            logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, fault)
+
+    def _drain(self) -> None:
+        self.outcomes.close()
+        self.metrics.sample()
+        self.outgoing.close()
+        self.outbox.close()
+        with contextlib.suppress(sqlite3.Error):
+            self.ledger.flush()
+
+
+def create_classifier(
+    name: str, options: dict[str, Any], tasks: TaskStore, drafter: HostClient
+) -> Classifier:
+    """Return the classifier `name`. Raises ConfigError for an unknown name or option."""
+    module = catalog.load("gateway.routing.classifiers", name)
+    try:
+        config = msgspec.convert(options, module.Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"routing.options.{name}: {error}") from error
+    classifier: Classifier = module.create(config, tasks, drafter)
+    return classifier
+
+
+def create_teacher(settings: Settings) -> Teacher:
+    """Return the teacher which the settings name."""
+    upstream = settings.upstream
+    provider = catalog.load("gateway.upstream.providers", upstream.provider)
+    client = HttpClient(
+        HttpConfig(
+            connect_s=upstream.connect_timeout_s,
+            first_byte_s=upstream.first_byte_timeout_s,
+            idle_s=upstream.idle_timeout_s,
+            use_env_proxies=upstream.use_proxy,
+        )
+    )
+    config = provider.Config(
+        base_url=upstream.base_url,
+        api_key=upstream.api_key,
+        organisation=upstream.organization,
+        project=upstream.project,
+        retries=RetryConfig(most=upstream.retries),
+    )
+    teacher: Teacher = provider.create(config, client)
+    return teacher
+
+
+def _outbox_config(settings: Settings) -> OutboxConfig:
+    harvest = settings.harvest
+    return OutboxConfig(max_rows=harvest.max_queue_rows, max_bytes=harvest.max_queue_mb << 20)
+
+
+def _overrides(settings: Settings) -> dict[str, Price]:
+    return {
+        model: Price(
+            input_usd_per_mtok=price.input, output_usd_per_mtok=price.output, cached_usd_per_mtok=price.cached
+        )
+        for model, price in settings.prices.items()
+    }

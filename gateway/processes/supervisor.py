@@ -1,0 +1,183 @@
+"""`stepdown serve`: binds the sockets, then keeps workers, model host and learner alive."""
+
+from __future__ import annotations
+
+import fcntl
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from gateway.errors import ConfigError
+from gateway.ipc.child_process import REFUSED, Child, ChildPlan, watch_over
+from gateway.ipc.socket_path import socket_path
+from gateway.settings import Settings
+from gateway.store.run_file import RunFile, run_file
+from gateway.store.run_file import announce as write_run_file
+
+BACKLOG = 2048
+READY_POLL_S = 0.02
+READY_LIMIT_S = 60.0
+
+Announce = Callable[[RunFile], None]
+"""Told once, when the first worker answers."""
+
+
+def supervise(settings: Settings, environment: Mapping[str, str], announce: Announce) -> int:
+    """Run the gateway until SIGTERM or SIGINT; return the exit code.
+
+    `environment` is what the children get on top of ours: flags as STEPDOWN_* variables.
+    Raises ConfigError when a port is taken, the home is no folder of ours, or another gateway uses it.
+    """
+    home = settings.make_home()
+    with ExitStack() as stack:
+        stack.enter_context(_sole_owner(home))
+        server = settings.server
+        sites = stack.enter_context(_bound(server.host, server.port, server.workers))
+        [admin] = stack.enter_context(_bound(server.host, server.admin_port))
+        children = [Child(plan) for plan in _plans(settings, environment, sites, admin)]
+        run_file(home).unlink(missing_ok=True)
+        stack.callback(run_file(home).unlink, missing_ok=True)
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        waiting = threading.Thread(
+            target=_announce_when_ready, args=(sites[0], admin, home, announce, stop), daemon=True
+        )
+        waiting.start()
+        watch_over(children, stop.is_set)
+        stop.set()
+        waiting.join()
+    return REFUSED if any(child.has_refused for child in children) else 0
+
+
+def _plans(
+    settings: Settings, environment: Mapping[str, str], sites: Sequence[socket.socket], admin: socket.socket
+) -> Iterator[ChildPlan]:
+    """Yield the children in the order in which they start and stop: who needs another comes first."""
+    home = settings.home_folder
+    metrics = home / "metrics"
+    shutil.rmtree(metrics, ignore_errors=True)
+    metrics.mkdir()
+    for number, site in enumerate(sites):
+        # One worker shows the admin plane for all: the numbers are shared through files.
+        extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
+        yield ChildPlan(
+            name=f"worker {number}",
+            module="gateway.processes.worker",
+            arguments=["--number", str(number), "--fd", str(site.fileno()), *extra],
+            inherited_fds=[site.fileno(), *([admin.fileno()] if extra else [])],
+            environment={**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)},
+            stop_grace_s=15.0,
+        )
+    if settings.learn.enabled and settings.harvest.enabled:
+        yield ChildPlan(
+            name="learner", module="gateway.processes.learner", environment=environment, stop_grace_s=3.0
+        )
+    specialists = settings.specialists
+    yield ChildPlan(
+        name="model host",
+        module="gateway.specialists.host.process",
+        arguments=[
+            "--socket", str(socket_path(home)), "--encoder", specialists.encoder,
+            "--encoder-config", json.dumps(specialists.encoder_options),
+            "--models", str(home / "models"), "--memory-mb", str(specialists.memory_mb),
+        ],
+        environment=environment,
+        stop_grace_s=3.0,
+    )  # fmt: skip
+
+
+@contextmanager
+def _sole_owner(home: Path) -> Iterator[None]:
+    """Hold the home folder's lock, which ends with this process however it ends."""
+    with (home / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(
+                f"another stepdown serves from {home}; stop it, or set STEPDOWN_HOME to another folder"
+            ) from error
+        yield
+
+
+@contextmanager
+def _bound(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket]]:
+    """Give listening sockets which share one port; port 0 takes a free one.
+
+    The kernel spreads connections evenly over sockets, but not over processes which share a socket:
+    with two workers on one socket, one of them took up to nine tenths.
+    """
+    with ExitStack() as stack:
+        try:
+            sole = stack.enter_context(_socket(host, port))
+            bound = [sole]
+            if count > 1:
+                # Sharing is allowed to strangers of the same user, too: now it is sure that there are none.
+                port = sole.getsockname()[1]
+                sole.close()
+                bound = [stack.enter_context(_socket(host, port, is_shared=True)) for _ in range(count)]
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+        for one in bound:
+            one.listen(BACKLOG)
+        yield bound
+
+
+def _socket(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        one.bind((host.strip("[]"), port))
+    except OSError:
+        one.close()
+        raise
+    return one
+
+
+def _announce_when_ready(
+    site: socket.socket, admin: socket.socket, home: Path, announce: Announce, stop: threading.Event
+) -> None:
+    """Write the run file and call `announce` once a worker says that it is ready."""
+    give_up_at = time.monotonic() + READY_LIMIT_S
+    while not _is_ready(site):
+        if stop.wait(READY_POLL_S):
+            return
+        if time.monotonic() > give_up_at:
+            print("stepdown: no worker became ready; see the log above", file=sys.stderr)
+            return
+    run = RunFile(pid=os.getpid(), url=_url(site), admin_url=_url(admin))
+    write_run_file(home, run)
+    announce(run)
+
+
+def _is_ready(site: socket.socket) -> bool:
+    connection = http.client.HTTPConnection(*_reachable(site), timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = _reachable(bound)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _reachable(bound: socket.socket) -> tuple[str, int]:
+    """Return host and port for who calls from this machine."""
+    host, port = bound.getsockname()[:2]
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - names, not binds

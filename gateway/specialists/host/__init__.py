@@ -1,0 +1,1 @@
+"""The model host: the process that owns every local model."""

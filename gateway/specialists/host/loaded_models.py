@@ -1,0 +1,82 @@
+"""The specialists which are loaded in this process around one shared stock."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from gateway.config.plugins import load
+from gateway.core import Brief
+from gateway.errors import ConfigError, RegistryError, SpecialistError
+from gateway.registry.models import verify_folder
+from gateway.specialists.base import Listener, Proposal, Runtime, Stock
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of one task."""
+
+    task: str
+    number: int
+
+
+class Fleet:
+    """Loads versions and lets them draft; every method may be called from any thread."""
+
+    def __init__(self, stock: Stock) -> None:
+        self._stock = stock
+        self._runtimes: dict[Version, Runtime] = {}
+        self._loading = threading.Lock()
+
+    def load(self, version: Version, folder: Path) -> None:
+        """Verify `folder` and make `version` ready; nothing if it is ready already. Blocks.
+
+        Raises RegistryError when a file is missing or changed, when the folder holds
+        another version, or when it was trained on another encoder's vectors.
+        """
+        with self._loading:
+            if version not in self._runtimes:
+                self._runtimes[version] = self._create(version, folder)
+
+    def unload(self, version: Version) -> None:
+        """Forget `version`; a draft in the making may fail."""
+        runtime = self._runtimes.pop(version, None)
+        if runtime is not None:
+            runtime.close()
+
+    def is_remote(self, version: Version) -> bool:
+        """Whether the drafts of `version` are made in another process."""
+        runtime = self._runtimes.get(version)
+        return runtime is not None and runtime.is_remote
+
+    def draft(self, version: Version, brief: Brief, listener: Listener) -> Proposal:
+        """Return the proposal of `version`. Blocks. Raises SpecialistError."""
+        runtime = self._runtimes.get(version)
+        if runtime is None:
+            raise SpecialistError("version not loaded", f"{version.task} {version.number}")
+        return runtime.draft(brief, listener)
+
+    def embed(self, text: str) -> bytes:
+        """Return the unit embedding of `text` as float32 bytes. Blocks. Raises SpecialistError."""
+        return np.asarray(self._stock.encoder.encode(text), dtype="<f4").tobytes()
+
+    def _create(self, version: Version, folder: Path) -> Runtime:
+        manifest = verify_folder(folder)
+        if Version(manifest.task, manifest.version) != version:
+            raise RegistryError(
+                f"{folder} holds {manifest.task!r} version {manifest.version}, "
+                f"not {version.task!r} version {version.number}"
+            )
+        if manifest.encoder != self._stock.encoder.name:
+            raise RegistryError(
+                f"{folder} was trained on {manifest.encoder!r}, this host runs "
+                f"{self._stock.encoder.name!r}: train it again"
+            )
+        try:
+            module = load("gateway.specialists.runtimes", manifest.runtime)
+        except ConfigError as exc:
+            raise RegistryError(f"{folder}: {exc}") from exc
+        runtime: Runtime = module.create(folder, self._stock)
+        return runtime

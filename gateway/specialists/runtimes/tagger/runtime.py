@@ -1,0 +1,116 @@
+"""A fine-tuned encoder which marks the answer's values in the input and chooses the others."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from tokenizers import Tokenizer
+
+from gateway.core import Brief
+from gateway.errors import RegistryError
+from gateway.registry.files import read_json
+from gateway.specialists import neighbours
+from gateway.specialists.base import Encoder, Listener, Proposal, Stock
+from gateway.specialists.features import FloatVector
+from gateway.specialists.neighbours import Neighbours
+from gateway.specialists.onnx_encoder import open_model, open_tokenizer
+from gateway.specialists.runtimes.tagger.decoding import Logits, decide
+from gateway.specialists.runtimes.tagger.grammar import Grammar, spans_of
+from gateway.specialists.runtimes.tagger.words import Words, words_of
+
+MODEL = "model.onnx"
+GRAMMAR = "grammar.json"
+TOKENIZER = "tokenizer.json"
+MAX_TOKENS = 256
+"""What MiniLM was trained for; longer inputs are refused."""
+
+
+def write(grammar: Grammar, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write all but the model and the neighbours into `folder`."""
+    (folder / GRAMMAR).write_bytes(msgspec.json.encode(grammar))
+    tokenizer.save(str(folder / TOKENIZER))
+
+
+def create(folder: Path, stock: Stock) -> TaggerRuntime:
+    """Return the runtime for the tagger in `folder`. Raises RegistryError naming the file."""
+    known = neighbours.read(folder, stock.encoder.dimension)
+    grammar = read_json(folder / GRAMMAR, Grammar)
+    reader = open_tokenizer(folder / TOKENIZER)
+    network = Network(folder / MODEL)
+    if network.sizes != (grammar.tags, max(1, grammar.options)):
+        raise RegistryError(
+            f"{folder / MODEL} has {network.sizes} tags and options, its grammar "
+            f"{grammar.tags} and {grammar.options}"
+        )
+    return TaggerRuntime(grammar, reader, network, known, stock.encoder)
+
+
+class Network:
+    """The ONNX model: (tags, options) logits of one input.
+
+    Always one text a run: dynamic int8 quantisation takes its scale from the whole batch, so
+    that an answer would depend on its batch mates.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raise RegistryError when `path` is no tagger."""
+        self._session = open_model(path)
+        outputs = {node.name for node in self._session.get_outputs()}
+        if not outputs >= {"tags", "options"}:
+            raise RegistryError(f"{path} is no tagger: its outputs are {', '.join(sorted(outputs))}")
+        self.sizes = tuple(logits.shape[-1] for logits in self.run(Words([0], [0], [0], [1])))
+
+    def run(self, words: Words) -> tuple[Logits, Logits]:
+        """Return (words, tags) and (options,) logits; thread-safe."""
+        ids = np.array([words.ids], np.int64)
+        tags, options = self._session.run(
+            ["tags", "options"], {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        )
+        return tags[0][words.heads], options[0]
+
+
+class TaggerRuntime:
+    """Drafts what the likeliest decisions compose."""
+
+    is_remote = False
+
+    def __init__(
+        self, grammar: Grammar, tokenizer: Tokenizer, network: Network, known: Neighbours, encoder: Encoder
+    ) -> None:
+        self._grammar = grammar
+        self._tokenizer = tokenizer
+        self._network = network
+        self._known = known
+        self._encoder = encoder
+
+    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+        """Return the likeliest answer; thread-safe, the same numbers for the same text.
+
+        `score` is the product of the probabilities of all decisions; `evidence` adds
+        `min_logprob` and `familiarity`. Raises SpecialistError when the input is empty,
+        unreadable or too long, or when what was marked makes no answer.
+        """
+        words = words_of(brief.text, self._tokenizer, MAX_TOKENS)
+        found = decide(self._grammar, *self._network.run(words))
+        text = self._grammar.compose(
+            brief.text, found.options, spans_of(found.tags, words.starts, words.ends)
+        )
+        return Proposal(
+            text=text,
+            score=math.exp(sum(found.trace.logprobs)),
+            evidence={
+                "min_logprob": min(found.trace.logprobs, default=0.0),
+                "familiarity": self._known.familiarity(self._embedding(brief.text)),
+            },
+            trace=found.trace,
+            prompt_tokens=len(words.ids),
+        )
+
+    def close(self) -> None:
+        """Nothing but memory is held."""
+
+    def _embedding(self, text: str) -> FloatVector:
+        return np.asarray(self._encoder.encode(text), np.float32)

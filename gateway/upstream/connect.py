@@ -1,0 +1,65 @@
+"""Opening a connection to a teacher: name, TCP, proxy, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from aiohappyeyeballs import start_connection
+
+from gateway.errors import UpstreamError, UpstreamTimeoutError
+from gateway.upstream.connection import Connection
+from gateway.upstream.origin import Proxy, Site
+
+# RFC 8305: how long the first address may take before the next is tried beside it.
+NEXT_ADDRESS_S = 0.25
+LONGEST_PROXY_HEAD_BYTES = 16 * 1024
+
+
+async def open_connection(site: Site, release: Callable[[Connection], None], within_s: float) -> Connection:
+    """Return a new connection to `site`. Raises UpstreamError, of which nothing was sent."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await _open(site, release)
+    except TimeoutError as fault:
+        raise UpstreamTimeoutError("the teacher could not be reached in time", was_sent=False) from fault
+    except (OSError, EOFError) as fault:
+        raise UpstreamError(f"the teacher could not be reached: {fault}", was_sent=False) from fault
+
+
+async def _open(site: Site, release: Callable[[Connection], None]) -> Connection:
+    loop = asyncio.get_running_loop()
+    first = site.proxy or site
+    addresses = await loop.getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM)
+    sock = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S)
+    try:
+        if site.proxy and site.tls:
+            await _tunnel(sock, site, site.proxy)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _, connection = await loop.create_connection(
+            lambda: Connection(release),
+            sock=sock,
+            ssl=site.tls,
+            server_hostname=site.host if site.tls else None,
+        )
+    except BaseException:
+        sock.close()
+        raise
+    return connection
+
+
+async def _tunnel(sock: socket.socket, site: Site, proxy: Proxy) -> None:
+    """Have the proxy connect `sock` to the site. Raises OSError for a proxy which will not."""
+    loop = asyncio.get_running_loop()
+    target = b"%b:%d" % (site.host.encode(), site.port)
+    credential = b"proxy-authorization: %b\r\n" % proxy.credential if proxy.credential else b""
+    await loop.sock_sendall(sock, b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (target, target, credential))
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = await loop.sock_recv(sock, LONGEST_PROXY_HEAD_BYTES)
+        if not piece or len(head) > LONGEST_PROXY_HEAD_BYTES:
+            raise EOFError("the proxy gave no answer")
+        head += piece
+    if head.split(b" ", 2)[1:2] != [b"200"]:
+        raise ConnectionRefusedError(f"the proxy answered {head.splitlines()[0]!r}")

@@ -1,1 +1,0 @@
-"""OpenAI's Responses API as data, beside the chat API of the modules around."""

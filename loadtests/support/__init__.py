@@ -1,0 +1,1 @@
+"""What several load tests share: load, processes, clocks, figures."""

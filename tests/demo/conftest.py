@@ -1,0 +1,3 @@
+from tests.support.teacher import running, teacher
+
+__all__ = ["running", "teacher"]

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from gateway.core import Brief
+from gateway.distill.base import Bench, Lessons
+from gateway.distill.base_models.pull import pull
+from gateway.distill.base_models.quantization import build
+from gateway.distill.checkpoints import Checkpoint
+from gateway.distill.recipes.lora_sft import recipe, training
+from gateway.distill.recipes.lora_sft.dataset import Example, marks
+from gateway.distill.recipes.lora_sft.export import arrays
+from gateway.distill.recipes.lora_sft.saved_student import Memory
+from gateway.distill.recipes.lora_sft.student import SCALE, Student
+from gateway.distill.recipes.lora_sft.training import Course, teach
+from gateway.errors import TrainingError
+from gateway.registry.models import Registry
+from gateway.specialists.base import Nobody, Stock
+from gateway.specialists.engine.pool import Engines
+from gateway.specialists.runtimes import genai
+from tests.distill.base_models.onnx_logits import logits_of
+from tests.distill.base_models.tiny import write_checkpoint
+from tests.specialists.hosting import FlatEncoder
+
+CONFIG = recipe.Config(base="tiny", learning_rate=5e-3)
+ROWS = [[1, 30, 40, 50, 60, 70, 2], [1, 80, 90, 2]]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of bases with the one called "tiny"; only read."""
+    pytest.importorskip("peft", reason="needs the extra `learn`")
+    folder = tmp_path_factory.mktemp("lora")
+    checkpoint = write_checkpoint(folder / "checkpoint")
+    _make_end_predictable(checkpoint)
+    build(checkpoint, "k_quant_mixed8", folder / "ready")
+    (folder / "ready" / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
+    pull(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda _: None)
+    return folder / "models"
+
+
+@pytest.fixture(scope="module")
+def base(models: Path) -> Path:
+    return Registry(models).folder("tiny", 1)
+
+
+@pytest.fixture
+def bench(models: Path, tmp_path: Path) -> Iterator[Bench]:
+    engines = Engines(models, 1024)
+    yield bench_of(tmp_path, engines)
+    engines.close()
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two wait for each other longer than so small a model computes."""
+    monkeypatch.setattr(training, "_THREADS", 1)
+
+
+def bench_of(folder: Path, engines: Engines) -> Bench:
+    return Bench(folder=folder / "bench", seed=0, stock=Stock(FlatEncoder(), engines))
+
+
+def _make_end_predictable(checkpoint: Path) -> None:
+    """Give the end of a turn an embedding; as the padding of a new model it is all zeros."""
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["model.embed_tokens.weight"][2] = -weights["model.embed_tokens.weight"][3]
+    save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
+
+
+def lessons(rows: int, start: int = 0) -> Lessons:
+    """Return rows about cards and orders, which have an answer each."""
+    draw = random.Random(start)
+    texts = [f"{draw.choice(('card', 'order'))} number {n}" for n in range(start, start + rows)]
+    return Lessons(texts, ["lost" if "card" in text else "refund" for text in texts])
+
+
+@pytest.mark.learn
+@pytest.mark.filterwarnings("ignore")
+def test_a_student_learns_and_goes_on_where_it_was(bench: Bench, tmp_path: Path) -> None:
+    """One test, as it takes seconds: rehearse, train on from there, serve, and rehearse again."""
+    lora, course, exam = recipe.create(CONFIG), lessons(640), lessons(60, start=1000)
+
+    rehearsed = lora.rehearse(course, exam, bench)
+    assert len(rehearsed.drafts) == 60
+    assert sum(rehearsed.losses) <= 6
+
+    folder = tmp_path / "version"
+    folder.mkdir()
+    both = Lessons([*course.texts, *exam.texts], [*course.answers, *exam.answers])
+    report = lora.train(both, folder, bench)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "adapter.onnx_adapter",
+        "genai.json",
+        "neighbours.npy",
+    ]
+    assert (report.rows, report.answers) == (700, 2)
+    assert report.metrics["agreement_before_quantization"] >= 0.9
+    assert report.metrics["agreement"] >= 0.9
+    assert genai.read(folder).hold_back is None
+
+    served = genai.create(folder, bench.stock)
+    assert served.draft(Brief(text="card number 2345"), Nobody()).text == "lost"
+    assert served.draft(Brief(text="order number 2345"), Nobody()).text == "refund"
+
+    # What a student before has learnt is no exam: the rehearsed ones have never seen it.
+    again = lora.rehearse(course, exam, bench)
+    assert again.losses == rehearsed.losses
+
+
+@pytest.mark.learn
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_computes_in_the_serving_base_what_it_did_in_training(base: Path) -> None:
+    """All seven projections of it; what is left is rounding: weights to bfloat16, activations to 8 bits."""
+    import torch
+
+    student = Student(base, 16, seed=0)
+    torch.manual_seed(1)
+    untrained = logits_of(base / "model.onnx", ROWS)
+    with torch.no_grad():
+        for weights in student.trained:
+            weights.copy_(torch.randn_like(weights) * 0.1)
+        ids = torch.tensor([row + [0] * (7 - len(row)) for row in ROWS])
+        mask = torch.tensor([[1] * len(row) + [0] * (7 - len(row)) for row in ROWS])
+        trained = student.model.float()(input_ids=ids, attention_mask=mask).logits
+
+    served = logits_of(base / "model.onnx", ROWS, **arrays(student.state(), SCALE))
+
+    for row, numbers, before, after in zip(ROWS, trained, untrained, served, strict=True):
+        last = numbers[len(row) - 1].numpy()
+        assert np.corrcoef(after[-1], last)[0, 1] > 0.995
+        assert np.corrcoef(before[-1], last)[0, 1] < 0.9
+
+
+class Killed(Exception):
+    """What a test ends a training with."""
+
+
+class Doomed(Checkpoint):
+    """A checkpoint whose process is killed right after the first time it was written."""
+
+    def save(self, saved: dict[str, Any]) -> None:
+        super().save(saved)
+        raise Killed
+
+
+@pytest.mark.learn
+@pytest.mark.filterwarnings("ignore")
+def test_a_killed_training_ends_as_one_which_was_not(base: Path, tmp_path: Path) -> None:
+    import torch
+
+    draw = random.Random(0)
+    rows = [Example([1, draw.randrange(4, 300)], [draw.randrange(4, 300), 2], str(n)) for n in range(64)]
+    course = Course(
+        fresh=rows[8:],
+        known=[],
+        watched=rows[:8],
+        rate=1e-2,
+        batch_rows=8,
+        passes=2,
+        replayed=0.0,
+        seed=0,
+        look_every=5,
+    )
+    whole = Student(base, 16, seed=0)
+    teach(whole, course, Checkpoint(tmp_path / "whole", "key"))
+
+    with pytest.raises(Killed):
+        teach(Student(base, 16, seed=0), course, Doomed(tmp_path / "cut", "key"))
+    resumed = Student(base, 16, seed=0)
+    teach(resumed, course, Checkpoint(tmp_path / "cut", "key"))
+
+    for name, weights in whole.state().items():
+        assert torch.equal(weights, resumed.state()[name]), name
+
+
+def test_rows_which_a_student_has_learnt_are_no_exam_for_it() -> None:
+    exam = lessons(10)
+    learnt = Lessons(exam.texts[:4], exam.answers[:4])
+    student = Memory(name="trained", weights={}, rows=frozenset(marks(learnt)), base="", number=1)
+    assert recipe._unknown(exam, student).texts == exam.texts[4:]
+
+
+def test_watched_rows_stay_watched_in_later_versions() -> None:
+    watched, _ = recipe._split(lessons(700))
+    _, later = recipe._split(lessons(1400))
+    assert watched.texts
+    assert not set(watched.texts) & set(later.texts)
+
+
+@pytest.mark.learn
+def test_without_its_base_the_error_says_how_to_get_it(tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="needs the extra `learn`")
+    bench = bench_of(tmp_path, Engines(tmp_path / "models", 64))
+    with pytest.raises(TrainingError, match="stepdown models pull"):
+        recipe.create(CONFIG).train(lessons(700), tmp_path, bench)
+
+
+@pytest.mark.learn
+@pytest.mark.filterwarnings("ignore")
+def test_a_few_rows_are_not_worth_a_decoder(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="40 rows; a decoder needs 600"):
+        recipe.create(CONFIG).train(lessons(40), tmp_path, bench)
+
+
+def test_a_wrong_option_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="lerning_rate"):
+        msgspec.convert({"lerning_rate": 1.0}, recipe.Config)

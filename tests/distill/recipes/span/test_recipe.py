@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from gateway.core import Brief
+from gateway.distill.base import Bench, Lessons
+from gateway.distill.recipes.span import recipe
+from gateway.distill.recipes.span.network import State
+from gateway.distill.recipes.span.saved_student import Memory, digest
+from gateway.errors import TrainingError
+from gateway.specialists.base import Nobody, Stock
+from gateway.specialists.engine.pool import Engines
+from gateway.specialists.runtimes.tagger import runtime
+from tests.specialists.hosting import FlatEncoder
+
+NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Tony", "Niklaus")
+CITIES = ("Oslo", "Rome", "Lima", "Paris", "Quito", "Cairo", "Delhi", "Bonn")
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    return Bench(folder=folder, seed=0, stock=Stock(FlatEncoder(), Engines(tmp_path / "models", 64)))
+
+
+def lessons(rows: int, seed: int) -> Lessons:
+    """Return bookings and cancellations; both name a person, only bookings a city."""
+    draw = random.Random(seed)
+    texts, answers = [], []
+    for number in range(rows):
+        name, city = draw.choice(NAMES), draw.choice(CITIES)
+        if draw.random() < 0.5:
+            texts.append(f"please book seat {number} for {name} to {city}")
+            answers.append(json.dumps({"intent": "book", "who": name, "city": city}))
+        else:
+            texts.append(f"cancel what {name} has, number {number}")
+            answers.append(json.dumps({"intent": "cancel", "who": name}))
+    return Lessons(texts, answers)
+
+
+# 20 s of CPU, which a busy machine may stretch; torch and onnxruntime warn of their own insides.
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.learn
+def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, bench: Bench) -> None:
+    """One test, as it takes seconds: rehearse, train on from there, and serve."""
+    pytest.importorskip("torch", reason="needs the extra `learn`")
+    span = recipe.create(recipe.Config(fewest_rows=1, first_rows=1_000, further_passes=1))
+    course = lessons(120, seed=1)
+
+    rehearsed = span.rehearse(course, lessons(40, seed=2), bench)
+    assert len(rehearsed.drafts) == 40
+    assert sum(rehearsed.losses) <= 8
+
+    folder = tmp_path / "version"
+    folder.mkdir()
+    report = span.train(lessons(160, seed=1), folder, bench)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "grammar.json",
+        "model.onnx",
+        "neighbours.npy",
+        "tokenizer.json",
+    ]
+    assert report.rows == 160
+    assert report.metrics["rows_left_out"] == 0
+
+    served = runtime.create(folder, bench.stock)
+    said = served.draft(Brief(text="please book seat 900 for Grace to Quito"), Nobody())
+    assert json.loads(said.text) == {"intent": "book", "who": "Grace", "city": "Quito"}
+    assert said == served.draft(Brief(text="please book seat 900 for Grace to Quito"), Nobody())
+
+
+def test_rows_which_an_ancestor_has_learnt_are_no_exam() -> None:
+    old = Memory(State({}, [], []), frozenset({digest("t1")}), 1)
+    exam = Lessons(["t0", "t1", "t2"], ["a", "b", "c"])
+    assert recipe._unknown(old, exam) == Lessons(["t0", "t2"], ["a", "c"])
+    assert recipe._unknown(None, exam) == exam
+
+
+def test_a_student_whose_lessons_no_longer_count_is_no_parent() -> None:
+    """After an alarm only later rows may be learnt: who has the old habits must not go on."""
+    old = Memory(State({}, [], []), frozenset(digest(f"t{n}") for n in range(10)), 1)
+    few = Lessons([f"t{n}" for n in range(4)], ["x"] * 4)
+    most = Lessons([f"t{n}" for n in range(20)], ["x"] * 20)
+    assert recipe._parent(old, few) is None
+    assert recipe._parent(old, most) is old
+
+
+@pytest.mark.learn
+def test_answers_which_cannot_be_rebuilt_are_refused(tmp_path: Path, bench: Bench) -> None:
+    essays = Lessons([f"text {n}" for n in range(30)], [f"essay number {n * 77}" for n in range(30)])
+    with pytest.raises(TrainingError, match="0% of 30 answers can be rebuilt"):
+        recipe.create(recipe.Config(fewest_rows=1)).train(essays, tmp_path, bench)

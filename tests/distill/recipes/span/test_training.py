@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.distill.checkpoints import Checkpoint
+from gateway.distill.recipes.span.dataset import taught
+from gateway.distill.recipes.span.network import new_network, state_of
+from gateway.distill.recipes.span.training import Course, fit
+from gateway.specialists.encoders.minilm import tokenizer
+
+torch = pytest.importorskip("torch", reason="needs the extra `learn`")
+pytestmark = pytest.mark.learn
+
+WORDS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon")
+TEXTS = [
+    f"call {word} now" for word in ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon"]
+]
+LESSONS = taught(TEXTS, [f'{{"who":"{text.split()[1]}"}}' for text in TEXTS], tokenizer(), 64)
+
+
+class Killed(Exception):
+    """The learner ended in the middle."""
+
+
+def test_a_killed_training_ends_as_one_which_was_not(tmp_path: Path) -> None:
+    whole = new_network(LESSONS.grammar, None, 0)
+    fit(whole, LESSONS.grammar, LESSONS.targets, course(), Checkpoint(tmp_path / "a", "k"))
+
+    def die(_: object) -> float:
+        died.append(1)
+        if len(died) == 2:
+            raise Killed
+        return 0.0
+
+    died: list[int] = []
+    with pytest.raises(Killed):
+        fit(
+            new_network(LESSONS.grammar, None, 0),
+            LESSONS.grammar,
+            LESSONS.targets,
+            Course(passes=2, rate=1e-4, seed=0, agreement=die),
+            Checkpoint(tmp_path / "b", "k"),
+        )
+    again = new_network(LESSONS.grammar, None, 0)
+    fit(again, LESSONS.grammar, LESSONS.targets, course(), Checkpoint(tmp_path / "b", "k"))
+
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(weight, again.state_dict()[name]), name
+
+
+def test_progress_of_other_lessons_is_ignored(tmp_path: Path) -> None:
+    Checkpoint(tmp_path / "p", "one").save({"done": 1})
+    assert Checkpoint(tmp_path / "p", "two").load() is None
+    assert Checkpoint(tmp_path / "p", "one").load() == {"done": 1, "key": "one"}
+
+
+def test_a_damaged_file_only_costs_time(tmp_path: Path) -> None:
+    progress = Checkpoint(tmp_path / "p", "k")
+    progress.save({"done": 1})
+    (tmp_path / "p").write_bytes((tmp_path / "p").read_bytes()[:99])
+    assert progress.load() is None
+    (tmp_path / "p").write_bytes(b"")
+    assert progress.load() is None
+
+
+def test_the_pass_which_agreed_best_is_kept(tmp_path: Path) -> None:
+    network = new_network(LESSONS.grammar, None, 0)
+    seen = []
+
+    def worse_and_worse(now: object) -> float:
+        seen.append(state_of(now, LESSONS.grammar).weights["tags.weight"])
+        return 1.0 / len(seen)
+
+    fit(
+        network,
+        LESSONS.grammar,
+        LESSONS.targets,
+        Course(passes=2, rate=1e-3, seed=0, agreement=worse_and_worse),
+        Checkpoint(tmp_path / "p", "k"),
+    )
+    assert torch.equal(network.state_dict()["tags.weight"], seen[0])
+
+
+def test_a_new_field_leaves_what_the_others_learnt() -> None:
+    old = new_network(LESSONS.grammar, None, 0)
+    wider = taught(
+        TEXTS,
+        [f'{{"a":"call","who":"{text.split()[1]}"}}' for text in TEXTS],
+        tokenizer(),
+        64,
+    ).grammar
+    new = new_network(wider, state_of(old, LESSONS.grammar), 1)
+    assert wider.tags == LESSONS.grammar.tags + 2
+    # The new field comes first, so that the old one's rows move.
+    assert torch.equal(new.tags.weight[3:5], old.tags.weight[1:3])
+    assert torch.equal(new.tags.weight[0], old.tags.weight[0])
+
+
+def course() -> Course:
+    return Course(passes=2, rate=1e-4, seed=0, agreement=lambda network: 0.0)

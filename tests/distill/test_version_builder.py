@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.core import Brief, Lane, Standing
+from gateway.distill.base import Bench, Config, Lessons, Promise, Report, Scored, Shape
+from gateway.distill.recipes import head as recipe
+from gateway.distill.version_builder import Choice, Study
+from gateway.errors import RegistryError, TrainingError
+from gateway.harvest.base import Row
+from gateway.registry.models import Registry
+from gateway.specialists.base import Listener, Proposal, Runtime
+from gateway.specialists.runtimes import head as runtime
+from tests.distill.conftest import ToyEncoder, harvested, tickets
+from tests.specialists.hosting import drafted, stock_of
+
+HEAD = recipe.create(recipe.Config())
+LANES: tuple[Lane, ...] = ("fingerprint", "embedding")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    return Registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def study(registry: Registry, encoder: ToyEncoder, tmp_path: Path) -> Study:
+    return Study(
+        recipes=[recipe.create(recipe.Config())],
+        registry=registry,
+        open_runtime=lambda _, folder: runtime.create(folder, stock_of(encoder)),
+        stock=stock_of(encoder),
+        benches=tmp_path / "learn",
+        config=Config(),
+    )
+
+
+def chosen(study: Study, rows: Sequence[Row], valid_from: float) -> Choice:
+    return study.choose("task-1", rows, "label", valid_from, Promise(0.05, 0.1))
+
+
+class Always:
+    """A specialist which is sure of one answer."""
+
+    is_remote = False
+
+    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+        return Proposal(text="yes", score=0.99)
+
+    def close(self) -> None:
+        pass
+
+
+def evidence(count: int, lane: Lane = "fingerprint", at: float = 0.0) -> list[Row]:
+    return [harvested(f"{lane} {n}", "yes", at=at + n, held_out=True, lane=lane) for n in range(count)]
+
+
+def examined(
+    study: Study,
+    rows: Sequence[Row],
+    standings: Sequence[Standing],
+    rehearsal: Scored | None = None,
+    specialist: Runtime | None = None,
+) -> dict[Lane, Standing]:
+    results = study.examine(
+        specialist or Always(),
+        version=5,
+        standings={standing.lane: standing for standing in standings},
+        evidence=rows,
+        choice=Choice(rows=[], recipe=HEAD, rehearsal=rehearsal or Scored([0.9] * 1000, [0.0] * 1000)),
+        promise=Promise(0.05, 0.1),
+    )
+    return {result.lane: result for result in results}
+
+
+def test_old_rows_are_left_out_when_the_teacher_has_changed_its_mind(study: Study) -> None:
+    rows = tickets(200) + tickets(200, start=200, shift=1)
+    choice = chosen(study, rows, 200.0)
+    assert [row.at for row in choice.rows] == [float(n) for n in range(200, 400)]
+
+
+def test_old_rows_help_when_they_still_hold(study: Study) -> None:
+    """Ten new rows alone teach less than two hundred old ones beside them."""
+    rows = tickets(240)
+    assert len(chosen(study, rows, 210.0).rows) == 240
+
+
+def test_the_rehearsal_is_an_exam_of_fresh_rows_only(study: Study) -> None:
+    choice = chosen(study, tickets(200) + tickets(200, start=200), 200.0)
+    assert choice.rehearsal is not None
+    assert 30 <= len(choice.rehearsal.scores) <= 70
+
+
+def test_no_row_is_in_the_lessons_and_the_exam_of_a_rehearsal(
+    registry: Registry, encoder: ToyEncoder, tmp_path: Path
+) -> None:
+    asked: list[tuple[set[str], set[str]]] = []
+
+    class Spy:
+        name = runtime = "spy"
+        shapes: frozenset[Shape] = frozenset({"label"})
+        growth = 1.0
+
+        def rehearse(self, lessons: Lessons, exam: Lessons, bench: Bench) -> Scored:
+            asked.append((set(lessons.texts), set(exam.texts)))
+            return Scored([0.5] * len(exam.texts), [0.0] * len(exam.texts))
+
+        def train(self, lessons: Lessons, folder: Path, bench: Bench) -> Report:
+            raise TrainingError("not asked for")
+
+    study = Study(
+        recipes=[Spy()],
+        registry=registry,
+        open_runtime=lambda _, __: Always(),
+        stock=stock_of(encoder),
+        benches=tmp_path,
+        config=Config(),
+    )
+    chosen(study, tickets(100), 50.0)
+
+    assert len(asked) == 2
+    assert not any(lessons & exam for lessons, exam in asked)
+
+
+def test_what_is_published_says_where_it_comes_from(study: Study, registry: Registry) -> None:
+    rows = tickets(100)
+    specialist = study.publish(
+        study.manifest("task-1", HEAD, {"training": 100.0}), Choice(rows=rows, recipe=HEAD)
+    )
+
+    manifest, _ = registry.verify("task-1", 1)
+    assert (manifest.recipe, manifest.runtime, manifest.seed, manifest.parent) == ("head", "head", 0, None)
+    assert (manifest.rows, manifest.answers, manifest.metrics) == (100, 3, {"training": 100.0})
+    assert drafted(specialist, rows[0].text).text == rows[0].answer
+    assert study.manifest("task-1", HEAD, {}).version == 2
+
+
+def test_a_version_number_is_never_used_twice(study: Study) -> None:
+    draft = study.manifest("task-1", HEAD, {})
+    study.publish(draft, Choice(rows=tickets(100), recipe=HEAD))
+    with pytest.raises(RegistryError):
+        study.publish(draft, Choice(rows=tickets(100), recipe=HEAD))
+
+
+def test_enough_evidence_is_certified_and_the_attempt_counted(study: Study, shadow: Standing) -> None:
+    result = examined(study, evidence(200), [shadow])["fingerprint"]
+    assert (result.serves, result.version, result.attempts) == (True, 5, 1)
+
+
+def test_no_attempt_is_spent_where_it_would_probably_fail(study: Study, shadow: Standing) -> None:
+    for rows, rehearsal in (
+        (evidence(40), Scored([0.9] * 1000, [0.0] * 1000)),
+        (evidence(200), Scored([0.9] * 1000, [0.0, 1.0] * 500)),
+    ):
+        result = examined(study, rows, [shadow], rehearsal)["fingerprint"]
+        assert (result.serves, result.attempts, result.version) == (False, 0, 5)
+
+
+def test_a_shadow_asks_for_what_the_next_attempt_will_ask(study: Study, shadow: Standing) -> None:
+    """As many audits as are said to be missing are enough for the attempt to be made."""
+    missing = examined(study, evidence(40), [shadow])["fingerprint"].audits_missing
+
+    assert missing is not None
+    assert examined(study, evidence(40 + missing), [shadow])["fingerprint"].attempts == 1
+
+
+def test_a_specialist_which_errs_too_often_is_said_to_need_lessons(study: Study, shadow: Standing) -> None:
+    poor = Scored([0.9] * 1000, [0.0, 1.0] * 500)
+    result = examined(study, evidence(40), [shadow], poor)["fingerprint"]
+    assert "needs more lessons" in result.note
+    assert result.audits_missing is not None
+
+
+def test_whether_to_attempt_never_depends_on_what_the_evidence_says(study: Study, shadow: Standing) -> None:
+    """Else the certificate would be conditioned on its own evidence."""
+    agreeing = evidence(200)
+    disagreeing = [msgspec.structs.replace(row, answer="no") for row in agreeing]
+    attempts = [examined(study, rows, [shadow])["fingerprint"].attempts for rows in (agreeing, disagreeing)]
+    assert attempts == [1, 1]
+
+
+def test_each_attempt_has_less_delta_than_the_last(study: Study, shadow: Standing) -> None:
+    """What the first attempt certifies, the ninth does not: 6 / (pi^2 81) of delta is left for it."""
+    tired = msgspec.structs.replace(shadow, attempts=8)
+    outcomes = [examined(study, evidence(130), [old])["fingerprint"] for old in (shadow, tired)]
+    assert [outcome.serves for outcome in outcomes] == [True, False]
+
+
+def test_lanes_share_delta_and_their_own_evidence_decides(study: Study, shadow: Standing) -> None:
+    other = msgspec.structs.replace(shadow, lane="embedding")
+    results = examined(study, evidence(200) + evidence(20, "embedding"), [shadow, other])
+    assert (results["fingerprint"].serves, results["embedding"].serves) == (True, False)
+    assert (results["fingerprint"].attempts, results["embedding"].attempts) == (1, 0)
+
+
+def test_evidence_from_before_the_alarm_does_not_count(study: Study, shadow: Standing) -> None:
+    alarm = msgspec.structs.replace(shadow, stage="alarm", epoch=1, valid_from=190.0)
+    result = examined(study, evidence(200), [alarm])["fingerprint"]
+    assert (result.serves, result.audits) == (False, 10)
+
+
+class Told:
+    """A recipe which does as well as it was told, or cannot be used."""
+
+    runtime = "head"
+    shapes: frozenset[Shape] = frozenset({"label"})
+    growth = 1.0
+
+    def __init__(self, name: str, right: float | None) -> None:
+        self.name = name
+        self.right = right
+        self.rehearsals = 0
+
+    def rehearse(self, lessons: Lessons, exam: Lessons, bench: Bench) -> Scored:
+        self.rehearsals += 1
+        if self.right is None:
+            raise TrainingError("its extra is missing")
+        right = int(self.right * len(exam.texts))
+        wrong = len(exam.texts) - right
+        return Scored([0.9] * right + [0.1] * wrong, [0.0] * right + [1.0] * wrong)
+
+    def train(self, lessons: Lessons, folder: Path, bench: Bench) -> Report:
+        raise TrainingError("not asked for")
+
+
+@pytest.mark.parametrize(
+    ("right", "rows", "taken", "slow_rehearsals"),
+    [
+        ((0.95, 0.99), 2_000, "quick", 0),
+        ((0.5, 0.9), 2_000, "slow", 1),
+        ((0.5, 0.4), 2_000, "quick", 1),
+        ((0.5, 0.9), 300, "quick", 0),
+        ((0.5, None), 2_000, "quick", 1),
+        ((None, 0.9), 300, "slow", 1),
+    ],
+)
+def test_a_slower_recipe_is_tried_where_the_quick_one_leaves_much_to_the_teacher(
+    study: Study, right: tuple[float | None, float | None], rows: int, taken: str, slow_rehearsals: int
+) -> None:
+    """And enough has been harvested for it; a missing extra costs nothing."""
+    first, second = Told("quick", right[0]), Told("slow", right[1])
+    study._recipes = [first, second]
+
+    choice = chosen(study, tickets(rows, held_out_share=0.0), 0.0)
+
+    assert choice.recipe.name == taken
+    assert second.rehearsals == slow_rehearsals
+
+
+def test_no_recipe_for_a_shape_is_said(study: Study) -> None:
+    with pytest.raises(TrainingError, match="no recipe learns answers of the shape 'other'"):
+        study.choose("task-1", tickets(100), "other", 0.0, Promise(0.05, 0.1))

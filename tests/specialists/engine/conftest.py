@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.registry.models import Registry
+from gateway.specialists.engine import base_model
+from gateway.specialists.engine.client import Engine
+from gateway.specialists.engine.pool import Engines
+from tests.specialists.engine.bases import make_models, write_adapter
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of bases which holds "tiny", a random one of two layers."""
+    return make_models(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def base(models: Path) -> Path:
+    return Registry(models).folder("tiny", 1)
+
+
+@pytest.fixture(scope="session")
+def digest(models: Path) -> str:
+    return base_model.digest(Registry(models).read("tiny", 1))
+
+
+@pytest.fixture(scope="session")
+def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_adapter(base, tmp_path_factory.mktemp("adapter") / "one.onnx_adapter", seed=1)
+
+
+@pytest.fixture(scope="session")
+def other_adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_adapter(base, tmp_path_factory.mktemp("adapter") / "two.onnx_adapter", seed=2)
+
+
+@pytest.fixture(scope="module")
+def engine(base: Path) -> Iterator[Engine]:
+    """An engine which the tests of a module share; whoever breaks one uses `own_engine`."""
+    engine = Engine(base, 1_024)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def own_engine(base: Path) -> Iterator[Engine]:
+    engine = Engine(base, 1_024)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engines(models: Path) -> Iterator[Engines]:
+    engines = Engines(models, 1_024)
+    yield engines
+    engines.close()

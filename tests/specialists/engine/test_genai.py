@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.core import Brief
+from gateway.errors import RegistryError, SpecialistError
+from gateway.specialists import neighbours
+from gateway.specialists.base import Nobody, Stock
+from gateway.specialists.engine.pool import Engines
+from gateway.specialists.runtimes import genai
+from tests.specialists.hosting import FlatEncoder
+
+CARD = genai.Card(base="tiny", base_digest="0" * 64, max_new_tokens=8)
+
+
+def write_version(folder: Path, card: genai.Card) -> Path:
+    """Write all but the adapter into `folder`."""
+    genai.write(card, folder)
+    neighbours.write(np.full((2, 4), 0.5, np.float32), folder)
+    return folder
+
+
+def stock(engines: Engines) -> Stock:
+    """Return what a host has."""
+    return Stock(FlatEncoder(), engines)
+
+
+def test_an_unreadable_card_is_named(tmp_path: Path) -> None:
+    (tmp_path / genai.CARD).write_text('{"base": 3}')
+    with pytest.raises(RegistryError, match=r"genai\.json"):
+        genai.create(tmp_path, stock(Engines(tmp_path, 64)))
+
+
+def test_a_missing_adapter_is_named(tmp_path: Path) -> None:
+    write_version(tmp_path, CARD)
+    with pytest.raises(RegistryError, match=r"adapter\.onnx_adapter"):
+        genai.create(tmp_path, stock(Engines(tmp_path, 64)))
+
+
+def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
+    genai.write(CARD, tmp_path)
+    assert genai.read(tmp_path) == CARD
+
+
+@pytest.mark.learn
+def test_a_version_drafts_with_its_adapter(
+    models: Path, digest: str, adapter: Path, engines: Engines, tmp_path: Path
+) -> None:
+    card = genai.Card(base="tiny", base_digest=digest, max_new_tokens=8)
+    shutil.copy(adapter, write_version(tmp_path, card) / genai.ADAPTER)
+    runtime = genai.create(tmp_path, stock(engines))
+
+    draft = runtime.draft(Brief(text="lost card"), Nobody())
+
+    assert 0 < draft.completion_tokens <= 8
+    assert 0 < draft.score <= 1
+    assert draft.evidence["familiarity"] == pytest.approx(1.0)
+    assert {"min_logprob", "mean_logprob"} < set(draft.evidence)
+    with pytest.raises(SpecialistError, match="empty input"):
+        runtime.draft(Brief(text=" "), Nobody())
+
+
+@pytest.mark.learn
+def test_an_adapter_of_another_base_is_refused(adapter: Path, engines: Engines, tmp_path: Path) -> None:
+    shutil.copy(adapter, write_version(tmp_path, CARD) / genai.ADAPTER)
+    with pytest.raises(RegistryError, match="another base"):
+        genai.create(tmp_path, stock(engines))

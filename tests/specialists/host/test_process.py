@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import stat
+import struct
+from pathlib import Path
+
+import pytest
+
+from gateway.core import Brief
+from gateway.ipc.child_process import REFUSED
+from gateway.registry.models import Registry
+from gateway.specialists.client.client import HostClient
+from gateway.specialists.protocol import Ask, Embed, Load, Ping, frame
+from gateway.specialists.runtimes.scripted import Script
+from tests.specialists.hosting import HostProcess, publish_script
+
+
+def test_a_host_ends_with_its_parent(own_host: HostProcess) -> None:
+    assert own_host.process.stdin is not None
+    own_host.process.stdin.close()
+
+    assert own_host.process.wait(10) == 0
+
+
+def test_a_host_ends_when_asked_to(own_host: HostProcess) -> None:
+    own_host.send(signal.SIGTERM)
+
+    assert own_host.process.wait(10) == 0
+
+
+def test_only_its_user_may_talk_to_a_host(host: HostProcess) -> None:
+    assert stat.S_IMODE(host.socket.stat().st_mode) == 0o600
+
+
+def test_a_host_takes_over_the_socket_of_a_dead_one(own_host: HostProcess) -> None:
+    own_host.end()
+    successor = HostProcess(own_host.socket)
+
+    successor.wait_until_up()
+
+    successor.end()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--encoder", "nope"], "unknown encoder 'nope'; known: minilm, onnx_folder"),
+        (["--encoder-config", '{"tokens": 9}'], "unknown field `tokens`"),
+        (["--encoder", "onnx_folder"], "missing required field `folder`"),
+        (["--encoder", "onnx_folder", "--encoder-config", '{"folder": "/nowhere"}'], "/nowhere/model.onnx"),
+    ],
+)
+def test_a_wrong_setting_is_said_in_one_line(socket_path: Path, arguments: list[str], complaint: str) -> None:
+    host = HostProcess(socket_path, *arguments)
+
+    words = host.last_words()
+    host.end()
+
+    assert host.process.returncode in {1, REFUSED}
+    assert complaint in words
+    assert len(words.splitlines()) == 1
+
+
+def test_a_host_ends_in_spite_of_a_draft_which_hangs(
+    own_host: HostProcess, registry: Registry, tmp_path: Path
+) -> None:
+    folder = publish_script(registry, tmp_path / "trained", Script(faults={"hang": "hang"}))
+
+    async def hang() -> None:
+        client = HostClient(own_host.socket)
+        assert await client.open(10)
+        await client.load("support", 1, folder)
+        with pytest.raises(Exception, match="late"):
+            await client.draft("support", 1, Brief(text="hang"), 0.1)
+        await client.close()
+
+    asyncio.run(hang())
+    own_host.send(signal.SIGTERM)
+
+    assert own_host.process.wait(10) == 0
+
+
+async def test_garbage_costs_its_sender_the_connection_and_nobody_else(
+    client: HostClient, host: HostProcess
+) -> None:
+    """Random bytes, mutated frames, endless lengths, half frames: the others are served meanwhile."""
+    randomness = random.Random(7)
+    genuine = [
+        frame(Ask(1, "support", 1, Brief(text="hello"), 100.0)),
+        frame(Embed(2, "hello", 100.0)),
+        frame(Load(3, "support", 1, "/etc")),
+        frame(Ping(4)),
+    ]
+
+    for attempt in range(300):
+        await _throw(host.socket, _garbage(randomness, genuine))
+        if attempt % 50 == 0:
+            assert len(await client.embed("where is my card?", 10)) == 384 * 4
+
+    assert host.process.poll() is None
+
+
+def _garbage(randomness: random.Random, genuine: list[bytes]) -> bytes:
+    kind = randomness.randrange(5)
+    if kind == 0:
+        return randomness.randbytes(randomness.randrange(1, 2_000))
+    if kind == 1:
+        return struct.pack(">I", randomness.randrange(1 << 32)) + randomness.randbytes(100)
+    sent = bytearray(randomness.choice(genuine))
+    if kind == 2:
+        return bytes(sent[: randomness.randrange(len(sent))])
+    for _ in range(randomness.randrange(1, 6)):
+        sent[randomness.randrange(4, len(sent))] = randomness.randrange(256)
+    return bytes(sent) * (1 if kind == 3 else 20)
+
+
+async def _throw(path: Path, garbage: bytes) -> None:
+    _, writer = await asyncio.open_unix_connection(path)
+    writer.write(garbage)
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except OSError:
+        return

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.core import Brief
+from gateway.errors import RegistryError, SpecialistError
+from gateway.specialists import neighbours
+from gateway.specialists.base import Nobody, Proposal, Stock
+from gateway.specialists.encoders import minilm
+from gateway.specialists.engine.pool import Engines
+from gateway.specialists.runtimes.tagger import runtime as tagger
+from gateway.specialists.runtimes.tagger.decoding import Logits
+from gateway.specialists.runtimes.tagger.grammar import Field, Grammar, Mark
+from gateway.specialists.runtimes.tagger.runtime import TaggerRuntime
+from gateway.specialists.runtimes.tagger.words import Words
+from tests.specialists.hosting import FlatEncoder
+
+GRAMMAR = Grammar(
+    frame="json",
+    fields=(Field(path=("mood",), choices=('"calm"', '"loud"')), Field(path=("who",), marks=(Mark(),))),
+)
+
+
+class ScriptedNetwork(tagger.Network):
+    """Marks every second word with probability .8, and is calm with .9."""
+
+    def __init__(self) -> None:
+        self.sizes = (3, 2)
+
+    def run(self, words: Words) -> tuple[Logits, Logits]:
+        tags = np.full((len(words.heads), 3), 0.1, np.float32)
+        for number in range(len(tags)):
+            tags[number, number % 2] = 0.8
+        return np.log(tags), np.log(np.array([0.9, 0.1], np.float32))
+
+
+def drafted(text: str) -> Proposal:
+    known = neighbours.Neighbours(np.full((1, 4), 0.5, np.float32))
+    runtime = TaggerRuntime(GRAMMAR, minilm.tokenizer(), ScriptedNetwork(), known, FlatEncoder())
+    return runtime.draft(Brief(text=text), Nobody())
+
+
+def test_the_answer_is_what_was_marked_and_chosen() -> None:
+    assert drafted("call Ada").text == '{"mood":"calm","who":"Ada"}'
+
+
+def test_the_score_is_the_probability_of_all_decisions_together() -> None:
+    said = drafted("call Ada")
+    assert said.score == pytest.approx(0.8 * 0.8 * 0.9, abs=1e-5)
+    assert said.evidence == pytest.approx({"min_logprob": np.log(0.8), "familiarity": 1.0}, abs=1e-5)
+    assert said.trace is not None
+    assert len(said.trace.logprobs) == 3
+
+
+@pytest.mark.parametrize(("text", "reason"), [(" ", "empty input"), ("word " * 300, "input too long")])
+def test_what_cannot_be_read_whole_is_refused(text: str, reason: str) -> None:
+    with pytest.raises(SpecialistError, match=reason):
+        drafted(text)
+
+
+def _truncate(name: str) -> Callable[[Path], None]:
+    def truncate(folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-9])
+
+    return truncate
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_truncate("grammar.json"), r"grammar\.json is unreadable"),
+        (_truncate("tokenizer.json"), r"tokenizer\.json is no tokenizer"),
+        (_truncate("neighbours.npy"), r"neighbours\.npy is unreadable"),
+        (_truncate("model.onnx"), r"model\.onnx is no ONNX model"),
+        (lambda folder: None, r"model\.onnx is no tagger: its outputs are"),
+    ],
+)
+def test_a_file_which_is_not_right_is_named(
+    tmp_path: Path, damage: Callable[[Path], None], message: str
+) -> None:
+    tagger.write(GRAMMAR, minilm.tokenizer(), tmp_path)
+    neighbours.write(np.full((1, 4), 0.5, np.float32), tmp_path)
+    spec = find_spec(minilm.PACKAGE)
+    assert spec is not None
+    assert spec.submodule_search_locations
+    shutil.copy(Path(spec.submodule_search_locations[0]) / "model.onnx", tmp_path)
+    damage(tmp_path)
+
+    with pytest.raises(RegistryError, match=message):
+        tagger.create(tmp_path, Stock(FlatEncoder(), Engines(tmp_path, 64)))

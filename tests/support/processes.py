@@ -1,0 +1,168 @@
+"""A real `stepdown serve` process tree, for tests of the whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.ipc.child_process import end
+from gateway.store.run_file import run_file, running_gateway
+from tests.api.site_server import CHAT, Got, chat_body
+from tests.api.site_server import ask_on as _ask_on
+
+T = TypeVar("T")
+
+START_S = 30.0
+TICK_S = 0.02
+
+
+def wait_for(what: Callable[[], T | None], seconds: float, why: str) -> T:
+    """Return the first true value of `what`; fail with `why` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (value := what()):
+        assert time.monotonic() < deadline, why
+        time.sleep(TICK_S)
+    return value
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return ours without what would configure stepdown or name a teacher, with `more` on top."""
+    ours = {
+        name: value for name, value in os.environ.items() if not name.startswith(("STEPDOWN_", "OPENAI_"))
+    }
+    return {**ours, "STEPDOWN_HOME": str(home), **more}
+
+
+def stepdown(
+    home: Path, *words: str, cwd: str | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *words],
+        env={"PYTHONPATH": str(Path(__file__).parents[1]), **environment(home, **more)},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+
+
+class RunningGateway:
+    """The supervisor and what it started. `url` is without `/v1`, `base_url` with it."""
+
+    def __init__(self, home: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.home = home
+        self.process = process
+        self._log = log
+        run = running_gateway(home)
+        self.url, self.admin_url = run.url, run.admin_url
+        self.base_url = f"{run.url}/v1"
+        self.port = int(run.url.rpartition(":")[2])
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Got:
+        """Send one request on a connection of its own."""
+        return _fetch(self.port, method, path, body, headers)
+
+    def chat(self, headers: Mapping[str, str] | None = None, **fields: object) -> Got:
+        """Ask for a chat completion."""
+        return self.ask("POST", CHAT, chat_body(**fields), headers)
+
+    def status(self) -> dict[str, Any]:
+        """Return what the admin plane reports."""
+        got = _fetch(int(self.admin_url.rpartition(":")[2]), "GET", "/status")
+        return dict(json.loads(got.body))
+
+    def child(self, module: str) -> int | None:
+        """Return the process of a child by its module, None between two lives."""
+        return next((pid for pid, name in children(self.process.pid).items() if name == module), None)
+
+    def kill(self, module: str) -> int:
+        """SIGKILL a child and return its process id."""
+        pid = wait_for(lambda: self.child(module), 10, f"no {module} runs")
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def log(self) -> str:
+        """Return what was printed so far."""
+        return self._log.read_text()
+
+
+def children(pid: int) -> dict[int, str]:
+    """Return process id -> module of the children of `pid`, zombies left out."""
+    found = {}
+    for child in _child_ids(pid):
+        try:
+            words = Path(f"/proc/{child}/cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if "-m" in words:
+            found[int(child)] = words[words.index("-m") + 1]
+    return found
+
+
+def _child_ids(pid: int) -> list[str]:
+    found: list[str] = []
+    # A child belongs to the thread which started it; threads come and go.
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            found += thread.read_text().split()
+    return found
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs (a zombie does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@contextmanager
+def gateway_process(home: Path, *flags: str, **more: str) -> Iterator[RunningGateway]:
+    """Run `stepdown serve` on free ports until the block ends; `more` are environment variables."""
+    home.mkdir(parents=True, exist_ok=True)
+    log = home.with_suffix(".log")
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0", *flags],
+            env=environment(home, **more),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        wait_for(
+            lambda: run_file(home).exists() or process.poll() is not None, START_S, "the gateway is slow"
+        )
+        assert process.poll() is None, log.read_text()
+        yield RunningGateway(home, process, log)
+    finally:
+        end(process, 20)
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+def _fetch(
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Got:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        return _ask_on(connection, method, path, body, dict(headers or {}))
+    finally:
+        connection.close()

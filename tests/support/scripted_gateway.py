@@ -1,0 +1,34 @@
+"""A real gateway with a certified specialist which recites a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.core import Standing
+from gateway.registry.models import Registry
+from gateway.specialists.runtimes.scripted import Script
+from gateway.store.state import opened_state
+from tests.specialists.hosting import publish_script
+from tests.support.processes import RunningGateway, gateway_process, wait_for
+
+
+@contextmanager
+def reciting_gateway(home: Path, script: Script, *flags: str, **environment: str) -> Iterator[RunningGateway]:
+    """Run `stepdown serve` with a live task "support" (model `stepdown/support`) until the block ends."""
+    with opened_state(home) as state:
+        publish_script(Registry(home / "registry"), home / "script", script)
+        state.standings.put(
+            Standing(task="support", lane="fingerprint", stage="live", version=1, threshold=0.5)
+        )
+        state.tasks.put("support", "guard", "template", b"\0" * 4 * 384, "gpt-4o")
+    with gateway_process(
+        home,
+        *flags,
+        STEPDOWN_LEARN_ENABLED="false",
+        STEPDOWN_SPECIALISTS_BUDGET_MS="5000",
+        **environment,
+    ) as gateway:
+        wait_for(lambda: gateway.status()["specialists_ready"], 20, "the host is slow")
+        yield gateway

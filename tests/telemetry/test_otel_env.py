@@ -1,0 +1,88 @@
+"""OTEL_*: nothing is exported unless asked for, and nothing in it stops a start."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from gateway.telemetry.otel_env import read_wanted
+
+ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(
+    ("environ", "spans", "metrics"),
+    [
+        ({}, (), ()),
+        (ENDPOINT, ("otlp",), ("otlp",)),
+        (ENDPOINT | {"OTEL_SDK_DISABLED": "TRUE"}, (), ()),
+        (ENDPOINT | {"OTEL_TRACES_EXPORTER": "none"}, (), ("otlp",)),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:1"}, ("otlp",), ()),
+        ({"OTEL_TRACES_EXPORTER": "console, otlp"}, ("console", "otlp"), ()),
+        ({"OTEL_METRICS_EXPORTER": "prometheus"}, (), ()),
+        (ENDPOINT | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, (), ()),
+        (
+            ENDPOINT
+            | {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"},
+            ("otlp",),
+            (),
+        ),
+    ],
+)
+def test_exporters_are_what_the_standard_variables_name(
+    environ: dict[str, str], spans: tuple[str, ...], metrics: tuple[str, ...]
+) -> None:
+    wanted = read_wanted(environ)
+
+    assert (wanted.span_exporters, wanted.metric_exporters) == (spans, metrics)
+
+
+@pytest.mark.parametrize(
+    ("value", "captures"),
+    [
+        (None, False),
+        ("false", False),
+        ("NO_CONTENT", False),
+        ("true", True),
+        ("SPAN_ONLY", True),
+        ("SPAN_AND_EVENT", True),
+        ("EVENT_ONLY", False),
+    ],
+)
+def test_content_is_captured_only_where_spans_are_asked_to_hold_it(value: str | None, captures: bool) -> None:
+    environ = {} if value is None else {CAPTURE: value}
+
+    assert read_wanted(environ).captures_content is captures
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"OTEL_TRACES_EXPORTER": "zipkin"},
+        {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", **ENDPOINT},
+        {"OTEL_TRACES_SAMPLER": "jaeger_remote"},
+        {"OTEL_TRACES_SAMPLER_ARG": "2"},
+        {"OTEL_METRIC_EXPORT_INTERVAL": "soon"},
+        {"OTEL_BSP_MAX_QUEUE_SIZE": "0"},
+        {CAPTURE: "EVENT_ONLY"},
+    ],
+)
+def test_what_cannot_be_done_is_said_and_the_rest_is_done(
+    environ: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        wanted = read_wanted(environ)
+
+    assert set(environ) & set(" ".join(caplog.messages).replace(":", "").split()) or "PROTOCOL" in caplog.text
+    assert wanted.sampler(ID, None)
+    assert wanted.metric_interval_s == 60
+    assert wanted.most_spans == 2048
+
+
+def test_a_ratio_reaches_the_sampler() -> None:
+    wanted = read_wanted({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
+
+    assert not wanted.sampler(ID, None)

@@ -1,0 +1,143 @@
+"""The queue of Outcomes: never in the way of an answer, never silent about what it lost."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from gateway.core import Outcome, Reading
+from gateway.telemetry.outcome_queue import OutcomeQueue
+from tests.support.outcomes import outcome, reading, request
+
+
+def read(seen: Outcome) -> Reading:
+    return reading(text=f"{seen.answer.decode()}|{seen.encoding}|{seen.is_event_stream}|{seen.is_complete}")
+
+
+class Diary:
+    """An observer which remembers, and which can be made to wait or to fail."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Outcome, Reading]] = []
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+        self.fault: Exception | None = None
+
+    def __call__(self, seen: Outcome, said: Reading) -> None:
+        self.may_go_on.wait()
+        self.seen.append((seen, said))
+        if self.fault is not None:
+            raise self.fault
+
+
+def test_every_observer_gets_the_outcome_and_what_its_answer_says() -> None:
+    first, second = Diary(), Diary()
+    observe = OutcomeQueue(read, [first, second])
+    sent = outcome(answer=b"hi", encoding="gzip", is_event_stream=True, is_complete=False)
+
+    observe(sent)
+    observe.close()
+
+    assert first.seen == second.seen == [(sent, reading(text="hi|gzip|True|False"))]
+
+
+def test_observers_run_in_another_thread_in_order() -> None:
+    threads: set[int] = set()
+    order: list[str] = []
+
+    def note(seen: Outcome, said: Reading) -> None:
+        threads.add(threading.get_ident())
+        order.append(seen.request.id)
+
+    observe = OutcomeQueue(read, [note])
+    for n in range(100):
+        observe(outcome(request(id=str(n))))
+    observe.close()
+
+    assert order == [str(n) for n in range(100)]
+    assert threading.get_ident() not in threads
+
+
+@pytest.mark.parametrize(
+    "bounds", [{"max_items": 3}, {"max_bytes": 3 * 100_000}], ids=["in items", "in bytes"]
+)
+def test_a_full_queue_drops_and_counts(bounds: dict[str, Any]) -> None:
+    """The caller is never made to wait."""
+    diary = Diary()
+    diary.may_go_on.clear()
+    observe = OutcomeQueue(read, [diary], **bounds)
+
+    for _ in range(5):
+        observe(outcome(answer=b"a" * 100_000))
+    dropped = observe.dropped
+    diary.may_go_on.set()
+    observe.close()
+
+    assert (dropped, len(diary.seen)) == (2, 3)
+
+
+def test_there_is_room_again_once_outcomes_have_been_observed() -> None:
+    observe = OutcomeQueue(read, [Diary()], max_items=1)
+    for _ in range(3):
+        observe(outcome())
+        observe.flush()
+
+    assert (observe.dropped, observe.depth) == (0, 0)
+    observe.close()
+
+
+def test_a_broken_observer_does_not_silence_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """It is counted every time and logged once per kind of error."""
+    broken, sound = Diary(), Diary()
+    observe = OutcomeQueue(read, [broken, sound])
+
+    with caplog.at_level(logging.ERROR):
+        for fault in (KeyError("a"), KeyError("b"), OSError("c")):
+            broken.fault = fault
+            observe(outcome())
+            observe.flush()
+    observe.close()
+
+    assert len(sound.seen) == 3
+    assert observe.faults == 3
+    assert [record.getMessage().split(";")[0] for record in caplog.records] == [
+        "Diary raised KeyError",
+        "Diary raised OSError",
+    ]
+
+
+def test_a_broken_observer_does_not_log_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
+    broken = Diary()
+    broken.fault = RuntimeError("nothing private")
+    observe = OutcomeQueue(read, [broken])
+
+    observe(outcome(request(text="my secret", body=b'"my secret"')))
+    observe.close()
+
+    assert "my secret" not in caplog.text
+
+
+def test_closing_observes_what_waits() -> None:
+    diary = Diary()
+    diary.may_go_on.clear()
+    observe = OutcomeQueue(read, [diary])
+    for _ in range(10):
+        observe(outcome())
+
+    diary.may_go_on.set()
+    observe.close()
+
+    assert len(diary.seen) == 10
+
+
+def test_what_comes_after_closing_is_counted_as_dropped() -> None:
+    observe = OutcomeQueue(read, [])
+    observe.close()
+
+    observe(outcome())
+    observe.flush()
+
+    assert observe.dropped == 1

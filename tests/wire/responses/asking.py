@@ -1,0 +1,42 @@
+"""Requests of the Responses API as a test needs them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gateway.core import Arrival, Header, Request
+from gateway.wire.responses.request import read_responses
+
+FIND: dict[str, Any] = {
+    "type": "function",
+    "name": "find",
+    "description": "Finds a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+    "strict": True,
+}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"label": {"type": "string"}},
+    "required": ["label"],
+}
+FORMAT: dict[str, Any] = {"type": "json_schema", "name": "label", "schema": SCHEMA, "strict": True}
+
+
+def read(body: bytes, *headers: Header) -> Request:
+    return read_responses(
+        Arrival(
+            body=body,
+            id="id",
+            caller="me",
+            is_trusted=True,
+            target=b"/v1/responses",
+            headers=headers,
+            received_at=1.0,
+        )
+    )
+
+
+def ask(*headers: Header, **fields: object) -> Request:
+    """Return what is read from a request for "hello" with other fields."""
+    return read(json.dumps({"model": "gpt-4o", "input": "hello", **fields}).encode(), *headers)

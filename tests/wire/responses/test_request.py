@@ -1,0 +1,158 @@
+"""A Responses request becomes the same kind of Request as a chat completion."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.core import Message
+from gateway.errors import RequestError
+from gateway.wire.responses.conversation import response_messages
+from tests.wire.ask import ask as ask_chat
+from tests.wire.responses.asking import FIND, FORMAT, SCHEMA, ask, read
+
+
+def test_a_string_is_the_users_message() -> None:
+    request = ask(instructions="Sort it.", store=False, stream=True, max_output_tokens=64)
+
+    assert request.surface == "responses"
+    assert request.messages == (Message("system", "Sort it."), Message("user", "hello"))
+    assert (request.template_text, request.text) == ("Sort it.", "hello")
+    assert (request.is_streamed, request.max_tokens, request.mode) == (True, 64, "auto")
+    assert request.beyond_specialists == ""
+
+
+def test_message_items_are_messages() -> None:
+    """With a type or without, their content a string or parts of text."""
+    request = ask(
+        input=[
+            {"role": "developer", "content": "Be brief."},
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
+            {
+                "type": "message",
+                "id": "msg_1",
+                "status": "completed",
+                "role": "assistant",
+                "content": [{"type": "output_text", "text": "b", "annotations": [], "logprobs": []}],
+            },
+            {
+                "role": "user",
+                "content": [{"type": "input_text", "text": "c"}, {"type": "input_text", "text": "d"}],
+            },
+        ]
+    )
+
+    assert request.beyond_specialists == ""
+    assert request.template_text == "Be brief."
+    assert request.text == "user: a\nassistant: b\nuser: c\nd"
+
+
+def test_the_conversation_is_kept_as_chat_messages() -> None:
+    """So that whoever trains on rows need not know from which API they came."""
+    assert json.loads(response_messages(ask(instructions="Sort it."))) == [
+        {"role": "system", "content": "Sort it."},
+        {"role": "user", "content": "hello"},
+    ]
+
+
+def test_demands_are_translated_into_those_of_a_chat_request() -> None:
+    request = ask(text={"format": FORMAT}, tools=[FIND], tool_choice={"type": "function", "name": "find"})
+
+    function = {key: FIND[key] for key in ("name", "description", "parameters", "strict")}
+    named = {"name": "label", "schema": SCHEMA, "strict": True}
+    assert json.loads(request.tools) == [{"type": "function", "function": function}]
+    assert json.loads(request.response_format) == {"type": "json_schema", "json_schema": named}
+    assert json.loads(request.tool_choice) == {"type": "function", "function": {"name": "find"}}
+    assert request.wants_json
+
+
+@pytest.mark.parametrize(
+    ("fields", "form", "wants_json"),
+    [
+        ({}, b"", False),
+        ({"text": None}, b"", False),
+        ({"text": {"verbosity": "low"}}, b"", False),
+        ({"text": {"format": {"type": "text"}}}, b"", False),
+        ({"text": {"format": {"type": "json_object"}}}, b'{"type": "json_object"}', True),
+    ],
+)
+def test_plain_text_is_no_demand(fields: dict[str, Any], form: bytes, wants_json: bool) -> None:
+    request = ask(**fields)
+
+    assert (request.response_format, request.wants_json) == (form, wants_json)
+    assert request.template == ask(**fields).template
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_same"),
+    [
+        ({"input": "another question"}, True),
+        ({"store": False, "metadata": {"a": "b"}, "stream": True, "temperature": 0.1}, True),
+        ({"tool_choice": "auto"}, True),
+        ({"instructions": "Sort them."}, False),
+        ({"model": "gpt-4o-mini"}, False),
+        ({"text": {"format": FORMAT}}, False),
+        ({"tools": []}, False),
+        ({"tools": [FIND]}, False),
+        ({"tools": [FIND], "tool_choice": "required"}, False),
+    ],
+)
+def test_what_an_app_repeats_is_its_template(fields: dict[str, Any], is_same: bool) -> None:
+    assert (
+        ask(instructions="Sort it.").template == ask(**{"instructions": "Sort it.", **fields}).template
+    ) is is_same
+
+
+def test_the_two_apis_share_no_task() -> None:
+    """However alike: what certifies a specialist is traffic of one of them."""
+    chat = ask_chat({"role": "user", "content": "hello"})
+    request = ask()
+
+    assert (request.messages, request.text) == (chat.messages, chat.text)
+    assert request.template != chat.template
+    assert request.guard != chat.guard
+
+
+@pytest.mark.parametrize(
+    ("fields", "may_harvest", "is_stored"),
+    [
+        ({}, True, True),
+        ({"store": None}, True, True),
+        ({"store": False}, False, False),
+        ({"store": True}, True, False),
+    ],
+)
+def test_what_is_not_to_be_stored_is_not_kept_either(
+    fields: dict[str, Any], may_harvest: bool, is_stored: bool
+) -> None:
+    request = ask(**fields)
+
+    assert (request.may_harvest, request.is_stored_by_default) == (may_harvest, is_stored)
+
+
+def test_the_headers_which_are_ours_are_obeyed() -> None:
+    request = ask((b"x-stepdown-mode", b"shadow"), (b"x-stepdown-harvest", b"off"))
+
+    assert (request.mode, request.may_harvest) == ("shadow", False)
+    assert ask(model="stepdown/support").mode == "local"
+
+
+@pytest.mark.parametrize(
+    ("body", "param", "code"),
+    [
+        (b"[1]", None, None),
+        (b'{"model": "m", "input": "a', None, None),
+        (b'{"model": 1, "input": "a"}', "model", "invalid_type"),
+        (b'{"model": "m", "input": 3}', "input", "invalid_type"),
+        (b'{"model": "m", "input": "a", "input": "b"}', "input", "duplicate_parameter"),
+        (b'{"model": "m", "input": "a", "store": false, "store": true}', "store", "duplicate_parameter"),
+        (b'{"model": "m", "input": "\xff"}', None, None),
+    ],
+)
+def test_what_is_malformed_is_refused(body: bytes, param: str | None, code: str | None) -> None:
+    with pytest.raises(RequestError) as refused:
+        read(body)
+
+    assert (refused.value.param, refused.value.code) == (param, code)

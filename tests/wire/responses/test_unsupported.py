@@ -1,0 +1,95 @@
+"""What only the teacher can do goes to the teacher, each reason with a name of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.wire.responses.asking import FIND, ask
+
+USER = {"role": "user", "content": "hello"}
+CALL = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"store": False, "background": False, "conversation": None, "previous_response_id": None},
+        {"temperature": 0, "top_p": 1, "top_logprobs": 0, "truncation": "disabled", "user": "u"},
+        {"metadata": {"a": "b"}, "safety_identifier": "s", "prompt_cache_key": "k", "service_tier": "flex"},
+        {"include": [], "max_tool_calls": 3, "max_output_tokens": 16, "stream_options": {}},
+        {"include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low", "summary": None}},
+        {"tools": [], "tool_choice": "auto", "parallel_tool_calls": False},
+        {"tools": [FIND], "tool_choice": "required"},
+        {"tools": [FIND | {"defer_loading": False, "output_schema": None}], "tool_choice": "none"},
+    ],
+)
+def test_what_nobody_can_tell_from_the_teachers_answer_may_be_served(fields: dict[str, Any]) -> None:
+    assert ask(**fields).beyond_specialists == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"conversation": {"id": "conv_1"}}, "conversation"),
+        ({"background": True}, "background"),
+        ({"store": True}, "store"),
+        ({"prompt": {"id": "pmpt_1"}}, "prompt"),
+        ({"include": ["message.output_text.logprobs"]}, "include"),
+        ({"include": ["web_search_call.results"]}, "include"),
+        ({"top_logprobs": 3}, "logprobs"),
+        ({"truncation": "auto"}, "truncation"),
+        ({"reasoning": {"summary": "auto"}}, "reasoning"),
+        ({"max_output_tokens": 15}, "max_output_tokens"),
+        ({"context_management": [{"type": "compaction"}]}, "context_management"),
+        ({"moderation": {"model": "m"}}, "moderation"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"tools": [FIND, {"type": "mcp", "server_label": "s"}]}, "tools"),
+        ({"tools": [{"type": "custom", "name": "c"}]}, "tools"),
+        ({"tools": [FIND | {"defer_loading": True}]}, "tools"),
+        (
+            {"tools": [FIND], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
+            "tool_choice",
+        ),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [FIND], "tool_choice": "surprise"}, "tool_choice"),
+        ({"text": {"format": {"type": "grammar"}}}, "text"),
+        ({"text": {"format": "json"}}, "text"),
+        ({"text": {"colour": "red"}}, "text"),
+        ({"x-mine": 1}, "unknown field"),
+        ({"model": None}, "no model"),
+        ({"input": None}, "no user text"),
+        ({"input": ""}, "no user text"),
+        ({"input": []}, "no user text"),
+    ],
+)
+def test_what_is_beyond_specialists_has_a_reason(fields: dict[str, Any], reason: str) -> None:
+    assert ask(**fields).beyond_specialists == reason
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        (CALL, "tool messages"),
+        (
+            {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text"}]},
+            "tool messages",
+        ),
+        ({"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"x": 1}]}, "reasoning item"),
+        ({"type": "item_reference", "id": "msg_1"}, "item reference"),
+        ({"id": "msg_1"}, "unknown item"),
+        ({"type": "web_search_call", "id": "ws_1", "status": "completed"}, "unknown item"),
+        ({"role": "critic", "content": "no"}, "unknown role"),
+        ({"role": "user", "content": 3}, "unknown part"),
+        ({"role": "user", "content": [{"type": "input_image", "image_url": "data:"}]}, "image part"),
+        ({"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}, "file part"),
+        ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, "audio part"),
+        ({"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, "unknown part"),
+    ],
+)
+def test_input_which_is_no_text_has_a_reason(item: dict[str, Any], reason: str) -> None:
+    assert ask(input=[USER, item]).beyond_specialists == reason
