@@ -23,19 +23,19 @@ import msgspec
 import numpy as np
 from rich.console import Console
 
-from gateway.core import Brief
-from gateway.demo.stack import Stage
+from gateway.core import DraftRequest
+from gateway.demo.stack import Stack
 from gateway.demo.tickets import tickets
 from gateway.errors import SpecialistError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists import neighbours
-from gateway.specialists.base import Nobody
+from gateway.specialists import knn
+from gateway.specialists.base import NullListener
 from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import minilm
 from gateway.specialists.engine import base_model
-from gateway.specialists.engine.client import Engine
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists.engine.client import EngineClient
+from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
 from gateway.store.run_file import running_gateway
@@ -75,12 +75,12 @@ def measure(models: Path, scratch: Path) -> Figures:
     manifest, folder = bases.verify(name, bases.versions(name)[-1])
     adapters = [write_adapter(folder, scratch / f"{i}.onnx_adapter", seed=i) for i in range(ADAPTERS)]
     text = _input(Prompter(folder))
-    with contextlib.closing(Engines(models, MEMORY_MB)) as engines:
+    with contextlib.closing(EnginePool(models, MEMORY_MB)) as engines:
         engine = engines.of(name, base_model.digest(manifest))
         numbers = _speed(engine, adapters, text)
     version = _version(scratch, adapters[0], name, base_model.digest(manifest))
-    with Generator() as generator, _stage(models) as stage:
-        neighbourly = asyncio.run(_neighbourly(stage, generator, version, text))
+    with Generator() as generator, _stage(models) as stack:
+        neighbourly = asyncio.run(_neighbourly(stack, generator, version, text))
     return Figures(load_average=load, **numbers, **neighbourly)  # type: ignore[arg-type]
 
 
@@ -102,11 +102,11 @@ def write_adapter(base: Path, path: Path, seed: int) -> Path:
     return path
 
 
-def _speed(engine: Engine, adapters: list[Path], text: str) -> dict[str, object]:
+def _speed(engine: EngineClient, adapters: list[Path], text: str) -> dict[str, object]:
     def drafted(adapter: Path, most: int = ANSWER_TOKENS) -> float:
         began = time.perf_counter()
-        proposal = engine.draft(adapter, Brief(text=text), Nobody(), most=most, hold_back=None)
-        assert proposal.completion_tokens == most, "random weights ended an answer early"
+        prediction = engine.draft(adapter, DraftRequest(text=text), NullListener(), most=most, hold_back=None)
+        assert prediction.completion_tokens == most, "random weights ended an answer early"
         return time.perf_counter() - began
 
     for adapter in adapters:
@@ -149,17 +149,17 @@ def _rates(count: int, drafted: Callable[[Path, int], float], adapters: list[Pat
 
 
 async def _neighbourly(
-    stage: Stage, generator: Generator, version: Path, text: str
+    stack: Stack, generator: Generator, version: Path, text: str
 ) -> dict[str, float | int]:
     """Compare the gateway while the host is idle with the same while it drafts as fast as it can."""
-    client = HostClient(stage.home / "host.sock")
+    client = HostClient(stack.home / "host.sock")
     await client.open(10)
     await client.load("story", 1, version)
     found: dict[str, float | int] = {}
-    for key, value in (await asyncio.to_thread(_felt, stage, generator)).items():
+    for key, value in (await asyncio.to_thread(_felt, stack, generator)).items():
         found[f"idle_{key}"] = value
     async with _saturated(client, text) as drafts:
-        found |= await asyncio.to_thread(_felt, stage, generator)
+        found |= await asyncio.to_thread(_felt, stack, generator)
         found["drafts_meanwhile"] = len(drafts)
     await client.close()
     return found
@@ -174,7 +174,7 @@ async def _saturated(client: HostClient, text: str) -> AsyncIterator[list[float]
     async def ask() -> None:
         while True:
             with contextlib.suppress(SpecialistError):
-                draft = await client.draft("story", 1, Brief(text=text), BUDGET_S)
+                draft = await client.draft("story", 1, DraftRequest(text=text), BUDGET_S)
                 latencies.append(draft.latency_ms)
                 busy.set()
 
@@ -186,9 +186,9 @@ async def _saturated(client: HostClient, text: str) -> AsyncIterator[list[float]
     await asyncio.wait(workers)
 
 
-def _felt(stage: Stage, generator: Generator) -> dict[str, float]:
+def _felt(stack: Stack, generator: Generator) -> dict[str, float]:
     """Return what clients of the gateway wait for, one request at a time."""
-    port = urlsplit(stage.gateway_url).port
+    port = urlsplit(stack.gateway_url).port
     assert port is not None
     small = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
     lag = generator.run(Job(port=port, requests=[small], in_flight=1, count=PROXIED))
@@ -213,15 +213,15 @@ def _questions() -> list[bytes]:
 
 
 @contextlib.contextmanager
-def _stage(models: Path) -> Iterator[Stage]:
+def _stage(models: Path) -> Iterator[Stack]:
     """Give a gateway whose host can reach the base; its learner sleeps."""
     with tempfile.TemporaryDirectory(prefix="stepdown-") as folder:
         home = Path(folder) / "home"
         home.mkdir()
         (home / "models").symlink_to(models, target_is_directory=True)
-        with Stage(home=home, environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stage:
-            assert child_named(running_gateway(stage.home).pid, "gateway.specialists.host.process")
-            yield stage
+        with Stack(home=home, environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stack:
+            assert child_named(running_gateway(stack.home).pid, "gateway.specialists.host.process")
+            yield stack
 
 
 def _version(scratch: Path, adapter: Path, base: str, digest: str) -> Path:
@@ -231,7 +231,7 @@ def _version(scratch: Path, adapter: Path, base: str, digest: str) -> Path:
     source.mkdir()
     (source / genai.ADAPTER).write_bytes(adapter.read_bytes())
     genai.write(genai.Card(base=base, base_digest=digest, max_new_tokens=ANSWER_TOKENS), source)
-    neighbours.write(np.asarray(encoder.encode(STORY), np.float32)[None], source)
+    knn.write_neighbors(np.asarray(encoder.encode(STORY), np.float32)[None], source)
     registry = Registry(scratch / "registry")
     manifest = Manifest(
         task="story",

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.demo.replay import Ask, Heard, Served, replay
-from gateway.demo.stack import Stage
+from gateway.demo.stack import Stack
 from loadtests.datasets import DataSet, read_data
 
 MODEL = "gpt-4o"
@@ -104,15 +104,15 @@ def run(data: DataSet, seed: int, alpha: float, in_flight: int, models: Path | N
         (home / "coin.key").write_bytes(b"%d" % seed)
         if models:
             (home / "models").symlink_to(models.resolve())
-        with Stage(model=MODEL, home=home, policies=policies, environment=environment) as stage:
-            stage.teach(data.pairs)
-            served = asyncio.run(_replayed(data, stage, in_flight))
+        with Stack(model=MODEL, home=home, policies=policies, environment=environment) as stack:
+            stack.teach(data.pairs)
+            served = asyncio.run(_replayed(data, stack, in_flight))
             seconds = time.monotonic() - begun
-            status = stage.settled_status()
+            status = stack.settled_status()
     return _figures(data, seed, served, status, alpha=alpha, seconds=seconds)
 
 
-async def _replayed(data: DataSet, stage: Stage, in_flight: int) -> list[Served]:
+async def _replayed(data: DataSet, stack: Stack, in_flight: int) -> list[Served]:
     """Return every answer in the order of asking.
 
     Days of traffic pass in a minute here, so between two chunks the replay waits until the
@@ -121,9 +121,9 @@ async def _replayed(data: DataSet, stage: Stage, in_flight: int) -> list[Served]
     served: list[Served] = []
     for start in range(0, len(data.pairs), CHUNK):
         chunk = data.pairs[start : start + CHUNK]
-        finished = [one async for one in replay(chunk, lean_client(stage.gateway_url, MODEL), in_flight)]
+        finished = [one async for one in replay(chunk, lean_client(stack.gateway_url, MODEL), in_flight)]
         served += sorted(finished, key=lambda one: one.number)
-        await asyncio.to_thread(stage.wait_for_learner)
+        await asyncio.to_thread(stack.wait_for_learner)
         local = _share([one.decision == "local" for one in finished])
         print(f"{len(served):,} of {len(data.pairs):,}: {local:.0%} of the last local", file=sys.stderr)
     return served

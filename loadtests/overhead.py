@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 import msgspec
 from rich.console import Console
 
-from gateway.demo.stack import Stage
+from gateway.demo.stack import Stack
 from gateway.demo.teacher.faults import CHUNK_BYTES, Fault
 from gateway.demo.tickets import PROMPT, Pair, tickets
 from gateway.store.run_file import running_gateway
@@ -75,14 +75,14 @@ def measure(generator: Generator, seconds: float) -> Figures:
     numbers = dict(zip(("help_ms", "help_cpu_ms"), _run_ms("-m", "gateway", "--help"), strict=True))
     numbers["bare_python_ms"] = _run_ms("-c", "pass")[0]
     # A learner at work would take the core on which the teacher or the generator runs.
-    with Stage(environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stage:
-        early = _first_answer_s(stage, generator)
-        numbers |= _latency(stage, generator) | _saturation(stage, generator, seconds)
-        numbers |= _streams(stage, generator)
-    with _eager_stage() as stage:
-        numbers["first_answer_s"] = statistics.median([early, _first_answer_s(stage, generator)])
-        local_ms, host_ms = _local_ms(stage, generator)
-        memory = _memory(stage)
+    with Stack(environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stack:
+        early = _first_answer_s(stack, generator)
+        numbers |= _latency(stack, generator) | _saturation(stack, generator, seconds)
+        numbers |= _streams(stack, generator)
+    with _eager_stage() as stack:
+        numbers["first_answer_s"] = statistics.median([early, _first_answer_s(stack, generator)])
+        local_ms, host_ms = _local_ms(stack, generator)
+        memory = _memory(stack)
     return Figures(
         load_average=load,
         local_p50_ms=_rounded(_quantile(local_ms, 0.5)) if local_ms else None,
@@ -95,23 +95,23 @@ def measure(generator: Generator, seconds: float) -> Figures:
 
 
 @contextlib.contextmanager
-def _eager_stage() -> Iterator[Stage]:
+def _eager_stage() -> Iterator[Stack]:
     """Give a stage whose learner looks twice a second and whose policy certifies soon."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "easy.yaml").write_text(EASY_POLICY)
         environment = {"STEPDOWN_LEARN_INTERVAL_S": "0.5"}
-        with Stage(environment=environment, policies=Path(folder)) as stage:
-            yield stage
+        with Stack(environment=environment, policies=Path(folder)) as stack:
+            yield stack
 
 
-def _latency(stage: Stage, generator: Generator) -> dict[str, float]:
+def _latency(stack: Stack, generator: Generator) -> dict[str, float]:
     """Compare one request at a time through the gateway and without it, in alternating rounds."""
     requests = _requests(tickets(PER_ROUND, seed=1))
-    worker = _pid(stage, "gateway.processes.worker")
+    worker = _pid(stack, "gateway.processes.worker")
     found: dict[str, list[float]] = {}
     waits: list[float] = []
     for _ in range(ROUNDS):
-        for name, url in (("direct", stage.teacher_url), ("through", stage.gateway_url)):
+        for name, url in (("direct", stack.teacher_url), ("through", stack.gateway_url)):
             job = Job(port=_port(url), requests=requests, in_flight=1, count=PER_ROUND)
             before = waited_s(worker)
             latencies = list(itertools.chain(*generator.run(job).latencies_ms.values()))
@@ -127,19 +127,19 @@ def _latency(stage: Stage, generator: Generator) -> dict[str, float]:
     }
 
 
-def _saturation(stage: Stage, generator: Generator, seconds: float) -> dict[str, float]:
+def _saturation(stack: Stack, generator: Generator, seconds: float) -> dict[str, float]:
     """Measure the worker under more requests than it can take, and the teacher under the same."""
     requests = _requests(tickets(PER_ROUND, seed=1))
-    worker = _pid(stage, "gateway.processes.worker")
+    worker = _pid(stack, "gateway.processes.worker")
     cpu_us, rates, generator_us = [], [], []
     for _ in range(3):
         before = cpu_s(worker)
-        job = Job(port=_port(stage.gateway_url), requests=requests, in_flight=SATURATING, seconds=seconds)
+        job = Job(port=_port(stack.gateway_url), requests=requests, in_flight=SATURATING, seconds=seconds)
         result = generator.run(job)
         cpu_us.append((cpu_s(worker) - before) / result.answers * 1e6)
         rates.append(result.answers / result.seconds)
         generator_us.append(result.cpu_s / result.answers * 1e6)
-    direct = Job(port=_port(stage.teacher_url), requests=requests, in_flight=SATURATING, seconds=seconds / 2)
+    direct = Job(port=_port(stack.teacher_url), requests=requests, in_flight=SATURATING, seconds=seconds / 2)
     result = generator.run(direct)
     return {
         "cpu_us_per_request": statistics.median(cpu_us),
@@ -150,16 +150,16 @@ def _saturation(stage: Stage, generator: Generator, seconds: float) -> dict[str,
     }
 
 
-def _streams(stage: Stage, generator: Generator) -> dict[str, float]:
+def _streams(stack: Stack, generator: Generator) -> dict[str, float]:
     """Measure the worker's CPU for streams whose chunks come one by one."""
     requests = _requests(tickets(STREAMS, seed=1), is_streamed=True)
-    worker = _pid(stage, "gateway.processes.worker")
+    worker = _pid(stack, "gateway.processes.worker")
     cpu_us, chunks = [], []
     for _ in range(3):
         script = msgspec.json.encode([Fault(body=_stream(), chunk_delay_ms=CHUNK_DELAY_MS)] * STREAMS)
-        _post(f"{stage.teacher_url}/__teacher/faults", script)
+        _post(f"{stack.teacher_url}/__teacher/faults", script)
         before = cpu_s(worker)
-        job = Job(port=_port(stage.gateway_url), requests=requests, in_flight=STREAMS_AT_ONCE, count=STREAMS)
+        job = Job(port=_port(stack.gateway_url), requests=requests, in_flight=STREAMS_AT_ONCE, count=STREAMS)
         result = generator.run(job)
         cpu_us.append((cpu_s(worker) - before) / STREAMS * 1e6)
         chunks.append(result.pieces / STREAMS)
@@ -170,52 +170,52 @@ def _streams(stage: Stage, generator: Generator) -> dict[str, float]:
     }
 
 
-def _local_ms(stage: Stage, generator: Generator) -> tuple[list[float], float | None]:
+def _local_ms(stack: Stack, generator: Generator) -> tuple[list[float], float | None]:
     """Send tickets until their specialist is certified; return the latencies of its next answers.
 
     Also the CPU which each took in the model host. Nothing when it takes longer than TEACHING_LIMIT_S.
     """
     lessons, exam = list(tickets(MOST_LESSONS, seed=1)), list(tickets(LOCAL_QUESTIONS, seed=2))
-    stage.teach([*lessons, *exam])
+    stack.teach([*lessons, *exam])
     give_up_at = time.monotonic() + TEACHING_LIMIT_S
     remaining = iter(lessons)
-    while not _is_taught(stage):
+    while not _is_taught(stack):
         if time.monotonic() > give_up_at:
             return [], None
         if pairs := list(itertools.islice(remaining, LESSONS)):
-            generator.run(_job(stage, pairs, LESSONS_AT_ONCE))
+            generator.run(_job(stack, pairs, LESSONS_AT_ONCE))
         # Traffic which outruns the learner would be wasted.
         time.sleep(0.3)
-    host = _pid(stage, "gateway.specialists.host.process")
+    host = _pid(stack, "gateway.specialists.host.process")
     before = cpu_s(host)
-    latencies = generator.run(_job(stage, exam, 1)).latencies_ms.get("local", [])
+    latencies = generator.run(_job(stack, exam, 1)).latencies_ms.get("local", [])
     return latencies, _rounded((cpu_s(host) - before) / len(exam) * 1000)
 
 
-def _is_taught(stage: Stage) -> bool:
-    return any(task["stage"] == "live" for task in stage.status()["tasks"])
+def _is_taught(stack: Stack) -> bool:
+    return any(task["stage"] == "live" for task in stack.status()["tasks"])
 
 
-def _job(stage: Stage, pairs: Sequence[Pair], in_flight: int) -> Job:
+def _job(stack: Stack, pairs: Sequence[Pair], in_flight: int) -> Job:
     requests = _requests(pairs)
-    return Job(port=_port(stage.gateway_url), requests=requests, in_flight=in_flight, count=len(requests))
+    return Job(port=_port(stack.gateway_url), requests=requests, in_flight=in_flight, count=len(requests))
 
 
-def _memory(stage: Stage) -> dict[str, float]:
+def _memory(stack: Stack) -> dict[str, float]:
     modules = {
         "worker": "gateway.processes.worker",
         "host": "gateway.specialists.host.process",
         "learner": "gateway.processes.learner",
     }
-    found = {f"{name}_rss_mb": rss_mb(_pid(stage, module)) for name, module in modules.items()}
-    found["supervisor_rss_mb"] = rss_mb(running_gateway(stage.home).pid)
+    found = {f"{name}_rss_mb": rss_mb(_pid(stack, module)) for name, module in modules.items()}
+    found["supervisor_rss_mb"] = rss_mb(running_gateway(stack.home).pid)
     return {name: _rounded(value) for name, value in found.items()}
 
 
-def _first_answer_s(stage: Stage, generator: Generator) -> float:
+def _first_answer_s(stack: Stack, generator: Generator) -> float:
     """Return the seconds from the start of `stepdown serve` to its first answer."""
-    result = generator.run(_job(stage, list(tickets(1, seed=1)), 1))
-    return stage.started_in_s + result.seconds
+    result = generator.run(_job(stack, list(tickets(1, seed=1)), 1))
+    return stack.started_in_s + result.seconds
 
 
 def _requests(pairs: Iterable[Pair], *, is_streamed: bool = False) -> list[bytes]:
@@ -261,8 +261,8 @@ def _run_ms(*arguments: str) -> tuple[float, float]:
     return statistics.median(times), statistics.median(cpu)
 
 
-def _pid(stage: Stage, module: str) -> int:
-    return child_named(running_gateway(stage.home).pid, module)
+def _pid(stack: Stack, module: str) -> int:
+    return child_named(running_gateway(stack.home).pid, module)
 
 
 def _port(url: str) -> int:

@@ -19,16 +19,16 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from gateway.confidence.deferral import Scorer
-from gateway.config import plugins as catalog
-from gateway.distill.base import Bench, Lessons, Scored
-from gateway.distill.cached_encoder import RememberedEncoder
-from gateway.distill.deferral import fitted
-from gateway.distill.evaluation import examine
+from gateway.config import plugins
+from gateway.distill.base import EvalResult, TrainingSet, Workspace
+from gateway.distill.cached_encoder import CachedEncoder
+from gateway.distill.deferral import fit_deferral
+from gateway.distill.evaluation import evaluate
 from gateway.processes.learner import create_recipe
 from gateway.registry.models import verify_folder
-from gateway.specialists.base import Stock
+from gateway.specialists.base import SharedResources
 from gateway.specialists.encoding import create_encoder
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists.engine.pool import EnginePool
 from loadtests.datasets import read_data
 
 EXAM_ROWS = 500
@@ -49,25 +49,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train, ask, print a table, write `--json`."""
     options = _options().parse_args(arguments)
     data = read_data(options.data, options.seed, None, options.task)
-    rows = Lessons(
+    rows = TrainingSet(
         [pair.messages[-1]["content"] for pair in data.pairs], [pair.answer for pair in data.pairs]
     )
-    stock = Stock(RememberedEncoder(create_encoder("minilm")), Engines(options.models, 1_024))
+    resources = SharedResources(CachedEncoder(create_encoder("minilm")), EnginePool(options.models, 1_024))
     try:
         if options.version:
-            recipe, learnt, rehearsal = _published(options.version, rows, stock)
+            recipe, learnt, validation = _published(options.version, rows, resources)
         else:
             recipe, learnt = options.recipe, options.rows
-            rehearsal = _trained(recipe, rows, learnt, options.seed, stock)
+            validation = _trained(recipe, rows, learnt, options.seed, resources)
     finally:
-        stock.engines.close()
+        resources.engines.close()
     figures = Figures(
         data=data.name,
         recipe=recipe,
         rows=learnt,
-        agreement=1 - sum(rehearsal.losses) / len(rehearsal.losses),
-        coverage_at_alpha=rehearsal.coverage_at(data.alpha),
-        auroc=_aurocs(rehearsal, options.seed),
+        agreement=1 - sum(validation.losses) / len(validation.losses),
+        coverage_at_alpha=validation.coverage_at(data.alpha),
+        auroc=_aurocs(validation, options.seed),
     )
     _print(figures, data.alpha)
     if options.json:
@@ -75,36 +75,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _trained(recipe: str, rows: Lessons, learnt: int, seed: int, stock: Stock) -> Scored:
+def _trained(
+    recipe: str, rows: TrainingSet, learnt: int, seed: int, resources: SharedResources
+) -> EvalResult:
     """Return how a student of the first rows does on the next."""
     exam = _slice(rows, learnt, learnt + EXAM_ROWS)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(folder=Path(folder), seed=seed, stock=stock)
-        return create_recipe(recipe, {}).rehearse(_slice(rows, 0, learnt), exam, bench)
+        workspace = Workspace(folder=Path(folder), seed=seed, resources=resources)
+        return create_recipe(recipe, {}).validate(_slice(rows, 0, learnt), exam, workspace)
 
 
-def _published(folder: Path, rows: Lessons, stock: Stock) -> tuple[str, int, Scored]:
+def _published(folder: Path, rows: TrainingSet, resources: SharedResources) -> tuple[str, int, EvalResult]:
     """Return a version's recipe, the number of rows it learnt, and how it does on the last ones."""
     manifest = verify_folder(folder)
-    runtime = catalog.load("gateway.specialists.runtimes", manifest.runtime).create(folder, stock)
+    runtime = plugins.load_plugin("gateway.specialists.runtimes", manifest.runtime).create(folder, resources)
     last = len(rows.texts)
-    scored = examine(runtime, _slice(rows, last - EXAM_ROWS, last), Scorer())
+    scored = evaluate(runtime, _slice(rows, last - EXAM_ROWS, last), Scorer())
     return manifest.recipe, manifest.rows, scored
 
 
-def _slice(rows: Lessons, start: int, end: int) -> Lessons:
-    return Lessons(rows.texts[start:end], rows.answers[start:end])
+def _slice(rows: TrainingSet, start: int, end: int) -> TrainingSet:
+    return TrainingSet(rows.texts[start:end], rows.answers[start:end])
 
 
-def _aurocs(rehearsal: Scored, seed: int) -> dict[str, float | None]:
+def _aurocs(validation: EvalResult, seed: int) -> dict[str, float | None]:
     scorer = Scorer()
-    kept = [i for i, draft in enumerate(rehearsal.drafts) if draft is not None]
-    right = [rehearsal.losses[i] == 0.0 for i in kept]
-    read = [scorer.read(draft) for i in kept if (draft := rehearsal.drafts[i])]
+    kept = [i for i, draft in enumerate(validation.drafts) if draft is not None]
+    right = [validation.losses[i] == 0.0 for i in kept]
+    read = [scorer.read(draft) for i in kept if (draft := validation.drafts[i])]
     names = sorted(set().union(*read))
     columns = {name: [values.get(name, 0.0) for values in read] for name in names}
-    columns["runtime's own score"] = [rehearsal.scores[i] for i in kept]
-    deferral, crossed = fitted(rehearsal, scorer, seed)
+    columns["runtime's own score"] = [validation.scores[i] for i in kept]
+    deferral, crossed = fit_deferral(validation, scorer, seed)
     if deferral:
         columns["deferral head (cross-fitted)"] = [crossed.scores[i] for i in kept]
     return {name: _auroc(right, column) for name, column in columns.items()}

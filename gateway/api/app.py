@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from gateway.api.chat import chat, other_than_post
-from gateway.api.dependencies import Doors
+from gateway.api.dependencies import ApiDependencies
 from gateway.api.embeddings import embed
-from gateway.api.errors import ClientGoneError, refusal_of, unknown_path
+from gateway.api.errors import ClientGoneError, to_error_response, unknown_path
 from gateway.api.http.asgi import App, Receive, Scope, Send
 from gateway.api.http.exchange import Exchange
 from gateway.api.models import list_models, show_model
@@ -18,7 +18,7 @@ from gateway.errors import RequestError
 logger = logging.getLogger(__name__)
 
 
-def create_site(doors: Doors) -> App:
+def create_app(deps: ApiDependencies) -> App:
     """Return the ASGI application which clients talk to.
 
     Without a framework: its routes would decode paths, merge slashes and read bodies, and what
@@ -27,20 +27,20 @@ def create_site(doors: Doors) -> App:
 
     async def site(scope: Scope, receive: Receive, send: Send) -> None:
         # Websockets never come here: api/websocket.py takes the connection.
-        await _exchange(scope, receive, send, doors)
+        await _exchange(scope, receive, send, deps)
 
     return site
 
 
-async def _exchange(scope: Scope, receive: Receive, send: Send, doors: Doors) -> None:
+async def _exchange(scope: Scope, receive: Receive, send: Send, deps: ApiDependencies) -> None:
     exchange = Exchange(scope, receive, send)
     try:
         _demand_one_host(scope)
-        await _dispatch(exchange, doors)
+        await _dispatch(exchange, deps)
     except ClientGoneError:
         logger.debug("client left %s", exchange.id)
     except Exception as fault:
-        refusal = refusal_of(fault)
+        refusal = to_error_response(fault)
         # After the head only the connection can say that an answer is not whole: the server cuts it.
         if not exchange.has_begun:
             await exchange.refuse(refusal)
@@ -52,31 +52,31 @@ def _demand_one_host(scope: Scope) -> None:
         raise RequestError("Exactly one Host header is required.")
 
 
-async def _dispatch(exchange: Exchange, doors: Doors) -> None:
+async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:
     match exchange.method, exchange.path:
         case "POST", "/v1/chat/completions":
-            await chat(exchange, doors)
+            await chat(exchange, deps)
         case _, "/v1/chat/completions":
-            await other_than_post(exchange, doors)
+            await other_than_post(exchange, deps)
         case "POST", "/v1/responses":
-            await respond(exchange, doors)
+            await respond(exchange, deps)
         case "POST", "/v1/embeddings":
-            await embed(exchange, doors)
+            await embed(exchange, deps)
         case "GET", "/v1/models":
-            await list_models(exchange, doors)
+            await list_models(exchange, deps)
         case "GET", path if path.startswith("/v1/models/stepdown/"):
-            await show_model(exchange, doors)
+            await show_model(exchange, deps)
         case _, path if may_pass(path):
-            await pass_through(exchange, doors)
+            await pass_through(exchange, deps)
         case _, "/healthz":
             await exchange.reply(200, b'{"status":"alive"}')
         case _, "/readyz":
-            await _readiness(exchange, doors)
+            await _readiness(exchange, deps)
         case _, path:
             await exchange.refuse(unknown_path(path))
 
 
-async def _readiness(exchange: Exchange, doors: Doors) -> None:
-    is_ready = doors.is_ready()
+async def _readiness(exchange: Exchange, deps: ApiDependencies) -> None:
+    is_ready = deps.is_ready()
     body = b'{"status":"ready"}' if is_ready else b'{"status":"not ready"}'
     await exchange.reply(200 if is_ready else 503, body)

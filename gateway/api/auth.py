@@ -52,7 +52,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Hash of a forwarded credential; empty where the gateway itself knows its callers."""
 
 
-class Gatekeeper:
+class Authenticator:
     """Admits callers: `keys` by gateway key, `forward` by what the teacher thinks of theirs, `open` all.
 
     `find_key` gets the sha256 hex of a key; `clock` returns monotonic seconds.
@@ -69,7 +69,7 @@ class Gatekeeper:
         self._clock = clock
         self._accepted_at: dict[bytes, float] = {}
 
-    def admit(self, headers: tuple[Header, ...]) -> Caller:
+    def authenticate(self, headers: tuple[Header, ...]) -> Caller:
         """Return the caller. Raises RequestError (401) which never repeats what was sent."""
         if self._mode == "open":
             return Caller(id=OPEN, is_trusted=True, sees_scores=True)
@@ -81,7 +81,7 @@ class Gatekeeper:
             raise _unauthorised("More than one Authorization header was sent.")
         return self._holder(sent[0]) if self._mode == "keys" else self._forwarded(sent[0])
 
-    def heard(self, caller: Caller, status: int) -> None:
+    def observe_status(self, caller: Caller, status: int) -> None:
         """Learn from the teacher's `status` what it thinks of a forwarded credential.
 
         An answer to a caller who is trusted already proves nothing, a specialist may have

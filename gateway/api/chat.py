@@ -6,29 +6,29 @@ import time
 from collections.abc import Callable
 
 from gateway.api.auth import Caller
-from gateway.api.dependencies import Doors
+from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import wrong_method
-from gateway.api.http.exchange import Exchange, Presence
+from gateway.api.http.exchange import Exchange, cancel_on_disconnect
 from gateway.api.passthrough import pass_through
-from gateway.core import Answer, Arrival, Header, Request
+from gateway.core import Answer, Header, IncomingRequest, Request
 from gateway.wire.chat.request import read_chat
 
 _SCORES = frozenset({b"x-stepdown-score", b"x-stepdown-threshold"})
 
 
-Read = Callable[[Arrival], Request]
+Read = Callable[[IncomingRequest], Request]
 """Raises RequestError naming the `param`."""
 
 
-async def chat(exchange: Exchange, doors: Doors, read: Read = read_chat) -> None:
+async def chat(exchange: Exchange, deps: ApiDependencies, read: Read = read_chat) -> None:
     """Answer what `read` makes of the body: one chat completion, or a request of another API.
 
     Raises StepdownError before the answer began, ClientGoneError any time.
     """
     received_at = time.monotonic()
-    caller = doors.gatekeeper.admit(exchange.headers)
-    body = await exchange.intake(doors.limits.chat).whole()
-    arrival = Arrival(
+    caller = deps.authenticator.authenticate(exchange.headers)
+    body = await exchange.body_reader(deps.limits.chat).whole()
+    arrival = IncomingRequest(
         id=exchange.id,
         caller=caller.id,
         is_trusted=caller.is_trusted,
@@ -38,19 +38,19 @@ async def chat(exchange: Exchange, doors: Doors, read: Read = read_chat) -> None
         received_at=received_at,
     )
     request = read(arrival)
-    async with Presence(exchange):
-        answer = await doors.serve(request)
-        doors.gatekeeper.heard(caller, answer.status)
-        headers = _headers(answer, exchange, caller, show_labels=doors.show_labels)
+    async with cancel_on_disconnect(exchange):
+        answer = await deps.serve(request)
+        deps.authenticator.observe_status(caller, answer.status)
+        headers = _headers(answer, exchange, caller, show_labels=deps.show_labels)
         await exchange.answer(answer.status, headers, answer.body)
 
 
-async def other_than_post(exchange: Exchange, doors: Doors) -> None:
+async def other_than_post(exchange: Exchange, deps: ApiDependencies) -> None:
     """Refuse every other method, but let GET ask the teacher for the completions which it stored."""
     if exchange.method != "GET":
         return await exchange.refuse(wrong_method(b"GET, POST"))
     refusal = wrong_method(b"POST")
-    return await pass_through(exchange, doors, instead={404: refusal, 405: refusal, 501: refusal})
+    return await pass_through(exchange, deps, instead={404: refusal, 405: refusal, 501: refusal})
 
 
 def _headers(answer: Answer, exchange: Exchange, caller: Caller, *, show_labels: bool) -> tuple[Header, ...]:

@@ -6,18 +6,18 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from gateway.api.auth import Gatekeeper
+from gateway.api.auth import Authenticator
 from gateway.api.http.body import Limits
 from gateway.core import Answer, Request
 from gateway.upstream.base import Teacher
 
 
-class Doors(msgspec.Struct, frozen=True, kw_only=True):
+class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     """Everything which the public site opens to; the callables must not block."""
 
     serve: Callable[[Request], Awaitable[Answer]]
     teacher: Teacher
-    gatekeeper: Gatekeeper
+    authenticator: Authenticator
     limits: Limits = Limits()
     own_models: Callable[[], list[str]] = list
     """Names of our specialists, as clients see them: `stepdown/<task>`."""

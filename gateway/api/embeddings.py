@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gateway.api.chat import chat
-from gateway.api.dependencies import Doors
+from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.exchange import Exchange
 from gateway.wire.embeddings import read_embeddings
 
 
-async def embed(exchange: Exchange, doors: Doors) -> None:
+async def embed(exchange: Exchange, deps: ApiDependencies) -> None:
     """Answer one embeddings request, on the same way as a chat completion; raises like it."""
-    await chat(exchange, doors, read_embeddings)
+    await chat(exchange, deps, read_embeddings)

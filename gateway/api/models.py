@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.api.dependencies import Doors
-from gateway.api.http.exchange import Exchange, Presence
+from gateway.api.dependencies import ApiDependencies
+from gateway.api.http.exchange import Exchange, cancel_on_disconnect
 from gateway.api.passthrough import pass_through
 from gateway.core import Body, Header
 from gateway.errors import UpstreamError
@@ -18,28 +18,28 @@ _lists = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-async def list_models(exchange: Exchange, doors: Doors) -> None:
+async def list_models(exchange: Exchange, deps: ApiDependencies) -> None:
     """Answer with the teacher's list and ours at its end; a failing teacher is reported as it failed."""
-    doors.gatekeeper.admit(exchange.headers)
+    deps.authenticator.authenticate(exchange.headers)
     headers = _without_compression(exchange.headers)
     call = Call(method="GET", target=exchange.target, headers=headers, is_repeatable=True)
-    async with Presence(exchange):
-        reply = await doors.teacher.ask(call)
-        own = doors.own_models()
+    async with cancel_on_disconnect(exchange):
+        reply = await deps.teacher.ask(call)
+        own = deps.own_models()
         if reply.status == 200 and own:
             await exchange.reply(200, _merged(await _whole(reply.body), own))
         else:
             await exchange.answer(reply.status, reply.headers, reply.body)
 
 
-async def show_model(exchange: Exchange, doors: Doors) -> None:
+async def show_model(exchange: Exchange, deps: ApiDependencies) -> None:
     """Answer with one of our models, or pass on: the teacher, too, may have one of that name."""
     name = exchange.path.removeprefix(_PREFIX)
     # An unproven caller learns nothing about us: the teacher says what it thinks of its key.
-    if name in doors.own_models() and doors.gatekeeper.admit(exchange.headers).is_trusted:
+    if name in deps.own_models() and deps.authenticator.authenticate(exchange.headers).is_trusted:
         await exchange.reply(200, msgspec.json.encode(_model(name)))
     else:
-        await pass_through(exchange, doors)
+        await pass_through(exchange, deps)
 
 
 def _model(name: str) -> dict[str, object]:

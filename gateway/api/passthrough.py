@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.api.dependencies import Doors
-from gateway.api.errors import Refusal
+from gateway.api.dependencies import ApiDependencies
+from gateway.api.errors import ErrorResponse
 from gateway.api.http.body import announced_bytes
-from gateway.api.http.exchange import Exchange, Presence, Upload
+from gateway.api.http.exchange import Exchange, Upload, cancel_on_disconnect
 from gateway.upstream.base import Call
 
 # RFC 9110 section 9.2.1: asking twice changes nothing.
@@ -20,15 +20,15 @@ def may_pass(path: str) -> bool:
 
 
 async def pass_through(
-    exchange: Exchange, doors: Doors, instead: Mapping[int, Refusal] | None = None
+    exchange: Exchange, deps: ApiDependencies, instead: Mapping[int, ErrorResponse] | None = None
 ) -> None:
     """Forward the request and its answer piece by piece; `instead` replaces answers by their status.
 
     Raises StepdownError before the answer began, UpstreamError and ClientGoneError any time.
     """
-    caller = doors.gatekeeper.admit(exchange.headers)
-    intake = exchange.intake(doors.limits.upload)
-    upload = None if announced_bytes(exchange.headers) == 0 else Upload(intake)
+    caller = deps.authenticator.authenticate(exchange.headers)
+    body_reader = exchange.body_reader(deps.limits.upload)
+    upload = None if announced_bytes(exchange.headers) == 0 else Upload(body_reader)
     call = Call(
         method=exchange.method,
         target=exchange.target,
@@ -36,10 +36,10 @@ async def pass_through(
         body=upload or b"",
         is_repeatable=upload is None and exchange.method in _SAFE_METHODS,
     )
-    async with Presence(exchange, upload):
-        reply = await doors.teacher.ask(call)
+    async with cancel_on_disconnect(exchange, upload):
+        reply = await deps.teacher.ask(call)
         if reply.status in (401, 403):
-            doors.gatekeeper.heard(caller, reply.status)
+            deps.authenticator.observe_status(caller, reply.status)
         if instead and reply.status in instead:
             await reply.body.aclose()
             await exchange.refuse(instead[reply.status])

@@ -7,11 +7,11 @@ is the teacher's and passes through.
 from __future__ import annotations
 
 from gateway.api.chat import chat
-from gateway.api.dependencies import Doors
+from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.exchange import Exchange
 from gateway.wire.responses.request import read_responses
 
 
-async def respond(exchange: Exchange, doors: Doors) -> None:
+async def respond(exchange: Exchange, deps: ApiDependencies) -> None:
     """Answer one request of the Responses API, on the same way as a chat completion; raises like it."""
-    await chat(exchange, doors, read_responses)
+    await chat(exchange, deps, read_responses)

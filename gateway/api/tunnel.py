@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from gateway.upstream.base import Link
 
 # What one side still owes when the other has left: the end of a long message, a close frame.
-LAST_WORDS_S = 10.0
+DRAIN_S = 10.0
 # A peer which vanished without a word is noticed after a minute, where the system lets us say so.
 _PROBES = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
@@ -17,19 +17,19 @@ _PROBES = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 def join(client: asyncio.Transport, link: Link) -> Coroutine[None, None, None]:
     """Join `client` and the teacher's connection; what is returned ends when both are closed.
 
-    When one side leaves, the other gets LAST_WORDS_S for what it has not read yet. Cancelling breaks
+    When one side leaves, the other gets DRAIN_S for what it has not read yet. Cancelling breaks
     both off. Raises UpstreamError, with `client` untouched, when the teacher has left already.
     """
-    left, right = _End(), _End()
+    left, right = _Side(), _Side()
     right.other = client
-    left.other = link.hand_over(right)
+    left.other = link.detach(right)
     client.set_protocol(left)
     for transport in (client, left.other):
         _watch_for_silence(transport)
     return _until_closed(left, right)
 
 
-class _End(asyncio.Protocol):
+class _Side(asyncio.Protocol):
     """What one side of a passage hears; `other` is the way to the other side."""
 
     other: asyncio.Transport
@@ -58,10 +58,10 @@ class _End(asyncio.Protocol):
         self.other.close()
 
 
-async def _until_closed(left: _End, right: _End) -> None:
+async def _until_closed(left: _Side, right: _Side) -> None:
     try:
         await asyncio.wait((left.lost, right.lost), return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait((left.lost, right.lost), timeout=LAST_WORDS_S)
+        await asyncio.wait((left.lost, right.lost), timeout=DRAIN_S)
     finally:
         left.other.abort()
         right.other.abort()

@@ -13,9 +13,9 @@ from typing import Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from gateway.api.auth import OPEN, Caller
-from gateway.api.dependencies import Doors
-from gateway.api.errors import Refusal, refusal_of
-from gateway.api.http.response_headers import REQUEST_ID, fresh_id, own_headers, stamped
+from gateway.api.dependencies import ApiDependencies
+from gateway.api.errors import ErrorResponse, to_error_response
+from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
 from gateway.api.passthrough import may_pass
 from gateway.api.tunnel import join
 from gateway.core import Header
@@ -36,14 +36,14 @@ class Server(Protocol):
         """Awaited for a while when the server stops, then cancelled."""
 
 
-def create_websockets(doors: Doors) -> Callable[..., asyncio.Protocol]:
+def create_websockets(deps: ApiDependencies) -> Callable[..., asyncio.Protocol]:
     """Return what uvicorn's `ws` wants: called for a connection which asks for a websocket.
 
     Its result gets the transport and then, as one piece, the head of the request.
     """
 
     def take_over(config: object, server_state: Server, app_state: object) -> asyncio.Protocol:
-        return Handshake(doors, server_state)
+        return Handshake(deps, server_state)
 
     return take_over
 
@@ -51,10 +51,10 @@ def create_websockets(doors: Doors) -> Callable[..., asyncio.Protocol]:
 class Handshake(asyncio.Protocol):
     """A client which asked for a websocket, until the teacher has answered."""
 
-    def __init__(self, doors: Doors, server: Server) -> None:
-        self._doors = doors
+    def __init__(self, deps: ApiDependencies, server: Server) -> None:
+        self._doors = deps
         self._server = server
-        self._id = fresh_id()
+        self._id = new_request_id()
         self._task: asyncio.Task[None] | None = None
         self._has_begun = False
 
@@ -85,7 +85,7 @@ class Handshake(asyncio.Protocol):
                 await self._relay(reply)
         except Exception as fault:
             # The task's outermost edge. After a head only the connection can say that something failed.
-            refusal = refusal_of(fault)
+            refusal = to_error_response(fault)
             if not self._has_begun:
                 self._refuse(refusal)
         finally:
@@ -100,15 +100,15 @@ class Handshake(asyncio.Protocol):
             Call(method=method, target=target, headers=headers, is_repeatable=True, may_switch=True)
         )
         if reply.status in (401, 403):
-            self._doors.gatekeeper.heard(caller, reply.status)
+            self._doors.authenticator.observe_status(caller, reply.status)
         return reply
 
     def _admit(self, headers: tuple[Header, ...]) -> Caller:
         key = offered_key(headers)
         if key and not any(name == b"authorization" for name, _ in headers):
-            caller = self._doors.gatekeeper.admit(((b"authorization", b"Bearer " + key),))
+            caller = self._doors.authenticator.authenticate(((b"authorization", b"Bearer " + key),))
         else:
-            caller = self._doors.gatekeeper.admit(headers)
+            caller = self._doors.authenticator.authenticate(headers)
         if caller.id == OPEN:
             _refuse_foreign_pages(headers)
         return caller
@@ -131,14 +131,14 @@ class Handshake(asyncio.Protocol):
         finally:
             await reply.body.aclose()
 
-    def _refuse(self, refusal: Refusal) -> None:
-        own = own_headers(refusal.body, self._id)
+    def _refuse(self, refusal: ErrorResponse) -> None:
+        own = json_headers(refusal.body, self._id)
         self._write_head(refusal.status, (*own, *refusal.headers, (b"connection", b"close")))
         self._transport.write(refusal.body)
 
     def _write_head(self, status: int, headers: tuple[Header, ...]) -> None:
         self._has_begun = True
-        kept = stamped([header for header in headers if header[0] != REQUEST_ID], self._id)
+        kept = with_standard_headers([header for header in headers if header[0] != REQUEST_ID], self._id)
         first = b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode())
         lines = [first, *(b"%b: %b" % header for header in kept)]
         self._transport.write(b"\r\n".join([*lines, b"", b""]))

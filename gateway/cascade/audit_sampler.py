@@ -12,7 +12,7 @@ STICKY_S = 60
 _SCALE = float(1 << 64)
 
 
-class StickyCoin:
+class StickySampler:
     """Falls by the request's content and the minute: who asks the same again at once gets the same.
 
     Sticky, so that a retry does not draw again; for a minute only, because the certificate
@@ -24,7 +24,7 @@ class StickyCoin:
         self._key = key[:64]
         self._clock = clock
 
-    def toss(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
+    def sample(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
         """Return whether `request` is held out as evidence, and with which probability."""
         if request.mode == "local":
             return False, 0.0

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.confidence.validity import fault
+from gateway.confidence.validity import invalid_reason
 from gateway.core import Decision, Deferral, Draft, Outcome, Plan, Request, Route, Standing, Verdict
 from gateway.upstream.base import Reply
 
@@ -34,17 +34,17 @@ class Standings(Protocol):
         """Return the standing of a task in a lane; a shadow without version if unknown. Never blocks."""
 
 
-class Coin(Protocol):
+class AuditSampler(Protocol):
     """Draws audits, independently of every decision."""
 
-    def toss(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
+    def sample(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
         """Return whether `request` is held out as evidence, and the probability of that.
 
         The same request content always falls the same way at the same probability.
         """
 
 
-class Judge(Protocol):
+class Gate(Protocol):
     """Decides on a draft."""
 
     def judge(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
@@ -62,7 +62,7 @@ Observer = Callable[[Outcome], None]
 """Takes an Outcome off the flow; must not block and must not raise."""
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
+class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     """What is known about one request so far; every step returns a new one."""
 
     request: Request
@@ -71,7 +71,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing | None = None
     draft: Draft | None = None
     late_draft: asyncio.Task[Draft] | None = None
-    asking: asyncio.Task[Reply] | None = None
+    teacher_call: asyncio.Task[Reply] | None = None
     """The teacher's call, where it began before the decision."""
     verdict: Verdict | None = None
     reason: str = ""
@@ -104,33 +104,33 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether `draft` is valid and passes the threshold in force (in shadow the tentative)."""
         if self.is_accepted:
             return True
-        if draft is None or self.standing is None or fault(draft, self.request):
+        if draft is None or self.standing is None or invalid_reason(draft, self.request):
             return False
         bar = self.standing.threshold if self.standing.serves else self.standing.tentative
         return bar is not None and draft.score >= bar
 
-    def bypassed(self, reason: str) -> Case:
+    def bypassed(self, reason: str) -> RequestState:
         """Return the case of a request which no specialist may touch."""
         return msgspec.structs.replace(self, is_bypass=True, reason=reason)
 
-    def routed(self, route: Route) -> Case:
+    def routed(self, route: Route) -> RequestState:
         """Return the case with its task named."""
         return msgspec.structs.replace(self, route=route)
 
-    def under(self, standing: Standing, is_held_out: bool, propensity: float) -> Case:
+    def under(self, standing: Standing, is_held_out: bool, propensity: float) -> RequestState:
         """Return the case with what its specialist is allowed and how the coin fell."""
         return msgspec.structs.replace(
             self, standing=standing, is_held_out=is_held_out, propensity=propensity
         )
 
-    def deferred(self, reason: str, late_draft: asyncio.Task[Draft] | None = None) -> Case:
+    def deferred(self, reason: str, late_draft: asyncio.Task[Draft] | None = None) -> RequestState:
         """Return the case which goes to the teacher, with the reason to be counted."""
         return msgspec.structs.replace(self, reason=reason, late_draft=late_draft)
 
-    def beside(self, asking: asyncio.Task[Reply] | None) -> Case:
+    def beside(self, teacher_call: asyncio.Task[Reply] | None) -> RequestState:
         """Return the case whose teacher has been asked already, if so."""
-        return msgspec.structs.replace(self, asking=asking)
+        return msgspec.structs.replace(self, teacher_call=teacher_call)
 
-    def judged(self, draft: Draft, verdict: Verdict) -> Case:
+    def judged(self, draft: Draft, verdict: Verdict) -> RequestState:
         """Return the case with its draft and the verdict on it."""
         return msgspec.structs.replace(self, draft=draft, verdict=verdict, reason=verdict.because)

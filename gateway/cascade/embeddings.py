@@ -9,10 +9,10 @@ from typing import Protocol
 import msgspec
 
 from gateway.cascade.answers import Sources, from_content
-from gateway.cascade.base import Case
+from gateway.cascade.base import RequestState
 from gateway.core import Answer, Verdict
 from gateway.errors import RequestError, SpecialistError
-from gateway.wire.embeddings import Wanted, read_wanted, render_list, render_vector
+from gateway.wire.embeddings import Wanted, read_otel_env, render_list, render_vector
 
 FLOAT_BYTES = 4
 # 64 vectors as JSON take 3 ms, and others are waiting for the event loop.
@@ -33,28 +33,28 @@ class Encoding(Sources, Protocol):
         """The model host's encoder."""
 
 
-def is_encoded(case: Case) -> bool:
+def is_encoded(state: RequestState) -> bool:
     """Whether the policy has an encoder answer what is asked."""
-    plan = case.plan
-    return case.request.surface == "embeddings" and plan.embed is not None and not plan.because
+    plan = state.plan
+    return state.request.surface == "embeddings" and plan.embed is not None and not plan.because
 
 
-async def from_encoder(case: Case, sources: Encoding) -> Answer:
+async def from_encoder(state: RequestState, sources: Encoding) -> Answer:
     """Return the answer to an embeddings request from the encoder which its plan names.
 
     Raises RequestError for what the encoder cannot do, now or at all: the teacher's vectors are of another
     space, and would spoil an index without anybody noticing. Raises SpecialistError where the client may
     have the teacher's all the same.
     """
-    request, encoder = case.request, case.plan.embed
+    request, encoder = state.request, state.plan.embed
     assert encoder is not None
     if not request.is_trusted:
         raise SpecialistError("caller not yet accepted by the teacher")
     if request.mode == "shadow":
         raise SpecialistError("shadow asked for")
-    if request.beyond_specialists:
-        raise _unavailable(SpecialistError(request.beyond_specialists), encoder)
-    wanted = read_wanted(request)
+    if request.unsupported_reason:
+        raise _unavailable(SpecialistError(request.unsupported_reason), encoder)
+    wanted = read_otel_env(request)
     try:
         vectors = await sources.embed(wanted.texts)
     except SpecialistError as fault:
@@ -62,7 +62,9 @@ async def from_encoder(case: Case, sources: Encoding) -> Answer:
     _check_dimensions(wanted, len(vectors[0]) // FLOAT_BYTES)
     usage = sources.estimate_usage(request, "")
     content = render_list(await _rendered(vectors, wanted), request.model, usage.prompt_tokens)
-    served = msgspec.structs.replace(case, verdict=Verdict(accepts=True, because="encoder"), reason="encoder")
+    served = msgspec.structs.replace(
+        state, verdict=Verdict(accepts=True, because="encoder"), reason="encoder"
+    )
     return from_content(served, sources, content, encoder)
 
 

@@ -16,10 +16,10 @@ Asking = asyncio.Task[Reply]
 
 
 class Race(msgspec.Struct, frozen=True):
-    """How it ended: with a draft, or without one for a `reason`; `asking` is the teacher's call if begun."""
+    """How it ended: with a draft, or without one for a `reason`; `teacher_call` if one began."""
 
     draft: Draft | None
-    asking: Asking | None = None
+    teacher_call: Asking | None = None
     reason: str = ""
 
 
@@ -34,37 +34,37 @@ async def race(
     if after_s is None:
         return Race(await drafting)
     draft = asyncio.ensure_future(drafting)
-    asking: Asking | None = None
+    teacher_call: Asking | None = None
     try:
         await asyncio.wait((draft,), timeout=after_s)
         if not draft.done():
-            asking = asyncio.create_task(ask())
-            await asyncio.wait((draft, asking), return_when=asyncio.FIRST_COMPLETED)
-            if not draft.done() and asking.exception():
+            teacher_call = asyncio.create_task(ask())
+            await asyncio.wait((draft, teacher_call), return_when=asyncio.FIRST_COMPLETED)
+            if not draft.done() and teacher_call.exception():
                 await asyncio.wait((draft,))
-        return _result(draft, asking)
+        return _result(draft, teacher_call)
     except BaseException:
         draft.cancel()
-        if asking:
-            await drop(asking)
+        if teacher_call:
+            await drop(teacher_call)
         raise
 
 
-async def drop(asking: Asking) -> None:
+async def drop(teacher_call: Asking) -> None:
     """Break the teacher's call off, whether its reply is there or not."""
-    asking.cancel()
-    [ended] = await asyncio.gather(asking, return_exceptions=True)
+    teacher_call.cancel()
+    [ended] = await asyncio.gather(teacher_call, return_exceptions=True)
     if isinstance(ended, Reply):
         await ended.body.aclose()
 
 
-def _result(draft: asyncio.Task[Draft], asking: Asking | None) -> Race:
+def _result(draft: asyncio.Task[Draft], teacher_call: Asking | None) -> Race:
     if not draft.done():
         draft.cancel()
-        return Race(None, asking, "teacher was faster")
+        return Race(None, teacher_call, "teacher was faster")
     try:
-        return Race(draft.result(), asking)
+        return Race(draft.result(), teacher_call)
     except SpecialistError as fault:
-        if asking is None:
+        if teacher_call is None:
             raise
-        return Race(None, asking, fault.reason)
+        return Race(None, teacher_call, fault.reason)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Self
 
-from gateway.cascade.base import Case, Observer
+from gateway.cascade.base import Observer, RequestState
 from gateway.core import Body, Draft, Header, Outcome
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.sse import last_event_end
@@ -21,10 +21,12 @@ TAIL_BYTES = 4096
 class Recorder:
     """Keeps what the Outcome needs while the answer passes, and lets the Outcome go once."""
 
-    def __init__(self, case: Case, observe: Observer, status: int, headers: tuple[Header, ...]) -> None:
-        self._case = case
+    def __init__(
+        self, state: RequestState, observe: Observer, status: int, headers: tuple[Header, ...]
+    ) -> None:
+        self._case = state
         self._observe = observe
-        self._surface = surface_of(case.request)
+        self._surface = surface_of(state.request)
         self._status = status
         values = {name.lower(): value.lower() for name, value in reversed(headers)}
         self._encoding = values.get(b"content-encoding", b"").decode("latin-1")
@@ -80,15 +82,15 @@ class Recorder:
             late.add_done_callback(lambda task: self._emit(is_complete, _drafted(task)))
 
     def _emit(self, is_complete: bool, draft: Draft | None) -> None:
-        case = self._case
+        state = self._case
         is_captured = self._size <= CAPTURE_LIMIT_BYTES
         self._observe(
             Outcome(
-                request=case.request,
-                plan=case.plan,
-                route=case.route,
-                decision=case.decision,
-                reason=case.reason,
+                request=state.request,
+                plan=state.plan,
+                route=state.route,
+                decision=state.decision,
+                reason=state.reason,
                 status=self._status,
                 at=self._finished_at,
                 latency_ms=self._latency_ms,
@@ -99,12 +101,12 @@ class Recorder:
                 is_complete=is_complete,
                 is_captured=is_captured,
                 draft=draft,
-                threshold=case.standing.threshold if case.standing else None,
-                would_serve=case.would_serve(draft),
-                audit_propensity=case.propensity,
-                is_held_out=case.is_held_out,
-                is_hedged=case.asking is not None,
-                epoch=case.standing.epoch if case.standing else 0,
+                threshold=state.standing.threshold if state.standing else None,
+                would_serve=state.would_serve(draft),
+                audit_propensity=state.propensity,
+                is_held_out=state.is_held_out,
+                is_hedged=state.teacher_call is not None,
+                epoch=state.standing.epoch if state.standing else 0,
             )
         )
 

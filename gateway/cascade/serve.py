@@ -14,7 +14,16 @@ from operator import attrgetter
 import msgspec
 
 from gateway.cascade.answers import ask_teacher, from_draft, from_teacher
-from gateway.cascade.base import Case, Coin, Judge, Observer, Planner, Router, Scorer, Standings
+from gateway.cascade.base import (
+    AuditSampler,
+    Gate,
+    Observer,
+    Planner,
+    RequestState,
+    Router,
+    Scorer,
+    Standings,
+)
 from gateway.cascade.embeddings import Embed, from_encoder, is_encoded
 from gateway.cascade.hedge import drop, race
 from gateway.core import Answer, Draft, Header, Plan, Request, Standing, Usage
@@ -31,15 +40,15 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     planner: Planner
     router: Router
     standings: Standings
-    coin: Coin
+    sampler: AuditSampler
     drafter: Drafter
     embed: Embed
     scorer: Scorer
-    judge: Judge
+    judge: Gate
     teacher: Teacher
     observe: Observer
     estimate_usage: Callable[[Request, str], Usage]
-    outgoing: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
+    teacher_headers: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
     """The client's headers as the teacher is to see them."""
     budget_s: float
     """How long a draft may take before the teacher is asked instead."""
@@ -54,82 +63,82 @@ async def serve(request: Request, stages: Stages) -> Answer:
     needed and could not be reached. Cancelling it cancels the draft and the teacher's call.
     """
     plan = stages.planner.plan(request)
-    case = Case(request=request, plan=plan)
-    if is_encoded(case):
-        return await _encode(case, stages)
+    state = RequestState(request=request, plan=plan)
+    if is_encoded(state):
+        return await _encode(state, stages)
     if reason := plan.because or _beyond(request):
-        return await _escalate(case.bypassed(reason), stages)
+        return await _escalate(state.bypassed(reason), stages)
     try:
-        case = await consider(case, stages)
+        state = await try_specialist(state, stages)
     except SpecialistError as fault:
-        case = case.deferred(fault.reason)
+        state = state.deferred(fault.reason)
     except Exception:
         # The edge of local service: a bug here must cost money, not the client's answer.
         logger.exception("local service failed for %s", request.id)
-        case = case.deferred("internal fault")
-    return from_draft(case, stages) if case.is_accepted else await _escalate(case, stages)
+        state = state.deferred("internal fault")
+    return from_draft(state, stages) if state.is_accepted else await _escalate(state, stages)
 
 
-async def consider(case: Case, stages: Stages) -> Case:
-    """Return `case` with its route and, where a specialist exists, its draft and verdict.
+async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
+    """Return `state` with its route and, where a specialist exists, its draft and verdict.
 
     An audited or uncertified request leaves with its draft still in the making: the
     teacher's answer is served and must not wait for it.
     """
-    request = case.request
-    case = case.routed(await stages.router.route(request))
-    standing = _kept_to(case.plan, stages.standings.of(case.known_route))
-    case = case.under(standing, *stages.coin.toss(request, case.plan, standing))
+    request = state.request
+    state = state.routed(await stages.router.route(request))
+    standing = _within_policy(state.plan, stages.standings.of(state.known_route))
+    state = state.under(standing, *stages.sampler.sample(request, state.plan, standing))
     if standing.version is None:
-        return case.deferred("no specialist yet")
-    is_watched = not standing.serves or request.mode == "shadow" or _is_kept_elsewhere(case)
-    if request.mode != "local" and (case.is_held_out or is_watched):
-        late = asyncio.create_task(_draft(case, standing, stages, is_streamed=False))
-        reason = "audit" if case.is_held_out and standing.serves else _why_shadow(case)
-        return case.deferred(reason, late_draft=late)
+        return state.deferred("no specialist yet")
+    is_watched = not standing.serves or request.mode == "shadow" or _is_kept_elsewhere(state)
+    if request.mode != "local" and (state.is_held_out or is_watched):
+        late = asyncio.create_task(_draft(state, standing, stages, is_streamed=False))
+        reason = "audit" if state.is_held_out and standing.serves else _why_shadow(state)
+        return state.deferred(reason, late_draft=late)
     if not request.is_trusted:
-        return case.deferred("caller not yet accepted by the teacher")
-    return await _decide(case, standing, stages)
+        return state.deferred("caller not yet accepted by the teacher")
+    return await _decide(state, standing, stages)
 
 
-async def _decide(case: Case, standing: Standing, stages: Stages) -> Case:
-    """Return `case` with the draft and the verdict on it, or with a teacher who was faster."""
-    request, plan = case.request, case.plan
-    drafting = _draft(case, standing, stages, is_streamed=request.may_begin_early)
+async def _decide(state: RequestState, standing: Standing, stages: Stages) -> RequestState:
+    """Return `state` with the draft and the verdict on it, or with a teacher who was faster."""
+    request, plan = state.request, state.plan
+    drafting = _draft(state, standing, stages, is_streamed=request.may_begin_early)
     may_hedge = plan.may_escalate and request.mode != "local"
-    ended = await race(drafting, lambda: ask_teacher(case, stages), plan.hedge_s if may_hedge else None)
-    case = case.beside(ended.asking)
+    ended = await race(drafting, lambda: ask_teacher(state, stages), plan.hedge_s if may_hedge else None)
+    state = state.beside(ended.teacher_call)
     if ended.draft is None:
-        return case.deferred(ended.reason)
+        return state.deferred(ended.reason)
     verdict = stages.judge.judge(ended.draft, standing, request)
-    if ended.asking and verdict.accepts:
-        await drop(ended.asking)
-    if ended.draft.rest and not verdict.accepts:
-        await ended.draft.rest.aclose()
-    return case.judged(ended.draft, verdict)
+    if ended.teacher_call and verdict.accepts:
+        await drop(ended.teacher_call)
+    if ended.draft.stream and not verdict.accepts:
+        await ended.draft.stream.aclose()
+    return state.judged(ended.draft, verdict)
 
 
-async def _encode(case: Case, stages: Stages) -> Answer:
+async def _encode(state: RequestState, stages: Stages) -> Answer:
     try:
-        return await from_encoder(case, stages)
+        return await from_encoder(state, stages)
     except SpecialistError as fault:
-        return await _escalate(case.deferred(fault.reason), stages)
+        return await _escalate(state.deferred(fault.reason), stages)
 
 
-async def _escalate(case: Case, stages: Stages) -> Answer:
-    if case.request.mode == "local":
+async def _escalate(state: RequestState, stages: Stages) -> Answer:
+    if state.request.mode == "local":
         raise RequestError(
-            f"no specialist may answer this request: {case.reason}",
+            f"no specialist may answer this request: {state.reason}",
             status=404,
-            param="model" if case.request.names_specialist else "x-stepdown-mode",
-            code="model_not_found" if case.request.names_specialist else "no_specialist",
+            param="model" if state.request.names_specialist else "x-stepdown-mode",
+            code="model_not_found" if state.request.names_specialist else "no_specialist",
         )
-    if case.plan.may_escalate:
-        return await from_teacher(case, stages)
-    if case.late_draft:
-        case.late_draft.cancel()
+    if state.plan.may_escalate:
+        return await from_teacher(state, stages)
+    if state.late_draft:
+        state.late_draft.cancel()
     raise RequestError(
-        f"today's budget (UTC) of policy '{case.plan.policy}' is spent, and no specialist may answer this",
+        f"today's budget (UTC) of policy '{state.plan.policy}' is spent, and no specialist may answer this",
         status=429,
         code="budget_exceeded",
         kind="insufficient_quota",
@@ -138,32 +147,34 @@ async def _escalate(case: Case, stages: Stages) -> Answer:
 
 def _beyond(request: Request) -> str:
     """Return why no specialist can answer at all; empty when one may."""
-    return request.beyond_specialists or ("no encoder" if request.surface == "embeddings" else "")
+    return request.unsupported_reason or ("no encoder" if request.surface == "embeddings" else "")
 
 
-def _kept_to(plan: Plan, standing: Standing) -> Standing:
+def _within_policy(plan: Plan, standing: Standing) -> Standing:
     """Return `standing` without its threshold where the policy now asks for more than was certified."""
     if standing.alpha <= plan.alpha and standing.delta <= plan.delta:
         return standing
     return msgspec.structs.replace(standing, threshold=None)
 
 
-async def _draft(case: Case, standing: Standing, stages: Stages, *, is_streamed: bool) -> Draft:
+async def _draft(state: RequestState, standing: Standing, stages: Stages, *, is_streamed: bool) -> Draft:
     """Return the specialist's draft under its version's score, or only its beginning if streamed."""
     assert standing.version is not None
-    brief = case.request.brief(is_streamed=is_streamed)
-    draft = await stages.drafter.draft(case.known_route.task, standing.version, brief, stages.budget_s)
+    draft_request = state.request.draft_request(is_streamed=is_streamed)
+    draft = await stages.drafter.draft(
+        state.known_route.task, standing.version, draft_request, stages.budget_s
+    )
     return msgspec.structs.replace(draft, score=stages.scorer.score(draft, standing.deferral))
 
 
-def _is_kept_elsewhere(case: Case) -> bool:
+def _is_kept_elsewhere(state: RequestState) -> bool:
     """Whether the client may come back to the teacher for this answer: we could not give it then."""
-    return case.request.is_stored_by_default and not case.plan.may_serve_stored
+    return state.request.is_stored_by_default and not state.plan.may_serve_stored
 
 
-def _why_shadow(case: Case) -> str:
-    if case.request.mode == "shadow":
+def _why_shadow(state: RequestState) -> str:
+    if state.request.mode == "shadow":
         return "shadow asked for"
-    if case.standing and case.standing.serves:
+    if state.standing and state.standing.serves:
         return "stored by the teacher"
-    return "alarm" if case.standing and case.standing.stage == "alarm" else "not certified yet"
+    return "alarm" if state.standing and state.standing.stage == "alarm" else "not certified yet"

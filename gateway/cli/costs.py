@@ -20,9 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
     import msgspec
 
     from gateway.settings import read_settings
-    from gateway.store.state import opened_state
+    from gateway.store.state import open_state
 
-    with opened_state(read_settings(os.environ).make_home()) as state:
+    with open_state(read_settings(os.environ).make_home()) as state:
         entries = state.spend.entries(arguments.since)
         total = state.spend.totals(arguments.since)
     if arguments.json:

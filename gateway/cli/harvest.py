@@ -52,10 +52,10 @@ def _stats(reader: HarvestReader, arguments: argparse.Namespace) -> int:
 
 
 def _export(reader: HarvestReader, arguments: argparse.Namespace) -> int:
-    from gateway.config import plugins as catalog
+    from gateway.config import plugins
     from gateway.errors import ConfigError
 
-    form = catalog.load("gateway.harvest.formats", arguments.format)
+    form = plugins.load_plugin("gateway.harvest.formats", arguments.format)
     known = reader.counts()
     tasks = arguments.task or sorted(known)
     if unknown := [task for task in tasks if task not in known]:

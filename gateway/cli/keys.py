@@ -29,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Do the action."""
     from gateway.errors import ConfigError
     from gateway.settings import read_settings
-    from gateway.store.state import opened_state
+    from gateway.store.state import open_state
 
-    with opened_state(read_settings(os.environ).make_home()) as state:
+    with open_state(read_settings(os.environ).make_home()) as state:
         if arguments.action == "create":
             return _create(state.keys, arguments)
         if arguments.action == "list":

@@ -28,10 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(settings: Settings) -> int:
     from gateway.processes.learner import create_learner, describe, learn_once, limit_threads
-    from gateway.store.state import opened_state
+    from gateway.store.state import open_state
 
     limit_threads()
-    with opened_state(settings.make_home()) as state:
+    with open_state(settings.make_home()) as state:
         events = learn_once(settings, create_learner(settings, state))
         for event in events:
             print(describe(event))
@@ -44,9 +44,9 @@ def _run(settings: Settings) -> int:
 
 
 def _status(settings: Settings, *, as_json: bool) -> int:
-    from gateway.store.state import opened_state
+    from gateway.store.state import open_state
 
-    with opened_state(settings.make_home()) as state:
+    with open_state(settings.make_home()) as state:
         standings = state.standings.all()
         adopted = {task.task: task for task in state.tasks.all()}
     if as_json:

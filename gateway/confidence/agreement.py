@@ -12,7 +12,7 @@ _LARGEST_EXACT = 2.0**53
 """Up to here a float holds every integer."""
 
 
-def loss(teacher: str, draft: str) -> float:
+def measure_loss(teacher: str, draft: str) -> float:
     """Return 0.0 if both answers say the same, else 1.0."""
     return 0.0 if teacher == draft or canonical(teacher) == canonical(draft) else 1.0
 

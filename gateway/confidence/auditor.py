@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.confidence.agreement import loss
+from gateway.confidence.agreement import measure_loss
 from gateway.confidence.base import AuditSink
 from gateway.core import Audit, Outcome, Reading
 
@@ -25,7 +25,7 @@ class Auditor:
                 lane=route.lane,
                 version=draft.version,
                 epoch=outcome.epoch,
-                loss=loss(reading.text, draft.text),
+                loss=measure_loss(reading.text, draft.text),
                 score=draft.score,
                 # In shadow a draft passes only a tentative threshold, which no certificate
                 # covers: the alarm must not hear of it.

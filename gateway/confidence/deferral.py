@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from gateway.core import Deferral, Draft
 
 SIGNALS = "gateway.confidence.signals"
@@ -16,7 +16,7 @@ Signal = Callable[[Draft], float | None]
 
 def signals() -> dict[str, Signal]:
     """Return every signal by its name."""
-    modules = {name: catalog.load(SIGNALS, name) for name in catalog.names(SIGNALS)}
+    modules = {name: plugins.load_plugin(SIGNALS, name) for name in plugins.list_plugins(SIGNALS)}
     return {name: module.create(module.Config()) for name, module in modules.items()}
 
 

@@ -11,7 +11,7 @@ from gateway.core import Audit, Route, Standing
 _Certificate = tuple[str, str, int, int]
 
 
-class Watch:
+class DriftMonitor:
     """Sends a task back to the teacher when its audited losses say that its certificate is broken.
 
     Every worker may run one: all see the audits in the same order and come to the same

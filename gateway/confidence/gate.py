@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.confidence.validity import fault
+from gateway.confidence.validity import invalid_reason
 from gateway.core import Draft, Request, Standing, Verdict
 
 
@@ -14,7 +14,7 @@ class Gate:
 
         Validity comes first, also for a client who asked for a local answer at any confidence.
         """
-        if reason := fault(draft, request):
+        if reason := invalid_reason(draft, request):
             return Verdict(False, reason, standing.threshold)
         if request.mode == "local":
             return Verdict(True, "local asked for", standing.threshold)

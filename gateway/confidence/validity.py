@@ -9,7 +9,7 @@ from gateway.wire.schema import SchemaError, answer_schema, is_valid, tool_schem
 from gateway.wire.tool_calls import BEGIN, ToolCall, from_text
 
 
-def fault(draft: Draft, request: Request) -> str:
+def invalid_reason(draft: Draft, request: Request) -> str:
     """Return why `draft` cannot answer `request`, as a short countable phrase; empty if it can.
 
     Of a draft which is still being written only the beginning can be judged.
@@ -20,7 +20,7 @@ def fault(draft: Draft, request: Request) -> str:
         return "draft has no logprobs"
     if any(stop and stop in draft.text for stop in request.stop):
         return "stop string in draft"
-    if draft.rest is not None:
+    if draft.stream is not None:
         return ""
     return _length_fault(draft, request) or _form_fault(draft, request)
 

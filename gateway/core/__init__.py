@@ -3,23 +3,24 @@
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
 from gateway.core.decision import Lane, Plan, Route, Stage, Standing, Verdict
-from gateway.core.draft import Brief, Deferral, Draft, FinishReason, Rest, Token, Trace
+from gateway.core.draft import Deferral, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
 from gateway.core.outcome import Decision, Outcome, Reading, Usage
-from gateway.core.request import OWN_PREFIX, Arrival, Message, Mode, Request, Surface
+from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, Surface
 from gateway.core.secret import Secret
 
 __all__ = [
     "OWN_PREFIX",
     "Answer",
-    "Arrival",
     "Audit",
     "Body",
-    "Brief",
     "Decision",
     "Deferral",
     "Draft",
+    "DraftRequest",
+    "DraftStream",
     "FinishReason",
     "Header",
+    "IncomingRequest",
     "Lane",
     "Message",
     "Mode",
@@ -27,7 +28,6 @@ __all__ = [
     "Plan",
     "Reading",
     "Request",
-    "Rest",
     "Route",
     "Secret",
     "Stage",

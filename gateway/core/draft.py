@@ -10,7 +10,7 @@ import msgspec
 FinishReason = Literal["stop", "length"]
 
 
-class Brief(msgspec.Struct, frozen=True, kw_only=True):
+class DraftRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What varies from request to request, and what the client demands of the answer's form.
 
     `max_tokens` counts the specialist's own tokens. `top_logprobs` is None when no logprobs
@@ -47,7 +47,7 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
     top: tuple[tuple[str, float], ...] = ()
 
 
-class Rest(Protocol):
+class DraftStream(Protocol):
     """What follows a draft's text while it is still being written; read once, by one task.
 
     Raises SpecialistError when the specialist broke off.
@@ -57,7 +57,7 @@ class Rest(Protocol):
     completion_tokens: int
     """Both are valid once the last piece was read."""
 
-    def __aiter__(self) -> Rest: ...
+    def __aiter__(self) -> DraftStream: ...
 
     def __anext__(self) -> Awaitable[str]: ...
 
@@ -69,7 +69,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     """A specialist's answer before anybody decided to use it.
 
     `score` is uncalibrated, 0..1, higher is surer; `evidence` and `trace` hold what it was
-    made from. With a `rest` the text is only the beginning, and the score speaks of the whole.
+    made from. With a `stream` the text is only the beginning, and the score speaks of the whole.
     """
 
     text: str
@@ -83,7 +83,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     trace: Trace | None = None
     tokens: tuple[Token, ...] = ()
     finish_reason: FinishReason = "stop"
-    rest: Rest | None = None
+    stream: DraftStream | None = None
 
 
 class Deferral(msgspec.Struct, frozen=True):

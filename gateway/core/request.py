@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core.draft import Brief
+from gateway.core.draft import DraftRequest
 
 Mode = Literal["auto", "teacher", "local", "shadow"]
 Surface = Literal["chat", "responses", "embeddings"]
@@ -22,7 +22,7 @@ class Message(msgspec.Struct, frozen=True):
     text: str
 
 
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What came from whom, before anybody looked into the body.
 
     `body` and `headers` are the client's own and go to the teacher unchanged; names of headers are in
@@ -40,7 +40,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """False until the teacher has accepted this caller's own credential."""
 
 
-class Request(Arrival, frozen=True, kw_only=True):
+class Request(IncomingRequest, frozen=True, kw_only=True):
     """One chat completion, request of the Responses API or for embeddings, read.
 
     Everything here was peeked from what arrived once and is never written back.
@@ -54,7 +54,7 @@ class Request(Arrival, frozen=True, kw_only=True):
     template: str
     """Hex hash of what an app repeats: model, system messages, tools, forced tool_choice,
     response_format."""
-    guard: str
+    contract_hash: str
     """Hex hash of what two templates of one task share exactly: all of these but the messages."""
     template_text: str
     text: str
@@ -77,7 +77,7 @@ class Request(Arrival, frozen=True, kw_only=True):
     may_harvest: bool = True
     is_stored_by_default: bool = False
     """Whether the teacher would keep its answer, to be asked for later, though nobody said so."""
-    beyond_specialists: str = ""
+    unsupported_reason: str = ""
     """Why no specialist may answer ("tools", "n > 1"); empty when one may."""
 
     @property
@@ -90,9 +90,9 @@ class Request(Arrival, frozen=True, kw_only=True):
         is_free_text = not (self.wants_json or self.tools or self.top_logprobs is not None)
         return self.is_streamed and is_free_text and self.max_tokens is None
 
-    def brief(self, *, is_streamed: bool) -> Brief:
+    def draft_request(self, *, is_streamed: bool) -> DraftRequest:
         """Return what a specialist is asked; streamed only if its first words may go out before its last."""
-        return Brief(
+        return DraftRequest(
             text=self.text,
             max_tokens=self.max_tokens,
             stop=self.stop,

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.confidence.agreement import loss
+from gateway.confidence.agreement import measure_loss
 from gateway.demo.tickets import Pair
 
 
@@ -114,6 +114,6 @@ def _served(number: int, pair: Pair, heard: Heard, latency_ms: float) -> Served:
         served_by=heard.headers.get("x-stepdown-served-by", ""),
         decision=heard.headers.get("x-stepdown-decision", ""),
         answer=heard.text,
-        agrees=loss(pair.answer, heard.text) == 0.0,
+        agrees=measure_loss(pair.answer, heard.text) == 0.0,
         latency_ms=latency_ms,
     )

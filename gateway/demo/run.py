@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.demo.board import Board
 from gateway.demo.replay import official_client, replay
-from gateway.demo.stack import Stage
+from gateway.demo.stack import Stack
 from gateway.demo.tickets import Pair, tickets
 from gateway.errors import ConfigError
 
@@ -64,11 +64,11 @@ def run_demo(traffic: Path | None, console: Console) -> int:
     environment = {"STEPDOWN_LEARN_INTERVAL_S": "0.5"}
     with (
         _policies() as policies,
-        Stage(latency_ms=LATENCY_MS, model=MODEL, policies=policies, environment=environment) as stage,
+        Stack(latency_ms=LATENCY_MS, model=MODEL, policies=policies, environment=environment) as stack,
     ):
-        console.print(f"gateway ready in {stage.started_in_s:.1f} s at {stage.gateway_url}/v1")
-        asyncio.run(_play(phases, stage, board, console))
-        board.status = stage.settled_status()
+        console.print(f"gateway ready in {stack.started_in_s:.1f} s at {stack.gateway_url}/v1")
+        asyncio.run(_play(phases, stack, board, console))
+        board.status = stack.settled_status()
     _farewell(board, console)
     return 0
 
@@ -120,16 +120,16 @@ def _is_live(status: dict[str, Any]) -> bool:
     return bool(status.get("tasks")) and status["tasks"][0]["stage"] == "live"
 
 
-async def _play(phases: list[Phase], stage: Stage, board: Board, console: Console) -> None:
+async def _play(phases: list[Phase], stack: Stack, board: Board, console: Console) -> None:
     from rich.live import Live  # only for those who look
 
     with Live(board.render(), console=console, refresh_per_second=REFRESH_HZ) as live:
-        watching = asyncio.create_task(_watch(stage, board, live))
+        watching = asyncio.create_task(_watch(stack, board, live))
         try:
             for phase in phases:
                 board.phase = phase.title
-                await asyncio.to_thread(stage.teach, phase.pairs)
-                await _play_one(phase, stage, board)
+                await asyncio.to_thread(stack.teach, phase.pairs)
+                await _play_one(phase, stack, board)
         finally:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -137,12 +137,12 @@ async def _play(phases: list[Phase], stage: Stage, board: Board, console: Consol
             live.update(board.render(), refresh=True)
 
 
-async def _play_one(phase: Phase, stage: Stage, board: Board) -> None:
+async def _play_one(phase: Phase, stack: Stack, board: Board) -> None:
     """Send the traffic until its goal has been shown for a while, or its time is over."""
     give_up_at = time.monotonic() + PHASE_LIMIT_S
     shown = 0
     async with contextlib.aclosing(
-        replay(phase.pairs, official_client(stage.gateway_url, MODEL), IN_FLIGHT, PER_S)
+        replay(phase.pairs, official_client(stack.gateway_url, MODEL), IN_FLIGHT, PER_S)
     ) as finished:
         async for served in finished:
             board.add(served)
@@ -153,11 +153,11 @@ async def _play_one(phase: Phase, stage: Stage, board: Board) -> None:
                 return
 
 
-async def _watch(stage: Stage, board: Board, live: Live) -> None:
+async def _watch(stack: Stack, board: Board, live: Live) -> None:
     """Poll the admin plane, note what changed, redraw."""
     known: dict[str, str] = {}
     while True:
-        board.status = await asyncio.to_thread(stage.status)
+        board.status = await asyncio.to_thread(stack.status)
         for task in board.status.get("tasks", []):
             now = f"{task['stage']} v{task['version']}" if task["version"] else task["stage"]
             if known.get(task["task"]) != now:

@@ -27,7 +27,7 @@ STOP_LIMIT_S = 20.0
 POLL_S = 0.02
 
 
-class Stage:
+class Stack:
     """Both running on loopback; use as a context manager, which stops what it started.
 
     `home` is where the gateway keeps its state, a temporary folder unless given.

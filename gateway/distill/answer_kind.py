@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gateway.confidence.agreement import canonical
-from gateway.distill.base import Shape
-from gateway.distill.recipes.span.dataset import taught
+from gateway.distill.base import AnswerKind
+from gateway.distill.recipes.span.dataset import build_dataset
 from gateway.harvest.base import Row
 from gateway.specialists.encoders.minilm import tokenizer
 from gateway.specialists.runtimes.tagger.runtime import MAX_TOKENS
@@ -22,7 +22,7 @@ _EXTRACTIVE_SHARE = 0.8
 _LOOKED_AT = 2_000
 
 
-def shape_of(rows: Sequence[Row]) -> Shape:
+def answer_kind(rows: Sequence[Row]) -> AnswerKind:
     """Return the shape of the answers in `rows`.
 
     "label" when they come from a small set; "extractive" when most can be rebuilt from spans of
@@ -31,7 +31,9 @@ def shape_of(rows: Sequence[Row]) -> Shape:
     if _are_labels(rows):
         return "label"
     latest = rows[-_LOOKED_AT:]
-    lessons = taught([row.text for row in latest], [row.answer for row in latest], tokenizer(), MAX_TOKENS)
+    lessons = build_dataset(
+        [row.text for row in latest], [row.answer for row in latest], tokenizer(), MAX_TOKENS
+    )
     is_cut = lessons.grammar.frame != "text"
     return "extractive" if is_cut and len(lessons.rows) >= _EXTRACTIVE_SHARE * len(latest) else "other"
 

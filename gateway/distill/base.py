@@ -11,26 +11,26 @@ import msgspec
 
 from gateway.core import Draft
 from gateway.harvest.base import Row
-from gateway.specialists.base import Stock
+from gateway.specialists.base import SharedResources
 
-Shape = Literal["label", "extractive", "other"]
+AnswerKind = Literal["label", "extractive", "other"]
 """What a task's answers look like: a few strings which repeat, JSON whose values stand in the
 input (or repeat), or anything else."""
 
 
-class Lessons(msgspec.Struct, frozen=True):
+class TrainingSet(msgspec.Struct, frozen=True):
     """What a student learns from: (n,) inputs and the teacher's answers to them."""
 
     texts: Sequence[str]
     answers: Sequence[str]
 
     @classmethod
-    def of(cls, rows: Sequence[Row]) -> Lessons:
+    def of(cls, rows: Sequence[Row]) -> TrainingSet:
         """Return the lessons in `rows`."""
         return cls([row.text for row in rows], [row.answer for row in rows])
 
 
-class Scored(msgspec.Struct, frozen=True):
+class EvalResult(msgspec.Struct, frozen=True):
     """How a student did on answers it had not learnt: (n,) scores 0..1 and losses 0..1.
 
     `drafts` are the answers themselves (None: refused), empty where a recipe makes none.
@@ -76,7 +76,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
 
 
-class Bench(msgspec.Struct, frozen=True, kw_only=True):
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """Where one task's students are trained.
 
     `folder` stays from one version to the next, so that a slow recipe can go on from where it
@@ -85,7 +85,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
     folder: Path
     seed: int
-    stock: Stock
+    resources: SharedResources
 
 
 class Recipe(Protocol):
@@ -100,28 +100,28 @@ class Recipe(Protocol):
         """Name of the runtime which serves what this trains."""
 
     @property
-    def shapes(self) -> frozenset[Shape]:
+    def shapes(self) -> frozenset[AnswerKind]:
         """The shapes of answers which it can learn."""
 
     @property
     def growth(self) -> float:
         """Rows needed for the next version, in multiples of what the last one saw."""
 
-    def rehearse(self, lessons: Lessons, exam: Lessons, bench: Bench) -> Scored:
+    def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
         """Return how a student of `lessons` does on `exam`. May take minutes.
 
         A slow recipe may leave the student on the bench for the `train` which follows.
         Raises TrainingError saying what is missing.
         """
 
-    def train(self, lessons: Lessons, folder: Path, bench: Bench) -> Report:
+    def train(self, lessons: TrainingSet, folder: Path, workspace: Workspace) -> Report:
         """Write a specialist's files into the empty `folder`. May take minutes.
 
         The same lessons, seed and bench give the same specialist. Raises TrainingError.
         """
 
 
-class Promise(msgspec.Struct, frozen=True):
+class RiskTarget(msgspec.Struct, frozen=True):
     """What certificates of a task must say: at most `alpha` wrong, with probability 1 - `delta`."""
 
     alpha: float = 0.02

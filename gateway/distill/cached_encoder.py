@@ -11,10 +11,10 @@ import numpy as np
 
 from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists.base import Encoder
-from gateway.specialists.neighbours import MAX_NEIGHBOURS, FloatMatrix
+from gateway.specialists.knn import MAX_NEIGHBORS, FloatMatrix
 
 
-class RememberedEncoder:
+class CachedEncoder:
     """An encoder which remembers the vectors of the last `most` texts.
 
     Still one text a run: what is certified must be the number that is served, and a batch
@@ -48,13 +48,13 @@ class RememberedEncoder:
 
 
 def sampled_vectors(texts: Sequence[str], encoder: Encoder, seed: int) -> FloatMatrix:
-    """Return the unit vectors of at most MAX_NEIGHBOURS of the `texts`, drawn by `seed`.
+    """Return the unit vectors of at most MAX_NEIGHBORS of the `texts`, drawn by `seed`.
 
     Raises TrainingError when the encoder can read none of them.
     """
     draw = random.Random(seed)  # noqa: S311 - a reproducible sample, not a secret
     vectors = []
-    for text in draw.sample(list(texts), min(len(texts), MAX_NEIGHBOURS)):
+    for text in draw.sample(list(texts), min(len(texts), MAX_NEIGHBORS)):
         with suppress(SpecialistError):
             vectors.append(np.asarray(encoder.encode(text), np.float32))
     if not vectors:

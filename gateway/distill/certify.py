@@ -10,14 +10,14 @@ import msgspec
 from gateway.confidence.learn_then_test import THRESHOLDS, Accepted, accepted_at, certify
 from gateway.confidence.sample_size import audits_needed
 from gateway.core import Deferral, Standing
-from gateway.distill.base import Promise, Scored, laplace_mean
+from gateway.distill.base import EvalResult, RiskTarget, laplace_mean
 
 
-def attempted(
+def certify_version(
     old: Standing,
     version: int,
-    scored: Scored,
-    promise: Promise,
+    scored: EvalResult,
+    promise: RiskTarget,
     level: float,
     *,
     deferral: Deferral | None = None,
@@ -45,14 +45,14 @@ def attempted(
             deferral=deferral,
             note=f"certified on {certified.accepted} accepted audits, {certified.losses:g} of them wrong",
         )
-    return old if old.serves else shadowed(old, version, scored, promise, level, deferral=deferral)
+    return old if old.serves else shadow_version(old, version, scored, promise, level, deferral=deferral)
 
 
-def shadowed(
+def shadow_version(
     old: Standing,
     version: int,
-    scored: Scored,
-    promise: Promise,
+    scored: EvalResult,
+    promise: RiskTarget,
     level: float,
     *,
     deferral: Deferral | None = None,

@@ -10,7 +10,7 @@ import numpy as np
 
 from gateway.confidence.deferral import Scorer
 from gateway.core import Deferral
-from gateway.distill.base import Scored
+from gateway.distill.base import EvalResult
 
 _FEWEST_ROWS = 80
 _FEWEST_OF_A_KIND = 8
@@ -18,29 +18,29 @@ _FEWEST_OF_A_KIND = 8
 _FOLDS = 5
 
 
-def fitted(rehearsal: Scored, scorer: Scorer, seed: int) -> tuple[Deferral | None, Scored]:
-    """Return the deferral head for `rehearsal`'s drafts, and the rehearsal scored by such heads.
+def fit_deferral(validation: EvalResult, scorer: Scorer, seed: int) -> tuple[Deferral | None, EvalResult]:
+    """Return the deferral head for `validation`'s drafts, and the rehearsal scored by such heads.
 
     Those scores are cross-fitted: each draft is scored by a head which has not seen it, so that
     they estimate how the head will do. No head (and the runtime's own scores) when there are no
     drafts, too few of them, or signals which do not rank better than those.
     """
-    kept = [i for i, draft in enumerate(rehearsal.drafts) if draft is not None]
-    right = np.array([rehearsal.losses[i] < 0.5 for i in kept])
+    kept = [i for i, draft in enumerate(validation.drafts) if draft is not None]
+    right = np.array([validation.losses[i] < 0.5 for i in kept])
     if len(kept) < _FEWEST_ROWS or min(right.sum(), (~right).sum()) < _FEWEST_OF_A_KIND:
-        return None, rehearsal
-    read = [scorer.read(draft) for i in kept if (draft := rehearsal.drafts[i])]
+        return None, validation
+    read = [scorer.read(draft) for i in kept if (draft := validation.drafts[i])]
     names = _useful(read)
-    own = np.array([rehearsal.scores[i] for i in kept])
+    own = np.array([validation.scores[i] for i in kept])
     if not names:
-        return None, rehearsal
+        return None, validation
     signals = np.array([[values[name] for name in names] for values in read])
     crossed = _crossed(signals, right, seed)
     if _auroc(crossed, right) <= _auroc(own, right):
-        return None, rehearsal
-    scores = np.zeros(len(rehearsal.scores))
+        return None, validation
+    scores = np.zeros(len(validation.scores))
     scores[kept] = crossed
-    return _head(names, _fit(signals, right)), msgspec.structs.replace(rehearsal, scores=scores.tolist())
+    return _head(names, _fit(signals, right)), msgspec.structs.replace(validation, scores=scores.tolist())
 
 
 def _useful(read: Sequence[Mapping[str, float]]) -> list[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from gateway.confidence.agreement import loss
+from gateway.confidence.agreement import measure_loss
 from gateway.confidence.deferral import Scorer
-from gateway.core import Brief, Deferral, Draft
-from gateway.distill.base import Lessons, Scored
+from gateway.core import Deferral, Draft, DraftRequest
+from gateway.distill.base import EvalResult, TrainingSet
 from gateway.errors import SpecialistError
-from gateway.specialists.base import Nobody, Runtime
+from gateway.specialists.base import NullListener, Runtime
 
 # As many as a generative engine batches.
 _AT_ONCE = 16
@@ -23,7 +23,7 @@ def drafts_of(runtime: Runtime, texts: Sequence[str]) -> list[Draft | None]:
         try:
             # Without the form which a client prescribes: a guided draft is another one only where
             # this is invalid, and then it counts as wrong.
-            said = runtime.draft(Brief(text=text), Nobody())
+            said = runtime.draft(DraftRequest(text=text), NullListener())
         except SpecialistError:
             return None
         return Draft(
@@ -44,7 +44,9 @@ def drafts_of(runtime: Runtime, texts: Sequence[str]) -> list[Draft | None]:
         return list(pool.map(drafted, texts))
 
 
-def examine(runtime: Runtime, exam: Lessons, scorer: Scorer, deferral: Deferral | None = None) -> Scored:
+def evaluate(
+    runtime: Runtime, exam: TrainingSet, scorer: Scorer, deferral: Deferral | None = None
+) -> EvalResult:
     """Return how `runtime` does on `exam`.
 
     What it refuses, or cuts at its length limit, is escalated when it serves, so it has no draft
@@ -53,9 +55,10 @@ def examine(runtime: Runtime, exam: Lessons, scorer: Scorer, deferral: Deferral 
     drafts = [draft if draft and _may_be_served(draft) else None for draft in drafts_of(runtime, exam.texts)]
     scores = [scorer.score(draft, deferral) if draft else 0.0 for draft in drafts]
     losses = [
-        loss(answer, draft.text) if draft else 1.0 for draft, answer in zip(drafts, exam.answers, strict=True)
+        measure_loss(answer, draft.text) if draft else 1.0
+        for draft, answer in zip(drafts, exam.answers, strict=True)
     ]
-    return Scored(scores, losses, drafts)
+    return EvalResult(scores, losses, drafts)
 
 
 def _may_be_served(draft: Draft) -> bool:

@@ -9,11 +9,11 @@ import numpy as np
 
 from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Lane, Route, Standing
-from gateway.distill.answer_kind import shape_of
-from gateway.distill.base import Config, Event, EventKind, Promise
+from gateway.distill.answer_kind import answer_kind
+from gateway.distill.base import Config, Event, EventKind, RiskTarget
 from gateway.distill.curate import curate
-from gateway.distill.task_rows import Pile
-from gateway.distill.version_builder import Choice, Study
+from gateway.distill.task_rows import TaskRows
+from gateway.distill.version_builder import Choice, VersionBuilder
 from gateway.errors import RegistryError, SpecialistError, TrainingError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count, HarvestReader
@@ -38,24 +38,24 @@ class Learner:
     """Adopts tasks, trains their specialists and certifies them, one step at a time.
 
     One learner a home; it may be stopped and started at any time, since what it has done is
-    read from the registry and the standings. `promise_of` gives the policy's alpha and delta
+    read from the registry and the standings. `risk_target_of` gives the policy's alpha and delta
     for a model's name.
     """
 
     def __init__(
         self,
         stores: Stores,
-        study: Study,
+        builder: VersionBuilder,
         encoder: Encoder,
-        promise_of: Callable[[str], Promise],
+        risk_target_of: Callable[[str], RiskTarget],
         config: Config,
     ) -> None:
         self._stores = stores
-        self._study = study
+        self._builder = builder
         self._encoder = encoder
-        self._promise_of = promise_of
+        self._promise_of = risk_target_of
         self._config = config
-        self._piles: dict[str, Pile] = {}
+        self._rows_by_task: dict[str, TaskRows] = {}
         self._looked: dict[str, tuple[Count, int]] = {}
         self._progress: dict[str, _Progress] = {}
 
@@ -87,9 +87,9 @@ class Learner:
             yield self._postpone(task, str(fault))
 
     def _adopt(self, task: str) -> Event:
-        row = self._pile(task).newest()
+        row = self._task_rows(task).newest()
         assert row is not None
-        self._stores.tasks.put(task, row.guard, row.template_text, self._vector(row), row.model)
+        self._stores.tasks.put(task, row.contract_hash, row.template_text, self._vector(row), row.model)
         return Event(task=task, kind="adopted", detail=row.model)
 
     def _vector(self, row: Row) -> bytes:
@@ -103,7 +103,7 @@ class Learner:
     def _is_due(self, task: str, count: Count) -> bool:
         """Whether `count` rows are worth a new version."""
         last = self._last(task)
-        growth = self._study.growth(last.recipe)
+        growth = self._builder.growth(last.recipe)
         is_enough = self._config.is_enough(count.training, last.training, growth)
         if is_enough or self._may_settle(task, count, last):
             return True
@@ -126,19 +126,19 @@ class Learner:
 
     def _advance(self, task: str) -> list[Event]:
         """Make the next version of `task`. Raises TrainingError or RegistryError."""
-        pile, grown, last = self._pile(task), self._grown(task), self._last(task)
+        task_rows, grown, last = self._task_rows(task), self._grown(task), self._last(task)
         progress = msgspec.structs.replace(last, training=grown.training, held_out=grown.held_out)
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
-        curated = curate(pile.training(), pile.evidence())
+        curated = curate(task_rows.training(), task_rows.evidence())
         promise = self._promise_of(curated.training[-1].model)
         standings = self._standings(task, {row.lane for row in curated.evidence})
         choice = self._choose(task, curated.training, standings, last.recipe, promise)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
-        draft = self._study.manifest(task, choice.recipe, progress.metrics())
-        runtime = self._study.publish(draft, choice)
+        draft = self._builder.manifest(task, choice.recipe, progress.metrics())
+        runtime = self._builder.publish(draft, choice)
         try:
-            results = self._study.examine(
+            results = self._builder.evaluate(
                 runtime,
                 version=draft.version,
                 standings=standings,
@@ -151,7 +151,7 @@ class Learner:
         return [self._put(draft.version, standings[new.lane], new) for new in results]
 
     def _choose(
-        self, task: str, rows: list[Row], standings: Mapping[Lane, Standing], recipe: str, promise: Promise
+        self, task: str, rows: list[Row], standings: Mapping[Lane, Standing], recipe: str, promise: RiskTarget
     ) -> Choice:
         """Return what to learn and how. Raises TrainingError."""
         valid_from = self._valid_from(task)
@@ -161,9 +161,9 @@ class Learner:
         is_well = all(standing.coverage >= self._config.content for standing in live)
         if valid_from == 0.0 and len(live) == len(standings) and is_well:
             deferral = next(standing.deferral for standing in live)
-            if kept := self._study.kept_to(recipe, rows, deferral):
+            if kept := self._builder.kept_to(recipe, rows, deferral):
                 return kept
-        return self._study.choose(task, rows, shape_of(rows), valid_from, promise)
+        return self._builder.choose(task, rows, answer_kind(rows), valid_from, promise)
 
     def _postpone(self, task: str, why: str) -> Event:
         """Leave the reason where status reports look; what is live stays live."""
@@ -181,15 +181,15 @@ class Learner:
             detail=f"{new.lane}: {new.note}" if is_put else f"{new.lane}: an alarm came first",
         )
 
-    def _pile(self, task: str) -> Pile:
+    def _task_rows(self, task: str) -> TaskRows:
         """Return the rows of `task`, up to date."""
-        pile = self._piles.setdefault(task, Pile(task, self._config.max_rows))
-        pile.read(self._stores.harvest)
-        return pile
+        task_rows = self._rows_by_task.setdefault(task, TaskRows(task, self._config.max_rows))
+        task_rows.read(self._stores.harvest)
+        return task_rows
 
     def _grown(self, task: str) -> Count:
         """Return the rows of `task` since its last alarm."""
-        return self._pile(task).grown(self._valid_from(task))
+        return self._task_rows(task).grown(self._valid_from(task))
 
     def _stored(self, task: str) -> Mapping[Lane, Standing]:
         standings = self._stores.standings.all()

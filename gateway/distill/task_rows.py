@@ -9,7 +9,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.reader import Count, Cursor, HarvestReader
 
 
-class Pile:
+class TaskRows:
     """The most recent training rows and as many held-out rows of a task, oldest first."""
 
     def __init__(self, task: str, max_rows: int) -> None:

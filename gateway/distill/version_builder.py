@@ -22,15 +22,15 @@ from gateway.confidence.sample_size import (
     power_to_certify,
 )
 from gateway.core import Deferral, Lane, Standing
-from gateway.distill.base import Bench, Config, Lessons, Promise, Recipe, Scored, Shape
-from gateway.distill.certify import attempted, shadowed
-from gateway.distill.deferral import fitted
-from gateway.distill.evaluation import examine
+from gateway.distill.base import AnswerKind, Config, EvalResult, Recipe, RiskTarget, TrainingSet, Workspace
+from gateway.distill.certify import certify_version, shadow_version
+from gateway.distill.deferral import fit_deferral
+from gateway.distill.evaluation import evaluate
 from gateway.errors import TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists.base import Runtime, Stock
+from gateway.specialists.base import Runtime, SharedResources
 
 logger = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: Sequence[Row]
     recipe: Recipe
-    rehearsal: Scored | None = None
+    validation: EvalResult | None = None
     deferral: Deferral | None = None
 
 
-class Study:
+class VersionBuilder:
     """Everything that one task needs to get its next version.
 
-    `recipes` are the quickest first; `benches` is the folder of the tasks' benches.
+    `recipes` are the quickest first; `workspaces` is the folder of the tasks' benches.
     """
 
     def __init__(
@@ -63,15 +63,15 @@ class Study:
         recipes: Sequence[Recipe],
         registry: Registry,
         open_runtime: OpenRuntime,
-        stock: Stock,
-        benches: Path,
+        resources: SharedResources,
+        workspaces: Path,
         config: Config,
     ) -> None:
         self._recipes = recipes
         self._registry = registry
         self._open_runtime = open_runtime
-        self._stock = stock
-        self._benches = benches
+        self._stock = resources
+        self._benches = workspaces
         self._config = config
         self._scorer = Scorer()
 
@@ -85,7 +85,7 @@ class Study:
         return Choice(rows=rows, recipe=recipes[0], deferral=deferral) if recipes else None
 
     def choose(
-        self, task: str, rows: Sequence[Row], shape: Shape, valid_from: float, promise: Promise
+        self, task: str, rows: Sequence[Row], shape: AnswerKind, valid_from: float, promise: RiskTarget
     ) -> Choice:
         """Return the best way to learn `rows`: by the quickest recipe which does well enough.
 
@@ -114,7 +114,9 @@ class Study:
         Raises TrainingError or RegistryError.
         """
         with tempfile.TemporaryDirectory(prefix="stepdown-study-") as folder:
-            report = choice.recipe.train(Lessons.of(choice.rows), Path(folder), self._bench(draft.task))
+            report = choice.recipe.train(
+                TrainingSet.of(choice.rows), Path(folder), self._workspace(draft.task)
+            )
             manifest = msgspec.structs.replace(
                 draft, rows=report.rows, answers=report.answers, metrics={**draft.metrics, **report.metrics}
             )
@@ -139,7 +141,7 @@ class Study:
             metrics=dict(metrics),
         )
 
-    def examine(
+    def evaluate(
         self,
         runtime: Runtime,
         *,
@@ -147,7 +149,7 @@ class Study:
         standings: Mapping[Lane, Standing],
         evidence: Sequence[Row],
         choice: Choice,
-        promise: Promise,
+        promise: RiskTarget,
     ) -> list[Standing]:
         """Return what `version` may do in each lane; an attempt is made only where it may well succeed."""
         attempt = 1 + max(standing.attempts for standing in standings.values())
@@ -156,13 +158,13 @@ class Study:
         for lane, old in standings.items():
             rows = [row for row in evidence if row.lane == lane and row.at >= old.valid_from]
             rows = rows[-_ENOUGH_EVIDENCE * audits_to_settle(promise.alpha, promise.delta) :]
-            scored = examine(runtime, Lessons.of(rows), self._scorer, choice.deferral)
+            scored = evaluate(runtime, TrainingSet.of(rows), self._scorer, choice.deferral)
             if old.serves or self._is_promising(len(rows), choice, promise.alpha, level):
-                new = attempted(old, version, scored, promise, level, deferral=choice.deferral)
+                new = certify_version(old, version, scored, promise, level, deferral=choice.deferral)
                 is_settled = len(rows) >= audits_to_settle(promise.alpha, promise.delta)
                 results.append(msgspec.structs.replace(new, attempts=attempt, is_settled=is_settled))
             else:
-                new = shadowed(old, version, scored, promise, level, deferral=choice.deferral)
+                new = shadow_version(old, version, scored, promise, level, deferral=choice.deferral)
                 results.append(self._with_outlook(new, choice, promise.alpha, level))
         return results
 
@@ -175,32 +177,34 @@ class Study:
         """
         fresh = [row for row in rows if row.at >= valid_from]
         asked = {row.request_id for row in fresh if self._is_asked(row)}
-        exam = Lessons.of([row for row in fresh if row.request_id in asked])
+        exam = TrainingSet.of([row for row in fresh if row.request_id in asked])
         candidates = [rows] if len(fresh) == len(rows) else [rows, fresh]
-        rehearsals = [
-            recipe.rehearse(
-                Lessons.of([row for row in candidate if row.request_id not in asked]), exam, self._bench(task)
+        validations = [
+            recipe.validate(
+                TrainingSet.of([row for row in candidate if row.request_id not in asked]),
+                exam,
+                self._workspace(task),
             )
             for candidate in candidates
         ]
-        best = min(range(len(candidates)), key=lambda i: sum(rehearsals[i].losses))
-        deferral, rehearsal = fitted(rehearsals[best], self._scorer, self._config.seed)
-        logger.info("%s: %s", task, _findings(recipe, len(candidates[best]), rehearsal))
-        return Choice(rows=candidates[best], recipe=recipe, rehearsal=rehearsal, deferral=deferral)
+        best = min(range(len(candidates)), key=lambda i: sum(validations[i].losses))
+        deferral, validation = fit_deferral(validations[best], self._scorer, self._config.seed)
+        logger.info("%s: %s", task, _findings(recipe, len(candidates[best]), validation))
+        return Choice(rows=candidates[best], recipe=recipe, validation=validation, deferral=deferral)
 
     def _is_asked(self, row: Row) -> bool:
         key = f"{self._config.seed} {canonical(row.text)}".encode("utf-8", "replace")
         return zlib.crc32(key) < self._config.exam_share * 2**32
 
-    def _bench(self, task: str) -> Bench:
+    def _workspace(self, task: str) -> Workspace:
         folder = self._benches / task
         folder.mkdir(parents=True, exist_ok=True)
-        return Bench(folder=folder, seed=self._config.seed, stock=self._stock)
+        return Workspace(folder=folder, seed=self._config.seed, resources=self._stock)
 
     def _with_outlook(self, standing: Standing, choice: Choice, alpha: float, level: float) -> Standing:
         """Return `standing` asking for no fewer audits than the next attempt will."""
         coverage = self._aim(standing.audits, alpha, level)
-        error = choice.rehearsal.error_at(coverage) if choice.rehearsal else 1.0
+        error = choice.validation.error_at(coverage) if choice.validation else 1.0
         accepted = audits_needed(alpha, _chain_level(level), error, self._config.power)
         if accepted is None:
             missing = max(0, self._audits_before_less(alpha, level) - standing.audits)
@@ -217,10 +221,10 @@ class Study:
         Judged by the rehearsal and the number of audits, never by what the audits say: an
         attempt which was chosen by looking at the evidence would not be independent of it.
         """
-        if choice.rehearsal is None:
+        if choice.validation is None:
             return False
         coverage = self._aim(audits, alpha, level)
-        error = choice.rehearsal.error_at(coverage)
+        error = choice.validation.error_at(coverage)
         power = power_to_certify(int(audits * coverage), alpha, _chain_level(level), error)
         return power >= self._config.power
 
@@ -234,13 +238,13 @@ class Study:
         return math.ceil(self._config.patience * fewest / self._config.coverage)
 
 
-def _coverage(choice: Choice, promise: Promise) -> float:
-    assert choice.rehearsal is not None
-    return choice.rehearsal.coverage_at(promise.alpha)
+def _coverage(choice: Choice, promise: RiskTarget) -> float:
+    assert choice.validation is not None
+    return choice.validation.coverage_at(promise.alpha)
 
 
-def _findings(recipe: Recipe, rows: int, rehearsal: Scored) -> str:
-    agreed = 1 - sum(rehearsal.losses) / max(1, len(rehearsal.losses))
+def _findings(recipe: Recipe, rows: int, validation: EvalResult) -> str:
+    agreed = 1 - sum(validation.losses) / max(1, len(validation.losses))
     return f"a student by {recipe.name} of {rows} rows agrees in {agreed:.1%} of its exam"
 
 

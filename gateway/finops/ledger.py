@@ -111,7 +111,7 @@ class Ledger:
         is_teachers = outcome.decision != "local"
         if is_teachers and reported is not None and _is_plausible(reported):
             # What specialists never see (tools, images) is in the tokens but not in the text.
-            if reading.text and not outcome.request.beyond_specialists:
+            if reading.text and not outcome.request.unsupported_reason:
                 self._tokens.learn(outcome.request, reading.text, reported)
             return reported
         return self._tokens.estimate(outcome.request, reading.text or "")

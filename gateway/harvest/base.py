@@ -24,7 +24,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane
     model: str
     template_text: str
-    guard: str
+    contract_hash: str
     text: str
     answer: str
     messages: bytes

@@ -37,7 +37,7 @@ def row_of(outcome: Outcome, reading: Reading) -> Row | None:
         lane=route.lane,
         model=request.model,
         template_text=request.template_text,
-        guard=request.guard,
+        contract_hash=request.contract_hash,
         text=request.text,
         answer=text,
         messages=surface_of(request).messages(request),

@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS rows (
     lane TEXT NOT NULL,
     model TEXT NOT NULL,
     template_text TEXT NOT NULL,
-    guard TEXT NOT NULL,
+    contract_hash TEXT NOT NULL,
     text TEXT NOT NULL,
     answer TEXT NOT NULL,
     messages BLOB NOT NULL,

@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 
-from gateway.cascade.audit_sampler import StickyCoin
+from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.serve import Stages, serve
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
-from gateway.confidence.drift import Watch
+from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.gate import Gate
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from gateway.core import OWN_PREFIX, Answer, Request
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.finops.ledger import Ledger
@@ -38,11 +38,11 @@ from gateway.settings import Settings
 from gateway.specialists.client.batch import Batch
 from gateway.specialists.client.client import HostClient
 from gateway.store.learner_progress import read_progress
-from gateway.store.state import State, coin_key, costs
+from gateway.store.state import State, audit_key, costs
 from gateway.store.tasks import TaskStore
-from gateway.telemetry.exporters import Outgoing
+from gateway.telemetry.exporters import Exporters
 from gateway.telemetry.metrics import Metrics, Probe
-from gateway.telemetry.otel_env import read_wanted
+from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.upstream.base import Teacher
 from gateway.upstream.client import Config as HttpConfig
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 REFRESH_S = 0.25
 
 
-class Worker:
+class GatewayWorker:
     """One gateway process. `start` and `stop` it in the loop which serves."""
 
     def __init__(self, settings: Settings, state: State, number: int) -> None:
@@ -72,15 +72,15 @@ class Worker:
         self.outbox = Outbox(home / "harvest" / f"worker-{number}.db", _outbox_config(settings))
         tokens = TokenEstimator()
         self.ledger = Ledger(PriceTable(_overrides(settings)), state.spend, tokens)
-        self.outgoing = Outgoing(
-            read_wanted(os.environ),
+        self.teacher_headers = Exporters(
+            read_otel_env(os.environ),
             f"{home}/worker-{number}",
             provider=settings.upstream.provider,
             base_url=settings.upstream.base_url,
         )
-        self.metrics = Metrics([*self._probes(), *self.outgoing.probes()], state.standings.all)
+        self.metrics = Metrics([*self._probes(), *self.teacher_headers.probes()], state.standings.all)
         self.outcomes = OutcomeQueue(read_outcome, self._observers())
-        self._watch = Watch(state.standings, state.audits)
+        self._watch = DriftMonitor(state.standings, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refreshing: asyncio.Task[None] | None = None
         self._faults: set[str] = set()
@@ -89,14 +89,14 @@ class Worker:
             planner=PolicyPlanner(policies, self.ledger.spent_today),
             router=TaskRouter(self._classifiers()),
             standings=state.standings,
-            coin=StickyCoin(coin_key(home)),
+            sampler=StickySampler(audit_key(home)),
             drafter=self.drafter,
             embed=Batch(self.drafter, settings.specialists.budget_ms / 1000).embed,
             scorer=Scorer(),
             judge=Gate(),
             teacher=self.teacher,
             observe=self.outcomes,
-            outgoing=self.outgoing.headers,
+            teacher_headers=self.teacher_headers.headers,
             estimate_usage=tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )
@@ -151,7 +151,13 @@ class Worker:
 
     def _observers(self) -> list[Observe]:
         gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
-        return [self.metrics, self.ledger, *gather, Auditor(self.state.audits), *self.outgoing.observers]
+        return [
+            self.metrics,
+            self.ledger,
+            *gather,
+            Auditor(self.state.audits),
+            *self.teacher_headers.observers,
+        ]
 
     def _classifiers(self) -> list[Classifier]:
         routing = self.settings.routing
@@ -218,7 +224,7 @@ class Worker:
     def _drain(self) -> None:
         self.outcomes.close()
         self.metrics.sample()
-        self.outgoing.close()
+        self.teacher_headers.close()
         self.outbox.close()
         with contextlib.suppress(sqlite3.Error):
             self.ledger.flush()
@@ -228,7 +234,7 @@ def create_classifier(
     name: str, options: dict[str, Any], tasks: TaskStore, drafter: HostClient
 ) -> Classifier:
     """Return the classifier `name`. Raises ConfigError for an unknown name or option."""
-    module = catalog.load("gateway.routing.classifiers", name)
+    module = plugins.load_plugin("gateway.routing.classifiers", name)
     try:
         config = msgspec.convert(options, module.Config)
     except msgspec.ValidationError as error:
@@ -240,7 +246,7 @@ def create_classifier(
 def create_teacher(settings: Settings) -> Teacher:
     """Return the teacher which the settings name."""
     upstream = settings.upstream
-    provider = catalog.load("gateway.upstream.providers", upstream.provider)
+    provider = plugins.load_plugin("gateway.upstream.providers", upstream.provider)
     client = HttpClient(
         HttpConfig(
             connect_s=upstream.connect_timeout_s,

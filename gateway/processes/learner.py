@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from gateway.core import Standing
-from gateway.distill.base import Config, Event, Promise, Recipe
-from gateway.distill.cached_encoder import RememberedEncoder
+from gateway.distill.base import Config, Event, Recipe, RiskTarget
+from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.learner import Learner, Stores
-from gateway.distill.version_builder import Study
+from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import ConfigError, StepdownError
 from gateway.harvest.reader import HarvestReader
 from gateway.ipc.child_process import exit_with_parent, run_child
@@ -29,14 +29,14 @@ from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
-from gateway.specialists.base import Runtime, Stock
+from gateway.specialists.base import Runtime, SharedResources
 from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoding import create_encoder
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists.engine.pool import EnginePool
 from gateway.store.database import Database
 from gateway.store.learner_progress import write_progress
 from gateway.store.standings import StandingStore
-from gateway.store.state import State, opened_state
+from gateway.store.state import State, open_state
 from gateway.telemetry.logs import configure
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     home = settings.home_folder
     harvest = HarvestReader(home / "harvest")
-    with opened_state(settings.make_home()) as state:
+    with open_state(settings.make_home()) as state:
         learner = create_learner(settings, state)
         while not stop.wait(settings.learn.interval_s):
             rows = sum(count.training + count.held_out for count in harvest.counts().values())
@@ -78,10 +78,10 @@ def create_learner(settings: Settings, state: State) -> Learner:
     """Return the learner of a home folder, with its own encoder."""
     home = settings.home_folder
     specialists, learn = settings.specialists, settings.learn
-    encoder = RememberedEncoder(
+    encoder = CachedEncoder(
         create_encoder(specialists.encoder, msgspec.json.encode(specialists.encoder_options))
     )
-    stock = Stock(encoder, Engines(home / "models", specialists.memory_mb))
+    resources = SharedResources(encoder, EnginePool(home / "models", specialists.memory_mb))
     config = Config(
         adopt_rows=learn.adopt_rows,
         first_rows=learn.first_rows,
@@ -96,20 +96,20 @@ def create_learner(settings: Settings, state: State) -> Learner:
         standings=AnnouncedStandings(state.database, _announcer(home, registry)),
         tasks=state.tasks,
     )
-    study = Study(
+    builder = VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,
-        open_runtime=lambda name, folder: _runtime(name, folder, stock),
-        stock=stock,
-        benches=home / "learn",
+        open_runtime=lambda name, folder: _runtime(name, folder, resources),
+        resources=resources,
+        workspaces=home / "learn",
         config=config,
     )
-    return Learner(stores, study, encoder, _promise_of(settings), config)
+    return Learner(stores, builder, encoder, _promise_of(settings), config)
 
 
 def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
     """Return the recipe `name`. Raises ConfigError for an unknown name or option."""
-    module = catalog.load("gateway.distill.recipes", name)
+    module = plugins.load_plugin("gateway.distill.recipes", name)
     try:
         config = msgspec.convert(options, module.Config)
     except msgspec.ValidationError as error:
@@ -167,9 +167,9 @@ def _announcer(home: Path, registry: Registry) -> Callable[[Standing], None]:
     return announce
 
 
-def _promise_of(settings: Settings) -> Callable[[str], Promise]:
+def _promise_of(settings: Settings) -> Callable[[str], RiskTarget]:
     planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
-    return lambda model: Promise(*planner.promise(model))
+    return lambda model: RiskTarget(*planner.promise(model))
 
 
 @contextmanager
@@ -179,8 +179,8 @@ def _alone(home: Path) -> Iterator[None]:
         yield
 
 
-def _runtime(name: str, folder: Path, stock: Stock) -> Runtime:
-    runtime: Runtime = catalog.load("gateway.specialists.runtimes", name).create(folder, stock)
+def _runtime(name: str, folder: Path, resources: SharedResources) -> Runtime:
+    runtime: Runtime = plugins.load_plugin("gateway.specialists.runtimes", name).create(folder, resources)
     return runtime
 
 

@@ -15,16 +15,16 @@ from contextlib import contextmanager
 import uvicorn
 
 from gateway.api.admin import create_admin
-from gateway.api.app import create_site
-from gateway.api.auth import Gatekeeper
-from gateway.api.dependencies import Doors
+from gateway.api.app import create_app
+from gateway.api.auth import Authenticator
+from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.body import BodyLimit, Limits
 from gateway.api.http.coalescing import CoalescingProtocol
 from gateway.api.websocket import create_websockets
 from gateway.ipc.child_process import exit_with_parent, run_child
-from gateway.processes.assembly import Worker
+from gateway.processes.assembly import GatewayWorker
 from gateway.settings import Settings, read_settings
-from gateway.store.state import State, opened_state
+from gateway.store.state import State, open_state
 from gateway.telemetry.logs import configure
 
 # Longer than the clients' own pools keep a connection, so that it is they who close it.
@@ -42,19 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = read_settings(os.environ)
     configure(is_json=settings.server.log_format == "json")
     exit_with_parent()
-    with opened_state(settings.make_home()) as state:
-        worker = Worker(settings, state, options.number)
-        doors = _doors(settings, state, worker)
-        servers = [(_server(create_site(doors), create_websockets(doors)), options.fd)]
+    with open_state(settings.make_home()) as state:
+        worker = GatewayWorker(settings, state, options.number)
+        deps = _doors(settings, state, worker)
+        servers = [(_server(create_app(deps), create_websockets(deps)), options.fd)]
         if options.admin_fd is not None:
-            worker.outgoing.push(worker.metrics)
+            worker.teacher_headers.push(worker.metrics)
             servers.append((_server(create_admin(worker.metrics.render, worker.status)), options.admin_fd))
         _spare_the_collector()
         with asyncio.Runner(loop_factory=_loop) as runner:
             runner.run(_serve(worker, servers))
 
 
-async def _serve(worker: Worker, servers: list[tuple[uvicorn.Server, int]]) -> None:
+async def _serve(worker: GatewayWorker, servers: list[tuple[uvicorn.Server, int]]) -> None:
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -70,13 +70,13 @@ async def _serve(worker: Worker, servers: list[tuple[uvicorn.Server, int]]) -> N
         await worker.stop()
 
 
-def _doors(settings: Settings, state: State, worker: Worker) -> Doors:
+def _doors(settings: Settings, state: State, worker: GatewayWorker) -> ApiDependencies:
     server = settings.server
     chat = BodyLimit(max_bytes=server.max_body_mb << 20, total_s=server.body_timeout_s)
-    return Doors(
+    return ApiDependencies(
         serve=worker.serve,
         teacher=worker.teacher,
-        gatekeeper=Gatekeeper(settings.admission, state.keys.find_by_hash),
+        authenticator=Authenticator(settings.admission, state.keys.find_by_hash),
         limits=Limits(chat=chat),
         own_models=worker.own_models,
         show_labels=server.labels,

@@ -27,7 +27,7 @@ class KnownTask(Protocol):
         """The task's name."""
 
     @property
-    def guard(self) -> str:
+    def contract_hash(self) -> str:
         """Hash of what must be equal exactly: model, tools, response_format."""
 
     @property

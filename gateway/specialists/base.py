@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from gateway.core import Brief, Draft, FinishReason, Token, Trace
+from gateway.core import Draft, DraftRequest, FinishReason, Token, Trace
 
 if TYPE_CHECKING:
-    from gateway.specialists.engine.pool import Engines
+    from gateway.specialists.engine.pool import EnginePool
 
 
-class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """What a runtime proposes for one input; the host adds who and how long.
 
     `score` is 0..1, higher is surer, not calibrated.
@@ -39,14 +39,14 @@ class Listener(Protocol):
     def when_left(self, act: Callable[[], None]) -> None:
         """Have `act` called once when the listener leaves, at once if it has; from any thread."""
 
-    def opening(self, proposal: Proposal) -> None:
+    def opening(self, prediction: Prediction) -> None:
         """Hear the beginning of an answer on which to decide; at most once, only if streamed."""
 
     def piece(self, text: str) -> None:
         """Hear what follows the opening."""
 
 
-class Nobody:
+class NullListener:
     """A Listener which waits patiently and does not care for beginnings."""
 
     def has_left(self) -> bool:
@@ -56,7 +56,7 @@ class Nobody:
     def when_left(self, act: Callable[[], None]) -> None:
         """Never call `act`."""
 
-    def opening(self, proposal: Proposal) -> None:
+    def opening(self, prediction: Prediction) -> None:
         """Ignore it: the whole answer comes at the end."""
 
     def piece(self, text: str) -> None:
@@ -66,7 +66,7 @@ class Nobody:
 class Runtime(Protocol):
     """A loaded specialist. Lives in the model host, never in the gateway.
 
-    A runtime module holds `create(folder: Path, stock: Stock) -> Runtime`; its file name is the
+    A runtime module holds `create(folder: Path, resources: SharedResources) -> Runtime`; its file name is the
     manifest's `runtime`. `folder` was verified against its manifest. `create` raises
     RegistryError for files it cannot read.
     """
@@ -75,8 +75,8 @@ class Runtime(Protocol):
     def is_remote(self) -> bool:
         """Whether drafts are made in another process, so that many may wait for theirs at once."""
 
-    def draft(self, brief: Brief, listener: Listener) -> Proposal:
-        """Return the proposal for `brief`; may block, is called from several threads at once.
+    def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
+        """Return the proposal for `draft_request`; may block, is called from several threads at once.
 
         The same brief gives the same text and score, whoever else is asking. A version which
         decides on the beginning of an answer (a prefix gate) lets a streamed brief's listener
@@ -100,10 +100,10 @@ class Drafter(Protocol):
         files. Idempotent; a restarted host loads again what it was told before.
         """
 
-    async def draft(self, task: str, version: int, brief: Brief, budget_s: float) -> Draft:
+    async def draft(self, task: str, version: int, draft_request: DraftRequest, budget_s: float) -> Draft:
         """Return a draft, or its decisive beginning, within `budget_s`; called from many tasks at once.
 
-        A draft with a `rest` must be read to its end or closed. Raises SpecialistError with a
+        A draft with a `stream` must be read to its end or closed. Raises SpecialistError with a
         countable reason in every other case: host down, overloaded, late, version unknown,
         input truncated.
         """
@@ -136,8 +136,8 @@ class Encoder(Protocol):
         """
 
 
-class Stock(msgspec.Struct, frozen=True):
+class SharedResources(msgspec.Struct, frozen=True):
     """What the specialists of one process share."""
 
     encoder: Encoder
-    engines: Engines
+    engines: EnginePool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.config.plugins import load
+from gateway.config.plugins import load_plugin
 from gateway.errors import ConfigError
 from gateway.specialists.base import Encoder
 
@@ -16,7 +16,7 @@ def create_encoder(name: str, config: bytes | str = b"{}") -> Encoder:
 
     Raises ConfigError for an unknown name or setting, RegistryError for missing or changed files.
     """
-    module = load(ENCODERS, name)
+    module = load_plugin(ENCODERS, name)
     try:
         settings = msgspec.json.decode(config, type=module.Config)
     except msgspec.DecodeError as exc:

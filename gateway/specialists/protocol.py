@@ -12,8 +12,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from gateway.core import Brief, FinishReason, Token, Trace
-from gateway.specialists.base import Proposal
+from gateway.core import DraftRequest, FinishReason, Token, Trace
+from gateway.specialists.base import Prediction
 
 MAX_FRAME_BYTES = 1 << 20
 MAX_TEXT_CHARS = 1 << 16
@@ -57,7 +57,7 @@ class Ask(_Message, frozen=True):
 
     task: str
     version: int
-    brief: Brief
+    draft_request: DraftRequest
     budget_ms: float
 
 
@@ -124,14 +124,14 @@ Question = Load | Unload | Ask | Embed | Ping | Cancel
 Reply = Done | Drafted | Opened | Piece | Embedded | Failed
 
 
-def drafted(number: int, proposal: Proposal, latency_ms: float) -> Drafted:
+def drafted(number: int, prediction: Prediction, latency_ms: float) -> Drafted:
     """Return the reply to question `number` with a whole draft."""
-    return Drafted(id=number, latency_ms=latency_ms, **_said(proposal))
+    return Drafted(id=number, latency_ms=latency_ms, **_said(prediction))
 
 
-def opened(number: int, proposal: Proposal, latency_ms: float) -> Opened:
+def opened(number: int, prediction: Prediction, latency_ms: float) -> Opened:
     """Return the reply to question `number` with the beginning of a draft."""
-    return Opened(id=number, latency_ms=latency_ms, **_said(proposal))
+    return Opened(id=number, latency_ms=latency_ms, **_said(prediction))
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -186,8 +186,8 @@ class Frames:
         del self._buffer[:start]
 
 
-def _said(proposal: Proposal) -> dict[str, Any]:
-    return {name: getattr(proposal, name) for name in Proposal.__struct_fields__}
+def _said(prediction: Prediction) -> dict[str, Any]:
+    return {name: getattr(prediction, name) for name in Prediction.__struct_fields__}
 
 
 def _read(decoder: msgspec.msgpack.Decoder[_Read], payload: bytes) -> _Read:

@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 from gateway.errors import ConfigError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+NEW_FILE = 0
+"""The version that SQLite gives a file nothing was written to."""
 BUSY_TIMEOUT_S = 5.0
 
 
@@ -24,7 +26,7 @@ class Database:
     """A connection which threads take turns on, and the version of the file's layout.
 
     `synchronous="NORMAL"` loses the last transactions in a power cut, never in a crash of
-    the process; "FULL" loses none. Raises ConfigError for a file which a newer stepdown wrote.
+    the process; "FULL" loses none. Raises ConfigError for a file that a newer or older stepdown wrote.
     """
 
     def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> None:
@@ -116,5 +118,10 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: layout {version} was written by a newer stepdown; this one knows {SCHEMA_VERSION}: "
             "upgrade stepdown or use another STEPDOWN_HOME"
         )
-    if version < SCHEMA_VERSION:
+    if version not in (NEW_FILE, SCHEMA_VERSION):
+        raise ConfigError(
+            f"{path}: layout {version} was written by an older stepdown; this one reads only "
+            f"{SCHEMA_VERSION}: move the file away or use another STEPDOWN_HOME"
+        )
+    if version == NEW_FILE:
         connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")

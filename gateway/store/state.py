@@ -20,7 +20,7 @@ from gateway.store.spend import SpendLog
 from gateway.store.standings import StandingStore
 from gateway.store.tasks import TaskStore
 
-COIN_KEY_BYTES = 32
+AUDIT_KEY_BYTES = 32
 
 
 class State:
@@ -41,7 +41,7 @@ class State:
 
 
 @contextmanager
-def opened_state(home: Path) -> Iterator[State]:
+def open_state(home: Path) -> Iterator[State]:
     """Give the stores of the folder `home`, which exists."""
     state = State(home)
     try:
@@ -50,12 +50,12 @@ def opened_state(home: Path) -> Iterator[State]:
         state.close()
 
 
-def coin_key(home: Path) -> bytes:
+def audit_key(home: Path) -> bytes:
     """Return the secret of the audit coin, made at first use; the same for every process and restart."""
     path = home / "coin.key"
     if not path.exists():
         fresh = home / f"coin.{os.getpid()}.{time.monotonic_ns()}"
-        fresh.write_bytes(secrets.token_bytes(COIN_KEY_BYTES))
+        fresh.write_bytes(secrets.token_bytes(AUDIT_KEY_BYTES))
         fresh.chmod(0o600)
         # Of several processes which start together one wins, and all read what it wrote.
         with contextlib.suppress(FileExistsError):

@@ -12,7 +12,7 @@ from gateway.store.database import Database
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tasks (
     task TEXT PRIMARY KEY,
-    guard TEXT NOT NULL,
+    contract_hash TEXT NOT NULL,
     template_text TEXT NOT NULL,
     vector BLOB NOT NULL,
     model TEXT NOT NULL,
@@ -24,14 +24,14 @@ CREATE INDEX IF NOT EXISTS tasks_by_revision ON tasks (revision);
 _UPSERT = """
 INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(revision), 0) + 1 FROM tasks))
 ON CONFLICT (task) DO UPDATE SET
-    guard = excluded.guard,
+    contract_hash = excluded.contract_hash,
     template_text = excluded.template_text,
     vector = excluded.vector,
     model = excluded.model,
     revision = excluded.revision
 """
 _CHANGED = """
-SELECT task, guard, template_text, vector, model, adopted_at, revision
+SELECT task, contract_hash, template_text, vector, model, adopted_at, revision
 FROM tasks WHERE revision > ? ORDER BY revision
 """
 
@@ -40,7 +40,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One adopted task. `vector` is the template's unit embedding, float32 bytes."""
 
     task: str
-    guard: str
+    contract_hash: str
     template_text: str
     vector: bytes
     model: str
@@ -71,10 +71,10 @@ class TaskStore:
         """Return every adopted task, oldest first; the same object until a refresh finds a change."""
         return self._all
 
-    def put(self, task: str, guard: str, template_text: str, vector: bytes, model: str) -> None:
+    def put(self, task: str, contract_hash: str, template_text: str, vector: bytes, model: str) -> None:
         """Adopt `task`, or replace what is known of it; keeps the time of its adoption. May block."""
         with self._database.write() as connection:
-            connection.execute(_UPSERT, (task, guard, template_text, vector, model, self._clock()))
+            connection.execute(_UPSERT, (task, contract_hash, template_text, vector, model, self._clock()))
         self.refresh()
 
     def refresh(self) -> None:
@@ -92,10 +92,10 @@ class TaskStore:
 
 
 def _task(row: tuple[str, str, str, bytes, str, float, int]) -> Task:
-    task, guard, template_text, vector, model, adopted_at, _ = row
+    task, contract_hash, template_text, vector, model, adopted_at, _ = row
     return Task(
         task=task,
-        guard=guard,
+        contract_hash=contract_hash,
         template_text=template_text,
         vector=vector,
         model=model,

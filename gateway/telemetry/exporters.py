@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core import Header, Request
 from gateway.telemetry.metrics import Metrics, Probe
-from gateway.telemetry.otel_env import Wanted
+from gateway.telemetry.otel_env import OtelConfig
 from gateway.telemetry.outcome_queue import Observe
 from gateway.telemetry.trace_context import Tracing
 
@@ -24,14 +24,14 @@ logger = logging.getLogger(__name__)
 CLOSE_S = 2.0
 
 
-class Outgoing:
+class Exporters:
     """The way out, closed by default: then OpenTelemetry's SDK (60 ms, 5 MB) is not even imported.
 
     `instance` tells this process from the others on this machine. A fault of the SDK's own
     configuration is logged, and nothing leaves.
     """
 
-    def __init__(self, wanted: Wanted, instance: str, *, provider: str, base_url: str) -> None:
+    def __init__(self, wanted: OtelConfig, instance: str, *, provider: str, base_url: str) -> None:
         self.observers: list[Observe] = []
         self.headers: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
         """Returns headers as the teacher is to see them: with our `traceparent` while we trace."""
@@ -85,7 +85,7 @@ class Outgoing:
             captures_content=wanted.captures_content,
         )
         self.observers.append(spans)
-        self.headers = tracing.outgoing
+        self.headers = tracing.teacher_headers
 
     def _open_push(self, metrics: Metrics) -> None:
         from gateway.telemetry.otel_export import metric_exporters, resource

@@ -30,7 +30,7 @@ _MOST_SPANS, _SPANS_A_BATCH = 2048, 512
 _DEFAULT_SAMPLER = "parentbased_always_on"
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class OtelConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Which exporters get spans and metrics; by default none, and nothing leaves the machine."""
 
     span_exporters: tuple[str, ...]
@@ -43,13 +43,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     spans_a_batch: int
 
 
-def read_wanted(environ: Mapping[str, str]) -> Wanted:
+def read_otel_env(environ: Mapping[str, str]) -> OtelConfig:
     """Return what OTEL_* asks for. An endpoint alone asks for both signals, as does an exporter's name."""
     is_off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     interval_ms = _number(environ, "OTEL_METRIC_EXPORT_INTERVAL", _INTERVAL_MS, 1.0, _LONGEST_MS)
     most_spans = int(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _MOST_SPANS, 1, 1e6))
     batch = int(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _SPANS_A_BATCH, 1, 1e6))
-    return Wanted(
+    return OtelConfig(
         span_exporters=() if is_off else _exporters(environ, "TRACES"),
         metric_exporters=() if is_off else _exporters(environ, "METRICS"),
         sampler=_sampler(environ),

@@ -26,7 +26,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from prometheus_client import Metric as Family
 from prometheus_client.samples import Sample
 
-from gateway.telemetry import semconv as names
+from gateway.telemetry import semconv
 
 logger = logging.getLogger(__name__)
 
@@ -89,14 +89,14 @@ class MetricsPush:
 
 
 def metrics_data(families: Iterable[Family], resource: Resource, since_ns: int, now_ns: int) -> MetricsData:
-    """Return `families` in the SDK's terms, with the names and units of `telemetry.names`."""
+    """Return `families` in the SDK's terms, with the names and units of `telemetry.semconv`."""
     metrics = [_metric(family, since_ns, now_ns) for family in families if family.samples]
-    scope = ScopeMetrics(scope=InstrumentationScope(names.SCOPE), metrics=metrics, schema_url="")
+    scope = ScopeMetrics(scope=InstrumentationScope(semconv.SCOPE), metrics=metrics, schema_url="")
     return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url="")])
 
 
 def _metric(family: Family, since_ns: int, now_ns: int) -> Metric:
-    name, unit = names.METRICS.get(family.name, (family.name.replace("_", ".", 1), "1"))
+    name, unit = semconv.METRICS.get(family.name, (family.name.replace("_", ".", 1), "1"))
     data: Sum | Gauge | Histogram
     match family.type:
         case "histogram":
@@ -149,7 +149,7 @@ def _histogram_point(
 
 
 def _attributes(labels: dict[str, str]) -> Attributes:
-    return {names.LABELS.get(name, name): _value(name, value) for name, value in labels.items()}
+    return {semconv.LABELS.get(name, name): _value(name, value) for name, value in labels.items()}
 
 
 def _value(label: str, value: str) -> str | bool | int:
@@ -159,5 +159,5 @@ def _value(label: str, value: str) -> str | bool | int:
         case "streamed":
             return value == "true"
         case "kind":
-            return names.TOKEN_TYPES[value]
+            return semconv.TOKEN_TYPES[value]
     return value

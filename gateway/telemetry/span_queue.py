@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from gateway.telemetry import semconv as names
+from gateway.telemetry import semconv
 
 logger = logging.getLogger(__name__)
 
@@ -92,5 +92,5 @@ class _Watched(SpanExporter):
 
 def _size(span: ReadableSpan) -> int:
     attributes = span.attributes or {}
-    captured = (attributes.get(names.INPUT_MESSAGES, ""), attributes.get(names.OUTPUT_MESSAGES, ""))
+    captured = (attributes.get(semconv.INPUT_MESSAGES, ""), attributes.get(semconv.OUTPUT_MESSAGES, ""))
     return SPAN_BYTES + sum(len(text) for text in captured if isinstance(text, str))

@@ -12,7 +12,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
 from gateway.core import Outcome, Reading
-from gateway.telemetry import semconv as names
+from gateway.telemetry import semconv
 from gateway.telemetry.trace_context import TraceContext, Tracing
 
 # Longer conversations go without their content: some thousand spans may wait for a dead receiver.
@@ -44,10 +44,10 @@ class Spans:
         self._tracing = tracing
         self._put = put
         self._resource = resource
-        self._scope = InstrumentationScope(names.SCOPE)
+        self._scope = InstrumentationScope(semconv.SCOPE)
         self._captures_content = captures_content
         self._of_teacher = _of_teacher(provider, base_url)
-        self._of_specialists: Attributes = {names.PROVIDER: names.SCOPE}
+        self._of_specialists: Attributes = {semconv.PROVIDER: semconv.SCOPE}
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Put the span of `outcome`, if its trace is sampled."""
@@ -58,7 +58,7 @@ class Spans:
         # The SDK makes such spans by itself while a request is under way; that costs three times as
         # much, and everything is known here.
         span = ReadableSpan(
-            name=f"{names.OPERATIONS[outcome.request.surface]} {outcome.request.model}",
+            name=f"{semconv.OPERATIONS[outcome.request.surface]} {outcome.request.model}",
             context=_span_context(context, context.span_id, is_remote=False),
             parent=_span_context(context, context.parent_id, is_remote=True) if context.parent_id else None,
             resource=self._resource,
@@ -89,71 +89,71 @@ def _span_context(context: TraceContext, span_id: str, *, is_remote: bool) -> Sp
 
 def _of_teacher(provider: str, base_url: str) -> Attributes:
     url = urlsplit(base_url)
-    found: Attributes = {names.PROVIDER: provider, names.SERVER_ADDRESS: url.hostname or ""}
+    found: Attributes = {semconv.PROVIDER: provider, semconv.SERVER_ADDRESS: url.hostname or ""}
     # As the conventions have it: the port only where it is none of HTTP's own.
     if url.port:
-        found[names.SERVER_PORT] = url.port
+        found[semconv.SERVER_PORT] = url.port
     return found
 
 
 def _of_request(outcome: Outcome) -> Attributes:
     request = outcome.request
     found: Attributes = {
-        names.OPERATION: names.OPERATIONS[request.surface],
-        names.REQUEST_MODEL: request.model,
-        names.HTTP_METHOD: "POST",
-        names.URL_PATH: request.target.partition(b"?")[0].decode("latin-1"),
+        semconv.OPERATION: semconv.OPERATIONS[request.surface],
+        semconv.REQUEST_MODEL: request.model,
+        semconv.HTTP_METHOD: "POST",
+        semconv.URL_PATH: request.target.partition(b"?")[0].decode("latin-1"),
     }
     if request.is_streamed:
-        found[names.REQUEST_STREAM] = True
+        found[semconv.REQUEST_STREAM] = True
     if request.wants_json:
-        found[names.OUTPUT_TYPE] = "json"
+        found[semconv.OUTPUT_TYPE] = "json"
     if request.max_tokens is not None:
-        found[names.REQUEST_MAX_TOKENS] = request.max_tokens
+        found[semconv.REQUEST_MAX_TOKENS] = request.max_tokens
     if request.seed is not None:
-        found[names.REQUEST_SEED] = request.seed
+        found[semconv.REQUEST_SEED] = request.seed
     if request.stop:
-        found[names.REQUEST_STOP] = request.stop
+        found[semconv.REQUEST_STOP] = request.stop
     return found
 
 
 def _of_answer(outcome: Outcome, reading: Reading) -> Attributes:
-    found: Attributes = {names.HTTP_STATUS: outcome.status}
+    found: Attributes = {semconv.HTTP_STATUS: outcome.status}
     if outcome.status >= 400:
-        found[names.ERROR_TYPE] = str(outcome.status)
+        found[semconv.ERROR_TYPE] = str(outcome.status)
     elif not outcome.is_complete:
-        found[names.ERROR_TYPE] = "incomplete"
+        found[semconv.ERROR_TYPE] = "incomplete"
     if outcome.first_byte_ms:
-        found[names.FIRST_CHUNK] = outcome.first_byte_ms / 1000
+        found[semconv.FIRST_CHUNK] = outcome.first_byte_ms / 1000
     if reading.model:
-        found[names.RESPONSE_MODEL] = reading.model
+        found[semconv.RESPONSE_MODEL] = reading.model
     if reading.finish_reason:
-        found[names.FINISH_REASONS] = (reading.finish_reason,)
+        found[semconv.FINISH_REASONS] = (reading.finish_reason,)
     if usage := reading.usage:
-        found[names.INPUT_TOKENS] = usage.prompt_tokens
-        found[names.OUTPUT_TOKENS] = usage.completion_tokens
+        found[semconv.INPUT_TOKENS] = usage.prompt_tokens
+        found[semconv.OUTPUT_TOKENS] = usage.completion_tokens
         if usage.cached_tokens:
-            found[names.CACHED_TOKENS] = usage.cached_tokens
+            found[semconv.CACHED_TOKENS] = usage.cached_tokens
     return found
 
 
 def _of_decision(outcome: Outcome) -> Attributes:
     found: Attributes = {
-        names.DECISION: outcome.decision,
-        names.REASON: outcome.reason,
-        names.POLICY: outcome.plan.policy,
+        semconv.DECISION: outcome.decision,
+        semconv.REASON: outcome.reason,
+        semconv.POLICY: outcome.plan.policy,
     }
     if outcome.is_held_out:
-        found[names.HELD_OUT] = True
+        found[semconv.HELD_OUT] = True
     if outcome.route:
-        found[names.ROUTE] = outcome.route.task
-        found[names.LANE] = outcome.route.lane
+        found[semconv.ROUTE] = outcome.route.task
+        found[semconv.LANE] = outcome.route.lane
     if outcome.draft:
-        found[names.VERSION] = outcome.draft.version
-        found[names.CONFIDENCE] = outcome.draft.score
-        found[names.WOULD_SERVE] = outcome.would_serve
+        found[semconv.VERSION] = outcome.draft.version
+        found[semconv.CONFIDENCE] = outcome.draft.score
+        found[semconv.WOULD_SERVE] = outcome.would_serve
     if outcome.threshold is not None:
-        found[names.THRESHOLD] = outcome.threshold
+        found[semconv.THRESHOLD] = outcome.threshold
     return found
 
 
@@ -165,14 +165,14 @@ def _content(outcome: Outcome, reading: Reading) -> Attributes:
         {"role": message.role, "parts": [{"type": "text", "content": message.text}]}
         for message in outcome.request.messages
     ]
-    found: Attributes = {names.INPUT_MESSAGES: _json(asked)}
+    found: Attributes = {semconv.INPUT_MESSAGES: _json(asked)}
     if reading.text is not None:
         said = {
             "role": "assistant",
             "parts": [{"type": "text", "content": reading.text}],
             "finish_reason": reading.finish_reason or "error",
         }
-        found[names.OUTPUT_MESSAGES] = _json([said])
+        found[semconv.OUTPUT_MESSAGES] = _json([said])
     return found
 
 

@@ -61,7 +61,7 @@ class Tracing:
             trace_id, request.id[16:], parent_id, flags & _RANDOM | is_sampled, state.decode("latin-1")
         )
 
-    def outgoing(self, request: Request) -> tuple[Header, ...]:
+    def teacher_headers(self, request: Request) -> tuple[Header, ...]:
         """Return the headers of `request` as the teacher is to see them: our span is the parent.
 
         `baggage` and `tracestate` pass on, the latter not with a `traceparent` which is none.

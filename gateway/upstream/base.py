@@ -32,7 +32,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 class Link(Protocol):
     """A connection which has left HTTP behind."""
 
-    def hand_over(self, heir: asyncio.Protocol) -> asyncio.Transport:
+    def detach(self, heir: asyncio.Protocol) -> asyncio.Transport:
         """Give `heir` what came and whatever comes, from the loop's next turn on; return the way back.
 
         To be called once, instead of reading the reply's body. `connection_made` is not called. Raises

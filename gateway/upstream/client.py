@@ -19,7 +19,7 @@ from gateway.upstream.base import Call, Reply
 from gateway.upstream.connect import open_connection
 from gateway.upstream.connection import Connection
 from gateway.upstream.headers import end_to_end
-from gateway.upstream.origin import Site, site_of
+from gateway.upstream.origin import Origin, origin_of
 
 # Below the 60 s after which common load balancers forget an idle connection without a word.
 KEEPALIVE_S = 55
@@ -45,7 +45,7 @@ class HttpClient:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._proxies = urllib.request.getproxies() if config.use_env_proxies else {}
-        self._sites: dict[str, Site] = {}
+        self._sites: dict[str, Origin] = {}
         self._idle: dict[str, deque[Connection]] = {}
 
     async def send(self, origin: str, call: Call) -> Reply:
@@ -59,7 +59,7 @@ class HttpClient:
         is_chunked = not isinstance(call.body, bytes) and not _has_length(call.headers)
         head = _head(call, site, is_chunked=is_chunked)
         connection = self._kept(origin) or await self._opened(origin, site)
-        incoming = await connection.ask(
+        response = await connection.ask(
             head,
             call.body,
             is_head=call.method == "HEAD",
@@ -67,12 +67,12 @@ class HttpClient:
             may_switch=call.may_switch,
             wait_s=self._config.first_byte_s,
         )
-        incoming.idle_s = self._config.idle_s
+        response.idle_s = self._config.idle_s
         return Reply(
-            status=incoming.status,
-            headers=tuple(end_to_end(incoming.headers)),
-            body=incoming,
-            link=connection if incoming.has_switched else None,
+            status=response.status,
+            headers=tuple(end_to_end(response.headers)),
+            body=response,
+            link=connection if response.has_switched else None,
         )
 
     async def close(self) -> None:
@@ -81,8 +81,8 @@ class HttpClient:
             while idle:
                 idle.pop().close()
 
-    def _site(self, origin: str) -> Site:
-        site = self._sites[origin] = site_of(origin, self._proxies)
+    def _site(self, origin: str) -> Origin:
+        site = self._sites[origin] = origin_of(origin, self._proxies)
         self._idle[origin] = deque()
         return site
 
@@ -94,7 +94,7 @@ class HttpClient:
                 return connection
         return None
 
-    async def _opened(self, origin: str, site: Site) -> Connection:
+    async def _opened(self, origin: str, site: Origin) -> Connection:
         idle = self._idle[origin]
 
         def release(connection: Connection) -> None:
@@ -106,7 +106,7 @@ class HttpClient:
         return await open_connection(site, release, self._config.connect_s)
 
 
-def _head(call: Call, site: Site, *, is_chunked: bool) -> bytes:
+def _head(call: Call, site: Origin, *, is_chunked: bool) -> bytes:
     """Return the request's head. Raises RequestError for what would not be one line each."""
     lines = [b"%b %b%b HTTP/1.1\r\n" % (call.method.encode(), site.prefix, call.target)]
     lines.append(b"host: %b\r\n" % site.authority)

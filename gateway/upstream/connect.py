@@ -10,14 +10,14 @@ from aiohappyeyeballs import start_connection
 
 from gateway.errors import UpstreamError, UpstreamTimeoutError
 from gateway.upstream.connection import Connection
-from gateway.upstream.origin import Proxy, Site
+from gateway.upstream.origin import Origin, Proxy
 
 # RFC 8305: how long the first address may take before the next is tried beside it.
 NEXT_ADDRESS_S = 0.25
 LONGEST_PROXY_HEAD_BYTES = 16 * 1024
 
 
-async def open_connection(site: Site, release: Callable[[Connection], None], within_s: float) -> Connection:
+async def open_connection(site: Origin, release: Callable[[Connection], None], within_s: float) -> Connection:
     """Return a new connection to `site`. Raises UpstreamError, of which nothing was sent."""
     try:
         async with asyncio.timeout(within_s):
@@ -28,7 +28,7 @@ async def open_connection(site: Site, release: Callable[[Connection], None], wit
         raise UpstreamError(f"the teacher could not be reached: {fault}", was_sent=False) from fault
 
 
-async def _open(site: Site, release: Callable[[Connection], None]) -> Connection:
+async def _open(site: Origin, release: Callable[[Connection], None]) -> Connection:
     loop = asyncio.get_running_loop()
     first = site.proxy or site
     addresses = await loop.getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM)
@@ -49,7 +49,7 @@ async def _open(site: Site, release: Callable[[Connection], None]) -> Connection
     return connection
 
 
-async def _tunnel(sock: socket.socket, site: Site, proxy: Proxy) -> None:
+async def _tunnel(sock: socket.socket, site: Origin, proxy: Proxy) -> None:
     """Have the proxy connect `sock` to the site. Raises OSError for a proxy which will not."""
     loop = asyncio.get_running_loop()
     target = b"%b:%d" % (site.host.encode(), site.port)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from gateway.errors import UpstreamError, UpstreamTimeoutError
-from gateway.upstream.response import Incoming
+from gateway.upstream.response import Response
 
 # Whole bodies up to this size are written with their head, at once; longer ones piece by piece,
 # so that a teacher who stops reading is noticed.
@@ -24,7 +24,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, release: Callable[[Connection], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._release = release
-        self._incoming: Incoming | None = None
+        self._response: Response | None = None
         self._fault: UpstreamError | None = None
         self._sending: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
@@ -45,35 +45,35 @@ class Connection(asyncio.Protocol):
         is_chunked: bool,
         may_switch: bool,
         wait_s: float,
-    ) -> Incoming:
+    ) -> Response:
         """Send one request and return its reply once the reply's head is there.
 
         `wait_s` bounds the silence after the last byte which the teacher took. Cancelling it closes the
         connection. Raises UpstreamError, and whatever `body` raises.
         """
-        incoming = self._incoming = Incoming(self, is_head=is_head, may_switch=may_switch)
+        response = self._response = Response(self, is_head=is_head, may_switch=may_switch)
         try:
             if isinstance(body, bytes) and len(body) <= WRITTEN_AT_ONCE_BYTES:
                 self._transport.write(head + body)
-                await incoming.head(wait_s)
+                await response.head(wait_s)
             else:
                 self._transport.write(head)
-                await self._upload(body, incoming, is_chunked=is_chunked, wait_s=wait_s)
+                await self._upload(body, response, is_chunked=is_chunked, wait_s=wait_s)
         except BaseException:
             self.close()
             raise
-        return incoming
+        return response
 
-    def hand_over(self, heir: asyncio.Protocol) -> asyncio.Transport:
+    def detach(self, heir: asyncio.Protocol) -> asyncio.Transport:
         """See upstream.base.Link."""
         if self._fault:
             raise self._fault
-        assert self._incoming is not None
+        assert self._response is not None
         self._fault = UpstreamError("the connection left HTTP")
         if self._timer:
             self._timer.cancel()
         self._transport.set_protocol(heir)
-        self._loop.call_soon(self._begin, heir, self._incoming.surplus)
+        self._loop.call_soon(self._begin, heir, self._response.surplus)
         return self._transport
 
     def _begin(self, heir: asyncio.Protocol, surplus: bytes) -> None:
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
 
     def finished(self, *, keeps_open: bool) -> None:
         """Note that the reply is whole; the connection is free if the request was sent whole, too."""
-        self._incoming = None
+        self._response = None
         self._deadline = math.inf
         if not keeps_open or self._sending:
             self.close()
@@ -120,16 +120,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        if self._incoming is None:
+        if self._response is None:
             # Nobody asked: whatever this answers, it must not become the answer of the next call.
             self.close()
-        elif fault := self._incoming.feed(data):
+        elif fault := self._response.feed(data):
             self._fail(fault)
 
     def eof_received(self) -> None:
         """See asyncio.Protocol."""
-        if self._incoming:
-            self._incoming.ended()
+        if self._response:
+            self._response.ended()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
             room.set_result(None)
 
     async def _upload(
-        self, body: bytes | AsyncIterator[bytes], incoming: Incoming, *, is_chunked: bool, wait_s: float
+        self, body: bytes | AsyncIterator[bytes], response: Response, *, is_chunked: bool, wait_s: float
     ) -> None:
         """Send `body` beside waiting for the head: a teacher may refuse what it has not read yet."""
         pieces = _pieces(body) if isinstance(body, bytes) else body
@@ -154,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._sending = sending
         sending.add_done_callback(self._sent)
         try:
-            await incoming.head(math.inf)
+            await response.head(math.inf)
         except UpstreamError:
             if sending.done() and not sending.cancelled() and (fault := sending.exception()):
                 raise fault from None
@@ -170,7 +170,7 @@ class Connection(asyncio.Protocol):
                 self.expect_within(math.inf)
         if is_chunked:
             self._transport.write(b"0\r\n\r\n")
-        if self._incoming and not self._incoming.has_head:
+        if self._response and not self._response.has_head:
             self.expect_within(wait_s)
 
     def _sent(self, sending: asyncio.Future[None]) -> None:
@@ -184,8 +184,8 @@ class Connection(asyncio.Protocol):
         self._fault = fault
         if self._timer:
             self._timer.cancel()
-        if self._incoming:
-            self._incoming.fail(fault)
+        if self._response:
+            self._response.fail(fault)
         if self._sending:
             self._sending.cancel()
         self._transport.abort()

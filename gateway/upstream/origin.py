@@ -23,7 +23,7 @@ class Proxy(msgspec.Struct, frozen=True):
     credential: bytes = b""
 
 
-class Site(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True):
     """One origin. `authority` is the Host header, `tls` None for plain HTTP."""
 
     host: str
@@ -38,7 +38,7 @@ class Site(msgspec.Struct, frozen=True):
         return b"http://" + self.authority if self.proxy and not self.tls else b""
 
 
-def site_of(origin: str, proxies: Mapping[str, str]) -> Site:
+def origin_of(origin: str, proxies: Mapping[str, str]) -> Origin:
     """Return the site of `origin` (scheme://host[:port]); `proxies` are proxy URLs by scheme.
 
     Raises ConfigError for what is no such origin, and for proxies which are not reached by plain HTTP.
@@ -46,7 +46,7 @@ def site_of(origin: str, proxies: Mapping[str, str]) -> Site:
     url, host, port = _parsed(origin)
     name = f"[{host}]" if ":" in host else host
     authority = name if port == _PORTS[url.scheme] else f"{name}:{port}"
-    return Site(
+    return Origin(
         host=host,
         port=port,
         authority=authority.encode(),

@@ -18,7 +18,7 @@ HELD_BYTES = 256 * 1024
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
-class Line(Protocol):
+class ResponseOwner(Protocol):
     """The connection over which a reply comes."""
 
     def expect_within(self, seconds: float) -> None:
@@ -34,13 +34,13 @@ class Line(Protocol):
         """Break off."""
 
 
-class Incoming:
+class Response:
     """One reply, and its body as core.Body: bytes as received, never decompressed.
 
     The `on_...` methods are called by httptools' parser.
     """
 
-    def __init__(self, line: Line, *, is_head: bool, may_switch: bool) -> None:
+    def __init__(self, line: ResponseOwner, *, is_head: bool, may_switch: bool) -> None:
         self.status = 0
         self.headers: list[Header] = []
         """Names in lower case; those of one hop are still there."""

@@ -26,7 +26,7 @@ Attempt = Reply | UpstreamError
 """How one attempt ended: any reply, or no reply at all."""
 
 
-async def ask_patiently(
+async def send_with_retries(
     ask: Callable[[Call], Awaitable[Reply]],
     call: Call,
     config: Config,

@@ -11,7 +11,7 @@ _MODES: dict[bytes, Mode] = {mode.encode(): mode for mode in get_args(Mode)}
 _Meaning = TypeVar("_Meaning")
 
 
-def read_wishes(headers: tuple[Header, ...]) -> tuple[Mode, bool]:
+def read_control_headers(headers: tuple[Header, ...]) -> tuple[Mode, bool]:
     """Return the mode which the client asked for, and whether its request may be kept.
 
     Raises RequestError for a value which is none of those allowed.

@@ -8,10 +8,10 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core import OWN_PREFIX, Arrival, Message, Request
+from gateway.core import OWN_PREFIX, IncomingRequest, Message, Request
 from gateway.errors import RequestError
 from gateway.wire.body import Fields, given, read_body
-from gateway.wire.control_headers import read_wishes
+from gateway.wire.control_headers import read_control_headers
 
 MOST_INPUTS = 2048
 """In one request, as at OpenAI."""
@@ -44,14 +44,14 @@ _wishes = msgspec.json.Decoder(_Wishes)
 _texts = msgspec.json.Decoder(str | list[str])
 
 
-def read_embeddings(arrival: Arrival) -> Request:
+def read_embeddings(arrival: IncomingRequest) -> Request:
     """Return what `arrival` asks.
 
     Raises RequestError for what is no JSON object, and where a model of ours is asked for what only
     a teacher's does.
     """
     peeked, fields = read_body(arrival.body, _peeks, _JUDGED)
-    mode, _ = read_wishes(arrival.headers)
+    mode, _ = read_control_headers(arrival.headers)
     texts = _read_texts(peeked.input)
     beyond = _beyond(texts, fields)
     is_ours = peeked.model.startswith(OWN_PREFIX)
@@ -65,16 +65,16 @@ def read_embeddings(arrival: Arrival) -> Request:
         model=peeked.model,
         messages=tuple(Message("user", text) for text in shown),
         template="",
-        guard="",
+        contract_hash="",
         template_text="",
         text="",
         mode="local" if is_ours else mode,
         may_harvest=False,
-        beyond_specialists=beyond,
+        unsupported_reason=beyond,
     )
 
 
-def read_wanted(request: Request) -> Wanted:
+def read_otel_env(request: Request) -> Wanted:
     """Return what a request for texts asks of an encoder.
 
     Raises RequestError naming the `param` for what OpenAI would refuse as well.

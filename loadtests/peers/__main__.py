@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.config.plugins import names
+from gateway.config.plugins import list_plugins
 from loadtests.peers import ours
 from loadtests.peers.base import AbsentError
 from loadtests.peers.bench import Bench, Length
@@ -84,7 +84,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> Report:
         port, pid = stack.enter_context(teacher({cores[1]}))
         bench = Bench(stack.enter_context(Generator()), pid, length)
         targets = [Running(DIRECT, port)]
-        for name in options.only or names(ADAPTERS):
+        for name in options.only or list_plugins(ADAPTERS):
             try:
                 targets.append(
                     stack.enter_context(

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.config.plugins import load
+from gateway.config.plugins import load_plugin
 from gateway.ipc.child_process import end
 from loadtests.peers.base import Place, Plan
 from loadtests.support.processes import command_line, cpu_s, rss_mb, tree
@@ -86,7 +86,7 @@ def running(
     """
     scratch.mkdir(parents=True)
     place = Place(peers=peers, scratch=scratch, teacher_port=teacher_port, port=free_port())
-    plan: Plan = load(ADAPTERS, name).prepare(place)
+    plan: Plan = load_plugin(ADAPTERS, name).prepare(place)
     log = scratch / "output.log"
     begun = time.monotonic()
     with log.open("wb") as output, pinned(cores):

@@ -13,9 +13,9 @@ from typing import Any, Self
 import msgspec
 import uvicorn
 
-from gateway.api.app import create_site
-from gateway.api.auth import Gatekeeper
-from gateway.api.dependencies import Doors
+from gateway.api.app import create_app
+from gateway.api.auth import Authenticator
+from gateway.api.dependencies import ApiDependencies
 from gateway.core import Answer, Header, Request
 from gateway.upstream.base import Call, Reply
 
@@ -230,17 +230,17 @@ def chat_head(size: int, extra: bytes = b"") -> bytes:
 
 
 @contextmanager
-def open_house(gatekeeper: Gatekeeper | None = None, **doors: Any) -> Iterator[House]:
+def open_house(authenticator: Authenticator | None = None, **deps: Any) -> Iterator[House]:
     """Serve a site in a thread, on a free port, until the block ends."""
     # Listening before the thread starts: whoever connects early waits in the backlog.
     plug = socket.create_server(("127.0.0.1", 0), backlog=64)
     house = House(plug.getsockname()[1])
-    site = create_site(
-        Doors(
+    site = create_app(
+        ApiDependencies(
             serve=house.serve,
             teacher=_BehindTheHouse(house),
-            gatekeeper=gatekeeper or Gatekeeper("open"),
-            **doors,
+            authenticator=authenticator or Authenticator("open"),
+            **deps,
         )
     )
     config = uvicorn.Config(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.api.auth import MAX_TRUSTED, TRUST_S, Gatekeeper
+from gateway.api.auth import MAX_TRUSTED, TRUST_S, Authenticator
 from gateway.core import Answer, Header, Request
 from gateway.errors import RequestError
 from gateway.store.keys import KeyFacts, hash_key
@@ -32,7 +32,7 @@ def bearer(key: bytes) -> tuple[Header, ...]:
 
 @pytest.mark.parametrize("headers", [bearer(b"sd-good"), ((b"authorization", b"bearer  sd-good "),)])
 def test_a_gateway_key_names_its_holder(headers: tuple[Header, ...]) -> None:
-    caller = Gatekeeper("keys", KEYS.get).admit(headers)
+    caller = Authenticator("keys", KEYS.get).authenticate(headers)
 
     assert (caller.id, caller.is_trusted, caller.sees_scores) == ("app", True, False)
 
@@ -48,10 +48,10 @@ def test_a_gateway_key_names_its_holder(headers: tuple[Header, ...]) -> None:
     ],
 )
 def test_without_one_credential_nobody_enters(mode: str, headers: tuple[Header, ...]) -> None:
-    gatekeeper = Gatekeeper("keys" if mode == "keys" else "forward", KEYS.get)
+    authenticator = Authenticator("keys" if mode == "keys" else "forward", KEYS.get)
 
     with pytest.raises(RequestError) as refusal:
-        gatekeeper.admit(headers)
+        authenticator.authenticate(headers)
 
     assert refusal.value.status == 401
 
@@ -62,70 +62,70 @@ def test_without_one_credential_nobody_enters(mode: str, headers: tuple[Header, 
 )
 def test_a_bad_key_is_refused_and_never_repeated(value: bytes) -> None:
     with pytest.raises(RequestError) as refusal:
-        Gatekeeper("keys", KEYS.get).admit(((b"authorization", value),))
+        Authenticator("keys", KEYS.get).authenticate(((b"authorization", value),))
 
     assert (refusal.value.status, refusal.value.code) == (401, "invalid_api_key")
     assert "sd-" not in str(refusal.value).replace("stepdown", "")
 
 
 def test_a_forwarded_credential_is_trusted_once_the_teacher_took_it() -> None:
-    gatekeeper = Gatekeeper("forward")
-    stranger = gatekeeper.admit(bearer(b"sk-1"))
-    gatekeeper.heard(stranger, 200)
+    authenticator = Authenticator("forward")
+    stranger = authenticator.authenticate(bearer(b"sk-1"))
+    authenticator.observe_status(stranger, 200)
 
-    known = gatekeeper.admit(bearer(b"sk-1"))
+    known = authenticator.authenticate(bearer(b"sk-1"))
 
     assert (stranger.is_trusted, known.is_trusted) == (False, True)
     assert known.id == stranger.id
-    assert not gatekeeper.admit(bearer(b"sk-2")).is_trusted
+    assert not authenticator.authenticate(bearer(b"sk-2")).is_trusted
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
 def test_a_failed_answer_proves_no_credential(status: int) -> None:
-    gatekeeper = Gatekeeper("forward")
-    gatekeeper.heard(gatekeeper.admit(bearer(b"sk-1")), status)
+    authenticator = Authenticator("forward")
+    authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), status)
 
-    assert not gatekeeper.admit(bearer(b"sk-1")).is_trusted
+    assert not authenticator.authenticate(bearer(b"sk-1")).is_trusted
 
 
 def test_trust_ends_after_an_hour_however_often_it_was_used() -> None:
     """A local answer (any answer to a trusted caller) does not prolong it."""
     clock = Clock()
-    gatekeeper = Gatekeeper("forward", clock=clock)
-    gatekeeper.heard(gatekeeper.admit(bearer(b"sk-1")), 200)
+    authenticator = Authenticator("forward", clock=clock)
+    authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), 200)
     clock.now = TRUST_S - 1
-    gatekeeper.heard(gatekeeper.admit(bearer(b"sk-1")), 200)
+    authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), 200)
     clock.now = TRUST_S + 1
 
-    assert not gatekeeper.admit(bearer(b"sk-1")).is_trusted
+    assert not authenticator.authenticate(bearer(b"sk-1")).is_trusted
 
 
 def test_a_credential_which_the_teacher_refuses_loses_its_trust() -> None:
-    gatekeeper = Gatekeeper("forward")
-    gatekeeper.heard(gatekeeper.admit(bearer(b"sk-1")), 200)
-    gatekeeper.heard(gatekeeper.admit(bearer(b"sk-1")), 401)
+    authenticator = Authenticator("forward")
+    authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), 200)
+    authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), 401)
 
-    assert not gatekeeper.admit(bearer(b"sk-1")).is_trusted
+    assert not authenticator.authenticate(bearer(b"sk-1")).is_trusted
 
 
 def test_trust_is_kept_for_a_bounded_number_of_callers() -> None:
-    gatekeeper = Gatekeeper("forward")
+    authenticator = Authenticator("forward")
     for number in range(MAX_TRUSTED + 1):
-        gatekeeper.heard(gatekeeper.admit(bearer(b"%d" % number)), 200)
+        authenticator.observe_status(authenticator.authenticate(bearer(b"%d" % number)), 200)
 
-    assert not gatekeeper.admit(bearer(b"0")).is_trusted
-    assert gatekeeper.admit(bearer(b"1")).is_trusted
+    assert not authenticator.authenticate(bearer(b"0")).is_trusted
+    assert authenticator.authenticate(bearer(b"1")).is_trusted
 
 
 def test_open_admits_anybody() -> None:
-    caller = Gatekeeper("open").admit(())
+    caller = Authenticator("open").authenticate(())
 
     assert (caller.is_trusted, caller.sees_scores) == (True, True)
 
 
 def test_a_stranger_is_refused_before_its_body_is_read() -> None:
     """401 comes although not one byte of the announced body was sent."""
-    with open_house(Gatekeeper("keys", KEYS.get)) as house:
+    with open_house(Authenticator("keys", KEYS.get)) as house:
         plug = house.raw(chat_head(500, b"authorization: Bearer sd-wrong\r\nexpect: 100-continue\r\n"))
         answer = plug.recv(65536)
         plug.close()
@@ -137,7 +137,7 @@ def test_a_stranger_is_refused_before_its_body_is_read() -> None:
 
 @pytest.mark.parametrize(("key", "shown"), [("sd-good", None), ("sd-inside", "0.9")])
 def test_scores_are_for_trusted_keys_only(key: str, shown: str | None) -> None:
-    with open_house(Gatekeeper("keys", KEYS.get)) as house:
+    with open_house(Authenticator("keys", KEYS.get)) as house:
 
         async def answer(_: Request) -> Answer:
             return house.flow.with_body(b"{}", labels=(SCORE,))
@@ -150,7 +150,7 @@ def test_scores_are_for_trusted_keys_only(key: str, shown: str | None) -> None:
 
 def test_only_a_chat_answered_by_the_teacher_earns_trust() -> None:
     """Some teachers answer other paths to anybody: those prove nothing, but their 401 does."""
-    with open_house(Gatekeeper("forward")) as house:
+    with open_house(Authenticator("forward")) as house:
         key = {"Authorization": "Bearer sk-1"}
         house.ask("GET", "/v1/files", headers=key)
         house.chat(key)

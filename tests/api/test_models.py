@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from gateway.api.auth import Gatekeeper
+from gateway.api.auth import Authenticator
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
 from tests.api.site_server import House, open_house
@@ -105,7 +105,7 @@ def test_whatever_else_is_about_models_is_the_teachers(owner: House, method: str
 
 
 def test_an_unproven_caller_does_not_see_our_models() -> None:
-    with open_house(Gatekeeper("forward"), own_models=lambda: [OWN]) as house:
+    with open_house(Authenticator("forward"), own_models=lambda: [OWN]) as house:
         got = house.ask("GET", f"/v1/models/{OWN}", headers={"Authorization": "Bearer sk-any"})
 
     assert got.body == b"from the teacher"

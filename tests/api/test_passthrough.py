@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from gateway.api.auth import Gatekeeper
+from gateway.api.auth import Authenticator
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
 from tests.api.site_server import CHAT, House, open_house
@@ -132,7 +132,7 @@ def test_an_early_answer_to_an_unfinished_upload_arrives(house: House) -> None:
 
 
 def test_a_stranger_reaches_nothing() -> None:
-    with open_house(Gatekeeper("keys")) as house:
+    with open_house(Authenticator("keys")) as house:
         got = house.ask("POST", "/v1/files", b"secret")
 
         assert got.status == 401

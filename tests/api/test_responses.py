@@ -62,4 +62,4 @@ def test_reasons_of_the_input_reach_the_flow(house: House) -> None:
 
     house.ask("POST", RESPONSES, body)
 
-    assert house.flow.requests[0].beyond_specialists == "previous_response_id"
+    assert house.flow.requests[0].unsupported_reason == "previous_response_id"

@@ -19,9 +19,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from gateway.api.app import create_site
-from gateway.api.auth import Gatekeeper
-from gateway.api.dependencies import Doors
+from gateway.api.app import create_app
+from gateway.api.auth import Authenticator
+from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.coalescing import CoalescingProtocol
 from gateway.api.websocket import create_websockets
 from gateway.core import Secret
@@ -65,7 +65,7 @@ def find_key(digest: str) -> Holder | None:
 
 @asynccontextmanager
 async def gateway(
-    port: int, *, gatekeeper: Gatekeeper | None = None, key: str | None = None, stop_s: int = 1
+    port: int, *, authenticator: Authenticator | None = None, key: str | None = None, stop_s: int = 1
 ) -> AsyncIterator[int]:
     """Serve a site before the teacher at `port`; yield its own port."""
     client = HttpClient(HttpConfig(connect_s=2.0))
@@ -74,17 +74,17 @@ async def gateway(
         api_key=Secret(key) if key else None,
         retries=retry.Config(most=0),
     )
-    doors = Doors(
+    deps = ApiDependencies(
         serve=lambda _: pytest.fail("no chat"),
         teacher=create(config, client),
-        gatekeeper=gatekeeper or Gatekeeper("open"),
+        authenticator=authenticator or Authenticator("open"),
     )
     plug = socket.create_server(("127.0.0.1", 0))
     server = Quiet(
         uvicorn.Config(
-            create_site(doors),
+            create_app(deps),
             http=CoalescingProtocol,
-            ws=create_websockets(doors),  # type: ignore[arg-type]
+            ws=create_websockets(deps),  # type: ignore[arg-type]
             log_config=None,
             access_log=False,
             date_header=False,
@@ -247,7 +247,7 @@ async def test_close_code_and_reason_reach_the_other_end(teacher: Teacher, who: 
 
 async def test_the_gateways_key_is_swapped_for_the_teachers(teacher: Teacher) -> None:
     async with (
-        gateway(teacher.port, gatekeeper=Gatekeeper("keys", find_key), key="sk-own") as port,
+        gateway(teacher.port, authenticator=Authenticator("keys", find_key), key="sk-own") as port,
         connect(url(port), additional_headers=BEARER),
     ):
         assert teacher.asked[0].headers.get_all("authorization") == ["Bearer sk-own"]
@@ -256,7 +256,7 @@ async def test_the_gateways_key_is_swapped_for_the_teachers(teacher: Teacher) ->
 async def test_a_browsers_key_is_a_subprotocol_and_goes_no_further(teacher: Teacher) -> None:
     offered = ["realtime", f"openai-insecure-api-key.{GATEWAY_KEY}", "openai-project.p", "openai-beta.v1"]
     async with (
-        gateway(teacher.port, gatekeeper=Gatekeeper("keys", find_key), key="sk-own") as port,
+        gateway(teacher.port, authenticator=Authenticator("keys", find_key), key="sk-own") as port,
         connect(url(port), subprotocols=[Subprotocol(one) for one in offered]) as client,
     ):
         asked = teacher.asked[0].headers
@@ -269,7 +269,7 @@ async def test_a_browsers_key_is_a_subprotocol_and_goes_no_further(teacher: Teac
 async def test_a_browsers_own_teacher_key_passes_as_it_was_offered(teacher: Teacher) -> None:
     offered = ["realtime", "openai-insecure-api-key.sk-theirs"]
     async with (
-        gateway(teacher.port, gatekeeper=Gatekeeper("forward")) as port,
+        gateway(teacher.port, authenticator=Authenticator("forward")) as port,
         connect(url(port), subprotocols=[Subprotocol(one) for one in offered]),
     ):
         asked = teacher.asked[0].headers
@@ -282,7 +282,7 @@ async def test_a_browsers_own_teacher_key_passes_as_it_was_offered(teacher: Teac
 async def test_a_stranger_is_refused_and_the_teacher_not_asked(
     teacher: Teacher, headers: dict[str, str]
 ) -> None:
-    async with gateway(teacher.port, gatekeeper=Gatekeeper("keys", find_key), key="sk-own") as port:
+    async with gateway(teacher.port, authenticator=Authenticator("keys", find_key), key="sk-own") as port:
         answer = await refused(port, additional_headers=headers)
 
     assert (answer.status_code, error_of(answer)["code"]) == (401, "invalid_api_key")
@@ -292,7 +292,7 @@ async def test_a_stranger_is_refused_and_the_teacher_not_asked(
 @pytest.mark.parametrize("status", [401, 403, 404, 426, 429, 503])
 async def test_a_refusal_of_the_teacher_reaches_the_client_as_it_is(teacher: Teacher, status: int) -> None:
     teacher.refusal = (status, b'{"error": {"message":"no",  "x":1}}')
-    async with gateway(teacher.port, gatekeeper=Gatekeeper("forward")) as port:
+    async with gateway(teacher.port, authenticator=Authenticator("forward")) as port:
         answer = await refused(port, additional_headers=BEARER)
 
     assert (answer.status_code, answer.body) == teacher.refusal
@@ -327,14 +327,14 @@ async def test_elsewhere_no_websocket_is_opened(teacher: Teacher, path: str) -> 
 
 
 async def test_a_page_of_somewhere_else_gets_in_only_with_a_key(teacher: Teacher) -> None:
-    keys = Gatekeeper("keys", find_key)
+    keys = Authenticator("keys", find_key)
     foreign = "https://evil.example"
     async with gateway(teacher.port) as port:
         answer = await refused(port, origin=foreign)
         async with connect(url(port), origin="http://localhost:3000"):  # type: ignore[arg-type]
             pass
     async with (
-        gateway(teacher.port, gatekeeper=keys, key="sk-own") as port,
+        gateway(teacher.port, authenticator=keys, key="sk-own") as port,
         connect(url(port), origin=foreign, additional_headers=BEARER),  # type: ignore[arg-type]
     ):
         pass
@@ -394,12 +394,12 @@ async def test_what_comes_with_the_teachers_consent_arrives_byte_for_byte() -> N
         writer.write(ASKING)
         head = await reader.readuntil(b"\r\n\r\n")
         writer.write(said[::-1])
-        heard = await reader.read()
+        observe_status = await reader.read()
         writer.close()
 
     assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
-    assert heard[: len(said)] == said
-    assert heard[len(said) :] == said[::-1]
+    assert observe_status[: len(said)] == said
+    assert observe_status[len(said) :] == said[::-1]
 
 
 async def test_whoever_speaks_before_the_answer_is_cut_off() -> None:

@@ -13,8 +13,8 @@ from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.core import (
     Answer,
-    Brief,
     Draft,
+    DraftRequest,
     FinishReason,
     Header,
     Message,
@@ -42,7 +42,7 @@ def request(**changes: object) -> Request:
         model="giant",
         messages=(Message("user", "where is my card?"),),
         template="feed",
-        guard="feed",
+        contract_hash="feed",
         template_text="",
         text="where is my card?",
     )
@@ -82,7 +82,7 @@ class ScriptedTeacher:
             self.closed += 1
 
 
-class ScriptedRest:
+class ScriptedStream:
     """The rest of a draft: `pieces`, then `fault` if there is one."""
 
     def __init__(self, pieces: Sequence[str], fault: Exception | None = None) -> None:
@@ -92,7 +92,7 @@ class ScriptedRest:
         self._pieces = list(pieces)
         self._fault = fault
 
-    def __aiter__(self) -> ScriptedRest:
+    def __aiter__(self) -> ScriptedStream:
         return self
 
     async def __anext__(self) -> str:
@@ -115,21 +115,21 @@ class ScriptedDrafter:
         self.fault: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.drafts = 0
-        self.briefs: list[Brief] = []
-        self.rest: ScriptedRest | None = None
+        self.briefs: list[DraftRequest] = []
+        self.stream: ScriptedStream | None = None
 
     async def load(self, task: str, version: int, folder: Path) -> None:
         raise NotImplementedError
 
-    async def draft(self, task: str, version: int, brief: Brief, budget_s: float) -> Draft:
+    async def draft(self, task: str, version: int, draft_request: DraftRequest, budget_s: float) -> Draft:
         self.drafts += 1
-        self.briefs.append(brief)
+        self.briefs.append(draft_request)
         if self.gate:
             await self.gate.wait()
         if self.fault:
             raise self.fault
-        rest = self.rest if brief.is_streamed else None
-        return Draft(text=self.text, score=self.score, task=task, version=version, rest=rest)
+        stream = self.stream if draft_request.is_streamed else None
+        return Draft(text=self.text, score=self.score, task=task, version=version, stream=stream)
 
     async def embed(self, text: str, budget_s: float) -> bytes:
         raise NotImplementedError
@@ -158,7 +158,7 @@ class Flow:
     def of(self, route: Route) -> Standing:
         return self.standing
 
-    def toss(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
+    def sample(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
         return self.is_audit, 0.1
 
     async def embed(self, texts: Sequence[str]) -> list[bytes]:
@@ -169,7 +169,7 @@ class Flow:
             planner=self,
             router=self,
             standings=self,
-            coin=self,
+            sampler=self,
             drafter=self.drafter,
             embed=self.embed,
             scorer=Scorer(),

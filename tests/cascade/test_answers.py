@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Brief, Deferral, Standing
+from gateway.core import Deferral, DraftRequest, Standing
 from gateway.errors import SpecialistError
-from tests.cascade.fakes import LIVE, Flow, ScriptedRest, request
+from tests.cascade.fakes import LIVE, Flow, ScriptedStream, request
 
 
 @pytest.fixture
@@ -18,13 +18,13 @@ def flow() -> Flow:
     """A flow whose specialist says "once upon", and " a", " time" after that."""
     flow = Flow()
     flow.drafter.text = "once upon"
-    flow.drafter.rest = ScriptedRest([" a", " time"])
+    flow.drafter.stream = ScriptedStream([" a", " time"])
     return flow
 
 
-def rest_of(flow: Flow) -> ScriptedRest:
-    assert flow.drafter.rest is not None
-    return flow.drafter.rest
+def rest_of(flow: Flow) -> ScriptedStream:
+    assert flow.drafter.stream is not None
+    return flow.drafter.stream
 
 
 def chunks(body: bytes) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ async def test_an_answer_nobody_reads_ends_the_writing(flow: Flow) -> None:
 
 async def test_a_specialist_which_breaks_off_ends_the_stream_with_an_error_event(flow: Flow) -> None:
     """Never with the teacher's words behind the specialist's."""
-    flow.drafter.rest = ScriptedRest([" a"], SpecialistError("host down"))
+    flow.drafter.stream = ScriptedStream([" a"], SpecialistError("host down"))
 
     body = await flow.read(request(is_streamed=True))
 
@@ -124,7 +124,7 @@ async def test_what_can_only_be_judged_whole_is_drafted_whole(flow: Flow, change
     answer = await flow.serve(request(**{"is_streamed": True, **changes}))
     await answer.body.aclose()
 
-    assert [brief.is_streamed for brief in flow.drafter.briefs] == [False]
+    assert [draft_request.is_streamed for draft_request in flow.drafter.briefs] == [False]
 
 
 @pytest.mark.parametrize("standing", [LIVE, msgspec.structs.replace(LIVE, stage="shadow", threshold=None)])
@@ -138,7 +138,7 @@ async def test_evidence_is_drafted_whole(flow: Flow, standing: Standing) -> None
     await flow.read(request(is_streamed=True))
 
     await flow.settled()
-    assert [brief.is_streamed for brief in flow.drafter.briefs] == [False]
+    assert [draft_request.is_streamed for draft_request in flow.drafter.briefs] == [False]
 
 
 async def test_the_specialist_is_asked_for_what_the_client_demands(flow: Flow) -> None:
@@ -155,7 +155,7 @@ async def test_the_specialist_is_asked_for_what_the_client_demands(flow: Flow) -
     answer = await flow.serve(request(**demands))
     await answer.body.aclose()
 
-    assert flow.drafter.briefs == [Brief(**demands)]
+    assert flow.drafter.briefs == [DraftRequest(**demands)]
 
 
 @pytest.mark.parametrize(("bias", "served_by"), [(3.0, b"specialist"), (-3.0, b"teacher")])
@@ -204,4 +204,4 @@ async def test_what_only_a_whole_answer_can_meet_is_drafted_whole(flow: Flow, de
     answer = await flow.serve(request(is_streamed=True, **demand))
     await answer.body.aclose()
 
-    assert [brief.is_streamed for brief in flow.drafter.briefs] == [False]
+    assert [draft_request.is_streamed for draft_request in flow.drafter.briefs] == [False]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.cascade.audit_sampler import StickyCoin
+from gateway.cascade.audit_sampler import StickySampler
 from gateway.core import Plan, Standing
 from tests.cascade.fakes import LIVE, request
 
@@ -12,12 +12,12 @@ SETTLED = msgspec.structs.replace(LIVE, is_settled=True)
 SHADOW = Standing(task="t", lane="fingerprint")
 
 
-def coin_at(minute: int, key: bytes = b"key") -> StickyCoin:
-    return StickyCoin(key, clock=lambda: minute * 60.0 + 5)
+def coin_at(minute: int, key: bytes = b"key") -> StickySampler:
+    return StickySampler(key, clock=lambda: minute * 60.0 + 5)
 
 
-def drawn(coin: StickyCoin, standing: Standing, count: int = 4_000) -> list[bool]:
-    return [coin.toss(request(text=f"text {n}"), PLAN, standing)[0] for n in range(count)]
+def drawn(sampler: StickySampler, standing: Standing, count: int = 4_000) -> list[bool]:
+    return [sampler.sample(request(text=f"text {n}"), PLAN, standing)[0] for n in range(count)]
 
 
 @pytest.mark.parametrize(("standing", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4)])
@@ -29,15 +29,15 @@ def test_the_share_of_audits_is_the_plans(standing: Standing, share: float) -> N
 
 
 def test_the_same_content_falls_the_same_way() -> None:
-    coin = coin_at(1)
+    sampler = coin_at(1)
 
-    assert drawn(coin, LIVE, 200) == drawn(coin, LIVE, 200)
+    assert drawn(sampler, LIVE, 200) == drawn(sampler, LIVE, 200)
 
 
 def test_what_is_an_audit_at_a_small_share_is_one_at_a_larger() -> None:
     """So evidence stays evidence when a task goes back to shadow."""
-    coin = coin_at(1)
-    pairs = zip(drawn(coin, LIVE), drawn(coin, SHADOW), strict=True)
+    sampler = coin_at(1)
+    pairs = zip(drawn(sampler, LIVE), drawn(sampler, SHADOW), strict=True)
 
     assert not any(live and not shadow for live, shadow in pairs)
 
@@ -47,15 +47,15 @@ def test_another_key_draws_other_audits() -> None:
 
 
 def test_a_request_which_insists_on_local_service_is_never_an_audit() -> None:
-    assert coin_at(1).toss(request(mode="local"), PLAN, SHADOW) == (False, 0.0)
+    assert coin_at(1).sample(request(mode="local"), PLAN, SHADOW) == (False, 0.0)
 
 
 def test_lone_surrogates_in_the_text_are_no_reason_to_fail() -> None:
-    coin_at(1).toss(request(text="\ud800"), PLAN, LIVE)
+    coin_at(1).sample(request(text="\ud800"), PLAN, LIVE)
 
 
 def test_a_popular_text_is_drawn_anew_every_minute() -> None:
     """Else a wrong answer to it could stay outside of every audit for ever."""
-    falls = [coin_at(minute).toss(request(), PLAN, SHADOW)[0] for minute in range(200)]
+    falls = [coin_at(minute).sample(request(), PLAN, SHADOW)[0] for minute in range(200)]
 
     assert 40 < sum(falls) < 120

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Arrival, Plan, Request
+from gateway.core import IncomingRequest, Plan, Request
 from gateway.errors import RequestError, SpecialistError
 from gateway.wire.embeddings import read_embeddings
 from tests.cascade.fakes import Flow
@@ -40,7 +40,7 @@ def flow() -> Encoding:
 def request(is_trusted: bool = True, mode: bytes = b"auto", **fields: Any) -> Request:
     body = json.dumps({"model": "text-embedding-3-small", "input": ["a", "bcd"], **fields}).encode()
     return read_embeddings(
-        Arrival(
+        IncomingRequest(
             body=body,
             id="r1",
             caller="tester",

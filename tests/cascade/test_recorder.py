@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway.cascade.base import Case
+from gateway.cascade.base import RequestState
 from gateway.cascade.recorder import Recorder
 from gateway.core import Draft, Outcome, Plan
 from tests.cascade.fakes import request
@@ -39,8 +39,8 @@ class Pieces:
 async def test_a_whole_stream_is_whole_however_small_its_pieces(size: int) -> None:
     """No error event follows [DONE], even where the teacher sends byte by byte."""
     outcomes: list[Outcome] = []
-    case = Case(request=request(is_streamed=True), plan=Plan(policy="p", may_serve=True))
-    recorder = Recorder(case, outcomes.append, 200, ((b"content-type", b"text/event-stream"),))
+    state = RequestState(request=request(is_streamed=True), plan=Plan(policy="p", may_serve=True))
+    recorder = Recorder(state, outcomes.append, 200, ((b"content-type", b"text/event-stream"),))
 
     passed = b"".join([piece async for piece in recorder.follow(Pieces(STREAM, size))])
 
@@ -62,9 +62,9 @@ async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: p
 
     late = asyncio.create_task(draft())
     asked = request(received_at=9.0)
-    case = Case(request=asked, plan=Plan(policy="p", may_serve=True), late_draft=late)
+    state = RequestState(request=asked, plan=Plan(policy="p", may_serve=True), late_draft=late)
 
-    Recorder(case, outcomes.append, 200, ()).finish(is_complete=True)
+    Recorder(state, outcomes.append, 200, ()).finish(is_complete=True)
     clock.now = 100.0
     is_drafted.set()
     await late

@@ -12,7 +12,7 @@ import pytest
 from gateway.core import Plan, Request
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.sse import iter_events
-from tests.cascade.fakes import Flow, ScriptedRest
+from tests.cascade.fakes import Flow, ScriptedStream
 from tests.cascade.fakes import request as chat_request
 
 
@@ -56,7 +56,7 @@ async def test_a_certified_draft_is_served_in_the_shape_which_was_asked_for(flow
 
 
 async def test_a_draft_in_the_making_streams_in_that_shape(flow: Flow) -> None:
-    flow.drafter.rest = ScriptedRest([" it", " is"])
+    flow.drafter.stream = ScriptedStream([" it", " is"])
 
     events = events_of(await flow.read(request(is_streamed=True)))
 
@@ -65,7 +65,7 @@ async def test_a_draft_in_the_making_streams_in_that_shape(flow: Flow) -> None:
 
 
 async def test_a_specialist_which_breaks_off_ends_the_stream_with_an_error_event(flow: Flow) -> None:
-    flow.drafter.rest = ScriptedRest([" it"], SpecialistError("host down"))
+    flow.drafter.stream = ScriptedStream([" it"], SpecialistError("host down"))
 
     events = events_of(await flow.read(request(is_streamed=True)))
 

@@ -116,7 +116,7 @@ async def test_a_shadow_draft_counts_as_would_serve_by_its_tentative_threshold(f
 
 
 async def test_what_no_specialist_can_do_bypasses_them(flow: Flow) -> None:
-    await flow.read(request(beyond_specialists="tools"))
+    await flow.read(request(unsupported_reason="tools"))
 
     assert flow.drafter.drafts == 0
     assert (flow.outcome.decision, flow.outcome.reason) == ("bypass", "tools")
@@ -295,7 +295,7 @@ async def test_a_spent_budget_leaves_certified_local_service_alone(flow: Flow) -
 async def test_what_must_be_local_never_reaches_the_teacher(flow: Flow, changes: dict[str, str]) -> None:
     """Also when the request needs what only the teacher can do."""
     with pytest.raises(RequestError) as caught:
-        await flow.read(request(beyond_specialists="tools", **changes))
+        await flow.read(request(unsupported_reason="tools", **changes))
 
     assert caught.value.param == ("model" if "model" in changes else "x-stepdown-mode")
     assert flow.teacher.calls == []

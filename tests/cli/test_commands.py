@@ -6,10 +6,10 @@ import pytest
 
 from gateway import __version__
 from gateway.cli import main
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from tests.cli.conftest import Command
 
-COMMANDS = catalog.names("gateway.cli")
+COMMANDS = plugins.list_plugins("gateway.cli")
 
 
 def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def ask() -> Callable[..., Request]:
         model="gpt-4o",
         messages=(Message("user", "hello"),),
         template="t",
-        guard="g",
+        contract_hash="g",
         template_text="",
         text="hello",
     )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.confidence.agreement import canonical, loss
+from gateway.confidence.agreement import canonical, measure_loss
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from gateway.confidence.agreement import canonical, loss
     ],
 )
 def test_answers_which_differ_only_in_form_agree(teacher: str, draft: str) -> None:
-    assert loss(teacher, draft) == 0.0
+    assert measure_loss(teacher, draft) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_answers_which_differ_only_in_form_agree(teacher: str, draft: str) -> No
     ],
 )
 def test_answers_which_differ_in_content_disagree(teacher: str, draft: str) -> None:
-    assert loss(teacher, draft) == 1.0
+    assert measure_loss(teacher, draft) == 1.0
 
 
 def called(name: str, arguments: str) -> str:
@@ -46,31 +46,31 @@ def called(name: str, arguments: str) -> str:
 def test_tool_calls_are_compared_by_what_they_mean() -> None:
     teacher = called("find", '{"city": "Rome", "n": 1}')
 
-    assert loss(teacher, called("find", '{"n":1.0,"city":"Rome"}') + "\n") == 0.0
+    assert measure_loss(teacher, called("find", '{"n":1.0,"city":"Rome"}') + "\n") == 0.0
     assert canonical(canonical(teacher)) == canonical(teacher)
-    assert loss(teacher, called("find", '{"city":"Rome","n":2}')) == 1.0
-    assert loss(teacher, called("seek", '{"city":"Rome","n":1}')) == 1.0
-    assert loss(teacher, f"{teacher}\n{teacher}") == 1.0
-    assert loss(teacher, '{"city": "Rome", "n": 1}') == 1.0
+    assert measure_loss(teacher, called("find", '{"city":"Rome","n":2}')) == 1.0
+    assert measure_loss(teacher, called("seek", '{"city":"Rome","n":1}')) == 1.0
+    assert measure_loss(teacher, f"{teacher}\n{teacher}") == 1.0
+    assert measure_loss(teacher, '{"city": "Rome", "n": 1}') == 1.0
 
 
 def test_the_order_of_calls_matters() -> None:
     """Somebody may carry them out one after the other."""
     one, other = called("find", "{}"), called("ping", "{}")
-    assert loss(f"{one}\n{other}", f"{other}\n{one}") == 1.0
+    assert measure_loss(f"{one}\n{other}", f"{other}\n{one}") == 1.0
 
 
 def test_a_call_nested_too_deeply_is_compared_as_text() -> None:
     for depth in range(100, 1000, 50):
         deep = called("f", '{"a":' + "[" * depth + "]" * depth + "}")
-        assert loss(deep, deep.replace("\n", " ")) == 0.0
+        assert measure_loss(deep, deep.replace("\n", " ")) == 0.0
 
 
 @pytest.mark.parametrize(
     "text", ["{not json", "[1, 2", '{"a": 1} trailing', "[" * 50_000, "{\ud800", '["\ud800"]', "[1e999]"]
 )
 def test_text_which_only_looks_like_json_is_compared_as_text(text: str) -> None:
-    assert loss(text, text) == 0.0
+    assert measure_loss(text, text) == 0.0
     assert canonical(text) == " ".join(text.split())
 
 

@@ -15,7 +15,7 @@ def draft(**fields: Any) -> Draft:
     return Draft(**{"text": "an answer", "score": 0.3, "task": "t", "version": 1, **fields})
 
 
-TRACED = draft(trace=Trace((-0.5, -1.5), (2.0, 4.0), (0.4, 0.6)), evidence={"familiarity": 0.5})
+TRACED = draft(trace=Trace((-0.5, -1.5), (2.0, 4.0), (0.4, 0.6)), evidence={"similarity": 0.5})
 
 
 def test_without_a_head_the_runtimes_own_score_counts() -> None:
@@ -41,10 +41,10 @@ def test_a_head_of_a_signal_which_is_gone_trusts_nothing() -> None:
     assert SCORER.score(TRACED, Deferral(5.0, {"horoscope": 1.0})) == 0.0
 
 
-@pytest.mark.parametrize("familiarity", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_trusted_least(familiarity: float) -> None:
+@pytest.mark.parametrize("similarity", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_trusted_least(similarity: float) -> None:
     head = Deferral(5.0, {"knn_distance": 1.0})
-    assert SCORER.score(draft(evidence={"familiarity": familiarity}), head) == 0.0
+    assert SCORER.score(draft(evidence={"similarity": similarity}), head) == 0.0
 
 
 @pytest.mark.parametrize(("bias", "expected"), [(1e6, 1.0), (-1e6, 0.0)])

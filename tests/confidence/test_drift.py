@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.confidence.drift import Watch
+from gateway.confidence.drift import DriftMonitor
 from gateway.core import Audit, Route, Standing
 from tests.confidence.conftest import AuditList, StandingDict
 
@@ -36,7 +36,7 @@ def drift(audits: AuditList, good: int = 100, bad: int = 40) -> None:
 def test_drift_sends_the_task_back_to_the_teacher(book: StandingDict, audits: AuditList) -> None:
     drift(audits)
 
-    (alarm,) = Watch(book, audits).refresh()
+    (alarm,) = DriftMonitor(book, audits).refresh()
 
     assert book.of(ROUTE) == alarm
     assert (alarm.stage, alarm.epoch, alarm.threshold, alarm.version) == ("alarm", 1, None, 3)
@@ -47,7 +47,7 @@ def test_drift_sends_the_task_back_to_the_teacher(book: StandingDict, audits: Au
 
 def test_agreement_raises_no_alarm(book: StandingDict, audits: AuditList, live: Standing) -> None:
     audits.audits += [audit(n, float(n % 40 == 0)) for n in range(1000)]
-    assert Watch(book, audits).refresh() == []
+    assert DriftMonitor(book, audits).refresh() == []
     assert book.of(ROUTE) == live
 
 
@@ -58,11 +58,11 @@ def test_audits_outside_the_certificate_raise_no_alarm(
     """Drafts below the threshold, of another version or of another epoch were not promised."""
     drift(audits)
     audits.audits = [msgspec.structs.replace(old, **changes) for old in audits.audits]
-    assert Watch(book, audits).refresh() == []
+    assert DriftMonitor(book, audits).refresh() == []
 
 
 def test_many_workers_raise_one_alarm(book: StandingDict, audits: AuditList) -> None:
-    watches = [Watch(book, audits) for _ in range(4)]
+    watches = [DriftMonitor(book, audits) for _ in range(4)]
     drift(audits)
 
     alarms = [alarm for watch in watches for alarm in watch.refresh()]
@@ -72,14 +72,14 @@ def test_many_workers_raise_one_alarm(book: StandingDict, audits: AuditList) -> 
 
 def test_a_restarted_watch_knows_what_the_old_one_knew(book: StandingDict, audits: AuditList) -> None:
     drift(audits, bad=3)
-    assert Watch(book, audits).refresh() == []
+    assert DriftMonitor(book, audits).refresh() == []
     audits.put(audit(200, 1.0))
 
-    assert len(Watch(book, audits).refresh()) == 1
+    assert len(DriftMonitor(book, audits).refresh()) == 1
 
 
 def test_an_audit_counts_once_however_often_the_watch_looks(book: StandingDict, audits: AuditList) -> None:
-    watch = Watch(book, audits)
+    watch = DriftMonitor(book, audits)
     drift(audits, bad=3)
     assert [watch.refresh() for _ in range(5)] == [[]] * 5
 
@@ -87,7 +87,7 @@ def test_an_audit_counts_once_however_often_the_watch_looks(book: StandingDict, 
 def test_a_new_version_starts_with_a_clean_record(
     book: StandingDict, audits: AuditList, live: Standing
 ) -> None:
-    watch = Watch(book, audits)
+    watch = DriftMonitor(book, audits)
     drift(audits, bad=3)
     watch.refresh()
     book.put_if(0, msgspec.structs.replace(live, version=4))

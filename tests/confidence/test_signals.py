@@ -38,7 +38,7 @@ def draft(**fields: Any) -> Draft:
         ("first_token_margin", draft(trace=TRACE), 3.0),
         ("first_token_margin", draft(trace=SURE), 10.0),
         ("first_token_margin", draft(trace=EMPTY), None),
-        ("knn_distance", draft(evidence={"familiarity": 0.75}), -0.25),
+        ("knn_distance", draft(evidence={"similarity": 0.75}), -0.25),
         ("knn_distance", draft(trace=TRACE), None),
         ("validity", draft(text="free text"), 1.0),
         ("validity", draft(text=""), 1.0),

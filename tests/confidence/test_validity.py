@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.confidence.validity import fault
+from gateway.confidence.validity import invalid_reason
 from gateway.core import Draft, FinishReason, Request, Token
 
 Ask = Callable[..., Request]
@@ -71,7 +71,7 @@ def drafted(text: str, **more: Any) -> Draft:
     ],
 )
 def test_a_call_which_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict[str, object]) -> None:
-    assert fault(drafted(text), ask(tools=TOOLS, **fields)) == ""
+    assert invalid_reason(drafted(text), ask(tools=TOOLS, **fields)) == ""
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_a_call_which_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict
 def test_a_call_which_the_client_could_not_use_is_deferred(
     ask: Ask, text: str, fields: dict[str, object], reason: str
 ) -> None:
-    assert fault(drafted(text), ask(**{"tools": TOOLS, **fields})) == reason
+    assert invalid_reason(drafted(text), ask(**{"tools": TOOLS, **fields})) == reason
 
 
 def test_without_tools_what_looks_like_a_call_is_a_text(ask: Ask) -> None:
     """An app may have asked for it in its own prompt."""
-    assert fault(drafted(FIND), ask()) == ""
+    assert invalid_reason(drafted(FIND), ask()) == ""
 
 
 @pytest.mark.parametrize(
@@ -118,24 +118,24 @@ def test_without_tools_what_looks_like_a_call_is_a_text(ask: Ask) -> None:
     ],
 )
 def test_an_answer_in_a_prescribed_form_has_it(ask: Ask, text: str, form: bytes, reason: str) -> None:
-    assert fault(drafted(text), ask(wants_json=True, response_format=form)) == reason
+    assert invalid_reason(drafted(text), ask(wants_json=True, response_format=form)) == reason
 
 
 def test_a_draft_which_was_cut_is_no_answer(ask: Ask) -> None:
-    assert fault(drafted("two wor", finish_reason="length"), ask()) == "draft cut at its length"
+    assert invalid_reason(drafted("two wor", finish_reason="length"), ask()) == "draft cut at its length"
 
 
 def test_logprobs_are_given_to_whoever_asked_or_not_at_all(ask: Ask) -> None:
     told = drafted("yes", tokens=(Token("yes", -0.1),))
 
-    assert fault(drafted("yes"), ask(top_logprobs=0)) == "draft has no logprobs"
-    assert fault(told, ask(top_logprobs=0)) == ""
-    assert fault(drafted("yes"), ask()) == ""
+    assert invalid_reason(drafted("yes"), ask(top_logprobs=0)) == "draft has no logprobs"
+    assert invalid_reason(told, ask(top_logprobs=0)) == ""
+    assert invalid_reason(drafted("yes"), ask()) == ""
 
 
 def test_only_a_beginning_is_judged_by_what_a_beginning_shows(ask: Ask) -> None:
-    beginning = drafted("word " * 40, rest=Written())
+    beginning = drafted("word " * 40, stream=Written())
 
-    assert fault(beginning, ask(max_tokens=300)) == ""
-    assert fault(beginning, ask(stop=("word word",))) == "stop string in draft"
-    assert fault(drafted(" ", rest=Written()), ask()) == "empty draft"
+    assert invalid_reason(beginning, ask(max_tokens=300)) == ""
+    assert invalid_reason(beginning, ask(stop=("word word",))) == "stop string in draft"
+    assert invalid_reason(drafted(" ", stream=Written()), ask()) == "empty draft"

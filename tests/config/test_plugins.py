@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from gateway.errors import ConfigError
 
 FORMATS = "gateway.harvest.formats"
 
 
 def test_names_are_the_files_of_the_folder() -> None:
-    assert "openai" in catalog.names(FORMATS)
+    assert "openai" in plugins.list_plugins(FORMATS)
 
 
 def test_a_name_loads_its_module() -> None:
-    assert catalog.load(FORMATS, "openai").__name__ == f"{FORMATS}.openai"
+    assert plugins.load_plugin(FORMATS, "openai").__name__ == f"{FORMATS}.openai"
 
 
 @pytest.mark.parametrize("name", ["opnai", "", "../base", "openai.json", "__init__", "base"])
 def test_an_unknown_name_is_refused_with_what_is_known(name: str) -> None:
     with pytest.raises(ConfigError, match=r"unknown format .*; known: .*openai"):
-        catalog.load(FORMATS, name)
+        plugins.load_plugin(FORMATS, name)

@@ -8,14 +8,14 @@ from types import ModuleType
 import msgspec
 import pytest
 
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from tests.test_architecture import PLURALS
 
 # Formats and sources hold no state, so there is nothing to create: they write, or fetch.
 ENTRIES = ("create", "write", "fetch")
 
 FOLDERS = [f"gateway.{folder.replace('/', '.')}" for folder in PLURALS if folder != "cli"]
-EXTENSIONS = [(folder, name) for folder in FOLDERS for name in catalog.names(folder)]
+EXTENSIONS = [(folder, name) for folder in FOLDERS for name in plugins.list_plugins(folder)]
 
 
 def entry(module: ModuleType) -> tuple[str, list[str]]:
@@ -31,8 +31,8 @@ def test_the_folders_are_found() -> None:
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_files_of_one_folder_are_called_alike(folder: str) -> None:
-    """Each has one entry point, with the same parameters as its neighbours'."""
-    entries = {name: entry(catalog.load(folder, name)) for name in catalog.names(folder)}
+    """Each has one entry point, with the same parameters as its neighbors'."""
+    entries = {name: entry(plugins.load_plugin(folder, name)) for name in plugins.list_plugins(folder)}
 
     assert len({str(each) for each in entries.values()}) == 1, entries
 
@@ -40,7 +40,7 @@ def test_files_of_one_folder_are_called_alike(folder: str) -> None:
 @pytest.mark.parametrize(("folder", "name"), EXTENSIONS)
 def test_a_config_is_frozen_and_refuses_unknown_keys(folder: str, name: str) -> None:
     """A misspelt key must stop the start, in every extension."""
-    config = getattr(catalog.load(folder, name), "Config", None)
+    config = getattr(plugins.load_plugin(folder, name), "Config", None)
     if config is None:
         return
 

@@ -7,11 +7,13 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from gateway.harvest.base import Format, Row
 
 PACKAGE = "gateway.harvest.formats"
-FORMATS = [pytest.param(catalog.load(PACKAGE, name), id=name) for name in catalog.names(PACKAGE)]
+FORMATS = [
+    pytest.param(plugins.load_plugin(PACKAGE, name), id=name) for name in plugins.list_plugins(PACKAGE)
+]
 
 pytestmark = pytest.mark.parametrize("module", FORMATS)
 
@@ -24,7 +26,7 @@ def row(n: int, **changes: Any) -> Row:
         "lane": "fingerprint",
         "model": "giant",
         "template_text": "",
-        "guard": "",
+        "contract_hash": "",
         "text": f"question {n}",
         "answer": f'answer {n}: "äöü" \n and more',
         "messages": b'[{"role":"user","content":"question"}]',

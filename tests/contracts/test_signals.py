@@ -18,7 +18,7 @@ DOUBTFUL = Draft(
     score=0.5,
     task="t",
     version=1,
-    evidence={"familiarity": 0.1},
+    evidence={"similarity": 0.1},
     trace=Trace((-2.0, -3.0), (0.1, 0.2), (1.5, 1.6)),
 )
 SURE = Draft(
@@ -26,7 +26,7 @@ SURE = Draft(
     score=0.5,
     task="t",
     version=1,
-    evidence={"familiarity": 0.9},
+    evidence={"similarity": 0.9},
     trace=Trace((-0.01, -0.02), (5.0, 6.0), (0.1, 0.1)),
 )
 EXTREME = Draft(
@@ -34,7 +34,7 @@ EXTREME = Draft(
     score=0.5,
     task="t",
     version=1,
-    evidence={"familiarity": -1.0},
+    evidence={"similarity": -1.0},
     trace=Trace((-80.0,), (1e9,), (0.0,)),
 )
 

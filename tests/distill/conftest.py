@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from gateway.core import Lane, Route, Standing
-from gateway.distill.base import Bench, Config, Lessons, Promise
+from gateway.distill.base import Config, RiskTarget, TrainingSet, Workspace
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.recipes import head as recipe
-from gateway.distill.version_builder import Study
+from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import SpecialistError
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
@@ -66,7 +66,7 @@ def harvested(
         lane=lane,
         model="gpt-4o",
         template_text="sort the ticket",
-        guard="g",
+        contract_hash="g",
         text=text,
         answer=answer,
         messages=b"[]",
@@ -100,7 +100,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.encoder = ToyEncoder()
-        self.stock = stock_of(self.encoder)
+        self.resources = stock_of(self.encoder)
         self._database = Database(folder / "state.db")
         self._outbox = Outbox(folder / "harvest" / "worker-0.db")
         self.stores = Stores(
@@ -116,15 +116,15 @@ class Home:
         self._outbox.flush()
 
     def learner(self, alpha: float = 0.1) -> Learner:
-        study = Study(
+        builder = VersionBuilder(
             recipes=[recipe.create(recipe.Config())],
             registry=self.stores.registry,
-            open_runtime=lambda _, folder: runtime.create(folder, self.stock),
-            stock=self.stock,
-            benches=self.folder / "learn",
+            open_runtime=lambda _, folder: runtime.create(folder, self.resources),
+            resources=self.resources,
+            workspaces=self.folder / "learn",
             config=CONFIG,
         )
-        return Learner(self.stores, study, self.encoder, lambda _: Promise(alpha, 0.1), CONFIG)
+        return Learner(self.stores, builder, self.encoder, lambda _: RiskTarget(alpha, 0.1), CONFIG)
 
     def standing(self, lane: Lane = "fingerprint") -> Standing:
         return self.stores.standings.of(Route("task-1", lane))
@@ -159,8 +159,8 @@ def shadow() -> Standing:
     return Standing(task="task-1", lane="fingerprint")
 
 
-def bench_of(encoder: ToyEncoder, folder: Path, seed: int = 0) -> Bench:
-    return Bench(folder=folder, seed=seed, stock=stock_of(encoder))
+def bench_of(encoder: ToyEncoder, folder: Path, seed: int = 0) -> Workspace:
+    return Workspace(folder=folder, seed=seed, resources=stock_of(encoder))
 
 
 Train = Callable[[Sequence[Row]], runtime.HeadRuntime]
@@ -171,7 +171,7 @@ def train(tmp_path: Path, encoder: ToyEncoder) -> Train:
     """Return a function from rows to the trained specialist at work."""
 
     def trained(rows: Sequence[Row]) -> runtime.HeadRuntime:
-        lessons = Lessons.of(rows)
+        lessons = TrainingSet.of(rows)
         recipe.create(recipe.Config()).train(lessons, tmp_path, bench_of(encoder, tmp_path))
         return runtime.create(tmp_path, stock_of(encoder))
 

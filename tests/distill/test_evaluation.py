@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from gateway.confidence.deferral import Scorer
-from gateway.core import Brief, Deferral, Trace
-from gateway.distill.base import Lessons
-from gateway.distill.evaluation import drafts_of, examine
-from gateway.specialists.base import Listener, Proposal
+from gateway.core import Deferral, DraftRequest, Trace
+from gateway.distill.base import TrainingSet
+from gateway.distill.evaluation import drafts_of, evaluate
+from gateway.specialists.base import Listener, Prediction
 from tests.distill.conftest import Train, harvested, tickets
 from tests.specialists.hosting import drafted
 
@@ -17,16 +17,16 @@ from tests.specialists.hosting import drafted
 def test_the_runtime_itself_is_scored(train: Train) -> None:
     specialist, rows = train(tickets(200)), tickets(50, start=500)
 
-    scored = examine(specialist, Lessons.of(rows), Scorer())
+    scored = evaluate(specialist, TrainingSet.of(rows), Scorer())
 
     assert list(scored.scores) == [drafted(specialist, row.text).score for row in rows]
     assert sum(scored.losses) <= 2
 
 
 def test_an_input_which_the_specialist_refuses_is_below_every_threshold(train: Train) -> None:
-    exam = Lessons.of([harvested("word " * 50, "refund")])
+    exam = TrainingSet.of([harvested("word " * 50, "refund")])
 
-    scored = examine(train(tickets(200)), exam, Scorer())
+    scored = evaluate(train(tickets(200)), exam, Scorer())
 
     assert (list(scored.scores), list(scored.losses)) == ([0.0], [1.0])
 
@@ -36,13 +36,13 @@ class Meeting:
 
     is_remote = True
 
-    def __init__(self, guests: int, end: Proposal | None = None) -> None:
+    def __init__(self, guests: int, end: Prediction | None = None) -> None:
         self._table = threading.Barrier(guests, timeout=10)
-        self._end = end or Proposal(text="", score=0.9)
+        self._end = end or Prediction(text="", score=0.9)
 
-    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+    def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         self._table.wait()
-        return msgspec.structs.replace(self._end, text=brief.text)
+        return msgspec.structs.replace(self._end, text=draft_request.text)
 
     def close(self) -> None:
         pass
@@ -56,14 +56,14 @@ def test_a_remote_specialist_is_asked_many_at_once_and_answers_in_order() -> Non
     assert [draft.text for draft in drafts if draft] == texts
 
 
-CUT = Proposal(text="", score=0.9, finish_reason="length", completion_tokens=2)
+CUT = Prediction(text="", score=0.9, finish_reason="length", completion_tokens=2)
 
 
 @pytest.mark.parametrize("steps", [None, 2])
 def test_an_answer_cut_at_its_length_is_wrong_and_never_served(steps: int | None) -> None:
     cut = msgspec.structs.replace(CUT, trace=traced(steps) if steps else None)
 
-    scored = examine(Meeting(1, cut), Lessons(["a"], ["a"]), Scorer())
+    scored = evaluate(Meeting(1, cut), TrainingSet(["a"], ["a"]), Scorer())
 
     assert (list(scored.scores), list(scored.losses), list(scored.drafts)) == ([0.0], [1.0], [None])
 
@@ -72,7 +72,7 @@ def test_a_cut_answer_whose_beginning_was_decided_on_counts_as_served() -> None:
     """A stream would have carried it to its cut: the certificate must speak of it."""
     cut = msgspec.structs.replace(CUT, trace=traced(1))
 
-    scored = examine(Meeting(1, cut), Lessons(["a"], ["a and more"]), Scorer())
+    scored = evaluate(Meeting(1, cut), TrainingSet(["a"], ["a and more"]), Scorer())
 
     assert (list(scored.scores), list(scored.losses)) == ([0.9], [1.0])
 
@@ -85,4 +85,4 @@ def test_the_deferral_head_scores_what_it_is_given() -> None:
     """Knn distance is missing here, so that a head which needs it trusts nothing."""
     deferral = Deferral(0.0, {"knn_distance": 1.0})
 
-    assert list(examine(Meeting(1), Lessons(["a"], ["a"]), Scorer(), deferral).scores) == [0.0]
+    assert list(evaluate(Meeting(1), TrainingSet(["a"], ["a"]), Scorer(), deferral).scores) == [0.0]

@@ -33,7 +33,7 @@ def test_an_unknown_template_becomes_a_task(home: Home) -> None:
 
     task = home.stores.tasks.get("task-1")
     assert task is not None
-    assert (task.guard, task.model, task.template_text) == ("g", "gpt-4o", "sort the ticket")
+    assert (task.contract_hash, task.model, task.template_text) == ("g", "gpt-4o", "sort the ticket")
     assert np.linalg.norm(np.frombuffer(task.vector, np.float32)) == pytest.approx(1.0)
 
 
@@ -74,7 +74,7 @@ def test_a_growing_harvest_ends_in_a_certificate_which_holds(home: Home) -> None
     assert standing.threshold is not None
     assert standing.version is not None
     _, folder = home.stores.registry.verify("task-1", standing.version)
-    specialist = runtime.create(folder, home.stock)
+    specialist = runtime.create(folder, home.resources)
     drafts = [(drafted(specialist, row.text), row) for row in tickets(300, start=5000)]
     served = [draft.text == row.answer for draft, row in drafts if draft.score >= standing.threshold]
     assert len(served) > 100
@@ -134,7 +134,7 @@ def test_after_an_alarm_a_changed_teacher_is_learnt_anew(home: Home) -> None:
     assert standing.epoch == 1
     assert standing.version is not None
     _, folder = home.stores.registry.verify("task-1", standing.version)
-    specialist = runtime.create(folder, home.stock)
+    specialist = runtime.create(folder, home.resources)
     rows = tickets(100, start=9000, shift=1)
     assert sum(drafted(specialist, row.text).text == row.answer for row in rows) >= 90
 
@@ -152,7 +152,7 @@ def test_what_was_learnt_anew_is_not_spoilt_later_by_old_rows(home: Home) -> Non
     versions = home.stores.registry.versions("task-1")
     assert len(versions) > known
     _, folder = home.stores.registry.verify("task-1", versions[-1])
-    specialist = runtime.create(folder, home.stock)
+    specialist = runtime.create(folder, home.resources)
     rows = tickets(100, start=9000, shift=1)
     assert sum(drafted(specialist, row.text).text == row.answer for row in rows) >= 95
 

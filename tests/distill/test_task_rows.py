@@ -1,48 +1,48 @@
 from __future__ import annotations
 
-from gateway.distill.task_rows import Pile
+from gateway.distill.task_rows import TaskRows
 from gateway.harvest.reader import Count
 from tests.distill.conftest import Home, tickets
 
 
 def test_each_row_is_taken_in_once(home: Home) -> None:
-    pile = Pile("task-1", 1000)
+    task_rows = TaskRows("task-1", 1000)
     for start in (0, 40):
         home.harvest(tickets(40, start=start))
-        pile.read(home.stores.harvest)
-        pile.read(home.stores.harvest)
+        task_rows.read(home.stores.harvest)
+        task_rows.read(home.stores.harvest)
 
-    assert len(pile.training()) + len(pile.evidence()) == 80
-    assert not any(row.is_held_out for row in pile.training())
-    assert all(row.is_held_out for row in pile.evidence())
+    assert len(task_rows.training()) + len(task_rows.evidence()) == 80
+    assert not any(row.is_held_out for row in task_rows.training())
+    assert all(row.is_held_out for row in task_rows.evidence())
 
 
 def test_only_rows_since_the_alarm_count_as_grown(home: Home) -> None:
     home.harvest(tickets(100, held_out_share=0.0))
-    pile = Pile("task-1", 1000)
-    pile.read(home.stores.harvest)
+    task_rows = TaskRows("task-1", 1000)
+    task_rows.read(home.stores.harvest)
 
-    assert pile.grown(0.0) == Count(100, 0)
-    assert pile.grown(70.0) == Count(30, 0)
-    assert len(pile.training(70.0)) == 30
+    assert task_rows.grown(0.0) == Count(100, 0)
+    assert task_rows.grown(70.0) == Count(30, 0)
+    assert len(task_rows.training(70.0)) == 30
 
 
 def test_the_oldest_rows_are_forgotten_but_still_counted(home: Home) -> None:
     """Growth must stay visible, or a full pile would never teach again."""
     home.harvest(tickets(100, held_out_share=0.0))
-    pile = Pile("task-1", 30)
-    pile.read(home.stores.harvest)
+    task_rows = TaskRows("task-1", 30)
+    task_rows.read(home.stores.harvest)
 
-    assert [row.at for row in pile.training()] == [float(n) for n in range(70, 100)]
-    assert pile.grown(0.0).training == 100
-    assert pile.grown(90.0).training == 10
+    assert [row.at for row in task_rows.training()] == [float(n) for n in range(70, 100)]
+    assert task_rows.grown(0.0).training == 100
+    assert task_rows.grown(90.0).training == 10
 
 
 def test_the_newest_row_may_be_of_either_kind(home: Home) -> None:
-    pile = Pile("task-1", 10)
-    assert pile.newest() is None
+    task_rows = TaskRows("task-1", 10)
+    assert task_rows.newest() is None
     home.harvest(tickets(50))
-    pile.read(home.stores.harvest)
-    newest = pile.newest()
+    task_rows.read(home.stores.harvest)
+    newest = task_rows.newest()
     assert newest is not None
     assert newest.at == 49.0

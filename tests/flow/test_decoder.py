@@ -17,10 +17,10 @@ from gateway.core import Standing
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.routing.base import task_name
-from gateway.specialists import neighbours
+from gateway.specialists import knn
 from gateway.specialists.engine import base_model
 from gateway.specialists.runtimes import genai
-from gateway.store.state import opened_state
+from gateway.store.state import open_state
 from tests.api.site_server import CHAT, Got, chat_body
 from tests.flow.conftest import TEACHER_KEY
 from tests.specialists.engine.bases import make_models, write_adapter
@@ -50,7 +50,7 @@ def publish(home: Path, models: Path, version: int) -> None:
     write_adapter(base.folder("tiny", 1), folder / genai.ADAPTER, seed=version)
     digest = base_model.digest(base.read("tiny", 1))
     genai.write(genai.Card(base="tiny", base_digest=digest, max_new_tokens=24, hold_back=2), folder)
-    neighbours.write(np.full((1, 384), 384**-0.5, np.float32), folder)
+    knn.write_neighbors(np.full((1, 384), 384**-0.5, np.float32), folder)
     manifest = Manifest(
         task=TASK,
         version=version,
@@ -64,8 +64,8 @@ def publish(home: Path, models: Path, version: int) -> None:
     )
     Registry(home / "registry").publish(manifest, folder)
     shutil.rmtree(folder)
-    with opened_state(home) as state:
-        state.tasks.put(TASK, "guard", "", b"\0" * 4 * 384, "gpt-4o")
+    with open_state(home) as state:
+        state.tasks.put(TASK, "contract", "", b"\0" * 4 * 384, "gpt-4o")
         state.standings.put(
             Standing(
                 task=TASK,

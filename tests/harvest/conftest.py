@@ -24,7 +24,7 @@ def row() -> Callable[..., Row]:
             "lane": "fingerprint",
             "model": "giant",
             "template_text": "You sort questions.",
-            "guard": "beef",
+            "contract_hash": "beef",
             "text": "where is my card?",
             "answer": "card_arrival",
             "messages": b'[{"role":"user","content":"where is my card?"}]',

@@ -45,7 +45,7 @@ def test_an_escalation_becomes_a_row() -> None:
             lane="embedding",
             model="giant",
             template_text="You sort questions.",
-            guard="beef",
+            contract_hash="beef",
             text="where is my card?",
             answer="card_arrival",
             messages=b'[{"role":"user","content":"where is my card?"}]',

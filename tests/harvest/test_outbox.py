@@ -22,7 +22,7 @@ from gateway.harvest.outbox import Config, Outbox
 
 def row(n, size=0):
     return Row(request_id=f"req-{n}", at=float(n), task="cards", lane="fingerprint", model="giant",
-               template_text="", guard="", text="t" * size, answer="a", messages=b"[]",
+               template_text="", contract_hash="", text="t" * size, answer="a", messages=b"[]",
                is_held_out=False, propensity=0.0, epoch=0)
 """
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.plugins import load, names
+from gateway.config.plugins import list_plugins, load_plugin
 from gateway.ipc.child_process import end
 from loadtests.peers.base import AbsentError, Place
 from loadtests.peers.bench import Bench, Length
@@ -98,7 +98,7 @@ def test_many_open_streams_all_come_whole_with_their_delays(generator: Generator
     assert not bench.failed["direct"]
 
 
-@pytest.mark.parametrize("name", sorted(set(names(ADAPTERS)) - {"stepdown"}))
+@pytest.mark.parametrize("name", sorted(set(list_plugins(ADAPTERS)) - {"stepdown"}))
 def test_a_peer_which_is_not_installed_says_where_it_was_looked_for(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +106,7 @@ def test_a_peer_which_is_not_installed_says_where_it_was_looked_for(
     place = Place(peers=tmp_path / "peers", scratch=tmp_path, teacher_port=1, port=2)
 
     with pytest.raises(AbsentError, match="peers"):
-        load(ADAPTERS, name).prepare(place)
+        load_plugin(ADAPTERS, name).prepare(place)
 
 
 def test_a_gateway_can_be_served_before_any_teacher(teacher_port: int) -> None:

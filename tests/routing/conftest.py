@@ -15,7 +15,7 @@ class Known(msgspec.Struct, frozen=True):
     """An adopted task."""
 
     task: str
-    guard: str
+    contract_hash: str
     vector: bytes
 
 
@@ -48,7 +48,7 @@ def ask() -> Ask:
             model="gpt-4o",
             messages=(Message("user", "hello"),),
             template="0123456789abcdef" * 2,
-            guard="g",
+            contract_hash="g",
             template_text="You label support tickets.",
             text="hello",
         )

@@ -57,7 +57,7 @@ async def test_between_two_near_tasks_nobody_guesses(ask: Ask) -> None:
 
 
 async def test_another_model_or_response_format_is_another_task_however_alike_the_words(ask: Ask) -> None:
-    tasks = Tasks(Known("same words", "another guard", at(0)))
+    tasks = Tasks(Known("same words", "another contract", at(0)))
 
     assert await classifier(tasks, Angles()).classify(ask()) is None
 
@@ -65,7 +65,9 @@ async def test_another_model_or_response_format_is_another_task_however_alike_th
 async def test_without_a_task_to_compare_with_nothing_is_embedded(ask: Ask) -> None:
     embedder = Angles(fault="host down")
 
-    assert await classifier(Tasks(Known("other", "another guard", at(0))), embedder).classify(ask()) is None
+    assert (
+        await classifier(Tasks(Known("other", "another contract", at(0))), embedder).classify(ask()) is None
+    )
     assert embedder.texts == []
 
 

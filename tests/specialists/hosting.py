@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists import neighbours
-from gateway.specialists.base import Encoder, Nobody, Proposal, Runtime, Stock
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists import knn
+from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime, SharedResources
+from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.features import FloatVector, width
 from gateway.specialists.host.listener import Send
 from gateway.specialists.protocol import Reply
@@ -68,20 +68,20 @@ def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.
 
 
 def write_head(folder: Path, encoder: Encoder, made: head.Head | None = None) -> None:
-    """Write a head of EXAMPLES, or `made`, and its neighbours into `folder`."""
+    """Write a head of EXAMPLES, or `made`, and its neighbors into `folder`."""
     head.write(made or make_head(encoder, EXAMPLES), folder)
     vectors = [np.asarray(encoder.encode(text), np.float32) for text in EXAMPLES]
-    neighbours.write(neighbours.sample(vectors, 0), folder)
+    knn.write_neighbors(knn.sample_neighbors(vectors, 0), folder)
 
 
-def stock_of(encoder: Encoder) -> Stock:
+def stock_of(encoder: Encoder) -> SharedResources:
     """Return a stock without base models."""
-    return Stock(encoder, Engines(Path("no-models"), 256))
+    return SharedResources(encoder, EnginePool(Path("no-models"), 256))
 
 
-def drafted(runtime: Runtime, text: str) -> Proposal:
+def drafted(runtime: Runtime, text: str) -> Prediction:
     """Return what `runtime` proposes for `text` when nobody listens to beginnings."""
-    return runtime.draft(Brief(text=text), Nobody())
+    return runtime.draft(DraftRequest(text=text), NullListener())
 
 
 def publish_head(registry: Registry, scratch: Path, encoder: Encoder, version: int = 1) -> Path:

@@ -6,8 +6,8 @@ import struct
 import msgspec
 import pytest
 
-from gateway.core import Brief, Token, Trace
-from gateway.specialists.base import Proposal
+from gateway.core import DraftRequest, Token, Trace
+from gateway.specialists.base import Prediction
 from gateway.specialists.protocol import (
     MAX_FRAME_BYTES,
     MAX_TEXT_CHARS,
@@ -32,7 +32,7 @@ from gateway.specialists.protocol import (
     read_reply,
 )
 
-PROPOSAL = Proposal(
+PROPOSAL = Prediction(
     text="card_arrival",
     score=0.5,
     evidence={"margin": 0.5},
@@ -45,7 +45,13 @@ PROPOSAL = Proposal(
 QUESTIONS: list[Question] = [
     Load(1, "support", 2, "/folder"),
     Unload(2, "support", 2),
-    Ask(3, "support", 2, Brief(text="wo ist meine Karte? \N{GRINNING FACE}", tools=b"[]", seed=1), 250.0),
+    Ask(
+        3,
+        "support",
+        2,
+        DraftRequest(text="wo ist meine Karte? \N{GRINNING FACE}", tools=b"[]", seed=1),
+        250.0,
+    ),
     Embed(4, "text", 10.0),
     Ping(5),
     Cancel(3),
@@ -95,7 +101,7 @@ def test_a_length_nobody_may_send_is_refused_before_its_bytes_are_kept() -> None
 
 def test_a_message_too_long_for_a_frame_is_never_sent() -> None:
     with pytest.raises(FrameError):
-        frame(drafted(1, Proposal(text="x" * MAX_FRAME_BYTES, score=0.5), 0.0))
+        frame(drafted(1, Prediction(text="x" * MAX_FRAME_BYTES, score=0.5), 0.0))
 
 
 def test_the_longest_text_fits_into_a_frame() -> None:

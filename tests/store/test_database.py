@@ -150,3 +150,12 @@ def test_a_file_which_is_no_database_is_an_error(tmp_path: Path) -> None:
         Database(garbage)
 
     assert garbage.read_bytes().startswith(b"no database")
+
+
+def test_an_older_layout_is_refused_in_one_line(path: Path, database: Database) -> None:
+    """Its columns have other names: reading it would fail in the middle of a request."""
+    database.create("PRAGMA user_version = 1")
+    database.close()
+
+    with pytest.raises(ConfigError, match=r"state\.db: layout 1 .* older stepdown.*STEPDOWN_HOME"):
+        Database(path)

@@ -52,7 +52,7 @@ def test_sums_survive_a_restart(path: Path) -> None:
     second.close()
 
 
-def test_a_failing_entry_takes_its_neighbours_with_it(database: Database) -> None:
+def test_a_failing_entry_takes_its_neighbors_with_it(database: Database) -> None:
     """All or none: so whoever keeps the entries of a failed write may add them again."""
     spend = SpendLog(database)
 

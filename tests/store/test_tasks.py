@@ -12,26 +12,31 @@ VECTOR = b"\x00\x00\x80\x3f" * 384
 def test_an_adopted_task_is_known_with_its_vector(database: Database) -> None:
     tasks = TaskStore(database, clock=lambda: 9.0)
 
-    tasks.put("cards", "guard", "You sort questions.", VECTOR, "giant")
+    tasks.put("cards", "contract", "You sort questions.", VECTOR, "giant")
 
     (task,) = tasks.all()
     assert "cards" in tasks
-    assert (task.vector, task.guard, task.model, task.adopted_at) == (VECTOR, "guard", "giant", 9.0)
+    assert (task.vector, task.contract_hash, task.model, task.adopted_at) == (
+        VECTOR,
+        "contract",
+        "giant",
+        9.0,
+    )
 
 
 def test_a_task_put_again_keeps_the_time_of_its_adoption(database: Database) -> None:
     times = iter([1.0, 2.0])
     tasks = TaskStore(database, clock=lambda: next(times))
-    tasks.put("cards", "guard", "old", VECTOR, "giant")
+    tasks.put("cards", "contract", "old", VECTOR, "giant")
 
-    tasks.put("cards", "guard", "new", VECTOR, "giant")
+    tasks.put("cards", "contract", "new", VECTOR, "giant")
 
     assert [(task.template_text, task.adopted_at) for task in tasks.all()] == [("new", 1.0)]
 
 
 def test_a_refresh_shows_what_another_process_adopted(database: Database, other_process: Database) -> None:
     tasks = TaskStore(database)
-    TaskStore(other_process).put("cards", "guard", "text", VECTOR, "giant")
+    TaskStore(other_process).put("cards", "contract", "text", VECTOR, "giant")
 
     tasks.refresh()
 
@@ -41,7 +46,7 @@ def test_a_refresh_shows_what_another_process_adopted(database: Database, other_
 def test_unrelated_changes_keep_the_same_object(database: Database, other_process: Database) -> None:
     """A classifier may keep what it made from `all()` for as long as it is the same object."""
     tasks = TaskStore(database)
-    tasks.put("cards", "guard", "text", VECTOR, "giant")
+    tasks.put("cards", "contract", "text", VECTOR, "giant")
     before = tasks.all()
     other_process.create("CREATE TABLE unrelated (n)")
 

@@ -21,7 +21,7 @@ def request(**changes: Any) -> Request:
         "model": "giant",
         "messages": (Message("user", "where is my card?"),),
         "template": "feed",
-        "guard": "beef",
+        "contract_hash": "beef",
         "template_text": "",
         "text": "where is my card?",
     }

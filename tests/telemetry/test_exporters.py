@@ -6,16 +6,16 @@ import logging
 
 import pytest
 
-from gateway.telemetry.exporters import Outgoing
+from gateway.telemetry.exporters import Exporters
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.otel_env import read_wanted
+from gateway.telemetry.otel_env import read_otel_env
 from tests.support.outcomes import request
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 
-def outgoing(environ: dict[str, str]) -> Outgoing:
-    return Outgoing(read_wanted(environ), "here", provider="openai", base_url="https://teacher.example/v1")
+def teacher_headers(environ: dict[str, str]) -> Exporters:
+    return Exporters(read_otel_env(environ), "here", provider="openai", base_url="https://teacher.example/v1")
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def outgoing(environ: dict[str, str]) -> Outgoing:
 )
 def test_nobody_asked_and_nothing_happens(environ: dict[str, str]) -> None:
     """The teacher gets the very headers which the client sent."""
-    closed = outgoing(environ)
+    closed = teacher_headers(environ)
     asked = request(headers=((b"traceparent", b"of another kind"),))
 
     closed.push(Metrics())
@@ -40,7 +40,7 @@ def test_a_fault_of_the_sdk_is_logged_and_nothing_leaves(
     monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "nobody")
 
     with caplog.at_level(logging.ERROR):
-        closed = outgoing(ENDPOINT)
+        closed = teacher_headers(ENDPOINT)
         closed.push(Metrics())
 
     assert closed.observers == []

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from gateway.telemetry.otel_env import read_wanted
+from gateway.telemetry.otel_env import read_otel_env
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
 CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
@@ -35,7 +35,7 @@ ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 def test_exporters_are_what_the_standard_variables_name(
     environ: dict[str, str], spans: tuple[str, ...], metrics: tuple[str, ...]
 ) -> None:
-    wanted = read_wanted(environ)
+    wanted = read_otel_env(environ)
 
     assert (wanted.span_exporters, wanted.metric_exporters) == (spans, metrics)
 
@@ -55,7 +55,7 @@ def test_exporters_are_what_the_standard_variables_name(
 def test_content_is_captured_only_where_spans_are_asked_to_hold_it(value: str | None, captures: bool) -> None:
     environ = {} if value is None else {CAPTURE: value}
 
-    assert read_wanted(environ).captures_content is captures
+    assert read_otel_env(environ).captures_content is captures
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_cannot_be_done_is_said_and_the_rest_is_done(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        wanted = read_wanted(environ)
+        wanted = read_otel_env(environ)
 
     assert set(environ) & set(" ".join(caplog.messages).replace(":", "").split()) or "PROTOCOL" in caplog.text
     assert wanted.sampler(ID, None)
@@ -83,6 +83,6 @@ def test_what_cannot_be_done_is_said_and_the_rest_is_done(
 
 
 def test_a_ratio_reaches_the_sampler() -> None:
-    wanted = read_wanted({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
+    wanted = read_otel_env({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
 
     assert not wanted.sampler(ID, None)

@@ -11,8 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext, TraceFlags
 
-from gateway.telemetry import semconv as names
-from gateway.telemetry import span_queue
+from gateway.telemetry import semconv, span_queue
 from gateway.telemetry.span_queue import SpanQueue
 
 WAIT_S = 5.0
@@ -39,7 +38,7 @@ def span(name: str = "chat giant", content: str = "") -> ReadableSpan:
     return ReadableSpan(
         name,
         context=SpanContext(1, 1, False, TraceFlags(1)),
-        attributes={names.INPUT_MESSAGES: content} if content else {},
+        attributes={semconv.INPUT_MESSAGES: content} if content else {},
     )
 
 

@@ -28,7 +28,7 @@ def test_without_a_parent_the_request_is_its_own_trace() -> None:
     context = tracing().context(asked)
 
     assert (context.trace_id, context.span_id, context.parent_id) == (ID, ID[16:], "")
-    assert tracing().outgoing(asked) == ((b"traceparent", f"00-{ID}-{ID[16:]}-03".encode()),)
+    assert tracing().teacher_headers(asked) == ((b"traceparent", f"00-{ID}-{ID[16:]}-03".encode()),)
 
 
 def test_the_client_is_our_parent_and_we_are_the_teachers() -> None:
@@ -47,7 +47,7 @@ def test_the_client_is_our_parent_and_we_are_the_teachers() -> None:
 
     assert (context.trace_id, context.span_id, context.parent_id) == (TRACE, ID[16:], PARENT)
     assert context.state == "a=1,b=2"
-    assert tracing().outgoing(asked) == (
+    assert tracing().teacher_headers(asked) == (
         (b"accept", b"*/*"),
         (b"tracestate", b"a=1"),
         (b"tracestate", b"b=2"),
@@ -74,7 +74,7 @@ def test_an_invalid_parent_begins_a_new_trace(value: bytes) -> None:
     asked = request(id=ID, headers=((b"traceparent", value), (b"tracestate", b"a=1"), (b"baggage", b"k=v")))
 
     assert tracing().context(asked).trace_id == ID
-    assert [name for name, _ in tracing().outgoing(asked)] == [b"baggage", b"traceparent"]
+    assert [name for name, _ in tracing().teacher_headers(asked)] == [b"baggage", b"traceparent"]
 
 
 def test_two_parents_are_none() -> None:
@@ -122,7 +122,7 @@ def test_what_the_teacher_is_told_is_what_is_recorded() -> None:
     asked = request(id=ID, headers=((b"traceparent", VALID),))
 
     assert not quiet.context(asked).is_sampled
-    assert quiet.outgoing(asked)[-1][1].endswith(b"-00")
+    assert quiet.teacher_headers(asked)[-1][1].endswith(b"-00")
 
 
 def test_an_unknown_sampler_is_none() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.core import Header
 from gateway.errors import UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Reply
-from gateway.upstream.retry import Config, ask_patiently, is_retryable, wait_before_retry
+from gateway.upstream.retry import Config, is_retryable, send_with_retries, wait_before_retry
 
 CHAT = Call(method="POST", target=b"/v1/chat/completions", headers=(), body=b"{}", is_repeatable=True)
 UPLOAD = Call(method="POST", target=b"/v1/files", headers=(), body=b"{}")
@@ -55,7 +55,7 @@ class Asked:
         self.waits.append(seconds)
 
     async def patiently(self, call: Call = CHAT) -> Reply:
-        return await ask_patiently(self.once, call, Config(), random=lambda: 1.0, sleep=self.sleep)
+        return await send_with_retries(self.once, call, Config(), random=lambda: 1.0, sleep=self.sleep)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])

@@ -43,7 +43,7 @@ async def test_the_heir_gets_every_byte_behind_the_consent(client: HttpClient, r
 
     reply = await client.send(raw.origin, asking())
     assert reply.link is not None
-    way_back = reply.link.hand_over(heir)
+    way_back = reply.link.detach(heir)
     way_back.write(b"not HTTP\r\n\r\n")
     await asyncio.wait_for(heir.lost.wait(), PROMPT_S)
 
@@ -63,7 +63,7 @@ async def test_a_consent_which_nobody_takes_is_closed_with_its_body(
     await asyncio.wait_for(raw.left.wait(), PROMPT_S)
     assert reply.link is not None
     with pytest.raises(UpstreamError):
-        reply.link.hand_over(Heir())
+        reply.link.detach(Heir())
 
 
 async def test_a_refusal_is_a_reply_like_any_other_and_keeps_the_connection(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from gateway.core import Arrival, Header, Request
+from gateway.core import Header, IncomingRequest, Request
 from gateway.wire.chat.request import read_chat
 
 HELLO = {"role": "user", "content": "hello"}
@@ -13,7 +13,7 @@ HELLO = {"role": "user", "content": "hello"}
 
 def read(body: bytes, *headers: Header, is_trusted: bool = True) -> Request:
     return read_chat(
-        Arrival(
+        IncomingRequest(
             body=body,
             id="id",
             caller="me",

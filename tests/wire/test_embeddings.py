@@ -9,9 +9,9 @@ from array import array
 import pytest
 from openai.types import CreateEmbeddingResponse
 
-from gateway.core import Arrival, Request
+from gateway.core import IncomingRequest, Request
 from gateway.errors import RequestError
-from gateway.wire.embeddings import read_embeddings, read_wanted, render_list, render_vector
+from gateway.wire.embeddings import read_embeddings, read_otel_env, render_list, render_vector
 from gateway.wire.surfaces import read_outcome
 from tests.support.outcomes import outcome
 
@@ -22,7 +22,7 @@ def read(**fields: object) -> Request:
 
 def read_content(content: bytes) -> Request:
     return read_embeddings(
-        Arrival(
+        IncomingRequest(
             id="r1",
             caller="tests",
             is_trusted=True,
@@ -48,7 +48,7 @@ def test_texts_are_read(given: object, texts: list[str]) -> None:
         "text-embedding-3-small",
         False,
     )
-    assert request.beyond_specialists == ""
+    assert request.unsupported_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_texts_are_read(given: object, texts: list[str]) -> None:
     ],
 )
 def test_what_only_a_teacher_takes_is_its_own_reason(fields: dict[str, object], reason: str) -> None:
-    assert read(**fields).beyond_specialists == reason
+    assert read(**fields).unsupported_reason == reason
     with pytest.raises(RequestError, match=reason) as refused:
         read(model="stepdown/minilm", **fields)
     assert refused.value.status == 400
 
 
 def test_what_a_specialist_may_ignore_is_no_reason() -> None:
-    assert read(user="u", dimensions=384, encoding_format="base64", extra=None).beyond_specialists == ""
+    assert read(user="u", dimensions=384, encoding_format="base64", extra=None).unsupported_reason == ""
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"model":"a","model":"b","input":"x"}', b'{"model":1}'])
@@ -91,7 +91,7 @@ def test_what_cannot_be_judged_is_refused(content: bytes) -> None:
 )
 def test_what_openai_would_refuse_is_refused(fields: dict[str, object], param: str, code: str) -> None:
     with pytest.raises(RequestError) as refused:
-        read_wanted(read(**fields))
+        read_otel_env(read(**fields))
 
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
 

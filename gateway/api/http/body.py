@@ -44,7 +44,7 @@ def announced_bytes(headers: tuple[Header, ...]) -> int | None:
     return announced
 
 
-class Intake:
+class BodyReader:
     """Reads one request body, piece by piece, within its limit."""
 
     def __init__(self, receive: Receive, headers: tuple[Header, ...], limit: BodyLimit) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway.api.http.ignore_upgrade import DecliningProtocol
+from gateway.api.http.ignore_upgrade import IgnoreUpgradeProtocol
 
 # Beyond it nothing waits: the socket's own back-pressure must be felt in time.
 MOST_BYTES = 64 * 1024
 
 
-class CoalescingProtocol(DecliningProtocol):
+class CoalescingProtocol(IgnoreUpgradeProtocol):
     """uvicorn's HTTP/1.1, whose head and body, written apart, leave together.
 
     uvloop writes at once what it is given, and to write is the dearest thing which a small answer does.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import unquote
 
-from gateway.api.errors import ClientGoneError, Refusal
+from gateway.api.errors import ClientGoneError, ErrorResponse
 from gateway.api.http.asgi import Receive, Scope, Send
-from gateway.api.http.body import BodyLimit, Intake, announced_bytes
-from gateway.api.http.response_headers import REQUEST_ID, fresh_id, own_headers, stamped
+from gateway.api.http.body import BodyLimit, BodyReader, announced_bytes
+from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
 from gateway.core import Body, Header
 from gateway.upstream.headers import HOP_BY_HOP, end_to_end
 
@@ -27,7 +27,7 @@ class Exchange:
     """A request which has begun to arrive, and the answer which is owed to it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.id = fresh_id()
+        self.id = new_request_id()
         self.method: str = scope["method"]
         self.headers: tuple[Header, ...] = tuple(scope["headers"])
         raw_path, query = scope["raw_path"], scope["query_string"]
@@ -38,11 +38,11 @@ class Exchange:
         self.is_finished = False
         self.receive = receive
         self._send = send
-        self._intake: Intake | None = None
+        self._intake: BodyReader | None = None
 
-    def intake(self, limit: BodyLimit) -> Intake:
+    def body_reader(self, limit: BodyLimit) -> BodyReader:
         """Return the reader of the request's body; there is one."""
-        self._intake = Intake(self.receive, self.headers, limit)
+        self._intake = BodyReader(self.receive, self.headers, limit)
         return self._intake
 
     async def answer(self, status: int, headers: tuple[Header, ...], body: Body) -> None:
@@ -61,18 +61,18 @@ class Exchange:
 
     async def reply(self, status: int, body: bytes, headers: tuple[Header, ...] = ()) -> None:
         """Send a JSON answer of our own."""
-        await self._start(status, [*own_headers(body, self.id), *headers])
+        await self._start(status, [*json_headers(body, self.id), *headers])
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         await self._finish()
 
-    async def refuse(self, refusal: Refusal) -> None:
+    async def refuse(self, refusal: ErrorResponse) -> None:
         """Send `refusal`, and let the client finish sending what nobody will read.
 
         Closing at once would reset the connection and destroy the refusal on its way.
         """
         if announced_bytes(self.headers) == 0 or (self._intake and self._intake.is_over):
             return await self.reply(refusal.status, refusal.body, refusal.headers)
-        own = own_headers(refusal.body, self.id)
+        own = json_headers(refusal.body, self.id)
         await self._start(refusal.status, [*own, (b"connection", b"close"), *refusal.headers])
         await self._send({"type": "http.response.body", "body": refusal.body, "more_body": True})
         await self._drain()
@@ -88,7 +88,7 @@ class Exchange:
 
     async def _start(self, status: int, headers: list[Header]) -> None:
         self.has_begun = True
-        stamps = stamped(headers, self.id)
+        stamps = with_standard_headers(headers, self.id)
         await self._send({"type": "http.response.start", "status": status, "headers": stamps})
 
     async def _finish(self) -> None:
@@ -96,7 +96,7 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class Presence:
+class cancel_on_disconnect:
     """Cancels the work inside its block soon after the client leaves, and raises ClientGoneError.
 
     To be entered once the request's body has been read, because only one may read on; or with
@@ -152,8 +152,8 @@ class Presence:
 class Upload:
     """A request body on its way through: at most a few pieces are held at any time."""
 
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+    def __init__(self, body_reader: BodyReader) -> None:
+        self._intake = body_reader
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=4)
 
     async def fill(self) -> None:

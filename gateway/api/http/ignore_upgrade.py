@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 _OFFERS = frozenset({b"upgrade", b"http2-settings"})
 
 
-class DecliningProtocol(HttpToolsProtocol):
+class IgnoreUpgradeProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, which otherwise loses the body of a request that offers HTTP/2 in the clear.
 
     Java's own client offers it with every first request. The parser takes such a head for the end

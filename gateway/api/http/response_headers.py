@@ -12,7 +12,7 @@ from gateway.core import Header
 REQUEST_ID = b"x-stepdown-request-id"
 
 
-def fresh_id() -> str:
+def new_request_id() -> str:
     """Return 32 hex digits for a new request.
 
     Unique, not secret: seeded once a process, where the system's own randomness costs a system call.
@@ -20,7 +20,7 @@ def fresh_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def stamped(headers: list[Header], request_id: str) -> list[Header]:
+def with_standard_headers(headers: list[Header], request_id: str) -> list[Header]:
     """Return `headers`, which name no request id of ours, with that and with a date if they have none.
 
     The server adds neither: the teacher's date would stand there twice.
@@ -30,7 +30,7 @@ def stamped(headers: list[Header], request_id: str) -> list[Header]:
     return [*headers, (REQUEST_ID, request_id.encode()), *date]
 
 
-def own_headers(body: bytes, request_id: str) -> list[Header]:
+def json_headers(body: bytes, request_id: str) -> list[Header]:
     """Return the headers of a JSON answer of our own."""
     return [
         (b"content-type", b"application/json"),

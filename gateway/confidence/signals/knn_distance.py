@@ -25,5 +25,5 @@ class Signal:
 
     def __call__(self, draft: Draft) -> float | None:
         """Return the negative cosine distance, -2..0, nearer is surer; None without an embedding."""
-        familiarity = draft.evidence.get("familiarity")
-        return None if familiarity is None else familiarity - 1.0
+        similarity = draft.evidence.get("similarity")
+        return None if similarity is None else similarity - 1.0

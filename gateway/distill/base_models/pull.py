@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.config import plugins as catalog
+from gateway.config import plugins
 from gateway.distill.base_models import quantization
 from gateway.distill.base_models.base import Fetched
 from gateway.distill.base_models.checkpoint import require_known_architecture, unpack
@@ -78,9 +78,9 @@ def require_extra() -> None:
 
 def _fetch(address: str) -> Fetched:
     scheme, colon, rest = address.partition(":")
-    if not colon or scheme not in catalog.names(SOURCES):
+    if not colon or scheme not in plugins.list_plugins(SOURCES):
         scheme, rest = "folder", address
-    fetched: Fetched = catalog.load(SOURCES, scheme).fetch(rest)
+    fetched: Fetched = plugins.load_plugin(SOURCES, scheme).fetch(rest)
     return fetched
 
 

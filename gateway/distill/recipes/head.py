@@ -13,9 +13,9 @@ import numpy as np
 from scipy import sparse
 
 from gateway.confidence.agreement import canonical
-from gateway.distill.base import Bench, Lessons, Report, Scored, Shape
+from gateway.distill.base import AnswerKind, EvalResult, Report, TrainingSet, Workspace
 from gateway.errors import SpecialistError, TrainingError
-from gateway.specialists import neighbours
+from gateway.specialists import knn
 from gateway.specialists.base import Encoder
 from gateway.specialists.features import HASHED_BINS, Features, FloatVector, features
 from gateway.specialists.runtimes import head as runtime
@@ -44,37 +44,37 @@ class HeadRecipe:
 
     name = "head"
     runtime = "head"
-    shapes: frozenset[Shape] = frozenset({"label"})
+    shapes: frozenset[AnswerKind] = frozenset({"label"})
     growth = 1.0
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
-    def rehearse(self, lessons: Lessons, exam: Lessons, bench: Bench) -> Scored:
+    def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
         """Return how a student of `lessons` does on `exam`; keeps nothing. Raises TrainingError."""
-        encoder = bench.stock.encoder
+        encoder = workspace.resources.encoder
         learnt = _readable(lessons, encoder)
-        model = self._fitted(learnt, bench.seed)
+        model = self._fitted(learnt, workspace.seed)
         asked = _readable(exam, encoder)
         if not asked.answers:
             raise TrainingError("the exam has no row which the encoder can read")
         probabilities = model.predict_proba(_matrix(asked.seen))
         best = model.classes_[probabilities.argmax(axis=1)]
         ranked = np.partition(probabilities, -2, axis=1)
-        return Scored(
+        return EvalResult(
             (ranked[:, -1] - ranked[:, -2]).tolist(),
             (best != np.array(asked.answers, dtype=object)).astype(float).tolist(),
         )
 
-    def train(self, lessons: Lessons, folder: Path, bench: Bench) -> Report:
-        """Write head.npz, answers.json and neighbours.npy into `folder`. Raises TrainingError."""
-        learnt = _readable(lessons, bench.stock.encoder)
-        model = self._fitted(learnt, bench.seed)
+    def train(self, lessons: TrainingSet, folder: Path, workspace: Workspace) -> Report:
+        """Write head.npz, answers.json and neighbors.npy into `folder`. Raises TrainingError."""
+        learnt = _readable(lessons, workspace.resources.encoder)
+        model = self._fitted(learnt, workspace.seed)
         coefficients, intercept = _columns(model.coef_, model.intercept_)
         raw = _commonest_forms(lessons.answers)
         answers = tuple(raw[answer] for answer in model.classes_)
         runtime.write(runtime.Head(coefficients=coefficients, intercept=intercept, answers=answers), folder)
-        neighbours.write(neighbours.sample(learnt.vectors, bench.seed), folder)
+        knn.write_neighbors(knn.sample_neighbors(learnt.vectors, workspace.seed), folder)
         return Report(rows=len(learnt.answers), answers=len(answers))
 
     def _fitted(self, learnt: _Readable, seed: int) -> Any:
@@ -112,7 +112,7 @@ class _Readable(msgspec.Struct):
     answers: list[str]
 
 
-def _readable(lessons: Lessons, encoder: Encoder) -> _Readable:
+def _readable(lessons: TrainingSet, encoder: Encoder) -> _Readable:
     """Return the lessons which the encoder can read, answers in canonical form."""
     readable = _Readable([], [], [])
     for text, answer in zip(lessons.texts, lessons.answers, strict=True):

@@ -37,7 +37,7 @@ def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> EmbeddingCl
 class EmbeddingClassifier:
     """Compares a request's template (its text, when it has none) with those of the adopted tasks.
 
-    Only tasks with the request's own guard count: however alike the words, another model,
+    Only tasks with the request's own contract count: however alike the words, another model,
     tool or response_format is another task.
     """
 
@@ -53,7 +53,7 @@ class EmbeddingClassifier:
         Without a task to compare with nothing is embedded, so that a gateway which has
         learnt nothing yet does not need the host.
         """
-        candidates = [known for known in self._tasks.all() if known.guard == request.guard]
+        candidates = [known for known in self._tasks.all() if known.contract_hash == request.contract_hash]
         if not candidates:
             return None
         vector = await self._vector(request.template_text or request.text)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.core import Brief, Draft
+from gateway.core import Draft, DraftRequest
 from gateway.errors import RegistryError, SpecialistError
-from gateway.specialists.client.connection import Line
-from gateway.specialists.client.stream import HostRest
+from gateway.specialists.client.connection import HostConnection
+from gateway.specialists.client.stream import HostDraftStream
 from gateway.specialists.protocol import (
     MAX_DEMANDS_BYTES,
     MAX_TEXT_CHARS,
@@ -61,7 +61,7 @@ class HostClient:
         self._config = config or Config()
         self._ids = itertools.count(1)
         self._loads: dict[tuple[str, int], Path] = {}
-        self._line: Line | None = None
+        self._connection: HostConnection | None = None
         self._ready = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -102,13 +102,13 @@ class HostClient:
         with contextlib.suppress(SpecialistError):
             await self._ask(lambda number: Unload(number, task, version), self._config.load_timeout_s)
 
-    async def draft(self, task: str, version: int, brief: Brief, budget_s: float) -> Draft:
+    async def draft(self, task: str, version: int, draft_request: DraftRequest, budget_s: float) -> Draft:
         """See Drafter.draft."""
-        _refuse_long(brief.text)
-        if len(brief.tools) + len(brief.response_format) > MAX_DEMANDS_BYTES:
+        _refuse_long(draft_request.text)
+        if len(draft_request.tools) + len(draft_request.response_format) > MAX_DEMANDS_BYTES:
             raise SpecialistError("demands too long")
-        line, number = self._open_line(), next(self._ids)
-        reply = await line.ask(Ask(number, task, version, brief, budget_s * 1_000), budget_s)
+        connection, number = self._open_connection(), next(self._ids)
+        reply = await connection.ask(Ask(number, task, version, draft_request, budget_s * 1_000), budget_s)
         if not isinstance(reply, Drafted | Opened):
             raise _unexpected(reply)
         return Draft(
@@ -123,7 +123,7 @@ class HostClient:
             trace=reply.trace,
             tokens=reply.tokens,
             finish_reason=reply.finish_reason,
-            rest=HostRest(line, number) if isinstance(reply, Opened) else None,
+            stream=HostDraftStream(connection, number) if isinstance(reply, Opened) else None,
         )
 
     async def embed(self, text: str, budget_s: float) -> bytes:
@@ -135,13 +135,13 @@ class HostClient:
         return reply.vector
 
     async def _ask(self, question: Callable[[int], Question], budget_s: float) -> Reply:
-        return await self._open_line().ask(question(next(self._ids)), budget_s)
+        return await self._open_connection().ask(question(next(self._ids)), budget_s)
 
-    def _open_line(self) -> Line:
+    def _open_connection(self) -> HostConnection:
         self._keep_connected()
-        if self._line is None:
+        if self._connection is None:
             raise SpecialistError("host down")
-        return self._line
+        return self._connection
 
     async def _load(self, task: str, version: int, folder: Path) -> None:
         try:
@@ -172,28 +172,30 @@ class HostClient:
     async def _connect_once(self) -> None:
         """Connect and stay until the host is lost. Raises OSError or SpecialistError if it never answered."""
         loop = asyncio.get_running_loop()
-        transport, line = await loop.create_unix_connection(lambda: Line(loop), str(self._path))
+        transport, connection = await loop.create_unix_connection(
+            lambda: HostConnection(loop), str(self._path)
+        )
         try:
             # A frozen host accepts connections too: only its voice proves that it is alive.
-            await self._ping(line)
-            self._line = line
+            await self._ping(connection)
+            self._connection = connection
             await self._repeat_loads()
             self._ready.set()
-            await self._watch(line)
+            await self._watch(connection)
         finally:
-            self._line = None
+            self._connection = None
             self._ready.clear()
             transport.abort()
 
-    async def _watch(self, line: Line) -> None:
+    async def _watch(self, connection: HostConnection) -> None:
         """Return when the line is lost or the host is silent."""
         with contextlib.suppress(SpecialistError):
-            while not await line.is_lost_within(self._config.ping_every_s):
-                await self._ping(line)
+            while not await connection.is_lost_within(self._config.ping_every_s):
+                await self._ping(connection)
         logger.warning("the model host is gone; the teacher answers until it is back")
 
-    async def _ping(self, line: Line) -> None:
-        reply = await line.ask(Ping(next(self._ids)), self._config.ping_timeout_s)
+    async def _ping(self, connection: HostConnection) -> None:
+        reply = await connection.ask(Ping(next(self._ids)), self._config.ping_timeout_s)
         if not isinstance(reply, Done):
             raise _unexpected(reply)
 

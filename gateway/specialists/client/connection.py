@@ -22,7 +22,7 @@ from gateway.specialists.protocol import (
 _MAX_UNSENT_BYTES = 4 << 20
 
 
-class Line(asyncio.Protocol):
+class HostConnection(asyncio.Protocol):
     """Matches replies to questions until the connection is lost, then fails whoever still waits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from gateway.core import FinishReason
 from gateway.errors import SpecialistError
-from gateway.specialists.client.connection import Line
+from gateway.specialists.client.connection import HostConnection
 from gateway.specialists.protocol import Drafted, Failed, Piece
 
 PATIENCE_S = 10.0
 """Between two pieces; a host which is silent for so long has broken off."""
 
 
-class HostRest:
+class HostDraftStream:
     """A core.Rest which reads from the line to the host."""
 
-    def __init__(self, line: Line, number: int) -> None:
-        self._line = line
+    def __init__(self, connection: HostConnection, number: int) -> None:
+        self._connection = connection
         self._number = number
         self._is_over = False
         self.finish_reason: FinishReason = "stop"
         self.completion_tokens = 0
 
-    def __aiter__(self) -> HostRest:
+    def __aiter__(self) -> HostDraftStream:
         return self
 
     async def __anext__(self) -> str:
         if self._is_over:
             raise StopAsyncIteration
         try:
-            reply = await self._line.next_of(self._number, PATIENCE_S)
+            reply = await self._connection.next_of(self._number, PATIENCE_S)
         except SpecialistError:
             await self.aclose()
             raise
@@ -43,4 +43,4 @@ class HostRest:
     async def aclose(self) -> None:
         """See Rest."""
         self._is_over = True
-        self._line.call_off(self._number)
+        self._connection.call_off(self._number)

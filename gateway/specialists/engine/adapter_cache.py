@@ -9,7 +9,7 @@ from typing import Any
 import onnxruntime_genai as og
 
 
-class Shelf:
+class AdapterCache:
     """The least used adapters make room for new ones. For one thread, between two batches.
 
     Evicting is cheap: a file of 20 MB loads in 0.3 ms while the kernel has it in memory.

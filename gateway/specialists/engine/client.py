@@ -8,18 +8,26 @@ import threading
 import time
 from pathlib import Path
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
-from gateway.specialists.base import Listener, Proposal
-from gateway.specialists.engine.engine_process import Life, Replies
-from gateway.specialists.engine.protocol import Beginning, Forget, More, Order, Refused, Whole, Withdraw
+from gateway.specialists.base import Listener, Prediction
+from gateway.specialists.engine.engine_process import EngineProcess, Replies
+from gateway.specialists.engine.protocol import (
+    Cancel,
+    Drafted,
+    Failed,
+    Generate,
+    Opened,
+    Piece,
+    UnloadAdapter,
+)
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _HEALTHY_AFTER_S = 30.0
 """A process which lived this long is started again at once: its death was no fault of the base."""
 
 
-class Engine:
+class EngineClient:
     """Asks its process for drafts, and starts it anew when it has died; for any thread.
 
     Deaths soon after the start are answered by growing pauses, in which every draft is refused.
@@ -30,57 +38,63 @@ class Engine:
         self._memory_mb = memory_mb
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._life: Life | None = None
+        self._life: EngineProcess | None = None
         self._pause_s = _FIRST_PAUSE_S
         self._not_before = 0.0
 
     @property
     def pid(self) -> int | None:
         """The process, or None between two lives."""
-        life = self._life
-        return None if life is None or life.is_over else life.pid
+        engine_process = self._life
+        return None if engine_process is None or engine_process.is_over else engine_process.pid
 
     def draft(
-        self, adapter: Path | None, brief: Brief, listener: Listener, *, most: int, hold_back: int | None
-    ) -> Proposal:
+        self,
+        adapter: Path | None,
+        draft_request: DraftRequest,
+        listener: Listener,
+        *,
+        most: int,
+        hold_back: int | None,
+    ) -> Prediction:
         """Return the proposal of the base with `adapter`, of at most `most` tokens; blocks.
 
         Raises SpecialistError: "overloaded", "out of memory", "input too long", "input
         unreadable", "schema not supported", "cancelled", "specialist failed".
         """
         replies: Replies = queue.SimpleQueue()
-        order = Order(next(self._numbers), str(adapter or ""), brief, most, hold_back)
-        life = self._living()
-        life.ask(order, replies)
+        order = Generate(next(self._numbers), str(adapter or ""), draft_request, most, hold_back)
+        engine_process = self._living()
+        engine_process.ask(order, replies)
 
         def withdraw() -> None:
-            replies.put(Refused(order.id, "cancelled"))
-            life.send(Withdraw(order.id))
+            replies.put(Failed(order.id, "cancelled"))
+            engine_process.send(Cancel(order.id))
 
         listener.when_left(withdraw)
         try:
             return _heard(replies, listener)
         finally:
-            life.drop(order.id)
+            engine_process.drop(order.id)
 
     def forget(self, adapter: Path) -> None:
         """Free what the adapter takes."""
-        if life := self._life:
-            life.send(Forget(str(adapter)))
+        if engine_process := self._life:
+            engine_process.send(UnloadAdapter(str(adapter)))
 
     def close(self) -> None:
         """End the process; whoever waits for a draft is refused."""
         with self._lock:
-            life, self._life = self._life, None
-        if life is not None:
-            life.end()
+            engine_process, self._life = self._life, None
+        if engine_process is not None:
+            engine_process.end()
 
-    def _living(self) -> Life:
+    def _living(self) -> EngineProcess:
         with self._lock:
             if self._life is None or self._life.is_over:
                 if time.monotonic() < self._not_before:
                     raise SpecialistError("specialist failed", "its engine died and is not started again yet")
-                self._life = Life(self._folder, self._memory_mb, self._rest_after)
+                self._life = EngineProcess(self._folder, self._memory_mb, self._rest_after)
             return self._life
 
     def _rest_after(self, lived_s: float) -> None:
@@ -93,15 +107,15 @@ class Engine:
             self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
 
 
-def _heard(replies: Replies, listener: Listener) -> Proposal:
+def _heard(replies: Replies, listener: Listener) -> Prediction:
     """Return the proposal which comes last, passing on what comes before it."""
     while True:
         match replies.get():
-            case Whole(proposal=proposal):
-                return proposal
-            case Beginning(proposal=proposal):
-                listener.opening(proposal)
-            case More(text=text):
+            case Drafted(prediction=prediction):
+                return prediction
+            case Opened(prediction=prediction):
+                listener.opening(prediction)
+            case Piece(text=text):
                 listener.piece(text)
-            case Refused(reason=reason):
+            case Failed(reason=reason):
                 raise SpecialistError(reason)

@@ -15,9 +15,9 @@ from pathlib import Path
 from gateway.errors import SpecialistError
 from gateway.ipc.child_process import end
 from gateway.specialists.engine.protocol import (
+    Failed,
     FromEngine,
-    Order,
-    Refused,
+    Generate,
     ToEngine,
     encode,
     from_engine,
@@ -31,7 +31,7 @@ _STOP_GRACE_S = 3.0
 Replies = queue.SimpleQueue[FromEngine]
 
 
-class Life:
+class EngineProcess:
     """Starts the process; every method may be called from any thread and none waits for the process.
 
     `when_over` is called with the seconds which it lived, after everybody who waits was refused.
@@ -60,7 +60,7 @@ class Life:
         """The process."""
         return self._process.pid
 
-    def ask(self, order: Order, replies: Replies) -> None:
+    def ask(self, order: Generate, replies: Replies) -> None:
         """Have what becomes of `order` put into `replies`, until `drop`.
 
         Raises SpecialistError("overloaded") when too many wait, "input unreadable" for text
@@ -115,7 +115,7 @@ class Life:
             self.is_over = True
             waiting, self._waiting = self._waiting, {}
         for number, replies in waiting.items():
-            replies.put(Refused(number, "specialist failed"))
+            replies.put(Failed(number, "specialist failed"))
         self._when_over(time.monotonic() - self._began)
 
     def _hand_over(self, message: FromEngine) -> None:

@@ -12,11 +12,11 @@ import onnxruntime_genai as og
 from numpy.typing import NDArray
 
 from gateway.errors import SpecialistError
-from gateway.specialists.engine.adapter_cache import Shelf
+from gateway.specialists.engine.adapter_cache import AdapterCache
 from gateway.specialists.engine.guidance import schema_of
 from gateway.specialists.engine.prompt import Prompter
-from gateway.specialists.engine.protocol import FromEngine, Order, Refused
-from gateway.specialists.engine.sequence import Writing
+from gateway.specialists.engine.protocol import Failed, FromEngine, Generate
+from gateway.specialists.engine.sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +48,13 @@ class Generation:
         ends = config["eos_token_id"]
         self._ends = frozenset(ends if isinstance(ends, list) else [ends])
         self._padding = int(config["pad_token_id"])
-        self._shelf = Shelf(self._model, memory_mb)
+        self._shelf = AdapterCache(self._model, memory_mb)
 
     def forget(self, adapter: str) -> None:
         """Free an adapter."""
         self._shelf.drop(adapter)
 
-    def run(self, orders: list[Order], clients: Clients) -> None:
+    def run(self, orders: list[Generate], clients: Clients) -> None:
         """Draft for `orders`, which share their adapter and demand the same form; each gets its own reply.
 
         Raises MemoryError, after the replies, when not even one alone could be drafted for: what the
@@ -70,11 +70,11 @@ class Generation:
                 self._shelf.clear()
             for row in batch:
                 if not row.is_over:
-                    clients.say(Refused(row.order.id, fault))
+                    clients.say(Failed(row.order.id, fault))
             if fault == "out of memory" and len(batch) == 1:
                 raise MemoryError(f"not enough for one answer with {batch[0].order.adapter!r}")
 
-    def _fault(self, rows: list[Writing], clients: Clients) -> str:
+    def _fault(self, rows: list[Sequence], clients: Clients) -> str:
         """Generate; return why rows which are not over have no answer."""
         try:
             self._generate(rows, clients)
@@ -89,19 +89,19 @@ class Generation:
             return reason
         return "specialist failed"
 
-    def _row(self, order: Order, clients: Clients) -> Writing | None:
+    def _row(self, order: Generate, clients: Clients) -> Sequence | None:
         try:
-            ids = self._prompter.ids(order.brief.text)
+            ids = self._prompter.ids(order.draft_request.text)
         except SpecialistError as fault:
-            clients.say(Refused(order.id, fault.reason))
+            clients.say(Failed(order.id, fault.reason))
             return None
         room = self._prompter.card.context - len(ids)
         if room < min(order.max_new_tokens, _SHORTEST_ANSWER):
-            clients.say(Refused(order.id, "input too long"))
+            clients.say(Failed(order.id, "input too long"))
             return None
-        return Writing(order, ids, min(order.max_new_tokens, room), self._prompter, self._ends)
+        return Sequence(order, ids, min(order.max_new_tokens, room), self._prompter, self._ends)
 
-    def _generate(self, rows: list[Writing], clients: Clients) -> None:
+    def _generate(self, rows: list[Sequence], clients: Clients) -> None:
         generator = self._started(rows)
         self._read(generator, rows, clients)
         while not generator.is_done():
@@ -115,18 +115,18 @@ class Generation:
                 if not row.is_over:
                     _take(row, int(token), scores, clients)
 
-    def _started(self, rows: list[Writing]) -> Any:
+    def _started(self, rows: list[Sequence]) -> Any:
         params = og.GeneratorParams(self._model)
         most = max(len(row.prompt) for row in rows) + max(row.room for row in rows)
         params.set_search_options(max_length=most + 1, batch_size=len(rows), do_sample=False)
-        if schema := schema_of(rows[0].order.brief):
+        if schema := schema_of(rows[0].order.draft_request):
             params.set_guidance("json_schema", schema)
         generator = og.Generator(self._model, params)
         if adapter := rows[0].order.adapter:
             generator.set_active_adapter(*self._shelf.take(adapter))
         return generator
 
-    def _read(self, generator: Any, rows: list[Writing], clients: Clients) -> None:
+    def _read(self, generator: Any, rows: list[Sequence], clients: Clients) -> None:
         width = max(len(row.prompt) for row in rows)
         # On the right: the attention operator takes a row's first tokens as its valid ones.
         ids = np.full((len(rows), width), self._padding, np.int32)
@@ -140,7 +140,7 @@ class Generation:
             generator.append_tokens(ids[:, start : start + _MOST_READ])
 
 
-def _fitting(rows: list[Writing]) -> list[Writing]:
+def _fitting(rows: list[Sequence]) -> list[Sequence]:
     """Return the first rows which fit into one batch; one always does."""
     count, prompt, room = 0, 0, 0
     for row in rows:
@@ -152,7 +152,7 @@ def _fitting(rows: list[Writing]) -> list[Writing]:
     return rows[:count]
 
 
-def _take(row: Writing, token: int, logits: NDArray[np.float32], clients: Clients) -> None:
+def _take(row: Sequence, token: int, logits: NDArray[np.float32], clients: Clients) -> None:
     for message in row.take(token, _sureness(logits, token), logits):
         clients.say(message)
 

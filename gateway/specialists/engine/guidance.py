@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
 
 # As many blanks as an indented line has, so that a student keeps its teacher's layout; without a
@@ -14,12 +14,12 @@ from gateway.errors import SpecialistError
 _BLANKS = {"whitespace_pattern": "\\n? {0,16}"}
 
 
-def schema_of(brief: Brief) -> str:
-    """Return the schema which `brief` prescribes, empty for free text.
+def schema_of(draft_request: DraftRequest) -> str:
+    """Return the schema which `draft_request` prescribes, empty for free text.
 
     Raises SpecialistError("schema not supported") for what is no schema of an object.
     """
-    asked = msgspec.json.decode(brief.response_format or b"{}")
+    asked = msgspec.json.decode(draft_request.response_format or b"{}")
     match asked.get("type"):
         case "json_schema":
             schema: Any = (asked.get("json_schema") or {}).get("schema", {"type": "object"})

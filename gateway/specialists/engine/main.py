@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.specialists.engine.protocol import (
-    Forget,
+    Cancel,
     FromEngine,
-    Order,
+    Generate,
     ToEngine,
-    Withdraw,
+    UnloadAdapter,
     encode,
     to_engine,
 )
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Whatever a library prints must not get between our frames.
     out = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    desk = Desk(out)
+    desk = Inbox(out)
     threading.Thread(target=desk.read_for_ever, args=(sys.stdin.fileno(),), daemon=True).start()
 
     from gateway.specialists.engine.generator import Generation
@@ -60,12 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             sys.exit(f"the engine of {options.folder} ends: {exc}")
 
 
-class Desk:
+class Inbox:
     """The orders which wait, and the way out for what becomes of them."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._waiting: list[Order] = []
+        self._waiting: list[Generate] = []
         self._arrived = threading.Condition()
         self._withdrawn: set[int] = set()
         self._forgotten: list[str] = []
@@ -78,7 +78,7 @@ class Desk:
                 self._take(to_engine(payload))
         os._exit(0)
 
-    def next_batch(self) -> list[Order]:
+    def next_batch(self) -> list[Generate]:
         """Wait; return what can be generated together, the oldest order and its like, if there is any."""
         with self._arrived:
             while not self._waiting and not self._forgotten:
@@ -111,24 +111,24 @@ class Desk:
     def _take(self, message: ToEngine) -> None:
         with self._arrived:
             match message:
-                case Order():
+                case Generate():
                     self._waiting.append(message)
                     self._arrived.notify()
-                case Withdraw():
+                case Cancel():
                     self._withdrawn.add(message.id)
                     self._waiting = [order for order in self._waiting if order.id != message.id]
-                case Forget():
+                case UnloadAdapter():
                     self._forgotten.append(message.adapter)
                     self._arrived.notify()
 
 
-def _are_alike(one: Order, other: Order) -> bool:
+def _are_alike(one: Generate, other: Generate) -> bool:
     """Whether two orders can share a batch: with one adapter, and neither's form prescribed.
 
     The library's guidance fails when one row of a batch ends before another
     (onnxruntime-genai 0.18: "compute_mask() called after stop").
     """
-    if one.brief.response_format or other.brief.response_format:
+    if one.draft_request.response_format or other.draft_request.response_format:
         return one.id == other.id
     return one.adapter == other.adapter
 

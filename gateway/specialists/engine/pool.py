@@ -8,10 +8,10 @@ from pathlib import Path
 from gateway.errors import RegistryError
 from gateway.registry.models import Registry
 from gateway.specialists.engine import base_model
-from gateway.specialists.engine.client import Engine
+from gateway.specialists.engine.client import EngineClient
 
 
-class Engines:
+class EnginePool:
     """Opens engines as they are needed; every method may be called from any thread.
 
     `models` is the folder of pulled bases, which need not exist. An engine takes at most
@@ -22,16 +22,16 @@ class Engines:
         self.models = models
         self._memory_mb = memory_mb
         self._opening = threading.Lock()
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, EngineClient] = {}
 
-    def of(self, base: str, digest: str) -> Engine:
+    def of(self, base: str, digest: str) -> EngineClient:
         """Return the engine of the base with this name and digest, all of whose files are verified.
 
         Raises RegistryError naming the file which is missing or changed, or the base which is another.
         """
         with self._opening:
             if digest not in self._engines:
-                self._engines[digest] = Engine(self._verified(base, digest), self._memory_mb)
+                self._engines[digest] = EngineClient(self._verified(base, digest), self._memory_mb)
             return self._engines[digest]
 
     def close(self) -> None:

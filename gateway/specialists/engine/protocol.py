@@ -4,62 +4,62 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import Brief
-from gateway.specialists.base import Proposal
+from gateway.core import DraftRequest
+from gateway.specialists.base import Prediction
 
 
-class Order(msgspec.Struct, frozen=True, tag=True):
+class Generate(msgspec.Struct, frozen=True, tag=True):
     """Draft an answer with the adapter file at `adapter`."""
 
     id: int
     adapter: str
-    brief: Brief
+    draft_request: DraftRequest
     max_new_tokens: int
     hold_back: int | None
 
 
-class Withdraw(msgspec.Struct, frozen=True, tag=True):
+class Cancel(msgspec.Struct, frozen=True, tag=True):
     """Nobody waits for order `id` any more."""
 
     id: int
 
 
-class Forget(msgspec.Struct, frozen=True, tag=True):
+class UnloadAdapter(msgspec.Struct, frozen=True, tag=True):
     """The adapter file at `adapter` is needed no longer."""
 
     adapter: str
 
 
-class Whole(msgspec.Struct, frozen=True, tag=True):
+class Drafted(msgspec.Struct, frozen=True, tag=True):
     """The draft."""
 
     id: int
-    proposal: Proposal
+    prediction: Prediction
 
 
-class Beginning(msgspec.Struct, frozen=True, tag=True):
+class Opened(msgspec.Struct, frozen=True, tag=True):
     """The part of the draft on which to decide."""
 
     id: int
-    proposal: Proposal
+    prediction: Prediction
 
 
-class More(msgspec.Struct, frozen=True, tag=True):
+class Piece(msgspec.Struct, frozen=True, tag=True):
     """What follows the beginning."""
 
     id: int
     text: str
 
 
-class Refused(msgspec.Struct, frozen=True, tag=True):
+class Failed(msgspec.Struct, frozen=True, tag=True):
     """There is no draft."""
 
     id: int
     reason: str
 
 
-ToEngine = Order | Withdraw | Forget
-FromEngine = Whole | Beginning | More | Refused
+ToEngine = Generate | Cancel | UnloadAdapter
+FromEngine = Drafted | Opened | Piece | Failed
 
 encode = msgspec.msgpack.Encoder().encode
 to_engine = msgspec.msgpack.Decoder(ToEngine).decode

@@ -8,23 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.core import FinishReason, Token, Trace
-from gateway.specialists.base import Proposal
+from gateway.specialists.base import Prediction
 from gateway.specialists.engine.prompt import Prompter
-from gateway.specialists.engine.protocol import Beginning, FromEngine, More, Order, Whole
+from gateway.specialists.engine.protocol import Drafted, FromEngine, Generate, Opened, Piece
 
 _UNFINISHED = "\ufffd"
 """What a tokenizer shows for half of a character."""
 
 
-class Writing:
+class Sequence:
     """Takes a row's tokens in and says what there is to say."""
 
     def __init__(
-        self, order: Order, prompt: list[int], room: int, prompter: Prompter, ends: frozenset[int]
+        self, order: Generate, prompt: list[int], room: int, prompter: Prompter, ends: frozenset[int]
     ) -> None:
         self.order = order
         self.prompt = prompt
-        self.room = min(room, order.brief.max_tokens or room)
+        self.room = min(room, order.draft_request.max_tokens or room)
         self.is_over = False
         self._prompter = prompter
         self._ends = ends
@@ -34,23 +34,23 @@ class Writing:
         self._has_begun = False
         self._steps: list[tuple[float, float, float]] = []
         self._tokens: list[Token] = []
-        self._is_heard = order.brief.is_streamed and order.hold_back is not None
-        self._lag = max((len(stop) for stop in order.brief.stop), default=0)
+        self._is_heard = order.draft_request.is_streamed and order.hold_back is not None
+        self._lag = max((len(stop) for stop in order.draft_request.stop), default=0)
 
     def take(
         self, token: int, sure: tuple[float, float, float], logits: NDArray[np.float32]
     ) -> list[FromEngine]:
         """Take the next token with its logprob, margin and entropy; return what is to be sent now."""
-        brief = self.order.brief
+        draft_request = self.order.draft_request
         self._steps.append(sure)
         if token in self._ends:
             return self._finished("stop")
         self._ids.append(token)
-        if brief.top_logprobs is not None:
-            self._tokens.append(self._token(token, sure[0], logits, brief.top_logprobs))
-        if brief.stop or self._is_heard:
+        if draft_request.top_logprobs is not None:
+            self._tokens.append(self._token(token, sure[0], logits, draft_request.top_logprobs))
+        if draft_request.stop or self._is_heard:
             self._text = self._prompter.text(self._ids)
-        places = [place for stop in brief.stop if stop and (place := self._text.find(stop)) >= 0]
+        places = [place for stop in draft_request.stop if stop and (place := self._text.find(stop)) >= 0]
         if places:
             return self._finished("stop", self._text[: min(places)])
         if len(self._ids) >= self.room:
@@ -62,8 +62,8 @@ class Writing:
         self._text = self._prompter.text(self._ids) if text is None else text
         messages: list[FromEngine] = []
         if self._has_begun and self._said < len(self._text):
-            messages.append(More(self.order.id, self._text[self._said :]))
-        messages.append(Whole(self.order.id, self._proposal(self._text, reason)))
+            messages.append(Piece(self.order.id, self._text[self._said :]))
+        messages.append(Drafted(self.order.id, self._proposal(self._text, reason)))
         return messages
 
     def _pieces(self) -> list[FromEngine]:
@@ -76,15 +76,15 @@ class Writing:
             return []
         piece, self._said = self._text[self._said : end], end
         if self._has_begun:
-            return [More(self.order.id, piece)]
+            return [Piece(self.order.id, piece)]
         self._has_begun = True
-        return [Beginning(self.order.id, self._proposal(piece, "stop"))]
+        return [Opened(self.order.id, self._proposal(piece, "stop"))]
 
-    def _proposal(self, text: str, reason: FinishReason) -> Proposal:
+    def _proposal(self, text: str, reason: FinishReason) -> Prediction:
         # One certificate covers streamed and whole answers: both are scored by their beginning.
         steps = self._steps[: self.order.hold_back]
         logprobs = tuple(step[0] for step in steps)
-        return Proposal(
+        return Prediction(
             text=text,
             score=math.exp(min(logprobs)),
             evidence={"min_logprob": min(logprobs), "mean_logprob": sum(logprobs) / len(logprobs)},

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import cast
 
-from gateway.specialists.host.work_queue import Ticket, Workbench
+from gateway.specialists.host.work_queue import Job, WorkQueue
 from gateway.specialists.protocol import (
     Ask,
     Cancel,
@@ -37,10 +37,10 @@ class Connection(asyncio.Protocol):
     Whoever sends something else is disconnected; whoever leaves has his waiting work dropped.
     """
 
-    def __init__(self, workbench: Workbench) -> None:
-        self._workbench = workbench
+    def __init__(self, work_queue: WorkQueue) -> None:
+        self._workbench = work_queue
         self._frames = Frames()
-        self._tickets: dict[int, Ticket] = {}
+        self._tickets: dict[int, Job] = {}
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -60,16 +60,16 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Drop the work nobody waits for, and the versions nobody else wants."""
         self._transport = None
-        for ticket in self._tickets.values():
-            ticket.cancel()
+        for job in self._tickets.values():
+            job.cancel()
         self._tickets.clear()
         self._workbench.release_all(self)
 
     def _handle(self, question: Question) -> None:
         match question:
             case Ask() | Embed():
-                if ticket := self._workbench.draft(question, self._send):
-                    self._tickets[question.id] = ticket
+                if job := self._workbench.draft(question, self._send):
+                    self._tickets[question.id] = job
             case Cancel():
                 if waiting := self._tickets.pop(question.id, None):
                     waiting.cancel()

@@ -8,13 +8,13 @@ import threading
 import time
 from collections.abc import Callable
 
-from gateway.specialists.base import Proposal
+from gateway.specialists.base import Prediction
 from gateway.specialists.protocol import Piece, Reply, opened
 
 Send = Callable[[Reply], None]
 
 
-class Ear:
+class ReplyListener:
     """A Listener whose replies go out on the event loop; the clock starts when work starts."""
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop, send: Send) -> None:
@@ -59,9 +59,9 @@ class Ear:
                 return
         act()
 
-    def opening(self, proposal: Proposal) -> None:
+    def opening(self, prediction: Prediction) -> None:
         """See Listener."""
-        self._say(opened(self._number, proposal, self.elapsed_ms()))
+        self._say(opened(self._number, prediction, self.elapsed_ms()))
 
     def piece(self, text: str) -> None:
         """See Listener."""

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from gateway.config.plugins import load
-from gateway.core import Brief
+from gateway.config.plugins import load_plugin
+from gateway.core import DraftRequest
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.registry.models import verify_folder
-from gateway.specialists.base import Listener, Proposal, Runtime, Stock
+from gateway.specialists.base import Listener, Prediction, Runtime, SharedResources
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -22,11 +22,11 @@ class Version(msgspec.Struct, frozen=True):
     number: int
 
 
-class Fleet:
+class LoadedModels:
     """Loads versions and lets them draft; every method may be called from any thread."""
 
-    def __init__(self, stock: Stock) -> None:
-        self._stock = stock
+    def __init__(self, resources: SharedResources) -> None:
+        self._stock = resources
         self._runtimes: dict[Version, Runtime] = {}
         self._loading = threading.Lock()
 
@@ -51,12 +51,12 @@ class Fleet:
         runtime = self._runtimes.get(version)
         return runtime is not None and runtime.is_remote
 
-    def draft(self, version: Version, brief: Brief, listener: Listener) -> Proposal:
+    def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the proposal of `version`. Blocks. Raises SpecialistError."""
         runtime = self._runtimes.get(version)
         if runtime is None:
             raise SpecialistError("version not loaded", f"{version.task} {version.number}")
-        return runtime.draft(brief, listener)
+        return runtime.draft(draft_request, listener)
 
     def embed(self, text: str) -> bytes:
         """Return the unit embedding of `text` as float32 bytes. Blocks. Raises SpecialistError."""
@@ -75,7 +75,7 @@ class Fleet:
                 f"{self._stock.encoder.name!r}: train it again"
             )
         try:
-            module = load("gateway.specialists.runtimes", manifest.runtime)
+            module = load_plugin("gateway.specialists.runtimes", manifest.runtime)
         except ConfigError as exc:
             raise RegistryError(f"{folder}: {exc}") from exc
         runtime: Runtime = module.create(folder, self._stock)

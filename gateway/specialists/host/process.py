@@ -18,7 +18,7 @@ from gateway.errors import RegistryError
 from gateway.ipc.child_process import exit_with_parent, run_child
 
 if TYPE_CHECKING:
-    from gateway.specialists.host.work_queue import Workbench
+    from gateway.specialists.host.work_queue import WorkQueue
 
 # The gateway comes first: a late draft costs money, a late gateway costs everybody's time.
 _NICENESS = 10
@@ -42,15 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exit_with_parent()
     os.nice(_NICENESS)
     try:
-        workbench = _workbench(options)
+        work_queue = _workbench(options)
     except RegistryError as exc:
         sys.exit(f"the model host cannot start: {exc}")
-    asyncio.run(serve(options.socket, workbench))
+    asyncio.run(serve(options.socket, work_queue))
     # Not a plain return: a runtime which hangs in its thread would keep the interpreter from ending.
     os._exit(0)
 
 
-async def serve(path: Path, workbench: Workbench) -> None:
+async def serve(path: Path, work_queue: WorkQueue) -> None:
     """Answer on the Unix socket at `path`, open to this user only, until SIGTERM."""
     from gateway.specialists.host.connection import Connection
 
@@ -60,30 +60,32 @@ async def serve(path: Path, workbench: Workbench) -> None:
     async with AsyncExitStack() as stack:
         previous = os.umask(0o177)
         try:
-            server = await loop.create_unix_server(lambda: Connection(workbench), path, backlog=256)
+            server = await loop.create_unix_server(lambda: Connection(work_queue), path, backlog=256)
         finally:
             os.umask(previous)
-        stack.callback(workbench.close)
+        stack.callback(work_queue.close)
         stack.callback(server.close)
-        stack.callback(asyncio.create_task(workbench.watch()).cancel)
+        stack.callback(asyncio.create_task(work_queue.watch()).cancel)
         await stopped.wait()
 
 
-def _workbench(options: argparse.Namespace) -> Workbench:
+def _workbench(options: argparse.Namespace) -> WorkQueue:
     # Before numpy is loaded: the drafting threads use the cores, a pool inside BLAS would
     # fight them for the same ones.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Before onnxruntime starts a thread: glibc counts its heaps only once.
     _give_memory_back()
-    from gateway.specialists.base import Stock
+    from gateway.specialists.base import SharedResources
     from gateway.specialists.encoding import create_encoder
-    from gateway.specialists.engine.pool import Engines
-    from gateway.specialists.host.loaded_models import Fleet
-    from gateway.specialists.host.work_queue import Limits, Workbench
+    from gateway.specialists.engine.pool import EnginePool
+    from gateway.specialists.host.loaded_models import LoadedModels
+    from gateway.specialists.host.work_queue import Limits, WorkQueue
 
     encoder = create_encoder(options.encoder, options.encoder_config)
-    return Workbench(Fleet(Stock(encoder, Engines(options.models, options.memory_mb))), Limits())
+    return WorkQueue(
+        LoadedModels(SharedResources(encoder, EnginePool(options.models, options.memory_mb))), Limits()
+    )
 
 
 def _give_memory_back() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from gateway.errors import RegistryError, SpecialistError
-from gateway.specialists.host.listener import Ear, Send
-from gateway.specialists.host.loaded_models import Fleet, Version
+from gateway.specialists.host.listener import ReplyListener, Send
+from gateway.specialists.host.loaded_models import LoadedModels, Version
 from gateway.specialists.protocol import Ask, Done, Embed, Embedded, Failed, Load, Reply, Unload, drafted
 
 logger = logging.getLogger(__name__)
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 _Work = Future[Reply]
 
 
-class Ticket:
+class Job:
     """Work which may be called off: dropped while it waits, told so while it runs."""
 
-    def __init__(self, work: _Work, ear: Ear) -> None:
+    def __init__(self, work: _Work, listener: ReplyListener) -> None:
         self._work = work
-        self._ear = ear
+        self._ear = listener
 
     def cancel(self) -> bool:
         """Say that nobody waits any more; return whether the work had not begun."""
@@ -50,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     started anew. A long answer which is streamed may take its time."""
 
 
-class Workbench:
+class WorkQueue:
     """Carries out questions; its methods belong to the event loop's thread.
 
     A version stays loaded as long as some holder (a connection) wants it, so that one
@@ -58,42 +58,42 @@ class Workbench:
     """
 
     def __init__(
-        self, fleet: Fleet, limits: Limits, give_up: Callable[[], object] = lambda: os._exit(70)
+        self, models: LoadedModels, limits: Limits, give_up: Callable[[], object] = lambda: os._exit(70)
     ) -> None:
-        self._fleet = fleet
+        self._fleet = models
         self._limits = limits
         self._give_up = give_up
-        self._here = _Desk(limits.threads, limits.waiting, "draft")
-        self._elsewhere = _Desk(limits.remote_threads, 2 * limits.remote_threads, "wait")
+        self._here = _ThreadLane(limits.threads, limits.waiting, "draft")
+        self._elsewhere = _ThreadLane(limits.remote_threads, 2 * limits.remote_threads, "wait")
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._running: dict[int, Ear] = {}
+        self._running: dict[int, ReplyListener] = {}
         self._holders: dict[Version, set[object]] = {}
 
-    def draft(self, question: Ask | Embed, send: Send) -> Ticket | None:
+    def draft(self, question: Ask | Embed, send: Send) -> Job | None:
         """Queue a draft or an embedding; `send` gets the reply later, or "overloaded" at once."""
         is_remote = isinstance(question, Ask) and self._fleet.is_remote(_version(question))
-        desk = self._elsewhere if is_remote else self._here
-        if desk.in_work >= desk.most:
+        lane = self._elsewhere if is_remote else self._here
+        if lane.in_work >= lane.most:
             send(Failed(question.id, "specialists", "overloaded", ""))
             return None
-        desk.in_work += 1
+        lane.in_work += 1
         deadline = time.monotonic() + question.budget_ms / 1_000
-        ear = Ear(question.id, asyncio.get_running_loop(), send)
-        work = desk.pool.submit(self._draft_in_time, question, deadline, ear)
+        listener = ReplyListener(question.id, asyncio.get_running_loop(), send)
+        work = lane.pool.submit(self._draft_in_time, question, deadline, listener)
 
         def finish(done: _Work) -> None:
-            desk.in_work -= 1
+            lane.in_work -= 1
             if not done.cancelled():
                 send(done.result())
 
         _when_done(work, finish)
-        return Ticket(work, ear)
+        return Job(work, listener)
 
     def load(self, question: Load, holder: object, send: Send) -> None:
         """Load a version on behalf of `holder`, one at a time beside the drafts."""
         version = _version(question)
         self._holders.setdefault(version, set()).add(holder)
-        ticket = self._loading.submit(self._load_now, question, version)
+        job = self._loading.submit(self._load_now, question, version)
 
         def finish(done: _Work) -> None:
             if done.cancelled():
@@ -103,7 +103,7 @@ class Workbench:
                 self._release(version, holder)
             send(reply)
 
-        _when_done(ticket, finish)
+        _when_done(job, finish)
 
     def unload(self, question: Unload, holder: object, send: Send) -> None:
         """Note that `holder` needs the version no longer."""
@@ -119,7 +119,7 @@ class Workbench:
         """Give up once a draft is stuck: no thread can be taken back from it."""
         while True:
             await asyncio.sleep(every_s)
-            silence_s = max((ear.silence_s() for ear in self._running.copy().values()), default=0.0)
+            silence_s = max((listener.silence_s() for listener in self._running.copy().values()), default=0.0)
             if silence_s > self._limits.stuck_s:
                 logger.error("nothing has been heard of a draft for %.0f s: giving up", silence_s)
                 self._give_up()
@@ -136,13 +136,13 @@ class Workbench:
             self._holders.pop(version, None)
             self._fleet.unload(version)
 
-    def _draft_in_time(self, question: Ask | Embed, deadline: float, ear: Ear) -> Reply:
+    def _draft_in_time(self, question: Ask | Embed, deadline: float, listener: ReplyListener) -> Reply:
         if time.monotonic() > deadline:
             return Failed(question.id, "specialists", "late", "its time was over before its turn")
-        ear.begin()
-        self._running[threading.get_ident()] = ear
+        listener.begin()
+        self._running[threading.get_ident()] = listener
         try:
-            return self._draft_now(question, ear)
+            return self._draft_now(question, listener)
         except SpecialistError as fault:
             return Failed(question.id, "specialists", fault.reason, "")
         except Exception as exc:
@@ -152,11 +152,11 @@ class Workbench:
         finally:
             del self._running[threading.get_ident()]
 
-    def _draft_now(self, question: Ask | Embed, ear: Ear) -> Reply:
+    def _draft_now(self, question: Ask | Embed, listener: ReplyListener) -> Reply:
         if isinstance(question, Embed):
             return Embedded(question.id, self._fleet.embed(question.text))
-        proposal = self._fleet.draft(_version(question), question.brief, ear)
-        return drafted(question.id, proposal, ear.elapsed_ms())
+        prediction = self._fleet.draft(_version(question), question.draft_request, listener)
+        return drafted(question.id, prediction, listener.elapsed_ms())
 
     def _load_now(self, question: Load, version: Version) -> Reply:
         try:
@@ -169,7 +169,7 @@ class Workbench:
         return Done(question.id)
 
 
-class _Desk:
+class _ThreadLane:
     """Threads for one kind of work, and how much of it has been taken on."""
 
     def __init__(self, threads: int, most: int, name: str) -> None:
@@ -186,9 +186,9 @@ def _when_done(work: _Work, finish: Callable[[_Work], None]) -> None:
     """Have `finish` called on the event loop once `work` is done or cancelled."""
     loop = asyncio.get_running_loop()
 
-    def hand_over(done: _Work) -> None:
+    def detach(done: _Work) -> None:
         # The loop is closed when a thread outlives the host's last moments.
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(finish, done)
 
-    work.add_done_callback(hand_over)
+    work.add_done_callback(detach)

@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.files import read_json
-from gateway.specialists import neighbours
-from gateway.specialists.base import Encoder, Listener, Nobody, Proposal, Stock
-from gateway.specialists.engine.client import Engine
-from gateway.specialists.neighbours import Neighbours
+from gateway.specialists import knn
+from gateway.specialists.base import Encoder, Listener, NullListener, Prediction, SharedResources
+from gateway.specialists.engine.client import EngineClient
+from gateway.specialists.knn import NearestNeighbors
 
 ADAPTER = "adapter.onnx_adapter"
 CARD = "genai.json"
@@ -44,7 +44,7 @@ def read(folder: Path) -> Card:
     return read_json(folder / CARD, Card)
 
 
-def create(folder: Path, stock: Stock) -> GenaiRuntime:
+def create(folder: Path, resources: SharedResources) -> GenaiRuntime:
     """Return the runtime of the adapter in `folder`; its base is verified and both are loaded.
 
     Raises RegistryError naming the file, or when the adapter belongs to another base.
@@ -52,9 +52,9 @@ def create(folder: Path, stock: Stock) -> GenaiRuntime:
     card = read(folder)
     if not (folder / ADAPTER).is_file():
         raise RegistryError(f"{folder / ADAPTER} is missing")
-    known = neighbours.read(folder, stock.encoder.dimension)
-    engine = stock.engines.of(card.base, card.base_digest)
-    runtime = GenaiRuntime(card, folder / ADAPTER, engine, known, stock.encoder)
+    known = knn.read_neighbors(folder, resources.encoder.dimension)
+    engine = resources.engines.of(card.base, card.base_digest)
+    runtime = GenaiRuntime(card, folder / ADAPTER, engine, known, resources.encoder)
     runtime.warm_up()
     return runtime
 
@@ -65,7 +65,7 @@ class GenaiRuntime:
     is_remote = True
 
     def __init__(
-        self, card: Card, adapter: Path, engine: Engine, known: Neighbours, encoder: Encoder
+        self, card: Card, adapter: Path, engine: EngineClient, known: NearestNeighbors, encoder: Encoder
     ) -> None:
         self._card = card
         self._adapter = adapter
@@ -73,21 +73,23 @@ class GenaiRuntime:
         self._known = known
         self._encoder = encoder
 
-    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+    def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the most probable answer; thread-safe, the same numbers for the same text.
 
         `score` is the probability of the least sure token. Raises SpecialistError as the engine does.
         """
-        if not brief.text.strip():
+        if not draft_request.text.strip():
             raise SpecialistError("empty input")
-        proposal = self._engine.draft(
+        prediction = self._engine.draft(
             self._adapter,
-            brief,
+            draft_request,
             listener,
             most=self._card.max_new_tokens,
             hold_back=self._card.hold_back,
         )
-        return msgspec.structs.replace(proposal, evidence=proposal.evidence | self._familiarity(brief.text))
+        return msgspec.structs.replace(
+            prediction, evidence=prediction.evidence | self._familiarity(draft_request.text)
+        )
 
     def warm_up(self) -> None:
         """Have the base and the adapter loaded, which the first client's time would not allow.
@@ -95,7 +97,9 @@ class GenaiRuntime:
         An engine which cannot do it now says so to those who ask for drafts.
         """
         with suppress(SpecialistError):
-            self._engine.draft(self._adapter, Brief(text="hello"), Nobody(), most=1, hold_back=None)
+            self._engine.draft(
+                self._adapter, DraftRequest(text="hello"), NullListener(), most=1, hold_back=None
+            )
 
     def close(self) -> None:
         """Free the adapter's memory in the engine."""
@@ -107,4 +111,4 @@ class GenaiRuntime:
         except SpecialistError:
             # Longer than the encoder reads, which is shorter than the decoder does.
             return {}
-        return {"familiarity": self._known.familiarity(embedding)}
+        return {"similarity": self._known.similarity(embedding)}

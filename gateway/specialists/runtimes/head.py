@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
-from gateway.specialists import neighbours
-from gateway.specialists.base import Encoder, Listener, Proposal, Stock
+from gateway.specialists import knn
+from gateway.specialists.base import Encoder, Listener, Prediction, SharedResources
 from gateway.specialists.features import FloatVector, features, width
-from gateway.specialists.neighbours import FloatMatrix, Neighbours
+from gateway.specialists.knn import FloatMatrix, NearestNeighbors
 
 WEIGHTS = "head.npz"
 ANSWERS = "answers.json"
@@ -68,10 +68,10 @@ def read(folder: Path, dimension: int) -> Head:
     return Head(coefficients=coefficients, intercept=intercept, answers=answers)
 
 
-def create(folder: Path, stock: Stock) -> HeadRuntime:
+def create(folder: Path, resources: SharedResources) -> HeadRuntime:
     """Return the runtime for the head in `folder`. Raises RegistryError naming the file."""
-    dimension = stock.encoder.dimension
-    return HeadRuntime(read(folder, dimension), neighbours.read(folder, dimension), stock.encoder)
+    dimension = resources.encoder.dimension
+    return HeadRuntime(read(folder, dimension), knn.read_neighbors(folder, dimension), resources.encoder)
 
 
 class HeadRuntime:
@@ -79,33 +79,33 @@ class HeadRuntime:
 
     is_remote = False
 
-    def __init__(self, head: Head, known: Neighbours, encoder: Encoder) -> None:
+    def __init__(self, head: Head, known: NearestNeighbors, encoder: Encoder) -> None:
         self._head = head
         self._known = known
         self._encoder = encoder
         self._from_embedding = head.coefficients[: encoder.dimension]
         self._from_ngrams = head.coefficients[encoder.dimension :]
 
-    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+    def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the most probable answer; thread-safe, the same numbers for the same text.
 
         `score` is the margin between the two most probable answers (a better score than the
         probability itself, measured with the features); `evidence` adds `probability`,
-        `margin` and `familiarity`, the cosine to the nearest training text.
+        `margin` and `similarity`, the cosine to the nearest training text.
         Raises SpecialistError as the encoder does.
         """
-        embedding = np.asarray(self._encoder.encode(brief.text), np.float32)
-        probabilities = self._probabilities(brief.text, embedding)
+        embedding = np.asarray(self._encoder.encode(draft_request.text), np.float32)
+        probabilities = self._probabilities(draft_request.text, embedding)
         best = int(probabilities.argmax())
         second, first = np.partition(probabilities, -2)[-2:]
         margin = float(first - second)
-        return Proposal(
+        return Prediction(
             text=self._head.answers[best],
             score=margin,
             evidence={
                 "probability": float(first),
                 "margin": margin,
-                "familiarity": self._known.familiarity(embedding),
+                "similarity": self._known.similarity(embedding),
             },
         )
 

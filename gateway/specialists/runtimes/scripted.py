@@ -11,10 +11,10 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
 from gateway.registry.files import read_json
-from gateway.specialists.base import Listener, Proposal, Stock
+from gateway.specialists.base import Listener, Prediction, SharedResources
 
 SCRIPT = "script.json"
 
@@ -39,7 +39,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Pieces after which a streamed answer fails."""
 
 
-def create(folder: Path, stock: Stock) -> ScriptedRuntime:
+def create(folder: Path, resources: SharedResources) -> ScriptedRuntime:
     """Return the runtime of `script.json` in `folder`. Raises RegistryError."""
     return ScriptedRuntime(read_json(folder / SCRIPT, Script))
 
@@ -53,13 +53,13 @@ class ScriptedRuntime:
         self._script = script
         self._never = threading.Event()
 
-    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+    def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the scripted answer after the scripted delay, or fail as scripted."""
-        if fault := self._script.faults.get(brief.text):
+        if fault := self._script.faults.get(draft_request.text):
             self._fail(fault)
         self._never.wait(self._script.delay_ms / 1_000)
-        answer = self._script.answers.get(brief.text, self._script.otherwise)
-        if brief.is_streamed and self._script.hold_back is not None:
+        answer = self._script.answers.get(draft_request.text, self._script.otherwise)
+        if draft_request.is_streamed and self._script.hold_back is not None:
             self._recite(answer, self._script.hold_back, listener)
         return self._proposal(answer)
 
@@ -77,8 +77,8 @@ class ScriptedRuntime:
                 raise SpecialistError("scripted refusal")
             listener.piece(word)
 
-    def _proposal(self, text: str) -> Proposal:
-        return Proposal(text=text, score=self._script.score, completion_tokens=len(text.split()))
+    def _proposal(self, text: str) -> Prediction:
+        return Prediction(text=text, score=self._script.score, completion_tokens=len(text.split()))
 
     def _fail(self, fault: Fault) -> None:
         match fault:

@@ -60,7 +60,7 @@ class _OpenAITeacher:
 
     async def ask(self, call: Call) -> Reply:
         """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused."""
-        reply = await retry.ask_patiently(
+        reply = await retry.send_with_retries(
             self._send, self._rewritten(call), self._retries, random=random.random, sleep=asyncio.sleep
         )
         if self._has_own_key and reply.status in {401, 403}:

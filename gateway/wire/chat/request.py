@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import OWN_PREFIX, Arrival, Message, Request
+from gateway.core import OWN_PREFIX, IncomingRequest, Message, Request
 from gateway.wire.body import given
 from gateway.wire.chat.fields import Peek, peek
-from gateway.wire.chat.unsupported import beyond_specialists
-from gateway.wire.control_headers import read_wishes
+from gateway.wire.chat.unsupported import unsupported_reason
+from gateway.wire.control_headers import read_control_headers
 from gateway.wire.template import fingerprint, template_text, varying_text
 
 
@@ -19,13 +19,13 @@ class _Conversation(msgspec.Struct):
 _conversations = msgspec.json.Decoder(_Conversation)
 
 
-def read_chat(arrival: Arrival) -> Request:
+def read_chat(arrival: IncomingRequest) -> Request:
     """Return what `arrival` asks.
 
     Raises RequestError naming the `param` when its body is no chat completion request.
     """
     peeked, fields = peek(arrival.body)
-    mode, may_harvest = read_wishes(arrival.headers)
+    mode, may_harvest = read_control_headers(arrival.headers)
     messages = tuple(Message(turn.role, turn.text) for turn in peeked.messages)
     shared = template_text(messages)
     tools, form, choice = (given(fields, name) for name in ("tools", "response_format", "tool_choice"))
@@ -37,7 +37,7 @@ def read_chat(arrival: Arrival) -> Request:
         model=peeked.model,
         messages=messages,
         template=fingerprint(peeked.model.encode(), shared.encode(), tools, form, *forced),
-        guard=fingerprint(peeked.model.encode(), tools, form, *forced),
+        contract_hash=fingerprint(peeked.model.encode(), tools, form, *forced),
         template_text=shared,
         text=varying_text(messages),
         is_streamed=bool(peeked.stream),
@@ -53,7 +53,7 @@ def read_chat(arrival: Arrival) -> Request:
         seed=peeked.seed,
         mode="local" if peeked.model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
-        beyond_specialists=beyond_specialists(peeked, fields),
+        unsupported_reason=unsupported_reason(peeked, fields),
     )
 
 

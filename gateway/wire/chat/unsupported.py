@@ -22,7 +22,7 @@ _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _PARTS = {"image_url": "image part", "input_audio": "audio part", "file": "file part"}
 
 
-def beyond_specialists(peeked: Peek, fields: Fields) -> str:
+def unsupported_reason(peeked: Peek, fields: Fields) -> str:
     """Return why only the teacher can answer, as a countable phrase; empty when a specialist may."""
     wishes = (
         ("n > 1", peeked.n not in (None, 1)),

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import OWN_PREFIX, Arrival, Request
+from gateway.core import OWN_PREFIX, IncomingRequest, Request
 from gateway.wire.body import given
-from gateway.wire.control_headers import read_wishes
+from gateway.wire.control_headers import read_control_headers
 from gateway.wire.responses.conversation import read_conversation
 from gateway.wire.responses.fields import peek
 from gateway.wire.responses.output_format import Demands, read_demands
-from gateway.wire.responses.unsupported import beyond_specialists
+from gateway.wire.responses.unsupported import unsupported_reason
 from gateway.wire.template import fingerprint, template_text, varying_text
 
 
-def read_responses(arrival: Arrival) -> Request:
+def read_responses(arrival: IncomingRequest) -> Request:
     """Return what `arrival` asks.
 
     Raises RequestError naming the `param` when its body is no request of the Responses API.
     """
     peeked, fields = peek(arrival.body)
-    mode, may_harvest = read_wishes(arrival.headers)
+    mode, may_harvest = read_control_headers(arrival.headers)
     messages, reason = read_conversation(peeked)
-    beyond = beyond_specialists(peeked, fields) or reason
+    beyond = unsupported_reason(peeked, fields) or reason
     choice = given(fields, "tool_choice")
     demands = Demands() if beyond else read_demands(peeked.text, peeked.tools, choice)
     model, shared = peeked.model or "", template_text(messages)
@@ -40,7 +40,7 @@ def read_responses(arrival: Arrival) -> Request:
         model=model,
         messages=messages,
         template=fingerprint(name, shared.encode(), tools, form, *forced),
-        guard=fingerprint(name, tools, form, *forced),
+        contract_hash=fingerprint(name, tools, form, *forced),
         template_text=shared,
         text=varying_text(messages),
         is_streamed=bool(peeked.stream),
@@ -54,5 +54,5 @@ def read_responses(arrival: Arrival) -> Request:
         mode="local" if model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and peeked.store is not False,
         is_stored_by_default=peeked.store is None,
-        beyond_specialists=beyond,
+        unsupported_reason=beyond,
     )

@@ -31,7 +31,7 @@ _UNSET = frozenset({b"null", b"false"})
 _LEAST_TOKENS = 16
 
 
-def beyond_specialists(peeked: Peek, fields: Fields) -> str:
+def unsupported_reason(peeked: Peek, fields: Fields) -> str:
     """Return why only the teacher can answer, as a countable phrase; empty when a specialist may.
 
     The items of the input are `conversation`'s business.

@@ -11,7 +11,7 @@ import pytest
 import uvicorn
 
 from gateway.api.http.asgi import Receive, Scope, Send
-from gateway.api.http.ignore_upgrade import DecliningProtocol
+from gateway.api.http.ignore_upgrade import IgnoreUpgradeProtocol
 
 OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
 PATIENCE_S = 5.0
@@ -34,7 +34,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     plug = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(echo, http=DecliningProtocol, ws="none", log_config=None, access_log=False)
+    config = uvicorn.Config(echo, http=IgnoreUpgradeProtocol, ws="none", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [plug]})
     thread.start()

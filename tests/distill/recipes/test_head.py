@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.distill.base import Lessons
+from gateway.distill.base import TrainingSet
 from gateway.distill.recipes import head as recipe
 from gateway.errors import TrainingError
 from gateway.harvest.base import Row
-from gateway.specialists import neighbours
+from gateway.specialists import knn
 from gateway.specialists.runtimes import head as runtime
 from tests.distill.conftest import ToyEncoder, Train, bench_of, harvested, tickets
 from tests.specialists.hosting import drafted
@@ -30,16 +30,16 @@ def test_two_answers_are_enough(train: Train) -> None:
 def test_what_serves_scores_as_what_was_rehearsed(encoder: ToyEncoder, train: Train, tmp_path: Path) -> None:
     """The power of an attempt is judged by rehearsals: their scores must be those of serving."""
     lessons, exam = tickets(200, noise=0.2), tickets(50, start=1000)
-    rehearsed = recipe.create(recipe.Config()).rehearse(
-        Lessons.of(lessons), Lessons.of(exam), bench_of(encoder, tmp_path)
+    validated = recipe.create(recipe.Config()).validate(
+        TrainingSet.of(lessons), TrainingSet.of(exam), bench_of(encoder, tmp_path)
     )
     specialist = train(lessons)
 
     served = [drafted(specialist, row.text) for row in exam]
 
-    assert [draft.score for draft in served] == pytest.approx(list(rehearsed.scores), abs=1e-4)
+    assert [draft.score for draft in served] == pytest.approx(list(validated.scores), abs=1e-4)
     wrong = [float(draft.text != row.answer) for draft, row in zip(served, exam, strict=True)]
-    assert wrong == list(rehearsed.losses)
+    assert wrong == list(validated.losses)
 
 
 def test_the_teachers_commonest_wording_is_served(train: Train) -> None:
@@ -53,25 +53,25 @@ def test_the_same_lessons_and_seed_give_the_same_files(encoder: ToyEncoder, tmp_
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         recipe.create(recipe.Config()).train(
-            Lessons.of(tickets(100)), tmp_path / name, bench_of(encoder, tmp_path, 3)
+            TrainingSet.of(tickets(100)), tmp_path / name, bench_of(encoder, tmp_path, 3)
         )
         made.append(runtime.read(tmp_path / name, encoder.dimension))
     assert (made[0].coefficients == made[1].coefficients).all()
-    files = [(tmp_path / name / neighbours.FILE).read_bytes() for name in ("a", "b")]
+    files = [(tmp_path / name / knn.FILE).read_bytes() for name in ("a", "b")]
     assert files[0] == files[1]
     assert made[0].answers == made[1].answers
 
 
 def test_texts_which_the_encoder_refuses_are_left_out(encoder: ToyEncoder, tmp_path: Path) -> None:
     rows = [*tickets(100), harvested("word " * 50, "refund"), harvested(" ", "refund")]
-    report = recipe.create(recipe.Config()).train(Lessons.of(rows), tmp_path, bench_of(encoder, tmp_path))
+    report = recipe.create(recipe.Config()).train(TrainingSet.of(rows), tmp_path, bench_of(encoder, tmp_path))
     assert (report.rows, report.answers) == (100, 3)
 
 
 def test_rare_answers_beyond_the_limit_are_not_learnt(encoder: ToyEncoder, tmp_path: Path) -> None:
     rows = [row for row in tickets(100) if row.answer != "refund"] + [harvested("refund", "refund")]
     report = recipe.create(recipe.Config(max_answers=2)).train(
-        Lessons.of(rows), tmp_path, bench_of(encoder, tmp_path)
+        TrainingSet.of(rows), tmp_path, bench_of(encoder, tmp_path)
     )
     assert report.answers == 2
     assert "refund" not in runtime.read(tmp_path, encoder.dimension).answers
@@ -82,11 +82,11 @@ def test_fewer_than_two_answers_cannot_be_learnt(
     encoder: ToyEncoder, tmp_path: Path, rows: list[Row]
 ) -> None:
     with pytest.raises(TrainingError, match="a head needs two"):
-        recipe.create(recipe.Config()).train(Lessons.of(rows), tmp_path, bench_of(encoder, tmp_path))
+        recipe.create(recipe.Config()).train(TrainingSet.of(rows), tmp_path, bench_of(encoder, tmp_path))
 
 
 def test_an_exam_which_nobody_can_read_is_refused(encoder: ToyEncoder, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="exam"):
-        recipe.create(recipe.Config()).rehearse(
-            Lessons.of(tickets(50)), Lessons([], []), bench_of(encoder, tmp_path)
+        recipe.create(recipe.Config()).validate(
+            TrainingSet.of(tickets(50)), TrainingSet([], []), bench_of(encoder, tmp_path)
         )

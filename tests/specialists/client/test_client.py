@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.models import Registry
 from gateway.specialists.client.client import Config, HostClient
@@ -38,7 +38,7 @@ async def impatient(own_host: HostProcess) -> AsyncIterator[HostClient]:
 
 async def reason_of(client: HostClient, text: str = "hello", budget_s: float = 10, version: int = 1) -> str:
     with pytest.raises(SpecialistError) as fault:
-        await client.draft("support", version, Brief(text=text), budget_s)
+        await client.draft("support", version, DraftRequest(text=text), budget_s)
     return fault.value.reason
 
 
@@ -49,7 +49,7 @@ async def test_a_draft_is_what_the_runtime_says(
     folder = publish_head(registry, tmp_path / "trained", encoder)
     await client.load("support", 1, folder)
 
-    draft = await client.draft("support", 1, Brief(text="has my card arrived?"), 10)
+    draft = await client.draft("support", 1, DraftRequest(text="has my card arrived?"), 10)
 
     expected = drafted(head.create(folder, stock_of(encoder)), "has my card arrived?")
     assert (draft.text, draft.score, draft.evidence) == (expected.text, expected.score, expected.evidence)
@@ -70,7 +70,7 @@ async def test_many_drafts_at_once_get_their_own_answers(
     await client.load("support", 1, publish_script(registry, tmp_path / "trained", script))
 
     drafts = await asyncio.gather(
-        *(client.draft("support", 1, Brief(text=f"question {n}"), 10) for n in range(50))
+        *(client.draft("support", 1, DraftRequest(text=f"question {n}"), 10) for n in range(50))
     )
 
     assert [draft.text for draft in drafts] == [f"answer {n}" for n in range(50)]
@@ -114,8 +114,8 @@ async def test_two_versions_serve_side_by_side(
         script = Script(otherwise=answer)
         await client.load("support", version, publish_script(registry, tmp_path / answer, script, version))
 
-    assert (await client.draft("support", 1, Brief(text="hello"), 10)).text == "old"
-    assert (await client.draft("support", 2, Brief(text="hello"), 10)).text == "new"
+    assert (await client.draft("support", 1, DraftRequest(text="hello"), 10)).text == "old"
+    assert (await client.draft("support", 2, DraftRequest(text="hello"), 10)).text == "new"
 
 
 async def test_refused_files_are_named(client: HostClient, registry: Registry, tmp_path: Path) -> None:
@@ -144,13 +144,15 @@ async def test_drafts_of_clients_who_left_are_not_made(
     """60 queued drafts of 200 ms would keep both threads busy for 6 s."""
     script = Script(delay_ms=200)
     await client.load("support", 1, publish_script(registry, tmp_path / "trained", script))
-    leaving = [asyncio.create_task(client.draft("support", 1, Brief(text="hello"), 60)) for _ in range(60)]
+    leaving = [
+        asyncio.create_task(client.draft("support", 1, DraftRequest(text="hello"), 60)) for _ in range(60)
+    ]
     await asyncio.sleep(0)
     for task in leaving:
         task.cancel()
     await asyncio.gather(*leaving, return_exceptions=True)
 
-    draft = await client.draft("support", 1, Brief(text="hello"), budget_s=3)
+    draft = await client.draft("support", 1, DraftRequest(text="hello"), budget_s=3)
 
     assert draft.text == "scripted"
 
@@ -174,7 +176,7 @@ async def test_a_load_of_before_the_host_came_up_is_made_up_for(
 
     with running_host(socket_path):
         assert await client.open(10)
-        assert (await client.draft("support", 1, Brief(text="hello"), 10)).text == "scripted"
+        assert (await client.draft("support", 1, DraftRequest(text="hello"), 10)).text == "scripted"
 
     await client.close()
 
@@ -185,7 +187,9 @@ async def test_a_host_killed_while_it_drafts_fails_the_drafts_and_no_more(
     """Every waiting draft ends at once with a reason; a new host takes over with the old models."""
     script = Script(delay_ms=100)
     await impatient.load("support", 1, publish_script(registry, tmp_path / "trained", script))
-    drafts = [asyncio.create_task(impatient.draft("support", 1, Brief(text="hello"), 30)) for _ in range(20)]
+    drafts = [
+        asyncio.create_task(impatient.draft("support", 1, DraftRequest(text="hello"), 30)) for _ in range(20)
+    ]
     await asyncio.sleep(0)
 
     own_host.send(signal.SIGKILL)
@@ -194,7 +198,7 @@ async def test_a_host_killed_while_it_drafts_fails_the_drafts_and_no_more(
     assert {str(result).partition(":")[0] for result in results} == {"host down"}
     with running_host(own_host.socket):
         assert await impatient.open(10)
-        assert (await impatient.draft("support", 1, Brief(text="hello"), 10)).text == "scripted"
+        assert (await impatient.draft("support", 1, DraftRequest(text="hello"), 10)).text == "scripted"
 
 
 async def test_a_specialist_which_takes_the_host_along_is_a_reason(

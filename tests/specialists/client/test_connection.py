@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
-from gateway.specialists.base import Proposal
-from gateway.specialists.client import stream as rest
-from gateway.specialists.client.connection import Line
-from gateway.specialists.client.stream import HostRest
+from gateway.specialists.base import Prediction
+from gateway.specialists.client import stream
+from gateway.specialists.client.connection import HostConnection
+from gateway.specialists.client.stream import HostDraftStream
 from gateway.specialists.protocol import (
     MAX_FRAME_BYTES,
     Ask,
@@ -29,19 +29,21 @@ from gateway.specialists.protocol import (
     read_question,
 )
 
-BEGINNING = opened(1, Proposal(text="once", score=0.9), 1.0)
-WHOLE = drafted(1, Proposal(text="once upon", score=0.9, finish_reason="length", completion_tokens=2), 2.0)
+BEGINNING = opened(1, Prediction(text="once", score=0.9), 1.0)
+WHOLE = drafted(1, Prediction(text="once upon", score=0.9, finish_reason="length", completion_tokens=2), 2.0)
 
 
-def ask(number: int = 1, brief: Brief | None = None) -> Ask:
-    return Ask(number, "support", 1, brief or Brief(text="hello", is_streamed=True), 10_000)
+def ask(number: int = 1, draft_request: DraftRequest | None = None) -> Ask:
+    return Ask(number, "support", 1, draft_request or DraftRequest(text="hello", is_streamed=True), 10_000)
 
 
 class Peer:
     """The host's end of a line, played by the test."""
 
-    def __init__(self, line: Line, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.line = line
+    def __init__(
+        self, connection: HostConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.connection = connection
         self._reader = reader
         self._writer = writer
         self._frames = Frames()
@@ -58,7 +60,7 @@ class Peer:
     def says(self, *replies: Reply) -> None:
         """Send replies, all of them before the gateway's end takes its next step."""
         for reply in replies:
-            self.line.data_received(frame(reply))
+            self.connection.data_received(frame(reply))
 
     def hangs_up(self) -> None:
         """End the connection."""
@@ -67,41 +69,41 @@ class Peer:
     @property
     def is_forgotten(self) -> bool:
         """Whether the gateway's end keeps nothing of any question."""
-        return not self.line._waiting and not self.line._opened
+        return not self.connection._waiting and not self.connection._opened
 
 
 @pytest.fixture
 async def peer() -> AsyncIterator[Peer]:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     loop = asyncio.get_running_loop()
-    transport, line = await loop.create_unix_connection(lambda: Line(loop), sock=ours)
+    transport, connection = await loop.create_unix_connection(lambda: HostConnection(loop), sock=ours)
     reader, writer = await asyncio.open_unix_connection(sock=theirs)
-    yield Peer(line, reader, writer)
+    yield Peer(connection, reader, writer)
     transport.abort()
     writer.close()
 
 
-async def opened_rest(peer: Peer) -> HostRest:
+async def opened_rest(peer: Peer) -> HostDraftStream:
     """Return the rest of question 1, whose beginning was heard."""
-    asked = asyncio.create_task(peer.line.ask(ask(), 10))
+    asked = asyncio.create_task(peer.connection.ask(ask(), 10))
     await peer.hears()
     peer.says(BEGINNING)
     assert await asked == BEGINNING
-    return HostRest(peer.line, 1)
+    return HostDraftStream(peer.connection, 1)
 
 
 async def test_a_line_without_a_connection_is_down() -> None:
     with pytest.raises(SpecialistError, match="host down"):
-        await Line(asyncio.get_running_loop()).ask(Ping(1), 10)
+        await HostConnection(asyncio.get_running_loop()).ask(Ping(1), 10)
 
 
 async def test_waiting_for_the_loss_can_be_cancelled_at_the_very_moment_of_the_loss() -> None:
     """Otherwise a gateway which stops together with its host would wait for ever."""
-    line = Line(asyncio.get_running_loop())
-    waiting = asyncio.create_task(line.is_lost_within(10))
+    connection = HostConnection(asyncio.get_running_loop())
+    waiting = asyncio.create_task(connection.is_lost_within(10))
     await asyncio.sleep(0)
 
-    line.connection_lost(None)
+    connection.connection_lost(None)
     waiting.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -120,15 +122,15 @@ async def test_what_follows_an_opening_comes_in_order_to_its_end(peer: Peer) -> 
 
 async def test_pieces_of_two_answers_are_not_mixed_up(peer: Peer) -> None:
     first = await opened_rest(peer)
-    asked = asyncio.create_task(peer.line.ask(ask(2), 10))
+    asked = asyncio.create_task(peer.connection.ask(ask(2), 10))
     await peer.hears()
-    peer.says(opened(2, Proposal(text="in", score=0.5), 1.0))
+    peer.says(opened(2, Prediction(text="in", score=0.5), 1.0))
     await asked
 
     peer.says(Piece(1, " upon"), Piece(2, " short"), Piece(1, " a time"), WHOLE, Done(2))
 
     assert [piece async for piece in first] == [" upon", " a time"]
-    assert await peer.line.next_of(2, 10) == Piece(2, " short")
+    assert await peer.connection.next_of(2, 10) == Piece(2, " short")
 
 
 async def test_a_rest_which_is_closed_is_called_off_once(peer: Peer) -> None:
@@ -138,13 +140,13 @@ async def test_a_rest_which_is_closed_is_called_off_once(peer: Peer) -> None:
     await story.aclose()
     await story.aclose()
     peer.says(Piece(1, " a time"), WHOLE)
-    asked = asyncio.create_task(peer.line.ask(Ping(2), 10))
+    asked = asyncio.create_task(peer.connection.ask(Ping(2), 10))
 
     assert await peer.hears() == Cancel(1)
     assert await peer.hears() == Ping(2)
     asked.cancel()
     assert [piece async for piece in story] == []
-    assert peer.line._opened == {}
+    assert peer.connection._opened == {}
 
 
 async def test_a_rest_which_was_read_to_its_end_is_not_called_off(peer: Peer) -> None:
@@ -153,7 +155,7 @@ async def test_a_rest_which_was_read_to_its_end_is_not_called_off(peer: Peer) ->
     assert [piece async for piece in story] == []
 
     await story.aclose()
-    asked = asyncio.create_task(peer.line.ask(Ping(2), 10))
+    asked = asyncio.create_task(peer.connection.ask(Ping(2), 10))
 
     assert await peer.hears() == Ping(2)
     asked.cancel()
@@ -162,7 +164,7 @@ async def test_a_rest_which_was_read_to_its_end_is_not_called_off(peer: Peer) ->
 async def test_a_silent_host_has_broken_off_and_is_told_so(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rest, "PATIENCE_S", 0.01)
+    monkeypatch.setattr(stream, "PATIENCE_S", 0.01)
     story = await opened_rest(peer)
 
     with pytest.raises(SpecialistError, match="late"):
@@ -186,7 +188,7 @@ async def test_a_connection_lost_amid_an_answer_fails_it_after_what_was_heard(pe
     story = await opened_rest(peer)
     peer.says(Piece(1, " upon"))
     peer.hangs_up()
-    assert await peer.line.is_lost_within(10)
+    assert await peer.connection.is_lost_within(10)
 
     assert await anext(story) == " upon"
     with pytest.raises(SpecialistError, match="host down"):
@@ -197,7 +199,7 @@ async def test_a_connection_lost_amid_an_answer_fails_it_after_what_was_heard(pe
 
 async def test_an_opening_which_comes_too_late_is_called_off(peer: Peer) -> None:
     with pytest.raises(SpecialistError, match="late"):
-        await peer.line.ask(ask(), 0.01)
+        await peer.connection.ask(ask(), 0.01)
 
     assert await peer.hears() == ask()
     assert await peer.hears() == Cancel(1)
@@ -207,7 +209,7 @@ async def test_an_opening_which_comes_too_late_is_called_off(peer: Peer) -> None
 
 async def test_an_opening_for_somebody_who_leaves_that_very_moment_is_called_off(peer: Peer) -> None:
     """Else the host would write to its end what nobody reads."""
-    asked = asyncio.create_task(peer.line.ask(ask(), 10))
+    asked = asyncio.create_task(peer.connection.ask(ask(), 10))
     await peer.hears()
 
     peer.says(BEGINNING, Piece(1, " upon"))
@@ -220,9 +222,9 @@ async def test_an_opening_for_somebody_who_leaves_that_very_moment_is_called_off
 
 
 async def test_what_no_frame_holds_is_a_reason(peer: Peer) -> None:
-    brief = Brief(text="hello", stop=("x" * MAX_FRAME_BYTES,))
+    draft_request = DraftRequest(text="hello", stop=("x" * MAX_FRAME_BYTES,))
 
     with pytest.raises(SpecialistError, match="demands too long"):
-        await peer.line.ask(ask(brief=brief), 10)
+        await peer.connection.ask(ask(draft_request=draft_request), 10)
 
     assert peer.is_forgotten

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core import Brief, Draft, Rest
+from gateway.core import Draft, DraftRequest, DraftStream
 from gateway.errors import SpecialistError
 from gateway.registry.models import Registry
 from gateway.specialists.client.client import HostClient
@@ -16,7 +16,7 @@ from gateway.specialists.runtimes.scripted import Script
 from tests.specialists.hosting import HostProcess, publish_script
 
 STORY = "once upon a time there was"
-STREAMED = Brief(text="tell", is_streamed=True)
+STREAMED = DraftRequest(text="tell", is_streamed=True)
 ENDLESS = Script(otherwise="word " * 600, hold_back=1, piece_delay_ms=100)
 """A minute of it for every draft."""
 
@@ -27,13 +27,13 @@ async def told(client: HostClient, registry: Registry, scratch: Path, script: Sc
     return await client.draft("support", 1, STREAMED, 10)
 
 
-async def to_the_end(rest: Rest) -> str:
-    return "".join([piece async for piece in rest])
+async def to_the_end(stream: DraftStream) -> str:
+    return "".join([piece async for piece in stream])
 
 
 def forgets(client: HostClient) -> bool:
-    line = client._line
-    return line is not None and not line._opened
+    connection = client._connection
+    return connection is not None and not connection._opened
 
 
 async def test_the_beginning_comes_first_then_piece_by_piece_to_the_end(
@@ -42,9 +42,9 @@ async def test_the_beginning_comes_first_then_piece_by_piece_to_the_end(
     draft = await told(client, registry, tmp_path / "new", Script(otherwise=STORY, hold_back=2, score=0.7))
 
     assert (draft.text, draft.score, draft.completion_tokens) == ("once upon", 0.7, 2)
-    assert draft.rest is not None
-    assert [piece async for piece in draft.rest] == [" a", " time", " there", " was"]
-    assert (draft.rest.finish_reason, draft.rest.completion_tokens) == ("stop", 6)
+    assert draft.stream is not None
+    assert [piece async for piece in draft.stream] == [" a", " time", " there", " was"]
+    assert (draft.stream.finish_reason, draft.stream.completion_tokens) == ("stop", 6)
     assert forgets(client)
 
 
@@ -53,9 +53,9 @@ async def test_whoever_wants_it_whole_gets_it_whole(
 ) -> None:
     await told(client, registry, tmp_path / "new", Script(otherwise=STORY, hold_back=2))
 
-    draft = await client.draft("support", 1, Brief(text="tell"), 10)
+    draft = await client.draft("support", 1, DraftRequest(text="tell"), 10)
 
-    assert (draft.text, draft.rest) == (STORY, None)
+    assert (draft.text, draft.stream) == (STORY, None)
 
 
 async def test_a_version_without_a_prefix_gate_answers_whole(
@@ -63,7 +63,7 @@ async def test_a_version_without_a_prefix_gate_answers_whole(
 ) -> None:
     draft = await told(client, registry, tmp_path / "new", Script(otherwise=STORY))
 
-    assert (draft.text, draft.rest) == (STORY, None)
+    assert (draft.text, draft.stream) == (STORY, None)
 
 
 async def test_many_streams_at_once_get_their_own_pieces(
@@ -74,9 +74,9 @@ async def test_many_streams_at_once_get_their_own_pieces(
     await client.load("support", 1, publish_script(registry, tmp_path / "new", script))
 
     async def heard(text: str) -> str:
-        draft = await client.draft("support", 1, Brief(text=text, is_streamed=True), 10)
-        assert draft.rest is not None
-        return draft.text + await to_the_end(draft.rest)
+        draft = await client.draft("support", 1, DraftRequest(text=text, is_streamed=True), 10)
+        assert draft.stream is not None
+        return draft.text + await to_the_end(draft.stream)
 
     assert await asyncio.gather(*(heard(text) for text in answers)) == list(answers.values())
     assert forgets(client)
@@ -90,12 +90,12 @@ async def test_streams_nobody_reads_any_more_are_not_written_to_their_end(
     drafts.append(await client.draft("support", 1, STREAMED, 10))
 
     for draft in drafts:
-        assert draft.rest is not None
-        await anext(draft.rest)
-        await draft.rest.aclose()
+        assert draft.stream is not None
+        await anext(draft.stream)
+        await draft.stream.aclose()
 
     assert (await client.draft("support", 1, STREAMED, 10)).text == "word"
-    assert len(client._line._opened if client._line else ()) == 1
+    assert len(client._connection._opened if client._connection else ()) == 1
 
 
 async def test_the_streams_of_a_worker_which_is_gone_are_not_written_to_their_end(
@@ -110,8 +110,8 @@ async def test_the_streams_of_a_worker_which_is_gone_are_not_written_to_their_en
     await other.close()
 
     draft = await client.draft("support", 1, STREAMED, 10)
-    assert draft.rest is not None
-    await draft.rest.aclose()
+    assert draft.stream is not None
+    await draft.stream.aclose()
 
 
 async def test_a_specialist_which_breaks_off_is_a_reason(
@@ -120,10 +120,10 @@ async def test_a_specialist_which_breaks_off_is_a_reason(
     script = Script(otherwise=STORY, hold_back=2, breaks_after=1)
     draft = await told(client, registry, tmp_path / "new", script)
 
-    assert draft.rest is not None
-    assert await anext(draft.rest) == " a"
+    assert draft.stream is not None
+    assert await anext(draft.stream) == " a"
     with pytest.raises(SpecialistError, match="scripted refusal"):
-        await anext(draft.rest)
+        await anext(draft.stream)
     assert forgets(client)
 
 
@@ -135,7 +135,7 @@ async def test_an_opening_which_comes_too_late_leaves_nothing_behind(
 
     with pytest.raises(SpecialistError, match="late"):
         await client.draft("support", 1, STREAMED, 0.05)
-    whole = await client.draft("support", 1, Brief(text="tell"), 10)
+    whole = await client.draft("support", 1, DraftRequest(text="tell"), 10)
 
     assert whole.text == STORY
     assert forgets(client)
@@ -147,17 +147,17 @@ async def test_a_host_which_dies_amid_an_answer_is_down(
     client = HostClient(own_host.socket)
     assert await client.open(10)
     draft = await told(client, registry, tmp_path / "new", ENDLESS)
-    assert draft.rest is not None
-    await anext(draft.rest)
+    assert draft.stream is not None
+    await anext(draft.stream)
 
     own_host.send(signal.SIGKILL)
 
     with pytest.raises(SpecialistError, match="host down"):
-        await asyncio.wait_for(to_the_end(draft.rest), 5)
-    await draft.rest.aclose()
+        await asyncio.wait_for(to_the_end(draft.stream), 5)
+    await draft.stream.aclose()
     await client.close()
 
 
 async def test_demands_which_no_frame_holds_are_a_reason(client: HostClient) -> None:
     with pytest.raises(SpecialistError, match="demands too long"):
-        await client.draft("support", 1, Brief(text="tell", tools=b"[" + b" " * (1 << 20) + b"]"), 10)
+        await client.draft("support", 1, DraftRequest(text="tell", tools=b"[" + b" " * (1 << 20) + b"]"), 10)

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.registry.models import Registry
 from gateway.specialists.engine import base_model
-from gateway.specialists.engine.client import Engine
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists.engine.client import EngineClient
+from gateway.specialists.engine.pool import EnginePool
 from tests.specialists.engine.bases import make_models, write_adapter
 
 
@@ -39,22 +39,22 @@ def other_adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(base: Path) -> Iterator[Engine]:
+def engine(base: Path) -> Iterator[EngineClient]:
     """An engine which the tests of a module share; whoever breaks one uses `own_engine`."""
-    engine = Engine(base, 1_024)
+    engine = EngineClient(base, 1_024)
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def own_engine(base: Path) -> Iterator[Engine]:
-    engine = Engine(base, 1_024)
+def own_engine(base: Path) -> Iterator[EngineClient]:
+    engine = EngineClient(base, 1_024)
     yield engine
     engine.close()
 
 
 @pytest.fixture
-def engines(models: Path) -> Iterator[Engines]:
-    engines = Engines(models, 1_024)
+def engines(models: Path) -> Iterator[EnginePool]:
+    engines = EnginePool(models, 1_024)
     yield engines
     engines.close()

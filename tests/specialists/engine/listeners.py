@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.specialists.base import Nobody, Proposal
+from gateway.specialists.base import NullListener, Prediction
 
 
-class Recorder(Nobody):
+class Recorder(NullListener):
     """Keeps what it hears."""
 
     def __init__(self) -> None:
-        self.openings: list[Proposal] = []
+        self.openings: list[Prediction] = []
         self.pieces: list[str] = []
 
-    def opening(self, proposal: Proposal) -> None:
+    def opening(self, prediction: Prediction) -> None:
         """Keep it."""
-        self.openings.append(proposal)
+        self.openings.append(prediction)
 
     def piece(self, text: str) -> None:
         """Keep it."""
         self.pieces.append(text)
 
 
-class Leaver(Nobody):
+class Leaver(NullListener):
     """Has left before work began."""
 
     def has_left(self) -> bool:

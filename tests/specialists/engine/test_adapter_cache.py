@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.specialists.engine.adapter_cache import Shelf
+from gateway.specialists.engine.adapter_cache import AdapterCache
 
 pytestmark = pytest.mark.learn
 
@@ -26,7 +26,7 @@ def copied(adapter: Path, tmp_path: Path) -> Path:
 
 def test_an_adapter_stays_while_there_is_room(model: Any, copied: Path, other_adapter: Path) -> None:
     """It is served without its file."""
-    shelf = Shelf(model, memory_mb=64)
+    shelf = AdapterCache(model, memory_mb=64)
     shelf.take(str(copied))
     shelf.take(str(other_adapter))
     copied.unlink()
@@ -35,7 +35,7 @@ def test_an_adapter_stays_while_there_is_room(model: Any, copied: Path, other_ad
 
 def test_the_least_used_adapter_makes_room(model: Any, copied: Path, other_adapter: Path) -> None:
     """It is read from its file again."""
-    shelf = Shelf(model, memory_mb=0)
+    shelf = AdapterCache(model, memory_mb=0)
     shelf.take(str(copied))
     shelf.take(str(other_adapter))
     copied.unlink()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 import threading
 
-from gateway.specialists.base import Proposal
-from gateway.specialists.host.listener import Ear
+from gateway.specialists.base import Prediction
+from gateway.specialists.host.listener import ReplyListener
 from gateway.specialists.protocol import Opened, Piece, Reply
 
 
@@ -14,13 +14,15 @@ def ignore(reply: Reply) -> None:
 
 async def test_what_a_thread_says_is_sent_by_the_loop_in_the_order_of_saying() -> None:
     heard: list[tuple[Reply, int]] = []
-    ear = Ear(7, asyncio.get_running_loop(), lambda reply: heard.append((reply, threading.get_ident())))
+    listener = ReplyListener(
+        7, asyncio.get_running_loop(), lambda reply: heard.append((reply, threading.get_ident()))
+    )
 
     def work() -> None:
-        ear.begin()
-        ear.opening(Proposal(text="once", score=0.9))
-        ear.piece(" upon")
-        ear.piece(" a time")
+        listener.begin()
+        listener.opening(Prediction(text="once", score=0.9))
+        listener.piece(" upon")
+        listener.piece(" a time")
 
     await asyncio.to_thread(work)
 
@@ -33,37 +35,37 @@ async def test_what_a_thread_says_is_sent_by_the_loop_in_the_order_of_saying() -
 
 async def test_the_time_of_an_opening_counts_from_the_beginning_of_the_work() -> None:
     heard: list[Reply] = []
-    ear = Ear(1, asyncio.get_running_loop(), heard.append)
+    listener = ReplyListener(1, asyncio.get_running_loop(), heard.append)
 
-    ear.begin()
-    ear.opening(Proposal(text="once", score=0.9))
+    listener.begin()
+    listener.opening(Prediction(text="once", score=0.9))
     await asyncio.sleep(0)
 
     assert isinstance(heard[0], Opened)
-    assert 0.0 <= heard[0].latency_ms <= ear.elapsed_ms() < 10_000
+    assert 0.0 <= heard[0].latency_ms <= listener.elapsed_ms() < 10_000
 
 
 async def test_whoever_leaves_sets_off_every_act_once() -> None:
     acts: list[str] = []
-    ear = Ear(1, asyncio.get_running_loop(), ignore)
-    ear.when_left(lambda: acts.append("first"))
-    ear.when_left(lambda: acts.append("second"))
-    assert not ear.has_left()
+    listener = ReplyListener(1, asyncio.get_running_loop(), ignore)
+    listener.when_left(lambda: acts.append("first"))
+    listener.when_left(lambda: acts.append("second"))
+    assert not listener.has_left()
 
-    ear.leave()
-    ear.leave()
+    listener.leave()
+    listener.leave()
 
-    assert ear.has_left()
+    assert listener.has_left()
     assert acts == ["first", "second"]
 
 
 async def test_an_act_for_somebody_who_has_left_is_done_at_once() -> None:
     """A runtime may ask too late: between the leaving and the asking it has begun to work."""
     acts: list[str] = []
-    ear = Ear(1, asyncio.get_running_loop(), ignore)
-    ear.leave()
+    listener = ReplyListener(1, asyncio.get_running_loop(), ignore)
+    listener.leave()
 
-    ear.when_left(lambda: acts.append("late"))
+    listener.when_left(lambda: acts.append("late"))
 
     assert acts == ["late"]
 
@@ -71,14 +73,14 @@ async def test_an_act_for_somebody_who_has_left_is_done_at_once() -> None:
 async def test_an_act_may_ask_whether_the_listener_has_left() -> None:
     """The acts run outside the lock: an engine which asks back must not wait for ever."""
     seen: list[bool] = []
-    ear = Ear(1, asyncio.get_running_loop(), ignore)
+    listener = ReplyListener(1, asyncio.get_running_loop(), ignore)
 
     def act() -> None:
-        seen.append(ear.has_left())
-        ear.when_left(lambda: seen.append(True))
+        seen.append(listener.has_left())
+        listener.when_left(lambda: seen.append(True))
 
-    ear.when_left(act)
-    ear.leave()
+    listener.when_left(act)
+    listener.leave()
 
     assert seen == [True, True]
 
@@ -86,9 +88,9 @@ async def test_an_act_may_ask_whether_the_listener_has_left() -> None:
 def test_a_thread_which_outlives_the_loop_is_not_disturbed() -> None:
     loop = asyncio.new_event_loop()
     heard: list[Reply] = []
-    ear = Ear(1, loop, heard.append)
+    listener = ReplyListener(1, loop, heard.append)
     loop.close()
 
-    ear.piece("too late")
+    listener.piece("too late")
 
     assert heard == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.ipc.child_process import REFUSED
 from gateway.registry.models import Registry
 from gateway.specialists.client.client import HostClient
@@ -74,7 +74,7 @@ def test_a_host_ends_in_spite_of_a_draft_which_hangs(
         assert await client.open(10)
         await client.load("support", 1, folder)
         with pytest.raises(Exception, match="late"):
-            await client.draft("support", 1, Brief(text="hang"), 0.1)
+            await client.draft("support", 1, DraftRequest(text="hang"), 0.1)
         await client.close()
 
     asyncio.run(hang())
@@ -89,7 +89,7 @@ async def test_garbage_costs_its_sender_the_connection_and_nobody_else(
     """Random bytes, mutated frames, endless lengths, half frames: the others are served meanwhile."""
     randomness = random.Random(7)
     genuine = [
-        frame(Ask(1, "support", 1, Brief(text="hello"), 100.0)),
+        frame(Ask(1, "support", 1, DraftRequest(text="hello"), 100.0)),
         frame(Embed(2, "hello", 100.0)),
         frame(Load(3, "support", 1, "/etc")),
         frame(Ping(4)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gateway.errors import RegistryError, SpecialistError
-from gateway.specialists import neighbours
+from gateway.specialists import knn
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.runtimes import head
 from tests.specialists.hosting import EXAMPLES, FlatEncoder, drafted, make_head, stock_of, write_head
@@ -37,12 +37,12 @@ def test_the_score_is_the_margin_of_the_softmax(folder: Path) -> None:
     made.intercept[:] = np.log([0.7, 0.2, 0.1])
     write_head(folder, FlatEncoder(), made)
 
-    proposal = drafted(head.create(folder, stock_of(FlatEncoder())), "anything")
+    prediction = drafted(head.create(folder, stock_of(FlatEncoder())), "anything")
 
-    assert proposal.text == made.answers[0]
-    assert math.isclose(proposal.score, 0.5, abs_tol=1e-6)
-    assert math.isclose(proposal.evidence["probability"], 0.7, abs_tol=1e-6)
-    assert proposal.evidence["margin"] == proposal.score
+    assert prediction.text == made.answers[0]
+    assert math.isclose(prediction.score, 0.5, abs_tol=1e-6)
+    assert math.isclose(prediction.evidence["probability"], 0.7, abs_tol=1e-6)
+    assert prediction.evidence["margin"] == prediction.score
 
 
 def test_hashed_words_count(folder: Path) -> None:
@@ -61,8 +61,8 @@ def test_a_training_text_is_familiar(encoder: OnnxEncoder, tmp_path: Path) -> No
     write_head(tmp_path, encoder)
     runtime = head.create(tmp_path, stock_of(encoder))
 
-    known = drafted(runtime, "where is my card").evidence["familiarity"]
-    strange = drafted(runtime, "the recipe needs two eggs").evidence["familiarity"]
+    known = drafted(runtime, "where is my card").evidence["similarity"]
+    strange = drafted(runtime, "the recipe needs two eggs").evidence["similarity"]
 
     assert known == pytest.approx(1, abs=0.01)
     assert strange < 0.4
@@ -99,8 +99,8 @@ def _cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
-def _neighbours(vectors: Any) -> Callable[[Path], None]:
-    return lambda folder: np.save(folder / neighbours.FILE, vectors)
+def _neighbors(vectors: Any) -> Callable[[Path], None]:
+    return lambda folder: np.save(folder / knn.FILE, vectors)
 
 
 def _answers(content: bytes) -> Callable[[Path], None]:
@@ -120,9 +120,9 @@ def _answers(content: bytes) -> Callable[[Path], None]:
         (_answers(b'["only one"]'), "at least 2"),
         (_answers(b'["one", "too", "many", "answers"]'), "has shapes"),
         (_with(intercept=np.array([np.nan, 0, 0])), "not finite"),
-        (_neighbours(np.zeros((0, 4))), "at least one 4-d vector"),
-        (_neighbours(np.zeros((2, 3))), "at least one 4-d vector"),
-        (lambda folder: (folder / neighbours.FILE).write_bytes(b"junk"), "neighbours.npy is unreadable"),
+        (_neighbors(np.zeros((0, 4))), "at least one 4-d vector"),
+        (_neighbors(np.zeros((2, 3))), "at least one 4-d vector"),
+        (lambda folder: (folder / knn.FILE).write_bytes(b"junk"), "neighbors.npy is unreadable"),
         (_with(coefficients=np.zeros((4, 3))), "has shapes"),
         (_with(intercept=np.array([{}, {}, {}], dtype=object)), "head.npz is unreadable"),
     ],

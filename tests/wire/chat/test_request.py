@@ -62,7 +62,7 @@ def test_what_varies_does_not_change_the_template() -> None:
     first = ask(SYSTEM, HELLO, temperature=0.0)
     second = ask(SYSTEM, {"role": "user", "content": "other"}, stream=True)
 
-    assert (first.template, first.guard) == (second.template, second.guard)
+    assert (first.template, first.contract_hash) == (second.template, second.contract_hash)
     assert len(first.template) == 32
 
 
@@ -73,14 +73,14 @@ def test_model_tools_and_format_change_template_and_guard(fields: dict[str, obje
     plain, other = ask(SYSTEM, HELLO), ask(SYSTEM, HELLO, **fields)
 
     assert plain.template != other.template
-    assert plain.guard != other.guard
+    assert plain.contract_hash != other.contract_hash
 
 
 def test_the_system_message_changes_the_template_only() -> None:
     plain, other = ask(SYSTEM, HELLO), ask({"role": "system", "content": "You translate."}, HELLO)
 
     assert plain.template != other.template
-    assert plain.guard == other.guard
+    assert plain.contract_hash == other.contract_hash
 
 
 def test_fields_cannot_run_into_each_other() -> None:
@@ -169,7 +169,10 @@ def test_null_is_as_good_as_absent() -> None:
 def test_a_forced_tool_makes_another_task(choice: object, is_another: bool) -> None:
     plain, other = ask(tools=[TOOL]), ask(tools=[TOOL], tool_choice=choice)
 
-    assert (plain.template != other.template, plain.guard != other.guard) == (is_another, is_another)
+    assert (plain.template != other.template, plain.contract_hash != other.contract_hash) == (
+        is_another,
+        is_another,
+    )
 
 
 @pytest.mark.parametrize(

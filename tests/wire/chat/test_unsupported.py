@@ -41,18 +41,18 @@ def test_tools_and_logprobs_are_what_a_specialist_may_know_of() -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     asked = ask(tools=tools, tool_choice="auto", parallel_tool_calls=False, logprobs=True, top_logprobs=3)
 
-    assert asked.beyond_specialists == ""
+    assert asked.unsupported_reason == ""
     assert (asked.top_logprobs, asked.may_call_in_parallel, asked.tool_choice) == (3, False, b'"auto"')
     assert b'"name": "f"' in asked.tools
 
 
 def test_harmless_fields_are_harmless_together() -> None:
-    assert ask(**HARMLESS).beyond_specialists == ""
+    assert ask(**HARMLESS).unsupported_reason == ""
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_each_harmless_field_is_harmless(name: str) -> None:
-    assert ask(**{name: HARMLESS[name]}).beyond_specialists == ""
+    assert ask(**{name: HARMLESS[name]}).unsupported_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_each_harmless_field_is_harmless(name: str) -> None:
     ],
 )
 def test_a_field_beyond_a_specialist_is_the_reason(fields: dict[str, object], reason: str) -> None:
-    assert ask(**fields).beyond_specialists == reason
+    assert ask(**fields).unsupported_reason == reason
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_a_field_beyond_a_specialist_is_the_reason(fields: dict[str, object], re
     ],
 )
 def test_a_message_beyond_a_specialist_is_the_reason(message: dict[str, object], reason: str) -> None:
-    assert ask(HELLO, message).beyond_specialists == reason
+    assert ask(HELLO, message).unsupported_reason == reason
 
 
 @pytest.mark.parametrize("content", ["", None, []])
 def test_nothing_to_answer_is_the_teachers(content: object) -> None:
     request = ask({"role": "system", "content": "s"}, {"role": "user", "content": content})
 
-    assert request.beyond_specialists == "no user text"
+    assert request.unsupported_reason == "no user text"
 
 
 def test_what_clients_send_back_of_an_answer_is_harmless() -> None:
@@ -114,4 +114,4 @@ def test_what_clients_send_back_of_an_answer_is_harmless() -> None:
     echoed: dict[str, object] = {"role": "assistant", "content": "yes?", "refusal": None, "annotations": []}
     nothing: dict[str, object] = {"tool_calls": None, "function_call": None, "audio": None}
 
-    assert ask(HELLO, {**echoed, **nothing}, HELLO).beyond_specialists == ""
+    assert ask(HELLO, {**echoed, **nothing}, HELLO).unsupported_reason == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.core import Arrival, Header, Request
+from gateway.core import Header, IncomingRequest, Request
 from gateway.wire.responses.request import read_responses
 
 FIND: dict[str, Any] = {
@@ -25,7 +25,7 @@ FORMAT: dict[str, Any] = {"type": "json_schema", "name": "label", "schema": SCHE
 
 def read(body: bytes, *headers: Header) -> Request:
     return read_responses(
-        Arrival(
+        IncomingRequest(
             body=body,
             id="id",
             caller="me",

@@ -21,7 +21,7 @@ def test_a_string_is_the_users_message() -> None:
     assert request.messages == (Message("system", "Sort it."), Message("user", "hello"))
     assert (request.template_text, request.text) == ("Sort it.", "hello")
     assert (request.is_streamed, request.max_tokens, request.mode) == (True, 64, "auto")
-    assert request.beyond_specialists == ""
+    assert request.unsupported_reason == ""
 
 
 def test_message_items_are_messages() -> None:
@@ -44,7 +44,7 @@ def test_message_items_are_messages() -> None:
         ]
     )
 
-    assert request.beyond_specialists == ""
+    assert request.unsupported_reason == ""
     assert request.template_text == "Be brief."
     assert request.text == "user: a\nassistant: b\nuser: c\nd"
 
@@ -112,7 +112,7 @@ def test_the_two_apis_share_no_task() -> None:
 
     assert (request.messages, request.text) == (chat.messages, chat.text)
     assert request.template != chat.template
-    assert request.guard != chat.guard
+    assert request.contract_hash != chat.contract_hash
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ CALL = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": "
     ],
 )
 def test_what_nobody_can_tell_from_the_teachers_answer_may_be_served(fields: dict[str, Any]) -> None:
-    assert ask(**fields).beyond_specialists == ""
+    assert ask(**fields).unsupported_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_nobody_can_tell_from_the_teachers_answer_may_be_served(fields: dic
     ],
 )
 def test_what_is_beyond_specialists_has_a_reason(fields: dict[str, Any], reason: str) -> None:
-    assert ask(**fields).beyond_specialists == reason
+    assert ask(**fields).unsupported_reason == reason
 
 
 @pytest.mark.parametrize(
@@ -92,4 +92,4 @@ def test_what_is_beyond_specialists_has_a_reason(fields: dict[str, Any], reason:
     ],
 )
 def test_input_which_is_no_text_has_a_reason(item: dict[str, Any], reason: str) -> None:
-    assert ask(input=[USER, item]).beyond_specialists == reason
+    assert ask(input=[USER, item]).unsupported_reason == reason

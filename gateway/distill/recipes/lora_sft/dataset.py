@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from gateway.distill.base import Lessons
+from gateway.distill.base import TrainingSet
 from gateway.errors import SpecialistError
 from gateway.specialists.engine.prompt import Prompter
 
@@ -33,12 +33,12 @@ def mark(text: str, answer: str) -> str:
     return hashlib.blake2b(row, digest_size=8).hexdigest()
 
 
-def marks(lessons: Lessons) -> list[str]:
+def marks(lessons: TrainingSet) -> list[str]:
     """Return the mark of each row."""
     return [mark(text, answer) for text, answer in zip(lessons.texts, lessons.answers, strict=True)]
 
 
-def read(lessons: Lessons, prompter: Prompter, end: int, longest: int) -> list[Example]:
+def read(lessons: TrainingSet, prompter: Prompter, end: int, longest: int) -> list[Example]:
     """Return the examples of at most `longest` tokens; longer rows are the teacher's business."""
     examples = []
     for text, answer in zip(lessons.texts, lessons.answers, strict=True):

@@ -12,21 +12,21 @@ from pathlib import Path
 import msgspec
 
 from gateway.confidence.deferral import Scorer
-from gateway.distill.base import Bench, Lessons, Report, Scored, Shape
+from gateway.distill.base import AnswerKind, EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.cached_encoder import sampled_vectors
 from gateway.distill.checkpoints import Checkpoint
-from gateway.distill.evaluation import examine
+from gateway.distill.evaluation import evaluate
 from gateway.distill.recipes.lora_sft import saved_student as memory
 from gateway.distill.recipes.lora_sft.dataset import Example, marks, read
 from gateway.distill.recipes.lora_sft.export import export
-from gateway.distill.recipes.lora_sft.saved_student import Memory
+from gateway.distill.recipes.lora_sft.saved_student import SavedStudent
 from gateway.distill.recipes.lora_sft.student import SCALE, Student
-from gateway.distill.recipes.lora_sft.training import Course, teach
+from gateway.distill.recipes.lora_sft.training import TrainingPlan, teach
 from gateway.errors import RegistryError, TrainingError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists import neighbours
-from gateway.specialists.base import Encoder, Stock
+from gateway.specialists import knn
+from gateway.specialists.base import Encoder, SharedResources
 from gateway.specialists.engine import base_model
 from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
@@ -78,18 +78,18 @@ class LoraRecipe:
     runtime = "genai"
     # Not extractive answers: a decoder copies words slowly. SNIPS JSON, an hour: 64 % exact; a
     # tagger in four minutes: 88 %.
-    shapes: frozenset[Shape] = frozenset({"other"})
+    shapes: frozenset[AnswerKind] = frozenset({"other"})
     growth = 1.6
 
     def __init__(self, config: Config) -> None:
         self._config = config
 
-    def rehearse(self, lessons: Lessons, exam: Lessons, bench: Bench) -> Scored:
+    def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
         """Return how a student of `lessons` does on the newest rows of `exam` which none before has learnt.
 
         Leaves the student on the bench for `train`. Raises TrainingError.
         """
-        school = self._school(bench)
+        school = self._school(workspace)
         before = memory.load(school.place / _REHEARSED)
         before = memory.parent(before, school.digest, set(marks(lessons)))
         if len(lessons.texts) <= self._config.afresh_rows:
@@ -99,20 +99,20 @@ class LoraRecipe:
             before, asked = None, _unknown(exam, None)
         with tempfile.TemporaryDirectory(prefix="stepdown-lora-") as folder:
             self._learn(lessons, Path(folder), school, before, _REHEARSED)
-            return _examined(Path(folder), asked, bench.stock)
+            return _examined(Path(folder), asked, workspace.resources)
 
-    def train(self, lessons: Lessons, folder: Path, bench: Bench) -> Report:
-        """Write adapter, card and neighbours into `folder`, going on from the newest student.
+    def train(self, lessons: TrainingSet, folder: Path, workspace: Workspace) -> Report:
+        """Write adapter, card and neighbors into `folder`, going on from the newest student.
 
         `metrics` tells the agreement on the watched rows before quantization (the base's weights
         are the served ones already; activations are not) and after, by the runtime which serves.
         Raises TrainingError.
         """
-        school = self._school(bench)
+        school = self._school(workspace)
         newest = memory.newest(school.place / name for name in (_REHEARSED, _TRAINED))
         before = memory.parent(newest, school.digest, set(marks(lessons)))
         agreement = self._learn(lessons, folder, school, before, _TRAINED)
-        served = _examined(folder, _split(lessons)[0], bench.stock).losses
+        served = _examined(folder, _split(lessons)[0], workspace.resources).losses
         return Report(
             rows=len(lessons.texts),
             answers=len(set(lessons.answers)),
@@ -122,20 +122,20 @@ class LoraRecipe:
             },
         )
 
-    def _school(self, bench: Bench) -> _School:
+    def _school(self, workspace: Workspace) -> _School:
         if find_spec("peft") is None or find_spec("torch") is None:
             raise TrainingError("needs the extra `learn`: pip install 'stepdown[learn]'")
-        manifest, base = _base(self._config.base, bench.stock)
+        manifest, base = _base(self._config.base, workspace.resources)
         return _School(
-            place=bench.folder / self.name,
-            seed=bench.seed,
+            place=workspace.folder / self.name,
+            seed=workspace.seed,
             base=base,
             digest=base_model.digest(manifest),
-            encoder=bench.stock.encoder,
+            encoder=workspace.resources.encoder,
         )
 
     def _learn(
-        self, lessons: Lessons, folder: Path, school: _School, before: Memory | None, name: str
+        self, lessons: TrainingSet, folder: Path, school: _School, before: SavedStudent | None, name: str
     ) -> float:
         """Train a student of `lessons` beyond what `before` knows, and leave it on the bench as `name`.
 
@@ -158,17 +158,17 @@ class LoraRecipe:
         agreement = teach(student, course, checkpoint)
         export(student.state(), SCALE, folder / genai.ADAPTER)
         genai.write(self._card(learnt, school.digest), folder)
-        neighbours.write(sampled_vectors(lessons.texts, school.encoder, school.seed), folder)
+        knn.write_neighbors(sampled_vectors(lessons.texts, school.encoder, school.seed), folder)
         if course.fresh:
             memory.save(_grown(before, name, student, learnt, school), school.place / name)
             checkpoint.clear()
         return agreement
 
     def _course(
-        self, learnt: list[Example], watched: list[Example], before: Memory | None, seed: int
-    ) -> Course:
+        self, learnt: list[Example], watched: list[Example], before: SavedStudent | None, seed: int
+    ) -> TrainingPlan:
         known = before.rows if before else frozenset()
-        return Course(
+        return TrainingPlan(
             fresh=[example for example in learnt if example.mark not in known],
             known=[example for example in learnt if example.mark in known],
             watched=watched,
@@ -200,8 +200,8 @@ class _School(msgspec.Struct, frozen=True, kw_only=True):
     encoder: Encoder
 
 
-def _base(name: str, stock: Stock) -> tuple[Manifest, Path]:
-    registry = Registry(stock.engines.models)
+def _base(name: str, resources: SharedResources) -> tuple[Manifest, Path]:
+    registry = Registry(resources.engines.models)
     try:
         if versions := registry.versions(name):
             return registry.verify(name, versions[-1])
@@ -216,7 +216,7 @@ def _end(base: Path) -> int:
     return int(end[0] if isinstance(end, list) else end)
 
 
-def _split(lessons: Lessons) -> tuple[Lessons, Lessons]:
+def _split(lessons: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
     """Return the newest of the rows which are only watched, and the rows to learn.
 
     By their text, so that what one version is judged on no later one has learnt.
@@ -226,23 +226,23 @@ def _split(lessons: Lessons) -> tuple[Lessons, Lessons]:
     return _chosen(lessons, watched[-_MOST_WATCHED:]), _chosen(lessons, learnt)
 
 
-def _unknown(exam: Lessons, student: Memory | None) -> Lessons:
+def _unknown(exam: TrainingSet, student: SavedStudent | None) -> TrainingSet:
     """Return the newest rows of `exam` which `student` has not learnt."""
     known = student.rows if student else frozenset()
     asked = [row for row, its_mark in enumerate(marks(exam)) if its_mark not in known]
     return _chosen(exam, asked[-_MOST_ASKED:])
 
 
-def _chosen(lessons: Lessons, rows: Sequence[int]) -> Lessons:
-    return Lessons([lessons.texts[row] for row in rows], [lessons.answers[row] for row in rows])
+def _chosen(lessons: TrainingSet, rows: Sequence[int]) -> TrainingSet:
+    return TrainingSet([lessons.texts[row] for row in rows], [lessons.answers[row] for row in rows])
 
 
 def _grown(
-    before: Memory | None, name: str, student: Student, learnt: list[Example], school: _School
-) -> Memory:
+    before: SavedStudent | None, name: str, student: Student, learnt: list[Example], school: _School
+) -> SavedStudent:
     """Return what to remember of a student which has learnt what `before` knew and more."""
     newest = memory.newest(school.place / name for name in (_REHEARSED, _TRAINED))
-    return Memory(
+    return SavedStudent(
         name=name,
         weights=student.state(),
         rows=frozenset(example.mark for example in learnt) | (before.rows if before else frozenset()),
@@ -251,15 +251,15 @@ def _grown(
     )
 
 
-def _key(lessons: Lessons, name: str, before: Memory | None) -> str:
+def _key(lessons: TrainingSet, name: str, before: SavedStudent | None) -> str:
     """Return what tells one training from another."""
     parts = (name, before.number if before else 0, marks(lessons))
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
 
 
-def _examined(folder: Path, exam: Lessons, stock: Stock) -> Scored:
-    runtime = genai.create(folder, stock)
+def _examined(folder: Path, exam: TrainingSet, resources: SharedResources) -> EvalResult:
+    runtime = genai.create(folder, resources)
     try:
-        return examine(runtime, exam, Scorer())
+        return evaluate(runtime, exam, Scorer())
     finally:
         runtime.close()

@@ -23,7 +23,7 @@ _LAST_RATE = 0.05
 _MAX_NORM = 1.0
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What to teach and how.
 
     Every `fresh` row is seen in each of the `passes`, with `replayed` known ones for each of them,
@@ -61,7 +61,7 @@ class _Best(msgspec.Struct):
     stale: int = 0
 
 
-def teach(student: Student, course: Course, checkpoint: Checkpoint) -> float:
+def teach(student: Student, course: TrainingPlan, checkpoint: Checkpoint) -> float:
     """Teach `student`, leave it as it was at its best look, and return its agreement then.
 
     Killed, the next call with the same course goes on from the last look and ends alike.
@@ -94,7 +94,7 @@ def teach(student: Student, course: Course, checkpoint: Checkpoint) -> float:
     return best.agreement
 
 
-def _look(student: Student, course: Course, best: _Best) -> None:
+def _look(student: Student, course: TrainingPlan, best: _Best) -> None:
     agreement = student.agreement(course.watched)
     best.stale = 0 if agreement > best.agreement else best.stale + 1
     # The later of two equals: it has learnt more than the watched rows can show.

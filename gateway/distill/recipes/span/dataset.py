@@ -31,7 +31,7 @@ class _Wanted(msgspec.Struct, frozen=True):
     everywhere: bool
 
 
-class Taught(msgspec.Struct, frozen=True):
+class Dataset(msgspec.Struct, frozen=True):
     """A task's grammar and the lessons which it can express: the row number and target of each."""
 
     grammar: Grammar
@@ -39,7 +39,9 @@ class Taught(msgspec.Struct, frozen=True):
     targets: list[Target]
 
 
-def taught(texts: Sequence[str], answers: Sequence[str], tokenizer: Tokenizer, max_tokens: int) -> Taught:
+def build_dataset(
+    texts: Sequence[str], answers: Sequence[str], tokenizer: Tokenizer, max_tokens: int
+) -> Dataset:
     """Return what can be taught of `answers`; a row is left out unless its answer is rebuilt exactly."""
     frame = frame_of(answers)
     numbers, examples = [], []
@@ -50,7 +52,7 @@ def taught(texts: Sequence[str], answers: Sequence[str], tokenizer: Tokenizer, m
             numbers.append(number)
             examples.append(Example(text, words, value))
     grammar = induced(examples, frame, [answers[number] for number in numbers])
-    result = Taught(grammar, [], [])
+    result = Dataset(grammar, [], [])
     holes = [_hole(field, examples) for field in grammar.fields]
     for number, example in zip(numbers, examples, strict=True):
         target = _target(grammar, holes, example)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.confidence.agreement import loss
-from gateway.distill.base import Lessons
+from gateway.confidence.agreement import measure_loss
+from gateway.distill.base import TrainingSet
 from gateway.distill.recipes.span.network import import_torch
 from gateway.errors import SpecialistError
 from gateway.specialists.encoders.minilm import tokenizer
@@ -18,7 +18,7 @@ from gateway.specialists.runtimes.tagger.words import Words, words_of
 _BATCH = 32
 
 
-def agreement_of(network: Any, grammar: Grammar, exam: Lessons) -> float:
+def agreement_of(network: Any, grammar: Grammar, exam: TrainingSet) -> float:
     """Return the share of `exam` in which `network` gives the teacher's answer; 0 of nothing."""
     reader = tokenizer()
     right = 0.0
@@ -51,5 +51,5 @@ def _right(network: Any, grammar: Grammar, rows: Sequence[tuple[str, str, Words]
             draft = grammar.compose(text, found.options, spans_of(found.tags, words.starts, words.ends))
         except SpecialistError:
             continue
-        right += 1.0 - loss(answer, draft)
+        right += 1.0 - measure_loss(answer, draft)
     return right

@@ -11,7 +11,7 @@ from gateway.distill import checkpoints
 from gateway.distill.recipes.span.network import State
 
 
-class Memory(msgspec.Struct, frozen=True):
+class SavedStudent(msgspec.Struct, frozen=True):
     """A student's state, the digests of all texts which it and its ancestors learnt, and its number."""
 
     state: State
@@ -24,7 +24,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
 
 
-def save(memory: Memory, path: Path) -> None:
+def save(memory: SavedStudent, path: Path) -> None:
     """Replace the student at `path`, all or nothing."""
     state = memory.state
     checkpoints.save(
@@ -39,10 +39,10 @@ def save(memory: Memory, path: Path) -> None:
     )
 
 
-def load(path: Path) -> Memory | None:
+def load(path: Path) -> SavedStudent | None:
     """Return the student at `path`, None without a readable one."""
     saved = checkpoints.load(path)
     if saved is None:
         return None
     state = State(saved["weights"], saved["tags"], saved["options"])
-    return Memory(state, frozenset(saved["texts"]), saved["number"])
+    return SavedStudent(state, frozenset(saved["texts"]), saved["number"])

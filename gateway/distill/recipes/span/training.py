@@ -25,7 +25,7 @@ _SORTED_BATCHES = 16
 _IGNORED = -100
 
 
-class Course(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how fast to train; `agreement` judges a network after each pass."""
 
     passes: int
@@ -42,7 +42,7 @@ class _Pace(msgspec.Struct, frozen=True):
 
 
 def fit(
-    network: Any, grammar: Grammar, targets: Sequence[Target], course: Course, progress: Checkpoint
+    network: Any, grammar: Grammar, targets: Sequence[Target], course: TrainingPlan, progress: Checkpoint
 ) -> None:
     """Train `network`, and leave it as it was after the pass which agreed best."""
     torch = import_torch()

@@ -9,13 +9,13 @@ import msgspec
 import numpy as np
 from tokenizers import Tokenizer
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
-from gateway.specialists import neighbours
-from gateway.specialists.base import Encoder, Listener, Proposal, Stock
+from gateway.specialists import knn
+from gateway.specialists.base import Encoder, Listener, Prediction, SharedResources
 from gateway.specialists.features import FloatVector
-from gateway.specialists.neighbours import Neighbours
+from gateway.specialists.knn import NearestNeighbors
 from gateway.specialists.onnx_encoder import open_model, open_tokenizer
 from gateway.specialists.runtimes.tagger.decoding import Logits, decide
 from gateway.specialists.runtimes.tagger.grammar import Grammar, spans_of
@@ -29,14 +29,14 @@ MAX_TOKENS = 256
 
 
 def write(grammar: Grammar, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write all but the model and the neighbours into `folder`."""
+    """Write all but the model and the neighbors into `folder`."""
     (folder / GRAMMAR).write_bytes(msgspec.json.encode(grammar))
     tokenizer.save(str(folder / TOKENIZER))
 
 
-def create(folder: Path, stock: Stock) -> TaggerRuntime:
+def create(folder: Path, resources: SharedResources) -> TaggerRuntime:
     """Return the runtime for the tagger in `folder`. Raises RegistryError naming the file."""
-    known = neighbours.read(folder, stock.encoder.dimension)
+    known = knn.read_neighbors(folder, resources.encoder.dimension)
     grammar = read_json(folder / GRAMMAR, Grammar)
     reader = open_tokenizer(folder / TOKENIZER)
     network = Network(folder / MODEL)
@@ -45,7 +45,7 @@ def create(folder: Path, stock: Stock) -> TaggerRuntime:
             f"{folder / MODEL} has {network.sizes} tags and options, its grammar "
             f"{grammar.tags} and {grammar.options}"
         )
-    return TaggerRuntime(grammar, reader, network, known, stock.encoder)
+    return TaggerRuntime(grammar, reader, network, known, resources.encoder)
 
 
 class Network:
@@ -78,7 +78,12 @@ class TaggerRuntime:
     is_remote = False
 
     def __init__(
-        self, grammar: Grammar, tokenizer: Tokenizer, network: Network, known: Neighbours, encoder: Encoder
+        self,
+        grammar: Grammar,
+        tokenizer: Tokenizer,
+        network: Network,
+        known: NearestNeighbors,
+        encoder: Encoder,
     ) -> None:
         self._grammar = grammar
         self._tokenizer = tokenizer
@@ -86,24 +91,24 @@ class TaggerRuntime:
         self._known = known
         self._encoder = encoder
 
-    def draft(self, brief: Brief, listener: Listener) -> Proposal:
+    def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the likeliest answer; thread-safe, the same numbers for the same text.
 
         `score` is the product of the probabilities of all decisions; `evidence` adds
-        `min_logprob` and `familiarity`. Raises SpecialistError when the input is empty,
+        `min_logprob` and `similarity`. Raises SpecialistError when the input is empty,
         unreadable or too long, or when what was marked makes no answer.
         """
-        words = words_of(brief.text, self._tokenizer, MAX_TOKENS)
+        words = words_of(draft_request.text, self._tokenizer, MAX_TOKENS)
         found = decide(self._grammar, *self._network.run(words))
         text = self._grammar.compose(
-            brief.text, found.options, spans_of(found.tags, words.starts, words.ends)
+            draft_request.text, found.options, spans_of(found.tags, words.starts, words.ends)
         )
-        return Proposal(
+        return Prediction(
             text=text,
             score=math.exp(sum(found.trace.logprobs)),
             evidence={
                 "min_logprob": min(found.trace.logprobs, default=0.0),
-                "familiarity": self._known.familiarity(self._embedding(brief.text)),
+                "similarity": self._known.similarity(self._embedding(draft_request.text)),
             },
             trace=found.trace,
             prompt_tokens=len(words.ids),

@@ -9,21 +9,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from gateway.core import Brief
-from gateway.distill.base import Bench, Lessons
+from gateway.core import DraftRequest
+from gateway.distill.base import TrainingSet, Workspace
 from gateway.distill.base_models.pull import pull
 from gateway.distill.base_models.quantization import build
 from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.recipes.lora_sft import recipe, training
 from gateway.distill.recipes.lora_sft.dataset import Example, marks
 from gateway.distill.recipes.lora_sft.export import arrays
-from gateway.distill.recipes.lora_sft.saved_student import Memory
+from gateway.distill.recipes.lora_sft.saved_student import SavedStudent
 from gateway.distill.recipes.lora_sft.student import SCALE, Student
-from gateway.distill.recipes.lora_sft.training import Course, teach
+from gateway.distill.recipes.lora_sft.training import TrainingPlan, teach
 from gateway.errors import TrainingError
 from gateway.registry.models import Registry
-from gateway.specialists.base import Nobody, Stock
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists.base import NullListener, SharedResources
+from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes import genai
 from tests.distill.base_models.onnx_logits import logits_of
 from tests.distill.base_models.tiny import write_checkpoint
@@ -52,8 +52,8 @@ def base(models: Path) -> Path:
 
 
 @pytest.fixture
-def bench(models: Path, tmp_path: Path) -> Iterator[Bench]:
-    engines = Engines(models, 1024)
+def workspace(models: Path, tmp_path: Path) -> Iterator[Workspace]:
+    engines = EnginePool(models, 1024)
     yield bench_of(tmp_path, engines)
     engines.close()
 
@@ -64,8 +64,8 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "_THREADS", 1)
 
 
-def bench_of(folder: Path, engines: Engines) -> Bench:
-    return Bench(folder=folder / "bench", seed=0, stock=Stock(FlatEncoder(), engines))
+def bench_of(folder: Path, engines: EnginePool) -> Workspace:
+    return Workspace(folder=folder / "bench", seed=0, resources=SharedResources(FlatEncoder(), engines))
 
 
 def _make_end_predictable(checkpoint: Path) -> None:
@@ -77,44 +77,44 @@ def _make_end_predictable(checkpoint: Path) -> None:
     save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
 
 
-def lessons(rows: int, start: int = 0) -> Lessons:
+def lessons(rows: int, start: int = 0) -> TrainingSet:
     """Return rows about cards and orders, which have an answer each."""
     draw = random.Random(start)
     texts = [f"{draw.choice(('card', 'order'))} number {n}" for n in range(start, start + rows)]
-    return Lessons(texts, ["lost" if "card" in text else "refund" for text in texts])
+    return TrainingSet(texts, ["lost" if "card" in text else "refund" for text in texts])
 
 
 @pytest.mark.learn
 @pytest.mark.filterwarnings("ignore")
-def test_a_student_learns_and_goes_on_where_it_was(bench: Bench, tmp_path: Path) -> None:
+def test_a_student_learns_and_goes_on_where_it_was(workspace: Workspace, tmp_path: Path) -> None:
     """One test, as it takes seconds: rehearse, train on from there, serve, and rehearse again."""
     lora, course, exam = recipe.create(CONFIG), lessons(640), lessons(60, start=1000)
 
-    rehearsed = lora.rehearse(course, exam, bench)
-    assert len(rehearsed.drafts) == 60
-    assert sum(rehearsed.losses) <= 6
+    validated = lora.validate(course, exam, workspace)
+    assert len(validated.drafts) == 60
+    assert sum(validated.losses) <= 6
 
     folder = tmp_path / "version"
     folder.mkdir()
-    both = Lessons([*course.texts, *exam.texts], [*course.answers, *exam.answers])
-    report = lora.train(both, folder, bench)
+    both = TrainingSet([*course.texts, *exam.texts], [*course.answers, *exam.answers])
+    report = lora.train(both, folder, workspace)
     assert sorted(path.name for path in folder.iterdir()) == [
         "adapter.onnx_adapter",
         "genai.json",
-        "neighbours.npy",
+        "neighbors.npy",
     ]
     assert (report.rows, report.answers) == (700, 2)
     assert report.metrics["agreement_before_quantization"] >= 0.9
     assert report.metrics["agreement"] >= 0.9
     assert genai.read(folder).hold_back is None
 
-    served = genai.create(folder, bench.stock)
-    assert served.draft(Brief(text="card number 2345"), Nobody()).text == "lost"
-    assert served.draft(Brief(text="order number 2345"), Nobody()).text == "refund"
+    served = genai.create(folder, workspace.resources)
+    assert served.draft(DraftRequest(text="card number 2345"), NullListener()).text == "lost"
+    assert served.draft(DraftRequest(text="order number 2345"), NullListener()).text == "refund"
 
     # What a student before has learnt is no exam: the rehearsed ones have never seen it.
-    again = lora.rehearse(course, exam, bench)
-    assert again.losses == rehearsed.losses
+    again = lora.validate(course, exam, workspace)
+    assert again.losses == validated.losses
 
 
 @pytest.mark.learn
@@ -160,7 +160,7 @@ def test_a_killed_training_ends_as_one_which_was_not(base: Path, tmp_path: Path)
 
     draw = random.Random(0)
     rows = [Example([1, draw.randrange(4, 300)], [draw.randrange(4, 300), 2], str(n)) for n in range(64)]
-    course = Course(
+    course = TrainingPlan(
         fresh=rows[8:],
         known=[],
         watched=rows[:8],
@@ -185,8 +185,8 @@ def test_a_killed_training_ends_as_one_which_was_not(base: Path, tmp_path: Path)
 
 def test_rows_which_a_student_has_learnt_are_no_exam_for_it() -> None:
     exam = lessons(10)
-    learnt = Lessons(exam.texts[:4], exam.answers[:4])
-    student = Memory(name="trained", weights={}, rows=frozenset(marks(learnt)), base="", number=1)
+    learnt = TrainingSet(exam.texts[:4], exam.answers[:4])
+    student = SavedStudent(name="trained", weights={}, rows=frozenset(marks(learnt)), base="", number=1)
     assert recipe._unknown(exam, student).texts == exam.texts[4:]
 
 
@@ -200,16 +200,16 @@ def test_watched_rows_stay_watched_in_later_versions() -> None:
 @pytest.mark.learn
 def test_without_its_base_the_error_says_how_to_get_it(tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs the extra `learn`")
-    bench = bench_of(tmp_path, Engines(tmp_path / "models", 64))
+    workspace = bench_of(tmp_path, EnginePool(tmp_path / "models", 64))
     with pytest.raises(TrainingError, match="stepdown models pull"):
-        recipe.create(CONFIG).train(lessons(700), tmp_path, bench)
+        recipe.create(CONFIG).train(lessons(700), tmp_path, workspace)
 
 
 @pytest.mark.learn
 @pytest.mark.filterwarnings("ignore")
-def test_a_few_rows_are_not_worth_a_decoder(bench: Bench, tmp_path: Path) -> None:
+def test_a_few_rows_are_not_worth_a_decoder(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="40 rows; a decoder needs 600"):
-        recipe.create(CONFIG).train(lessons(40), tmp_path, bench)
+        recipe.create(CONFIG).train(lessons(40), tmp_path, workspace)
 
 
 def test_a_wrong_option_is_refused() -> None:

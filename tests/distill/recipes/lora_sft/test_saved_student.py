@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.distill.recipes.lora_sft.saved_student import Memory, load, newest, parent, save
+from gateway.distill.recipes.lora_sft.saved_student import SavedStudent, load, newest, parent, save
 
 ROWS = frozenset("abcdefghij")
 
 
-def student(base: str = "base", number: int = 1) -> Memory:
-    return Memory(name="trained", weights={}, rows=ROWS, base=base, number=number)
+def student(base: str = "base", number: int = 1) -> SavedStudent:
+    return SavedStudent(name="trained", weights={}, rows=ROWS, base=base, number=number)
 
 
 def test_a_student_whose_lessons_no_longer_count_is_no_parent() -> None:
@@ -34,7 +34,7 @@ def test_nobody_has_no_child() -> None:
 def test_the_latest_student_comes_back_as_it_was(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra `learn`")
     weights = {"a.lora_A": torch.arange(6.0)}
-    save(Memory(name="trained", weights=weights, rows=ROWS, base="base", number=2), tmp_path / "second")
+    save(SavedStudent(name="trained", weights=weights, rows=ROWS, base="base", number=2), tmp_path / "second")
     save(student(), tmp_path / "first")
 
     found = newest(tmp_path / name for name in ("first", "second", "missing"))

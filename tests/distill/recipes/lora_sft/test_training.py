@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 from gateway.distill.recipes.lora_sft.dataset import Example
-from gateway.distill.recipes.lora_sft.training import Course
+from gateway.distill.recipes.lora_sft.training import TrainingPlan
 
 
 def rows(start: int, count: int) -> list[Example]:
     return [Example([1, 2], [3], str(n)) for n in range(start, start + count)]
 
 
-def course(fresh: int, known: int) -> Course:
-    return Course(
+def course(fresh: int, known: int) -> TrainingPlan:
+    return TrainingPlan(
         fresh=rows(0, fresh),
         known=rows(1000, known),
         watched=[],

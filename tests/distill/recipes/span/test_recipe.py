@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core import Brief
-from gateway.distill.base import Bench, Lessons
+from gateway.core import DraftRequest
+from gateway.distill.base import TrainingSet, Workspace
 from gateway.distill.recipes.span import recipe
 from gateway.distill.recipes.span.network import State
-from gateway.distill.recipes.span.saved_student import Memory, digest
+from gateway.distill.recipes.span.saved_student import SavedStudent, digest
 from gateway.errors import TrainingError
-from gateway.specialists.base import Nobody, Stock
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists.base import NullListener, SharedResources
+from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes.tagger import runtime
 from tests.specialists.hosting import FlatEncoder
 
@@ -22,13 +22,15 @@ CITIES = ("Oslo", "Rome", "Lima", "Paris", "Quito", "Cairo", "Delhi", "Bonn")
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def workspace(tmp_path: Path) -> Workspace:
     folder = tmp_path / "bench"
     folder.mkdir()
-    return Bench(folder=folder, seed=0, stock=Stock(FlatEncoder(), Engines(tmp_path / "models", 64)))
+    return Workspace(
+        folder=folder, seed=0, resources=SharedResources(FlatEncoder(), EnginePool(tmp_path / "models", 64))
+    )
 
 
-def lessons(rows: int, seed: int) -> Lessons:
+def lessons(rows: int, seed: int) -> TrainingSet:
     """Return bookings and cancellations; both name a person, only bookings a city."""
     draw = random.Random(seed)
     texts, answers = [], []
@@ -40,59 +42,59 @@ def lessons(rows: int, seed: int) -> Lessons:
         else:
             texts.append(f"cancel what {name} has, number {number}")
             answers.append(json.dumps({"intent": "cancel", "who": name}))
-    return Lessons(texts, answers)
+    return TrainingSet(texts, answers)
 
 
 # 20 s of CPU, which a busy machine may stretch; torch and onnxruntime warn of their own insides.
 @pytest.mark.timeout(300)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.learn
-def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, bench: Bench) -> None:
+def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, workspace: Workspace) -> None:
     """One test, as it takes seconds: rehearse, train on from there, and serve."""
     pytest.importorskip("torch", reason="needs the extra `learn`")
     span = recipe.create(recipe.Config(fewest_rows=1, first_rows=1_000, further_passes=1))
     course = lessons(120, seed=1)
 
-    rehearsed = span.rehearse(course, lessons(40, seed=2), bench)
-    assert len(rehearsed.drafts) == 40
-    assert sum(rehearsed.losses) <= 8
+    validated = span.validate(course, lessons(40, seed=2), workspace)
+    assert len(validated.drafts) == 40
+    assert sum(validated.losses) <= 8
 
     folder = tmp_path / "version"
     folder.mkdir()
-    report = span.train(lessons(160, seed=1), folder, bench)
+    report = span.train(lessons(160, seed=1), folder, workspace)
     assert sorted(path.name for path in folder.iterdir()) == [
         "grammar.json",
         "model.onnx",
-        "neighbours.npy",
+        "neighbors.npy",
         "tokenizer.json",
     ]
     assert report.rows == 160
     assert report.metrics["rows_left_out"] == 0
 
-    served = runtime.create(folder, bench.stock)
-    said = served.draft(Brief(text="please book seat 900 for Grace to Quito"), Nobody())
+    served = runtime.create(folder, workspace.resources)
+    said = served.draft(DraftRequest(text="please book seat 900 for Grace to Quito"), NullListener())
     assert json.loads(said.text) == {"intent": "book", "who": "Grace", "city": "Quito"}
-    assert said == served.draft(Brief(text="please book seat 900 for Grace to Quito"), Nobody())
+    assert said == served.draft(DraftRequest(text="please book seat 900 for Grace to Quito"), NullListener())
 
 
 def test_rows_which_an_ancestor_has_learnt_are_no_exam() -> None:
-    old = Memory(State({}, [], []), frozenset({digest("t1")}), 1)
-    exam = Lessons(["t0", "t1", "t2"], ["a", "b", "c"])
-    assert recipe._unknown(old, exam) == Lessons(["t0", "t2"], ["a", "c"])
+    old = SavedStudent(State({}, [], []), frozenset({digest("t1")}), 1)
+    exam = TrainingSet(["t0", "t1", "t2"], ["a", "b", "c"])
+    assert recipe._unknown(old, exam) == TrainingSet(["t0", "t2"], ["a", "c"])
     assert recipe._unknown(None, exam) == exam
 
 
 def test_a_student_whose_lessons_no_longer_count_is_no_parent() -> None:
     """After an alarm only later rows may be learnt: who has the old habits must not go on."""
-    old = Memory(State({}, [], []), frozenset(digest(f"t{n}") for n in range(10)), 1)
-    few = Lessons([f"t{n}" for n in range(4)], ["x"] * 4)
-    most = Lessons([f"t{n}" for n in range(20)], ["x"] * 20)
+    old = SavedStudent(State({}, [], []), frozenset(digest(f"t{n}") for n in range(10)), 1)
+    few = TrainingSet([f"t{n}" for n in range(4)], ["x"] * 4)
+    most = TrainingSet([f"t{n}" for n in range(20)], ["x"] * 20)
     assert recipe._parent(old, few) is None
     assert recipe._parent(old, most) is old
 
 
 @pytest.mark.learn
-def test_answers_which_cannot_be_rebuilt_are_refused(tmp_path: Path, bench: Bench) -> None:
-    essays = Lessons([f"text {n}" for n in range(30)], [f"essay number {n * 77}" for n in range(30)])
+def test_answers_which_cannot_be_rebuilt_are_refused(tmp_path: Path, workspace: Workspace) -> None:
+    essays = TrainingSet([f"text {n}" for n in range(30)], [f"essay number {n * 77}" for n in range(30)])
     with pytest.raises(TrainingError, match="0% of 30 answers can be rebuilt"):
-        recipe.create(recipe.Config(fewest_rows=1)).train(essays, tmp_path, bench)
+        recipe.create(recipe.Config(fewest_rows=1)).train(essays, tmp_path, workspace)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.distill.checkpoints import Checkpoint
-from gateway.distill.recipes.span.dataset import taught
+from gateway.distill.recipes.span.dataset import build_dataset
 from gateway.distill.recipes.span.network import new_network, state_of
-from gateway.distill.recipes.span.training import Course, fit
+from gateway.distill.recipes.span.training import TrainingPlan, fit
 from gateway.specialists.encoders.minilm import tokenizer
 
 torch = pytest.importorskip("torch", reason="needs the extra `learn`")
@@ -17,7 +17,7 @@ WORDS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon")
 TEXTS = [
     f"call {word} now" for word in ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon"]
 ]
-LESSONS = taught(TEXTS, [f'{{"who":"{text.split()[1]}"}}' for text in TEXTS], tokenizer(), 64)
+LESSONS = build_dataset(TEXTS, [f'{{"who":"{text.split()[1]}"}}' for text in TEXTS], tokenizer(), 64)
 
 
 class Killed(Exception):
@@ -40,7 +40,7 @@ def test_a_killed_training_ends_as_one_which_was_not(tmp_path: Path) -> None:
             new_network(LESSONS.grammar, None, 0),
             LESSONS.grammar,
             LESSONS.targets,
-            Course(passes=2, rate=1e-4, seed=0, agreement=die),
+            TrainingPlan(passes=2, rate=1e-4, seed=0, agreement=die),
             Checkpoint(tmp_path / "b", "k"),
         )
     again = new_network(LESSONS.grammar, None, 0)
@@ -77,7 +77,7 @@ def test_the_pass_which_agreed_best_is_kept(tmp_path: Path) -> None:
         network,
         LESSONS.grammar,
         LESSONS.targets,
-        Course(passes=2, rate=1e-3, seed=0, agreement=worse_and_worse),
+        TrainingPlan(passes=2, rate=1e-3, seed=0, agreement=worse_and_worse),
         Checkpoint(tmp_path / "p", "k"),
     )
     assert torch.equal(network.state_dict()["tags.weight"], seen[0])
@@ -85,7 +85,7 @@ def test_the_pass_which_agreed_best_is_kept(tmp_path: Path) -> None:
 
 def test_a_new_field_leaves_what_the_others_learnt() -> None:
     old = new_network(LESSONS.grammar, None, 0)
-    wider = taught(
+    wider = build_dataset(
         TEXTS,
         [f'{{"a":"call","who":"{text.split()[1]}"}}' for text in TEXTS],
         tokenizer(),
@@ -98,5 +98,5 @@ def test_a_new_field_leaves_what_the_others_learnt() -> None:
     assert torch.equal(new.tags.weight[0], old.tags.weight[0])
 
 
-def course() -> Course:
-    return Course(passes=2, rate=1e-4, seed=0, agreement=lambda network: 0.0)
+def course() -> TrainingPlan:
+    return TrainingPlan(passes=2, rate=1e-4, seed=0, agreement=lambda network: 0.0)

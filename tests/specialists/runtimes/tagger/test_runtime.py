@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.core import Brief
+from gateway.core import DraftRequest
 from gateway.errors import RegistryError, SpecialistError
-from gateway.specialists import neighbours
-from gateway.specialists.base import Nobody, Proposal, Stock
+from gateway.specialists import knn
+from gateway.specialists.base import NullListener, Prediction, SharedResources
 from gateway.specialists.encoders import minilm
-from gateway.specialists.engine.pool import Engines
+from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes.tagger import runtime as tagger
 from gateway.specialists.runtimes.tagger.decoding import Logits
 from gateway.specialists.runtimes.tagger.grammar import Field, Grammar, Mark
@@ -40,10 +40,10 @@ class ScriptedNetwork(tagger.Network):
         return np.log(tags), np.log(np.array([0.9, 0.1], np.float32))
 
 
-def drafted(text: str) -> Proposal:
-    known = neighbours.Neighbours(np.full((1, 4), 0.5, np.float32))
+def drafted(text: str) -> Prediction:
+    known = knn.NearestNeighbors(np.full((1, 4), 0.5, np.float32))
     runtime = TaggerRuntime(GRAMMAR, minilm.tokenizer(), ScriptedNetwork(), known, FlatEncoder())
-    return runtime.draft(Brief(text=text), Nobody())
+    return runtime.draft(DraftRequest(text=text), NullListener())
 
 
 def test_the_answer_is_what_was_marked_and_chosen() -> None:
@@ -53,7 +53,7 @@ def test_the_answer_is_what_was_marked_and_chosen() -> None:
 def test_the_score_is_the_probability_of_all_decisions_together() -> None:
     said = drafted("call Ada")
     assert said.score == pytest.approx(0.8 * 0.8 * 0.9, abs=1e-5)
-    assert said.evidence == pytest.approx({"min_logprob": np.log(0.8), "familiarity": 1.0}, abs=1e-5)
+    assert said.evidence == pytest.approx({"min_logprob": np.log(0.8), "similarity": 1.0}, abs=1e-5)
     assert said.trace is not None
     assert len(said.trace.logprobs) == 3
 
@@ -76,7 +76,7 @@ def _truncate(name: str) -> Callable[[Path], None]:
     [
         (_truncate("grammar.json"), r"grammar\.json is unreadable"),
         (_truncate("tokenizer.json"), r"tokenizer\.json is no tokenizer"),
-        (_truncate("neighbours.npy"), r"neighbours\.npy is unreadable"),
+        (_truncate("neighbors.npy"), r"neighbors\.npy is unreadable"),
         (_truncate("model.onnx"), r"model\.onnx is no ONNX model"),
         (lambda folder: None, r"model\.onnx is no tagger: its outputs are"),
     ],
@@ -85,7 +85,7 @@ def test_a_file_which_is_not_right_is_named(
     tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     tagger.write(GRAMMAR, minilm.tokenizer(), tmp_path)
-    neighbours.write(np.full((1, 4), 0.5, np.float32), tmp_path)
+    knn.write_neighbors(np.full((1, 4), 0.5, np.float32), tmp_path)
     spec = find_spec(minilm.PACKAGE)
     assert spec is not None
     assert spec.submodule_search_locations
@@ -93,4 +93,4 @@ def test_a_file_which_is_not_right_is_named(
     damage(tmp_path)
 
     with pytest.raises(RegistryError, match=message):
-        tagger.create(tmp_path, Stock(FlatEncoder(), Engines(tmp_path, 64)))
+        tagger.create(tmp_path, SharedResources(FlatEncoder(), EnginePool(tmp_path, 64)))

@@ -7,41 +7,41 @@ import numpy as np
 import pytest
 
 from gateway.errors import RegistryError
-from gateway.specialists import neighbours
-from gateway.specialists.neighbours import MAX_NEIGHBOURS
+from gateway.specialists import knn
+from gateway.specialists.knn import MAX_NEIGHBORS
 
 UNIT = np.eye(4, dtype=np.float32)
 
 
 def test_familiarity_is_the_cosine_to_the_nearest(tmp_path: Path) -> None:
-    neighbours.write(UNIT[:2], tmp_path)
+    knn.write_neighbors(UNIT[:2], tmp_path)
 
-    known = neighbours.read(tmp_path, 4)
+    known = knn.read_neighbors(tmp_path, 4)
 
-    assert known.familiarity(UNIT[1]) == pytest.approx(1.0)
-    assert known.familiarity(np.array([0.6, 0.0, 0.8, 0.0], np.float32)) == pytest.approx(0.6, abs=1e-3)
-    assert known.familiarity(-UNIT[0]) == pytest.approx(0.0)
+    assert known.similarity(UNIT[1]) == pytest.approx(1.0)
+    assert known.similarity(np.array([0.6, 0.0, 0.8, 0.0], np.float32)) == pytest.approx(0.6, abs=1e-3)
+    assert known.similarity(-UNIT[0]) == pytest.approx(0.0)
 
 
 def test_as_many_are_kept_as_are_worth_their_time(tmp_path: Path) -> None:
-    neighbours.write(np.tile(UNIT, (MAX_NEIGHBOURS // 2, 1)), tmp_path)
+    knn.write_neighbors(np.tile(UNIT, (MAX_NEIGHBORS // 2, 1)), tmp_path)
 
-    assert np.load(tmp_path / neighbours.FILE).shape == (MAX_NEIGHBOURS, 4)
+    assert np.load(tmp_path / knn.FILE).shape == (MAX_NEIGHBORS, 4)
 
 
 def test_a_sample_is_drawn_by_its_seed_and_keeps_its_order() -> None:
-    vectors = [np.full(2, n, np.float32) for n in range(MAX_NEIGHBOURS + 100)]
+    vectors = [np.full(2, n, np.float32) for n in range(MAX_NEIGHBORS + 100)]
 
-    chosen = [neighbours.sample(vectors, seed)[:, 0].tolist() for seed in (1, 1, 2)]
+    chosen = [knn.sample_neighbors(vectors, seed)[:, 0].tolist() for seed in (1, 1, 2)]
 
     assert chosen[0] == chosen[1] != chosen[2]
     assert chosen[0] == sorted(set(chosen[0]))
-    assert len(chosen[0]) == MAX_NEIGHBOURS
+    assert len(chosen[0]) == MAX_NEIGHBORS
 
 
 def test_few_vectors_are_all_taken() -> None:
     vectors = [np.full(2, n, np.float32) for n in range(3)]
-    assert neighbours.sample(vectors, 0).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert knn.sample_neighbors(vectors, 0).tolist() == [[0, 0], [1, 1], [2, 2]]
 
 
 def _saved(array: object) -> Callable[[Path], None]:
@@ -72,7 +72,7 @@ def _cut(path: Path) -> None:
 def test_files_which_cannot_be_used_are_named(
     tmp_path: Path, damage: Callable[[Path], object], named: str
 ) -> None:
-    damage(tmp_path / neighbours.FILE)
+    damage(tmp_path / knn.FILE)
 
-    with pytest.raises(RegistryError, match=rf"neighbours\.npy.*{named}"):
-        neighbours.read(tmp_path, 4)
+    with pytest.raises(RegistryError, match=rf"neighbors\.npy.*{named}"):
+        knn.read_neighbors(tmp_path, 4)

@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 from gateway.errors import RegistryError
 from gateway.specialists.features import FloatVector
 
-FILE = "neighbours.npy"
-MAX_NEIGHBOURS = 4_000
+FILE = "neighbors.npy"
+MAX_NEIGHBORS = 4_000
 """Training vectors kept for familiarity; more cost time and say little."""
 
 FloatMatrix = NDArray[np.float32]
 
 
-class Neighbours:
-    """The unit vectors, (n, dimension), of at most MAX_NEIGHBOURS training texts."""
+class NearestNeighbors:
+    """The unit vectors, (n, dimension), of at most MAX_NEIGHBORS training texts."""
 
     def __init__(self, vectors: FloatMatrix) -> None:
         self._vectors = vectors
 
-    def familiarity(self, embedding: FloatVector) -> float:
+    def similarity(self, embedding: FloatVector) -> float:
         """Return the cosine to the nearest training text."""
         return float((self._vectors @ embedding).max())
 
 
-def write(vectors: FloatMatrix, folder: Path) -> None:
+def write_neighbors(vectors: FloatMatrix, folder: Path) -> None:
     """Write unit `vectors`, (n >= 1, dimension), into `folder` as float16."""
-    np.save(folder / FILE, vectors[:MAX_NEIGHBOURS].astype(np.float16))
+    np.save(folder / FILE, vectors[:MAX_NEIGHBORS].astype(np.float16))
 
 
-def read(folder: Path, dimension: int) -> Neighbours:
-    """Return the neighbours in `folder`. Raises RegistryError naming the file."""
+def read_neighbors(folder: Path, dimension: int) -> NearestNeighbors:
+    """Return the neighbors in `folder`. Raises RegistryError naming the file."""
     path = folder / FILE
     try:
         vectors = np.ascontiguousarray(np.load(path, allow_pickle=False), dtype=np.float32)
@@ -46,12 +46,12 @@ def read(folder: Path, dimension: int) -> Neighbours:
         )
     if not np.isfinite(vectors).all():
         raise RegistryError(f"{path} holds numbers which are not finite: train it again")
-    return Neighbours(vectors)
+    return NearestNeighbors(vectors)
 
 
-def sample(vectors: list[FloatVector], seed: int) -> FloatMatrix:
-    """Return at most MAX_NEIGHBOURS of `vectors`, drawn by `seed`, in their order."""
-    if len(vectors) <= MAX_NEIGHBOURS:
+def sample_neighbors(vectors: list[FloatVector], seed: int) -> FloatMatrix:
+    """Return at most MAX_NEIGHBORS of `vectors`, drawn by `seed`, in their order."""
+    if len(vectors) <= MAX_NEIGHBORS:
         return np.stack(vectors)
-    chosen = np.random.default_rng(seed).choice(len(vectors), MAX_NEIGHBOURS, replace=False)
+    chosen = np.random.default_rng(seed).choice(len(vectors), MAX_NEIGHBORS, replace=False)
     return np.stack([vectors[i] for i in sorted(chosen)])
