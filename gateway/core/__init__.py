@@ -1,11 +1,11 @@
-"""The nouns in which the rooms meet: Request, Route, Plan, Draft, Verdict, Answer, Outcome."""
+"""The nouns that all rooms share: Request, Plan, Route, Standing, Draft, Verdict, Answer, Outcome."""
 
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
-from gateway.core.decision import Lane, Plan, Route, Stage, Standing, Verdict
+from gateway.core.decision import Lane, Plan, Route, Stage, Standing, Standings, Verdict
 from gateway.core.draft import Deferral, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
 from gateway.core.outcome import Decision, Outcome, Reading, Usage
-from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, Surface
+from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
 from gateway.core.secret import Secret
 
 __all__ = [
@@ -32,7 +32,8 @@ __all__ = [
     "Secret",
     "Stage",
     "Standing",
-    "Surface",
+    "Standings",
+    "SurfaceName",
     "Token",
     "Trace",
     "Usage",

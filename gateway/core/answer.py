@@ -1,4 +1,4 @@
-"""What goes back to the client, whoever made it."""
+"""The answer that goes back to the client, made by a specialist or by the teacher."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Header = tuple[bytes, bytes]
 
 
 class Body(Protocol):
-    """Bytes in the order in which they must be sent; read once, by one task.
+    """The bytes of an answer, in sending order; read once, by one task.
 
-    An async generator is one. `aclose` may be called at any time, also before the first
-    byte was read, and frees whatever feeds the body, the teacher's connection included.
+    An async generator is a Body. `aclose` may be called at any time, also before the first
+    read; it frees everything that feeds the body, including the connection to the teacher.
     """
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
@@ -22,14 +22,14 @@ class Body(Protocol):
     def __anext__(self) -> Awaitable[bytes]: ...
 
     def aclose(self) -> Awaitable[None]:
-        """Free what feeds the body; a second call does nothing."""
+        """Free the source of the body; a second call does nothing."""
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """Status, headers and body; whoever takes an Answer must read or close its body."""
+    """Status, headers and body. The receiver of an Answer must read or close its body."""
 
     status: int
     headers: tuple[Header, ...]
     body: Body
     labels: tuple[Header, ...] = ()
-    """The `x-stepdown-*` headers; api decides who sees which."""
+    """The `x-stepdown-*` headers; api decides which callers see them."""

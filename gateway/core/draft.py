@@ -1,4 +1,4 @@
-"""What a specialist is asked, and what it says before anybody decided to use it."""
+"""A draft: what a specialist is asked, and what it answers before the decision to serve it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ FinishReason = Literal["stop", "length"]
 
 
 class DraftRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What varies from request to request, and what the client demands of the answer's form.
+    """The input of a specialist: the text that varies, and the form that the client demands.
 
-    `max_tokens` counts the specialist's own tokens. `top_logprobs` is None when no logprobs
-    are wanted. `response_format` and `tools` are the request's JSON, empty when absent.
+    `max_tokens` counts the specialist's own tokens. `top_logprobs` is None if the client wants
+    no logprobs. `response_format` and `tools` are the request's JSON, empty when absent.
     """
 
     text: str
@@ -28,10 +28,10 @@ class DraftRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trace(msgspec.Struct, frozen=True, array_like=True):
-    """How sure a model was of each step of its answer; the three have one entry a step.
+    """How sure the model was at each step of its answer; all three have one entry per step.
 
-    Natural logarithms: of the chosen token's probability, of its ratio to the runner-up's, and
-    the entropy of the whole distribution in nats. A tagger's steps are its decisions.
+    A step is a token, or a decision of a tagger. Natural logarithms: of the chosen token's
+    probability, of its ratio to the runner-up's; and the entropy of the distribution in nats.
     """
 
     logprobs: tuple[float, ...]
@@ -40,7 +40,7 @@ class Trace(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Token(msgspec.Struct, frozen=True, array_like=True):
-    """One token of an answer for a client who asked for logprobs; `top` is best first."""
+    """One token of the answer, for a client that asked for logprobs; `top` is sorted, best first."""
 
     text: str
     logprob: float
@@ -48,28 +48,28 @@ class Token(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DraftStream(Protocol):
-    """What follows a draft's text while it is still being written; read once, by one task.
+    """The pieces of text after a draft's beginning, as they are written; read once, by one task.
 
-    Raises SpecialistError when the specialist broke off.
+    Raises SpecialistError if the specialist breaks off.
     """
 
     finish_reason: FinishReason
+    """Valid after the last piece was read, as is `completion_tokens`."""
     completion_tokens: int
-    """Both are valid once the last piece was read."""
 
     def __aiter__(self) -> DraftStream: ...
 
     def __anext__(self) -> Awaitable[str]: ...
 
     async def aclose(self) -> None:
-        """Have the specialist stop; a second call does nothing."""
+        """Stop the specialist; a second call does nothing."""
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """A specialist's answer before anybody decided to use it.
+    """A specialist's answer before the decision to serve it.
 
-    `score` is uncalibrated, 0..1, higher is surer; `evidence` and `trace` hold what it was
-    made from. With a `stream` the text is only the beginning, and the score speaks of the whole.
+    `score` is uncalibrated, 0..1, higher is surer; it is made from `evidence` and `trace`. With a
+    `stream`, `text` is only the beginning, and the score still speaks for the whole answer.
     """
 
     text: str
@@ -87,7 +87,10 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deferral(msgspec.Struct, frozen=True):
-    """How a version's score is made: a logistic function of weighted confidence signals."""
+    """The deferral head of a version: it scores a draft by a logistic function of weighted signals.
+
+    The keys of `weights` are names of confidence signals.
+    """
 
     bias: float
     weights: dict[str, float]

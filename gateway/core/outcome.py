@@ -1,4 +1,4 @@
-"""The single record which leaves the flow; whoever counts anything counts these."""
+"""The Outcome: the one record of a finished request, and the only thing that observers count."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from gateway.core.draft import Draft
 from gateway.core.request import Request
 
 Decision = Literal["local", "escalated", "audit", "bypass"]
+"""local: a draft (or our encoder) was served. audit: both answered, the teacher's answer was served.
+bypass: no specialist was asked. escalated: the teacher answered for any other reason."""
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens of one answer. `is_estimated` when nobody reported them."""
+    """The tokens of one answer. `is_estimated` if no teacher reported them."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -23,10 +25,10 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer's bytes say: text, finish reason, tokens.
+    """The content of an answer, parsed from its bytes.
 
-    `text` is None when the answer is no plain text (a refusal, words beside tool calls, an
-    error); tool calls are text as `wire.tool_calls` has it.
+    `text` is None if the answer is not plain text: a refusal, words beside tool calls, an error.
+    Tool calls alone are text, written as wire.tool_calls defines.
     """
 
     text: str | None
@@ -37,11 +39,11 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, finished: who answered it, why, how fast, at what propensity.
+    """One finished request: who answered it, why, how fast, and how likely it was to be an audit.
 
-    `answer` holds the bytes which the client received, still encoded as `encoding` says,
-    cut at the capture limit (then `is_captured` is False). `first_byte_ms` and
-    `latency_ms` count from the first byte of the request.
+    `answer` holds the bytes that the client received, still encoded as `encoding` says; above
+    the capture limit it is empty and `is_captured` is False. `first_byte_ms` and `latency_ms`
+    count from the first byte of the request; `at`, in unix seconds, is its end.
     """
 
     request: Request
@@ -60,13 +62,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_captured: bool = True
     draft: Draft | None = None
     threshold: float | None = None
-    """The score from which drafts of this task and lane were served; None while none were."""
+    """The lowest score that is served for this task and lane; None if no draft is."""
     would_serve: bool = False
-    """The draft passed the (tentative) threshold, whether or not it was served."""
+    """Whether the draft passed the threshold (in shadow the tentative one), served or not."""
     audit_propensity: float = 0.0
-    """Probability with which this request was to be audited, drawn before the decision."""
+    """The probability of this request to be an audit, fixed before the decision."""
     is_held_out: bool = False
-    """Evidence for certificates: never to be trained on."""
+    """Whether it is evidence for certificates: never trained on."""
     epoch: int = 0
+    """The epoch of the Standing that was in force."""
     is_hedged: bool = False
-    """The teacher was asked beside the draft, whose prompt is paid even where the draft was served."""
+    """Whether the teacher was called beside the draft; its prompt is paid even if the draft was served."""

@@ -1,4 +1,4 @@
-"""What a client asked: its original bytes and the few facts which decide who answers."""
+"""The client's request: its original bytes, and the few facts that decide who answers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import msgspec
 from gateway.core.draft import DraftRequest
 
 Mode = Literal["auto", "teacher", "local", "shadow"]
-Surface = Literal["chat", "responses", "embeddings"]
+"""The client's wish for one request, from the header x-stepdown-mode. auto: we decide. teacher: only
+the teacher answers. local: only a specialist does, certified or not. shadow: the teacher answers, a
+specialist drafts for comparison."""
+
+SurfaceName = Literal["chat", "responses", "embeddings"]
+"""The API that a request came through."""
 
 OWN_PREFIX = "stepdown/"
-"""Before a task's name it makes the name of a model of ours."""
+"""Our own models are named `stepdown/<task>`, or `stepdown/<encoder>` for embeddings."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -23,14 +28,15 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What came from whom, before anybody looked into the body.
+    """An authenticated request before its body is parsed.
 
-    `body` and `headers` are the client's own and go to the teacher unchanged; names of headers are in
-    lower case. `received_at` is monotonic seconds.
+    `body` and `headers` are the client's own and go to the teacher unchanged; header names are in
+    lower case. `received_at` is in monotonic seconds.
     """
 
     id: str
     caller: str
+    """The name of the gateway key, or the fingerprint of the client's own credential."""
     target: bytes
     """Raw path and query, exactly as sent."""
     headers: tuple[tuple[bytes, bytes], ...]
@@ -41,57 +47,58 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Request(IncomingRequest, frozen=True, kw_only=True):
-    """One chat completion, request of the Responses API or for embeddings, read.
+    """A parsed request of the chat, Responses or embeddings API.
 
-    Everything here was peeked from what arrived once and is never written back.
+    Its facts are read from the body and headers once; nothing is ever written back to them.
     """
 
-    surface: Surface = "chat"
-    """The API through which it came, and in whose shape its answer goes back."""
+    surface: SurfaceName = "chat"
+    """The API that it came through; its answer has that API's shape."""
 
     model: str
     messages: tuple[Message, ...]
     template: str
-    """Hex hash of what an app repeats: model, system messages, tools, forced tool_choice,
+    """Hex hash of the part that an app repeats: model, system messages, tools, forced tool_choice,
     response_format."""
     contract_hash: str
-    """Hex hash of what two templates of one task share exactly: all of these but the messages."""
+    """Hex hash of the same without the messages: two templates of one task have it in common."""
     template_text: str
+    """The text of the template's messages."""
     text: str
-    """What varies from request to request: all a specialist ever sees."""
+    """The part that varies from request to request: all that a specialist ever sees."""
 
     is_streamed: bool = False
     wants_usage: bool = False
     response_format: bytes = b""
-    """The field's JSON; empty when absent, as for `tools` and `tool_choice`."""
+    """The field's JSON; empty when absent, as are `tools` and `tool_choice`."""
     tools: bytes = b""
     tool_choice: bytes = b""
     may_call_in_parallel: bool = True
     wants_json: bool = False
     top_logprobs: int | None = None
-    """How many alternatives a token the client wants to see; None for no logprobs at all."""
+    """How many alternatives per token the client wants to see; None for no logprobs at all."""
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
     mode: Mode = "auto"
     may_harvest: bool = True
     is_stored_by_default: bool = False
-    """Whether the teacher would keep its answer, to be asked for later, though nobody said so."""
+    """Whether the teacher would store its answer for later requests, without being told to."""
     unsupported_reason: str = ""
-    """Why no specialist may answer ("tools", "n > 1"); empty when one may."""
+    """Why no specialist may answer ("tools", "n > 1"); empty if one may."""
 
     @property
     def may_begin_early(self) -> bool:
-        """Whether an answer may go out before its end is known: only free text can be judged so.
+        """Whether a local answer may start before its end is known: plain text only.
 
-        And only where its end is the answer's own: the teacher counts `max_tokens` in other tokens.
-        The rest of such a text comes without its tokens' logprobs.
+        JSON and tool calls are judged whole, and logprobs are not streamed. With `max_tokens`
+        the end is unknown too: the teacher would cut in other tokens than ours.
         """
         is_free_text = not (self.wants_json or self.tools or self.top_logprobs is not None)
         return self.is_streamed and is_free_text and self.max_tokens is None
 
     def draft_request(self, *, is_streamed: bool) -> DraftRequest:
-        """Return what a specialist is asked; streamed only if its first words may go out before its last."""
+        """Return the input of a specialist; `is_streamed` asks for the beginning before the rest."""
         return DraftRequest(
             text=self.text,
             max_tokens=self.max_tokens,
@@ -105,5 +112,5 @@ class Request(IncomingRequest, frozen=True, kw_only=True):
 
     @property
     def names_specialist(self) -> bool:
-        """Whether the client asked for a specialist by name, whom no teacher can stand in for."""
+        """Whether the client asked for a specialist by name; the teacher cannot stand in for it."""
         return self.model.startswith(OWN_PREFIX)

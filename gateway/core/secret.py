@@ -1,4 +1,4 @@
-"""A credential which cannot be printed by mistake."""
+"""A credential that cannot be printed by mistake."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Return the credential itself, for the one header which carries it."""
+        """Return the credential itself, for the one header that carries it."""
         return self._text
 
     def __repr__(self) -> str:
@@ -29,4 +29,4 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret is not written down")
+        raise TypeError("a Secret cannot be pickled")
