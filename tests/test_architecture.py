@@ -32,7 +32,7 @@ HEAVY = MODELS | {
 
 PLURALS = {
     "cli": {"add_arguments", "run"},
-    "confidence/signals": {"create"},
+    "confidence/signals": {"measure"},
     "distill/base_models/sources": {"fetch"},
     "distill/recipes": {"create"},
     "harvest/formats": {"write"},

@@ -1,4 +1,4 @@
-"""From a draft's confidence signals to one score: the small deferral head of a version."""
+"""The score of a draft: its confidence signals, weighted by its version's deferral head."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from gateway.core import Deferral, Draft
 SIGNALS = "gateway.confidence.signals"
 
 Signal = Callable[[Draft], float | None]
-"""A confidence signal: higher is surer; None when the draft lacks what it is made from."""
+"""A confidence signal: higher is surer; None if the draft lacks the data for it."""
 
 
-def signals() -> dict[str, Signal]:
+def load_signals() -> dict[str, Signal]:
     """Return every signal by its name."""
-    modules = {name: plugins.load_plugin(SIGNALS, name) for name in plugins.list_plugins(SIGNALS)}
-    return {name: module.create(module.Config()) for name, module in modules.items()}
+    return {name: plugins.load_plugin(SIGNALS, name).measure for name in plugins.list_plugins(SIGNALS)}
 
 
 class Scorer:
-    """Gives drafts the score which their version's certificate speaks of."""
+    """Gives drafts the score that their version's certificate is about."""
 
     def __init__(self) -> None:
-        self._signals = signals()
+        self._signals = load_signals()
 
     def read(self, draft: Draft) -> Mapping[str, float]:
-        """Return the signals which `draft` has."""
+        """Return the signals that `draft` has."""
         values = {name: signal(draft) for name, signal in self._signals.items()}
         return {name: value for name, value in values.items() if value is not None}
 
     def score(self, draft: Draft, deferral: Deferral | None) -> float:
-        """Return the score of `draft`, 0..1: its runtime's own without a deferral head.
+        """Return the score of `draft`, 0..1; without a deferral head, its runtime's own score.
 
-        A draft which lacks a signal with a weight scores 0: it was never seen like this. So does
-        every draft when the signal itself is gone since the head was fitted.
+        A draft that lacks a weighted signal scores 0, because the head was not fitted on such drafts.
+        So does every draft if a weighted signal no longer exists.
         """
         if deferral is None:
             return draft.score
@@ -46,5 +45,5 @@ class Scorer:
             if value is None:
                 return 0.0
             total += weight * value
-        # Of what is no number min and max would make the surest score there is.
+        # min and max would turn NaN into the highest score.
         return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, total)))) if math.isfinite(total) else 0.0

@@ -1,4 +1,4 @@
-"""What each confidence signal reads from a draft."""
+"""The value that each confidence signal reads from a draft."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gateway.confidence.deferral import signals
+from gateway.confidence.deferral import load_signals
 from gateway.core import Draft, Trace
 
-SIGNALS = signals()
+SIGNALS = load_signals()
 
 TRACE = Trace(
     logprobs=tuple(-0.1 * (n + 1) for n in range(20)),

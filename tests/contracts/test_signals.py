@@ -1,4 +1,4 @@
-"""What every confidence signal owes the deferral head, whatever it is made from."""
+"""The contract of every confidence signal with the deferral head."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 
 import pytest
 
-from gateway.confidence.deferral import signals
+from gateway.confidence.deferral import load_signals
 from gateway.core import Draft, Trace
 
-SIGNALS = signals()
+SIGNALS = load_signals()
 
 BARE = Draft(text="", score=0.5, task="t", version=1)
 EMPTY = Draft(text="x", score=0.5, task="t", version=1, trace=Trace((), (), ()))
@@ -43,15 +43,15 @@ each_signal = pytest.mark.parametrize("name", SIGNALS)
 
 @each_signal
 @pytest.mark.parametrize("draft", [BARE, EMPTY, DOUBTFUL, SURE, EXTREME])
-def test_it_is_a_finite_number_or_nothing(name: str, draft: Draft) -> None:
-    """The deferral head is fitted on it and the gateway decides with it."""
+def test_it_is_a_finite_number_or_none(name: str, draft: Draft) -> None:
+    """The deferral head is fitted on it, and the gateway decides by it."""
     value = SIGNALS[name](draft)
 
     assert value is None or (type(value) is float and math.isfinite(value))
 
 
 @each_signal
-def test_it_is_there_for_a_draft_which_has_everything(name: str) -> None:
+def test_it_exists_for_a_draft_with_all_data(name: str) -> None:
     assert SIGNALS[name](SURE) is not None
 
 
@@ -65,5 +65,5 @@ def test_it_is_higher_for_the_surer_draft(name: str) -> None:
 
 
 @each_signal
-def test_it_says_the_same_twice(name: str) -> None:
+def test_it_is_the_same_twice(name: str) -> None:
     assert SIGNALS[name](DOUBTFUL) == SIGNALS[name](DOUBTFUL)

@@ -1,1 +1,1 @@
-"""What speaks for a draft, one signal a file; the file name is the name in a Deferral's weights."""
+"""Confidence signals of a draft, one per file; the file name is the name in a Deferral's weights."""

@@ -1,4 +1,4 @@
-"""The lowest tenth of the token log-probabilities: robust against one odd token, unlike the minimum.
+"""The lowest tenth of the token log-probabilities: robust to one odd token, unlike the minimum.
 
 Source: Gupta et al. 2024, "Language model cascades: token-level uncertainty and beyond",
 arXiv 2404.10136. AUROC: SNIPS as JSON .843, nl2regex .920.
@@ -6,26 +6,12 @@ arXiv 2404.10136. AUROC: SNIPS as JSON .843, nl2regex .920.
 
 from __future__ import annotations
 
-import msgspec
-
 from gateway.core import Draft
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No settings."""
-
-
-def create(config: Config) -> Signal:
-    """Return the signal."""
-    return Signal()
-
-
-class Signal:
-    """See the module."""
-
-    def __call__(self, draft: Draft) -> float | None:
-        """Return the 10 % quantile in nats, at most 0; None without a trace."""
-        if draft.trace is None or not draft.trace.logprobs:
-            return None
-        ranked = sorted(draft.trace.logprobs)
-        return ranked[len(ranked) // 10]
+def measure(draft: Draft) -> float | None:
+    """Return the 10 % quantile in nats, at most 0; None without a trace."""
+    if draft.trace is None or not draft.trace.logprobs:
+        return None
+    ranked = sorted(draft.trace.logprobs)
+    return ranked[len(ranked) // 10]
