@@ -1,1 +1,1 @@
-"""What is allowed for whom: policies as files, read at the start, asked once a request."""
+"""Policies, the rules of who may do what: read from files at start-up, asked once per request."""

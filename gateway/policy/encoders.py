@@ -1,4 +1,4 @@
-"""What policies say of the local encoder."""
+"""The local encoder as the policies name it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gateway.policy.schema import Policy
 
 
 def check_encoders(policies: Iterable[Policy], encoder: str) -> None:
-    """Raise ConfigError for a policy which names another encoder than `encoder`, which the host runs."""
+    """Raise ConfigError if a policy names another encoder than `encoder`, the one that the host runs."""
     for policy in policies:
         if policy.embed not in (None, encoder):
             raise ConfigError(
@@ -20,6 +20,6 @@ def check_encoders(policies: Iterable[Policy], encoder: str) -> None:
 
 
 def encoder_models(policies: Iterable[Policy]) -> set[str]:
-    """Return the models of ours, `stepdown/...`, which policies spell out for an encoder."""
-    named = {model for policy in policies if policy.embed for model in policy.models}
-    return {model for model in named if model.startswith(OWN_PREFIX) and not set(model) & set("*?[")}
+    """Return the names `stepdown/...`, without wildcards, that policies assign to the encoder."""
+    models = {model for policy in policies if policy.embed for model in policy.models}
+    return {model for model in models if model.startswith(OWN_PREFIX) and not set(model) & set("*?[")}

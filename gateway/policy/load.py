@@ -1,4 +1,4 @@
-"""Reading policy files, with line and column in every complaint."""
+"""Reading policy files; every error names its line and column."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from gateway.config.typed import KeyPath, build
 from gateway.errors import ConfigError
 from gateway.policy.schema import Policy, PolicyFile
 
-LAST = "default.yaml"
-"""Read after all others, whatever its place in the alphabet: it is the net below them."""
+DEFAULT = "default.yaml"
+"""Read after all other files, out of alphabetical order: it takes the requests that they leave."""
 
 
 def load_policies(folder: str | Path | None) -> tuple[Policy, ...]:
     """Return the policies of `folder`'s *.yaml files in the order of asking.
 
-    Files come in alphabetical order, default.yaml last. Without a folder the policy which
-    stepdown ships is returned. Raises ConfigError with file, line and column.
+    Files come in alphabetical order, default.yaml last. Without a folder, the policy shipped
+    with stepdown is returned. Raises ConfigError with file, line and column.
     """
-    files = [_shipped()] if folder is None else _files(Path(folder))
+    files = [_shipped_file()] if folder is None else _list_files(Path(folder))
     policies = tuple(policy for file in files for policy in read_policy_file(file))
     names = [policy.name for policy in policies]
     for name in names:
@@ -34,30 +34,30 @@ def read_policy_file(file: Path) -> tuple[Policy, ...]:
     """Return the policies of one file. Raises ConfigError with file, line and column."""
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read: {error}") from error
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{file}: cannot be read: {exc}") from exc
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_duplicates(file, root)
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}{_mark(error)} not YAML: {_problem(error)}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+        raise ConfigError(f"{file}{_position(exc)} not YAML: {_problem(exc)}") from exc
     return tuple(build(PolicyFile, data, str(file), lambda path: _locate(root, path)).policies)
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ConfigError(f"policies.folder: {folder} is not a folder")
-    files = sorted(folder.glob("*.yaml"), key=lambda file: (file.name == LAST, file.name))
+    files = sorted(folder.glob("*.yaml"), key=lambda file: (file.name == DEFAULT, file.name))
     if not files:
         raise ConfigError(f"policies.folder: {folder} holds no *.yaml file")
     return files
 
 
-def _shipped() -> Path:
-    beside = Path(__file__).with_name(LAST)
+def _shipped_file() -> Path:
+    beside = Path(__file__).with_name(DEFAULT)
     # An installed wheel carries the file beside this module, a checkout in its policies folder.
-    return beside if beside.exists() else Path(__file__).parents[2] / "policies" / LAST
+    return beside if beside.exists() else Path(__file__).parents[2] / "policies" / DEFAULT
 
 
 def _refuse_duplicates(file: Path, root: yaml.Node | None) -> None:
@@ -66,14 +66,14 @@ def _refuse_duplicates(file: Path, root: yaml.Node | None) -> None:
         for key, _ in mapping.value:
             if key.value in seen:
                 line, column = _place(key)
-                raise ConfigError(f"{file}:{line}:{column} key '{key.value}' is there twice")
+                raise ConfigError(f"{file}:{line}:{column} duplicate key '{key.value}'")
             seen.add(str(key.value))
 
 
 def _mappings(node: yaml.Node | None, visited: set[int]) -> Iterator[yaml.MappingNode]:
     if node is None or id(node) in visited:
         return
-    # An alias shares its node: without this a few lines of them would take for ever.
+    # An alias shares its node: without this check a few lines of aliases would take forever.
     visited.add(id(node))
     children: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
@@ -86,7 +86,7 @@ def _mappings(node: yaml.Node | None, visited: set[int]) -> Iterator[yaml.Mappin
 
 
 def _locate(node: yaml.Node | None, path: KeyPath) -> tuple[int, int]:
-    """Return the place of the deepest part of `path` which the document holds."""
+    """Return line and column of the deepest part of `path` that the document holds."""
     if node is None:
         return 1, 1
     place = _place(node)
@@ -107,10 +107,10 @@ def _place(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
-def _mark(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
+def _position(exc: Exception) -> str:
+    mark = getattr(exc, "problem_mark", None)
     return f":{mark.line + 1}:{mark.column + 1}" if mark else ":"
 
 
-def _problem(error: Exception) -> str:
-    return str(getattr(error, "problem", None) or error)
+def _problem(exc: Exception) -> str:
+    return str(getattr(exc, "problem", None) or exc)

@@ -1,4 +1,4 @@
-"""From policies to the plan of one request."""
+"""The plan of one request, from the first policy that matches it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.core import Plan, Request
 from gateway.errors import RequestError
 from gateway.policy.schema import Policy
 
-UNCLAIMED = Plan(
+UNMATCHED = Plan(
     policy="none",
     may_serve=False,
     because="no policy matches",
@@ -21,7 +21,7 @@ UNCLAIMED = Plan(
     shadow_audit_share=0.0,
     may_harvest=False,
 )
-"""Nobody said anything about such a request: the teacher answers as if we were not there."""
+"""No policy matches: the request passes through to the teacher and leaves nothing to learn from."""
 
 
 class _Entry(msgspec.Struct, frozen=True):
@@ -32,12 +32,12 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class PolicyPlanner:
-    """Implements cascade's Planner: the first policy which matches a request decides.
+    """Implements cascade's Planner: the first policy that matches a request decides.
 
     `spent_today(policy name)` returns the teacher's cost of the current UTC day in dollars,
-    from memory. Once it reaches `usd_per_day` the plan forbids escalation and audits: the
-    cascade refuses with 429 what needs the teacher, and certified local service goes on.
-    Answers which are then in flight may overrun the limit.
+    from memory. Once it reaches `usd_per_day`, the plan forbids escalation and audits: cascade
+    refuses requests that need the teacher with 429, and certified local service goes on.
+    Answers already in flight at that moment may overrun the limit.
     """
 
     def __init__(self, policies: Sequence[Policy], spent_today: Callable[[str], float]) -> None:
@@ -45,10 +45,10 @@ class PolicyPlanner:
         self._spent_today = spent_today
 
     def plan(self, request: Request) -> Plan:
-        """Return what is allowed for `request`. Raises RequestError (403) if forbidden."""
-        entry = self._matching(request)
+        """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
+        entry = self._match(request)
         if entry is None:
-            return UNCLAIMED
+            return UNMATCHED
         if entry.policy.forbid:
             raise RequestError(
                 f"policy '{entry.policy.name}' forbids model '{request.model}'",
@@ -59,27 +59,27 @@ class PolicyPlanner:
         plan = entry.plan
         if plan.may_serve and request.mode == "teacher":
             plan = msgspec.structs.replace(plan, may_serve=False, because="teacher asked for")
-        return plan if self._is_paid(entry.policy) else _unpaid(plan)
+        return plan if self._has_budget(entry.policy) else _without_budget(plan)
 
-    def promise(self, model: str) -> tuple[float, float]:
-        """Return alpha and delta of the first policy which speaks of `model`, whoever calls."""
+    def risk_target(self, model: str) -> tuple[float, float]:
+        """Return alpha and delta of the first policy for `model`, whatever its callers."""
         for entry in self._entries:
             if entry.models.match(model):
                 return entry.plan.alpha, entry.plan.delta
-        return UNCLAIMED.alpha, UNCLAIMED.delta
+        return UNMATCHED.alpha, UNMATCHED.delta
 
-    def _matching(self, request: Request) -> _Entry | None:
+    def _match(self, request: Request) -> _Entry | None:
         for entry in self._entries:
             if entry.models.match(request.model) and entry.callers.match(request.caller):
                 return entry
         return None
 
-    def _is_paid(self, policy: Policy) -> bool:
+    def _has_budget(self, policy: Policy) -> bool:
         limit = policy.usd_per_day
         return limit is None or self._spent_today(policy.name) < limit
 
 
-def _unpaid(plan: Plan) -> Plan:
+def _without_budget(plan: Plan) -> Plan:
     return msgspec.structs.replace(
         plan, may_escalate=False, audit_share=0.0, settling_audit_share=0.0, shadow_audit_share=0.0
     )

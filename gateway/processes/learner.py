@@ -169,7 +169,7 @@ def _announcer(home: Path, registry: Registry) -> Callable[[Standing], None]:
 
 def _promise_of(settings: Settings) -> Callable[[str], RiskTarget]:
     planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
-    return lambda model: RiskTarget(*planner.promise(model))
+    return lambda model: RiskTarget(*planner.risk_target(model))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a classifier of requests must promise."""
+"""The protocol of classifiers, and the tasks and embeddings that they work with."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from gateway.core import Request, Route
 
 
 class Classifier(Protocol):
-    """One way to recognise a task."""
+    """One way to recognize a task."""
 
     async def classify(self, request: Request) -> Route | None:
-        """Return the known task of `request`, or None when unsure.
+        """Return the known task of `request`, or None if unsure: it must not guess.
 
-        Called from many tasks at once. May raise SpecialistError when what it needs is
-        down; never guesses: an unsure classifier says None and the next one is asked.
+        After None the next classifier is asked. Called from many asyncio tasks at once. May raise
+        SpecialistError if the model host fails.
         """
 
 
 class KnownTask(Protocol):
-    """What a classifier may know of a task which has been adopted."""
+    """An adopted task as classifiers see it."""
 
     @property
     def task(self) -> str:
@@ -28,7 +28,7 @@ class KnownTask(Protocol):
 
     @property
     def contract_hash(self) -> str:
-        """Hash of what must be equal exactly: model, tools, response_format."""
+        """Hash of the parts that must be equal: model, tools, response_format."""
 
     @property
     def vector(self) -> bytes:
@@ -36,7 +36,7 @@ class KnownTask(Protocol):
 
 
 class KnownTasks(Protocol):
-    """The adopted tasks; cheap to ask on every request."""
+    """All adopted tasks; cheap to ask on every request."""
 
     def __contains__(self, task: str, /) -> bool: ...
 
@@ -45,19 +45,19 @@ class KnownTasks(Protocol):
 
 
 class Embedder(Protocol):
-    """Text to a vector, made elsewhere."""
+    """The encoder of the model host."""
 
     async def embed(self, text: str, budget_s: float) -> bytes:
         """Return the unit embedding of `text` as float32 bytes within `budget_s`.
 
-        Raises SpecialistError with a countable reason in every other case.
+        Raises SpecialistError with a countable reason if it cannot.
         """
 
 
 def task_name(template: str) -> str:
-    """Return the name of the task which a template (hex hash) founds.
+    """Return the name of the task that a template (hex hash) founds.
 
-    48 bits: among 1,000 adopted tasks and a million templates which vary by a date or a
-    name, one false match has a probability of 0.0004 %; with 32 bits it would be 21 %.
+    48 bits: among 1,000 adopted tasks and a million templates that vary by a date or a
+    name, a false match has a probability of 0.0004 %; with 32 bits it would be 21 %.
     """
     return f"task-{template[:12]}"

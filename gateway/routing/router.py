@@ -1,4 +1,4 @@
-"""The name of a request's task: what the first sure classifier says, else a new one."""
+"""The task of a request: named by the first classifier that is sure, else new."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from gateway.routing.base import Classifier, task_name
 
 
 class TaskRouter:
-    """Asks classifiers in order, the exact and cheap ones first."""
+    """Asks classifiers in order, exact and cheap ones first."""
 
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         self._classifiers = tuple(classifiers)
 
     async def route(self, request: Request) -> Route:
-        """Return the task of `request`; when all are unsure, the new task its template founds.
+        """Return the task of `request`; if all classifiers are unsure, the new task of its template.
 
-        Passes on a classifier's SpecialistError: to call a request new because nobody could
-        look would file its answer under the wrong task.
+        A classifier's SpecialistError passes through: to call a request new because a classifier
+        failed would file its answer under the wrong task.
         """
         for classifier in self._classifiers:
             if route := await classifier.classify(request):

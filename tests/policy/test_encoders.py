@@ -1,4 +1,4 @@
-"""A policy can name only the encoder which runs."""
+"""A policy can name only the encoder that runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_another_encoder_stops_the_start() -> None:
         check_encoders([Policy(name="a"), Policy(name="b", embed="ada")], "minilm")
 
 
-def test_only_whole_names_of_ours_are_models() -> None:
+def test_only_our_own_names_without_wildcards_are_models() -> None:
     policies = [
         Policy(name="a", models=("stepdown/x",)),
         Policy(name="b", models=("stepdown/minilm", "stepdown/*", "text-embedding-3-small"), embed="minilm"),

@@ -71,14 +71,14 @@ policies:
             ":3:5 policies[0].models: expected `array` of length >= 1",
         ),
         ("policies:\n  - models: [x]\n", ":2:5 policies[0]: object missing required field `name`"),
-        ("policies:\n  - name: a\n    serve: true\n    serve: false\n", ":4:5 key 'serve' is there twice"),
+        ("policies:\n  - name: a\n    serve: true\n    serve: false\n", ":4:5 duplicate key 'serve'"),
         ("policies:\n  - name: a\n   bad: [\n", ":3:4 not YAML"),
         ("policys: []\n", ":1:1 unknown key 'policys'; known: policies"),
         ("", ":1:1 expected `object`, got `null`"),
         ("policies: !!python/object:os.system {}\n", ":1:11 not YAML"),
     ],
 )
-def test_a_wrong_file_is_refused_with_line_column_and_what_was_allowed(
+def test_a_wrong_file_is_refused_with_line_column_and_allowed_values(
     tmp_path: Path, text: str, complaint: str
 ) -> None:
     file = written(tmp_path, text)
@@ -97,7 +97,7 @@ def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
         read_policy_file(file)
 
 
-def test_default_is_asked_last_and_the_other_files_by_name(tmp_path: Path) -> None:
+def test_default_comes_last_and_the_other_files_by_name(tmp_path: Path) -> None:
     for name in ("z", "default", "a"):
         written(tmp_path, f"policies: [{{name: of-{name}}}]", f"{name}.yaml")
 
@@ -122,7 +122,7 @@ def test_a_folder_without_policies_is_refused(
         load_policies(folder)
 
 
-def test_a_file_which_is_not_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_bytes(b"\xff\xfe\x00")
 

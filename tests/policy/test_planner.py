@@ -27,7 +27,7 @@ def planner(*policies: Policy, spent: float = 0.0) -> PolicyPlanner:
         (asking("gpt-4o\nx", "sales"), "gpt"),
     ],
 )
-def test_the_first_policy_whose_models_and_callers_match_decides(asked: Request, policy: str) -> None:
+def test_the_first_policy_that_matches_model_and_caller_decides(asked: Request, policy: str) -> None:
     rules = planner(
         Policy(name="support", models=("gpt-*",), callers=("support-*",)),
         Policy(name="gpt", models=("gpt-*", "davinci")),
@@ -48,13 +48,13 @@ def test_a_plan_carries_the_policys_numbers() -> None:
     assert (plan.may_serve, plan.because, plan.may_harvest, plan.may_escalate) == (True, "", False, True)
 
 
-def test_stored_responses_are_served_only_if_the_policy_says_so() -> None:
+def test_stored_responses_are_served_only_if_the_policy_allows_it() -> None:
     plans = [planner(Policy(name="p", stored_responses=who)).plan(asking()) for who in ("teacher", "serve")]
 
     assert [plan.may_serve_stored for plan in plans] == [False, True]
 
 
-def test_a_request_which_no_policy_matches_goes_to_the_teacher_and_is_not_kept() -> None:
+def test_a_request_that_no_policy_matches_goes_to_the_teacher_and_is_not_kept() -> None:
     plan = planner(Policy(name="p", models=("other",))).plan(asking())
 
     assert (plan.may_serve, plan.because, plan.may_harvest) == (False, "no policy matches", False)

@@ -35,7 +35,7 @@ class Tasks:
 
 @pytest.fixture
 def ask() -> Ask:
-    """Make requests which differ from a plain one as told."""
+    """Return a maker of requests; keywords replace fields."""
 
     def make(**changed: object) -> Request:
         plain = Request(

@@ -17,18 +17,18 @@ def at(degrees: float) -> bytes:
 
 
 class Angles:
-    """Embeds a text as the angle it was told; counts how often it was asked."""
+    """Embeds every text as one angle, or fails; records the texts."""
 
-    def __init__(self, degrees: float = 0.0, fault: str = "") -> None:
+    def __init__(self, degrees: float = 0.0, error: str = "") -> None:
         self._degrees = degrees
-        self._fault = fault
+        self._error = error
         self.texts: list[str] = []
 
     async def embed(self, text: str, budget_s: float) -> bytes:
-        """Return the vector, or fail as told."""
+        """Return the vector, or raise SpecialistError."""
         self.texts.append(text)
-        if self._fault:
-            raise SpecialistError(self._fault)
+        if self._error:
+            raise SpecialistError(self._error)
         return at(self._degrees)
 
 
@@ -50,20 +50,20 @@ async def test_a_template_far_from_every_task_is_not_known(ask: Ask) -> None:
     assert await classifier(Tasks(Known("far", "g", at(30))), Angles()).classify(ask()) is None
 
 
-async def test_between_two_near_tasks_nobody_guesses(ask: Ask) -> None:
+async def test_between_two_near_tasks_it_does_not_guess(ask: Ask) -> None:
     tasks = Tasks(Known("one", "g", at(5)), Known("other", "g", at(-6)))
 
     assert await classifier(tasks, Angles()).classify(ask()) is None
 
 
-async def test_another_model_or_response_format_is_another_task_however_alike_the_words(ask: Ask) -> None:
+async def test_another_model_or_response_format_is_another_task_even_with_the_same_words(ask: Ask) -> None:
     tasks = Tasks(Known("same words", "another contract", at(0)))
 
     assert await classifier(tasks, Angles()).classify(ask()) is None
 
 
 async def test_without_a_task_to_compare_with_nothing_is_embedded(ask: Ask) -> None:
-    embedder = Angles(fault="host down")
+    embedder = Angles(error="host down")
 
     assert (
         await classifier(Tasks(Known("other", "another contract", at(0))), embedder).classify(ask()) is None
@@ -91,7 +91,7 @@ async def test_a_template_is_embedded_once(ask: Ask) -> None:
     assert {route.task for route in routes if route} == {"near"}
 
 
-async def test_the_least_used_embedding_is_forgotten_first(ask: Ask) -> None:
+async def test_the_least_recently_used_embedding_is_dropped_first(ask: Ask) -> None:
     embedder = Angles()
     asked = classifier(Tasks(Known("near", "g", at(0))), embedder, cached=2)
 
@@ -101,17 +101,17 @@ async def test_the_least_used_embedding_is_forgotten_first(ask: Ask) -> None:
     assert embedder.texts == ["a", "b", "c", "b"]
 
 
-@pytest.mark.parametrize("fault", ["input too long", "input unreadable", "empty input"])
-async def test_a_template_without_a_vector_is_not_known_and_not_asked_for_again(ask: Ask, fault: str) -> None:
-    embedder = Angles(fault=fault)
+@pytest.mark.parametrize("error", ["input too long", "input unreadable", "empty input"])
+async def test_a_template_without_a_vector_is_not_known_and_not_asked_for_again(ask: Ask, error: str) -> None:
+    embedder = Angles(error=error)
     asked = classifier(Tasks(Known("near", "g", at(0))), embedder)
 
     assert [await asked.classify(ask()) for _ in range(3)] == [None] * 3
     assert len(embedder.texts) == 1
 
 
-async def test_a_failing_host_is_said_and_asked_again_next_time(ask: Ask) -> None:
-    embedder = Angles(fault="host down")
+async def test_a_failing_host_is_an_error_and_is_asked_again_next_time(ask: Ask) -> None:
+    embedder = Angles(error="host down")
     asked = classifier(Tasks(Known("near", "g", at(0))), embedder)
 
     for _ in range(2):
@@ -122,5 +122,5 @@ async def test_a_failing_host_is_said_and_asked_again_next_time(ask: Ask) -> Non
 
 
 @pytest.mark.parametrize("vector", [b"", at(0) * 2])
-async def test_a_task_adopted_under_another_encoder_is_passed_over(ask: Ask, vector: bytes) -> None:
+async def test_a_task_adopted_under_another_encoder_is_skipped(ask: Ask, vector: bytes) -> None:
     assert await classifier(Tasks(Known("old", "g", vector)), Angles()).classify(ask()) is None

@@ -13,7 +13,7 @@ async def test_an_adopted_template_is_its_task_exactly(ask: Ask) -> None:
     assert await classifier.classify(ask()) == Route(name, "fingerprint", 1.0)
 
 
-async def test_a_template_which_was_not_adopted_is_not_known(ask: Ask) -> None:
+async def test_a_template_that_was_not_adopted_is_not_known(ask: Ask) -> None:
     name = task_name(ask().template)
     classifier = FingerprintClassifier(Tasks(Known(name, "g", b"")))
 

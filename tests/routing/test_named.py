@@ -25,7 +25,7 @@ async def test_a_specialist_asked_for_by_name_is_its_task() -> None:
     assert await classifier.classify(asking("stepdown/intents")) == Route("intents")
 
 
-async def test_an_unknown_name_and_a_teachers_model_are_nobodys_task() -> None:
+async def test_an_unknown_name_and_a_teachers_model_are_no_task() -> None:
     classifier = named.NamedClassifier(Known())  # type: ignore[arg-type]
 
     assert await classifier.classify(asking("stepdown/other")) is None

@@ -8,15 +8,15 @@ from gateway.routing.router import TaskRouter
 from tests.routing.conftest import Ask
 
 
-class Says:
-    """A classifier which always says the same, or fails."""
+class ScriptedClassifier:
+    """A classifier that always gives the same answer, or fails."""
 
     def __init__(self, answer: Route | SpecialistError | None) -> None:
         self._answer = answer
         self.asked = 0
 
     async def classify(self, request: Request) -> Route | None:
-        """Return or raise what it was made with."""
+        """Return or raise the answer that it was created with."""
         self.asked += 1
         if isinstance(self._answer, SpecialistError):
             raise self._answer
@@ -24,16 +24,17 @@ class Says:
 
 
 async def test_the_first_sure_classifier_names_the_task(ask: Ask) -> None:
-    later = Says(Route("other"))
+    later = ScriptedClassifier(Route("other"))
+    router = TaskRouter([ScriptedClassifier(None), ScriptedClassifier(Route("support")), later])
 
-    route = await TaskRouter([Says(None), Says(Route("support")), later]).route(ask())
+    route = await router.route(ask())
 
     assert route == Route("support")
     assert later.asked == 0
 
 
-async def test_what_nobody_recognises_is_a_new_task_of_its_template(ask: Ask) -> None:
-    router = TaskRouter([Says(None)])
+async def test_an_unrecognized_request_is_a_new_task_of_its_template(ask: Ask) -> None:
+    router = TaskRouter([ScriptedClassifier(None)])
 
     first, again, other = [await router.route(ask(template=name * 16)) for name in ("ab", "ab", "cd")]
 
@@ -41,6 +42,6 @@ async def test_what_nobody_recognises_is_a_new_task_of_its_template(ask: Ask) ->
     assert other.task != first.task
 
 
-async def test_nobody_is_called_new_because_a_classifier_could_not_look(ask: Ask) -> None:
+async def test_a_failing_classifier_does_not_make_a_request_new(ask: Ask) -> None:
     with pytest.raises(SpecialistError, match="host down"):
-        await TaskRouter([Says(SpecialistError("host down"))]).route(ask())
+        await TaskRouter([ScriptedClassifier(SpecialistError("host down"))]).route(ask())

@@ -1,1 +1,1 @@
-"""Ways to recognise a task, one file each; the file name is the configuration name."""
+"""Ways to recognize a task, one per file; the file name is the name in configuration."""

@@ -1,4 +1,4 @@
-"""Recognises a known task behind a template which differs a little: a date, a name, a new comma."""
+"""Recognizes a known task behind a slightly different template: another date, name or comma."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from gateway.core import Request, Route
 from gateway.errors import SpecialistError
 from gateway.routing.base import Embedder, KnownTask, KnownTasks
 
-_CANNOT_TELL = frozenset({"input too long", "input unreadable", "empty input"})
-"""Reasons which lie in the text itself: asking again would not help."""
+_NOT_EMBEDDABLE = frozenset({"input too long", "input unreadable", "empty input"})
+"""Reasons that lie in the text itself: asking again would not help."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When two templates are one task."""
+    """The nearness at which two templates are one task."""
 
     min_similarity: float = 0.92
-    """Cosine to the nearest task's template."""
+    """Least cosine to the nearest task's template."""
     min_margin: float = 0.02
-    """Lead of the nearest task over the second."""
+    """Least lead of the nearest task over the second nearest."""
     budget_s: float = 0.25
+    """Seconds that an embedding may take."""
     cached: int = 4_096
     """Embeddings kept, 1.6 KB each."""
 
@@ -35,10 +36,10 @@ def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> EmbeddingCl
 
 
 class EmbeddingClassifier:
-    """Compares a request's template (its text, when it has none) with those of the adopted tasks.
+    """Compares a request's template (its text, if it has none) with those of the adopted tasks.
 
-    Only tasks with the request's own contract count: however alike the words, another model,
-    tool or response_format is another task.
+    Only tasks with the request's own contract are compared: with another model, tool or
+    response_format it is another task, even if the words are the same.
     """
 
     def __init__(self, config: Config, tasks: KnownTasks, embedder: Embedder) -> None:
@@ -48,21 +49,21 @@ class EmbeddingClassifier:
         self._vectors: OrderedDict[bytes, bytes] = OrderedDict()
 
     async def classify(self, request: Request) -> Route | None:
-        """Return the one task which is near enough, else None. Raises SpecialistError when the host fails.
+        """Return the one task that is near enough, else None. Raises SpecialistError if the host fails.
 
-        Without a task to compare with nothing is embedded, so that a gateway which has
-        learnt nothing yet does not need the host.
+        If there is no task to compare with, nothing is embedded, so a gateway that has not
+        learned anything yet does not need the host.
         """
         candidates = [known for known in self._tasks.all() if known.contract_hash == request.contract_hash]
         if not candidates:
             return None
-        vector = await self._vector(request.template_text or request.text)
+        vector = await self._embed(request.template_text or request.text)
         return self._nearest(vector, candidates)
 
     def _nearest(self, vector: bytes, candidates: Sequence[KnownTask]) -> Route | None:
         # A task adopted without a vector, or under another encoder, has another length.
         cosines = [
-            (_dot(vector, known.vector), known.task)
+            (_dot_product(vector, known.vector), known.task)
             for known in candidates
             if len(known.vector) == len(vector)
         ]
@@ -75,16 +76,16 @@ class EmbeddingClassifier:
             return None
         return Route(task, "embedding", min(similarity, 1.0))
 
-    async def _vector(self, text: str) -> bytes:
-        """Return the embedding of `text`, empty when it has none."""
+    async def _embed(self, text: str) -> bytes:
+        """Return the embedding of `text`, from the cache if it is there; empty if it has none."""
         key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
         if (known := self._vectors.get(key)) is not None:
             self._vectors.move_to_end(key)
             return known
         try:
             vector = await self._embedder.embed(text, self._config.budget_s)
-        except SpecialistError as fault:
-            if fault.reason not in _CANNOT_TELL:
+        except SpecialistError as exc:
+            if exc.reason not in _NOT_EMBEDDABLE:
                 raise
             vector = b""
         self._vectors[key] = vector
@@ -93,6 +94,6 @@ class EmbeddingClassifier:
         return vector
 
 
-def _dot(one: bytes, other: bytes) -> float:
-    # Without numpy, which stays out of the gateway's workers: 384 products take 15 us.
+def _dot_product(one: bytes, other: bytes) -> float:
+    # numpy stays out of the gateway's workers: in plain Python, 384 products take 15 us.
     return float(sum(map(operator.mul, memoryview(one).cast("f"), memoryview(other).cast("f"))))

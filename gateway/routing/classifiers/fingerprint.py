@@ -1,4 +1,4 @@
-"""Recognises a task by its exact prompt template."""
+"""Recognizes a task by its exact prompt template."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.routing.base import Embedder, KnownTasks, task_name
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to set."""
+    """No settings."""
 
 
 def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> FingerprintClassifier:
@@ -18,12 +18,12 @@ def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> Fingerprint
 
 
 class FingerprintClassifier:
-    """Knows the tasks which were adopted under their own template."""
+    """Knows the task that a template founded, once it is adopted."""
 
     def __init__(self, tasks: KnownTasks) -> None:
         self._tasks = tasks
 
     async def classify(self, request: Request) -> Route | None:
-        """Return the task whose template is `request`'s own; never waits."""
+        """Return the adopted task with exactly this template; never waits."""
         name = task_name(request.template)
         return Route(name) if name in self._tasks else None

@@ -1,4 +1,4 @@
-"""Recognises the task whose specialist the client asks for by name: model `stepdown/<task>`."""
+"""Recognizes the task of a specialist that the client asks for by name: model `stepdown/<task>`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.routing.base import Embedder, KnownTasks
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """There is nothing to set."""
+    """No settings."""
 
 
 def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> NamedClassifier:
@@ -18,12 +18,12 @@ def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> NamedClassi
 
 
 class NamedClassifier:
-    """Takes the client's word for it."""
+    """Trusts the model name that the client gives."""
 
     def __init__(self, tasks: KnownTasks) -> None:
         self._tasks = tasks
 
     async def classify(self, request: Request) -> Route | None:
-        """Return the task which `request` names as its model, if it is known; never waits."""
+        """Return the task that `request` names as its model, if it is adopted; never waits."""
         name = request.model.removeprefix(OWN_PREFIX)
         return Route(name) if request.names_specialist and name in self._tasks else None
