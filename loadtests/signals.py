@@ -102,7 +102,7 @@ def _aurocs(validation: EvalResult, seed: int) -> dict[str, float | None]:
     scorer = Scorer()
     kept = [i for i, draft in enumerate(validation.drafts) if draft is not None]
     right = [validation.losses[i] == 0.0 for i in kept]
-    read = [scorer.read(draft) for i in kept if (draft := validation.drafts[i])]
+    read = [scorer.read_signals(draft) for i in kept if (draft := validation.drafts[i])]
     names = sorted(set().union(*read))
     columns = {name: [values.get(name, 0.0) for values in read] for name in names}
     columns["runtime's own score"] = [validation.scores[i] for i in kept]

@@ -47,14 +47,14 @@ class AuditSampler(Protocol):
 class Gate(Protocol):
     """Decides on a draft."""
 
-    def judge(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
+    def judge_draft(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
         """Return whether `draft` may be served. Never blocks, never raises."""
 
 
 class Scorer(Protocol):
     """Turns what a draft says of itself into the score which is compared with the threshold."""
 
-    def score(self, draft: Draft, deferral: Deferral | None) -> float:
+    def score_draft(self, draft: Draft, deferral: Deferral | None) -> float:
         """Return the score of `draft` under a version's deferral head. Never blocks, never raises."""
 
 

@@ -110,7 +110,7 @@ async def _decide(state: RequestState, standing: Standing, stages: Stages) -> Re
     state = state.beside(ended.teacher_call)
     if ended.draft is None:
         return state.deferred(ended.reason)
-    verdict = stages.judge.judge(ended.draft, standing, request)
+    verdict = stages.judge.judge_draft(ended.draft, standing, request)
     if ended.teacher_call and verdict.accepts:
         await drop(ended.teacher_call)
     if ended.draft.stream and not verdict.accepts:
@@ -164,7 +164,7 @@ async def _draft(state: RequestState, standing: Standing, stages: Stages, *, is_
     draft = await stages.drafter.draft(
         state.known_route.task, standing.version, draft_request, stages.budget_s
     )
-    return msgspec.structs.replace(draft, score=stages.scorer.score(draft, standing.deferral))
+    return msgspec.structs.replace(draft, score=stages.scorer.score_draft(draft, standing.deferral))
 
 
 def _is_kept_elsewhere(state: RequestState) -> bool:

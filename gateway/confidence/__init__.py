@@ -1,1 +1,1 @@
-"""Knowing when a draft is as good as the teacher's answer, and noticing when it no longer is."""
+"""Telling when a draft is as good as the teacher's answer, and noticing when it no longer is."""

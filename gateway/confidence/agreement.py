@@ -1,4 +1,4 @@
-"""When a draft and the teacher's answer say the same."""
+"""Whether a draft and the teacher's answer say the same."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _LARGEST_EXACT = 2.0**53
 
 def measure_loss(teacher: str, draft: str) -> float:
     """Return 0.0 if both answers say the same, else 1.0."""
-    return 0.0 if teacher == draft or canonical(teacher) == canonical(draft) else 1.0
+    return 0.0 if teacher == draft or canonical_text(teacher) == canonical_text(draft) else 1.0
 
 
-def canonical(text: str) -> str:
-    """Return the form in which equal answers are equal strings.
+def canonical_text(text: str) -> str:
+    """Return `text` in a form such that answers that say the same are equal strings.
 
-    A JSON object or array, and the arguments of a tool call, loses its blanks and the order of
-    its keys, and `1.0` becomes `1`; any other text is NFC-normalised and its runs of white space
-    become one blank. Letter case and punctuation stay: whoever parses the answer may care.
+    In a JSON object or array, and in the arguments of a tool call, white space and the order of
+    keys are dropped, and `1.0` becomes `1`. Any other text is NFC-normalized, and each run of white
+    space becomes one space. Letter case and punctuation stay: they may matter to the app.
     """
     stripped = text.strip()
     try:
@@ -41,18 +41,18 @@ def _canonical_call(call: ToolCall) -> ToolCall:
 
 
 def _canonical_json(text: str) -> str:
-    value = _plain(msgspec.json.decode(text))
+    value = _normalize(msgspec.json.decode(text))
     return msgspec.json.encode(value, order="deterministic").decode()
 
 
-def _plain(value: object) -> object:
-    """Return `value` with whole floats as integers and strings in NFC."""
+def _normalize(value: object) -> object:
+    """Return `value` with whole floats as integers, and strings in NFC."""
     if isinstance(value, str):
         return unicodedata.normalize("NFC", value)
     if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
         return int(value)
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [_normalize(item) for item in value]
     if isinstance(value, dict):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        return {_normalize(key): _normalize(item) for key, item in value.items()}
     return value

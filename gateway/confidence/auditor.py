@@ -1,4 +1,4 @@
-"""From a held-out request which both answered to one audit."""
+"""The observer that turns held-out requests into audits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.core import Audit, Outcome, Reading
 
 
 class Auditor:
-    """An observer of outcomes which records how the drafts of held-out requests fared."""
+    """Compares the draft of every held-out request with the teacher's answer."""
 
     def __init__(self, log: AuditSink) -> None:
         self._log = log
@@ -27,14 +27,14 @@ class Auditor:
                 epoch=outcome.epoch,
                 loss=measure_loss(reading.text, draft.text),
                 score=draft.score,
-                # In shadow a draft passes only a tentative threshold, which no certificate
-                # covers: the alarm must not hear of it.
+                # In shadow a draft passes a tentative threshold only. No certificate covers that
+                # one, so the drift alarm must not count it.
                 accepted=outcome.would_serve and outcome.decision == "audit",
             )
         )
 
 
 def _is_comparable(outcome: Outcome, reading: Reading) -> bool:
-    """Whether the teacher finished its answer by itself, so that equality means something."""
+    """Whether the teacher ended its answer by itself, so that equality means something."""
     is_whole = outcome.is_complete and reading.is_complete
     return outcome.is_held_out and is_whole and reading.finish_reason in ("stop", "tool_calls")

@@ -10,8 +10,8 @@ _NEGLIGIBLE = 1e-17
 def binomial_cdf(successes: int, trials: int, probability: float) -> float:
     """Return P(X <= successes) for X ~ Binomial(trials, probability).
 
-    Sums outwards from the boundary term, the largest of the smaller tail, so nothing
-    underflows; relative error below 1e-9 up to a million trials.
+    Sums the smaller tail, starting at its largest term, so nothing underflows; the relative
+    error is below 1e-9 up to a million trials.
     """
     if successes < 0:
         return 0.0

@@ -25,12 +25,12 @@ class Scorer:
     def __init__(self) -> None:
         self._signals = load_signals()
 
-    def read(self, draft: Draft) -> Mapping[str, float]:
+    def read_signals(self, draft: Draft) -> Mapping[str, float]:
         """Return the signals that `draft` has."""
         values = {name: signal(draft) for name, signal in self._signals.items()}
         return {name: value for name, value in values.items() if value is not None}
 
-    def score(self, draft: Draft, deferral: Deferral | None) -> float:
+    def score_draft(self, draft: Draft, deferral: Deferral | None) -> float:
         """Return the score of `draft`, 0..1; without a deferral head, its runtime's own score.
 
         A draft that lacks a weighted signal scores 0, because the head was not fitted on such drafts.

@@ -1,49 +1,50 @@
-"""The watch over every certificate in force."""
+"""Drift detection for every certificate in force."""
 
 from __future__ import annotations
 
 import msgspec
 
-from gateway.confidence.base import AuditHistory, StandingBook
+from gateway.confidence.base import AuditHistory
 from gateway.confidence.e_detector import EDetector
-from gateway.core import Audit, Route, Standing
+from gateway.core import Audit, Route, Standing, Standings
 
 _Certificate = tuple[str, str, int, int]
+"""Task, lane, version, epoch."""
 
 
 class DriftMonitor:
-    """Sends a task back to the teacher when its audited losses say that its certificate is broken.
+    """Sends a task back to the teacher when its audited losses show that its certificate is broken.
 
-    Every worker may run one: all see the audits in the same order and come to the same
-    alarm, and the first to write it wins. A new one replays the log and knows as much.
+    Every worker may run one: all see the audits in the same order and raise the same alarm, and
+    the first to write it wins. A new monitor replays the audit log to the same state.
     """
 
-    def __init__(self, standings: StandingBook, audits: AuditHistory) -> None:
+    def __init__(self, standings: Standings, audits: AuditHistory) -> None:
         self._standings = standings
         self._audits = audits
         self._seen = 0
         self._detectors: dict[_Certificate, EDetector] = {}
 
     def refresh(self) -> list[Standing]:
-        """Take new audits in and return the standings which this call put into alarm; may block."""
+        """Process the new audits; return the standings that this call put into alarm. May block."""
         alarms = []
         for seq, audit in self._audits.since(self._seen):
             self._seen = seq
-            if audit.accepted and (alarm := self._hear(audit)):
+            if audit.accepted and (alarm := self._process_audit(audit)):
                 alarms.append(alarm)
         return alarms
 
-    def _hear(self, audit: Audit) -> Standing | None:
+    def _process_audit(self, audit: Audit) -> Standing | None:
         standing = self._standings.of(Route(audit.task, audit.lane))
         if not standing.serves or (standing.version, standing.epoch) != (audit.version, audit.epoch):
             return None
-        detector = self._detector(audit, standing.alpha)
+        detector = self._detector_of(audit, standing.alpha)
         if not detector.update(audit.loss, audit.at):
             return None
-        alarm = alarmed(standing, detector.changed_at)
+        alarm = _in_alarm(standing, detector.changed_at)
         return alarm if self._standings.put_if(standing.epoch, alarm) else None
 
-    def _detector(self, audit: Audit, alpha: float) -> EDetector:
+    def _detector_of(self, audit: Audit, alpha: float) -> EDetector:
         key = (audit.task, audit.lane, audit.version, audit.epoch)
         if key not in self._detectors:
             stale = [old for old in self._detectors if old[:2] == key[:2]]
@@ -53,11 +54,11 @@ class DriftMonitor:
         return self._detectors[key]
 
 
-def alarmed(standing: Standing, changed_at: float) -> Standing:
-    """Return `standing` in alarm: nothing is served, and evidence from before the change is void.
+def _in_alarm(standing: Standing, changed_at: float) -> Standing:
+    """Return `standing` in alarm: nothing is served, and evidence from before `changed_at` is void.
 
-    The attempts start at 0 again: later evidence shares nothing with what earlier attempts
-    saw, so the new epoch earns its own certificate with its own delta.
+    Attempts restart at 0: later evidence shares nothing with the evidence of earlier attempts,
+    so the new epoch earns its own certificate with its own delta.
     """
     return msgspec.structs.replace(
         standing,

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 MEAN_AUDITS_BETWEEN_FALSE_ALARMS = 2000.0
 
 TARGETS = (2.0, 4.0, 8.0)
-"""Risks to be quick at, in multiples of alpha."""
+"""The risks to detect fastest, in multiples of alpha."""
 
 _LARGEST_STAKE = 0.9
 
 
 class EDetector:
-    """Watches whether the mean loss is still at most `alpha`; one for each certificate.
+    """Watches whether the mean loss is still at most `alpha`; one detector per certificate.
 
     While it is, the mean number of audits before a false alarm is at least
-    `mean_between_false_alarms`, whatever the distribution of the losses.
+    `mean_between_false_alarms`, for any distribution of the losses.
     """
 
     def __init__(
@@ -33,15 +33,15 @@ class EDetector:
         self._bets = [_Bet(_stake(alpha, min(alpha * target, 1.0)), alpha) for target in targets]
         self.is_alarmed = False
         self.changed_at = 0.0
-        """Unix seconds of the audit since which the losses are too high; an estimate, set by the alarm."""
+        """Estimated time at which the losses became too high, unix seconds; set by the alarm."""
 
     def update(self, loss: float, at: float) -> bool:
-        """Take the loss (0..1) of the audit at `at` in; return whether the alarm is raised."""
+        """Add the loss (0..1) of the audit made at `at`; return whether the alarm is raised."""
         if self.is_alarmed:
             return True
         for bet in self._bets:
-            bet.take(loss, at)
-        # The mean of e-detectors is an e-detector: no bet need be chosen beforehand.
+            bet.update(loss, at)
+        # The mean of e-detectors is an e-detector, so no bet has to be chosen beforehand.
         mean = sum(bet.evidence for bet in self._bets) / len(self._bets)
         if mean >= self._limit:
             self.is_alarmed = True
@@ -50,10 +50,11 @@ class EDetector:
 
 
 class _Bet:
-    """A bet of a fixed stake that the mean loss is above alpha, begun anew at every audit.
+    """A bet of a fixed stake that the mean loss is above alpha, started again at every audit.
 
-    `evidence` sums over all beginnings what each would have won by now: M = (M + 1) * E with
-    E = 1 + stake * (loss / alpha - 1), of mean <= 1 while the risk is at most alpha.
+    `evidence` is the sum over all starts of the capital that each would have by now:
+    M = (M + 1) * E with E = 1 + stake * (loss / alpha - 1). The mean of E is <= 1 while the
+    risk is at most alpha.
     """
 
     def __init__(self, stake: float, alpha: float) -> None:
@@ -63,15 +64,15 @@ class _Bet:
         self.began_at = 0.0
         self._rise = 0.0
 
-    def take(self, loss: float, at: float) -> None:
+    def update(self, loss: float, at: float) -> None:
         factor = 1.0 + self._stake * (loss / self._alpha - 1.0)
         self.evidence = (self.evidence + 1.0) * factor
-        # CUSUM beside it: the beginning which wins most is the likeliest time of the change.
+        # CUSUM beside it: the start that wins most is the likeliest time of the change.
         if self._rise <= 0.0:
             self._rise, self.began_at = 0.0, at
         self._rise += math.log(factor)
 
 
 def _stake(alpha: float, risk: float) -> float:
-    """Return the stake which grows fastest if the losses are 0/1 with mean `risk`."""
+    """Return the stake that makes the capital grow fastest if the losses are 0/1 with mean `risk`."""
     return min((risk - alpha) / (1.0 - alpha), _LARGEST_STAKE)

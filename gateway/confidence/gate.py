@@ -7,12 +7,12 @@ from gateway.core import Draft, Request, Standing, Verdict
 
 
 class Gate:
-    """Serves a draft only under its own version's certificate."""
+    """Lets a draft pass only under its own version's certificate."""
 
-    def judge(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
-        """Return whether `draft` may be served, with a short countable reason.
+    def judge_draft(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
+        """Return whether `draft` may be served, with a short countable reason. Never raises.
 
-        Validity comes first, also for a client who asked for a local answer at any confidence.
+        Validity comes first, even if the client wants a local answer of any confidence.
         """
         if reason := invalid_reason(draft, request):
             return Verdict(False, reason, standing.threshold)

@@ -1,4 +1,4 @@
-"""The certificate: the loosest threshold whose risk is at most alpha with probability 1 - delta.
+"""The certificate: the loosest threshold with a risk of at most alpha, with probability 1 - delta.
 
 Source: Angelopoulos et al. 2021, "Learn then Test", arXiv 2110.01052.
 """
@@ -13,7 +13,7 @@ import msgspec
 from gateway.confidence.binomial import binomial_cdf
 
 STARTS = 4
-"""Chains in one certificate: one start alone saw-tooths, more starve each other."""
+"""Chains in one certificate: with one the threshold saw-tooths, with more each has too little delta."""
 
 _STRICTEST_LOGIT, _LOOSEST_LOGIT, _POINTS = 5.0, -1.0, 48
 
@@ -21,13 +21,13 @@ THRESHOLDS: tuple[float, ...] = tuple(
     1.0 / (1.0 + math.exp(-(_STRICTEST_LOGIT + (_LOOSEST_LOGIT - _STRICTEST_LOGIT) * i / (_POINTS - 1))))
     for i in range(_POINTS)
 )
-"""Strict to loose, even in the logit of the score. Fixed beforehand: a grid made from the
-audits would be one more thing chosen on them. Against quantiles of the audits and a wider
-grid it left the fewest escalations on SNIPS and CLINC150."""
+"""Strict to loose, evenly spaced in the logit of the score. Fixed beforehand: a grid made from the
+audits would be one more choice made on them. Compared with quantiles of the audits and with a
+wider grid, it left the fewest escalations on SNIPS and CLINC150."""
 
 
-class Certified(msgspec.Struct, frozen=True, kw_only=True):
-    """A threshold which passed, and the audits which it accepted."""
+class CertifiedThreshold(msgspec.Struct, frozen=True, kw_only=True):
+    """A threshold that passed the test, and the audits that it accepts."""
 
     threshold: float
     accepted: int
@@ -35,7 +35,7 @@ class Certified(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float
 
 
-def certify(
+def certify_threshold(
     scores: Sequence[float],
     losses: Sequence[float],
     alpha: float,
@@ -43,20 +43,20 @@ def certify(
     *,
     grid: Sequence[float] = THRESHOLDS,
     starts: int = STARTS,
-) -> Certified | None:
+) -> CertifiedThreshold | None:
     """Return the loosest certified threshold of `grid`, or None if none passes.
 
-    `scores` and `losses` (0..1) are (audits,): independent draws which neither trained the
-    specialist nor chose `grid`. With probability >= 1 - delta the expected loss among
+    `scores` and `losses` (0..1) are (audits,): independent draws that were used neither to train
+    the specialist nor to choose `grid`. With probability >= 1 - delta the expected loss among
     requests with score >= threshold is at most `alpha`.
     """
-    points = accepted_at(scores, losses, grid)
+    points = audits_accepted(scores, losses, grid)
     p_values = [p_value(point, alpha) for point in points]
-    passed = [i for i, is_passed in enumerate(rejected(p_values, delta, starts)) if is_passed]
+    passed = [i for i, is_passed in enumerate(reject_hypotheses(p_values, delta, starts)) if is_passed]
     if not passed:
         return None
     point = points[passed[-1]]
-    return Certified(
+    return CertifiedThreshold(
         threshold=point.threshold,
         accepted=point.count,
         losses=point.losses,
@@ -64,8 +64,8 @@ def certify(
     )
 
 
-class Accepted(msgspec.Struct, frozen=True):
-    """What one threshold accepts."""
+class AcceptedAudits(msgspec.Struct, frozen=True):
+    """The number of audits that one threshold accepts, and the sum of their losses."""
 
     threshold: float
     count: int
@@ -73,8 +73,10 @@ class Accepted(msgspec.Struct, frozen=True):
     is_binary: bool
 
 
-def accepted_at(scores: Sequence[float], losses: Sequence[float], grid: Sequence[float]) -> list[Accepted]:
-    """Return what each threshold accepts, strict to loose."""
+def audits_accepted(
+    scores: Sequence[float], losses: Sequence[float], grid: Sequence[float]
+) -> list[AcceptedAudits]:
+    """Return the audits that each threshold accepts, strict to loose."""
     pairs = sorted(zip(scores, losses, strict=True), key=lambda pair: -pair[0])
     is_binary = all(loss in (0.0, 1.0) for loss in losses)
     points, count, total = [], 0, 0.0
@@ -82,12 +84,12 @@ def accepted_at(scores: Sequence[float], losses: Sequence[float], grid: Sequence
         while count < len(pairs) and pairs[count][0] >= threshold:
             total += pairs[count][1]
             count += 1
-        points.append(Accepted(threshold, count, total, is_binary))
+        points.append(AcceptedAudits(threshold, count, total, is_binary))
     return points
 
 
-def p_value(point: Accepted, alpha: float) -> float:
-    """Return how likely so few losses are if the risk were above `alpha`.
+def p_value(point: AcceptedAudits, alpha: float) -> float:
+    """Return the probability of so few losses if the risk were above `alpha`.
 
     Exact binomial for 0/1 losses, else Hoeffding-Bentkus (Bates et al. 2021, arXiv 2101.02703).
     """
@@ -102,13 +104,13 @@ def p_value(point: Accepted, alpha: float) -> float:
     return min(1.0, hoeffding, bentkus)
 
 
-def rejected(p_values: Sequence[float], delta: float, starts: int = STARTS) -> list[bool]:
-    """Return which hypotheses the fallback procedure rejects, at family-wise error `delta`.
+def reject_hypotheses(p_values: Sequence[float], delta: float, starts: int = STARTS) -> list[bool]:
+    """Return for each hypothesis whether the fallback procedure rejects it, at family-wise error `delta`.
 
-    Each of `starts` evenly spaced hypotheses owns delta / starts. A rejected hypothesis hands
-    its whole level to the next one, so a chain which reaches the next start grows; a
-    hypothesis which stands takes its level with it. Valid under any dependence, and never
-    weaker than separate chains. Source: Wiens 2003, "A fixed sequence Bonferroni procedure".
+    Each of `starts` evenly spaced hypotheses owns delta / starts. A rejected hypothesis passes
+    its whole level on to the next one, so a chain that reaches the next start grows; the level of
+    a hypothesis that is not rejected is lost. Valid under any dependence, and never weaker than
+    separate chains. Source: Wiens 2003, "A fixed sequence Bonferroni procedure".
     """
     own_level = {start * len(p_values) // starts for start in range(starts)}
     level, decisions = 0.0, []

@@ -1,4 +1,4 @@
-"""How much evidence a certificate takes, and how delta is spent over attempts."""
+"""The evidence that a certificate takes, and the share of delta that each attempt spends."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def delta_for_attempt(delta: float, attempt: int) -> float:
 
 
 def audits_to_settle(alpha: float, delta: float) -> int:
-    """Return how many held-out rows let a good specialist prove itself.
+    """Return the number of held-out rows that lets a good specialist prove itself.
 
     Good: it errs 0.4 times as often as `alpha` allows. Proven: its third attempt passes with
-    probability 0.8 on half of its share of `delta`, as a chain among several has to.
+    probability 0.8 on half of its share of `delta`, as one chain of several must.
     """
     return audits_needed(alpha, delta_for_attempt(delta, 3) / 2, 0.4 * alpha) or 0
 
@@ -35,15 +35,15 @@ def power_to_certify(accepted: int, alpha: float, level: float, error_rate: floa
 
 
 def audits_needed(alpha: float, level: float, error_rate: float, power: float = 0.8) -> int | None:
-    """Return the fewest accepted audits which certify with probability >= `power`.
+    """Return the fewest accepted audits that certify with probability >= `power`.
 
-    None when `error_rate` is so near to `alpha`, or above it, that a million would not do.
+    None if `error_rate` is above `alpha`, or so near to it that a million would not be enough.
     """
     if error_rate >= alpha:
         return None
 
     def is_enough(errors: int) -> bool:
-        # At a given number of allowed errors the power is highest at the fewest audits.
+        # For a given number of allowed errors the power is highest at the fewest audits.
         return binomial_cdf(errors, _fewest_audits(errors, alpha, level), error_rate) >= power
 
     most = 1
@@ -55,7 +55,7 @@ def audits_needed(alpha: float, level: float, error_rate: float, power: float = 
 
 
 def _fewest_audits(errors: int, alpha: float, level: float) -> int:
-    """Return the smallest number of audits of which `errors` may be wrong at `level`."""
+    """Return the smallest number of audits that pass at `level` with `errors` of them wrong."""
     high = errors + 1
     while binomial_cdf(errors, high, alpha) > level:
         high *= 2
@@ -67,5 +67,5 @@ def _fewest_audits(errors: int, alpha: float, level: float) -> int:
 
 
 def _most_errors(audits: int, alpha: float, level: float) -> int:
-    """Return the largest number of errors in `audits` which passes at `level`; -1 if none does."""
+    """Return the largest number of errors in `audits` that passes at `level`; -1 if none does."""
     return bisect.bisect_left(range(audits), True, key=lambda k: binomial_cdf(k, audits, alpha) > level) - 1

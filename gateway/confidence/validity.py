@@ -1,4 +1,4 @@
-"""Whether a draft is an answer to the request at all, however sure the specialist is."""
+"""Whether a draft can answer the request at all, no matter how sure the specialist is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gateway.wire.tool_calls import BEGIN, ToolCall, from_text
 def invalid_reason(draft: Draft, request: Request) -> str:
     """Return why `draft` cannot answer `request`, as a short countable phrase; empty if it can.
 
-    Of a draft which is still being written only the beginning can be judged.
+    Of a draft that is still being written only the beginning is judged.
     """
     if not draft.text.strip():
         return "empty draft"
@@ -22,40 +22,40 @@ def invalid_reason(draft: Draft, request: Request) -> str:
         return "stop string in draft"
     if draft.stream is not None:
         return ""
-    return _length_fault(draft, request) or _form_fault(draft, request)
+    return _invalid_length(draft, request) or _invalid_form(draft, request)
 
 
-def _length_fault(draft: Draft, request: Request) -> str:
-    """Return why the teacher would have ended elsewhere."""
+def _invalid_length(draft: Draft, request: Request) -> str:
+    """Return why the teacher would have ended its answer elsewhere; empty if it would not."""
     if draft.finish_reason == "length":
         return "draft cut at its length"
-    if request.max_tokens is not None and tokens_at_most(draft.text) > request.max_tokens:
+    if request.max_tokens is not None and token_upper_bound(draft.text) > request.max_tokens:
         return "draft longer than max_tokens"
     return ""
 
 
-def _form_fault(draft: Draft, request: Request) -> str:
-    """Return why `draft` has not the form which the client prescribed."""
+def _invalid_form(draft: Draft, request: Request) -> str:
+    """Return why `draft` does not have the form that the client demands; empty if it has."""
     try:
         if request.tools and BEGIN in draft.text:
-            return _calls_fault(from_text(draft.text), request)
+            return _invalid_calls(from_text(draft.text), request)
         if request.tools and _choice_of(request.tool_choice) not in ("auto", "none"):
             return "tool call required"
-        return _json_fault(draft, request) if request.wants_json else ""
+        return _invalid_json(draft, request) if request.wants_json else ""
     except (SchemaError, msgspec.MsgspecError, RecursionError):
-        # The teacher may know better what to make of it.
+        # The teacher may support it.
         return "schema not supported"
 
 
-def _json_fault(draft: Draft, request: Request) -> str:
+def _invalid_json(draft: Draft, request: Request) -> str:
     if not _is_json_object(draft.text):
         return "draft is not JSON"
     schema = answer_schema(request.response_format) if request.response_format else None
     return "draft breaks the schema" if schema and not is_valid(draft.text, schema) else ""
 
 
-def _calls_fault(calls: tuple[ToolCall, ...] | None, request: Request) -> str:
-    """Return why `calls`, None for broken ones, are not what the request's tools allow."""
+def _invalid_calls(calls: tuple[ToolCall, ...] | None, request: Request) -> str:
+    """Return why the request's tools do not allow `calls` (None if broken); empty if they do."""
     choice, schemas = _choice_of(request.tool_choice), tool_schemas(request.tools)
     if not calls:
         return "broken tool call"
@@ -80,9 +80,9 @@ class _NamedChoice(msgspec.Struct):
 
 
 def _choice_of(tool_choice: bytes) -> str:
-    """Return "auto", "none", "required", or the name of the function which must be called.
+    """Return "auto", "none", "required", or the name of the function that must be called.
 
-    Raises ValidationError for what OpenAI has come up with since.
+    Raises ValidationError for kinds of choices that OpenAI has added since.
     """
     if not tool_choice:
         return "auto"
@@ -90,11 +90,12 @@ def _choice_of(tool_choice: bytes) -> str:
     return choice if isinstance(choice, str) else choice.function.name
 
 
-def tokens_at_most(text: str) -> int:
-    """Return a number of tokens which no usual tokenizer exceeds for `text`.
+def token_upper_bound(text: str) -> int:
+    """Return a number of tokens that no usual tokenizer exceeds for `text`.
 
-    Two letters a token (words take three to five), and one a byte for all else. Deferring a
-    draft too many costs one call; serving what the teacher would have cut is a wrong answer.
+    One token per two letters (in words it is three to five), and one per byte of anything else.
+    To defer one draft too many costs one call; to serve a text that the teacher would have cut is
+    a wrong answer.
     """
     letters = sum(character.isascii() and character.isalpha() for character in text)
     return (letters + 1) // 2 + len(text.encode("utf-8", "replace")) - letters

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from gateway.confidence.agreement import canonical
+from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import AnswerKind
 from gateway.distill.recipes.span.dataset import build_dataset
 from gateway.harvest.base import Row
@@ -39,6 +39,6 @@ def answer_kind(rows: Sequence[Row]) -> AnswerKind:
 
 
 def _are_labels(rows: Sequence[Row]) -> bool:
-    counts = Counter(canonical(row.answer) for row in rows)
+    counts = Counter(canonical_text(row.answer) for row in rows)
     labelled = sum(count for count in counts.values() if count >= _LABEL_ROWS)
     return labelled >= _LABELLED_SHARE * len(rows) and len(counts) * _ROWS_PER_ANSWER <= len(rows)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.confidence.learn_then_test import THRESHOLDS, Accepted, accepted_at, certify
+from gateway.confidence.learn_then_test import THRESHOLDS, AcceptedAudits, audits_accepted, certify_threshold
 from gateway.confidence.sample_size import audits_needed
 from gateway.core import Deferral, Standing
 from gateway.distill.base import EvalResult, RiskTarget, laplace_mean
@@ -28,7 +28,7 @@ def certify_version(
     has become stricter; whoever is not certified keeps its stage and learns how many audits
     are missing.
     """
-    certified = certify(scored.scores, scored.losses, promise.alpha, level)
+    certified = certify_threshold(scored.scores, scored.losses, promise.alpha, level)
     is_laxer = old.alpha > promise.alpha or old.delta > promise.delta
     if certified and (not old.serves or is_laxer or certified.coverage > old.coverage):
         return msgspec.structs.replace(
@@ -61,7 +61,7 @@ def shadow_version(
 
     `tentative` is the loosest threshold at which it seems good enough, for reports only.
     """
-    points = [point for point in accepted_at(scored.scores, scored.losses, THRESHOLDS) if point.count]
+    points = [point for point in audits_accepted(scored.scores, scored.losses, THRESHOLDS) if point.count]
     passing = [point for point in points if point.losses <= promise.alpha * point.count]
     best = passing[-1] if passing else None
     missing = _audits_missing(passing, len(scored.scores), promise.alpha, level)
@@ -88,7 +88,7 @@ def _shadow_note(missing: int, *, has_hope: bool) -> str:
     return "audits suffice; waits for a student which is surer of them"
 
 
-def _audits_missing(points: Sequence[Accepted], audits: int, alpha: float, level: float) -> int:
+def _audits_missing(points: Sequence[AcceptedAudits], audits: int, alpha: float, level: float) -> int:
     """Return how many more held-out rows would probably do at the most promising threshold.
 
     Taken from the error seen so far; without any hope, the fewest which could ever do.

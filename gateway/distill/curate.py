@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.confidence.agreement import canonical
+from gateway.confidence.agreement import canonical_text
 from gateway.harvest.base import Row
 
 
@@ -38,12 +38,12 @@ def _latest(rows: Sequence[Row]) -> dict[str, Row]:
     """Return the last row of each canonical text, in the order of time."""
     latest: dict[str, Row] = {}
     for row in rows:
-        text = canonical(row.text)
+        text = canonical_text(row.text)
         latest.pop(text, None)
         latest[text] = row
     return latest
 
 
 def _conflicts(rows: Sequence[Row]) -> int:
-    pairs = {(canonical(row.text), canonical(row.answer)) for row in rows}
+    pairs = {(canonical_text(row.text), canonical_text(row.answer)) for row in rows}
     return sum(count > 1 for count in Counter(text for text, _ in pairs).values())

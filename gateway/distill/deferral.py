@@ -29,7 +29,7 @@ def fit_deferral(validation: EvalResult, scorer: Scorer, seed: int) -> tuple[Def
     right = np.array([validation.losses[i] < 0.5 for i in kept])
     if len(kept) < _FEWEST_ROWS or min(right.sum(), (~right).sum()) < _FEWEST_OF_A_KIND:
         return None, validation
-    read = [scorer.read(draft) for i in kept if (draft := validation.drafts[i])]
+    read = [scorer.read_signals(draft) for i in kept if (draft := validation.drafts[i])]
     names = _useful(read)
     own = np.array([validation.scores[i] for i in kept])
     if not names:

@@ -53,7 +53,7 @@ def evaluate(
     and scores 0: below every threshold.
     """
     drafts = [draft if draft and _may_be_served(draft) else None for draft in drafts_of(runtime, exam.texts)]
-    scores = [scorer.score(draft, deferral) if draft else 0.0 for draft in drafts]
+    scores = [scorer.score_draft(draft, deferral) if draft else 0.0 for draft in drafts]
     losses = [
         measure_loss(answer, draft.text) if draft else 1.0
         for draft, answer in zip(drafts, exam.answers, strict=True)

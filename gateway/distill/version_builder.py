@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.confidence.agreement import canonical
+from gateway.confidence.agreement import canonical_text
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.learn_then_test import STARTS
 from gateway.confidence.sample_size import (
@@ -193,7 +193,7 @@ class VersionBuilder:
         return Choice(rows=candidates[best], recipe=recipe, validation=validation, deferral=deferral)
 
     def _is_asked(self, row: Row) -> bool:
-        key = f"{self._config.seed} {canonical(row.text)}".encode("utf-8", "replace")
+        key = f"{self._config.seed} {canonical_text(row.text)}".encode("utf-8", "replace")
         return zlib.crc32(key) < self._config.exam_share * 2**32
 
     def _workspace(self, task: str) -> Workspace:

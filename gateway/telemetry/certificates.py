@@ -16,8 +16,6 @@ from gateway.core import Stage, Standing
 MAX_ROUTES = 200
 _LABELS = ("route", "lane")
 
-Standings = Callable[[], Iterable[Standing]]
-
 
 class Certificates(Collector):
     """Reads the standings whenever somebody collects; they are the same in every worker.
@@ -25,7 +23,7 @@ class Certificates(Collector):
     A number which does not exist (no threshold, audits missing unknown) has no sample.
     """
 
-    def __init__(self, standings: Standings) -> None:
+    def __init__(self, standings: Callable[[], Iterable[Standing]]) -> None:
         self._standings = standings
 
     def collect(self) -> Iterator[Metric]:

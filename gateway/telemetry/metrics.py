@@ -17,8 +17,8 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gateway.core import Outcome, Reading
-from gateway.telemetry.certificates import Certificates, Standings
+from gateway.core import Outcome, Reading, Standing
+from gateway.telemetry.certificates import Certificates
 
 # Callers name tasks by their templates: without a bound one client could fill the memory.
 MAX_ROUTES = 200
@@ -51,7 +51,9 @@ class Metrics:
     processes each number costs a microsecond. `standings` are the certificates at the time of asking.
     """
 
-    def __init__(self, probes: Sequence[Probe] = (), standings: Standings = tuple) -> None:
+    def __init__(
+        self, probes: Sequence[Probe] = (), standings: Callable[[], Iterable[Standing]] = tuple
+    ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "stepdown_requests",

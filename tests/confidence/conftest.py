@@ -1,4 +1,4 @@
-"""What the tests of confidence share: a request, a standing and stores in memory."""
+"""A request, a standing and stores in memory, for the tests of confidence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class AuditList:
 
 
 class StandingDict:
-    """A standing book in memory."""
+    """Standings in memory."""
 
     def __init__(self, *standings: Standing) -> None:
         self._standings = {(standing.task, standing.lane): standing for standing in standings}
@@ -49,7 +49,7 @@ def audits() -> AuditList:
 
 @pytest.fixture
 def live() -> Standing:
-    """A standing under which drafts of version 3 with a score of at least 0.6 are served."""
+    """A standing that serves drafts of version 3 with a score of at least 0.6."""
     return Standing(
         task="intents", lane="fingerprint", stage="live", version=3, threshold=0.6, alpha=0.05, attempts=4
     )

@@ -12,7 +12,7 @@ from tests.confidence.conftest import AuditList
 
 @pytest.fixture
 def outcome(ask: Callable[..., Request]) -> Outcome:
-    """A request audited under a certificate, whose draft would have been served."""
+    """A request audited under a certificate; without the audit its draft would have been served."""
     return Outcome(
         request=ask(),
         plan=Plan(policy="default", may_serve=True),
@@ -55,7 +55,7 @@ def test_tool_calls_of_both_are_evidence(audits: AuditList, outcome: Outcome) ->
 
 
 def test_a_shadow_audit_is_never_counted_as_accepted(audits: AuditList, outcome: Outcome) -> None:
-    """In shadow `would_serve` speaks of a tentative threshold, which no certificate covers."""
+    """In shadow `would_serve` is about a tentative threshold, and no certificate covers that."""
     Auditor(audits)(msgspec.structs.replace(outcome, decision="escalated"), READING)
     assert not audits.audits[0].accepted
 
@@ -64,7 +64,7 @@ def test_a_shadow_audit_is_never_counted_as_accepted(audits: AuditList, outcome:
     "changes",
     [{"is_held_out": False}, {"is_complete": False}, {"draft": None}, {"route": None}],
 )
-def test_other_outcomes_are_no_audits(
+def test_other_outcomes_are_not_audits(
     audits: AuditList, outcome: Outcome, changes: dict[str, object]
 ) -> None:
     Auditor(audits)(msgspec.structs.replace(outcome, **changes), READING)
@@ -72,7 +72,7 @@ def test_other_outcomes_are_no_audits(
 
 
 @pytest.mark.parametrize("changes", [{"text": None}, {"is_complete": False}, {"finish_reason": "length"}])
-def test_an_answer_which_the_teacher_did_not_finish_is_no_audit(
+def test_an_answer_that_the_teacher_did_not_finish_is_no_audit(
     audits: AuditList, outcome: Outcome, changes: dict[str, object]
 ) -> None:
     Auditor(audits)(outcome, msgspec.structs.replace(READING, **changes))

@@ -19,7 +19,7 @@ def run(losses: Iterator[float], alpha: float, limit: float, most: int) -> tuple
 
 
 def coins(rng: random.Random, *phases: tuple[int, float]) -> Iterator[float]:
-    """Yield 0/1 losses: `phases` are (audits, risk), the last goes on for ever."""
+    """Yield 0/1 losses: `phases` are (audits, risk); the last one never ends."""
     for audits, risk in phases:
         for _ in range(audits):
             yield float(rng.random() < risk)
@@ -29,13 +29,13 @@ def coins(rng: random.Random, *phases: tuple[int, float]) -> Iterator[float]:
 
 @pytest.mark.parametrize("risk", [0.05, 0.03])
 def test_false_alarms_are_at_least_as_rare_as_promised(risk: float) -> None:
-    """At or below alpha the mean time to an alarm is >= the limit; cut at 10 limits, which only lowers it."""
+    """At or below alpha the mean time to an alarm is >= the limit. The cut only lowers the mean."""
     rng = random.Random(4)
     times = [run(coins(rng, (1, risk)), 0.05, 200.0, 2000)[0] for _ in range(200)]
     assert statistics.mean(times) >= 200.0
 
 
-def test_graded_losses_of_mean_alpha_keep_the_promise_too() -> None:
+def test_graded_losses_of_mean_alpha_cause_as_few_false_alarms() -> None:
     rng = random.Random(5)
     times = [run(iter(lambda: rng.random() * 0.1, None), 0.05, 200.0, 2000)[0] for _ in range(50)]
     assert statistics.mean(times) >= 200.0
@@ -74,6 +74,6 @@ def test_an_alarm_stays() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.001, 0.02, 0.3, 0.9])
-def test_any_alpha_gives_bets_which_cannot_go_negative(alpha: float) -> None:
+def test_any_alpha_gives_bets_that_cannot_go_negative(alpha: float) -> None:
     detector = EDetector(alpha)
     assert not any(detector.update(0.0, float(n)) for n in range(2000))

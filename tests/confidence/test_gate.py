@@ -17,7 +17,7 @@ def drafted(text: str = "card_arrival", score: float = 0.9, version: int = 3) ->
 
 @pytest.mark.parametrize(("score", "accepts"), [(0.61, True), (0.6, True), (0.59, False)])
 def test_the_threshold_decides(live: Standing, ask: Ask, score: float, accepts: bool) -> None:
-    verdict = Gate().judge(drafted(score=score), live, ask())
+    verdict = Gate().judge_draft(drafted(score=score), live, ask())
     assert (verdict.accepts, verdict.threshold) == (accepts, 0.6)
 
 
@@ -28,12 +28,12 @@ def test_the_threshold_decides(live: Standing, ask: Ask, score: float, accepts: 
 def test_nothing_is_served_without_a_certificate_in_force(
     live: Standing, ask: Ask, changes: dict[str, object]
 ) -> None:
-    verdict = Gate().judge(drafted(score=1.0), msgspec.structs.replace(live, **changes), ask())
+    verdict = Gate().judge_draft(drafted(score=1.0), msgspec.structs.replace(live, **changes), ask())
     assert not verdict.accepts
 
 
 def test_a_draft_of_another_version_has_no_certificate(live: Standing, ask: Ask) -> None:
-    verdict = Gate().judge(drafted(score=1.0, version=4), live, ask())
+    verdict = Gate().judge_draft(drafted(score=1.0, version=4), live, ask())
     assert (verdict.accepts, verdict.because) == (False, "draft of another version")
 
 
@@ -53,7 +53,7 @@ def test_an_invalid_draft_is_deferred_however_sure(
     live: Standing, ask: Ask, text: str, fields: dict[str, object], because: str
 ) -> None:
     for mode in ("auto", "local"):
-        verdict = Gate().judge(drafted(text, score=1.0), live, ask(mode=mode, **fields))
+        verdict = Gate().judge_draft(drafted(text, score=1.0), live, ask(mode=mode, **fields))
         assert (verdict.accepts, verdict.because) == (False, because)
 
 
@@ -66,9 +66,9 @@ def test_an_invalid_draft_is_deferred_however_sure(
     ],
 )
 def test_a_valid_draft_is_served(live: Standing, ask: Ask, text: str, fields: dict[str, object]) -> None:
-    assert Gate().judge(drafted(text), live, ask(**fields)).accepts
+    assert Gate().judge_draft(drafted(text), live, ask(**fields)).accepts
 
 
-def test_a_client_who_asked_for_a_local_answer_gets_any_valid_draft(ask: Ask) -> None:
+def test_a_client_that_asked_for_a_local_answer_gets_any_valid_draft(ask: Ask) -> None:
     shadow = Standing(task="intents", lane="fingerprint", version=3)
-    assert Gate().judge(drafted(score=0.0), shadow, ask(mode="local")).accepts
+    assert Gate().judge_draft(drafted(score=0.0), shadow, ask(mode="local")).accepts

@@ -9,11 +9,11 @@ import pytest
 
 from gateway.confidence.learn_then_test import (
     THRESHOLDS,
-    Accepted,
-    accepted_at,
-    certify,
+    AcceptedAudits,
+    audits_accepted,
+    certify_threshold,
     p_value,
-    rejected,
+    reject_hypotheses,
 )
 
 Risk = Callable[[float], float]
@@ -35,7 +35,7 @@ def risk_above(threshold: float, risk: Risk) -> float:
 
 
 def violations(threshold_of: Callable[..., float | None], risk: Risk, alpha: float) -> float:
-    """Return the share of draws whose threshold has a true risk above `alpha`."""
+    """Return the share of draws with a threshold of a true risk above `alpha`."""
     rng = random.Random(7)
     thresholds = [threshold_of(*draw(rng, 600, risk)) for _ in range(DRAWS)]
     counts = {threshold: thresholds.count(threshold) for threshold in set(thresholds)}
@@ -46,13 +46,13 @@ def violations(threshold_of: Callable[..., float | None], risk: Risk, alpha: flo
 def certified_threshold(
     scores: Sequence[float], losses: Sequence[float], alpha: float = 0.05, delta: float = 0.1
 ) -> float | None:
-    certified = certify(scores, losses, alpha, delta)
+    certified = certify_threshold(scores, losses, alpha, delta)
     return certified.threshold if certified else None
 
 
 def naive_threshold(scores: Sequence[float], losses: Sequence[float], alpha: float = 0.05) -> float | None:
-    """Return the loosest threshold whose mean loss on the audits is at most `alpha`."""
-    points = accepted_at(scores, losses, THRESHOLDS)
+    """Return the loosest threshold with a mean loss of at most `alpha` on the audits."""
+    points = audits_accepted(scores, losses, THRESHOLDS)
     return min((p.threshold for p in points if p.count and p.losses / p.count <= alpha), default=None)
 
 
@@ -84,15 +84,15 @@ def test_a_certificate_is_broken_in_at_most_delta_of_all_draws(risk: Risk) -> No
 
 @pytest.mark.parametrize("risk", [honest, hopeless])
 def test_a_threshold_at_the_point_estimate_breaks_its_target_far_more_often(risk: Risk) -> None:
-    """The contrast which the certificate exists for."""
+    """The difference that certificates exist for."""
     assert violations(naive_threshold, risk, alpha=0.05) > 0.3
 
 
-def test_a_certificate_covers_nearly_all_that_may_be_served() -> None:
-    """2,000 audits find four fifths of the coverage which knowing the risk would give."""
+def test_a_certificate_covers_nearly_all_drafts_that_may_be_served() -> None:
+    """2,000 audits find four fifths of the coverage that knowledge of the risk would give."""
     scores, losses = draw(random.Random(3), 2000, steep)
 
-    certified = certify(scores, losses, 0.05, 0.1)
+    certified = certify_threshold(scores, losses, 0.05, 0.1)
 
     assert certified is not None
     best = next(t for t in sorted(THRESHOLDS) if risk_above(t, steep) <= 0.05)
@@ -100,12 +100,12 @@ def test_a_certificate_covers_nearly_all_that_may_be_served() -> None:
 
 
 def test_nothing_is_certified_without_enough_evidence() -> None:
-    assert certify([], [], 0.05, 0.1) is None
-    assert certify([0.99999] * 20, [0.0] * 20, 0.05, 0.1) is None
+    assert certify_threshold([], [], 0.05, 0.1) is None
+    assert certify_threshold([0.99999] * 20, [0.0] * 20, 0.05, 0.1) is None
 
 
-def test_the_certificate_reports_what_it_accepted() -> None:
-    certified = certify([0.9] * 300 + [0.1] * 100, [0.0] * 299 + [1.0] * 101, 0.05, 0.1)
+def test_the_certificate_reports_its_accepted_audits() -> None:
+    certified = certify_threshold([0.9] * 300 + [0.1] * 100, [0.0] * 299 + [1.0] * 101, 0.05, 0.1)
 
     assert certified is not None
     assert (certified.accepted, certified.losses, certified.coverage) == (300, 1.0, 0.75)
@@ -113,7 +113,7 @@ def test_the_certificate_reports_what_it_accepted() -> None:
 
 
 def test_a_score_at_the_threshold_is_accepted() -> None:
-    points = accepted_at([0.5, 0.4], [0.0, 1.0], [0.5, 0.4])
+    points = audits_accepted([0.5, 0.4], [0.0, 1.0], [0.5, 0.4])
     assert [(point.count, point.losses) for point in points] == [(1, 0.0), (2, 1.0)]
 
 
@@ -124,7 +124,7 @@ def test_the_grid_does_not_depend_on_the_audits() -> None:
 
 
 def reference_fallback(p_values: Sequence[float], weights: Sequence[float]) -> list[bool]:
-    """Wiens' procedure as published: each level is one's own plus that of a rejected predecessor."""
+    """Wiens' procedure as published: a level is its own weight plus the level of a rejected predecessor."""
     decisions: list[bool] = []
     levels: list[float] = []
     for i, p in enumerate(p_values):
@@ -139,7 +139,7 @@ def test_the_fallback_procedure_is_the_published_one() -> None:
     for _ in range(500):
         p_values = [rng.choice([0.0, 0.02, 0.03, 0.06, 0.2]) for _ in range(8)]
         weights = [0.05, 0, 0, 0, 0.05, 0, 0, 0]
-        assert rejected(p_values, 0.1, starts=2) == reference_fallback(p_values, weights)
+        assert reject_hypotheses(p_values, 0.1, starts=2) == reference_fallback(p_values, weights)
 
 
 def separate_chains(p_values: Sequence[float], delta: float, starts: int) -> set[int]:
@@ -152,12 +152,12 @@ def separate_chains(p_values: Sequence[float], delta: float, starts: int) -> set
     return found
 
 
-def test_the_fallback_procedure_rejects_all_that_separate_chains_do_and_more() -> None:
+def test_the_fallback_procedure_rejects_more_than_separate_chains() -> None:
     rng = random.Random(2)
     gained = 0
     for _ in range(500):
         p_values = [rng.choice([0.0, 0.02, 0.04, 0.08, 0.3]) for _ in range(8)]
-        mine = {i for i, is_rejected in enumerate(rejected(p_values, 0.1, starts=4)) if is_rejected}
+        mine = {i for i, is_rejected in enumerate(reject_hypotheses(p_values, 0.1, starts=4)) if is_rejected}
         theirs = separate_chains(p_values, 0.1, starts=4)
         assert theirs <= mine
         gained += len(mine - theirs)
@@ -186,8 +186,8 @@ def family_wise_error(bins: Sequence[tuple[float, float]], audits: int, alpha: f
         points = []
         for i in range(len(bins)):
             accepted, wrong = sum(counts[: 2 * i + 2]), sum(counts[1 : 2 * i + 2 : 2])
-            points.append(Accepted(0.0, accepted, float(wrong), True))
-        decisions = rejected([p_value(point, alpha) for point in points], delta, starts=2)
+            points.append(AcceptedAudits(0.0, accepted, float(wrong), True))
+        decisions = reject_hypotheses([p_value(point, alpha) for point in points], delta, starts=2)
         if any(is_rejected and risk > alpha for is_rejected, risk in zip(decisions, risks, strict=True)):
             ways = float(math.factorial(audits))
             for count, p in zip(counts, cells, strict=True):
@@ -212,21 +212,21 @@ def test_the_family_wise_error_is_at_most_delta_in_every_enumerated_case(
 
 
 def test_graded_losses_are_certified_validly() -> None:
-    """Losses of 0, 0.5 and 1 whose mean is just above alpha pass in at most delta of the draws."""
+    """Losses of 0, 0.5 and 1 with a mean just above alpha pass in at most delta of the draws."""
     rng = random.Random(5)
     passed = 0
     for _ in range(DRAWS):
         losses = [rng.choices([0.0, 0.5, 1.0], [0.85, 0.098, 0.052])[0] for _ in range(200)]
-        passed += certify([0.9] * 200, losses, alpha=0.1, delta=0.1) is not None
+        passed += certify_threshold([0.9] * 200, losses, alpha=0.1, delta=0.1) is not None
     assert passed / DRAWS <= 0.1
 
 
 def test_graded_losses_well_below_alpha_are_certified() -> None:
     losses = [0.1] * 400
-    assert certify([0.9] * 400, losses, alpha=0.2, delta=0.1) is not None
+    assert certify_threshold([0.9] * 400, losses, alpha=0.2, delta=0.1) is not None
 
 
-def test_a_graded_loss_is_no_easier_to_certify_than_a_rounded_one() -> None:
-    exact = p_value(Accepted(0.5, 200, 3.0, True), 0.05)
-    graded = p_value(Accepted(0.5, 200, 3.0, False), 0.05)
+def test_a_graded_loss_is_not_easier_to_certify_than_a_binary_one() -> None:
+    exact = p_value(AcceptedAudits(0.5, 200, 3.0, True), 0.05)
+    graded = p_value(AcceptedAudits(0.5, 200, 3.0, False), 0.05)
     assert exact <= graded <= 1.0

@@ -1,4 +1,4 @@
-"""A draft which the client could not use is deferred, with a reason that can be counted."""
+"""A draft that the client could not use is deferred, with a reason that can be counted."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ FIND = called("find", {"city": "Rome"})
 PING = called("ping", {})
 
 
-class Written:
-    """A Rest which has nothing more to say."""
+class EmptyStream:
+    """A DraftStream without further text."""
 
     finish_reason: FinishReason = "stop"
     completion_tokens = 0
 
-    def __aiter__(self) -> Written:
+    def __aiter__(self) -> EmptyStream:
         return self
 
     async def __anext__(self) -> str:
@@ -70,7 +70,7 @@ def drafted(text: str, **more: Any) -> Draft:
         (FIND, {"wants_json": True}),
     ],
 )
-def test_a_call_which_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict[str, object]) -> None:
+def test_a_call_that_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict[str, object]) -> None:
     assert invalid_reason(drafted(text), ask(tools=TOOLS, **fields)) == ""
 
 
@@ -95,13 +95,13 @@ def test_a_call_which_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict
         (FIND, {"tools": TOOLS.replace(b'"object"', b'"nonsense"', 1)}, "schema not supported"),
     ],
 )
-def test_a_call_which_the_client_could_not_use_is_deferred(
+def test_a_call_that_the_client_could_not_use_is_deferred(
     ask: Ask, text: str, fields: dict[str, object], reason: str
 ) -> None:
     assert invalid_reason(drafted(text), ask(**{"tools": TOOLS, **fields})) == reason
 
 
-def test_without_tools_what_looks_like_a_call_is_a_text(ask: Ask) -> None:
+def test_without_tools_a_text_that_looks_like_a_call_is_a_text(ask: Ask) -> None:
     """An app may have asked for it in its own prompt."""
     assert invalid_reason(drafted(FIND), ask()) == ""
 
@@ -121,21 +121,21 @@ def test_an_answer_in_a_prescribed_form_has_it(ask: Ask, text: str, form: bytes,
     assert invalid_reason(drafted(text), ask(wants_json=True, response_format=form)) == reason
 
 
-def test_a_draft_which_was_cut_is_no_answer(ask: Ask) -> None:
+def test_a_draft_that_was_cut_is_no_answer(ask: Ask) -> None:
     assert invalid_reason(drafted("two wor", finish_reason="length"), ask()) == "draft cut at its length"
 
 
-def test_logprobs_are_given_to_whoever_asked_or_not_at_all(ask: Ask) -> None:
-    told = drafted("yes", tokens=(Token("yes", -0.1),))
+def test_a_draft_without_logprobs_cannot_answer_a_client_that_wants_them(ask: Ask) -> None:
+    with_logprobs = drafted("yes", tokens=(Token("yes", -0.1),))
 
     assert invalid_reason(drafted("yes"), ask(top_logprobs=0)) == "draft has no logprobs"
-    assert invalid_reason(told, ask(top_logprobs=0)) == ""
+    assert invalid_reason(with_logprobs, ask(top_logprobs=0)) == ""
     assert invalid_reason(drafted("yes"), ask()) == ""
 
 
-def test_only_a_beginning_is_judged_by_what_a_beginning_shows(ask: Ask) -> None:
-    beginning = drafted("word " * 40, stream=Written())
+def test_a_beginning_is_judged_only_by_what_it_shows(ask: Ask) -> None:
+    beginning = drafted("word " * 40, stream=EmptyStream())
 
     assert invalid_reason(beginning, ask(max_tokens=300)) == ""
     assert invalid_reason(beginning, ask(stop=("word word",))) == "stop string in draft"
-    assert invalid_reason(drafted(" ", stream=Written()), ask()) == "empty draft"
+    assert invalid_reason(drafted(" ", stream=EmptyStream()), ask()) == "empty draft"

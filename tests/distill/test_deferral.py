@@ -78,12 +78,12 @@ def test_a_head_scores_as_the_regression_which_it_was_made_from() -> None:
     head, _ = fit_deferral(validation, SCORER, 0)
     assert head is not None
 
-    signals = [[SCORER.read(one)[name] for name in head.weights] for one in drafts]
+    signals = [[SCORER.read_signals(one)[name] for name in head.weights] for one in drafts]
     right = [loss < 0.5 for loss in validation.losses]
     regression = make_pipeline(StandardScaler(), LogisticRegression()).fit(signals, right)
 
     expected = regression.predict_proba(signals)[:, 1].tolist()
-    assert [SCORER.score(one, head) for one in drafts] == pytest.approx(expected, abs=1e-9)
+    assert [SCORER.score_draft(one, head) for one in drafts] == pytest.approx(expected, abs=1e-9)
 
 
 def test_no_draft_is_scored_by_a_head_which_has_seen_it() -> None:
@@ -104,7 +104,7 @@ def test_the_scores_of_a_rehearsal_promise_what_the_head_keeps() -> None:
     head, rescored = fit_deferral(told(600), SCORER, 0)
     fresh = told(600, seed=2)
 
-    kept = ranking([SCORER.score(one, head) for one in fresh.drafts if one], fresh.losses)
+    kept = ranking([SCORER.score_draft(one, head) for one in fresh.drafts if one], fresh.losses)
 
     assert kept == pytest.approx(ranking(rescored.scores, rescored.losses), abs=0.06)
 

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from scipy import sparse
 
-from gateway.confidence.agreement import canonical
+from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import AnswerKind, EvalResult, Report, TrainingSet, Workspace
 from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists import knn
@@ -122,7 +122,7 @@ def _readable(lessons: TrainingSet, encoder: Encoder) -> _Readable:
             continue
         readable.seen.append(features(text, vector))
         readable.vectors.append(vector)
-        readable.answers.append(canonical(answer))
+        readable.answers.append(canonical_text(answer))
     return readable
 
 
@@ -149,5 +149,5 @@ def _commonest_forms(answers: Sequence[str]) -> dict[str, str]:
     """Return for each canonical answer the form in which the teacher writes it most."""
     forms: dict[str, Counter[str]] = defaultdict(Counter)
     for answer in answers:
-        forms[canonical(answer)][answer] += 1
+        forms[canonical_text(answer)][answer] += 1
     return {answer: counts.most_common(1)[0][0] for answer, counts in forms.items()}

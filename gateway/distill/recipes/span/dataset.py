@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from tokenizers import Tokenizer
 
-from gateway.confidence.agreement import canonical
+from gateway.confidence.agreement import canonical_text
 from gateway.distill.recipes.span.answers import frame_of, parsed
 from gateway.distill.recipes.span.induction import Example, choice_of, hole_of, induced, pieces
 from gateway.errors import SpecialistError
@@ -122,6 +122,6 @@ def _tags(example: Example, wanted: Sequence[_Wanted]) -> list[int]:
 def _rebuilds(grammar: Grammar, example: Example, target: Target, answer: str) -> bool:
     spans = spans_of(target.tags, example.words.starts, example.words.ends)
     try:
-        return canonical(grammar.compose(example.text, target.options, spans)) == canonical(answer)
+        return canonical_text(grammar.compose(example.text, target.options, spans)) == canonical_text(answer)
     except SpecialistError:
         return False

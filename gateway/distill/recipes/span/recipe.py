@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.confidence.agreement import canonical
+from gateway.confidence.agreement import canonical_text
 from gateway.confidence.deferral import Scorer
 from gateway.distill.base import AnswerKind, EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.cached_encoder import sampled_vectors
@@ -126,7 +126,7 @@ class SpanRecipe:
         if exam.texts:
             metrics["agreement_before_int8"] = agreement_of(network, course.grammar, exam)
             metrics["agreement_int8"] = _agreement(folder, exam, workspace)
-        answers = {canonical(lessons.answers[row]) for row in course.rows}
+        answers = {canonical_text(lessons.answers[row]) for row in course.rows}
         return Report(rows=len(kept), answers=len(answers), metrics=metrics)
 
     def _taught(self, lessons: TrainingSet) -> Dataset:
