@@ -1,113 +1,90 @@
-"""An answer from a specialist's draft, or from the teacher, each leaving one Outcome behind."""
+"""Answers from a draft, an encoder or the teacher; each leaves exactly one Outcome behind."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol
 
-from gateway.cascade.base import Observer, RequestState
+from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.recorder import Recorder
-from gateway.core import Answer, Body, Draft, DraftStream, Header, Request, Usage
+from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
 from gateway.errors import UpstreamError
-from gateway.upstream.base import Call, Reply, Teacher
+from gateway.upstream.base import Call, Reply
 from gateway.wire.surfaces import Writer, surface_of
 
 
-class Sources(Protocol):
-    """What answers are made from; the Stages of the flow are such a thing."""
-
-    @property
-    def teacher(self) -> Teacher:
-        """The hosted giant."""
-
-    @property
-    def teacher_headers(self) -> Callable[[Request], tuple[Header, ...]]:
-        """The client's headers as the teacher is to see them."""
-
-    @property
-    def observe(self) -> Observer:
-        """Takes the Outcome."""
-
-    @property
-    def estimate_usage(self) -> Callable[[Request, str], Usage]:
-        """Tokens which the teacher would have counted for a request and an answer."""
-
-
-def from_draft(state: RequestState, sources: Sources) -> Answer:
-    """Return the specialist's draft as the answer, in OpenAI's exact shape."""
+def answer_with_draft(state: RequestState, stages: Stages) -> Answer:
+    """Return the specialist's draft as an answer, in OpenAI's exact shape."""
     request, draft = state.request, state.draft
     assert draft is not None
     writer = surface_of(request).begin(request, time.time)
     kind = b"text/event-stream; charset=utf-8" if request.is_streamed else b"application/json"
     headers = [(b"content-type", kind), (b"x-request-id", request.id.encode())]
     if draft.stream is not None:
-        body: Body = _Continued(writer, request, draft, draft.stream, sources)
+        body: Body = _DraftStreamBody(writer, request, draft, draft.stream, stages)
     else:
-        usage = sources.estimate_usage(request, draft.text)
+        usage = stages.estimate_usage(request, draft.text)
         content = writer.stream(draft, usage) if request.is_streamed else writer.whole(draft, usage)
-        body = _Once(content)
+        body = _OnePieceBody(content)
         if not request.is_streamed:
             headers.append((b"content-length", str(len(content)).encode()))
-    return _served(state, sources, tuple(headers), body, f"{draft.task}@{draft.version}")
+    return _local_answer(state, stages, tuple(headers), body, f"{draft.task}@{draft.version}")
 
 
-def from_content(state: RequestState, sources: Sources, content: bytes, served_by: str) -> Answer:
-    """Return JSON which something else than a draft is made of as the answer."""
+def answer_with_content(state: RequestState, stages: Stages, content: bytes, served_by: str) -> Answer:
+    """Return finished JSON as an answer, labeled as served by `served_by`."""
     headers = (
         (b"content-type", b"application/json"),
         (b"x-request-id", state.request.id.encode()),
         (b"content-length", str(len(content)).encode()),
     )
-    return _served(state, sources, headers, _Once(content), served_by)
+    return _local_answer(state, stages, headers, _OnePieceBody(content), served_by)
 
 
-async def ask_teacher(state: RequestState, sources: Sources) -> Reply:
-    """Return the teacher's reply to the client's own bytes. Raises UpstreamError when there is none."""
-    request = state.request
+async def call_teacher(request: Request, stages: Stages) -> Reply:
+    """Return the teacher's reply to the client's own bytes. Raises UpstreamError if there is none."""
     call = Call(
         method="POST",
         target=request.target,
-        headers=sources.teacher_headers(request),
+        headers=stages.teacher_headers(request),
         body=request.body,
         is_repeatable=True,
     )
-    return await sources.teacher.ask(call)
+    return await stages.teacher.ask(call)
 
 
-async def from_teacher(state: RequestState, sources: Sources) -> Answer:
-    """Return the teacher's answer, bytes untouched. Raises UpstreamError when there is none."""
+async def answer_with_teacher(state: RequestState, stages: Stages) -> Answer:
+    """Return the teacher's answer, bytes untouched. Raises UpstreamError if there is none."""
     try:
-        reply = await (state.teacher_call or ask_teacher(state, sources))
-    except (UpstreamError, asyncio.CancelledError) as fault:
-        status = 499 if isinstance(fault, asyncio.CancelledError) else 502
-        Recorder(state, sources.observe, status, ()).finish(is_complete=False)
+        reply = await (state.teacher_call or call_teacher(state.request, stages))
+    except (UpstreamError, asyncio.CancelledError) as exc:
+        status = 499 if isinstance(exc, asyncio.CancelledError) else 502
+        Recorder(state, stages.observe, status, ()).finish(is_complete=False)
         raise
-    recorder = Recorder(state, sources.observe, reply.status, reply.headers)
+    recorder = Recorder(state, stages.observe, reply.status, reply.headers)
     return Answer(
         status=reply.status,
         headers=reply.headers,
-        body=recorder.follow(reply.body),
+        body=recorder.record_body(reply.body),
         labels=_labels(state, "teacher"),
     )
 
 
-def _served(
-    state: RequestState, sources: Sources, headers: tuple[Header, ...], body: Body, served_by: str
+def _local_answer(
+    state: RequestState, stages: Stages, headers: tuple[Header, ...], body: Body, served_by: str
 ) -> Answer:
-    recorder = Recorder(state, sources.observe, 200, headers)
+    recorder = Recorder(state, stages.observe, 200, headers)
     labels = _labels(state, served_by)
-    return Answer(status=200, headers=headers, body=recorder.follow(body), labels=labels)
+    return Answer(status=200, headers=headers, body=recorder.record_body(body), labels=labels)
 
 
-class _Once:
+class _OnePieceBody:
     """A body of one piece."""
 
     def __init__(self, content: bytes) -> None:
         self._content: bytes | None = content
 
-    def __aiter__(self) -> _Once:
+    def __aiter__(self) -> _OnePieceBody:
         return self
 
     async def __anext__(self) -> bytes:
@@ -120,25 +97,25 @@ class _Once:
         self._content = None
 
 
-class _Continued:
-    """The event stream of a draft which is still being written.
+class _DraftStreamBody:
+    """The event stream of a draft that is still being written.
 
-    Nothing in it is ever taken back: whoever reads the first event gets this answer to its end,
-    or an error event. Raises SpecialistError when the specialist broke off.
+    Nothing in it is ever taken back: after the first event the client gets this answer to its
+    end, or an error event. Raises SpecialistError if the specialist breaks off.
     """
 
     def __init__(
-        self, writer: Writer, request: Request, draft: Draft, stream: DraftStream, sources: Sources
+        self, writer: Writer, request: Request, draft: Draft, stream: DraftStream, stages: Stages
     ) -> None:
         self._writer = writer
         self._request = request
         self._draft = draft
         self._stream = stream
-        self._estimate_usage = sources.estimate_usage
+        self._estimate_usage = stages.estimate_usage
         self._texts: list[str] = []
         self._is_over = False
 
-    def __aiter__(self) -> _Continued:
+    def __aiter__(self) -> _DraftStreamBody:
         return self
 
     async def __anext__(self) -> bytes:

@@ -1,69 +1,91 @@
-"""What the flow asks of its stages, and the case file which it carries along."""
+"""The stages that the flow asks, and the state of one request on its way through them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 import msgspec
 
+from gateway.confidence.deferral import Scorer
+from gateway.confidence.gate import Gate
 from gateway.confidence.validity import invalid_reason
-from gateway.core import Decision, Deferral, Draft, Outcome, Plan, Request, Route, Standing, Verdict
-from gateway.upstream.base import Reply
+from gateway.core import (
+    Decision,
+    Draft,
+    Header,
+    Outcome,
+    Plan,
+    Request,
+    Route,
+    Standing,
+    Standings,
+    Usage,
+    Verdict,
+)
+from gateway.specialists.base import Drafter
+from gateway.upstream.base import Reply, Teacher
 
 
 class Planner(Protocol):
-    """The policy of a caller and a model."""
+    """The policies."""
 
     def plan(self, request: Request) -> Plan:
-        """Return what is allowed for `request`. Never blocks. Raises RequestError if forbidden."""
+        """Return what is allowed for `request`. Never blocks. Raises RequestError if it is forbidden."""
 
 
 class Router(Protocol):
-    """Names the task."""
+    """The naming of tasks."""
 
     async def route(self, request: Request) -> Route:
-        """Return the task of `request`, a new one if nothing known fits. May raise SpecialistError."""
-
-
-class Standings(Protocol):
-    """What each task's specialist is allowed to do."""
-
-    def of(self, route: Route) -> Standing:
-        """Return the standing of a task in a lane; a shadow without version if unknown. Never blocks."""
+        """Return the task of `request`, a new one if no known task fits. May raise SpecialistError."""
 
 
 class AuditSampler(Protocol):
-    """Draws audits, independently of every decision."""
+    """The random choice of audits, independent of every decision."""
 
     def sample(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
         """Return whether `request` is held out as evidence, and the probability of that.
 
-        The same request content always falls the same way at the same probability.
+        At equal probability, equal content gets an equal answer.
         """
 
 
-class Gate(Protocol):
-    """Decides on a draft."""
+TeacherCall = asyncio.Task[Reply]
+"""A call of the teacher that is under way."""
 
-    def judge_draft(self, draft: Draft, standing: Standing, request: Request) -> Verdict:
-        """Return whether `draft` may be served. Never blocks, never raises."""
-
-
-class Scorer(Protocol):
-    """Turns what a draft says of itself into the score which is compared with the threshold."""
-
-    def score_draft(self, draft: Draft, deferral: Deferral | None) -> float:
-        """Return the score of `draft` under a version's deferral head. Never blocks, never raises."""
-
+EmbedTexts = Callable[[Sequence[str]], Awaitable[list[bytes]]]
+"""Texts to their float32 vectors, in order. Raises SpecialistError."""
 
 Observer = Callable[[Outcome], None]
 """Takes an Outcome off the flow; must not block and must not raise."""
 
 
+class Stages(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that the flow asks, in the order of asking."""
+
+    planner: Planner
+    router: Router
+    standings: Standings
+    sampler: AuditSampler
+    drafter: Drafter
+    embed: EmbedTexts
+    scorer: Scorer
+    gate: Gate
+    teacher: Teacher
+    observe: Observer
+    estimate_usage: Callable[[Request, str], Usage]
+    """The tokens that the teacher would have counted for a request and an answer."""
+    teacher_headers: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
+    """The client's headers as the teacher gets them."""
+    budget_s: float
+    """Seconds that a draft may take before the teacher is called instead."""
+
+
 class RequestState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known about one request so far; every step returns a new one."""
+    """Everything known about one request so far; each step returns a new state."""
 
     request: Request
     plan: Plan
@@ -71,8 +93,9 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing | None = None
     draft: Draft | None = None
     late_draft: asyncio.Task[Draft] | None = None
-    teacher_call: asyncio.Task[Reply] | None = None
-    """The teacher's call, where it began before the decision."""
+    """The draft of an audit or a shadow; the answer does not wait for it."""
+    teacher_call: TeacherCall | None = None
+    """The teacher's call, if it began before the decision."""
     verdict: Verdict | None = None
     reason: str = ""
     is_bypass: bool = False
@@ -81,14 +104,8 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the draft is to be served."""
+        """Whether the draft will be served."""
         return self.verdict is not None and self.verdict.accepts
-
-    @property
-    def known_route(self) -> Route:
-        """The route of a case which has been routed."""
-        assert self.route is not None
-        return self.route
 
     @property
     def decision(self) -> Decision:
@@ -101,7 +118,7 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
         return "audit" if is_audit else "escalated"
 
     def would_serve(self, draft: Draft | None) -> bool:
-        """Return whether `draft` is valid and passes the threshold in force (in shadow the tentative)."""
+        """Return whether `draft` is valid and passes the threshold, in shadow the tentative one."""
         if self.is_accepted:
             return True
         if draft is None or self.standing is None or invalid_reason(draft, self.request):
@@ -110,27 +127,25 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
         return bar is not None and draft.score >= bar
 
     def bypassed(self, reason: str) -> RequestState:
-        """Return the case of a request which no specialist may touch."""
+        """Return the state of a request that no specialist may answer."""
         return msgspec.structs.replace(self, is_bypass=True, reason=reason)
 
-    def routed(self, route: Route) -> RequestState:
-        """Return the case with its task named."""
-        return msgspec.structs.replace(self, route=route)
-
-    def under(self, standing: Standing, is_held_out: bool, propensity: float) -> RequestState:
-        """Return the case with what its specialist is allowed and how the coin fell."""
-        return msgspec.structs.replace(
-            self, standing=standing, is_held_out=is_held_out, propensity=propensity
-        )
-
     def deferred(self, reason: str, late_draft: asyncio.Task[Draft] | None = None) -> RequestState:
-        """Return the case which goes to the teacher, with the reason to be counted."""
+        """Return the state of a request that goes to the teacher for `reason`."""
         return msgspec.structs.replace(self, reason=reason, late_draft=late_draft)
 
-    def beside(self, teacher_call: asyncio.Task[Reply] | None) -> RequestState:
-        """Return the case whose teacher has been asked already, if so."""
+    def with_route(
+        self, route: Route, standing: Standing, is_held_out: bool, propensity: float
+    ) -> RequestState:
+        """Return the state with its task, what the task's specialist may do, and the draw for an audit."""
+        return msgspec.structs.replace(
+            self, route=route, standing=standing, is_held_out=is_held_out, propensity=propensity
+        )
+
+    def with_teacher_call(self, teacher_call: TeacherCall | None) -> RequestState:
+        """Return the state with the teacher's call, if one has begun."""
         return msgspec.structs.replace(self, teacher_call=teacher_call)
 
-    def judged(self, draft: Draft, verdict: Verdict) -> RequestState:
-        """Return the case with its draft and the verdict on it."""
+    def with_verdict(self, draft: Draft, verdict: Verdict) -> RequestState:
+        """Return the state with its draft and the verdict on it."""
         return msgspec.structs.replace(self, draft=draft, verdict=verdict, reason=verdict.because)

@@ -1,4 +1,4 @@
-"""A teacher who is asked beside a draft which is late, so that a slow specialist costs no time."""
+"""Hedging: the teacher is called beside a late draft, so that a slow specialist costs no time."""
 
 from __future__ import annotations
 
@@ -8,63 +8,64 @@ from typing import Any
 
 import msgspec
 
+from gateway.cascade.base import TeacherCall
 from gateway.core import Draft
 from gateway.errors import SpecialistError
 from gateway.upstream.base import Reply
 
-Asking = asyncio.Task[Reply]
 
-
-class Race(msgspec.Struct, frozen=True):
-    """How it ended: with a draft, or without one for a `reason`; `teacher_call` if one began."""
+class HedgedDraft(msgspec.Struct, frozen=True):
+    """The draft, or the `reason` why there is none; `teacher_call` if the teacher was called."""
 
     draft: Draft | None
-    teacher_call: Asking | None = None
+    teacher_call: TeacherCall | None = None
     reason: str = ""
 
 
-async def race(
-    drafting: Coroutine[Any, Any, Draft], ask: Callable[[], Coroutine[Any, Any, Reply]], after_s: float | None
-) -> Race:
-    """Return when the draft is there or, once it took longer than `after_s`, the teacher's reply.
+async def await_draft(
+    drafting: Coroutine[Any, Any, Draft],
+    call_teacher: Callable[[], Coroutine[Any, Any, Reply]],
+    hedge_s: float | None,
+) -> HedgedDraft:
+    """Return once the draft is there or, if it takes longer than `hedge_s`, the teacher's reply.
 
-    Without `after_s` the teacher is not asked, and SpecialistError is raised for a draft which failed.
-    A teacher who fails ends nothing. Cancelling it cancels both.
+    Without `hedge_s` the teacher is not called. Raises SpecialistError if the draft fails before
+    the teacher is called. If the teacher fails, the draft is awaited. Cancelling it cancels both.
     """
-    if after_s is None:
-        return Race(await drafting)
+    if hedge_s is None:
+        return HedgedDraft(await drafting)
     draft = asyncio.ensure_future(drafting)
-    teacher_call: Asking | None = None
+    teacher_call: TeacherCall | None = None
     try:
-        await asyncio.wait((draft,), timeout=after_s)
+        await asyncio.wait((draft,), timeout=hedge_s)
         if not draft.done():
-            teacher_call = asyncio.create_task(ask())
+            teacher_call = asyncio.create_task(call_teacher())
             await asyncio.wait((draft, teacher_call), return_when=asyncio.FIRST_COMPLETED)
             if not draft.done() and teacher_call.exception():
                 await asyncio.wait((draft,))
-        return _result(draft, teacher_call)
+        return _hedged_draft(draft, teacher_call)
     except BaseException:
         draft.cancel()
         if teacher_call:
-            await drop(teacher_call)
+            await cancel_teacher_call(teacher_call)
         raise
 
 
-async def drop(teacher_call: Asking) -> None:
-    """Break the teacher's call off, whether its reply is there or not."""
+async def cancel_teacher_call(teacher_call: TeacherCall) -> None:
+    """Break off the teacher's call, whether or not its reply has begun."""
     teacher_call.cancel()
     [ended] = await asyncio.gather(teacher_call, return_exceptions=True)
     if isinstance(ended, Reply):
         await ended.body.aclose()
 
 
-def _result(draft: asyncio.Task[Draft], teacher_call: Asking | None) -> Race:
+def _hedged_draft(draft: asyncio.Task[Draft], teacher_call: TeacherCall | None) -> HedgedDraft:
     if not draft.done():
         draft.cancel()
-        return Race(None, teacher_call, "teacher was faster")
+        return HedgedDraft(None, teacher_call, "teacher was faster")
     try:
-        return Race(draft.result(), teacher_call)
-    except SpecialistError as fault:
+        return HedgedDraft(draft.result(), teacher_call)
+    except SpecialistError as exc:
         if teacher_call is None:
             raise
-        return Race(None, teacher_call, fault.reason)
+        return HedgedDraft(None, teacher_call, exc.reason)

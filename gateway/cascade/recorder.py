@@ -1,4 +1,4 @@
-"""Following an answer to its last byte, so that exactly one Outcome leaves the flow."""
+"""Recording an answer to its last byte, so that exactly one Outcome leaves the flow."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.sse import last_event_end
 from gateway.wire.surfaces import surface_of
 
-# Longer answers are forwarded whole but not kept for the harvest: they are no narrow task.
+# A longer answer is forwarded whole but not kept for the harvest: no narrow task has such answers.
 CAPTURE_LIMIT_BYTES = 1 << 20
-# Enough of a stream's end to hold the last chunk, the usage chunk and [DONE].
+# Enough of a stream's end for the last chunk, the usage chunk and [DONE].
 TAIL_BYTES = 4096
 
 
 class Recorder:
-    """Keeps what the Outcome needs while the answer passes, and lets the Outcome go once."""
+    """Keeps the data for the Outcome while the answer passes, then emits the Outcome, once."""
 
     def __init__(
         self, state: RequestState, observe: Observer, status: int, headers: tuple[Header, ...]
     ) -> None:
-        self._case = state
+        self._state = state
         self._observe = observe
         self._surface = surface_of(state.request)
         self._status = status
@@ -38,11 +38,11 @@ class Recorder:
         self._first_byte_ms = self._latency_ms = self._finished_at = 0.0
         self._is_finished = False
 
-    def follow(self, body: Body) -> Body:
-        """Return `body`, watched: same bytes, and an error event where its source broke off."""
-        return _Followed(body, self)
+    def record_body(self, body: Body) -> Body:
+        """Return `body`, recorded: the same bytes, then an error event if its source breaks off."""
+        return _RecordedBody(body, self)
 
-    def saw(self, piece: bytes) -> None:
+    def note_piece(self, piece: bytes) -> None:
         """Note one piece on its way to the client."""
         if not self._size:
             self._first_byte_ms = self._elapsed_ms()
@@ -54,35 +54,35 @@ class Recorder:
 
     @property
     def can_append(self) -> bool:
-        """Whether an event of ours can follow what passed: only in plain text of no announced length."""
+        """Whether our own event can follow: only in an uncompressed stream of no announced length."""
         return self.is_event_stream and not self._encoding and not self._is_measured
 
-    def ended_whole(self, last: bytes) -> bool:
-        """Return whether what passed so far is a finished answer; `last` are its last events."""
+    def is_whole(self, last_events: bytes) -> bool:
+        """Whether the answer that passed so far is finished; `last_events` are its last ones."""
         if not self.can_append:
             return True
-        # The last event of the Responses API holds the whole answer: longer than any tail we keep.
-        return self._surface.ends_complete(max(self._tail(), last, key=len))
+        # The last event of the Responses API holds the whole answer: longer than any tail kept here.
+        return self._surface.ends_complete(max(self._tail(), last_events, key=len))
 
-    def error_event(self, last: bytes) -> bytes:
-        """Return the event which says that what passed is no whole answer; `last` are its last events."""
-        return self._surface.error_event(last, "the answer was broken off", "api_error", "stream_cut")
+    def error_event(self, last_events: bytes) -> bytes:
+        """Return the event that tells the client that its answer is not whole."""
+        return self._surface.error_event(last_events, "the answer was broken off", "api_error", "stream_cut")
 
     def finish(self, *, is_complete: bool) -> None:
-        """Let the Outcome go; later calls do nothing. Never blocks, so it is safe in a cancelled task."""
+        """Emit the Outcome; later calls do nothing. Never blocks, so it is safe in a cancelled task."""
         if self._is_finished:
             return
         self._is_finished = True
         self._latency_ms, self._finished_at = self._elapsed_ms(), time.time()
-        late = self._case.late_draft
+        late = self._state.late_draft
         if late is None or late.done():
-            self._emit(is_complete, self._case.draft or _drafted(late))
+            self._emit(is_complete, self._state.draft or _draft_of(late))
         else:
-            # The teacher was faster than the draft: the evidence is worth the short wait.
-            late.add_done_callback(lambda task: self._emit(is_complete, _drafted(task)))
+            # The teacher was faster than the draft: the evidence is worth a short wait.
+            late.add_done_callback(lambda task: self._emit(is_complete, _draft_of(task)))
 
     def _emit(self, is_complete: bool, draft: Draft | None) -> None:
-        state = self._case
+        state = self._state
         is_captured = self._size <= CAPTURE_LIMIT_BYTES
         self._observe(
             Outcome(
@@ -111,7 +111,7 @@ class Recorder:
         )
 
     def _tail(self) -> bytes:
-        """Return the end of what passed, however small the pieces in which it came."""
+        """Return the end of the answer so far, however small its pieces were."""
         tail = b""
         for piece in reversed(self._pieces):
             if len(tail) >= TAIL_BYTES:
@@ -120,21 +120,21 @@ class Recorder:
         return tail[-TAIL_BYTES:]
 
     def _elapsed_ms(self) -> float:
-        return (time.monotonic() - self._case.request.received_at) * 1000
+        return (time.monotonic() - self._state.request.received_at) * 1000
 
 
-class _Followed:
-    """A body which reports to its recorder.
+class _RecordedBody:
+    """A body that reports to its recorder.
 
-    Of an event stream only whole events pass: after half of one, no error event could follow
-    which a client would understand.
+    Of an event stream only whole events pass: after half an event, a client could not
+    understand an error event.
     """
 
     def __init__(self, body: Body, recorder: Recorder) -> None:
         self._body = body
         self._recorder = recorder
         self._held = b""
-        self._ready = b""
+        self._last_events = b""
         self._is_over = False
 
     def __aiter__(self) -> Self:
@@ -145,20 +145,20 @@ class _Followed:
             try:
                 piece = await anext(self._body)
             except StopAsyncIteration:
-                return self._ended()
+                return self._end()
             except (UpstreamError, SpecialistError):
                 if not self._recorder.can_append:
                     self._is_over = True
                     self._recorder.finish(is_complete=False)
                     raise
-                return self._broken_off()
-            self._recorder.saw(piece)
+                return self._break_off()
+            self._recorder.note_piece(piece)
             if ready := self._whole_events(piece):
                 return ready
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End early: the Outcome first, because awaits in a cancelled task may never return."""
+        """End early: first the Outcome, because an await in a cancelled task may never return."""
         self._recorder.finish(is_complete=False)
         await self._body.aclose()
 
@@ -169,28 +169,28 @@ class _Followed:
         end = last_event_end(piece)
         self._held = piece[end:]
         ready = piece[:end]
-        # Comments keep a connection alive and say nothing of where the stream is.
+        # Comments only keep a connection alive; they do not tell how far the stream is.
         if b"data:" in ready:
-            self._ready = ready
+            self._last_events = ready
         return ready
 
-    def _ended(self) -> bytes:
-        if not self._recorder.ended_whole(self._ready + self._held):
-            return self._broken_off()
+    def _end(self) -> bytes:
+        if not self._recorder.is_whole(self._last_events + self._held):
+            return self._break_off()
         self._is_over = True
         self._recorder.finish(is_complete=True)
         if self._held:
             return self._held
         raise StopAsyncIteration
 
-    def _broken_off(self) -> bytes:
-        # A stream which simply ends looks complete to OpenAI's clients: say that it is not.
+    def _break_off(self) -> bytes:
+        # A stream that simply ends looks complete to OpenAI's clients: say that it is not.
         self._is_over = True
         self._recorder.finish(is_complete=False)
-        return self._recorder.error_event(self._ready)
+        return self._recorder.error_event(self._last_events)
 
 
-def _drafted(task: asyncio.Task[Draft] | None) -> Draft | None:
+def _draft_of(task: asyncio.Task[Draft] | None) -> Draft | None:
     if task is None or task.cancelled() or task.exception() is not None:
         return None
     return task.result()

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from gateway.cascade.audit_sampler import StickySampler
-from gateway.cascade.serve import Stages, serve
+from gateway.cascade.base import Stages
+from gateway.cascade.serve import serve
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.drift import DriftMonitor
@@ -93,7 +94,7 @@ class GatewayWorker:
             drafter=self.drafter,
             embed=Batch(self.drafter, settings.specialists.budget_ms / 1000).embed,
             scorer=Scorer(),
-            judge=Gate(),
+            gate=Gate(),
             teacher=self.teacher,
             observe=self.outcomes,
             teacher_headers=self.teacher_headers.headers,

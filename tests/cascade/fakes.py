@@ -1,4 +1,4 @@
-"""The stages of the flow, scripted: each does what a test told it and remembers what it was asked."""
+"""Scripted stages of the flow: each does as a test says and records what it was asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.cascade.serve import Stages, serve
+from gateway.cascade.base import Stages
+from gateway.cascade.serve import serve
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.core import (
@@ -50,21 +51,21 @@ def request(**changes: object) -> Request:
 
 
 class ScriptedTeacher:
-    """Answers with `pieces`; raises `fault` after them, or instead of a head when `is_down`."""
+    """Answers with `pieces`; raises `error` after them, or instead of a reply if `is_down`."""
 
     def __init__(self) -> None:
         self.pieces: Sequence[bytes] = (b'{"choices":[{"message":{"content":"from the teacher"}}]}',)
         self.content_type = b"application/json"
         self.headers: tuple[Header, ...] = ()
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.is_down = False
         self.calls: list[Call] = []
         self.closed = 0
 
     async def ask(self, call: Call) -> Reply:
         self.calls.append(call)
-        if self.is_down and self.fault:
-            raise self.fault
+        if self.is_down and self.error:
+            raise self.error
         return Reply(
             status=200, headers=((b"content-type", self.content_type), *self.headers), body=self._body()
         )
@@ -76,21 +77,21 @@ class ScriptedTeacher:
         try:
             for piece in self.pieces:
                 yield piece
-            if self.fault:
-                raise self.fault
+            if self.error:
+                raise self.error
         finally:
             self.closed += 1
 
 
 class ScriptedStream:
-    """The rest of a draft: `pieces`, then `fault` if there is one."""
+    """The rest of a draft: `pieces`, then `error` if there is one."""
 
-    def __init__(self, pieces: Sequence[str], fault: Exception | None = None) -> None:
+    def __init__(self, pieces: Sequence[str], error: Exception | None = None) -> None:
         self.finish_reason: FinishReason = "stop"
         self.completion_tokens = len(pieces)
         self.closed = 0
         self._pieces = list(pieces)
-        self._fault = fault
+        self._error = error
 
     def __aiter__(self) -> ScriptedStream:
         return self
@@ -98,8 +99,8 @@ class ScriptedStream:
     async def __anext__(self) -> str:
         if self._pieces:
             return self._pieces.pop(0)
-        if self._fault:
-            raise self._fault
+        if self._error:
+            raise self._error
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -107,15 +108,15 @@ class ScriptedStream:
 
 
 class ScriptedDrafter:
-    """Drafts `text` with `score`, or raises `fault`; waits for `gate` first when there is one."""
+    """Drafts `text` with `score`, or raises `error`; first waits for `gate` if there is one."""
 
     def __init__(self) -> None:
         self.text = "from the specialist"
         self.score = 0.9
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.gate: asyncio.Event | None = None
         self.drafts = 0
-        self.briefs: list[DraftRequest] = []
+        self.requests: list[DraftRequest] = []
         self.stream: ScriptedStream | None = None
 
     async def load(self, task: str, version: int, folder: Path) -> None:
@@ -123,11 +124,11 @@ class ScriptedDrafter:
 
     async def draft(self, task: str, version: int, draft_request: DraftRequest, budget_s: float) -> Draft:
         self.drafts += 1
-        self.briefs.append(draft_request)
+        self.requests.append(draft_request)
         if self.gate:
             await self.gate.wait()
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         stream = self.stream if draft_request.is_streamed else None
         return Draft(text=self.text, score=self.score, task=task, version=version, stream=stream)
 
@@ -136,7 +137,7 @@ class ScriptedDrafter:
 
 
 class Flow:
-    """The flow over scripted stages. It is its own planner, router, standings and coin."""
+    """The flow over scripted stages. It is its own planner, router, standings and audit sampler."""
 
     def __init__(self) -> None:
         self.teacher = ScriptedTeacher()
@@ -145,18 +146,21 @@ class Flow:
         self.the_plan = Plan(policy="p", may_serve=True)
         self.standing = LIVE
         self.is_audit = False
-        self.route_fault: Exception | None = None
+        self.route_error: Exception | None = None
 
     def plan(self, request: Request) -> Plan:
         return self.the_plan
 
     async def route(self, request: Request) -> Route:
-        if self.route_fault:
-            raise self.route_fault
+        if self.route_error:
+            raise self.route_error
         return Route("t")
 
     def of(self, route: Route) -> Standing:
         return self.standing
+
+    def put_if(self, epoch: int, standing: Standing) -> bool:
+        raise NotImplementedError
 
     def sample(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
         return self.is_audit, 0.1
@@ -173,7 +177,7 @@ class Flow:
             drafter=self.drafter,
             embed=self.embed,
             scorer=Scorer(),
-            judge=Gate(),
+            gate=Gate(),
             teacher=self.teacher,
             observe=self.outcomes.append,
             estimate_usage=lambda _request, _text: Usage(10, 2, is_estimated=True),
@@ -186,14 +190,14 @@ class Flow:
         answer = await self.serve(asked)
         return b"".join([piece async for piece in answer.body])
 
-    async def settled(self) -> Outcome:
-        """Return the outcome once the late draft, if any, is there too."""
+    async def wait_for_outcome(self) -> Outcome:
+        """Return the outcome, after the late draft if there is one."""
         while not self.outcomes:
             await asyncio.sleep(0)
         return self.outcome
 
     @property
     def outcome(self) -> Outcome:
-        """The one outcome there must be."""
+        """The only outcome."""
         (only,) = self.outcomes
         return only

@@ -1,4 +1,4 @@
-"""Local answers which go out while they are written."""
+"""Local answers that are sent while they are written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.cascade.fakes import LIVE, Flow, ScriptedStream, request
 
 @pytest.fixture
 def flow() -> Flow:
-    """A flow whose specialist says "once upon", and " a", " time" after that."""
+    """A flow with a specialist that says "once upon", then " a", " time"."""
     flow = Flow()
     flow.drafter.text = "once upon"
     flow.drafter.stream = ScriptedStream([" a", " time"])
@@ -66,7 +66,7 @@ async def test_the_beginning_goes_out_before_the_rest_is_known(flow: Flow) -> No
     await answer.body.aclose()
 
 
-async def test_an_unsure_beginning_is_called_off_and_the_teacher_answers(flow: Flow) -> None:
+async def test_an_unsure_beginning_is_stopped_and_the_teacher_answers(flow: Flow) -> None:
     flow.drafter.score = 0.4
     flow.teacher.content_type = b"text/event-stream"
     flow.teacher.pieces = (b"data: [DONE]\n\n",)
@@ -78,7 +78,7 @@ async def test_an_unsure_beginning_is_called_off_and_the_teacher_answers(flow: F
     assert flow.outcome.decision == "escalated"
 
 
-async def test_a_client_who_leaves_ends_the_writing(flow: Flow) -> None:
+async def test_a_client_that_leaves_stops_the_specialist(flow: Flow) -> None:
     answer = await flow.serve(request(is_streamed=True))
     await anext(answer.body)
 
@@ -88,7 +88,7 @@ async def test_a_client_who_leaves_ends_the_writing(flow: Flow) -> None:
     assert not flow.outcome.is_complete
 
 
-async def test_an_answer_nobody_reads_ends_the_writing(flow: Flow) -> None:
+async def test_an_answer_that_is_never_read_stops_the_specialist(flow: Flow) -> None:
     answer = await flow.serve(request(is_streamed=True))
 
     await answer.body.aclose()
@@ -97,8 +97,8 @@ async def test_an_answer_nobody_reads_ends_the_writing(flow: Flow) -> None:
     assert not flow.outcome.is_complete
 
 
-async def test_a_specialist_which_breaks_off_ends_the_stream_with_an_error_event(flow: Flow) -> None:
-    """Never with the teacher's words behind the specialist's."""
+async def test_a_specialist_that_breaks_off_ends_the_stream_with_an_error_event(flow: Flow) -> None:
+    """The teacher's words never follow the specialist's."""
     flow.drafter.stream = ScriptedStream([" a"], SpecialistError("host down"))
 
     body = await flow.read(request(is_streamed=True))
@@ -120,16 +120,16 @@ async def test_a_specialist_which_breaks_off_ends_the_stream_with_an_error_event
         {"top_logprobs": 2},
     ],
 )
-async def test_what_can_only_be_judged_whole_is_drafted_whole(flow: Flow, changes: dict[str, Any]) -> None:
+async def test_an_answer_that_is_judged_whole_is_drafted_whole(flow: Flow, changes: dict[str, Any]) -> None:
     answer = await flow.serve(request(**{"is_streamed": True, **changes}))
     await answer.body.aclose()
 
-    assert [draft_request.is_streamed for draft_request in flow.drafter.briefs] == [False]
+    assert [draft_request.is_streamed for draft_request in flow.drafter.requests] == [False]
 
 
 @pytest.mark.parametrize("standing", [LIVE, msgspec.structs.replace(LIVE, stage="shadow", threshold=None)])
 async def test_evidence_is_drafted_whole(flow: Flow, standing: Standing) -> None:
-    """Nobody reads the draft of an audit or a shadow: only its loss is of interest."""
+    """The draft of an audit or a shadow is not sent, only compared."""
     flow.standing = standing
     flow.is_audit = True
     flow.teacher.content_type = b"text/event-stream"
@@ -137,11 +137,11 @@ async def test_evidence_is_drafted_whole(flow: Flow, standing: Standing) -> None
 
     await flow.read(request(is_streamed=True))
 
-    await flow.settled()
-    assert [draft_request.is_streamed for draft_request in flow.drafter.briefs] == [False]
+    await flow.wait_for_outcome()
+    assert [draft_request.is_streamed for draft_request in flow.drafter.requests] == [False]
 
 
-async def test_the_specialist_is_asked_for_what_the_client_demands(flow: Flow) -> None:
+async def test_the_specialist_gets_the_demands_of_the_client(flow: Flow) -> None:
     demands: dict[str, Any] = {
         "text": "tell",
         "max_tokens": 100,
@@ -155,14 +155,14 @@ async def test_the_specialist_is_asked_for_what_the_client_demands(flow: Flow) -
     answer = await flow.serve(request(**demands))
     await answer.body.aclose()
 
-    assert flow.drafter.briefs == [DraftRequest(**demands)]
+    assert flow.drafter.requests == [DraftRequest(**demands)]
 
 
 @pytest.mark.parametrize(("bias", "served_by"), [(3.0, b"specialist"), (-3.0, b"teacher")])
-async def test_the_score_is_that_of_the_versions_deferral_head(
+async def test_the_score_is_the_one_of_the_versions_deferral_head(
     flow: Flow, bias: float, served_by: bytes
 ) -> None:
-    """Whatever the runtime says: the certificate speaks of the head's score."""
+    """The runtime's own score does not count: the certificate is about the head's."""
     flow.drafter.text = "from the specialist"
     flow.drafter.score = 0.5 - bias / 10
     flow.standing = msgspec.structs.replace(LIVE, deferral=Deferral(bias, {}))
@@ -181,11 +181,11 @@ async def test_the_draft_of_an_audit_is_scored_by_the_head_too(flow: Flow) -> No
 
     await flow.read()
 
-    outcome = await flow.settled()
+    outcome = await flow.wait_for_outcome()
     assert not outcome.would_serve
 
 
-async def test_a_client_who_leaves_before_the_decision_leaves_no_draft_behind(flow: Flow) -> None:
+async def test_a_client_that_leaves_before_the_decision_leaves_no_draft_behind(flow: Flow) -> None:
     flow.drafter.gate = asyncio.Event()
     asked = asyncio.create_task(flow.serve(request(is_streamed=True)))
     await asyncio.sleep(0)
@@ -200,8 +200,10 @@ async def test_a_client_who_leaves_before_the_decision_leaves_no_draft_behind(fl
 @pytest.mark.parametrize(
     "demand", [{"max_tokens": 100}, {"wants_json": True}, {"tools": b"[]"}, {"top_logprobs": 0}]
 )
-async def test_what_only_a_whole_answer_can_meet_is_drafted_whole(flow: Flow, demand: dict[str, Any]) -> None:
+async def test_a_demand_that_only_a_whole_answer_meets_is_drafted_whole(
+    flow: Flow, demand: dict[str, Any]
+) -> None:
     answer = await flow.serve(request(is_streamed=True, **demand))
     await answer.body.aclose()
 
-    assert [draft_request.is_streamed for draft_request in flow.drafter.briefs] == [False]
+    assert [draft_request.is_streamed for draft_request in flow.drafter.requests] == [False]

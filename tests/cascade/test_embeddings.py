@@ -1,4 +1,4 @@
-"""Embeddings come from the encoder which a policy names, or else from the teacher, and are counted once."""
+"""Embeddings come from the encoder that a policy names, else from the teacher, and are counted once."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from tests.cascade.fakes import Flow
 ENCODED = Plan(policy="p", may_serve=True, embed="minilm")
 
 
-class Encoding(Flow):
-    """A flow whose encoder measures texts, or fails."""
+class EncoderFlow(Flow):
+    """A flow with an encoder that measures texts, or fails."""
 
     def __init__(self) -> None:
         super().__init__()
         self.the_plan = ENCODED
-        self.encoder_fault: Exception | None = None
+        self.encoder_error: Exception | None = None
 
     async def embed(self, texts: Sequence[str]) -> list[bytes]:
-        if self.encoder_fault:
-            raise self.encoder_fault
+        if self.encoder_error:
+            raise self.encoder_error
         return [array("f", [len(text), 0.5]).tobytes() for text in texts]
 
 
 @pytest.fixture
-def flow() -> Encoding:
-    return Encoding()
+def flow() -> EncoderFlow:
+    return EncoderFlow()
 
 
 def request(is_trusted: bool = True, mode: bytes = b"auto", **fields: Any) -> Request:
@@ -52,12 +52,12 @@ def request(is_trusted: bool = True, mode: bytes = b"auto", **fields: Any) -> Re
     )
 
 
-async def test_the_encoder_of_the_policy_answers_in_order(flow: Encoding) -> None:
+async def test_the_encoder_of_the_policy_answers_in_order(flow: EncoderFlow) -> None:
     answer = await flow.serve(request())
-    told = json.loads(b"".join([piece async for piece in answer.body]))
+    received = json.loads(b"".join([piece async for piece in answer.body]))
 
-    assert [item["embedding"] for item in told["data"]] == [[1.0, 0.5], [3.0, 0.5]]
-    assert told["usage"] == {"prompt_tokens": 10, "total_tokens": 10}
+    assert [item["embedding"] for item in received["data"]] == [[1.0, 0.5], [3.0, 0.5]]
+    assert received["usage"] == {"prompt_tokens": 10, "total_tokens": 10}
     assert dict(answer.labels)[b"x-stepdown-served-by"] == b"minilm"
     assert flow.teacher.calls == []
     assert (flow.outcome.decision, flow.outcome.reason, flow.outcome.route) == ("local", "encoder", None)
@@ -70,8 +70,8 @@ async def test_the_encoder_of_the_policy_answers_in_order(flow: Encoding) -> Non
         (msgspec.structs.replace(ENCODED, may_serve=False, because="policy says teacher"), {}, "policy says"),
     ],
 )
-async def test_without_an_encoder_for_it_the_request_is_the_teachers(
-    flow: Encoding, plan: Plan, fields: dict[str, Any], reason: str
+async def test_without_an_encoder_for_it_the_teacher_answers(
+    flow: EncoderFlow, plan: Plan, fields: dict[str, Any], reason: str
 ) -> None:
     flow.the_plan = plan
     asked = request(**fields)
@@ -91,8 +91,8 @@ async def test_without_an_encoder_for_it_the_request_is_the_teachers(
         (request(mode=b"shadow"), "shadow asked for"),
     ],
 )
-async def test_who_may_not_be_served_locally_gets_the_teachers(
-    flow: Encoding, asked: Request, reason: str
+async def test_a_caller_that_may_not_be_served_locally_gets_the_teachers_answer(
+    flow: EncoderFlow, asked: Request, reason: str
 ) -> None:
     await flow.read(asked)
 
@@ -104,11 +104,11 @@ async def test_who_may_not_be_served_locally_gets_the_teachers(
     ("reason", "status"),
     [("host down", 503), ("late", 503), ("overloaded", 503), ("input too long", 400), ("empty input", 400)],
 )
-async def test_vectors_of_the_teacher_never_stand_in_for_the_encoders(
-    flow: Encoding, model: str, reason: str, status: int
+async def test_the_teachers_vectors_never_replace_the_encoders(
+    flow: EncoderFlow, model: str, reason: str, status: int
 ) -> None:
-    """They are of another space: an index of both would be spoilt, and nobody would notice."""
-    flow.encoder_fault = SpecialistError(reason)
+    """They belong to another space: an index of both would be spoiled silently."""
+    flow.encoder_error = SpecialistError(reason)
 
     with pytest.raises(RequestError) as refused:
         await flow.serve(request(model=model))
@@ -117,14 +117,14 @@ async def test_vectors_of_the_teacher_never_stand_in_for_the_encoders(
     assert flow.teacher.calls == []
 
 
-async def test_tokens_are_refused_where_an_encoder_answers(flow: Encoding) -> None:
+async def test_tokens_are_refused_where_an_encoder_answers(flow: EncoderFlow) -> None:
     with pytest.raises(RequestError, match="input is no text") as refused:
         await flow.serve(request(input=[[1, 2]]))
 
     assert (refused.value.status, flow.teacher.calls) == (400, [])
 
 
-async def test_a_model_of_ours_which_no_policy_names_is_not_found(flow: Encoding) -> None:
+async def test_our_own_model_that_no_policy_names_is_not_found(flow: EncoderFlow) -> None:
     flow.the_plan = Plan(policy="p", may_serve=True)
 
     with pytest.raises(RequestError) as refused:
@@ -137,8 +137,8 @@ async def test_a_model_of_ours_which_no_policy_names_is_not_found(flow: Encoding
     ("fields", "param"),
     [({"dimensions": 3}, "dimensions"), ({"input": ""}, "input"), ({"input": []}, "input")],
 )
-async def test_what_the_encoder_cannot_do_is_refused_by_name(
-    flow: Encoding, fields: dict[str, Any], param: str
+async def test_a_field_that_the_encoder_cannot_honor_is_refused_by_name(
+    flow: EncoderFlow, fields: dict[str, Any], param: str
 ) -> None:
     with pytest.raises(RequestError) as refused:
         await flow.serve(request(**fields))
@@ -147,14 +147,14 @@ async def test_what_the_encoder_cannot_do_is_refused_by_name(
     assert flow.teacher.calls == []
 
 
-async def test_the_encoders_own_dimensions_may_be_asked_for(flow: Encoding) -> None:
+async def test_the_encoders_own_dimensions_may_be_asked_for(flow: EncoderFlow) -> None:
     answer = await flow.serve(request(dimensions=2))
 
     assert answer.status == 200
     await answer.body.aclose()
 
 
-async def test_without_a_budget_only_the_encoder_answers(flow: Encoding) -> None:
+async def test_without_a_budget_only_the_encoder_answers(flow: EncoderFlow) -> None:
     flow.the_plan = msgspec.structs.replace(ENCODED, may_escalate=False)
     assert (await flow.serve(request())).status == 200
 

@@ -1,4 +1,4 @@
-"""A late draft may have the teacher asked beside it; whoever is first answers, once."""
+"""Beside a late draft the teacher may be called; the first of the two answers, once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEDGED = Plan(policy="p", may_serve=True, hedge_s=0.0)
 
 
 class SlowTeacher(ScriptedTeacher):
-    """A teacher who answers once `gate` is open."""
+    """A teacher that answers once `gate` is open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def slow(flow: Flow) -> SlowTeacher:
     return flow.teacher
 
 
-async def test_a_teacher_who_is_faster_answers_and_the_draft_is_given_up(flow: Flow) -> None:
+async def test_a_faster_teacher_answers_and_the_draft_is_cancelled(flow: Flow) -> None:
     slow(flow).gate.set()
 
     assert b"from the teacher" in await flow.read()
@@ -56,7 +56,7 @@ async def test_a_teacher_who_is_faster_answers_and_the_draft_is_given_up(flow: F
     assert len(flow.outcomes) == 1
 
 
-async def test_a_draft_which_comes_before_the_teacher_is_served_and_the_call_broken_off(flow: Flow) -> None:
+async def test_a_draft_before_the_teacher_is_served_and_the_call_cancelled(flow: Flow) -> None:
     reading = asyncio.create_task(flow.read())
     await slow(flow).asked.wait()
     assert flow.drafter.gate is not None
@@ -69,7 +69,7 @@ async def test_a_draft_which_comes_before_the_teacher_is_served_and_the_call_bro
 
 
 async def test_a_bug_in_drafting_leaves_no_call_behind(flow: Flow) -> None:
-    flow.drafter.fault = ValueError("a bug of ours")
+    flow.drafter.error = ValueError("a bug of ours")
     reading = asyncio.create_task(flow.read())
     await slow(flow).asked.wait()
     assert flow.drafter.gate is not None
@@ -82,11 +82,11 @@ async def test_a_bug_in_drafting_leaves_no_call_behind(flow: Flow) -> None:
     assert flow.outcome.reason == "internal fault"
 
 
-@pytest.mark.parametrize("fault", [None, SpecialistError("host down")])
-async def test_a_draft_which_is_not_served_costs_no_second_call(
-    flow: Flow, fault: SpecialistError | None
+@pytest.mark.parametrize("error", [None, SpecialistError("host down")])
+async def test_a_draft_that_is_not_served_costs_no_second_call(
+    flow: Flow, error: SpecialistError | None
 ) -> None:
-    flow.drafter.score, flow.drafter.fault = 0.1, fault
+    flow.drafter.score, flow.drafter.error = 0.1, error
     reading = asyncio.create_task(flow.read())
     await slow(flow).asked.wait()
     assert flow.drafter.gate is not None
@@ -99,9 +99,9 @@ async def test_a_draft_which_is_not_served_costs_no_second_call(
     assert flow.outcome.reason in {"unsure", "host down", "teacher was faster"}
 
 
-async def test_a_teacher_who_fails_ends_nothing(flow: Flow) -> None:
+async def test_a_failing_teacher_leaves_the_draft_alone(flow: Flow) -> None:
     teacher = slow(flow)
-    teacher.is_down, teacher.fault = True, UpstreamError("down")
+    teacher.is_down, teacher.error = True, UpstreamError("down")
     reading = asyncio.create_task(flow.read())
     await teacher.asked.wait()
     teacher.gate.set()
@@ -112,7 +112,7 @@ async def test_a_teacher_who_fails_ends_nothing(flow: Flow) -> None:
     assert b"from the specialist" in await reading
 
 
-async def test_a_client_who_leaves_stops_both(flow: Flow) -> None:
+async def test_a_client_that_leaves_stops_both(flow: Flow) -> None:
     reading = asyncio.create_task(flow.read())
     await slow(flow).asked.wait()
 
@@ -126,7 +126,7 @@ async def test_a_client_who_leaves_stops_both(flow: Flow) -> None:
 @pytest.mark.parametrize(
     "plan", [Plan(policy="p", may_serve=True), msgspec.structs.replace(HEDGED, may_escalate=False)]
 )
-async def test_who_did_not_allow_it_pays_for_no_second_answer(flow: Flow, plan: Plan) -> None:
+async def test_without_permission_no_second_answer_is_paid_for(flow: Flow, plan: Plan) -> None:
     flow.the_plan = plan
     reading = asyncio.create_task(flow.read())
     await asyncio.sleep(0.01)

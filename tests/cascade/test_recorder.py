@@ -42,14 +42,14 @@ async def test_a_whole_stream_is_whole_however_small_its_pieces(size: int) -> No
     state = RequestState(request=request(is_streamed=True), plan=Plan(policy="p", may_serve=True))
     recorder = Recorder(state, outcomes.append, 200, ((b"content-type", b"text/event-stream"),))
 
-    passed = b"".join([piece async for piece in recorder.follow(Pieces(STREAM, size))])
+    passed = b"".join([piece async for piece in recorder.record_body(Pieces(STREAM, size))])
 
     assert passed == STREAM
     assert [outcome.is_complete for outcome in outcomes] == [True]
 
 
 async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The client had its answer when the teacher was done."""
+    """The client had its whole answer when the teacher was done."""
     clock = SimpleNamespace(now=10.0)
     stopped = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
     monkeypatch.setattr("gateway.cascade.recorder.time", stopped)

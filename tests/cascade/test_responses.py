@@ -1,4 +1,4 @@
-"""Requests of the Responses API take the same way through the flow as chat completions."""
+"""Requests of the Responses API take the same path through the flow as chat completions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.cascade.fakes import request as chat_request
 
 
 def request(**changes: Any) -> Request:
-    """Return a plain request of the Responses API which says `store: false`."""
+    """Return a plain request of the Responses API with `store: false`."""
     body = b'{"model":"giant","input":"where is my card?","store":false}'
     return chat_request(surface="responses", target=b"/v1/responses", body=body, **changes)
 
@@ -42,20 +42,20 @@ COMPLETED = event(2, "response.completed", response={"status": "completed", "ins
 
 @pytest.fixture
 def flow() -> Flow:
-    """A flow whose teacher streams."""
+    """A flow with a teacher that streams."""
     flow = Flow()
     flow.teacher.content_type = b"text/event-stream"
     return flow
 
 
-async def test_a_certified_draft_is_served_in_the_shape_which_was_asked_for(flow: Flow) -> None:
+async def test_a_certified_draft_is_served_in_the_shape_of_the_api(flow: Flow) -> None:
     answer = msgspec.json.decode(await flow.read(request()))
 
     assert answer["object"] == "response"
     assert answer["output"][0]["content"][0]["text"] == "from the specialist"
 
 
-async def test_a_draft_in_the_making_streams_in_that_shape(flow: Flow) -> None:
+async def test_an_unfinished_draft_streams_in_that_shape(flow: Flow) -> None:
     flow.drafter.stream = ScriptedStream([" it", " is"])
 
     events = events_of(await flow.read(request(is_streamed=True)))
@@ -64,7 +64,7 @@ async def test_a_draft_in_the_making_streams_in_that_shape(flow: Flow) -> None:
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == "from the specialist it is"
 
 
-async def test_a_specialist_which_breaks_off_ends_the_stream_with_an_error_event(flow: Flow) -> None:
+async def test_a_specialist_that_breaks_off_ends_the_stream_with_an_error_event(flow: Flow) -> None:
     flow.drafter.stream = ScriptedStream([" it"], SpecialistError("host down"))
 
     events = events_of(await flow.read(request(is_streamed=True)))
@@ -78,7 +78,7 @@ async def test_a_specialist_which_breaks_off_ends_the_stream_with_an_error_event
 async def test_a_whole_stream_passes_untouched_however_long_its_last_event(
     flow: Flow, size: int, filler: int
 ) -> None:
-    """Also beyond the size up to which answers are kept."""
+    """Also an answer that is too long to be kept."""
     stream = CREATED + b": %b\n\n" % (b"x" * filler) + DELTA + COMPLETED
     flow.drafter.score = 0.0
     flow.teacher.pieces = pieces_of(stream, size)
@@ -91,12 +91,12 @@ async def test_a_whole_stream_passes_untouched_however_long_its_last_event(
     ("pieces", "number"),
     [((CREATED, DELTA), 2), ((CREATED + DELTA + COMPLETED[:-9],), 2), ((CREATED, b": ping\n\n"), 1), ((), 0)],
 )
-@pytest.mark.parametrize("fault", [UpstreamError("reset"), None])
-async def test_a_cut_stream_ends_with_an_error_event_which_counts_on(
-    flow: Flow, pieces: Sequence[bytes], number: int, fault: Exception | None
+@pytest.mark.parametrize("error", [UpstreamError("reset"), None])
+async def test_a_cut_stream_ends_with_an_error_event_of_the_next_number(
+    flow: Flow, pieces: Sequence[bytes], number: int, error: Exception | None
 ) -> None:
     flow.drafter.score = 0.0
-    flow.teacher.pieces, flow.teacher.fault = pieces, fault
+    flow.teacher.pieces, flow.teacher.error = pieces, error
 
     *_, last = events_of(await flow.read(request(is_streamed=True)))
 
@@ -104,13 +104,13 @@ async def test_a_cut_stream_ends_with_an_error_event_which_counts_on(
     assert not flow.outcome.is_complete
 
 
-async def test_what_the_teacher_would_store_is_the_teachers_to_answer(flow: Flow) -> None:
-    """The client may come back to it by its id. The draft is made all the same, as in shadow."""
+async def test_the_teacher_answers_what_it_would_store(flow: Flow) -> None:
+    """The client may continue it by its id. The draft is still made, as in shadow."""
     flow.teacher.content_type = b"application/json"
 
     body = await flow.read(request(is_stored_by_default=True))
 
-    outcome = await flow.settled()
+    outcome = await flow.wait_for_outcome()
     assert b"from the teacher" in body
     assert (outcome.decision, outcome.reason) == ("escalated", "stored by the teacher")
     assert outcome.route is not None

@@ -36,13 +36,13 @@ async def test_an_unsure_draft_goes_to_the_teacher_with_the_original_bytes(flow:
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("error", "reason"),
     [(SpecialistError("host down"), "host down"), (ValueError("a bug of ours"), "internal fault")],
 )
 async def test_a_broken_specialist_never_reaches_the_client(
-    flow: Flow, fault: Exception, reason: str
+    flow: Flow, error: Exception, reason: str
 ) -> None:
-    flow.drafter.fault = fault
+    flow.drafter.error = error
 
     body = await flow.read()
 
@@ -51,7 +51,7 @@ async def test_a_broken_specialist_never_reaches_the_client(
 
 
 async def test_a_broken_router_never_reaches_the_client(flow: Flow) -> None:
-    flow.route_fault = SpecialistError("host down")
+    flow.route_error = SpecialistError("host down")
 
     assert b"from the teacher" in await flow.read()
     assert flow.outcome.route is None
@@ -62,7 +62,7 @@ async def test_an_audit_serves_the_teachers_answer_and_keeps_the_draft(flow: Flo
 
     body = await flow.read()
 
-    outcome = await flow.settled()
+    outcome = await flow.wait_for_outcome()
     assert b"from the teacher" in body
     assert (outcome.decision, outcome.is_held_out, outcome.audit_propensity) == ("audit", True, 0.1)
     assert outcome.draft is not None
@@ -78,15 +78,15 @@ async def test_the_client_does_not_wait_for_the_draft_of_an_audit(flow: Flow) ->
     assert flow.outcomes == []
 
     flow.drafter.gate.set()
-    assert (await flow.settled()).draft is not None
+    assert (await flow.wait_for_outcome()).draft is not None
 
 
-async def test_a_failing_draft_does_not_spoil_an_audit(flow: Flow) -> None:
+async def test_a_failing_draft_does_not_break_an_audit(flow: Flow) -> None:
     flow.is_audit = True
-    flow.drafter.fault = SpecialistError("late")
+    flow.drafter.error = SpecialistError("late")
 
     assert b"from the teacher" in await flow.read()
-    assert (await flow.settled()).draft is None
+    assert (await flow.wait_for_outcome()).draft is None
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ async def test_without_a_certificate_nothing_is_served_locally(
     flow.standing = standing
 
     assert b"from the teacher" in await flow.read()
-    outcome = await flow.settled()
+    outcome = await flow.wait_for_outcome()
     assert (outcome.decision, outcome.reason) == ("escalated", reason)
 
 
@@ -112,10 +112,10 @@ async def test_a_shadow_draft_counts_as_would_serve_by_its_tentative_threshold(f
 
     await flow.read()
 
-    assert (await flow.settled()).would_serve
+    assert (await flow.wait_for_outcome()).would_serve
 
 
-async def test_what_no_specialist_can_do_bypasses_them(flow: Flow) -> None:
+async def test_a_request_that_no_specialist_can_answer_bypasses_them(flow: Flow) -> None:
     await flow.read(request(unsupported_reason="tools"))
 
     assert flow.drafter.drafts == 0
@@ -130,7 +130,7 @@ async def test_a_policy_can_keep_everything_with_the_teacher(flow: Flow) -> None
     assert (flow.outcome.decision, flow.outcome.reason) == ("bypass", "policy p: teacher only")
 
 
-async def test_a_credential_which_the_teacher_never_accepted_gets_no_local_answer(flow: Flow) -> None:
+async def test_a_credential_that_the_teacher_never_accepted_gets_no_local_answer(flow: Flow) -> None:
     await flow.read(request(is_trusted=False))
 
     assert flow.outcome.decision == "escalated"
@@ -143,7 +143,7 @@ async def test_local_asked_for_serves_an_uncertified_draft(flow: Flow) -> None:
     assert b"from the specialist" in await flow.read(request(mode="local"))
 
 
-async def test_local_asked_for_without_a_specialist_is_an_error_which_names_the_header(flow: Flow) -> None:
+async def test_local_asked_for_without_a_specialist_is_an_error_that_names_the_header(flow: Flow) -> None:
     flow.standing = Standing(task="t", lane="fingerprint")
 
     with pytest.raises(RequestError) as caught:
@@ -155,7 +155,7 @@ async def test_local_asked_for_without_a_specialist_is_an_error_which_names_the_
 
 async def test_an_unreachable_teacher_leaves_an_outcome_too(flow: Flow) -> None:
     flow.drafter.score = 0.0
-    flow.teacher.is_down, flow.teacher.fault = True, UpstreamError("refused")
+    flow.teacher.is_down, flow.teacher.error = True, UpstreamError("refused")
 
     with pytest.raises(UpstreamError):
         await flow.read()
@@ -164,7 +164,7 @@ async def test_an_unreachable_teacher_leaves_an_outcome_too(flow: Flow) -> None:
     assert not flow.outcome.is_complete
 
 
-async def test_a_client_who_leaves_ends_the_teachers_call_and_the_answer_is_incomplete(flow: Flow) -> None:
+async def test_a_client_that_leaves_ends_the_teachers_call_and_the_answer_is_incomplete(flow: Flow) -> None:
     flow.drafter.score = 0.0
     flow.teacher.pieces = (b"a", b"b")
     answer = await flow.serve()
@@ -176,7 +176,7 @@ async def test_a_client_who_leaves_ends_the_teachers_call_and_the_answer_is_inco
     assert not flow.outcome.is_complete
 
 
-async def test_an_answer_nobody_reads_still_leaves_its_outcome(flow: Flow) -> None:
+async def test_an_answer_that_is_never_read_still_leaves_its_outcome(flow: Flow) -> None:
     answer = await flow.serve()
 
     await answer.body.aclose()
@@ -188,15 +188,15 @@ STREAM_HEAD = b'data: {"choices":[{"delta":{"content":"hel"},"finish_reason":nul
 
 
 @pytest.mark.parametrize(
-    ("pieces", "fault"),
+    ("pieces", "error"),
     [((STREAM_HEAD,), UpstreamError("reset")), ((STREAM_HEAD,), None), ((), UpstreamError("reset"))],
 )
 async def test_a_stream_cut_short_ends_with_an_error_event_and_no_done(
-    flow: Flow, pieces: Sequence[bytes], fault: Exception | None
+    flow: Flow, pieces: Sequence[bytes], error: Exception | None
 ) -> None:
     flow.drafter.score = 0.0
     flow.teacher.content_type = b"text/event-stream"
-    flow.teacher.pieces, flow.teacher.fault = pieces, fault
+    flow.teacher.pieces, flow.teacher.error = pieces, error
 
     body = await flow.read(request(is_streamed=True))
 
@@ -207,11 +207,11 @@ async def test_a_stream_cut_short_ends_with_an_error_event_and_no_done(
 
 
 async def test_a_stream_of_announced_length_is_cut_where_the_teacher_cuts_it(flow: Flow) -> None:
-    """An event of ours would not fit into it."""
+    """Our own event would not fit into it."""
     flow.drafter.score = 0.0
     flow.teacher.content_type = b"text/event-stream"
     flow.teacher.headers = ((b"content-length", b"1000"),)
-    flow.teacher.pieces, flow.teacher.fault = (STREAM_HEAD,), UpstreamError("cut")
+    flow.teacher.pieces, flow.teacher.error = (STREAM_HEAD,), UpstreamError("cut")
 
     with pytest.raises(UpstreamError, match="cut"):
         await flow.read(request(is_streamed=True))
@@ -242,7 +242,7 @@ async def test_a_huge_answer_passes_whole_and_is_not_kept(flow: Flow) -> None:
     assert flow.outcome.answer == b""
 
 
-async def test_labels_say_who_served_and_why(flow: Flow) -> None:
+async def test_labels_tell_who_served_and_why(flow: Flow) -> None:
     answer = await flow.serve()
     await answer.body.aclose()
 
@@ -254,13 +254,13 @@ async def test_labels_say_who_served_and_why(flow: Flow) -> None:
 
 async def test_a_draft_of_another_version_than_the_certified_one_is_not_served(flow: Flow) -> None:
     flow.standing = msgspec.structs.replace(LIVE, version=2)
-    flow.drafter.fault = SpecialistError("version unknown")
+    flow.drafter.error = SpecialistError("version unknown")
 
     assert b"from the teacher" in await flow.read()
 
 
 @pytest.mark.parametrize("score", [0.1, None])
-async def test_a_spent_budget_refuses_what_needs_the_teacher(flow: Flow, score: float | None) -> None:
+async def test_a_spent_budget_refuses_requests_that_need_the_teacher(flow: Flow, score: float | None) -> None:
     """An unsure draft, or (None) a bypass."""
     flow.drafter.score = score or 0.0
     because = "" if score else "policy says teacher"
@@ -292,8 +292,10 @@ async def test_a_spent_budget_leaves_certified_local_service_alone(flow: Flow) -
 
 
 @pytest.mark.parametrize("changes", [{"mode": "local"}, {"mode": "local", "model": "stepdown/t"}])
-async def test_what_must_be_local_never_reaches_the_teacher(flow: Flow, changes: dict[str, str]) -> None:
-    """Also when the request needs what only the teacher can do."""
+async def test_a_request_that_must_be_local_never_reaches_the_teacher(
+    flow: Flow, changes: dict[str, str]
+) -> None:
+    """Also if only the teacher could answer it."""
     with pytest.raises(RequestError) as caught:
         await flow.read(request(unsupported_reason="tools", **changes))
 
@@ -302,10 +304,10 @@ async def test_what_must_be_local_never_reaches_the_teacher(flow: Flow, changes:
 
 
 async def test_half_an_event_never_reaches_the_client(flow: Flow) -> None:
-    """A client could not read the error event which has to follow it."""
+    """A client could not read the error event that must follow it."""
     flow.drafter.score = 0.0
     flow.teacher.content_type = b"text/event-stream"
-    flow.teacher.pieces, flow.teacher.fault = (STREAM_HEAD, b'data: {"choi'), UpstreamError("reset")
+    flow.teacher.pieces, flow.teacher.error = (STREAM_HEAD, b'data: {"choi'), UpstreamError("reset")
 
     body = await flow.read(request(is_streamed=True))
 
@@ -319,13 +321,13 @@ async def test_a_stricter_policy_voids_a_laxer_certificate(flow: Flow, stricter:
     flow.the_plan = msgspec.structs.replace(flow.the_plan, **stricter)
 
     assert b"from the teacher" in await flow.read()
-    assert (await flow.settled()).reason == "not certified yet"
+    assert (await flow.wait_for_outcome()).reason == "not certified yet"
 
 
-async def test_an_audited_draft_which_could_not_be_served_is_not_counted_as_served(flow: Flow) -> None:
-    """Else the alarm would hear of answers which no client can get."""
+async def test_an_audited_draft_that_could_not_be_served_is_not_counted_as_served(flow: Flow) -> None:
+    """Otherwise the alarm would count answers that no client can get."""
     flow.is_audit = True
 
     await flow.read(request(stop=("specialist",)))
 
-    assert not (await flow.settled()).would_serve
+    assert not (await flow.wait_for_outcome()).would_serve
