@@ -118,6 +118,8 @@ async def test_a_specialist_that_breaks_off_ends_the_stream_with_an_error_event(
         {"wants_json": True},
         {"tools": b"[]"},
         {"top_logprobs": 2},
+        {"top_logprobs": 0},
+        {"max_tokens": 100},
     ],
 )
 async def test_an_answer_that_is_judged_whole_is_drafted_whole(flow: Flow, changes: dict[str, Any]) -> None:
@@ -195,15 +197,3 @@ async def test_a_client_that_leaves_before_the_decision_leaves_no_draft_behind(f
     with pytest.raises(asyncio.CancelledError):
         await asked
     assert len(asyncio.all_tasks()) == 1
-
-
-@pytest.mark.parametrize(
-    "demand", [{"max_tokens": 100}, {"wants_json": True}, {"tools": b"[]"}, {"top_logprobs": 0}]
-)
-async def test_a_demand_that_only_a_whole_answer_meets_is_drafted_whole(
-    flow: Flow, demand: dict[str, Any]
-) -> None:
-    answer = await flow.serve(request(is_streamed=True, **demand))
-    await answer.body.aclose()
-
-    assert [draft_request.is_streamed for draft_request in flow.drafter.requests] == [False]
