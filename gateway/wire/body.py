@@ -47,6 +47,21 @@ def given(fields: Fields, name: str) -> bytes:
     return b"" if value == b"null" else value
 
 
+def unsupported_field(fields: Fields, honored: frozenset[str], known: frozenset[str] = frozenset()) -> str:
+    """Return the first field by name, null ones left out, that is not in `honored`; empty if none is.
+
+    A name that is not `known` is returned as "unknown field": a name of the client's own invention
+    must not become a metric's label or a header. Sorted, because the order of a set differs from one
+    process to the next, and one request must have one reason in all of them.
+    """
+    if fields.keys() <= honored:
+        return ""
+    for name in sorted(fields.keys() - honored):
+        if given(fields, name):
+            return name if name in known else "unknown field"
+    return ""
+
+
 def _refuse_duplicates(body: bytes, judged: tuple[bytes, ...]) -> None:
     """Refuse a field given twice: we would judge one value and the teacher answer the other.
 

@@ -10,13 +10,13 @@ import msgspec
 
 from gateway.core import OWN_PREFIX, IncomingRequest, Message, Request
 from gateway.errors import RequestError
-from gateway.wire.body import Fields, given, read_body
+from gateway.wire.body import Fields, read_body, unsupported_field
 from gateway.wire.control_headers import read_control_headers
 
 MOST_INPUTS = 2048
 """In one request, as at OpenAI."""
 
-_KNOWN = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
+_HONORED = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
 _JUDGED = (b'"model"', b'"input"')
 _ABSENT = msgspec.Raw(b"null")
 
@@ -119,8 +119,7 @@ def _read_texts(given_input: msgspec.Raw) -> tuple[str, ...] | None:
 def _beyond(texts: tuple[str, ...] | None, fields: Fields) -> str:
     if texts is None:
         return "input is no text"
-    is_odd = any(given(fields, name) for name in fields.keys() - _KNOWN)
-    return "unknown field" if is_odd else ""
+    return unsupported_field(fields, _HONORED)
 
 
 def _invalid(problem: str, code: str) -> RequestError:

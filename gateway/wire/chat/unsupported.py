@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.wire.body import Fields, given
+from gateway.wire.body import Fields, given, unsupported_field
 from gateway.wire.chat.fields import Part, Peek, Turn
 
-# What a specialist honours, or may ignore without the client being able to tell.
-_HONOURED = frozenset(
+# What a specialist honors, or may ignore without the client being able to tell.
+_HONORED = frozenset(
     {"model", "messages", "stream", "stream_options", "store", "user", "metadata", "service_tier"}
     | {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed", "n", "stop"}
     | {"max_tokens", "max_completion_tokens", "response_format", "reasoning_effort", "verbosity"}
@@ -15,8 +15,7 @@ _HONOURED = frozenset(
     # Judged by value before the names are looked at:
     | {"functions", "modalities"}
 )
-# OpenAI's other fields, counted by name. A name of the client's own invention must not become
-# a metric's label or a header.
+# OpenAI's other fields, counted by name.
 _KNOWN = frozenset({"audio", "prediction", "logit_bias", "moderation", "web_search_options", "function_call"})
 _ROLES = frozenset({"system", "developer", "user", "assistant"})
 _PARTS = {"image_url": "image part", "input_audio": "audio part", "file": "file part"}
@@ -40,20 +39,11 @@ def unsupported_reason(peeked: Peek, fields: Fields) -> str:
     for reason, is_wished in wishes:
         if is_wished:
             return reason
-    return _unknown_field(fields) or _beyond_turns(peeked.messages)
+    return unsupported_field(fields, _HONORED, _KNOWN) or _beyond_turns(peeked.messages)
 
 
 def _logprobs_are_odd(peeked: Peek) -> bool:
     return peeked.top_logprobs is not None and not (peeked.logprobs and 0 <= peeked.top_logprobs <= 20)
-
-
-def _unknown_field(fields: Fields) -> str:
-    if fields.keys() <= _HONOURED:
-        return ""
-    for name in fields.keys() - _HONOURED:
-        if given(fields, name):
-            return name if name in _KNOWN else "unknown field"
-    return ""
 
 
 def _beyond_turns(turns: list[Turn]) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.wire.body import Fields, given
+from gateway.wire.body import Fields, given, unsupported_field
 from gateway.wire.responses.fields import Peek
 
-# What a specialist honours, or may ignore without the client being able to tell.
-_HONOURED = frozenset(
+# What a specialist honors, or may ignore without the client being able to tell.
+_HONORED = frozenset(
     {"model", "input", "instructions", "stream", "stream_options", "metadata", "user"}
     | {"temperature", "top_p", "max_output_tokens", "max_tool_calls", "service_tier"}
     | {"safety_identifier", "prompt_cache_key", "prompt_cache_retention", "parallel_tool_calls"}
@@ -16,8 +16,7 @@ _HONOURED = frozenset(
     | {"store", "background", "include", "reasoning", "text", "tools", "tool_choice", "top_logprobs"}
     | {"truncation"}
 )
-# OpenAI's other fields, counted by name. A name of the client's own invention must not become
-# a metric's label or a header.
+# OpenAI's other fields, counted by name.
 _KNOWN = frozenset(
     {"previous_response_id", "conversation", "prompt", "context_management", "background_options"}
     | {"moderation", "prompt_cache_options", "access_programs", "image"}
@@ -53,11 +52,11 @@ def unsupported_reason(peeked: Peek, fields: Fields) -> str:
     for reason, is_wished in wishes:
         if is_wished:
             return reason
-    return _unknown_field(fields) or ("" if peeked.model else "no model")
+    return unsupported_field(fields, _HONORED, _KNOWN) or ("" if peeked.model else "no model")
 
 
-def _asks_more(values: dict[str, object] | None, honoured: set[str]) -> bool:
-    return any(value is not None for name, value in (values or {}).items() if name not in honoured)
+def _asks_more(values: dict[str, object] | None, honored: set[str]) -> bool:
+    return any(value is not None for name, value in (values or {}).items() if name not in honored)
 
 
 def _text_is_odd(text: dict[str, msgspec.Raw] | None) -> bool:
@@ -84,12 +83,3 @@ def _type_of(value: bytes) -> bytes:
         return given(msgspec.json.decode(value, type=dict[str, msgspec.Raw]), "type")
     except msgspec.ValidationError:
         return b""
-
-
-def _unknown_field(fields: Fields) -> str:
-    if fields.keys() <= _HONOURED:
-        return ""
-    for name in sorted(fields.keys() - _HONOURED):
-        if given(fields, name):
-            return name if name in _KNOWN else "unknown field"
-    return ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import pytest
 
 from tests.wire.ask import HELLO, ask
@@ -78,6 +80,15 @@ def test_each_harmless_field_is_harmless(name: str) -> None:
 )
 def test_a_field_beyond_a_specialist_is_the_reason(fields: dict[str, object], reason: str) -> None:
     assert ask(**fields).unsupported_reason == reason
+
+
+def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
+    """Whatever the hash seed of the process: workers and restarts count one request alike."""
+    known = ("audio", "function_call", "logit_bias", "moderation", "prediction", "web_search_options")
+
+    for one, other in combinations(known, 2):
+        assert ask(**{other: 1, one: 1}).unsupported_reason == one
+    assert ask(logit_bias={"1": 5}, prediction={}, invented=1).unsupported_reason == "unknown field"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -69,6 +70,15 @@ def test_what_nobody_can_tell_from_the_teachers_answer_may_be_served(fields: dic
 )
 def test_what_is_beyond_specialists_has_a_reason(fields: dict[str, Any], reason: str) -> None:
     assert ask(**fields).unsupported_reason == reason
+
+
+def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
+    """Whatever the hash seed of the process: workers and restarts count one request alike."""
+    known = ("context_management", "conversation", "image", "moderation", "previous_response_id", "prompt")
+
+    for one, other in combinations(known, 2):
+        assert ask(**{other: "x", one: "x"}).unsupported_reason == one
+    assert ask(conversation="c", another=1).unsupported_reason == "unknown field"
 
 
 @pytest.mark.parametrize(
