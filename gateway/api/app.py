@@ -1,49 +1,46 @@
-"""The public site: which path leads where, and what becomes of errors."""
+"""The public application: the route of each path, and the answer to each error."""
 
 from __future__ import annotations
 
 import logging
 
-from gateway.api.chat import chat, other_than_post
+from gateway.api.chat import answer_other_methods, answer_request
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.embeddings import embed
 from gateway.api.errors import ClientGoneError, to_error_response, unknown_path
 from gateway.api.http.asgi import App, Receive, Scope, Send
 from gateway.api.http.exchange import Exchange
 from gateway.api.models import list_models, show_model
 from gateway.api.passthrough import may_pass, pass_through
-from gateway.api.responses import respond
 from gateway.errors import RequestError
+from gateway.wire.chat.request import read_chat
+from gateway.wire.embeddings import read_embeddings
+from gateway.wire.responses.request import read_responses
 
 logger = logging.getLogger(__name__)
 
 
 def create_app(deps: ApiDependencies) -> App:
-    """Return the ASGI application which clients talk to.
+    """Return the ASGI application that clients talk to.
 
-    Without a framework: its routes would decode paths, merge slashes and read bodies, and what
-    passes through must stay as it was sent. Litestar's smallest mount cost 30 us a request as well.
+    Without a framework: its routes would decode paths, merge slashes and read bodies, and a request
+    that passes through must stay as it was sent. Litestar's smallest mount cost 30 us per request as well.
     """
 
-    async def site(scope: Scope, receive: Receive, send: Send) -> None:
-        # Websockets never come here: api/websocket.py takes the connection.
-        await _exchange(scope, receive, send, deps)
+    # Websockets never come here: api/websocket.py takes the connection.
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(scope, receive, send)
+        try:
+            _demand_one_host(scope)
+            await _dispatch(exchange, deps)
+        except ClientGoneError:
+            logger.debug("client left %s", exchange.id)
+        except Exception as exc:
+            refusal = to_error_response(exc)
+            # After the head only the connection can say that an answer is not whole: the server cuts it.
+            if not exchange.has_begun:
+                await exchange.refuse(refusal)
 
-    return site
-
-
-async def _exchange(scope: Scope, receive: Receive, send: Send, deps: ApiDependencies) -> None:
-    exchange = Exchange(scope, receive, send)
-    try:
-        _demand_one_host(scope)
-        await _dispatch(exchange, deps)
-    except ClientGoneError:
-        logger.debug("client left %s", exchange.id)
-    except Exception as fault:
-        refusal = to_error_response(fault)
-        # After the head only the connection can say that an answer is not whole: the server cuts it.
-        if not exchange.has_begun:
-            await exchange.refuse(refusal)
+    return app
 
 
 def _demand_one_host(scope: Scope) -> None:
@@ -55,13 +52,15 @@ def _demand_one_host(scope: Scope) -> None:
 async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:
     match exchange.method, exchange.path:
         case "POST", "/v1/chat/completions":
-            await chat(exchange, deps)
+            await answer_request(exchange, deps, read_chat)
         case _, "/v1/chat/completions":
-            await other_than_post(exchange, deps)
+            await answer_other_methods(exchange, deps)
+        # Every other path below these two (stored responses, their input items, cancelling,
+        # compacting, counting) is the teacher's and passes through.
         case "POST", "/v1/responses":
-            await respond(exchange, deps)
+            await answer_request(exchange, deps, read_responses)
         case "POST", "/v1/embeddings":
-            await embed(exchange, deps)
+            await answer_request(exchange, deps, read_embeddings)
         case "GET", "/v1/models":
             await list_models(exchange, deps)
         case "GET", path if path.startswith("/v1/models/stepdown/"):

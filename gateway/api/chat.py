@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions: the request which a specialist may answer."""
+"""POST /v1/chat/completions, and the other APIs whose requests take the same way through the cascade."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ from gateway.api.errors import wrong_method
 from gateway.api.http.exchange import Exchange, cancel_on_disconnect
 from gateway.api.passthrough import pass_through
 from gateway.core import Answer, Header, IncomingRequest, Request
-from gateway.wire.chat.request import read_chat
 
 _SCORES = frozenset({b"x-stepdown-score", b"x-stepdown-threshold"})
 
+RequestReader = Callable[[IncomingRequest], Request]
+"""Reads the body of one API. Raises RequestError naming the `param`."""
 
-Read = Callable[[IncomingRequest], Request]
-"""Raises RequestError naming the `param`."""
 
-
-async def chat(exchange: Exchange, deps: ApiDependencies, read: Read = read_chat) -> None:
-    """Answer what `read` makes of the body: one chat completion, or a request of another API.
+async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request: RequestReader) -> None:
+    """Answer one request of the API that `read_request` reads, by a local model or by the teacher.
 
     Raises StepdownError before the answer began, ClientGoneError any time.
     """
     received_at = time.monotonic()
     caller = deps.authenticator.authenticate(exchange.headers)
     body = await exchange.body_reader(deps.limits.chat).whole()
-    arrival = IncomingRequest(
+    incoming = IncomingRequest(
         id=exchange.id,
         caller=caller.id,
         is_trusted=caller.is_trusted,
@@ -37,7 +35,7 @@ async def chat(exchange: Exchange, deps: ApiDependencies, read: Read = read_chat
         body=body,
         received_at=received_at,
     )
-    request = read(arrival)
+    request = read_request(incoming)
     async with cancel_on_disconnect(exchange):
         answer = await deps.serve(request)
         deps.authenticator.observe_status(caller, answer.status)
@@ -45,8 +43,8 @@ async def chat(exchange: Exchange, deps: ApiDependencies, read: Read = read_chat
         await exchange.answer(answer.status, headers, answer.body)
 
 
-async def other_than_post(exchange: Exchange, deps: ApiDependencies) -> None:
-    """Refuse every other method, but let GET ask the teacher for the completions which it stored."""
+async def answer_other_methods(exchange: Exchange, deps: ApiDependencies) -> None:
+    """Refuse every method but GET, by which the teacher lists the completions that it stored."""
     if exchange.method != "GET":
         return await exchange.refuse(wrong_method(b"GET, POST"))
     refusal = wrong_method(b"POST")
