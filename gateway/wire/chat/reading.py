@@ -7,11 +7,10 @@ import zlib
 import msgspec
 
 from gateway.core import Reading, Usage
+from gateway.wire.content_encoding import decode_content
 from gateway.wire.sse import DONE, iter_events
 from gateway.wire.tool_calls import to_text, tool_call
 
-# A decoded answer beyond this is a decompression bomb, not a narrow task.
-MAX_DECODED_BYTES = 32 << 20
 _NOTHING = msgspec.Raw(b"null")
 _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls"})
 
@@ -85,7 +84,7 @@ def read_answer(answer: bytes, encoding: str, is_event_stream: bool, is_complete
     several choices, errors, and for whatever is unreadable.
     """
     try:
-        content = decoded(answer, encoding)
+        content = decode_content(answer, encoding)
         events = list(iter_events(content)) if is_event_stream else [content]
         parts = [_parts.decode(event) for event in events if event != DONE]
     except (ValueError, RecursionError, zlib.error):
@@ -175,24 +174,3 @@ def _usage(raw: msgspec.Raw) -> Usage | None:
 def _is_set(raw: msgspec.Raw) -> bool:
     # Absent fields share one default: asking for its bytes would copy them.
     return raw is not _NOTHING and bytes(raw) != b"null"
-
-
-def decoded(answer: bytes, encoding: str) -> bytes:
-    """Return `answer` without its content-encoding. Raises ValueError for encodings not asked for."""
-    match encoding.strip().lower():
-        case "" | "identity":
-            return answer
-        case "gzip" | "x-gzip":
-            return _inflated(answer, 16 + zlib.MAX_WBITS)
-        case "deflate":
-            # Some servers send the raw form; the zlib form begins with 0x78.
-            return _inflated(answer, zlib.MAX_WBITS if answer[:1] == b"\x78" else -zlib.MAX_WBITS)
-    raise ValueError(f"unreadable content-encoding {encoding}")
-
-
-def _inflated(answer: bytes, window_bits: int) -> bytes:
-    engine = zlib.decompressobj(window_bits)
-    content = engine.decompress(answer, MAX_DECODED_BYTES)
-    if engine.unconsumed_tail:
-        raise ValueError("the answer grows beyond the limit")
-    return content

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.core import Reading, Usage
-from gateway.wire.chat.reading import decoded
+from gateway.wire.content_encoding import decode_content
 from gateway.wire.errors import error_value
 from gateway.wire.sse import iter_events
 from gateway.wire.tool_calls import to_text, tool_call
@@ -75,7 +75,7 @@ def read_response(answer: bytes, encoding: str, is_event_stream: bool, is_comple
     As wire.reading.read_answer; of a stream without its end the text is what has come.
     """
     try:
-        content = decoded(answer, encoding)
+        content = decode_content(answer, encoding)
         if not is_event_stream:
             return _reading(_responses.decode(content), is_complete=is_complete)
         events = list(iter_events(content))

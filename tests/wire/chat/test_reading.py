@@ -10,7 +10,8 @@ import zlib
 import pytest
 
 from gateway.core import Reading, Usage
-from gateway.wire.chat.reading import MAX_DECODED_BYTES, read_answer
+from gateway.wire.chat.reading import read_answer
+from gateway.wire.content_encoding import MAX_DECODED_BYTES
 
 MESSAGE = {"role": "assistant", "content": "a label", "refusal": None}
 USAGE = {
