@@ -36,7 +36,7 @@ def canonical_text(text: str) -> str:
 
 
 def _canonical_call(call: ToolCall) -> ToolCall:
-    arguments = _canonical_json(bytes(call.arguments).decode())
+    arguments = _canonical_json(call.arguments_text)
     return ToolCall(call.name, msgspec.Raw(arguments.encode()))
 
 

@@ -66,7 +66,7 @@ def _invalid_calls(calls: tuple[ToolCall, ...] | None, request: Request) -> str:
     for call in calls:
         if call.name not in schemas or choice not in ("auto", "required", call.name):
             return "unknown tool"
-        if not is_valid(bytes(call.arguments).decode(), schemas[call.name]):
+        if not is_valid(call.arguments_text, schemas[call.name]):
             return "arguments break the schema"
     return ""
 

@@ -6,6 +6,10 @@ from hashlib import blake2b
 
 from gateway.core import Message
 
+_TEMPLATE_ROLES = frozenset({"system", "developer"})
+ROLES = _TEMPLATE_ROLES | {"user", "assistant"}
+"""Of the messages from which a task is named; any other message is the teacher's."""
+
 
 def template_text(messages: tuple[Message, ...]) -> str:
     """Return the text of the system and developer messages."""
@@ -31,4 +35,4 @@ def fingerprint(*fields: bytes) -> str:
 
 
 def _is_template(message: Message) -> bool:
-    return message.role in {"system", "developer"}
+    return message.role in _TEMPLATE_ROLES

@@ -20,6 +20,11 @@ class ToolCall(msgspec.Struct, frozen=True):
     name: str
     arguments: msgspec.Raw = msgspec.Raw(b"{}")
 
+    @property
+    def arguments_text(self) -> str:
+        """The arguments as OpenAI sends them: JSON inside a string."""
+        return bytes(self.arguments).decode()
+
 
 _decode = msgspec.json.Decoder(ToolCall).decode
 

@@ -10,7 +10,7 @@ import msgspec
 from gateway.core import Draft, Request, Token, Usage
 from gateway.wire.chunks import item_id, pieces
 from gateway.wire.sse import DONE
-from gateway.wire.tool_calls import ToolCall, from_text
+from gateway.wire.tool_calls import from_text
 
 _encode = msgspec.json.Encoder().encode
 
@@ -92,7 +92,7 @@ class Completion:
             {
                 "id": f"call_{item_id(self._id, index)}",
                 "type": "function",
-                "function": {"name": call.name, "arguments": _arguments(call)},
+                "function": {"name": call.name, "arguments": call.arguments_text},
             }
             for index, call in enumerate(from_text(draft.text) or ())
         ]
@@ -127,10 +127,6 @@ def _call_deltas(calls: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         yield {"tool_calls": [{"index": index, **named}]}
         for piece in pieces(function["arguments"]):
             yield {"tool_calls": [{"index": index, "function": {"arguments": piece}}]}
-
-
-def _arguments(call: ToolCall) -> str:
-    return bytes(call.arguments).decode()
 
 
 def _logprobs(tokens: Sequence[Token]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.wire.body import Fields, given, unsupported_field
 from gateway.wire.chat.fields import Part, Peek, Turn
+from gateway.wire.template import ROLES
 
 # What a specialist honors, or may ignore without the client being able to tell.
 _HONORED = frozenset(
@@ -17,7 +18,6 @@ _HONORED = frozenset(
 )
 # OpenAI's other fields, counted by name.
 _KNOWN = frozenset({"audio", "prediction", "logit_bias", "moderation", "web_search_options", "function_call"})
-_ROLES = frozenset({"system", "developer", "user", "assistant"})
 _PARTS = {"image_url": "image part", "input_audio": "audio part", "file": "file part"}
 
 
@@ -58,7 +58,7 @@ def _beyond_turns(turns: list[Turn]) -> str:
 def _beyond_turn(turn: Turn) -> str:
     if turn.role in {"tool", "function"} or turn.tool_calls or turn.function_call:
         return "tool messages"
-    if turn.role not in _ROLES:
+    if turn.role not in ROLES:
         return "unknown role"
     if turn.name:
         return "named message"

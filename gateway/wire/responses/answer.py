@@ -99,7 +99,7 @@ class ResponseAnswer:
         place: Value = {"item_id": item["id"], "output_index": index}
         begun = {**item, "status": "in_progress", "arguments": ""}
         yield self._event("output_item.added", item=begun, output_index=index)
-        for text in pieces(_arguments(call)):
+        for text in pieces(call.arguments_text):
             padding = self._padding(text)
             yield self._event("function_call_arguments.delta", delta=text, **padding, **place)
         yield self._event("function_call_arguments.done", arguments=item["arguments"], **place)
@@ -142,7 +142,7 @@ class ResponseAnswer:
             "id": f"fc_{unique}",
             "type": "function_call",
             "status": "completed",
-            "arguments": _arguments(call),
+            "arguments": call.arguments_text,
             "call_id": f"call_{unique}",
             "name": call.name,
         }
@@ -175,10 +175,6 @@ def _status(finish_reason: str) -> str:
 
 def _part(text: str) -> Value:
     return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
-
-
-def _arguments(call: ToolCall) -> str:
-    return bytes(call.arguments).decode()
 
 
 def _wants_padding(asked: Fields) -> bool:

@@ -9,8 +9,8 @@ import msgspec
 from gateway.core import Message, Request
 from gateway.wire.chat.fields import Part
 from gateway.wire.responses.fields import Item, Peek
+from gateway.wire.template import ROLES
 
-_ROLES = frozenset({"system", "developer", "user", "assistant"})
 _TEXTS = frozenset({"input_text", "output_text"})
 _ITEMS = {
     "function_call": "tool messages",
@@ -58,7 +58,7 @@ def _messages(peeked: Peek) -> Iterator[Message]:
 def _message(item: Item) -> Message:
     if item.type not in (None, "message"):
         raise _BeyondError(_ITEMS.get(item.type, "unknown item"))
-    if item.role not in _ROLES:
+    if item.role not in ROLES:
         raise _BeyondError("unknown role" if item.role else "unknown item")
     try:
         content = _contents.decode(item.content)
