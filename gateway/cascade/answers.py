@@ -10,21 +10,22 @@ from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
-from gateway.wire.surfaces import Writer, surface_of
+from gateway.wire.surfaces import Renderer, codec_of
 
 
 def answer_with_draft(state: RequestState, stages: Stages) -> Answer:
     """Return the specialist's draft as an answer, in OpenAI's exact shape."""
     request, draft = state.request, state.draft
     assert draft is not None
-    writer = surface_of(request).begin(request, time.time)
+    renderer = codec_of(request).create_renderer(request, time.time)
     kind = b"text/event-stream; charset=utf-8" if request.is_streamed else b"application/json"
     headers = [(b"content-type", kind), (b"x-request-id", request.id.encode())]
     if draft.stream is not None:
-        body: Body = _DraftStreamBody(writer, request, draft, draft.stream, stages)
+        body: Body = _DraftStreamBody(renderer, request, draft, draft.stream, stages)
     else:
         usage = stages.estimate_usage(request, draft.text)
-        content = writer.stream(draft, usage) if request.is_streamed else writer.whole(draft, usage)
+        render = renderer.render_stream if request.is_streamed else renderer.render_whole
+        content = render(draft, usage)
         body = _OnePieceBody(content)
         if not request.is_streamed:
             headers.append((b"content-length", str(len(content)).encode()))
@@ -105,9 +106,9 @@ class _DraftStreamBody:
     """
 
     def __init__(
-        self, writer: Writer, request: Request, draft: Draft, stream: DraftStream, stages: Stages
+        self, renderer: Renderer, request: Request, draft: Draft, stream: DraftStream, stages: Stages
     ) -> None:
-        self._writer = writer
+        self._renderer = renderer
         self._request = request
         self._draft = draft
         self._stream = stream
@@ -123,14 +124,14 @@ class _DraftStreamBody:
             raise StopAsyncIteration
         if not self._texts:
             self._texts.append(self._draft.text)
-            return self._writer.opening(self._draft)
+            return self._renderer.render_opening(self._draft)
         try:
             self._texts.append(await anext(self._stream))
         except StopAsyncIteration:
             self._is_over = True
             usage = self._estimate_usage(self._request, "".join(self._texts))
-            return self._writer.closing(self._stream.finish_reason, usage)
-        return self._writer.piece(self._texts[-1])
+            return self._renderer.render_closing(self._stream.finish_reason, usage)
+        return self._renderer.render_piece(self._texts[-1])
 
     async def aclose(self) -> None:
         self._is_over = True

@@ -10,7 +10,7 @@ from gateway.cascade.answers import answer_with_content
 from gateway.cascade.base import RequestState, Stages
 from gateway.core import Answer, Verdict
 from gateway.errors import RequestError, SpecialistError
-from gateway.wire.embeddings import Wanted, read_otel_env, render_list, render_vector
+from gateway.wire.embeddings import EncoderRequest, read_encoder_request, render_list, render_vector
 
 FLOAT_BYTES = 4
 # 64 vectors as JSON take 3 ms, and others are waiting for the event loop.
@@ -41,7 +41,7 @@ async def answer_with_encoder(state: RequestState, stages: Stages) -> Answer:
         raise SpecialistError("shadow asked for")
     if request.unsupported_reason:
         raise _to_request_error(SpecialistError(request.unsupported_reason), encoder)
-    wanted = read_otel_env(request)
+    wanted = read_encoder_request(request)
     try:
         vectors = await stages.embed(wanted.texts)
     except SpecialistError as exc:
@@ -55,7 +55,7 @@ async def answer_with_encoder(state: RequestState, stages: Stages) -> Answer:
     return answer_with_content(accepted, stages, content, encoder)
 
 
-async def _render_vectors(vectors: list[bytes], wanted: Wanted) -> list[bytes]:
+async def _render_vectors(vectors: list[bytes], wanted: EncoderRequest) -> list[bytes]:
     items: list[bytes] = []
     for index, vector in enumerate(vectors):
         items.append(render_vector(index, vector, is_base64=wanted.is_base64))
@@ -64,7 +64,7 @@ async def _render_vectors(vectors: list[bytes], wanted: Wanted) -> list[bytes]:
     return items
 
 
-def _check_dimensions(wanted: Wanted, dimensions: int) -> None:
+def _check_dimensions(wanted: EncoderRequest, dimensions: int) -> None:
     if wanted.dimensions not in (None, dimensions):
         raise RequestError(
             f"Invalid 'dimensions': this model's embeddings have {dimensions}, no more and no fewer.",

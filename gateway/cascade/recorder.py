@@ -10,7 +10,7 @@ from gateway.cascade.base import Observer, RequestState
 from gateway.core import Body, Draft, Header, Outcome
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.sse import last_event_end
-from gateway.wire.surfaces import surface_of
+from gateway.wire.surfaces import codec_of
 
 # A longer answer is forwarded whole but not kept for the harvest: no narrow task has such answers.
 CAPTURE_LIMIT_BYTES = 1 << 20
@@ -26,7 +26,7 @@ class Recorder:
     ) -> None:
         self._state = state
         self._observe = observe
-        self._surface = surface_of(state.request)
+        self._codec = codec_of(state.request)
         self._status = status
         values = {name.lower(): value.lower() for name, value in reversed(headers)}
         self._encoding = values.get(b"content-encoding", b"").decode("latin-1")
@@ -62,11 +62,11 @@ class Recorder:
         if not self.can_append:
             return True
         # The last event of the Responses API holds the whole answer: longer than any tail kept here.
-        return self._surface.ends_complete(max(self._tail(), last_events, key=len))
+        return self._codec.ends_complete(max(self._tail(), last_events, key=len))
 
     def error_event(self, last_events: bytes) -> bytes:
         """Return the event that tells the client that its answer is not whole."""
-        return self._surface.error_event(last_events, "the answer was broken off", "api_error", "stream_cut")
+        return self._codec.error_event(last_events, "the answer was broken off", "api_error", "stream_cut")
 
     def finish(self, *, is_complete: bool) -> None:
         """Emit the Outcome; later calls do nothing. Never blocks, so it is safe in a cancelled task."""

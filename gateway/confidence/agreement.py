@@ -6,7 +6,7 @@ import unicodedata
 
 import msgspec
 
-from gateway.wire.tool_calls import ToolCall, from_text, to_text
+from gateway.wire.tool_calls import ToolCall, parse_tool_calls, render_tool_calls
 
 _LARGEST_EXACT = 2.0**53
 """Up to here a float holds every integer."""
@@ -26,8 +26,8 @@ def canonical_text(text: str) -> str:
     """
     stripped = text.strip()
     try:
-        if calls := from_text(stripped):
-            return to_text([_canonical_call(call) for call in calls])
+        if calls := parse_tool_calls(stripped):
+            return render_tool_calls([_canonical_call(call) for call in calls])
         if stripped[:1] in ("{", "["):
             return _canonical_json(stripped)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):

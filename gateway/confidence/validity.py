@@ -6,7 +6,7 @@ import msgspec
 
 from gateway.core import Draft, Request
 from gateway.wire.schema import SchemaError, answer_schema, is_valid, tool_schemas
-from gateway.wire.tool_calls import BEGIN, ToolCall, from_text
+from gateway.wire.tool_calls import CALL_BEGIN, ToolCall, parse_tool_calls
 
 
 def invalid_reason(draft: Draft, request: Request) -> str:
@@ -37,8 +37,8 @@ def _invalid_length(draft: Draft, request: Request) -> str:
 def _invalid_form(draft: Draft, request: Request) -> str:
     """Return why `draft` does not have the form that the client demands; empty if it has."""
     try:
-        if request.tools and BEGIN in draft.text:
-            return _invalid_calls(from_text(draft.text), request)
+        if request.tools and CALL_BEGIN in draft.text:
+            return _invalid_calls(parse_tool_calls(draft.text), request)
         if request.tools and _choice_of(request.tool_choice) not in ("auto", "none"):
             return "tool call required"
         return _invalid_json(draft, request) if request.wants_json else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.core import Outcome, Reading, Usage
 from gateway.harvest.base import Row, Sink
-from gateway.wire.surfaces import surface_of
+from gateway.wire.surfaces import codec_of
 
 
 class Gatherer:
@@ -40,7 +40,7 @@ def row_of(outcome: Outcome, reading: Reading) -> Row | None:
         contract_hash=request.contract_hash,
         text=request.text,
         answer=text,
-        messages=surface_of(request).messages(request),
+        messages=codec_of(request).messages(request),
         is_held_out=outcome.is_held_out,
         propensity=outcome.audit_propensity,
         epoch=outcome.epoch,

@@ -1,1 +1,1 @@
-"""OpenAI's chat API as data: reading what clients ask, writing what they get."""
+"""OpenAI's APIs as data: reading requests and answers, rendering local answers."""

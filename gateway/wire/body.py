@@ -10,64 +10,66 @@ import msgspec
 
 from gateway.errors import RequestError
 
-Fields = dict[str, msgspec.Raw]
-_Known = TypeVar("_Known")
+RawFields = dict[str, msgspec.Raw]
+"""The top-level fields of a body by name, each as the bytes that the client sent."""
+
+_Fields = TypeVar("_Fields")
 
 _ABSENT = msgspec.Raw()
-_fields = msgspec.json.Decoder(Fields)
+_raw_fields = msgspec.json.Decoder(RawFields)
 
 
 def read_body(
-    body: bytes, decoder: msgspec.json.Decoder[_Known], judged: tuple[bytes, ...]
-) -> tuple[_Known, Fields]:
-    """Return the fields which `decoder` knows, and the bytes of each top-level field.
+    body: bytes, decoder: msgspec.json.Decoder[_Fields], unique: tuple[bytes, ...]
+) -> tuple[_Fields, RawFields]:
+    """Return the fields that `decoder` knows, and the bytes of each top-level field.
 
-    `judged` are the names, in quotes, which must not stand there twice. Raises RequestError
-    naming the `param` for whatever OpenAI would refuse as malformed.
+    `unique` are the names, in quotes, that must not occur twice at the top. Raises RequestError
+    naming the `param` for any body that OpenAI would refuse as malformed.
     """
     try:
-        # msgspec does not look into strings which it skips; the teacher would.
+        # msgspec does not look into strings that it skips; the teacher would.
         body.isascii() or body.decode()
-        known, fields = decoder.decode(body), _fields.decode(body)
-        _refuse_duplicates(body, judged)
-    except UnicodeDecodeError as fault:
-        raise _unreadable(f"it is not valid UTF-8 at byte {fault.start}") from fault
-    except RecursionError as fault:
-        raise _unreadable("it is nested too deeply") from fault
-    except msgspec.ValidationError as fault:
-        raise _mistyped(str(fault)) from fault
-    except msgspec.DecodeError as fault:
-        raise _unreadable(str(fault)) from fault
-    return known, fields
+        fields, raw = decoder.decode(body), _raw_fields.decode(body)
+        _refuse_duplicates(body, unique)
+    except UnicodeDecodeError as exc:
+        raise _unreadable(f"it is not valid UTF-8 at byte {exc.start}") from exc
+    except RecursionError as exc:
+        raise _unreadable("it is nested too deeply") from exc
+    except msgspec.ValidationError as exc:
+        raise _mistyped(str(exc)) from exc
+    except msgspec.DecodeError as exc:
+        raise _unreadable(str(exc)) from exc
+    return fields, raw
 
 
-def given(fields: Fields, name: str) -> bytes:
-    """Return the JSON of a field, empty where the client gave none or null."""
-    value = bytes(fields.get(name, _ABSENT))
+def get_field(raw: RawFields, name: str) -> bytes:
+    """Return the JSON of a field, empty if the client left it out or sent null."""
+    value = bytes(raw.get(name, _ABSENT))
     return b"" if value == b"null" else value
 
 
-def unsupported_field(fields: Fields, honored: frozenset[str], known: frozenset[str] = frozenset()) -> str:
+def unsupported_field(raw: RawFields, honored: frozenset[str], known: frozenset[str] = frozenset()) -> str:
     """Return the first field by name, null ones left out, that is not in `honored`; empty if none is.
 
     A name that is not `known` is returned as "unknown field": a name of the client's own invention
     must not become a metric's label or a header. Sorted, because the order of a set differs from one
     process to the next, and one request must have one reason in all of them.
     """
-    if fields.keys() <= honored:
+    if raw.keys() <= honored:
         return ""
-    for name in sorted(fields.keys() - honored):
-        if given(fields, name):
+    for name in sorted(raw.keys() - honored):
+        if get_field(raw, name):
             return name if name in known else "unknown field"
     return ""
 
 
-def _refuse_duplicates(body: bytes, judged: tuple[bytes, ...]) -> None:
-    """Refuse a field given twice: we would judge one value and the teacher answer the other.
+def _refuse_duplicates(body: bytes, unique: tuple[bytes, ...]) -> None:
+    """Refuse a field that is given twice: we would judge one value and the teacher answer the other.
 
     Nearly every body is cleared by counting; `\\u00` may hide a key such as `mod\\u0065l`.
     """
-    if b"\\u00" not in body and all(body.count(name) <= 1 for name in judged):
+    if b"\\u00" not in body and all(body.count(name) <= 1 for name in unique):
         return
     pairs = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
     for name, count in Counter(name for name, _ in pairs).items():

@@ -1,4 +1,4 @@
-"""A finished text in the pieces in which a hosted model's text comes."""
+"""A finished text in chunks of the size in which a hosted model sends its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from hashlib import blake2b
 
 # About the size of tokens.
-_PIECE = re.compile(r"\s*\S{1,6}|\s+")
+_CHUNK = re.compile(r"\s*\S{1,6}|\s+")
 
 
-def pieces(text: str) -> list[str]:
-    """Return strings which join to exactly `text`."""
-    return _PIECE.findall(text)
+def split_text(text: str) -> list[str]:
+    """Return strings that join to exactly `text`."""
+    return _CHUNK.findall(text)
 
 
-def item_id(answer_id: str, index: int) -> str:
-    """Return the part of an id which tells the items of one answer from all others."""
+def derive_item_id(answer_id: str, index: int) -> str:
+    """Return the part of an id that tells item `index` of one answer from all other items."""
     return blake2b(f"{answer_id} {index}".encode(), digest_size=12).hexdigest()

@@ -1,4 +1,4 @@
-"""What a client asks of the gateway itself, in headers of ours."""
+"""The headers by which a client controls the gateway itself."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _Meaning = TypeVar("_Meaning")
 
 
 def read_control_headers(headers: tuple[Header, ...]) -> tuple[Mode, bool]:
-    """Return the mode which the client asked for, and whether its request may be kept.
+    """Return the mode that the client asks for, and whether its request may be kept.
 
-    Raises RequestError for a value which is none of those allowed.
+    Raises RequestError for a value that is not allowed.
     """
     mode: Mode = "auto"
     may_harvest = True
     for name, value in headers:
         if name == b"x-stepdown-mode":
-            mode = _known(name, value, _MODES)
+            mode = _look_up(name, value, _MODES)
         elif name == b"x-stepdown-harvest":
-            may_harvest = _known(name, value, {b"on": True, b"off": False})
+            may_harvest = _look_up(name, value, {b"on": True, b"off": False})
     return mode, may_harvest
 
 
-def _known(name: bytes, value: bytes, meanings: dict[bytes, _Meaning]) -> _Meaning:
+def _look_up(name: bytes, value: bytes, meanings: dict[bytes, _Meaning]) -> _Meaning:
     try:
         return meanings[value.strip().lower()]
-    except KeyError as fault:
+    except KeyError as exc:
         allowed = ", ".join(meaning.decode() for meaning in meanings)
         header = name.decode()
         raise RequestError(
             f"Invalid value for the header '{header}'. Supported values are: {allowed}.",
             param=header,
             code="invalid_value",
-        ) from fault
+        ) from exc

@@ -1,4 +1,4 @@
-"""Embeddings as OpenAI's API has them: the request, and the answer from vectors of our own."""
+"""OpenAI's embeddings API: reading its requests, and rendering vectors of our own as its answer."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ import msgspec
 
 from gateway.core import OWN_PREFIX, IncomingRequest, Message, Request
 from gateway.errors import RequestError
-from gateway.wire.body import Fields, read_body, unsupported_field
+from gateway.wire.body import RawFields, read_body, unsupported_field
 from gateway.wire.control_headers import read_control_headers
 
-MOST_INPUTS = 2048
-"""In one request, as at OpenAI."""
+MAX_INPUTS = 2048
+"""Per request, as at OpenAI."""
 
 _HONORED = frozenset({"model", "input", "encoding_format", "dimensions", "user"})
-_JUDGED = (b'"model"', b'"input"')
+_UNIQUE = (b'"model"', b'"input"')
 _ABSENT = msgspec.Raw(b"null")
 
 
-class _Peek(msgspec.Struct):
+class _EmbeddingsFields(msgspec.Struct):
     model: str = ""
     input: msgspec.Raw = _ABSENT
 
 
-class _Wishes(msgspec.Struct):
+class _EncodingFields(msgspec.Struct):
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = None
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """What an encoder has to know of a request."""
+class EncoderRequest(msgspec.Struct, frozen=True):
+    """The texts of a request, and the form in which it wants their vectors."""
 
     texts: tuple[str, ...]
     is_base64: bool
     dimensions: int | None
 
 
-_peeks = msgspec.json.Decoder(_Peek)
-_wishes = msgspec.json.Decoder(_Wishes)
+_embeddings_fields = msgspec.json.Decoder(_EmbeddingsFields)
+_encoding_fields = msgspec.json.Decoder(_EncodingFields)
 _texts = msgspec.json.Decoder(str | list[str])
 
 
-def read_embeddings(arrival: IncomingRequest) -> Request:
-    """Return what `arrival` asks.
+def read_embeddings(incoming: IncomingRequest) -> Request:
+    """Return `incoming` with its body read.
 
-    Raises RequestError for what is no JSON object, and where a model of ours is asked for what only
-    a teacher's does.
+    Raises RequestError if the body is no JSON object, and if it asks a model of ours for what only the
+    teacher's models do.
     """
-    peeked, fields = read_body(arrival.body, _peeks, _JUDGED)
-    mode, _ = read_control_headers(arrival.headers)
-    texts = _read_texts(peeked.input)
-    beyond = _beyond(texts, fields)
-    is_ours = peeked.model.startswith(OWN_PREFIX)
-    if beyond and is_ours:
-        raise RequestError(f"The model '{peeked.model}' takes texts only: {beyond}.", param="input")
-    # Their bytes tell how many tokens there are when no answer says so.
-    shown = (bytes(peeked.input).decode(),) if texts is None else texts
+    fields, raw = read_body(incoming.body, _embeddings_fields, _UNIQUE)
+    mode, _ = read_control_headers(incoming.headers)
+    texts = _read_texts(fields.input)
+    reason = _unsupported_reason(texts, raw)
+    is_ours = fields.model.startswith(OWN_PREFIX)
+    if reason and is_ours:
+        raise RequestError(f"The model '{fields.model}' takes texts only: {reason}.", param="input")
+    # An input that is no text still counts: its bytes tell the number of tokens where no answer does.
+    shown = (bytes(fields.input).decode(),) if texts is None else texts
     return Request(
-        **msgspec.structs.asdict(arrival),
+        **msgspec.structs.asdict(incoming),
         surface="embeddings",
-        model=peeked.model,
+        model=fields.model,
         messages=tuple(Message("user", text) for text in shown),
         template="",
         contract_hash="",
@@ -70,25 +70,25 @@ def read_embeddings(arrival: IncomingRequest) -> Request:
         text="",
         mode="local" if is_ours else mode,
         may_harvest=False,
-        unsupported_reason=beyond,
+        unsupported_reason=reason,
     )
 
 
-def read_otel_env(request: Request) -> Wanted:
-    """Return what a request for texts asks of an encoder.
+def read_encoder_request(request: Request) -> EncoderRequest:
+    """Return what `request`, whose input is text, asks of an encoder.
 
-    Raises RequestError naming the `param` for what OpenAI would refuse as well.
+    Raises RequestError naming the `param` for values that OpenAI refuses as well.
     """
-    wishes, _ = read_body(request.body, _wishes, _JUDGED)
+    fields, _ = read_body(request.body, _encoding_fields, _UNIQUE)
     texts = tuple(message.text for message in request.messages)
     if not texts:
-        raise _invalid("empty array. Expected an array with minimum length 1.", "empty_array")
-    if len(texts) > MOST_INPUTS:
-        problem = f"array too long. Expected an array with maximum length {MOST_INPUTS}, got {len(texts)}."
-        raise _invalid(problem, "array_above_max_length")
+        raise _invalid_input("empty array. Expected an array with minimum length 1.", "empty_array")
+    if len(texts) > MAX_INPUTS:
+        problem = f"array too long. Expected an array with maximum length {MAX_INPUTS}, got {len(texts)}."
+        raise _invalid_input(problem, "array_above_max_length")
     if not all(texts):
-        raise _invalid("empty string. An input cannot be an empty string.", "empty_string")
-    return Wanted(texts, wishes.encoding_format == "base64", wishes.dimensions)
+        raise _invalid_input("empty string. An input cannot be an empty string.", "empty_string")
+    return EncoderRequest(texts, fields.encoding_format == "base64", fields.dimensions)
 
 
 def render_vector(index: int, vector: bytes, *, is_base64: bool) -> bytes:
@@ -107,20 +107,20 @@ def render_list(items: Sequence[bytes], model: str, prompt_tokens: int) -> bytes
     return b'{"object":"list","data":[%b],%b' % (b",".join(items), end[1:])
 
 
-def _read_texts(given_input: msgspec.Raw) -> tuple[str, ...] | None:
-    """Return the input as texts, None if it is something else: tokens, or nothing."""
+def _read_texts(raw: msgspec.Raw) -> tuple[str, ...] | None:
+    """Return the input as texts, None if it is anything else: tokens, or nothing."""
     try:
-        read = _texts.decode(given_input)
+        texts = _texts.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return (read,) if isinstance(read, str) else tuple(read)
+    return (texts,) if isinstance(texts, str) else tuple(texts)
 
 
-def _beyond(texts: tuple[str, ...] | None, fields: Fields) -> str:
+def _unsupported_reason(texts: tuple[str, ...] | None, raw: RawFields) -> str:
     if texts is None:
         return "input is no text"
-    return unsupported_field(fields, _HONORED)
+    return unsupported_field(raw, _HONORED)
 
 
-def _invalid(problem: str, code: str) -> RequestError:
+def _invalid_input(problem: str, code: str) -> RequestError:
     return RequestError(f"Invalid 'input': {problem}", param="input", code=code)

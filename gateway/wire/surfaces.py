@@ -1,4 +1,4 @@
-"""The APIs through which one conversation can come, behind one joint: writing, reading, keeping."""
+"""The APIs through which a conversation can come: one codec each, for its answers and its messages."""
 
 from __future__ import annotations
 
@@ -9,74 +9,74 @@ import msgspec
 
 from gateway.core import Draft, Outcome, Reading, Request, Usage
 from gateway.wire import sse
-from gateway.wire.chat import reading
-from gateway.wire.chat.answer import Completion
+from gateway.wire.chat import reading as chat_reading
+from gateway.wire.chat.answer import ChatRenderer
 from gateway.wire.chat.request import chat_messages
 from gateway.wire.responses import reading as responses_reading
-from gateway.wire.responses.answer import ResponseAnswer
+from gateway.wire.responses.answer import ResponsesRenderer
 from gateway.wire.responses.conversation import response_messages
 
 
-class Writer(Protocol):
-    """One local answer in the making: whole, or a stream in one piece, or a stream as it is written."""
+class Renderer(Protocol):
+    """Renders one local answer: whole, as a finished stream, or event by event while it is written."""
 
-    def whole(self, draft: Draft, usage: Usage) -> bytes:
+    def render_whole(self, draft: Draft, usage: Usage) -> bytes:
         """Return the JSON of the answer."""
 
-    def stream(self, draft: Draft, usage: Usage) -> bytes:
+    def render_stream(self, draft: Draft, usage: Usage) -> bytes:
         """Return the same answer as a whole event stream."""
 
-    def opening(self, draft: Draft) -> bytes:
-        """Return the first events, with the draft's text as far as there is one."""
+    def render_opening(self, draft: Draft) -> bytes:
+        """Return the first events, with the draft's text so far."""
 
-    def piece(self, text: str) -> bytes:
+    def render_piece(self, text: str) -> bytes:
         """Return the event of a further piece of text."""
 
-    def closing(self, finish_reason: str, usage: Usage) -> bytes:
-        """Return the events which end the stream."""
+    def render_closing(self, finish_reason: str, usage: Usage) -> bytes:
+        """Return the events that end the stream."""
 
 
-class Surface(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs from API to API."""
+class SurfaceCodec(msgspec.Struct, frozen=True, kw_only=True):
+    """The functions that differ from API to API."""
 
-    begin: Callable[[Request, Callable[[], float]], Writer]
+    create_renderer: Callable[[Request, Callable[[], float]], Renderer]
     """Takes a request and a clock of unix seconds."""
-    read: Callable[[bytes, str, bool, bool], Reading]
+    parse_answer: Callable[[bytes, str, bool, bool], Reading]
     """Takes answer, content-encoding, whether it is an event stream, whether it is complete; never raises."""
     ends_complete: Callable[[bytes], bool]
     """Takes a stream's end, which may begin inside an event."""
     error_event: Callable[[bytes, str, str, str | None], bytes]
-    """Takes a stream's last whole events, then message, type and code of the error which ends it."""
+    """Takes a stream's last whole events, then message, type and code of the error that ends it."""
     messages: Callable[[Request], bytes]
     """Returns the conversation as a JSON array of chat messages."""
 
 
-_SURFACES = {
-    "chat": Surface(
-        begin=Completion,
-        read=reading.read_answer,
+_CODECS = {
+    "chat": SurfaceCodec(
+        create_renderer=ChatRenderer,
+        parse_answer=chat_reading.parse_answer,
         ends_complete=sse.ends_complete,
         error_event=sse.error_event,
         messages=chat_messages,
     ),
-    "responses": Surface(
-        begin=ResponseAnswer,
-        read=responses_reading.read_response,
+    "responses": SurfaceCodec(
+        create_renderer=ResponsesRenderer,
+        parse_answer=responses_reading.parse_answer,
         ends_complete=responses_reading.ends_complete,
         error_event=responses_reading.error_event,
         messages=response_messages,
     ),
 }
-# Never drafted, streamed or kept; where the usage stands the two are alike.
-_SURFACES["embeddings"] = _SURFACES["chat"]
+# Never drafted, streamed or harvested; the usage stands where a chat completion has it.
+_CODECS["embeddings"] = _CODECS["chat"]
 
 
-def surface_of(request: Request) -> Surface:
-    """Return the API through which `request` came."""
-    return _SURFACES[request.surface]
+def codec_of(request: Request) -> SurfaceCodec:
+    """Return the codec of the API through which `request` came."""
+    return _CODECS[request.surface]
 
 
 def read_outcome(outcome: Outcome) -> Reading:
     """Return what the answer of `outcome` says; never raises."""
-    read = surface_of(outcome.request).read
-    return read(outcome.answer, outcome.encoding, outcome.is_event_stream, outcome.is_complete)
+    parse = codec_of(outcome.request).parse_answer
+    return parse(outcome.answer, outcome.encoding, outcome.is_event_stream, outcome.is_complete)

@@ -1,4 +1,4 @@
-"""A conversation taken apart: what an app repeats, which names the task, and what varies."""
+"""A conversation in two parts: the template that an app repeats, by which a task is named, and the rest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.core import Message
 
 _TEMPLATE_ROLES = frozenset({"system", "developer"})
 ROLES = _TEMPLATE_ROLES | {"user", "assistant"}
-"""Of the messages from which a task is named; any other message is the teacher's."""
+"""Of the messages that a specialist can answer; any other message is the teacher's."""
 
 
 def template_text(messages: tuple[Message, ...]) -> str:
@@ -17,14 +17,14 @@ def template_text(messages: tuple[Message, ...]) -> str:
 
 
 def varying_text(messages: tuple[Message, ...]) -> str:
-    """Return the rest: a lone user message as it is, else every turn with its role before it."""
+    """Return the rest: a lone user message as it is, else every message with its role before it."""
     varying = [message for message in messages if not _is_template(message)]
     if len(varying) == 1 and varying[0].role == "user":
         return varying[0].text
     return "\n".join(f"{message.role}: {message.text}" for message in varying)
 
 
-def fingerprint(*fields: bytes) -> str:
+def compute_fingerprint(*fields: bytes) -> str:
     """Return the hex hash of `fields` in their order."""
     digest = blake2b(digest_size=16)
     for field in fields:

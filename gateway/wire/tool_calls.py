@@ -1,4 +1,4 @@
-"""Tool calls as text: the one form in which they are harvested, learnt, compared and drafted."""
+"""Tool calls as text: the one form in which they are harvested, learned, compared and drafted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-BEGIN = "<tool_call>"
-"""What each call begins with, and what no text for a client should hold."""
+CALL_BEGIN = "<tool_call>"
+"""Each call begins with it; no text for a client should hold it."""
 
-_END = "</tool_call>"
-_CALL = re.compile(rf"\s*{BEGIN}\s*(\{{.*?\}})\s*{_END}\s*", re.DOTALL)
+_CALL_END = "</tool_call>"
+_CALL = re.compile(rf"\s*{CALL_BEGIN}\s*(\{{.*?\}})\s*{_CALL_END}\s*", re.DOTALL)
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -29,25 +29,25 @@ class ToolCall(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(ToolCall).decode
 
 
-def tool_call(name: str, arguments: str) -> ToolCall | None:
-    """Return the call of `name`, None when it has no name or its arguments are no JSON object."""
+def make_tool_call(name: str, arguments: str) -> ToolCall | None:
+    """Return the call of `name`, None if the name is empty or the arguments are no JSON object."""
     call = ToolCall(name, msgspec.Raw(arguments.encode("utf-8", "replace")))
     return call if _is_sound(call) else None
 
 
-def to_text(calls: Sequence[ToolCall]) -> str:
-    """Return `calls` as text, a block each."""
-    return "\n".join(f"{BEGIN}\n{_block(call)}\n{_END}" for call in calls)
+def render_tool_calls(calls: Sequence[ToolCall]) -> str:
+    """Return `calls` as text, one block per call."""
+    return "\n".join(f"{CALL_BEGIN}\n{_render_block(call)}\n{_CALL_END}" for call in calls)
 
 
-def from_text(text: str) -> tuple[ToolCall, ...] | None:
-    """Return the calls of which `text` consists, at least one; None when it is anything else."""
-    if not text.lstrip().startswith(BEGIN):
+def parse_tool_calls(text: str) -> tuple[ToolCall, ...] | None:
+    """Return the calls that make up `text`, at least one; None if it is anything else."""
+    if not text.lstrip().startswith(CALL_BEGIN):
         return None
     calls, place = [], 0
     while place < len(text):
         found = _CALL.match(text, place)
-        call = _read(found[1]) if found else None
+        call = _parse_block(found[1]) if found else None
         if found is None or call is None:
             return None
         calls.append(call)
@@ -55,12 +55,12 @@ def from_text(text: str) -> tuple[ToolCall, ...] | None:
     return tuple(calls)
 
 
-def _block(call: ToolCall) -> str:
+def _render_block(call: ToolCall) -> str:
     # Inside JSON only a string can hold the end of a block, and a string may escape it.
-    return msgspec.json.encode(call).decode().replace(_END, r"\u003c/tool_call>")
+    return msgspec.json.encode(call).decode().replace(_CALL_END, r"\u003c/tool_call>")
 
 
-def _read(block: str) -> ToolCall | None:
+def _parse_block(block: str) -> ToolCall | None:
     try:
         call = _decode(block)
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):

@@ -27,11 +27,11 @@ from tests.specialists.engine.bases import make_models, write_adapter
 from tests.specialists.hosting import MINILM
 from tests.support.processes import RunningGateway, children, gateway_process, wait_for
 from tests.support.teacher import RunningTeacher
-from tests.wire.ask import ask
+from tests.wire.chat.requests import chat_request
 
 pytestmark = pytest.mark.learn
 
-TASK = task_name(ask().template)
+TASK = task_name(chat_request().template)
 ANYTHING = 1e-30
 """A threshold which every draft passes: random weights are never sure."""
 HOST, ENGINE = "gateway.specialists.host.process", "gateway.specialists.engine.main"

@@ -1,4 +1,4 @@
-"""The official client before answers of ours, without a socket."""
+"""The official client, which gets our answers without a socket."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openai import OpenAI
 
 @pytest.fixture
 def answers() -> list[httpx2.Response]:
-    """What the server says to the next requests."""
+    """The answers to the next requests, in their order."""
     return []
 
 
@@ -20,9 +20,9 @@ def client(answers: list[httpx2.Response]) -> Iterator[OpenAI]:
     transport = httpx2.MockTransport(lambda _: answers.pop(0))
     with OpenAI(
         api_key="k", base_url="http://local/v1", http_client=httpx2.Client(transport=transport)
-    ) as made:
-        yield made
+    ) as official:
+        yield official
 
 
-def streamed(events: bytes) -> httpx2.Response:
+def event_stream(events: bytes) -> httpx2.Response:
     return httpx2.Response(200, content=events, headers={"content-type": "text/event-stream; charset=utf-8"})

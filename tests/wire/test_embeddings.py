@@ -1,4 +1,4 @@
-"""What an embeddings request asks is read without touching it, and our answer has OpenAI's shape."""
+"""An embeddings request is read without touching its bytes, and our answer has OpenAI's shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openai.types import CreateEmbeddingResponse
 
 from gateway.core import IncomingRequest, Request
 from gateway.errors import RequestError
-from gateway.wire.embeddings import read_embeddings, read_otel_env, render_list, render_vector
+from gateway.wire.embeddings import read_embeddings, read_encoder_request, render_list, render_vector
 from gateway.wire.surfaces import read_outcome
 from tests.support.outcomes import outcome
 
@@ -61,19 +61,19 @@ def test_texts_are_read(given: object, texts: list[str]) -> None:
         ({"input_type": "query"}, "unknown field"),
     ],
 )
-def test_what_only_a_teacher_takes_is_its_own_reason(fields: dict[str, object], reason: str) -> None:
+def test_an_input_that_only_the_teacher_takes_is_the_reason(fields: dict[str, object], reason: str) -> None:
     assert read(**fields).unsupported_reason == reason
     with pytest.raises(RequestError, match=reason) as refused:
         read(model="stepdown/minilm", **fields)
     assert refused.value.status == 400
 
 
-def test_what_a_specialist_may_ignore_is_no_reason() -> None:
+def test_a_field_that_an_encoder_may_ignore_is_no_reason() -> None:
     assert read(user="u", dimensions=384, encoding_format="base64", extra=None).unsupported_reason == ""
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"model":"a","model":"b","input":"x"}', b'{"model":1}'])
-def test_what_cannot_be_judged_is_refused(content: bytes) -> None:
+def test_a_malformed_body_is_refused(content: bytes) -> None:
     with pytest.raises(RequestError):
         read_content(content)
 
@@ -89,9 +89,9 @@ def test_what_cannot_be_judged_is_refused(content: bytes) -> None:
         ({"dimensions": "many"}, "dimensions", "invalid_type"),
     ],
 )
-def test_what_openai_would_refuse_is_refused(fields: dict[str, object], param: str, code: str) -> None:
+def test_an_input_that_openai_refuses_is_refused(fields: dict[str, object], param: str, code: str) -> None:
     with pytest.raises(RequestError) as refused:
-        read_otel_env(read(**fields))
+        read_encoder_request(read(**fields))
 
     assert (refused.value.status, refused.value.param, refused.value.code) == (400, param, code)
 

@@ -1,4 +1,4 @@
-"""An error has OpenAI's envelope, all four fields, always."""
+"""An error always has all four fields of OpenAI's error object."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_all_four_fields_are_there() -> None:
     }
 
 
-def test_what_is_not_known_is_null() -> None:
+def test_an_absent_field_is_null() -> None:
     error = json.loads(error_body("no", "server_error"))["error"]
 
     assert (error["param"], error["code"]) == (None, None)

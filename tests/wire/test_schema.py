@@ -1,4 +1,4 @@
-"""A client's schema is obeyed, as far as judging by it is safe."""
+"""A client's schema is obeyed wherever judging by it is safe."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_each_function_has_the_schema_of_its_arguments() -> None:
         {"pattern": "(?=look)ahead"},
     ],
 )
-def test_a_schema_which_cannot_be_judged_by_says_so(schema: object) -> None:
+def test_a_schema_that_cannot_be_judged_by_is_an_error(schema: object) -> None:
     with pytest.raises(SchemaError):
         is_valid("{}", field(schema))
 
@@ -85,8 +85,8 @@ def test_no_schema_makes_us_call_an_address() -> None:
             server.accept()
 
 
-def test_references_which_multiply_are_refused_before_they_cost() -> None:
-    """2^40 steps, if they were taken."""
+def test_references_that_multiply_are_refused_before_they_cost() -> None:
+    """They would take 2^40 steps."""
     twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)}
     schema = {"$ref": "#/$defs/a0", "$defs": {**twice, "a40": {"type": "object"}}}
 
@@ -106,6 +106,6 @@ def test_a_huge_field_is_not_read(read: object) -> None:
         read(b"x" * (MAX_BYTES + 1))
 
 
-def test_what_is_no_json_has_not_the_form() -> None:
+def test_a_text_that_is_no_json_is_an_error() -> None:
     with pytest.raises(msgspec.DecodeError):
         is_valid("plain", field(PERSON))

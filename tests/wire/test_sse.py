@@ -1,4 +1,4 @@
-"""Event streams are read as the standard says, and broken ones are told from whole ones."""
+"""Event streams are read as the standard says, and cut ones are distinguished from whole ones."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def chunk(finish_reason: str | None) -> bytes:
         (b'data: {"choices":[{"finish_reason":"\xff"}]}\n\n', False),
     ],
 )
-def test_an_end_is_told_from_a_cut(tail: bytes, expected: bool) -> None:
+def test_an_end_is_distinguished_from_a_cut(tail: bytes, expected: bool) -> None:
     assert ends_complete(tail) is expected
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gateway.wire.tool_calls import ToolCall, from_text, to_text, tool_call
+from gateway.wire.tool_calls import ToolCall, make_tool_call, parse_tool_calls, render_tool_calls
 
 
 def call(name: str = "find", arguments: str = "{}") -> ToolCall:
@@ -21,24 +21,24 @@ def call(name: str = "find", arguments: str = "{}") -> ToolCall:
     ],
 )
 def test_calls_come_back_from_their_text(calls: tuple[ToolCall, ...]) -> None:
-    again = from_text(to_text(calls))
+    again = parse_tool_calls(render_tool_calls(calls))
 
     assert again is not None
-    assert [known.name for known in again] == [known.name for known in calls]
+    assert [one.name for one in again] == [one.name for one in calls]
     for before, after in zip(calls, again, strict=True):
         assert msgspec.json.decode(before.arguments) == msgspec.json.decode(after.arguments)
-    assert to_text(again) == to_text(calls)
+    assert render_tool_calls(again) == render_tool_calls(calls)
 
 
-def test_the_text_is_a_block_a_call() -> None:
-    assert to_text([call(), call("g", '{"a": 1}')]) == (
+def test_the_text_is_one_block_per_call() -> None:
+    assert render_tool_calls([call(), call("g", '{"a": 1}')]) == (
         '<tool_call>\n{"name":"find","arguments":{}}\n</tool_call>\n'
         '<tool_call>\n{"name":"g","arguments":{"a": 1}}\n</tool_call>'
     )
 
 
 def test_blanks_around_blocks_do_not_matter() -> None:
-    assert from_text(' <tool_call>{"name":"find"}</tool_call>\n\n') == (call(),)
+    assert parse_tool_calls(' <tool_call>{"name":"find"}</tool_call>\n\n') == (call(),)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_blanks_around_blocks_do_not_matter() -> None:
     ],
 )
 def test_anything_else_is_no_call(text: str) -> None:
-    assert from_text(text) is None
+    assert parse_tool_calls(text) is None
 
 
 @pytest.mark.parametrize(
@@ -69,4 +69,4 @@ def test_anything_else_is_no_call(text: str) -> None:
 )
 def test_a_call_has_a_name_and_an_object(name: str, arguments: str) -> None:
     """The last arguments would rename the call if they were only pasted into the block."""
-    assert tool_call(name, arguments) is None
+    assert make_tool_call(name, arguments) is None

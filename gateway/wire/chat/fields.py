@@ -1,27 +1,27 @@
-"""The few facts of a chat request which we must understand, taken out of its bytes."""
+"""The few fields of a chat request that we must understand, decoded from its bytes."""
 
 from __future__ import annotations
 
 import msgspec
 
 from gateway.errors import RequestError
-from gateway.wire.body import Fields, read_body
+from gateway.wire.body import RawFields, read_body
 
-_JUDGED = (b'"model"', b'"messages"', b'"stream"')
+_UNIQUE = (b'"model"', b'"messages"', b'"stream"')
 
 
-class Part(msgspec.Struct):
+class ContentPart(msgspec.Struct):
     """One part of a message's content."""
 
     type: str = ""
     text: str | None = None
 
 
-class Turn(msgspec.Struct):
+class ChatMessage(msgspec.Struct):
     """One message as sent."""
 
     role: str
-    content: str | list[Part] | None = None
+    content: str | list[ContentPart] | None = None
     name: str | None = None
     tool_calls: list[msgspec.Raw] | None = None
     function_call: dict[str, msgspec.Raw] | None = None
@@ -35,31 +35,31 @@ class Turn(msgspec.Struct):
         return self.content or ""
 
 
-class StreamOptions(msgspec.Struct):
-    """How the client wants its stream."""
+class ChatStreamOptions(msgspec.Struct):
+    """The chunks that the client wants in its stream."""
 
     include_usage: bool | None = None
 
 
 class ResponseFormat(msgspec.Struct):
-    """What kind of text the client wants."""
+    """The kind of text that the client wants."""
 
     type: str
 
 
-class Tool(msgspec.Struct):
-    """What the model may call: a function of the client's, or something of the teacher's own."""
+class ChatTool(msgspec.Struct):
+    """A tool that the model may call: a function of the client's, or one of the teacher's own tools."""
 
     type: str = ""
 
 
-class Peek(msgspec.Struct):
+class ChatFields(msgspec.Struct):
     """A chat request's known fields; types are checked here, ranges are the teacher's business."""
 
     model: str
-    messages: list[Turn]
+    messages: list[ChatMessage]
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: ChatStreamOptions | None = None
     n: int | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
@@ -74,29 +74,29 @@ class Peek(msgspec.Struct):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     response_format: ResponseFormat | None = None
-    tools: list[Tool] | None = None
+    tools: list[ChatTool] | None = None
     functions: list[msgspec.Raw] | None = None
     modalities: list[str] | None = None
     parallel_tool_calls: bool | None = None
     metadata: dict[str, msgspec.Raw] | None = None
 
 
-_peeks = msgspec.json.Decoder(Peek)
+_chat_fields = msgspec.json.Decoder(ChatFields)
 
 
-def peek(body: bytes) -> tuple[Peek, Fields]:
+def read_fields(body: bytes) -> tuple[ChatFields, RawFields]:
     """Return the known fields of a chat request, and the bytes of each top-level field.
 
-    Raises RequestError naming the `param` for whatever OpenAI would refuse as malformed.
+    Raises RequestError naming the `param` for any body that OpenAI would refuse as malformed.
     """
-    peeked, fields = read_body(body, _peeks, _JUDGED)
-    if not peeked.model:
+    fields, raw = read_body(body, _chat_fields, _UNIQUE)
+    if not fields.model:
         raise RequestError("you must provide a model parameter", param="model")
-    if not peeked.messages:
+    if not fields.messages:
         raise RequestError(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty "
             "array instead.",
             param="messages",
             code="empty_array",
         )
-    return peeked, fields
+    return fields, raw

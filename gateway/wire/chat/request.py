@@ -1,15 +1,15 @@
-"""A chat completion request, from the client's bytes to the Request which the flow decides on."""
+"""A chat completion request, from the client's bytes to the Request that the cascade decides on."""
 
 from __future__ import annotations
 
 import msgspec
 
 from gateway.core import OWN_PREFIX, IncomingRequest, Message, Request
-from gateway.wire.body import given
-from gateway.wire.chat.fields import Peek, peek
+from gateway.wire.body import get_field
+from gateway.wire.chat.fields import ChatFields, read_fields
 from gateway.wire.chat.unsupported import unsupported_reason
 from gateway.wire.control_headers import read_control_headers
-from gateway.wire.template import fingerprint, template_text, varying_text
+from gateway.wire.template import compute_fingerprint, template_text, varying_text
 
 
 class _Conversation(msgspec.Struct):
@@ -19,41 +19,41 @@ class _Conversation(msgspec.Struct):
 _conversations = msgspec.json.Decoder(_Conversation)
 
 
-def read_chat(arrival: IncomingRequest) -> Request:
-    """Return what `arrival` asks.
+def read_chat(incoming: IncomingRequest) -> Request:
+    """Return `incoming` with its body read.
 
-    Raises RequestError naming the `param` when its body is no chat completion request.
+    Raises RequestError naming the `param` when the body is no chat completion request.
     """
-    peeked, fields = peek(arrival.body)
-    mode, may_harvest = read_control_headers(arrival.headers)
-    messages = tuple(Message(turn.role, turn.text) for turn in peeked.messages)
+    fields, raw = read_fields(incoming.body)
+    mode, may_harvest = read_control_headers(incoming.headers)
+    messages = tuple(Message(message.role, message.text) for message in fields.messages)
     shared = template_text(messages)
-    tools, form, choice = (given(fields, name) for name in ("tools", "response_format", "tool_choice"))
-    # Whoever must call a function answers other than who may: that is another task.
+    tools, form, choice = (get_field(raw, name) for name in ("tools", "response_format", "tool_choice"))
+    # A model that must call a function answers otherwise than one that may: that is another task.
     forced = () if choice in (b"", b'"auto"') else (choice,)
-    options, response_format = peeked.stream_options, peeked.response_format
+    options, response_format = fields.stream_options, fields.response_format
     return Request(
-        **msgspec.structs.asdict(arrival),
-        model=peeked.model,
+        **msgspec.structs.asdict(incoming),
+        model=fields.model,
         messages=messages,
-        template=fingerprint(peeked.model.encode(), shared.encode(), tools, form, *forced),
-        contract_hash=fingerprint(peeked.model.encode(), tools, form, *forced),
+        template=compute_fingerprint(fields.model.encode(), shared.encode(), tools, form, *forced),
+        contract_hash=compute_fingerprint(fields.model.encode(), tools, form, *forced),
         template_text=shared,
         text=varying_text(messages),
-        is_streamed=bool(peeked.stream),
+        is_streamed=bool(fields.stream),
         wants_usage=bool(options and options.include_usage),
         response_format=form,
         tools=tools,
         tool_choice=choice,
-        may_call_in_parallel=peeked.parallel_tool_calls is not False,
+        may_call_in_parallel=fields.parallel_tool_calls is not False,
         wants_json=response_format is not None and response_format.type in {"json_object", "json_schema"},
-        top_logprobs=(peeked.top_logprobs or 0) if peeked.logprobs else None,
-        max_tokens=_max_tokens(peeked),
-        stop=_stops(peeked),
-        seed=peeked.seed,
-        mode="local" if peeked.model.startswith(OWN_PREFIX) else mode,
-        may_harvest=may_harvest and peeked.store is not False,
-        unsupported_reason=unsupported_reason(peeked, fields),
+        top_logprobs=(fields.top_logprobs or 0) if fields.logprobs else None,
+        max_tokens=_max_tokens(fields),
+        stop=_stop_strings(fields),
+        seed=fields.seed,
+        mode="local" if fields.model.startswith(OWN_PREFIX) else mode,
+        may_harvest=may_harvest and fields.store is not False,
+        unsupported_reason=unsupported_reason(fields, raw),
     )
 
 
@@ -62,11 +62,11 @@ def chat_messages(request: Request) -> bytes:
     return bytes(_conversations.decode(request.body).messages)
 
 
-def _max_tokens(peeked: Peek) -> int | None:
-    return peeked.max_tokens if peeked.max_completion_tokens is None else peeked.max_completion_tokens
+def _max_tokens(fields: ChatFields) -> int | None:
+    return fields.max_tokens if fields.max_completion_tokens is None else fields.max_completion_tokens
 
 
-def _stops(peeked: Peek) -> tuple[str, ...]:
-    if isinstance(peeked.stop, str):
-        return (peeked.stop,)
-    return tuple(peeked.stop or ())
+def _stop_strings(fields: ChatFields) -> tuple[str, ...]:
+    if isinstance(fields.stop, str):
+        return (fields.stop,)
+    return tuple(fields.stop or ())

@@ -1,9 +1,9 @@
-"""What a specialist cannot do in a request's own terms."""
+"""The reason for which only the teacher can answer a chat request."""
 
 from __future__ import annotations
 
-from gateway.wire.body import Fields, given, unsupported_field
-from gateway.wire.chat.fields import Part, Peek, Turn
+from gateway.wire.body import RawFields, get_field, unsupported_field
+from gateway.wire.chat.fields import ChatFields, ChatMessage, ContentPart
 from gateway.wire.template import ROLES
 
 # What a specialist honors, or may ignore without the client being able to tell.
@@ -21,53 +21,53 @@ _KNOWN = frozenset({"audio", "prediction", "logit_bias", "moderation", "web_sear
 _PARTS = {"image_url": "image part", "input_audio": "audio part", "file": "file part"}
 
 
-def unsupported_reason(peeked: Peek, fields: Fields) -> str:
+def unsupported_reason(fields: ChatFields, raw: RawFields) -> str:
     """Return why only the teacher can answer, as a countable phrase; empty when a specialist may."""
-    wishes = (
-        ("n > 1", peeked.n not in (None, 1)),
-        # A web search, a custom tool's grammar: nothing which calls of functions could replace.
-        ("tools", any(tool.type != "function" for tool in peeked.tools or ())),
-        ("functions", peeked.functions),
-        # OpenAI refuses these; its words are the teacher's to say.
-        ("logprobs", _logprobs_are_odd(peeked)),
-        ("tool_choice", not peeked.tools and given(fields, "tool_choice") != b""),
-        ("parallel_tool_calls", not peeked.tools and given(fields, "parallel_tool_calls") != b""),
-        ("modalities", peeked.modalities not in (None, ["text"])),
+    checks = (
+        ("n > 1", fields.n not in (None, 1)),
+        # A web search, a custom tool's grammar: calls of functions could replace neither.
+        ("tools", any(tool.type != "function" for tool in fields.tools or ())),
+        ("functions", fields.functions),
+        # OpenAI refuses these; the words of the refusal are the teacher's.
+        ("logprobs", _has_invalid_logprobs(fields)),
+        ("tool_choice", not fields.tools and get_field(raw, "tool_choice") != b""),
+        ("parallel_tool_calls", not fields.tools and get_field(raw, "parallel_tool_calls") != b""),
+        ("modalities", fields.modalities not in (None, ["text"])),
         # The client will look for the stored answer at the teacher's.
-        ("store", peeked.store),
+        ("store", fields.store),
     )
-    for reason, is_wished in wishes:
-        if is_wished:
+    for reason, is_unsupported in checks:
+        if is_unsupported:
             return reason
-    return unsupported_field(fields, _HONORED, _KNOWN) or _beyond_turns(peeked.messages)
+    return unsupported_field(raw, _HONORED, _KNOWN) or _conversation_reason(fields.messages)
 
 
-def _logprobs_are_odd(peeked: Peek) -> bool:
-    return peeked.top_logprobs is not None and not (peeked.logprobs and 0 <= peeked.top_logprobs <= 20)
+def _has_invalid_logprobs(fields: ChatFields) -> bool:
+    return fields.top_logprobs is not None and not (fields.logprobs and 0 <= fields.top_logprobs <= 20)
 
 
-def _beyond_turns(turns: list[Turn]) -> str:
-    for turn in turns:
-        if reason := _beyond_turn(turn):
+def _conversation_reason(messages: list[ChatMessage]) -> str:
+    for message in messages:
+        if reason := _message_reason(message):
             return reason
-    if not any(turn.role == "user" and turn.text for turn in turns):
+    if not any(message.role == "user" and message.text for message in messages):
         return "no user text"
     return ""
 
 
-def _beyond_turn(turn: Turn) -> str:
-    if turn.role in {"tool", "function"} or turn.tool_calls or turn.function_call:
+def _message_reason(message: ChatMessage) -> str:
+    if message.role in {"tool", "function"} or message.tool_calls or message.function_call:
         return "tool messages"
-    if turn.role not in ROLES:
+    if message.role not in ROLES:
         return "unknown role"
-    if turn.name:
+    if message.name:
         return "named message"
-    if turn.audio:
+    if message.audio:
         return "audio"
-    return _beyond_parts(turn.content) if isinstance(turn.content, list) else ""
+    return _content_reason(message.content) if isinstance(message.content, list) else ""
 
 
-def _beyond_parts(parts: list[Part]) -> str:
+def _content_reason(parts: list[ContentPart]) -> str:
     for part in parts:
         if part.type != "text" or part.text is None:
             return _PARTS.get(part.type, "unknown part")

@@ -8,25 +8,25 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from gateway.core import Draft, Request, Usage
-from gateway.wire.body import Fields
-from gateway.wire.chunks import item_id, pieces
-from gateway.wire.responses.echoed_fields import echo
-from gateway.wire.tool_calls import ToolCall, from_text
+from gateway.wire.body import RawFields
+from gateway.wire.chunks import derive_item_id, split_text
+from gateway.wire.responses.echoed_fields import echo_fields
+from gateway.wire.tool_calls import ToolCall, parse_tool_calls
 
 # A delta and its padding together have a multiple of this length.
 PADDED_TO = 16
 
 _encode = msgspec.json.Encoder().encode
-_fields = msgspec.json.Decoder(Fields)
+_raw_fields = msgspec.json.Decoder(RawFields)
 _options = msgspec.json.Decoder(dict[str, object] | None)
 
-Value = dict[str, object]
+JsonObject = dict[str, object]
 
 
-class ResponseAnswer:
-    """One local answer to a Responses request; see surfaces.Writer. `clock` returns unix seconds.
+class ResponsesRenderer:
+    """Renders one local answer to a Responses request; see surfaces.Renderer. `clock` returns unix seconds.
 
-    Its events are numbered: what is asked for first must be sent first.
+    Its events are numbered: they must be sent in the order in which they were rendered.
     """
 
     def __init__(self, request: Request, clock: Callable[[], float]) -> None:
@@ -35,46 +35,47 @@ class ResponseAnswer:
         self._id = f"resp_{request.id}"
         self._message_id = f"msg_{request.id}"
         self._created = int(clock())
-        self._asked = _fields.decode(request.body)
-        self._is_padded = _wants_padding(self._asked)
+        self._raw = _raw_fields.decode(request.body)
+        self._is_padded = _wants_padding(self._raw)
         self._texts: list[str] = []
         self._sent = 0
 
-    def whole(self, draft: Draft, usage: Usage) -> bytes:
+    def render_whole(self, draft: Draft, usage: Usage) -> bytes:
         """Return the JSON of a `response`."""
         status = _status(draft.finish_reason)
         output = [self._call_item(*call) for call in enumerate(self._calls(draft))]
         return _encode(self._response(status, output or [self._message(status, draft.text)], usage))
 
-    def stream(self, draft: Draft, usage: Usage) -> bytes:
+    def render_stream(self, draft: Draft, usage: Usage) -> bytes:
         """Return the same answer as a whole event stream, to `response.completed` or `.incomplete`."""
         calls = self._calls(draft)
         if not calls:
-            return self.opening(draft) + self.closing(draft.finish_reason, usage)
-        events = [self._beginning()]
+            return self.render_opening(draft) + self.render_closing(draft.finish_reason, usage)
+        events = [self._begin_stream()]
         for index, call in enumerate(calls):
             events += self._call_events(index, call)
         output = [self._call_item(*call) for call in enumerate(calls)]
-        return b"".join((*events, self._ending("completed", output, usage)))
+        return b"".join((*events, self._end_stream("completed", output, usage)))
 
-    def opening(self, draft: Draft) -> bytes:
-        """Return the events up to the draft's text, and its pieces as far as there are any."""
+    def render_opening(self, draft: Draft) -> bytes:
+        """Return the events up to the draft's text, and those of its text so far."""
         item = self._message("in_progress")
         return b"".join(
             (
-                self._beginning(),
+                self._begin_stream(),
                 self._event("output_item.added", item=item, output_index=0),
                 self._part_event("content_part.added", part=_part("")),
-                *(self._delta(text) for text in pieces(draft.text)),
+                *(self.render_piece(text) for text in split_text(draft.text)),
             )
         )
 
-    def piece(self, text: str) -> bytes:
+    def render_piece(self, text: str) -> bytes:
         """Return the event of a piece of text."""
-        return self._delta(text)
+        self._texts.append(text)
+        return self._part_event("output_text.delta", delta=text, logprobs=[], **self._padding(text))
 
-    def closing(self, finish_reason: str, usage: Usage) -> bytes:
-        """Return what ends a stream of text."""
+    def render_closing(self, finish_reason: str, usage: Usage) -> bytes:
+        """Return the events that end a stream of text."""
         status, text = _status(finish_reason), "".join(self._texts)
         item = self._message(status, text)
         return b"".join(
@@ -82,35 +83,31 @@ class ResponseAnswer:
                 self._part_event("output_text.done", logprobs=[], text=text),
                 self._part_event("content_part.done", part=_part(text)),
                 self._event("output_item.done", item=item, output_index=0),
-                self._ending(status, [item], usage),
+                self._end_stream(status, [item], usage),
             )
         )
 
-    def _beginning(self) -> bytes:
+    def _begin_stream(self) -> bytes:
         response = self._response("in_progress", [], None)
         kinds = ("created", "in_progress")
         return b"".join([self._event(kind, response=response) for kind in kinds])
 
-    def _ending(self, status: str, output: list[Value], usage: Usage) -> bytes:
+    def _end_stream(self, status: str, output: list[JsonObject], usage: Usage) -> bytes:
         return self._event(status, response=self._response(status, output, usage))
 
     def _call_events(self, index: int, call: ToolCall) -> Iterator[bytes]:
         item = self._call_item(index, call)
-        place: Value = {"item_id": item["id"], "output_index": index}
+        place: JsonObject = {"item_id": item["id"], "output_index": index}
         begun = {**item, "status": "in_progress", "arguments": ""}
         yield self._event("output_item.added", item=begun, output_index=index)
-        for text in pieces(call.arguments_text):
+        for text in split_text(call.arguments_text):
             padding = self._padding(text)
             yield self._event("function_call_arguments.delta", delta=text, **padding, **place)
         yield self._event("function_call_arguments.done", arguments=item["arguments"], **place)
         yield self._event("output_item.done", item=item, output_index=index)
 
-    def _delta(self, text: str) -> bytes:
-        self._texts.append(text)
-        return self._part_event("output_text.delta", delta=text, logprobs=[], **self._padding(text))
-
-    def _padding(self, text: str) -> Value:
-        """Return random text of a length which hides that of `text` from whoever counts bytes."""
+    def _padding(self, text: str) -> JsonObject:
+        """Return random text of a length that hides the length of `text` from an eavesdropper."""
         if not self._is_padded:
             return {}
         return {"obfuscation": secrets.token_urlsafe(PADDED_TO)[: PADDED_TO - len(text) % PADDED_TO]}
@@ -124,7 +121,7 @@ class ResponseAnswer:
         self._sent += 1
         return b"event: %b\ndata: %b\n\n" % (name.encode(), _encode(event))
 
-    def _message(self, status: str, text: str | None = None) -> Value:
+    def _message(self, status: str, text: str | None = None) -> JsonObject:
         return {
             "id": self._message_id,
             "type": "message",
@@ -134,10 +131,10 @@ class ResponseAnswer:
         }
 
     def _calls(self, draft: Draft) -> Sequence[ToolCall]:
-        return (from_text(draft.text) or ()) if self._request.tools else ()
+        return (parse_tool_calls(draft.text) or ()) if self._request.tools else ()
 
-    def _call_item(self, index: int, call: ToolCall) -> Value:
-        unique = item_id(self._id, index)
+    def _call_item(self, index: int, call: ToolCall) -> JsonObject:
+        unique = derive_item_id(self._id, index)
         return {
             "id": f"fc_{unique}",
             "type": "function_call",
@@ -147,25 +144,25 @@ class ResponseAnswer:
             "name": call.name,
         }
 
-    def _response(self, status: str, output: list[Value], usage: Usage | None) -> Value:
+    def _response(self, status: str, output: list[JsonObject], usage: Usage | None) -> JsonObject:
         reason = {"reason": "max_output_tokens"} if status == "incomplete" else None
         head = {"id": self._id, "object": "response", "created_at": self._created, "status": status}
-        fields: Value = {
+        fields: JsonObject = {
             "background": False,
             "completed_at": int(self._clock()) if status == "completed" else None,
             "error": None,
             "incomplete_details": reason,
             "model": self._request.model,
             "output": output,
-            **echo(self._asked),
+            **echo_fields(self._raw),
             "service_tier": "default" if usage else "auto",
-            "usage": _usage(usage) if usage else None,
+            "usage": _render_usage(usage) if usage else None,
         }
         return {**head, **_sorted(fields)}
 
 
-def _sorted(fields: Value) -> Value:
-    """Return `fields` in the order in which OpenAI has them."""
+def _sorted(fields: JsonObject) -> JsonObject:
+    """Return `fields` in the order in which OpenAI sends them."""
     return dict(sorted(fields.items()))
 
 
@@ -173,16 +170,16 @@ def _status(finish_reason: str) -> str:
     return "incomplete" if finish_reason == "length" else "completed"
 
 
-def _part(text: str) -> Value:
+def _part(text: str) -> JsonObject:
     return {"type": "output_text", "annotations": [], "logprobs": [], "text": text}
 
 
-def _wants_padding(asked: Fields) -> bool:
-    options = _options.decode(asked.get("stream_options", msgspec.Raw(b"null"))) or {}
+def _wants_padding(raw: RawFields) -> bool:
+    options = _options.decode(raw.get("stream_options", msgspec.Raw(b"null"))) or {}
     return options.get("include_obfuscation") is not False
 
 
-def _usage(usage: Usage) -> Value:
+def _render_usage(usage: Usage) -> JsonObject:
     return {
         "input_tokens": usage.prompt_tokens,
         "input_tokens_details": {"cache_write_tokens": 0, "cached_tokens": usage.cached_tokens},

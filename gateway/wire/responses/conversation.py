@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.core import Message, Request
-from gateway.wire.chat.fields import Part
-from gateway.wire.responses.fields import Item, Peek
+from gateway.wire.chat.fields import ContentPart
+from gateway.wire.responses.fields import InputItem, ResponsesFields
 from gateway.wire.template import ROLES
 
 _TEXTS = frozenset({"input_text", "output_text"})
@@ -20,58 +20,58 @@ _ITEMS = {
 }
 _PARTS = {"input_image": "image part", "input_audio": "audio part", "input_file": "file part"}
 
-_contents = msgspec.json.Decoder(str | list[Part] | None)
+_contents = msgspec.json.Decoder(str | list[ContentPart] | None)
 
 
-class _BeyondError(Exception):
-    """An item which is no text."""
+class _UnsupportedItemError(Exception):
+    """An item that is no text; its message is the reason to count."""
 
 
-def read_conversation(peeked: Peek) -> tuple[tuple[Message, ...], str]:
+def read_conversation(fields: ResponsesFields) -> tuple[tuple[Message, ...], str]:
     """Return the messages, `instructions` first, and why these are not all; empty when they are."""
     messages = []
     try:
-        for message in _messages(peeked):
+        for message in _iter_messages(fields):
             messages.append(message)
-    except _BeyondError as reason:
-        return tuple(messages), str(reason)
+    except _UnsupportedItemError as exc:
+        return tuple(messages), str(exc)
     has_question = any(message.role == "user" and message.text for message in messages)
     return tuple(messages), "" if has_question else "no user text"
 
 
 def response_messages(request: Request) -> bytes:
-    """Return the conversation as the JSON array of messages which a chat request would hold."""
+    """Return the conversation as the JSON array of messages that a chat request would hold."""
     return msgspec.json.encode(
         [{"role": message.role, "content": message.text} for message in request.messages]
     )
 
 
-def _messages(peeked: Peek) -> Iterator[Message]:
-    if peeked.instructions:
-        yield Message("system", peeked.instructions)
-    if isinstance(peeked.input, str):
-        yield Message("user", peeked.input)
+def _iter_messages(fields: ResponsesFields) -> Iterator[Message]:
+    if fields.instructions:
+        yield Message("system", fields.instructions)
+    if isinstance(fields.input, str):
+        yield Message("user", fields.input)
     else:
-        yield from map(_message, peeked.input or ())
+        yield from map(_read_item, fields.input or ())
 
 
-def _message(item: Item) -> Message:
+def _read_item(item: InputItem) -> Message:
     if item.type not in (None, "message"):
-        raise _BeyondError(_ITEMS.get(item.type, "unknown item"))
+        raise _UnsupportedItemError(_ITEMS.get(item.type, "unknown item"))
     if item.role not in ROLES:
-        raise _BeyondError("unknown role" if item.role else "unknown item")
+        raise _UnsupportedItemError("unknown role" if item.role else "unknown item")
     try:
         content = _contents.decode(item.content)
-    except msgspec.ValidationError as fault:
-        # The teacher has words for it.
-        raise _BeyondError("unknown part") from fault
-    return Message(item.role, _text(content))
+    except msgspec.ValidationError as exc:
+        # OpenAI refuses it; the words of the refusal are the teacher's.
+        raise _UnsupportedItemError("unknown part") from exc
+    return Message(item.role, _join_parts(content))
 
 
-def _text(content: str | list[Part] | None) -> str:
+def _join_parts(content: str | list[ContentPart] | None) -> str:
     if not isinstance(content, list):
         return content or ""
     for part in content:
         if part.type not in _TEXTS or part.text is None:
-            raise _BeyondError(_PARTS.get(part.type, "unknown part"))
+            raise _UnsupportedItemError(_PARTS.get(part.type, "unknown part"))
     return "\n".join(part.text or "" for part in content)

@@ -1,10 +1,10 @@
-"""What a response repeats of its request, with the defaults of whatever was not given."""
+"""The fields of its request that a response repeats, with defaults for those left out."""
 
 from __future__ import annotations
 
 import msgspec
 
-from gateway.wire.body import Fields, given
+from gateway.wire.body import RawFields, get_field
 
 _TEXT = {"format": {"type": "text"}, "verbosity": "medium"}
 _FUNCTION = {"description": None, "parameters": None, "strict": True}
@@ -13,46 +13,46 @@ _objects = msgspec.json.Decoder(dict[str, object])
 _lists = msgspec.json.Decoder(list[dict[str, object]])
 
 
-def echo(asked: Fields) -> dict[str, object]:
-    """Return these fields; `asked` are the request's own.
+def echo_fields(raw: RawFields) -> dict[str, object]:
+    """Return the repeated fields; `raw` are the request's own.
 
-    `store` is what was done, not what was asked for: nothing is stored.
+    `store` says what was done, not what was asked for: nothing is stored.
     """
     return {
         "frequency_penalty": 0.0,
-        "instructions": _echoed(asked, "instructions"),
-        "max_output_tokens": _echoed(asked, "max_output_tokens"),
-        "max_tool_calls": _echoed(asked, "max_tool_calls"),
+        "instructions": _echo(raw, "instructions"),
+        "max_output_tokens": _echo(raw, "max_output_tokens"),
+        "max_tool_calls": _echo(raw, "max_tool_calls"),
         "moderation": None,
-        "parallel_tool_calls": _echoed(asked, "parallel_tool_calls", True),
+        "parallel_tool_calls": _echo(raw, "parallel_tool_calls", True),
         "presence_penalty": 0.0,
         "previous_response_id": None,
-        "prompt_cache_key": _echoed(asked, "prompt_cache_key"),
-        "prompt_cache_retention": _echoed(asked, "prompt_cache_retention"),
-        "reasoning": {"effort": None, "summary": None} | _object(asked, "reasoning"),
-        "safety_identifier": _echoed(asked, "safety_identifier"),
+        "prompt_cache_key": _echo(raw, "prompt_cache_key"),
+        "prompt_cache_retention": _echo(raw, "prompt_cache_retention"),
+        "reasoning": {"effort": None, "summary": None} | _read_object(raw, "reasoning"),
+        "safety_identifier": _echo(raw, "safety_identifier"),
         "store": False,
-        "temperature": _echoed(asked, "temperature", 1.0),
-        "text": _TEXT | _object(asked, "text"),
-        "tool_choice": _echoed(asked, "tool_choice", "auto"),
-        "tools": [{"type": "function", **_FUNCTION, **tool} for tool in _tools(asked)],
+        "temperature": _echo(raw, "temperature", 1.0),
+        "text": _TEXT | _read_object(raw, "text"),
+        "tool_choice": _echo(raw, "tool_choice", "auto"),
+        "tools": [{"type": "function", **_FUNCTION, **tool} for tool in _read_tools(raw)],
         "top_logprobs": 0,
-        "top_p": _echoed(asked, "top_p", 1.0),
+        "top_p": _echo(raw, "top_p", 1.0),
         "truncation": "disabled",
-        "user": _echoed(asked, "user"),
-        "metadata": _echoed(asked, "metadata", {}),
+        "user": _echo(raw, "user"),
+        "metadata": _echo(raw, "metadata", {}),
     }
 
 
-def _echoed(asked: Fields, name: str, default: object = None) -> object:
-    return asked[name] if given(asked, name) else default
+def _echo(raw: RawFields, name: str, default: object = None) -> object:
+    return raw[name] if get_field(raw, name) else default
 
 
-def _object(asked: Fields, name: str) -> dict[str, object]:
-    """Return what was given in an object of a request, without its nulls."""
-    fields = _objects.decode(given(asked, name) or b"{}")
+def _read_object(raw: RawFields, name: str) -> dict[str, object]:
+    """Return an object of the request without its nulls."""
+    fields = _objects.decode(get_field(raw, name) or b"{}")
     return {key: value for key, value in fields.items() if value is not None}
 
 
-def _tools(asked: Fields) -> list[dict[str, object]]:
-    return _lists.decode(given(asked, "tools") or b"[]")
+def _read_tools(raw: RawFields) -> list[dict[str, object]]:
+    return _lists.decode(get_field(raw, "tools") or b"[]")

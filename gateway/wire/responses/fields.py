@@ -1,4 +1,4 @@
-"""The few facts of a Responses request which we must understand, taken out of its bytes."""
+"""The few fields of a Responses request that we must understand, decoded from its bytes."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.body import Fields, read_body
+from gateway.wire.body import RawFields, read_body
 
-_JUDGED = (b'"model"', b'"input"', b'"instructions"', b'"stream"', b'"store"')
+_UNIQUE = (b'"model"', b'"input"', b'"instructions"', b'"stream"', b'"store"')
 
 
-class Item(msgspec.Struct):
-    """One item of the input: a message, or one of the many other things which may stand there."""
+class InputItem(msgspec.Struct):
+    """One item of the input: a message, or one of the many other kinds of item that may stand there."""
 
     type: str | None = None
     role: str | None = None
     content: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Peek(msgspec.Struct):
+class ResponsesFields(msgspec.Struct):
     """A Responses request's known fields; types are checked here, ranges are the teacher's business.
 
     Model and input may be absent: a prompt template can hold both.
     """
 
     model: str | None = None
-    input: str | list[Item] | None = None
+    input: str | list[InputItem] | None = None
     instructions: str | None = None
     stream: bool | None = None
     store: bool | None = None
@@ -44,12 +44,12 @@ class Peek(msgspec.Struct):
     truncation: str | None = None
 
 
-_peeks = msgspec.json.Decoder(Peek)
+_responses_fields = msgspec.json.Decoder(ResponsesFields)
 
 
-def peek(body: bytes) -> tuple[Peek, Fields]:
+def read_fields(body: bytes) -> tuple[ResponsesFields, RawFields]:
     """Return the known fields of a Responses request, and the bytes of each top-level field.
 
-    Raises RequestError naming the `param` for whatever OpenAI would refuse as malformed.
+    Raises RequestError naming the `param` for any body that OpenAI would refuse as malformed.
     """
-    return read_body(body, _peeks, _JUDGED)
+    return read_body(body, _responses_fields, _UNIQUE)

@@ -1,19 +1,20 @@
-"""The form which a Responses request demands of its answer, in the words of the chat API.
+"""The output format that a Responses request prescribes, in the words of the chat API.
 
-Whoever drafts and judges knows only these: one form of a demand, whichever way it came.
+Specialists and the validity check know only these: one form, whichever API the request came through.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from gateway.wire.body import given
+from gateway.wire.body import get_field
 
 _FUNCTION = ("name", "description", "parameters", "strict")
+_SCHEMA = ("name", "description", "schema", "strict")
 
 
-class Demands(msgspec.Struct, frozen=True):
-    """Each is JSON as a chat request's field has it, empty when absent."""
+class OutputFormat(msgspec.Struct, frozen=True):
+    """Each field is JSON as in a chat request, empty when absent."""
 
     response_format: bytes = b""
     tools: bytes = b""
@@ -21,42 +22,39 @@ class Demands(msgspec.Struct, frozen=True):
     wants_json: bool = False
 
 
-def read_demands(
+def read_output_format(
     text: dict[str, msgspec.Raw] | None, tools: list[dict[str, msgspec.Raw]] | None, choice: bytes
-) -> Demands:
-    """Return the demands in a request's fields, of which `choice` is JSON or empty."""
-    form = _form(given(text or {}, "format"))
-    return Demands(
+) -> OutputFormat:
+    """Return what a request's fields prescribe; `choice` is the JSON of `tool_choice` or empty."""
+    form = _to_response_format(get_field(text or {}, "format"))
+    return OutputFormat(
         response_format=form,
-        tools=msgspec.json.encode([_nested(tool, "function", _FUNCTION) for tool in tools]) if tools else b"",
-        tool_choice=_choice(choice),
+        tools=msgspec.json.encode([_nest(tool, "function", _FUNCTION) for tool in tools]) if tools else b"",
+        tool_choice=_to_tool_choice(choice),
         wants_json=bool(form),
     )
 
 
-def _form(asked: bytes) -> bytes:
+def _to_response_format(text_format: bytes) -> bytes:
     """Return `text.format` as `response_format`, empty for plain text."""
-    if not asked:
+    if not text_format:
         return b""
-    fields = msgspec.json.decode(asked, type=dict[str, msgspec.Raw])
+    fields = msgspec.json.decode(text_format, type=dict[str, msgspec.Raw])
     match bytes(fields["type"]):
         case b'"text"':
             return b""
         case b'"json_schema"':
-            return msgspec.json.encode(
-                _nested(fields, "json_schema", ("name", "description", "schema", "strict"))
-            )
-    return asked
+            return msgspec.json.encode(_nest(fields, "json_schema", _SCHEMA))
+    return text_format
 
 
-def _choice(choice: bytes) -> bytes:
+def _to_tool_choice(choice: bytes) -> bytes:
     if not choice.startswith(b"{"):
         return choice
-    return msgspec.json.encode(
-        _nested(msgspec.json.decode(choice, type=dict[str, msgspec.Raw]), "function", ("name",))
-    )
+    fields = msgspec.json.decode(choice, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode(_nest(fields, "function", ("name",)))
 
 
-def _nested(fields: dict[str, msgspec.Raw], under: str, names: tuple[str, ...]) -> dict[str, object]:
-    """Return `fields` as the chat API has them: all but the type one level below."""
+def _nest(fields: dict[str, msgspec.Raw], under: str, names: tuple[str, ...]) -> dict[str, object]:
+    """Return `fields` as the chat API nests them: all but the type one level below."""
     return {"type": fields["type"], under: {name: fields[name] for name in names if name in fields}}

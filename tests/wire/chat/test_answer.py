@@ -9,10 +9,10 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from gateway.core import Draft, Reading, Token, Usage
-from gateway.wire.chat.answer import Completion
-from gateway.wire.chat.reading import read_answer
+from gateway.wire.chat.answer import ChatRenderer
+from gateway.wire.chat.reading import parse_answer
 from gateway.wire.sse import ends_complete, iter_events
-from tests.wire.ask import ask
+from tests.wire.chat.requests import chat_request
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
 TEXT = 'a "label"\n\u2028é and  more, much more'
@@ -31,12 +31,12 @@ def draft(text: str = TEXT, **more: Any) -> Draft:
     return Draft(text=text, score=0.9, task="t", version=1, **more)
 
 
-def answering(**fields: object) -> Completion:
-    return Completion(ask(**fields), lambda: 5.0)
+def renderer_for(**fields: object) -> ChatRenderer:
+    return ChatRenderer(chat_request(**fields), lambda: 5.0)
 
 
 def chunks_of(stream: bytes) -> list[dict[str, Any]]:
-    """Return the chunks of a stream which ends as it must; each passes the official client's model."""
+    """Return the chunks of a stream that ends with `[DONE]`; each passes the official client's model."""
     *chunks, done = iter_events(stream)
     assert done == b"[DONE]"
     read = [json.loads(chunk) for chunk in chunks]
@@ -50,7 +50,7 @@ def text_of(chunks: list[dict[str, Any]]) -> str:
 
 
 def test_a_whole_answer() -> None:
-    answer = json.loads(answering().whole(draft(), USAGE))
+    answer = json.loads(renderer_for().render_whole(draft(), USAGE))
 
     completion = ChatCompletion.model_validate(answer, strict=True)
     assert completion.choices[0].message.content == TEXT
@@ -63,7 +63,7 @@ def test_a_whole_answer() -> None:
 
 
 def test_a_stream_names_the_role_first_and_the_end_last() -> None:
-    role, *texts, end = chunks = chunks_of(answering(stream=True).stream(draft(), USAGE))
+    role, *texts, end = chunks = chunks_of(renderer_for(stream=True).render_stream(draft(), USAGE))
 
     assert role["choices"][0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
     assert len(texts) > 3
@@ -75,29 +75,29 @@ def test_a_stream_names_the_role_first_and_the_end_last() -> None:
 
 
 def test_usage_is_a_chunk_of_its_own_if_asked_for() -> None:
-    asked = answering(stream=True, stream_options={"include_usage": True})
+    renderer = renderer_for(stream=True, stream_options={"include_usage": True})
 
-    *before, last = chunks_of(asked.stream(draft(), USAGE))
+    *before, last = chunks_of(renderer.render_stream(draft(), USAGE))
 
     assert all(chunk["usage"] is None for chunk in before)
     assert last["choices"] == []
     assert last["usage"]["total_tokens"] == 9
 
 
-def test_an_answer_which_was_cut_says_so() -> None:
+def test_an_answer_that_was_cut_says_so() -> None:
     cut = draft(finish_reason="length")
 
-    assert json.loads(answering().whole(cut, USAGE))["choices"][0]["finish_reason"] == "length"
-    assert chunks_of(answering().stream(cut, USAGE))[-1]["choices"][0]["finish_reason"] == "length"
+    assert json.loads(renderer_for().render_whole(cut, USAGE))["choices"][0]["finish_reason"] == "length"
+    assert chunks_of(renderer_for().render_stream(cut, USAGE))[-1]["choices"][0]["finish_reason"] == "length"
 
 
 @pytest.mark.parametrize("is_streamed", [True, False])
 @pytest.mark.parametrize(("text", "reason"), [(TEXT, "stop"), (CALLS, "tool_calls")])
 def test_our_own_answers_read_like_the_teachers(is_streamed: bool, text: str, reason: str) -> None:
-    asked = answering(stream_options={"include_usage": True}, tools=TOOLS)
-    answer = (asked.stream if is_streamed else asked.whole)(draft(text), USAGE)
+    renderer = renderer_for(stream_options={"include_usage": True}, tools=TOOLS)
+    answer = (renderer.render_stream if is_streamed else renderer.render_whole)(draft(text), USAGE)
 
-    assert read_answer(answer, "", is_streamed, is_complete=True) == Reading(
+    assert parse_answer(answer, "", is_streamed, is_complete=True) == Reading(
         text=text, model="gpt-4o", finish_reason=reason, usage=USAGE, is_complete=True
     )
     assert not is_streamed or ends_complete(answer)
@@ -105,7 +105,7 @@ def test_our_own_answers_read_like_the_teachers(is_streamed: bool, text: str, re
 
 def test_tool_calls_are_calls_and_no_content() -> None:
     completion = ChatCompletion.model_validate(
-        json.loads(answering(tools=TOOLS).whole(draft(CALLS), USAGE)), strict=True
+        json.loads(renderer_for(tools=TOOLS).render_whole(draft(CALLS), USAGE)), strict=True
     )
 
     choice = completion.choices[0]
@@ -119,7 +119,7 @@ def test_tool_calls_are_calls_and_no_content() -> None:
 
 
 def test_streamed_tool_calls_come_with_name_first_and_arguments_in_pieces() -> None:
-    chunks = chunks_of(answering(tools=TOOLS).stream(draft(CALLS), USAGE))
+    chunks = chunks_of(renderer_for(tools=TOOLS).render_stream(draft(CALLS), USAGE))
 
     calls = [call for chunk in chunks for call in chunk["choices"][0]["delta"].get("tool_calls", ())]
     first = [call for call in calls if call["index"] == 0]
@@ -130,17 +130,17 @@ def test_streamed_tool_calls_come_with_name_first_and_arguments_in_pieces() -> N
 
 
 def test_what_looks_like_a_call_is_text_where_no_tools_were_given() -> None:
-    answer = json.loads(answering().whole(draft(CALLS), USAGE))
+    answer = json.loads(renderer_for().render_whole(draft(CALLS), USAGE))
     assert answer["choices"][0]["message"]["content"] == CALLS
 
 
 def test_logprobs_come_token_by_token() -> None:
-    said = draft("two words", tokens=TOKENS)
+    two_words = draft("two words", tokens=TOKENS)
 
-    whole = json.loads(answering().whole(said, USAGE))["choices"][0]["logprobs"]["content"]
+    whole = json.loads(renderer_for().render_whole(two_words, USAGE))["choices"][0]["logprobs"]["content"]
     streamed = [
         token
-        for chunk in chunks_of(answering().stream(said, USAGE))
+        for chunk in chunks_of(renderer_for().render_stream(two_words, USAGE))
         for token in (chunk["choices"][0]["logprobs"] or {"content": ()})["content"]
     ]
 
@@ -150,10 +150,10 @@ def test_logprobs_come_token_by_token() -> None:
     assert [top["logprob"] for top in whole[0]["top_logprobs"]] == [-0.1, -2.5]
 
 
-def test_an_answer_in_the_making_is_a_stream_like_any_other() -> None:
-    asked = answering(stream=True, stream_options={"include_usage": True})
-    stream = asked.opening(draft("It begins")) + asked.piece(" and ends")
-    chunks = chunks_of(stream + asked.closing("stop", USAGE))
+def test_an_answer_rendered_event_by_event_is_a_stream_like_any_other() -> None:
+    renderer = renderer_for(stream=True, stream_options={"include_usage": True})
+    stream = renderer.render_opening(draft("It begins")) + renderer.render_piece(" and ends")
+    chunks = chunks_of(stream + renderer.render_closing("stop", USAGE))
 
     assert text_of(chunks) == "It begins and ends"
     assert chunks[-2]["choices"][0]["finish_reason"] == "stop"

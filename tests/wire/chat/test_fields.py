@@ -1,4 +1,4 @@
-"""A malformed request is refused in OpenAI's words, with the place at fault."""
+"""A malformed request is refused in OpenAI's words, with the field at fault."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import pytest
 
 from gateway.errors import RequestError
-from gateway.wire.chat.fields import peek
-from tests.wire.ask import HELLO
+from gateway.wire.chat.fields import read_fields
+from tests.wire.chat.requests import HELLO
 
 REST = b'"messages":[{"role":"user","content":"x"}]'
 
@@ -44,7 +44,7 @@ REST = b'"messages":[{"role":"user","content":"x"}]'
 )
 def test_the_complaint_is_openais(body: bytes, param: str | None, code: str | None, message: str) -> None:
     with pytest.raises(RequestError) as refusal:
-        peek(body)
+        read_fields(body)
 
     assert (refusal.value.param, refusal.value.code, str(refusal.value)) == (param, code, message)
     assert refusal.value.status == 400
@@ -60,15 +60,15 @@ def test_the_complaint_is_openais(body: bytes, param: str | None, code: str | No
         (b'{"model":"a","stream":true,"stream":true,' + REST + b"}", "stream"),
     ],
 )
-def test_a_field_given_twice_is_refused(body: bytes, name: str) -> None:
+def test_a_field_that_is_given_twice_is_refused(body: bytes, name: str) -> None:
     with pytest.raises(RequestError, match="Duplicate") as refusal:
-        peek(body)
+        read_fields(body)
 
     assert refusal.value.param == name
 
 
 def test_the_same_word_deeper_down_is_no_duplicate() -> None:
-    """A schema may speak of a `model`, a text of "model", and both of é."""
+    """A schema may have a `model`, a text may quote "model", and both may hold an é."""
     schema = {"properties": {"model": {}, "stream": {}, "messages": {}}, "required": ["model", "stream"]}
     body = {
         "model": "m",
@@ -77,26 +77,26 @@ def test_the_same_word_deeper_down_is_no_duplicate() -> None:
     }
     body["user"] = 'the "model" é'
 
-    peeked, _ = peek(json.dumps(body).encode())
+    fields, _ = read_fields(json.dumps(body).encode())
 
-    assert peeked.user == 'the "model" é'
+    assert fields.user == 'the "model" é'
 
 
-def test_numbers_which_python_cannot_hold_survive_the_search_for_duplicates() -> None:
+def test_numbers_that_python_cannot_hold_survive_the_search_for_duplicates() -> None:
     """A closer look at a body reads no numbers: 5,000 digits are the teacher's business."""
-    peek(b'{"model":"m\\u0020",' + REST + b',"new":' + b"9" * 5000 + b"}")
+    read_fields(b'{"model":"m\\u0020",' + REST + b',"new":' + b"9" * 5000 + b"}")
 
 
-def test_big_numbers_in_fields_we_know_pass_if_they_are_whole() -> None:
-    peeked, _ = peek(b'{"model":"m",' + REST + b',"seed":' + b"9" * 30 + b"}")
+def test_big_whole_numbers_in_known_fields_pass() -> None:
+    fields, _ = read_fields(b'{"model":"m",' + REST + b',"seed":' + b"9" * 30 + b"}")
 
-    assert peeked.seed == int("9" * 30)
+    assert fields.seed == int("9" * 30)
 
 
 @pytest.mark.parametrize("text", ["\u0000", "\U0001f600", "\u2028", "e\u0301"])
 def test_any_honest_text_passes(text: str) -> None:
     for ascii_only in (True, False):
-        message = {"role": "user", "content": text}
-        peeked, _ = peek(json.dumps({"model": "m", "messages": [message]}, ensure_ascii=ascii_only).encode())
+        body = {"model": "m", "messages": [{"role": "user", "content": text}]}
+        fields, _ = read_fields(json.dumps(body, ensure_ascii=ascii_only).encode())
 
-        assert peeked.messages[0].text == text
+        assert fields.messages[0].text == text

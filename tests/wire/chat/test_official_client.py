@@ -1,4 +1,4 @@
-"""The official client takes a local stream of any kind for one of OpenAI's."""
+"""The official client reads a local stream of any kind as one of OpenAI's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ParsedChatCompletion
 
 from gateway.core import Draft, Token, Usage
-from gateway.wire.chat.answer import Completion
-from tests.wire.ask import ask
-from tests.wire.conftest import streamed
+from gateway.wire.chat.answer import ChatRenderer
+from tests.wire.chat.requests import chat_request
+from tests.wire.conftest import event_stream
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=2)
 TOOLS: list[Any] = [
@@ -31,8 +31,8 @@ TOKENS = (Token("two", -0.1, (("two", -0.1), ("three", -2.5))), Token(" words", 
 WITH_USAGE: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def answering(**fields: object) -> Completion:
-    return Completion(ask(**fields), lambda: 5.0)
+def renderer_for(**fields: object) -> ChatRenderer:
+    return ChatRenderer(chat_request(**fields), lambda: 5.0)
 
 
 def draft(text: str, **more: Any) -> Draft:
@@ -40,7 +40,7 @@ def draft(text: str, **more: Any) -> Draft:
 
 
 def final(client: OpenAI, **fields: Any) -> ParsedChatCompletion[None]:
-    """Return what the client makes of the stream, event by event, with its own helper."""
+    """Return the completion that the client's own helper builds from the stream, event by event."""
     state = ChatCompletionStreamState(input_tools=fields.get("tools", []))
     for chunk in client.chat.completions.create(
         model="gpt-4o", messages=[{"role": "user", "content": "hello"}], **(WITH_USAGE | fields)
@@ -50,7 +50,7 @@ def final(client: OpenAI, **fields: Any) -> ParsedChatCompletion[None]:
 
 
 def test_a_text(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    answers.append(streamed(answering(**WITH_USAGE).stream(draft("two words"), USAGE)))
+    answers.append(event_stream(renderer_for(**WITH_USAGE).render_stream(draft("two words"), USAGE)))
 
     completion = final(client)
 
@@ -61,10 +61,11 @@ def test_a_text(client: OpenAI, answers: list[httpx2.Response]) -> None:
     assert completion.usage.total_tokens == 9
 
 
-def test_an_answer_which_is_told_while_it_is_written(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    asked = answering(**WITH_USAGE)
-    events = [asked.opening(draft("two")), asked.piece(" wo"), asked.piece("rds")]
-    answers.append(streamed(b"".join(events) + asked.closing("stop", USAGE)))
+def test_an_answer_that_is_sent_while_it_is_written(client: OpenAI, answers: list[httpx2.Response]) -> None:
+    renderer = renderer_for(**WITH_USAGE)
+    opening = renderer.render_opening(draft("two"))
+    pieces = renderer.render_piece(" wo") + renderer.render_piece("rds")
+    answers.append(event_stream(opening + pieces + renderer.render_closing("stop", USAGE)))
 
     (choice,) = final(client).choices
 
@@ -72,21 +73,21 @@ def test_an_answer_which_is_told_while_it_is_written(client: OpenAI, answers: li
 
 
 def test_logprobs(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    asked = answering(logprobs=True, top_logprobs=2, **WITH_USAGE)
-    answers.append(streamed(asked.stream(draft("two words", tokens=TOKENS), USAGE)))
+    renderer = renderer_for(logprobs=True, top_logprobs=2, **WITH_USAGE)
+    answers.append(event_stream(renderer.render_stream(draft("two words", tokens=TOKENS), USAGE)))
 
     (choice,) = final(client, logprobs=True, top_logprobs=2).choices
 
     assert choice.logprobs is not None
-    told = choice.logprobs.content or []
-    assert [(token.token, token.logprob) for token in told] == [("two", -0.1), (" words", -0.2)]
-    assert [each.token for each in told[0].top_logprobs] == ["two", "three"]
-    assert bytes(told[1].bytes or []) == b" words"
+    logprobs = choice.logprobs.content or []
+    assert [(token.token, token.logprob) for token in logprobs] == [("two", -0.1), (" words", -0.2)]
+    assert [token.token for token in logprobs[0].top_logprobs] == ["two", "three"]
+    assert bytes(logprobs[1].bytes or []) == b" words"
 
 
 def test_tool_calls(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    asked = answering(tools=TOOLS, **WITH_USAGE)
-    answers.append(streamed(asked.stream(draft(f"{FIND}\n{FIND}"), USAGE)))
+    renderer = renderer_for(tools=TOOLS, **WITH_USAGE)
+    answers.append(event_stream(renderer.render_stream(draft(f"{FIND}\n{FIND}"), USAGE)))
 
     (choice,) = final(client, tools=TOOLS).choices
 
@@ -103,12 +104,12 @@ def test_tool_calls(client: OpenAI, answers: list[httpx2.Response]) -> None:
         ({"type": "function", "function": {"name": "find"}}, "stop"),
     ],
 )
-def test_a_call_which_was_asked_for_by_name_ends_like_openais(
+def test_a_call_that_was_asked_for_by_name_ends_like_openais(
     client: OpenAI, answers: list[httpx2.Response], tool_choice: Any, reason: str
 ) -> None:
-    asked = answering(tools=TOOLS, tool_choice=tool_choice)
-    answers.append(streamed(asked.stream(draft(FIND), USAGE)))
-    answers.append(httpx2.Response(200, content=asked.whole(draft(FIND), USAGE)))
+    renderer = renderer_for(tools=TOOLS, tool_choice=tool_choice)
+    answers.append(event_stream(renderer.render_stream(draft(FIND), USAGE)))
+    answers.append(httpx2.Response(200, content=renderer.render_whole(draft(FIND), USAGE)))
 
     (choice,) = final(client, tools=TOOLS, tool_choice=tool_choice).choices
     whole = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}])

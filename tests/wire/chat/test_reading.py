@@ -1,4 +1,4 @@
-"""An answer's bytes are read for those who count and learn, whatever they are."""
+"""Text, end and usage are read from the bytes of any answer, and damage never raises."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from gateway.core import Reading, Usage
-from gateway.wire.chat.reading import read_answer
+from gateway.wire.chat.reading import parse_answer
 from gateway.wire.content_encoding import MAX_DECODED_BYTES
 
 MESSAGE = {"role": "assistant", "content": "a label", "refusal": None}
@@ -47,7 +47,7 @@ STREAM = stream({"role": "assistant", "content": ""}, {"content": "a "}, {"conte
 
 
 def read(answer: bytes, encoding: str = "", *, is_event_stream: bool = False) -> Reading:
-    return read_answer(answer, encoding, is_event_stream, is_complete=True)
+    return parse_answer(answer, encoding, is_event_stream, is_complete=True)
 
 
 def test_whole_and_streamed_say_the_same() -> None:
@@ -80,7 +80,7 @@ def test_compressed_answers_are_read(encoding: str, encoded: bytes) -> None:
         {"role": "assistant", "content": None},
     ],
 )
-def test_what_is_no_plain_text_has_none(message: dict[str, object]) -> None:
+def test_an_answer_that_is_no_plain_text_has_none(message: dict[str, object]) -> None:
     """Tokens are still counted."""
     for answer, is_event_stream in ((whole(message), False), (stream(message), True)):
         reading = read(answer, is_event_stream=is_event_stream)
@@ -113,7 +113,7 @@ def named(index: int, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("content", [None, "", "\n"])
 def test_tool_calls_are_read_as_text(content: str | None) -> None:
-    """In the order in which they were made, the arguments as the teacher wrote them."""
+    """In the order in which they were made, with the arguments as the teacher wrote them."""
     ping = {"id": "c2", "type": "function", "function": {"name": "ping", "arguments": ""}}
     reading = read(whole(calling(CALL, ping, content=content), "tool_calls"))
 
@@ -125,7 +125,7 @@ def test_tool_calls_are_read_as_text(content: str | None) -> None:
 
 
 def test_streamed_tool_calls_are_joined_by_their_index() -> None:
-    """Also where the pieces of two calls are mixed, and where one event holds both."""
+    """Even if the pieces of two calls are mixed, or one event holds both."""
     answer = stream(
         {"role": "assistant", "content": None},
         calling(named(1, "ping")),
@@ -149,7 +149,7 @@ def test_streamed_tool_calls_are_joined_by_their_index() -> None:
         calling(CALL, content="Let me look."),
     ],
 )
-def test_calls_which_are_not_plain_calls_of_functions_have_no_text(message: dict[str, object]) -> None:
+def test_calls_that_are_not_plain_calls_of_functions_have_no_text(message: dict[str, object]) -> None:
     """Tokens are still counted."""
     for answer, is_event_stream in ((whole(message), False), (stream(message), True)):
         reading = read(answer, is_event_stream=is_event_stream)
@@ -196,8 +196,8 @@ def test_an_answer_without_a_proper_end_is_not_complete(answer: bytes) -> None:
     assert not read(answer, is_event_stream=answer.startswith(b"data")).is_complete
 
 
-def test_a_body_which_did_not_arrive_whole_is_not_complete() -> None:
-    assert not read_answer(whole(), "", False, is_complete=False).is_complete
+def test_a_body_that_did_not_arrive_whole_is_not_complete() -> None:
+    assert not parse_answer(whole(), "", False, is_complete=False).is_complete
 
 
 def test_an_error_is_no_text() -> None:

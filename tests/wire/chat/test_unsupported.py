@@ -1,4 +1,4 @@
-"""What a specialist cannot do in the request's own terms is the teacher's, with a countable reason."""
+"""A request that a specialist cannot honor goes to the teacher, with a countable reason."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from tests.wire.ask import HELLO, ask
+from tests.wire.chat.requests import HELLO, chat_request
 
 HARMLESS: dict[str, object] = {
     "stream": True,
@@ -38,23 +38,25 @@ HARMLESS: dict[str, object] = {
 }
 
 
-def test_tools_and_logprobs_are_what_a_specialist_may_know_of() -> None:
-    """Whether it does is judged by its draft."""
+def test_a_specialist_may_answer_with_tools_and_logprobs() -> None:
+    """The check of its draft decides whether it does."""
     tools = [{"type": "function", "function": {"name": "f"}}]
-    asked = ask(tools=tools, tool_choice="auto", parallel_tool_calls=False, logprobs=True, top_logprobs=3)
+    fields = {"tools": tools, "tool_choice": "auto", "parallel_tool_calls": False}
 
-    assert asked.unsupported_reason == ""
-    assert (asked.top_logprobs, asked.may_call_in_parallel, asked.tool_choice) == (3, False, b'"auto"')
-    assert b'"name": "f"' in asked.tools
+    request = chat_request(logprobs=True, top_logprobs=3, **fields)
+
+    assert request.unsupported_reason == ""
+    assert (request.top_logprobs, request.may_call_in_parallel, request.tool_choice) == (3, False, b'"auto"')
+    assert b'"name": "f"' in request.tools
 
 
 def test_harmless_fields_are_harmless_together() -> None:
-    assert ask(**HARMLESS).unsupported_reason == ""
+    assert chat_request(**HARMLESS).unsupported_reason == ""
 
 
 @pytest.mark.parametrize("name", HARMLESS)
 def test_each_harmless_field_is_harmless(name: str) -> None:
-    assert ask(**{name: HARMLESS[name]}).unsupported_reason == ""
+    assert chat_request(**{name: HARMLESS[name]}).unsupported_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_each_harmless_field_is_harmless(name: str) -> None:
     ],
 )
 def test_a_field_beyond_a_specialist_is_the_reason(fields: dict[str, object], reason: str) -> None:
-    assert ask(**fields).unsupported_reason == reason
+    assert chat_request(**fields).unsupported_reason == reason
 
 
 def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
@@ -87,8 +89,8 @@ def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
     known = ("audio", "function_call", "logit_bias", "moderation", "prediction", "web_search_options")
 
     for one, other in combinations(known, 2):
-        assert ask(**{other: 1, one: 1}).unsupported_reason == one
-    assert ask(logit_bias={"1": 5}, prediction={}, invented=1).unsupported_reason == "unknown field"
+        assert chat_request(**{other: 1, one: 1}).unsupported_reason == one
+    assert chat_request(logit_bias={"1": 5}, prediction={}, invented=1).unsupported_reason == "unknown field"
 
 
 @pytest.mark.parametrize(
@@ -110,19 +112,19 @@ def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
     ],
 )
 def test_a_message_beyond_a_specialist_is_the_reason(message: dict[str, object], reason: str) -> None:
-    assert ask(HELLO, message).unsupported_reason == reason
+    assert chat_request(HELLO, message).unsupported_reason == reason
 
 
 @pytest.mark.parametrize("content", ["", None, []])
-def test_nothing_to_answer_is_the_teachers(content: object) -> None:
-    request = ask({"role": "system", "content": "s"}, {"role": "user", "content": content})
+def test_a_conversation_without_user_text_is_the_teachers(content: object) -> None:
+    request = chat_request({"role": "system", "content": "s"}, {"role": "user", "content": content})
 
     assert request.unsupported_reason == "no user text"
 
 
-def test_what_clients_send_back_of_an_answer_is_harmless() -> None:
+def test_an_answer_that_a_client_sends_back_is_harmless() -> None:
     """SDKs echo a whole assistant message, empty fields included."""
     echoed: dict[str, object] = {"role": "assistant", "content": "yes?", "refusal": None, "annotations": []}
     nothing: dict[str, object] = {"tool_calls": None, "function_call": None, "audio": None}
 
-    assert ask(HELLO, {**echoed, **nothing}, HELLO).unsupported_reason == ""
+    assert chat_request(HELLO, {**echoed, **nothing}, HELLO).unsupported_reason == ""

@@ -1,4 +1,4 @@
-"""A local answer has the shape of OpenAI's Responses API: the official client takes it for one."""
+"""A local answer has the exact shape of OpenAI's Responses API: the official client's models accept it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from openai import OpenAI
 from openai.types.responses import ParsedResponse, Response, ResponseStreamEvent
 
 from gateway.core import Draft, Reading, Usage
-from gateway.wire.responses.answer import PADDED_TO, ResponseAnswer
-from gateway.wire.responses.reading import ends_complete, read_response
+from gateway.wire.responses.answer import PADDED_TO, ResponsesRenderer
+from gateway.wire.responses.reading import ends_complete, parse_answer
 from gateway.wire.sse import iter_events
-from tests.wire.conftest import streamed
-from tests.wire.responses.asking import FIND, FORMAT, ask
+from tests.wire.conftest import event_stream
+from tests.wire.responses.requests import FIND, FORMAT, responses_request
 
 USAGE = Usage(prompt_tokens=7, completion_tokens=2, cached_tokens=3)
 TEXT = 'a "label"\n\u2028é and  more, much more'
@@ -45,8 +45,8 @@ CALL_EVENTS = [
 _event_types: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(ResponseStreamEvent)
 
 
-def answering(**fields: object) -> ResponseAnswer:
-    return ResponseAnswer(ask(**fields), lambda: 5.0)
+def renderer_for(**fields: object) -> ResponsesRenderer:
+    return ResponsesRenderer(responses_request(**fields), lambda: 5.0)
 
 
 def draft(text: str = TEXT, **more: Any) -> Draft:
@@ -65,13 +65,13 @@ def events_of(stream: bytes) -> list[dict[str, Any]]:
 
 
 def kinds_of(events: list[dict[str, Any]]) -> list[str]:
-    """Return the types of `events`, each run of the same told once."""
+    """Return the types of `events`, each run of one type only once."""
     kinds = [event["type"] for event in events]
     return [kind for place, kind in enumerate(kinds) if kinds[place - 1] != kind or not place]
 
 
 def test_a_whole_text() -> None:
-    answer = json.loads(answering().whole(draft(), USAGE))
+    answer = json.loads(renderer_for().render_whole(draft(), USAGE))
 
     response = Response.model_validate(answer, strict=True)
     assert response.output_text == TEXT
@@ -87,8 +87,8 @@ def test_a_whole_text() -> None:
     }
 
 
-def test_a_response_repeats_what_was_asked() -> None:
-    """As the client spelt it; defaults where it said nothing; and that nothing is stored."""
+def test_a_response_repeats_the_fields_of_its_request() -> None:
+    """As the client wrote it, with defaults for absent fields, and `store` is false."""
     fields: dict[str, Any] = {
         "instructions": "Sort it.",
         "max_output_tokens": 64,
@@ -100,21 +100,21 @@ def test_a_response_repeats_what_was_asked() -> None:
         "tools": [FIND],
         "user": "u",
     }
-    asked, plain = (json.loads(answering(**more).whole(draft("x"), USAGE)) for more in (fields, {}))
+    full, plain = (json.loads(renderer_for(**more).render_whole(draft("x"), USAGE)) for more in (fields, {}))
 
-    assert {name: asked[name] for name in fields} == {
+    assert {name: full[name] for name in fields} == {
         **fields,
         "text": {"format": FORMAT, "verbosity": "medium"},
     }
     assert plain["text"] == {"format": {"type": "text"}, "verbosity": "medium"}
     assert (plain["tools"], plain["tool_choice"], plain["metadata"]) == ([], "auto", {})
-    assert asked["store"] is plain["store"] is False
-    assert list(asked) == list(plain)
-    Response.model_validate(asked, strict=True)
+    assert full["store"] is plain["store"] is False
+    assert list(full) == list(plain)
+    Response.model_validate(full, strict=True)
 
 
-def test_a_stream_of_text_tells_every_event_in_order() -> None:
-    events = events_of(answering(stream=True).stream(draft(), USAGE))
+def test_a_stream_of_text_has_every_event_in_order() -> None:
+    events = events_of(renderer_for(stream=True).render_stream(draft(), USAGE))
 
     assert kinds_of(events) == TEXT_EVENTS
     deltas = [event for event in events if event["type"] == "response.output_text.delta"]
@@ -123,18 +123,18 @@ def test_a_stream_of_text_tells_every_event_in_order() -> None:
     assert all((len(event["delta"]) + len(event["obfuscation"])) % PADDED_TO == 0 for event in deltas)
     assert events[0]["response"]["status"] == "in_progress"
     assert events[0]["response"]["usage"] is None
-    whole = json.loads(answering(stream=True).whole(draft(), USAGE))
+    whole = json.loads(renderer_for(stream=True).render_whole(draft(), USAGE))
     assert events[-1]["response"] == whole
 
 
 def test_padding_is_left_out_if_asked() -> None:
-    stream = answering(stream=True, stream_options={"include_obfuscation": False}).stream(draft(), USAGE)
+    renderer = renderer_for(stream=True, stream_options={"include_obfuscation": False})
 
-    assert b"obfuscation" not in stream
+    assert b"obfuscation" not in renderer.render_stream(draft(), USAGE)
 
 
 def test_function_calls_are_items_of_their_own() -> None:
-    answer = json.loads(answering(tools=[FIND]).whole(draft(CALLS), USAGE))
+    answer = json.loads(renderer_for(tools=[FIND]).render_whole(draft(CALLS), USAGE))
 
     first, second = Response.model_validate(answer, strict=True).output
     assert first.type == second.type == "function_call"
@@ -144,7 +144,7 @@ def test_function_calls_are_items_of_their_own() -> None:
 
 
 def test_streamed_function_calls_come_item_by_item() -> None:
-    events = events_of(answering(tools=[FIND]).stream(draft(CALLS), USAGE))
+    events = events_of(renderer_for(tools=[FIND]).render_stream(draft(CALLS), USAGE))
 
     assert kinds_of(events) == [*TEXT_EVENTS[:2], *CALL_EVENTS, *CALL_EVENTS, "response.completed"]
     first = [event for event in events if event.get("output_index") == 0]
@@ -156,15 +156,15 @@ def test_streamed_function_calls_come_item_by_item() -> None:
 
 
 def test_what_looks_like_a_call_is_text_where_no_tools_were_given() -> None:
-    answer = json.loads(answering().whole(draft(CALLS), USAGE))
+    answer = json.loads(renderer_for().render_whole(draft(CALLS), USAGE))
     assert answer["output"][0]["content"][0]["text"] == CALLS
 
 
-def test_an_answer_which_was_cut_says_so() -> None:
+def test_an_answer_that_was_cut_says_so() -> None:
     cut = draft(finish_reason="length")
 
-    answer = json.loads(answering().whole(cut, USAGE))
-    *_, last = events_of(answering().stream(cut, USAGE))
+    answer = json.loads(renderer_for().render_whole(cut, USAGE))
+    *_, last = events_of(renderer_for().render_stream(cut, USAGE))
 
     assert (answer["status"], answer["completed_at"]) == ("incomplete", None)
     assert answer["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -172,11 +172,11 @@ def test_an_answer_which_was_cut_says_so() -> None:
     assert (last["type"], last["response"]) == ("response.incomplete", answer)
 
 
-def test_an_answer_in_the_making_is_a_stream_like_any_other() -> None:
-    made = answering(stream=True)
-    pieces = [made.opening(draft("It begins")), made.piece(" and ends"), made.closing("stop", USAGE)]
+def test_an_answer_rendered_event_by_event_is_a_stream_like_any_other() -> None:
+    renderer = renderer_for(stream=True)
+    opening, piece = renderer.render_opening(draft("It begins")), renderer.render_piece(" and ends")
 
-    events = events_of(b"".join(pieces))
+    events = events_of(opening + piece + renderer.render_closing("stop", USAGE))
 
     assert kinds_of(events) == TEXT_EVENTS
     assert events[-1]["response"]["output"][0]["content"][0]["text"] == "It begins and ends"
@@ -185,23 +185,23 @@ def test_an_answer_in_the_making_is_a_stream_like_any_other() -> None:
 @pytest.mark.parametrize("is_streamed", [True, False])
 @pytest.mark.parametrize(("text", "reason"), [(TEXT, "stop"), (CALLS, "tool_calls")])
 def test_our_own_answers_read_like_the_teachers(is_streamed: bool, text: str, reason: str) -> None:
-    made = answering(tools=[FIND])
-    answer = (made.stream if is_streamed else made.whole)(draft(text), USAGE)
+    renderer = renderer_for(tools=[FIND])
+    answer = (renderer.render_stream if is_streamed else renderer.render_whole)(draft(text), USAGE)
 
-    assert read_response(answer, "", is_streamed, is_complete=True) == Reading(
+    assert parse_answer(answer, "", is_streamed, is_complete=True) == Reading(
         text=text, model="gpt-4o", finish_reason=reason, usage=USAGE, is_complete=True
     )
     assert not is_streamed or ends_complete(answer)
 
 
 class Label(pydantic.BaseModel):
-    """What FORMAT prescribes."""
+    """The object that FORMAT prescribes."""
 
     label: str
 
 
 def test_the_client_parses_a_whole_answer(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    content = answering(text={"format": FORMAT}).whole(draft('{"label":"card"}'), USAGE)
+    content = renderer_for(text={"format": FORMAT}).render_whole(draft('{"label":"card"}'), USAGE)
     answers.append(httpx2.Response(200, content=content))
 
     response = client.responses.parse(model="gpt-4o", input="hello", text_format=Label)
@@ -210,7 +210,7 @@ def test_the_client_parses_a_whole_answer(client: OpenAI, answers: list[httpx2.R
 
 
 def final(client: OpenAI, **fields: Any) -> ParsedResponse[Any]:
-    """Return what the client's own helper makes of the stream, event by event."""
+    """Return the response that the client's own helper builds from the stream, event by event."""
     with client.responses.stream(model="gpt-4o", input="hello", **fields) as stream:
         for _ in stream:
             pass
@@ -218,7 +218,7 @@ def final(client: OpenAI, **fields: Any) -> ParsedResponse[Any]:
 
 
 def test_the_client_follows_a_stream(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    answers.append(streamed(answering(stream=True).stream(draft('{"label":"card"}'), USAGE)))
+    answers.append(event_stream(renderer_for(stream=True).render_stream(draft('{"label":"card"}'), USAGE)))
 
     response = final(client, text_format=Label)
 
@@ -228,7 +228,7 @@ def test_the_client_follows_a_stream(client: OpenAI, answers: list[httpx2.Respon
 
 
 def test_the_client_follows_function_calls(client: OpenAI, answers: list[httpx2.Response]) -> None:
-    answers.append(streamed(answering(tools=[FIND], stream=True).stream(draft(CALLS), USAGE)))
+    answers.append(event_stream(renderer_for(tools=[FIND], stream=True).render_stream(draft(CALLS), USAGE)))
 
     first, second = final(client, tools=[FIND]).output
 

@@ -1,4 +1,4 @@
-"""Answers of the Responses API are read for those who count and learn, whatever they are."""
+"""Text, end and usage are read from the bytes of any answer of the Responses API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from openai import OpenAI
 
 from gateway.core import Reading, Usage
 from gateway.demo.teacher.faults import Fault
-from gateway.wire.responses.reading import ends_complete, error_event, read_response
+from gateway.wire.responses.reading import ends_complete, error_event, parse_answer
 from gateway.wire.sse import iter_events
 from tests.support.teacher import running_teacher
 
@@ -23,7 +23,7 @@ MESSAGE: dict[str, Any] = {
     "content": [{"type": "output_text", "annotations": [], "logprobs": [], "text": "a label"}],
     "role": "assistant",
 }
-THOUGHT = {
+REASONING = {
     "id": "rs_1",
     "type": "reasoning",
     "summary": [],
@@ -72,23 +72,23 @@ COMPLETED = {"type": "response.completed", "response": response()}
 
 
 def read(answer: dict[str, object], encoding: str = "") -> Reading:
-    return read_response(json.dumps(answer).encode(), encoding, False, is_complete=True)
+    return parse_answer(json.dumps(answer).encode(), encoding, False, is_complete=True)
 
 
 def test_whole_and_streamed_say_the_same() -> None:
     streamed = stream(CREATED, *DELTAS, COMPLETED)
 
     assert read(response()) == READ
-    assert read_response(streamed, "", True, is_complete=True) == READ
-    assert read_response(gzip.compress(streamed), "gzip", True, is_complete=True) == READ
+    assert parse_answer(streamed, "", True, is_complete=True) == READ
+    assert parse_answer(gzip.compress(streamed), "gzip", True, is_complete=True) == READ
 
 
-def test_thoughts_are_no_part_of_the_answer() -> None:
-    assert read(response(THOUGHT, MESSAGE)) == READ
+def test_reasoning_is_no_part_of_the_answer() -> None:
+    assert read(response(REASONING, MESSAGE)) == READ
 
 
 def test_function_calls_are_read_as_text() -> None:
-    reading = read(response(THOUGHT, CALL, CALL))
+    reading = read(response(REASONING, CALL, CALL))
 
     assert (reading.text, reading.finish_reason, reading.is_complete) == (
         f"{FIND}\n{FIND}",
@@ -108,10 +108,10 @@ def test_function_calls_are_read_as_text() -> None:
         [MESSAGE | {"content": [{"type": "refusal", "refusal": "no"}]}],
         [MESSAGE | {"content": []}],
         [{"type": 7}],
-        [THOUGHT],
+        [REASONING],
     ],
 )
-def test_what_is_no_plain_answer_has_no_text(output: list[object]) -> None:
+def test_an_answer_that_is_not_plain_has_no_text(output: list[object]) -> None:
     """Tokens are still counted."""
     reading = read(response(*output))
 
@@ -135,7 +135,7 @@ def test_what_is_no_plain_answer_has_no_text(output: list[object]) -> None:
         ({"status": "queued"}, "", None),
     ],
 )
-def test_the_end_is_told_in_the_words_of_the_chat_api(
+def test_the_end_is_named_in_the_words_of_the_chat_api(
     fields: dict[str, object], reason: str, text: str | None
 ) -> None:
     reading = read(response(**fields))
@@ -143,8 +143,8 @@ def test_the_end_is_told_in_the_words_of_the_chat_api(
     assert (reading.finish_reason, reading.text, reading.is_complete) == (reason, text, bool(reason))
 
 
-def test_of_a_cut_stream_is_read_what_came() -> None:
-    reading = read_response(stream(CREATED, *DELTAS), "", True, is_complete=False)
+def test_a_cut_stream_is_read_as_far_as_it_came() -> None:
+    reading = parse_answer(stream(CREATED, *DELTAS), "", True, is_complete=False)
 
     assert (reading.text, reading.is_complete, reading.finish_reason) == ("a label", False, "")
 
@@ -153,9 +153,9 @@ def test_of_a_cut_stream_is_read_what_came() -> None:
     "answer",
     [b"", b"null", b"[]", b'{"output": 3', b"\xff", b"[" * 100_000, b'{"usage": {"input_tokens": -1}}'],
 )
-def test_the_unreadable_says_nothing(answer: bytes) -> None:
+def test_an_unreadable_answer_has_no_text(answer: bytes) -> None:
     for is_event_stream in (True, False):
-        reading = read_response(answer, "", is_event_stream, is_complete=True)
+        reading = parse_answer(answer, "", is_event_stream, is_complete=True)
         assert (reading.text, reading.usage, reading.is_complete) == (None, None, False)
 
 
@@ -170,7 +170,7 @@ def test_the_unreadable_says_nothing(answer: bytes) -> None:
         ([CREATED, {"type": "error", "message": "no"}], True),
     ],
 )
-def test_an_end_is_told_from_a_cut(events: list[dict[str, Any]], is_whole: bool) -> None:
+def test_an_end_is_distinguished_from_a_cut(events: list[dict[str, Any]], is_whole: bool) -> None:
     assert ends_complete(stream(*events)) is is_whole
 
 
@@ -190,7 +190,7 @@ def test_an_event_without_a_number_ends_a_stream_too() -> None:
     ("tail", "number"), [(b"", 0), (stream(CREATED, *DELTAS), 3), (b'number":7}\n\n: ping\n\n', 0)]
 )
 def test_an_error_event_counts_on(tail: bytes, number: int) -> None:
-    """With its fields where the reference has them, and where OpenAI puts them."""
+    """Its fields stand both where the reference has them and where OpenAI sends them."""
     *_, last = iter_events(tail + error_event(tail, "broken off", "api_error", "stream_cut"))
 
     event = json.loads(last)

@@ -10,12 +10,12 @@ import pytest
 from gateway.core import Message
 from gateway.errors import RequestError
 from gateway.wire.responses.conversation import response_messages
-from tests.wire.ask import ask as ask_chat
-from tests.wire.responses.asking import FIND, FORMAT, SCHEMA, ask, read
+from tests.wire.chat.requests import chat_request
+from tests.wire.responses.requests import FIND, FORMAT, SCHEMA, read_responses_body, responses_request
 
 
 def test_a_string_is_the_users_message() -> None:
-    request = ask(instructions="Sort it.", store=False, stream=True, max_output_tokens=64)
+    request = responses_request(instructions="Sort it.", store=False, stream=True, max_output_tokens=64)
 
     assert request.surface == "responses"
     assert request.messages == (Message("system", "Sort it."), Message("user", "hello"))
@@ -25,8 +25,8 @@ def test_a_string_is_the_users_message() -> None:
 
 
 def test_message_items_are_messages() -> None:
-    """With a type or without, their content a string or parts of text."""
-    request = ask(
+    """With a type or without, with a string or parts of text as content."""
+    request = responses_request(
         input=[
             {"role": "developer", "content": "Be brief."},
             {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]},
@@ -50,15 +50,16 @@ def test_message_items_are_messages() -> None:
 
 
 def test_the_conversation_is_kept_as_chat_messages() -> None:
-    """So that whoever trains on rows need not know from which API they came."""
-    assert json.loads(response_messages(ask(instructions="Sort it."))) == [
+    """So that training need not know the API from which a row came."""
+    assert json.loads(response_messages(responses_request(instructions="Sort it."))) == [
         {"role": "system", "content": "Sort it."},
         {"role": "user", "content": "hello"},
     ]
 
 
-def test_demands_are_translated_into_those_of_a_chat_request() -> None:
-    request = ask(text={"format": FORMAT}, tools=[FIND], tool_choice={"type": "function", "name": "find"})
+def test_the_output_format_is_translated_into_fields_of_a_chat_request() -> None:
+    choice = {"type": "function", "name": "find"}
+    request = responses_request(text={"format": FORMAT}, tools=[FIND], tool_choice=choice)
 
     function = {key: FIND[key] for key in ("name", "description", "parameters", "strict")}
     named = {"name": "label", "schema": SCHEMA, "strict": True}
@@ -78,11 +79,11 @@ def test_demands_are_translated_into_those_of_a_chat_request() -> None:
         ({"text": {"format": {"type": "json_object"}}}, b'{"type": "json_object"}', True),
     ],
 )
-def test_plain_text_is_no_demand(fields: dict[str, Any], form: bytes, wants_json: bool) -> None:
-    request = ask(**fields)
+def test_plain_text_needs_no_response_format(fields: dict[str, Any], form: bytes, wants_json: bool) -> None:
+    request = responses_request(**fields)
 
     assert (request.response_format, request.wants_json) == (form, wants_json)
-    assert request.template == ask(**fields).template
+    assert request.template == responses_request(**fields).template
 
 
 @pytest.mark.parametrize(
@@ -100,15 +101,16 @@ def test_plain_text_is_no_demand(fields: dict[str, Any], form: bytes, wants_json
     ],
 )
 def test_what_an_app_repeats_is_its_template(fields: dict[str, Any], is_same: bool) -> None:
-    assert (
-        ask(instructions="Sort it.").template == ask(**{"instructions": "Sort it.", **fields}).template
-    ) is is_same
+    instructions = {"instructions": "Sort it."}
+    plain, other = responses_request(**instructions), responses_request(**{**instructions, **fields})
+
+    assert (plain.template == other.template) is is_same
 
 
 def test_the_two_apis_share_no_task() -> None:
-    """However alike: what certifies a specialist is traffic of one of them."""
-    chat = ask_chat({"role": "user", "content": "hello"})
-    request = ask()
+    """However alike: a specialist is certified on the traffic of one of them."""
+    chat = chat_request({"role": "user", "content": "hello"})
+    request = responses_request()
 
     assert (request.messages, request.text) == (chat.messages, chat.text)
     assert request.template != chat.template
@@ -124,19 +126,19 @@ def test_the_two_apis_share_no_task() -> None:
         ({"store": True}, True, False),
     ],
 )
-def test_what_is_not_to_be_stored_is_not_kept_either(
+def test_a_request_that_must_not_be_stored_is_not_harvested(
     fields: dict[str, Any], may_harvest: bool, is_stored: bool
 ) -> None:
-    request = ask(**fields)
+    request = responses_request(**fields)
 
     assert (request.may_harvest, request.is_stored_by_default) == (may_harvest, is_stored)
 
 
-def test_the_headers_which_are_ours_are_obeyed() -> None:
-    request = ask((b"x-stepdown-mode", b"shadow"), (b"x-stepdown-harvest", b"off"))
+def test_the_control_headers_are_obeyed() -> None:
+    request = responses_request((b"x-stepdown-mode", b"shadow"), (b"x-stepdown-harvest", b"off"))
 
     assert (request.mode, request.may_harvest) == ("shadow", False)
-    assert ask(model="stepdown/support").mode == "local"
+    assert responses_request(model="stepdown/support").mode == "local"
 
 
 @pytest.mark.parametrize(
@@ -151,8 +153,8 @@ def test_the_headers_which_are_ours_are_obeyed() -> None:
         (b'{"model": "m", "input": "\xff"}', None, None),
     ],
 )
-def test_what_is_malformed_is_refused(body: bytes, param: str | None, code: str | None) -> None:
+def test_a_malformed_body_is_refused(body: bytes, param: str | None, code: str | None) -> None:
     with pytest.raises(RequestError) as refused:
-        read(body)
+        read_responses_body(body)
 
     assert (refused.value.param, refused.value.code) == (param, code)

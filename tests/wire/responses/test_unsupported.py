@@ -1,4 +1,4 @@
-"""What only the teacher can do goes to the teacher, each reason with a name of its own."""
+"""A request that a specialist cannot honor goes to the teacher, with a countable reason."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.wire.responses.asking import FIND, ask
+from tests.wire.responses.requests import FIND, responses_request
 
 USER = {"role": "user", "content": "hello"}
 CALL = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": "{}"}
@@ -27,8 +27,8 @@ CALL = {"type": "function_call", "call_id": "c1", "name": "find", "arguments": "
         {"tools": [FIND | {"defer_loading": False, "output_schema": None}], "tool_choice": "none"},
     ],
 )
-def test_what_nobody_can_tell_from_the_teachers_answer_may_be_served(fields: dict[str, Any]) -> None:
-    assert ask(**fields).unsupported_reason == ""
+def test_a_request_that_a_specialist_can_honor_has_no_reason(fields: dict[str, Any]) -> None:
+    assert responses_request(**fields).unsupported_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_what_nobody_can_tell_from_the_teachers_answer_may_be_served(fields: dic
         ({"input": []}, "no user text"),
     ],
 )
-def test_what_is_beyond_specialists_has_a_reason(fields: dict[str, Any], reason: str) -> None:
-    assert ask(**fields).unsupported_reason == reason
+def test_a_field_beyond_a_specialist_is_the_reason(fields: dict[str, Any], reason: str) -> None:
+    assert responses_request(**fields).unsupported_reason == reason
 
 
 def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
@@ -77,8 +77,8 @@ def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
     known = ("context_management", "conversation", "image", "moderation", "previous_response_id", "prompt")
 
     for one, other in combinations(known, 2):
-        assert ask(**{other: "x", one: "x"}).unsupported_reason == one
-    assert ask(conversation="c", another=1).unsupported_reason == "unknown field"
+        assert responses_request(**{other: "x", one: "x"}).unsupported_reason == one
+    assert responses_request(conversation="c", another=1).unsupported_reason == "unknown field"
 
 
 @pytest.mark.parametrize(
@@ -101,5 +101,5 @@ def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
         ({"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, "unknown part"),
     ],
 )
-def test_input_which_is_no_text_has_a_reason(item: dict[str, Any], reason: str) -> None:
-    assert ask(input=[USER, item]).unsupported_reason == reason
+def test_an_input_that_is_no_text_is_the_reason(item: dict[str, Any], reason: str) -> None:
+    assert responses_request(input=[USER, item]).unsupported_reason == reason

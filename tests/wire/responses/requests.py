@@ -1,4 +1,4 @@
-"""Requests of the Responses API as a test needs them."""
+"""Builders of requests of the Responses API, read from their bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA: dict[str, Any] = {
 FORMAT: dict[str, Any] = {"type": "json_schema", "name": "label", "schema": SCHEMA, "strict": True}
 
 
-def read(body: bytes, *headers: Header) -> Request:
+def read_responses_body(body: bytes, *headers: Header) -> Request:
     return read_responses(
         IncomingRequest(
             body=body,
@@ -37,6 +37,6 @@ def read(body: bytes, *headers: Header) -> Request:
     )
 
 
-def ask(*headers: Header, **fields: object) -> Request:
-    """Return what is read from a request for "hello" with other fields."""
-    return read(json.dumps({"model": "gpt-4o", "input": "hello", **fields}).encode(), *headers)
+def responses_request(*headers: Header, **fields: object) -> Request:
+    """Return a request with the input "hello" and other fields."""
+    return read_responses_body(json.dumps({"model": "gpt-4o", "input": "hello", **fields}).encode(), *headers)

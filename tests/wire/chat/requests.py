@@ -1,4 +1,4 @@
-"""Chat requests as a test needs them."""
+"""Builders of chat requests, read from their bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gateway.wire.chat.request import read_chat
 HELLO = {"role": "user", "content": "hello"}
 
 
-def read(body: bytes, *headers: Header, is_trusted: bool = True) -> Request:
+def read_chat_body(body: bytes, *headers: Header, is_trusted: bool = True) -> Request:
     return read_chat(
         IncomingRequest(
             body=body,
@@ -25,6 +25,7 @@ def read(body: bytes, *headers: Header, is_trusted: bool = True) -> Request:
     )
 
 
-def ask(*messages: Mapping[str, object], **fields: object) -> Request:
-    """Return what is read from a request with `messages` and other fields."""
-    return read(json.dumps({"model": "gpt-4o", "messages": messages or (HELLO,), **fields}).encode())
+def chat_request(*messages: Mapping[str, object], **fields: object) -> Request:
+    """Return a request with `messages`, "hello" by default, and other fields."""
+    body = {"model": "gpt-4o", "messages": messages or (HELLO,), **fields}
+    return read_chat_body(json.dumps(body).encode())
