@@ -1,4 +1,4 @@
-"""The admin site, on its own port: figures for machines and for people."""
+"""The admin application, on its own port: metrics and status for machines and for people."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def create_admin(metrics: Callable[[], bytes], status: Callable[[], dict[str, ob
         [show_metrics, show_status, show_health],
         openapi_config=None,
         logging_config=None,
-        exception_handlers={HTTPException: _refused, Exception: _failed},
+        exception_handlers={HTTPException: _refuse, Exception: _report_failure},
     )
 
 
-def _refused(_: Request[Any, Any, Any], fault: HTTPException) -> Response[bytes]:
-    body = error_body(fault.detail, "invalid_request_error")
-    return Response(body, status_code=fault.status_code, media_type="application/json")
+def _refuse(_: Request[Any, Any, Any], exc: HTTPException) -> Response[bytes]:
+    body = error_body(exc.detail, "invalid_request_error")
+    return Response(body, status_code=exc.status_code, media_type="application/json")
 
 
-def _failed(_: Request[Any, Any, Any], fault: Exception) -> Response[bytes]:
-    logger.error("the admin site failed", exc_info=fault)
+def _report_failure(_: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+    logger.error("the admin site failed", exc_info=exc)
     body = error_body("The admin site failed; its log says why.", "server_error")
     return Response(body, status_code=500, media_type="application/json")

@@ -30,20 +30,20 @@ def create_app(deps: ApiDependencies) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, receive, send)
         try:
-            _demand_one_host(scope)
+            _require_one_host(scope)
             await _dispatch(exchange, deps)
         except ClientGoneError:
             logger.debug("client left %s", exchange.id)
         except Exception as exc:
-            refusal = to_error_response(exc)
+            error = to_error_response(exc)
             # After the head only the connection can say that an answer is not whole: the server cuts it.
             if not exchange.has_begun:
-                await exchange.refuse(refusal)
+                await exchange.send_error(error)
 
     return app
 
 
-def _demand_one_host(scope: Scope) -> None:
+def _require_one_host(scope: Scope) -> None:
     # RFC 9112 section 3.2. Two hosts lead two proxies to two places, and one past the other's rules.
     if scope["http_version"] == "1.1" and [name for name, _ in scope["headers"]].count(b"host") != 1:
         raise RequestError("Exactly one Host header is required.")
@@ -68,14 +68,14 @@ async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:
         case _, path if may_pass(path):
             await pass_through(exchange, deps)
         case _, "/healthz":
-            await exchange.reply(200, b'{"status":"alive"}')
+            await exchange.send_json(200, b'{"status":"alive"}')
         case _, "/readyz":
-            await _readiness(exchange, deps)
+            await _send_readiness(exchange, deps)
         case _, path:
-            await exchange.refuse(unknown_path(path))
+            await exchange.send_error(unknown_path(path))
 
 
-async def _readiness(exchange: Exchange, deps: ApiDependencies) -> None:
+async def _send_readiness(exchange: Exchange, deps: ApiDependencies) -> None:
     is_ready = deps.is_ready()
     body = b'{"status":"ready"}' if is_ready else b'{"status":"not ready"}'
-    await exchange.reply(200 if is_ready else 503, body)
+    await exchange.send_json(200 if is_ready else 503, body)

@@ -1,4 +1,4 @@
-"""Who is calling, decided from the headers alone: the body of a stranger is never read."""
+"""The caller of a request, found in its headers alone: the body of a stranger is never read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.errors import RequestError
 ClientMode = Literal["keys", "forward", "open"]
 
 OPEN = "open"
-"""The caller's id where everybody is admitted."""
+"""The caller's id in mode `open`, where every caller is admitted."""
 TRUST_S = 3600.0
 # About 100 bytes each; the oldest are forgotten first and simply earn their trust again.
 MAX_TRUSTED = 100_000
@@ -26,16 +26,16 @@ _MISSING = (
 )
 
 
-class Key(Protocol):
-    """What must be known of a gateway key."""
+class GatewayKey(Protocol):
+    """The facts of a gateway key that decide what its holder may do."""
 
     @property
     def id(self) -> str:
-        """What it is revoked by."""
+        """The id by which it is revoked."""
 
     @property
     def name(self) -> str:
-        """Whose key it is, as policies call its holder; may be empty."""
+        """The name of its holder in policies; may be empty."""
 
     @property
     def is_trusted(self) -> bool:
@@ -43,7 +43,7 @@ class Key(Protocol):
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is calling. `is_trusted` callers may be answered locally; some see scores."""
+    """The caller of a request. `is_trusted` callers may be answered locally; some see scores."""
 
     id: str
     is_trusted: bool
@@ -53,7 +53,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Authenticator:
-    """Admits callers: `keys` by gateway key, `forward` by what the teacher thinks of theirs, `open` all.
+    """Admits callers: `keys` by gateway key, `forward` if the teacher accepts their own, `open` all.
 
     `find_key` gets the sha256 hex of a key; `clock` returns monotonic seconds.
     """
@@ -61,7 +61,7 @@ class Authenticator:
     def __init__(
         self,
         mode: ClientMode,
-        find_key: Callable[[str], Key | None] = lambda _: None,
+        find_key: Callable[[str], GatewayKey | None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mode = mode
@@ -70,22 +70,22 @@ class Authenticator:
         self._accepted_at: dict[bytes, float] = {}
 
     def authenticate(self, headers: tuple[Header, ...]) -> Caller:
-        """Return the caller. Raises RequestError (401) which never repeats what was sent."""
+        """Return the caller. Raises RequestError (401), which never repeats the credential sent."""
         if self._mode == "open":
             return Caller(id=OPEN, is_trusted=True, sees_scores=True)
         sent = [value for name, value in headers if name == b"authorization"]
         if not sent:
-            raise _unauthorised(_MISSING)
+            raise _unauthorized(_MISSING)
         if len(sent) > 1:
             # We would judge one of them, and the teacher perhaps another.
-            raise _unauthorised("More than one Authorization header was sent.")
-        return self._holder(sent[0]) if self._mode == "keys" else self._forwarded(sent[0])
+            raise _unauthorized("More than one Authorization header was sent.")
+        return self._find_holder(sent[0]) if self._mode == "keys" else self._identify_forwarded(sent[0])
 
     def observe_status(self, caller: Caller, status: int) -> None:
-        """Learn from the teacher's `status` what it thinks of a forwarded credential.
+        """Learn from the `status` of an answer whether the teacher accepts a forwarded credential.
 
-        An answer to a caller who is trusted already proves nothing, a specialist may have
-        given it: trust lasts an hour and is then earned anew.
+        An answer to a caller that is trusted already proves nothing, because a specialist may have
+        given it: trust lasts an hour and must then be earned again.
         """
         if not caller.credential:
             return
@@ -96,25 +96,25 @@ class Authenticator:
             if len(self._accepted_at) > MAX_TRUSTED:
                 del self._accepted_at[next(iter(self._accepted_at))]
 
-    def _holder(self, authorization: bytes) -> Caller:
+    def _find_holder(self, authorization: bytes) -> Caller:
         scheme, _, key = authorization.strip().partition(b" ")
         if scheme.lower() != b"bearer" or not key.strip():
-            raise _unauthorised(_MISSING)
+            raise _unauthorized(_MISSING)
         found = self._find_key(hashlib.sha256(key.strip()).hexdigest())
         if found is None:
-            raise _unauthorised("Incorrect API key provided. Keys are made with `stepdown keys create`.")
+            raise _unauthorized("Incorrect API key provided. Keys are made with `stepdown keys create`.")
         return Caller(id=found.name or found.id, is_trusted=True, sees_scores=found.is_trusted)
 
-    def _forwarded(self, authorization: bytes) -> Caller:
+    def _identify_forwarded(self, authorization: bytes) -> Caller:
         if not authorization.strip():
-            raise _unauthorised(_MISSING)
+            raise _unauthorized(_MISSING)
         digest = hashlib.sha256(authorization)
         accepted_at = self._accepted_at.get(digest.digest())
         is_trusted = accepted_at is not None and self._clock() - accepted_at < TRUST_S
-        # The name is short; trust hangs on the whole hash, which nobody can aim at.
+        # The id is short and could be matched on purpose; trust depends on the whole hash.
         caller_id = f"fwd-{digest.hexdigest()[:12]}"
         return Caller(id=caller_id, is_trusted=is_trusted, credential=digest.digest())
 
 
-def _unauthorised(message: str) -> RequestError:
+def _unauthorized(message: str) -> RequestError:
     return RequestError(message, status=401, code="invalid_api_key")

@@ -25,7 +25,7 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
     """
     received_at = time.monotonic()
     caller = deps.authenticator.authenticate(exchange.headers)
-    body = await exchange.body_reader(deps.limits.chat).whole()
+    body = await exchange.open_body(deps.limits.chat).read_all()
     incoming = IncomingRequest(
         id=exchange.id,
         caller=caller.id,
@@ -40,15 +40,15 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
         answer = await deps.serve(request)
         deps.authenticator.observe_status(caller, answer.status)
         headers = _headers(answer, exchange, caller, show_labels=deps.show_labels)
-        await exchange.answer(answer.status, headers, answer.body)
+        await exchange.send_response(answer.status, headers, answer.body)
 
 
 async def answer_other_methods(exchange: Exchange, deps: ApiDependencies) -> None:
     """Refuse every method but GET, by which the teacher lists the completions that it stored."""
     if exchange.method != "GET":
-        return await exchange.refuse(wrong_method(b"GET, POST"))
-    refusal = wrong_method(b"POST")
-    return await pass_through(exchange, deps, instead={404: refusal, 405: refusal, 501: refusal})
+        return await exchange.send_error(wrong_method(b"GET, POST"))
+    error = wrong_method(b"POST")
+    return await pass_through(exchange, deps, replacements={404: error, 405: error, 501: error})
 
 
 def _headers(answer: Answer, exchange: Exchange, caller: Caller, *, show_labels: bool) -> tuple[Header, ...]:

@@ -1,4 +1,4 @@
-"""The one place where an error becomes an HTTP answer."""
+"""The one place where an error becomes an HTTP response."""
 
 from __future__ import annotations
 
@@ -22,57 +22,59 @@ _NO_RETRY: Header = (b"x-should-retry", b"false")
 
 
 class ClientGoneError(Exception):
-    """The client closed its connection: there is nobody to answer."""
+    """The client closed its connection: no answer can reach it."""
 
 
 class ErrorResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer which says why there is no other; `headers` lacks content-type and -length."""
+    """A whole response that reports an error; `headers` lacks content-type and -length."""
 
     status: int
     body: bytes
     headers: tuple[Header, ...] = ()
 
 
-def to_error_response(fault: Exception) -> ErrorResponse:
-    """Return what the client is told about `fault`, always in OpenAI's envelope.
+def to_error_response(exc: Exception) -> ErrorResponse:
+    """Return the response for `exc`, always with OpenAI's error object.
 
-    What it was not meant to see (hosts, stack traces, anything unforeseen) goes to the log only.
+    Details that are not the client's (hosts, stack traces, anything unforeseen) go to the log only.
     """
-    match fault:
+    match exc:
         case RequestError():
-            body = error_body(str(fault), fault.kind, fault.param, fault.code)
-            return ErrorResponse(status=fault.status, body=body, headers=_hints(fault.status))
+            body = error_body(str(exc), exc.kind, exc.param, exc.code)
+            return ErrorResponse(status=exc.status, body=body, headers=_auth_headers(exc.status))
         case UpstreamCredentialError():
-            logger.error("the teacher refused the gateway's own credential: %s", fault)
-            return _upstream(502, "The teacher refused the gateway's key.", "teacher_credential_rejected")
+            logger.error("the teacher refused the gateway's own credential: %s", exc)
+            return _teacher_error(
+                502, "The teacher refused the gateway's key.", "teacher_credential_rejected"
+            )
         case UpstreamTimeoutError():
-            logger.warning("the teacher is late: %s", fault)
-            return _upstream(504, "The teacher did not begin its answer in time.", "teacher_timeout")
+            logger.warning("the teacher is late: %s", exc)
+            return _teacher_error(504, "The teacher did not begin its answer in time.", "teacher_timeout")
         case UpstreamError():
-            logger.warning("the teacher failed: %s", fault)
-            return _upstream(502, "The teacher could not be reached.", "teacher_unreachable")
-    logger.error("unforeseen fault", exc_info=fault)
+            logger.warning("the teacher failed: %s", exc)
+            return _teacher_error(502, "The teacher could not be reached.", "teacher_unreachable")
+    logger.error("unforeseen error", exc_info=exc)
     message = "The gateway failed to process your request; the request id names it in the gateway's log."
     return ErrorResponse(status=500, body=error_body(message, "server_error", code="internal_error"))
 
 
 def wrong_method(allowed: bytes) -> ErrorResponse:
-    """Return the answer to a method which this path does not know; `allowed` is for `Allow`."""
+    """Return the response to a method that this path does not have; `allowed` is for `Allow`."""
     message = "Not allowed to use this method on this path."
     body = error_body(message, "invalid_request_error", "method", "method_not_supported")
     return ErrorResponse(status=405, body=body, headers=((b"allow", allowed),))
 
 
 def unknown_path(path: str) -> ErrorResponse:
-    """Return the answer to a path which is none of ours."""
+    """Return the response to a path that is neither ours nor the teacher's."""
     body = error_body(f"Unknown request URL: {path[:200]}.", "invalid_request_error", None, "unknown_url")
     return ErrorResponse(status=404, body=body)
 
 
-def _upstream(status: int, message: str, code: str) -> ErrorResponse:
+def _teacher_error(status: int, message: str, code: str) -> ErrorResponse:
     body = error_body(message, "api_error", code=code)
     return ErrorResponse(status=status, body=body, headers=(_NO_RETRY,))
 
 
-def _hints(status: int) -> tuple[Header, ...]:
+def _auth_headers(status: int) -> tuple[Header, ...]:
     return ((b"www-authenticate", b"Bearer"),) if status == 401 else ()

@@ -1,4 +1,4 @@
-"""GET /v1/models: the teacher's models beside our specialists."""
+"""GET /v1/models: the teacher's models and our specialists."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 async def list_models(exchange: Exchange, deps: ApiDependencies) -> None:
-    """Answer with the teacher's list and ours at its end; a failing teacher is reported as it failed."""
+    """Send the teacher's list with ours at its end; a failing teacher is reported as it failed."""
     deps.authenticator.authenticate(exchange.headers)
     headers = _without_compression(exchange.headers)
     call = Call(method="GET", target=exchange.target, headers=headers, is_repeatable=True)
@@ -27,36 +27,36 @@ async def list_models(exchange: Exchange, deps: ApiDependencies) -> None:
         reply = await deps.teacher.ask(call)
         own = deps.own_models()
         if reply.status == 200 and own:
-            await exchange.reply(200, _merged(await _whole(reply.body), own))
+            await exchange.send_json(200, _append_models(await _read_list(reply.body), own))
         else:
-            await exchange.answer(reply.status, reply.headers, reply.body)
+            await exchange.send_response(reply.status, reply.headers, reply.body)
 
 
 async def show_model(exchange: Exchange, deps: ApiDependencies) -> None:
-    """Answer with one of our models, or pass on: the teacher, too, may have one of that name."""
+    """Send one of our models, or pass the request on: the teacher, too, may have a model of that name."""
     name = exchange.path.removeprefix(_PREFIX)
-    # An unproven caller learns nothing about us: the teacher says what it thinks of its key.
+    # An unproven caller learns nothing about us: the teacher itself judges its key.
     if name in deps.own_models() and deps.authenticator.authenticate(exchange.headers).is_trusted:
-        await exchange.reply(200, msgspec.json.encode(_model(name)))
+        await exchange.send_json(200, msgspec.json.encode(_model_object(name)))
     else:
         await pass_through(exchange, deps)
 
 
-def _model(name: str) -> dict[str, object]:
+def _model_object(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "stepdown"}
 
 
-def _merged(content: bytes, own: list[str]) -> bytes:
+def _append_models(content: bytes, own: list[str]) -> bytes:
     try:
         fields = _lists.decode(content)
         items = _items.decode(fields["data"])
-    except (ValueError, KeyError, RecursionError) as fault:
-        raise UpstreamError("the teacher's list of models is unreadable") from fault
-    items += [msgspec.Raw(msgspec.json.encode(_model(name))) for name in own]
+    except (ValueError, KeyError, RecursionError) as exc:
+        raise UpstreamError("the teacher's list of models is unreadable") from exc
+    items += [msgspec.Raw(msgspec.json.encode(_model_object(name))) for name in own]
     return msgspec.json.encode({**fields, "data": items})
 
 
-async def _whole(body: Body) -> bytes:
+async def _read_list(body: Body) -> bytes:
     pieces = []
     size = 0
     try:

@@ -1,4 +1,4 @@
-"""Everything below /v1/ which is not ours: to the teacher and back, untouched."""
+"""Every path below /v1/ that is not ours: to the teacher and back, untouched."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def may_pass(path: str) -> bool:
-    """Return whether a decoded path is the teacher's: below /v1/, and not out of it again."""
+    """Return whether a decoded path may go to the teacher: below /v1/, without a step up."""
     return path.startswith("/v1/") and ".." not in path.split("/")
 
 
 async def pass_through(
-    exchange: Exchange, deps: ApiDependencies, instead: Mapping[int, ErrorResponse] | None = None
+    exchange: Exchange, deps: ApiDependencies, replacements: Mapping[int, ErrorResponse] | None = None
 ) -> None:
-    """Forward the request and its answer piece by piece; `instead` replaces answers by their status.
+    """Forward the request and its response piece by piece; `replacements` are by the teacher's status.
 
-    Raises StepdownError before the answer began, UpstreamError and ClientGoneError any time.
+    Raises StepdownError before the response began, UpstreamError and ClientGoneError any time.
     """
     caller = deps.authenticator.authenticate(exchange.headers)
-    body_reader = exchange.body_reader(deps.limits.upload)
+    body_reader = exchange.open_body(deps.limits.upload)
     upload = None if announced_bytes(exchange.headers) == 0 else Upload(body_reader)
     call = Call(
         method=exchange.method,
@@ -40,8 +40,8 @@ async def pass_through(
         reply = await deps.teacher.ask(call)
         if reply.status in (401, 403):
             deps.authenticator.observe_status(caller, reply.status)
-        if instead and reply.status in instead:
+        if replacements and reply.status in replacements:
             await reply.body.aclose()
-            await exchange.refuse(instead[reply.status])
+            await exchange.send_error(replacements[reply.status])
         else:
-            await exchange.answer(reply.status, reply.headers, reply.body)
+            await exchange.send_response(reply.status, reply.headers, reply.body)

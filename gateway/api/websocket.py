@@ -1,7 +1,7 @@
 """Websockets below /v1/: once the teacher agrees, bytes pass both ways untouched.
 
-No frame is read: fragments, compression, pings, close codes and messages of any size are the two ends'
-own affair, and no more is held in memory than a slow reader leaves in the sockets' buffers.
+No frame is read: fragments, compression, pings, close codes and messages of any size concern the two
+ends alone, and no more is held in memory than a slow reader leaves in the sockets' buffers.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import ErrorResponse, to_error_response
 from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
 from gateway.api.passthrough import may_pass
-from gateway.api.tunnel import join
+from gateway.api.tunnel import splice_connections
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.upstream.base import Call, Link, Reply
 from gateway.upstream.websocket_headers import UPGRADE, offered_key
 
-LONGEST_REFUSAL_BYTES = 1 << 20
+MAX_REFUSAL_BYTES = 1 << 20
 
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Server(Protocol):
-    """What uvicorn lets its protocols know of itself."""
+class ServerState(Protocol):
+    """The state that uvicorn shares with its protocols."""
 
     @property
     def tasks(self) -> set[asyncio.Task[None]]:
@@ -37,22 +37,22 @@ class Server(Protocol):
 
 
 def create_websockets(deps: ApiDependencies) -> Callable[..., asyncio.Protocol]:
-    """Return what uvicorn's `ws` wants: called for a connection which asks for a websocket.
+    """Return the factory for uvicorn's `ws`, called for each connection that asks for a websocket.
 
     Its result gets the transport and then, as one piece, the head of the request.
     """
 
-    def take_over(config: object, server_state: Server, app_state: object) -> asyncio.Protocol:
+    def create_handshake(config: object, server_state: ServerState, app_state: object) -> asyncio.Protocol:
         return Handshake(deps, server_state)
 
-    return take_over
+    return create_handshake
 
 
 class Handshake(asyncio.Protocol):
-    """A client which asked for a websocket, until the teacher has answered."""
+    """A client that asked for a websocket, until the teacher has answered."""
 
-    def __init__(self, deps: ApiDependencies, server: Server) -> None:
-        self._doors = deps
+    def __init__(self, deps: ApiDependencies, server: ServerState) -> None:
+        self._deps = deps
         self._server = server
         self._id = new_request_id()
         self._task: asyncio.Task[None] | None = None
@@ -63,7 +63,7 @@ class Handshake(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take the head; whoever speaks on before the answer breaks RFC 6455 section 4.1."""
+        """Take the head; a client that sends more before the answer breaks RFC 6455 section 4.1."""
         if self._task is not None:
             return self._transport.abort()
         # The task lives as long as the websocket: by it the server knows and, stopping, ends it.
@@ -72,52 +72,52 @@ class Handshake(asyncio.Protocol):
         return self._task.add_done_callback(self._server.tasks.discard)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give up: nobody waits for the teacher's answer."""
+        """Give up: the client no longer waits for the teacher's answer."""
         if self._task is not None:
             self._task.cancel()
 
     async def _serve(self, head: bytes) -> None:
         try:
-            reply = await self._ask(*_read(head))
+            reply = await self._ask_teacher(*_parse_head(head))
             if reply.link:
-                await self._switch(reply, reply.link)
+                await self._open_tunnel(reply, reply.link)
             else:
                 await self._relay(reply)
-        except Exception as fault:
+        except Exception as exc:
             # The task's outermost edge. After a head only the connection can say that something failed.
-            refusal = to_error_response(fault)
+            error = to_error_response(exc)
             if not self._has_begun:
-                self._refuse(refusal)
+                self._send_error(error)
         finally:
             self._transport.close()
 
-    async def _ask(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Reply:
+    async def _ask_teacher(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Reply:
         path = unquote(target.partition(b"?")[0].decode("latin-1"))
         if method != "GET" or not may_pass(path):
             raise RequestError("No websocket is here.", status=404, code="unknown_url")
-        caller = self._admit(headers)
-        reply = await self._doors.teacher.ask(
+        caller = self._authenticate(headers)
+        reply = await self._deps.teacher.ask(
             Call(method=method, target=target, headers=headers, is_repeatable=True, may_switch=True)
         )
         if reply.status in (401, 403):
-            self._doors.authenticator.observe_status(caller, reply.status)
+            self._deps.authenticator.observe_status(caller, reply.status)
         return reply
 
-    def _admit(self, headers: tuple[Header, ...]) -> Caller:
+    def _authenticate(self, headers: tuple[Header, ...]) -> Caller:
         key = offered_key(headers)
         if key and not any(name == b"authorization" for name, _ in headers):
-            caller = self._doors.authenticator.authenticate(((b"authorization", b"Bearer " + key),))
+            caller = self._deps.authenticator.authenticate(((b"authorization", b"Bearer " + key),))
         else:
-            caller = self._doors.authenticator.authenticate(headers)
+            caller = self._deps.authenticator.authenticate(headers)
         if caller.id == OPEN:
             _refuse_foreign_pages(headers)
         return caller
 
-    async def _switch(self, reply: Reply, link: Link) -> None:
-        passage = join(self._transport, link)
-        # Whatever the teacher said behind its head follows with the loop's next turn.
+    async def _open_tunnel(self, reply: Reply, link: Link) -> None:
+        closed = splice_connections(self._transport, link)
+        # Bytes that came behind the teacher's head follow with the loop's next turn.
         self._write_head(reply.status, (*reply.headers, *UPGRADE))
-        await passage
+        await closed
 
     async def _relay(self, reply: Reply) -> None:
         try:
@@ -125,16 +125,16 @@ class Handshake(asyncio.Protocol):
             size = 0
             async for piece in reply.body:
                 size += len(piece)
-                if size > LONGEST_REFUSAL_BYTES:
+                if size > MAX_REFUSAL_BYTES:
                     return self._transport.abort()
                 self._transport.write(piece)
         finally:
             await reply.body.aclose()
 
-    def _refuse(self, refusal: ErrorResponse) -> None:
-        own = json_headers(refusal.body, self._id)
-        self._write_head(refusal.status, (*own, *refusal.headers, (b"connection", b"close")))
-        self._transport.write(refusal.body)
+    def _send_error(self, error: ErrorResponse) -> None:
+        own = json_headers(error.body, self._id)
+        self._write_head(error.status, (*own, *error.headers, (b"connection", b"close")))
+        self._transport.write(error.body)
 
     def _write_head(self, status: int, headers: tuple[Header, ...]) -> None:
         self._has_begun = True
@@ -144,8 +144,8 @@ class Handshake(asyncio.Protocol):
         self._transport.write(b"\r\n".join([*lines, b"", b""]))
 
 
-def _read(head: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
-    """Return method, target and headers of a head which the server has parsed and written anew."""
+def _parse_head(head: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
+    """Return method, target and headers of a head that the server has parsed and written again."""
     first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     method, target, _ = first.split(b" ")
     headers = (line.partition(b": ") for line in lines)
@@ -153,12 +153,12 @@ def _read(head: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
 
 
 def _refuse_foreign_pages(headers: tuple[Header, ...]) -> None:
-    """Refuse a web page of somewhere else: browsers let any of them open websockets to this machine.
+    """Refuse a web page from elsewhere: browsers let any page open websockets to this machine.
 
-    Where keys are asked for, the key is the proof that the page may.
+    Where keys are required, the key proves that the page may.
     """
-    said = {name: value.decode("latin-1") for name, value in headers if name in (b"origin", b"host")}
-    origin, host = said.get(b"origin"), said.get(b"host", "")
+    named = {name: value.decode("latin-1") for name, value in headers if name in (b"origin", b"host")}
+    origin, host = named.get(b"origin"), named.get(b"host", "")
     if origin is None or urlsplit(origin).hostname in {*_LOCAL, urlsplit(f"//{host}").hostname}:
         return
     raise RequestError("This page may not open websockets here.", status=403, code="origin_not_allowed")

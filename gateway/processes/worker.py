@@ -18,7 +18,7 @@ from gateway.api.admin import create_admin
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.http.body import BodyLimit, Limits
+from gateway.api.http.body import BodyLimit, BodyLimits
 from gateway.api.http.coalescing import CoalescingProtocol
 from gateway.api.websocket import create_websockets
 from gateway.ipc.child_process import exit_with_parent, run_child
@@ -77,7 +77,7 @@ def _doors(settings: Settings, state: State, worker: GatewayWorker) -> ApiDepend
         serve=worker.serve,
         teacher=worker.teacher,
         authenticator=Authenticator(settings.admission, state.keys.find_by_hash),
-        limits=Limits(chat=chat),
+        limits=BodyLimits(chat=chat),
         own_models=worker.own_models,
         show_labels=server.labels,
     )

@@ -1,4 +1,4 @@
-"""How much a client may send, and how slowly: servers cut neither slow nor endless bodies."""
+"""The bounds of a request's body, in bytes and in seconds: servers stop neither endless nor slow bodies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 
 from gateway.api.errors import ClientGoneError
-from gateway.api.http.asgi import Message, Receive
+from gateway.api.http.asgi import AsgiMessage, Receive
 from gateway.core import Header
 from gateway.errors import RequestError
 
@@ -15,8 +15,8 @@ from gateway.errors import RequestError
 class BodyLimit(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one request body.
 
-    Within `total_s` it must be there, and after n bytes at most `grace_s + n / min_bytes_per_s`
-    may have been spent waiting for it. Time during which nobody wanted to read does not count.
+    The reader may wait `total_s` in all, and once n bytes are there no longer than
+    `grace_s + n / min_bytes_per_s` in all. Only time spent reading counts.
     """
 
     max_bytes: int
@@ -25,8 +25,8 @@ class BodyLimit(msgspec.Struct, frozen=True, kw_only=True):
     min_bytes_per_s: float = 1024.0
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """`chat` bodies are held in memory; `upload` is what passes through, piece by piece."""
+class BodyLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """`chat` bodies are held in memory; an `upload` passes through, piece by piece."""
 
     chat: BodyLimit = BodyLimit(max_bytes=32 << 20, total_s=300.0)
     # OpenAI takes files of up to 512 MB; the form around them needs a little more.
@@ -34,7 +34,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def announced_bytes(headers: tuple[Header, ...]) -> int | None:
-    """Return the size of the body as announced; None when it comes in chunks of unknown number."""
+    """Return the size of the body as announced; None for a chunked body, which announces none."""
     announced = 0
     for name, value in headers:
         if name == b"transfer-encoding":
@@ -55,17 +55,17 @@ class BodyReader:
         self._waited_s = 0.0
         self.is_over = False
 
-    async def whole(self) -> bytes:
-        """Return the whole body. Raises like `piece`."""
+    async def read_all(self) -> bytes:
+        """Return the whole body. Raises like `read_piece`."""
         pieces = []
         while not self.is_over:
-            pieces.append(await self.piece())
+            pieces.append(await self.read_piece())
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def piece(self) -> bytes:
+    async def read_piece(self) -> bytes:
         """Return the next bytes, perhaps none; `is_over` says whether they were the last.
 
-        Raises RequestError (413, 408) for too much and too slow, ClientGoneError.
+        Raises RequestError for a body too large (413) or too slow (408), ClientGoneError.
         """
         if self._announced is not None and self._announced > self._limit.max_bytes:
             raise self._too_large()
@@ -79,7 +79,7 @@ class BodyReader:
         self.is_over = not message["more_body"]
         return body
 
-    async def _next_message(self) -> Message:
+    async def _next_message(self) -> AsgiMessage:
         limit = self._limit
         allowed_s = min(limit.total_s, limit.grace_s + self._bytes / limit.min_bytes_per_s)
         clock = asyncio.get_running_loop().time
@@ -87,12 +87,12 @@ class BodyReader:
         try:
             async with asyncio.timeout(allowed_s - self._waited_s):
                 return await self._receive()
-        except TimeoutError as fault:
+        except TimeoutError as exc:
             raise RequestError(
                 f"The request body came too slowly: {self._bytes} bytes in {allowed_s:.0f} seconds.",
                 status=408,
                 code="request_timeout",
-            ) from fault
+            ) from exc
         finally:
             self._waited_s += clock() - asked_at
 

@@ -1,4 +1,4 @@
-"""A transport on which everything written in one turn of the event loop leaves in one system call."""
+"""A transport that sends everything written in one turn of the event loop with one system call."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from typing import Any
 
 from gateway.api.http.ignore_upgrade import IgnoreUpgradeProtocol
 
-# Beyond it nothing waits: the socket's own back-pressure must be felt in time.
-MOST_BYTES = 64 * 1024
+# From here on nothing waits for the turn's end: the socket's own back-pressure must be felt in time.
+MAX_PENDING_BYTES = 64 * 1024
 
 
 class CoalescingProtocol(IgnoreUpgradeProtocol):
-    """uvicorn's HTTP/1.1, whose head and body, written apart, leave together.
+    """uvicorn's HTTP/1.1, made to send a head and a body together that it writes apart.
 
-    uvloop writes at once what it is given, and to write is the dearest thing which a small answer does.
+    uvloop sends each write at once, and the write is the most expensive step of a small answer.
     """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
-        super().connection_made(_Coalescing(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
 
 
-class _Coalescing:
-    """A transport like the one inside, but for the moment of writing."""
+class _CoalescingTransport:
+    """The transport inside, except that a write waits for the end of the loop's turn."""
 
     def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
         self._loop = loop
-        self._held: list[bytes] = []
+        self._pending: list[bytes] = []
         self._size = 0
 
     def write(self, data: bytes) -> None:
         if not data:
             return
-        if not self._held:
+        if not self._pending:
             self._loop.call_soon(self._flush)
-        self._held.append(data)
+        self._pending.append(data)
         self._size += len(data)
-        if self._size >= MOST_BYTES:
+        if self._size >= MAX_PENDING_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -49,7 +49,7 @@ class _Coalescing:
         return getattr(self._inner, name)
 
     def _flush(self) -> None:
-        held, self._held, self._size = self._held, [], 0
-        # The client may have left since the writing: a closed transport of uvloop raises.
-        if held and not self._inner.is_closing():
-            self._inner.write(b"".join(held))
+        pending, self._pending, self._size = self._pending, [], 0
+        # The client may have left since the write: a closed transport of uvloop raises.
+        if pending and not self._inner.is_closing():
+            self._inner.write(b"".join(pending))

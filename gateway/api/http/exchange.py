@@ -1,4 +1,4 @@
-"""One HTTP exchange with a client: what it sent, whether it is still there, what it gets."""
+"""One HTTP exchange with a client: its request, whether the client is still there, and the response to it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_requ
 from gateway.core import Body, Header
 from gateway.upstream.headers import HOP_BY_HOP, end_to_end
 
-# How long a client may go on sending a body which was refused, before its connection is cut.
+# How long a client may go on sending a refused body before its connection is cut.
 LINGER_S = 1.0
-# Most local answers are there sooner: for those nobody need watch whether the client has left.
+# Most local answers are there sooner; until then no task watches whether the client has left.
 WATCH_AFTER_S = 0.05
 
 # A teacher may be another stepdown: its request id would stand beside ours.
@@ -24,7 +24,7 @@ _DROPPED_WITHOUT_BODY = _DROPPED | {b"content-length"}
 
 
 class Exchange:
-    """A request which has begun to arrive, and the answer which is owed to it."""
+    """A request that has begun to arrive, and its response, which one of the `send_` methods sends."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.id = new_request_id()
@@ -32,23 +32,23 @@ class Exchange:
         self.headers: tuple[Header, ...] = tuple(scope["headers"])
         raw_path, query = scope["raw_path"], scope["query_string"]
         self.target: bytes = b"%b?%b" % (raw_path, query) if query else raw_path
-        # Not scope["path"], which servers decode each in their own way.
+        # Not scope["path"]: each server decodes it in its own way.
         self.path = unquote(raw_path.decode("latin-1"))
         self.has_begun = False
         self.is_finished = False
         self.receive = receive
         self._send = send
-        self._intake: BodyReader | None = None
+        self._body_reader: BodyReader | None = None
 
-    def body_reader(self, limit: BodyLimit) -> BodyReader:
-        """Return the reader of the request's body; there is one."""
-        self._intake = BodyReader(self.receive, self.headers, limit)
-        return self._intake
+    def open_body(self, limit: BodyLimit) -> BodyReader:
+        """Return the reader of the request's body; to be called at most once."""
+        self._body_reader = BodyReader(self.receive, self.headers, limit)
+        return self._body_reader
 
-    async def answer(self, status: int, headers: tuple[Header, ...], body: Body) -> None:
-        """Send a whole answer and close `body`, whatever happens.
+    async def send_response(self, status: int, headers: tuple[Header, ...], body: Body) -> None:
+        """Send a whole response and close `body`, whatever happens.
 
-        Hop-by-hop headers of whoever made it are left out, and our request id is added.
+        The hop-by-hop headers of its source are left out, and our request id is added.
         """
         try:
             dropped = _DROPPED_WITHOUT_BODY if status in (204, 304) else _DROPPED
@@ -59,22 +59,22 @@ class Exchange:
         finally:
             await body.aclose()
 
-    async def reply(self, status: int, body: bytes, headers: tuple[Header, ...] = ()) -> None:
-        """Send a JSON answer of our own."""
+    async def send_json(self, status: int, body: bytes, headers: tuple[Header, ...] = ()) -> None:
+        """Send a JSON response of our own."""
         await self._start(status, [*json_headers(body, self.id), *headers])
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         await self._finish()
 
-    async def refuse(self, refusal: ErrorResponse) -> None:
-        """Send `refusal`, and let the client finish sending what nobody will read.
+    async def send_error(self, error: ErrorResponse) -> None:
+        """Send `error`, and read on for a while if the client is still sending.
 
-        Closing at once would reset the connection and destroy the refusal on its way.
+        Closing at once would reset the connection and destroy the response on its way.
         """
-        if announced_bytes(self.headers) == 0 or (self._intake and self._intake.is_over):
-            return await self.reply(refusal.status, refusal.body, refusal.headers)
-        own = json_headers(refusal.body, self.id)
-        await self._start(refusal.status, [*own, (b"connection", b"close"), *refusal.headers])
-        await self._send({"type": "http.response.body", "body": refusal.body, "more_body": True})
+        if announced_bytes(self.headers) == 0 or (self._body_reader and self._body_reader.is_over):
+            return await self.send_json(error.status, error.body, error.headers)
+        own = json_headers(error.body, self.id)
+        await self._start(error.status, [*own, (b"connection", b"close"), *error.headers])
+        await self._send({"type": "http.response.body", "body": error.body, "more_body": True})
         await self._drain()
         return await self._finish()
 
@@ -88,8 +88,8 @@ class Exchange:
 
     async def _start(self, status: int, headers: list[Header]) -> None:
         self.has_begun = True
-        stamps = with_standard_headers(headers, self.id)
-        await self._send({"type": "http.response.start", "status": status, "headers": stamps})
+        sent = with_standard_headers(headers, self.id)
+        await self._send({"type": "http.response.start", "status": status, "headers": sent})
 
     async def _finish(self) -> None:
         self.is_finished = True
@@ -99,7 +99,7 @@ class Exchange:
 class cancel_on_disconnect:
     """Cancels the work inside its block soon after the client leaves, and raises ClientGoneError.
 
-    To be entered once the request's body has been read, because only one may read on; or with
+    Enter it once the request's body has been read, because only one task may read on; or with
     an `upload`, which reads the body as well and whose RequestError then ends the work too.
     """
 
@@ -107,45 +107,43 @@ class cancel_on_disconnect:
         self._exchange = exchange
         self._upload = upload
         self._cause: Exception | None = None
-        self._watch: asyncio.Task[None] | None = None
+        self._watcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._work = task
         if self._upload:
-            self._begin()
+            self._start_watcher()
         else:
-            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._begin)
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start_watcher)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, _: object
-    ) -> None:
-        if self._watch:
-            self._watch.cancel()
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
+        if self._watcher:
+            self._watcher.cancel()
         else:
             self._timer.cancel()
         if self._cause is None:
             return
-        # Only our own cancellation is taken back: a server which shuts down must get through.
+        # Only our own cancellation is taken back: that of a server that shuts down must get through.
         if self._work.uncancel() == 0:
-            raise self._cause from fault
+            raise self._cause from exc
 
-    def _begin(self) -> None:
-        self._watch = asyncio.create_task(self._watching())
+    def _start_watcher(self) -> None:
+        self._watcher = asyncio.create_task(self._watch())
 
-    async def _watching(self) -> None:
+    async def _watch(self) -> None:
         try:
             if self._upload:
-                await self._upload.fill()
+                await self._upload.fill_queue()
             while (await self._exchange.receive())["type"] != "http.disconnect":
                 pass
             if self._exchange.is_finished:
-                # Servers say "disconnect" at the end of every answer, too.
+                # Servers say "disconnect" at the end of every response, too.
                 return
             self._cause = ClientGoneError()
-        except Exception as fault:
-            self._cause = fault
+        except Exception as exc:
+            self._cause = exc
         self._work.cancel()
 
 
@@ -153,13 +151,13 @@ class Upload:
     """A request body on its way through: at most a few pieces are held at any time."""
 
     def __init__(self, body_reader: BodyReader) -> None:
-        self._intake = body_reader
+        self._body_reader = body_reader
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=4)
 
-    async def fill(self) -> None:
-        """Read the body to its end, waiting for whoever takes the pieces. Raises like Intake."""
-        while not self._intake.is_over:
-            piece = await self._intake.piece()
+    async def fill_queue(self) -> None:
+        """Read the body to its end, at the pace of its consumer. Raises like BodyReader."""
+        while not self._body_reader.is_over:
+            piece = await self._body_reader.read_piece()
             if piece:
                 await self._pieces.put(piece)
         await self._pieces.put(None)
@@ -170,7 +168,7 @@ class Upload:
     async def __anext__(self) -> bytes:
         piece = await self._pieces.get()
         if piece is None:
-            # Whoever asks again after the end must not wait for ever.
+            # A consumer that asks again after the end must not wait for ever.
             self._pieces.put_nowait(None)
             raise StopAsyncIteration
         return piece

@@ -1,4 +1,4 @@
-"""HTTP/1.1 which declines other protocols as RFC 9110 section 7.8 has it: by going on without them."""
+"""HTTP/1.1 that ignores offers of other protocols, as RFC 9110 section 7.8 allows."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ class IgnoreUpgradeProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1, which otherwise loses the body of a request that offers HTTP/2 in the clear.
 
     Java's own client offers it with every first request. The parser takes such a head for the end
-    of the message, so it is fed again without the offer. Websockets are not declined.
+    of the message, so the head is parsed again without the offer. Websockets are not ignored.
     """
 
-    _fed = b""
+    _last_data = b""
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
-        self._fed = data
+        self._last_data = data
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
         """See httptools."""
-        if not self._is_to_decline():
+        if not self._ignores_offer():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """See httptools."""
-        if not self._is_to_decline():
+        if not self._ignores_offer():
             super().on_message_complete()
 
-    def _is_to_decline(self) -> bool:
-        # A CONNECT is no offer but the request itself, which the server refuses by its target.
+    def _ignores_offer(self) -> bool:
+        # A CONNECT is no offer but the request itself; the server refuses it by its target.
         is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
         return is_offer and not self._should_upgrade()
 
     def _unsupported_upgrade_warning(self) -> None:
         """Go on without the offer; called while the parser's HttpParserUpgrade is handled."""
-        stop = sys.exception()
-        if not self._is_to_decline():
+        exc = sys.exception()
+        if not self._ignores_offer():
             return
-        assert isinstance(stop, httptools.HttpParserUpgrade)
-        rest = self._fed[stop.args[0] :]
+        assert isinstance(exc, httptools.HttpParserUpgrade)
+        rest = self._last_data[exc.args[0] :]
         head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
         for name, value in self.headers:
             if name not in _OFFERS:
-                head += [name, b": ", _accepted(value) if name == b"connection" else value, b"\r\n"]
+                head += [name, b": ", _without_offers(value) if name == b"connection" else value, b"\r\n"]
         self.parser = httptools.HttpRequestParser(self)
         self.data_received(b"".join([*head, b"\r\n", rest]))
 
 
-def _accepted(connection: bytes) -> bytes:
-    """Return what a Connection header says besides."""
-    named = (one.strip() for one in connection.split(b","))
-    return b", ".join(one for one in named if one.lower() not in _OFFERS)
+def _without_offers(connection: bytes) -> bytes:
+    """Return the other options of a Connection header."""
+    options = (option.strip() for option in connection.split(b","))
+    return b", ".join(option for option in options if option.lower() not in _OFFERS)

@@ -1,4 +1,4 @@
-"""What every answer carries, however it goes out: the request's id, the date, and OpenAI's own headers."""
+"""The headers that every answer carries: the request's id, the date, and those of a JSON answer."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ REQUEST_ID = b"x-stepdown-request-id"
 def new_request_id() -> str:
     """Return 32 hex digits for a new request.
 
-    Unique, not secret: seeded once a process, where the system's own randomness costs a system call.
+    Unique, not secret: seeded once per process, where the system's own randomness costs a system call.
     """
     return f"{random.getrandbits(128):032x}"
 
 
 def with_standard_headers(headers: list[Header], request_id: str) -> list[Header]:
-    """Return `headers`, which name no request id of ours, with that and with a date if they have none.
+    """Return `headers`, which must not hold our request id yet, with it and with a date if they have none.
 
-    The server adds neither: the teacher's date would stand there twice.
+    The server adds neither: the teacher's date would then stand there twice.
     """
     has_date = any(name == b"date" for name, _ in headers)
-    date = () if has_date else ((b"date", _date(int(time.time()))),)
+    date = () if has_date else ((b"date", _format_date(int(time.time()))),)
     return [*headers, (REQUEST_ID, request_id.encode()), *date]
 
 
@@ -40,5 +40,5 @@ def json_headers(body: bytes, request_id: str) -> list[Header]:
 
 
 @lru_cache(maxsize=1)
-def _date(now: int) -> bytes:
+def _format_date(now: int) -> bytes:
     return formatdate(now, usegmt=True).encode()

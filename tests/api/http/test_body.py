@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.api.http.body import BodyLimit, Limits
+from gateway.api.http.body import BodyLimit, BodyLimits
 from tests.api.site_server import CHAT, House, chat_body, chat_head, open_house
 
-SMALL = Limits(
+SMALL = BodyLimits(
     chat=BodyLimit(max_bytes=1000, total_s=0.3),
     upload=BodyLimit(max_bytes=100_000, total_s=0.3),
 )
@@ -62,7 +62,7 @@ def test_a_body_which_stalls_is_cut(strict_house: House, path: str) -> None:
 
 
 def test_a_body_slower_than_the_minimum_rate_is_cut() -> None:
-    limits = Limits(chat=BodyLimit(max_bytes=1000, total_s=60.0, grace_s=0.2, min_bytes_per_s=1e6))
+    limits = BodyLimits(chat=BodyLimit(max_bytes=1000, total_s=60.0, grace_s=0.2, min_bytes_per_s=1e6))
     with open_house(limits=limits) as house:
         plug = house.raw(chat_head(500) + b"{")
 
