@@ -1,4 +1,4 @@
-"""The house which most tests of this room talk to."""
+"""The site that most tests of this room talk to."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.api.site_server import House, open_house
+from tests.api.site_server import SiteServer, serve_site
 
 
 @pytest.fixture(scope="session")
-def _standing_house() -> Iterator[House]:
-    with open_house() as opened:
-        yield opened
+def _running_site() -> Iterator[SiteServer]:
+    with serve_site() as running:
+        yield running
 
 
 @pytest.fixture
-def house(_standing_house: House) -> House:
-    """A house as new. The server is shared: each test also shows that the one before did no harm."""
-    _standing_house.renew()
-    return _standing_house
+def site(_running_site: SiteServer) -> SiteServer:
+    """A site in its first state. The server is shared: each test also shows that the last one did no harm."""
+    _running_site.reset()
+    return _running_site

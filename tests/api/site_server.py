@@ -1,4 +1,4 @@
-"""A whole site on a real socket, with a flow and a teacher which do what a test tells them."""
+"""The public application on a real socket, with a scripted flow and a scripted teacher behind it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JSON: Header = (b"content-type", b"application/json")
 
 
 class Signals:
-    """What happened inside the server's thread, to be waited for from the test's."""
+    """Events inside the server's thread, for which a test may wait in its own."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
@@ -33,8 +33,8 @@ class Signals:
         self.cancelled = threading.Event()
 
 
-class Pieces:
-    """A body which gives `content`, perhaps waits, and says when it was closed."""
+class ScriptedBody:
+    """A body that yields `content`, perhaps waits, and signals when it is closed."""
 
     def __init__(self, signals: Signals, content: tuple[bytes, ...], then: Awaitable[object] | None) -> None:
         self._signals = signals
@@ -58,13 +58,13 @@ class Pieces:
         self._signals.closed.set()
 
 
-class Flow:
-    """Stands for cascade.serve: records requests, answers as told."""
+class ScriptedFlow:
+    """A stand-in for cascade.serve: records requests, answers as a test sets `answer`."""
 
     def __init__(self) -> None:
         self.signals = Signals()
         self.requests: list[Request] = []
-        self.answer: Callable[[Request], Awaitable[Answer]] = self.plain
+        self.answer: Callable[[Request], Awaitable[Answer]] = self.default_answer
 
     async def __call__(self, request: Request) -> Answer:
         self.requests.append(request)
@@ -74,7 +74,7 @@ class Flow:
             self.signals.cancelled.set()
             raise
 
-    async def plain(self, request: Request) -> Answer:
+    async def default_answer(self, request: Request) -> Answer:
         content = json.dumps({"echo": request.text}).encode()
         return self.with_body(content, headers=(JSON, (b"content-length", str(len(content)).encode())))
 
@@ -86,17 +86,18 @@ class Flow:
         labels: tuple[Header, ...] = (),
         then: Awaitable[object] | None = None,
     ) -> Answer:
-        return Answer(status=status, headers=headers, body=Pieces(self.signals, content, then), labels=labels)
+        body = ScriptedBody(self.signals, content, then)
+        return Answer(status=status, headers=headers, body=body, labels=labels)
 
 
-class Teacher:
-    """Records calls with their whole body, replies as told."""
+class ScriptedTeacher:
+    """Records calls with their whole body, replies as a test sets `reply`."""
 
     def __init__(self) -> None:
         self.signals = Signals()
         self.calls: list[Call] = []
         self.bodies: list[bytes] = []
-        self.reply: Callable[[Call], Awaitable[Reply]] = self.plain
+        self.reply: Callable[[Call], Awaitable[Reply]] = self.default_reply
 
     async def ask(self, call: Call) -> Reply:
         self.calls.append(call)
@@ -106,11 +107,11 @@ class Teacher:
             self.signals.cancelled.set()
             raise
 
-    async def plain(self, call: Call) -> Reply:
-        self.bodies.append(await self.read(call))
+    async def default_reply(self, call: Call) -> Reply:
+        self.bodies.append(await self.read_body(call))
         return self.with_body(b"from the teacher")
 
-    async def read(self, call: Call) -> bytes:
+    async def read_body(self, call: Call) -> bytes:
         if isinstance(call.body, bytes):
             return call.body
         return b"".join([piece async for piece in call.body])
@@ -122,14 +123,14 @@ class Teacher:
         headers: tuple[Header, ...] = (),
         then: Awaitable[object] | None = None,
     ) -> Reply:
-        return Reply(status=status, headers=headers, body=Pieces(self.signals, content, then))
+        return Reply(status=status, headers=headers, body=ScriptedBody(self.signals, content, then))
 
     async def close(self) -> None:
         return
 
 
-class Got(msgspec.Struct, frozen=True):
-    """An HTTP answer as it came."""
+class HttpAnswer(msgspec.Struct, frozen=True):
+    """An HTTP answer as it arrived."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -144,26 +145,26 @@ class Got(msgspec.Struct, frozen=True):
 
     @property
     def error(self) -> dict[str, Any]:
-        """The error of OpenAI's envelope, whose four fields must be there."""
+        """OpenAI's error object; all four fields must be there."""
         assert self.header("content-type") == "application/json"
-        envelope = self.json
-        assert set(envelope) == {"error"}
-        error: dict[str, Any] = envelope["error"]
+        content = self.json
+        assert set(content) == {"error"}
+        error: dict[str, Any] = content["error"]
         assert set(error) == {"message", "type", "param", "code"}
         return error
 
 
-class House:
-    """A running site and what stands behind it."""
+class SiteServer:
+    """A running application, with its scripted flow and teacher."""
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.renew()
+        self.reset()
 
-    def renew(self) -> None:
-        """Forget what was told and recorded; the server stays."""
-        self.flow = Flow()
-        self.teacher = Teacher()
+    def reset(self) -> None:
+        """Forget scripts and records; the server stays."""
+        self.flow = ScriptedFlow()
+        self.teacher = ScriptedTeacher()
 
     async def serve(self, request: Request) -> Answer:
         return await self.flow(request)
@@ -174,34 +175,34 @@ class House:
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Got:
+    ) -> HttpAnswer:
         connection = self.connect()
         try:
             return ask_on(connection, method, path, body, headers)
         finally:
             connection.close()
 
-    def chat(self, headers: dict[str, str] | None = None, **fields: object) -> Got:
+    def chat(self, headers: dict[str, str] | None = None, **fields: object) -> HttpAnswer:
         return self.ask("POST", CHAT, chat_body(**fields), headers)
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
-    def raw(self, head: bytes) -> socket.socket:
-        """Open a socket and send `head` on it."""
-        plug = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
-        plug.sendall(head)
-        return plug
+    def open_socket(self, head: bytes) -> socket.socket:
+        """Return a new socket on which `head` was sent."""
+        sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
+        sock.sendall(head)
+        return sock
 
 
-class _BehindTheHouse:
-    """The teacher of the moment, for a server which outlives it."""
+class _CurrentTeacher:
+    """The teacher that the site has at the moment: the server outlives each."""
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, site: SiteServer) -> None:
+        self._site = site
 
     async def ask(self, call: Call) -> Reply:
-        return await self._house.teacher.ask(call)
+        return await self._site.teacher.ask(call)
 
     async def close(self) -> None:
         return
@@ -213,10 +214,10 @@ def ask_on(
     path: str,
     body: bytes | None = None,
     headers: dict[str, str] | None = None,
-) -> Got:
+) -> HttpAnswer:
     connection.request(method, path, body, headers or {})
     response = connection.getresponse()
-    return Got(response.status, response.getheaders(), response.read())
+    return HttpAnswer(response.status, response.getheaders(), response.read())
 
 
 def chat_body(**fields: object) -> bytes:
@@ -230,21 +231,21 @@ def chat_head(size: int, extra: bytes = b"") -> bytes:
 
 
 @contextmanager
-def open_house(authenticator: Authenticator | None = None, **deps: Any) -> Iterator[House]:
-    """Serve a site in a thread, on a free port, until the block ends."""
-    # Listening before the thread starts: whoever connects early waits in the backlog.
-    plug = socket.create_server(("127.0.0.1", 0), backlog=64)
-    house = House(plug.getsockname()[1])
-    site = create_app(
+def serve_site(authenticator: Authenticator | None = None, **deps: Any) -> Iterator[SiteServer]:
+    """Serve the application in a thread, on a free port, until the block ends."""
+    # Listening before the thread starts: an early connection waits in the backlog.
+    sock = socket.create_server(("127.0.0.1", 0), backlog=64)
+    site = SiteServer(sock.getsockname()[1])
+    app = create_app(
         ApiDependencies(
-            serve=house.serve,
-            teacher=_BehindTheHouse(house),
+            serve=site.serve,
+            teacher=_CurrentTeacher(site),
             authenticator=authenticator or Authenticator("open"),
             **deps,
         )
     )
     config = uvicorn.Config(
-        site,
+        app,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -253,12 +254,12 @@ def open_house(authenticator: Authenticator | None = None, **deps: Any) -> Itera
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [plug]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:
-        yield house
+        yield site
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)
-        plug.close()
+        sock.close()
     assert not thread.is_alive()

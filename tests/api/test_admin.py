@@ -1,4 +1,4 @@
-"""The admin site shows figures, and fails in OpenAI's envelope like everything else."""
+"""The admin application shows metrics and status, and its errors have OpenAI's shape like all others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gateway.api.admin import create_admin
 
 def test_metrics_are_prometheus_text() -> None:
     with TestClient(create_admin(lambda: b"up 1\n", dict)) as client:
-        got = client.get("/metrics")
+        response = client.get("/metrics")
 
-    assert got.content == b"up 1\n"
-    assert got.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert response.content == b"up 1\n"
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
 def test_status_is_json() -> None:
@@ -27,8 +27,8 @@ def test_errors_have_openais_shape(path: str, status: int) -> None:
         raise ZeroDivisionError("secret")
 
     with TestClient(create_admin(bytes, broken), raise_server_exceptions=False) as client:
-        got = client.post(path) if status == 405 else client.get(path)
+        response = client.post(path) if status == 405 else client.get(path)
 
-    assert got.status_code == status
-    assert set(got.json()["error"]) == {"message", "type", "param", "code"}
-    assert "secret" not in got.text
+    assert response.status_code == status
+    assert set(response.json()["error"]) == {"message", "type", "param", "code"}
+    assert "secret" not in response.text

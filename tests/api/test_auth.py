@@ -1,4 +1,4 @@
-"""Who is admitted, who is trusted, and what a stranger is told."""
+"""A caller is admitted and trusted by its headers alone, and a stranger learns nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gateway.core import Answer, Header, Request
 from gateway.errors import RequestError
 from gateway.store.keys import KeyFacts, hash_key
 from gateway.upstream.base import Call, Reply
-from tests.api.site_server import CHAT, House, chat_head, open_house
+from tests.api.site_server import CHAT, SiteServer, chat_head, serve_site
 
 KEYS = {
     hash_key(b"sd-good"): KeyFacts(id="key-1", name="app", is_trusted=False, created_at=0.0),
@@ -47,7 +47,7 @@ def test_a_gateway_key_names_its_holder(headers: tuple[Header, ...]) -> None:
         (*bearer(b"sd-good"), *bearer(b"sd-good")),
     ],
 )
-def test_without_one_credential_nobody_enters(mode: str, headers: tuple[Header, ...]) -> None:
+def test_without_exactly_one_credential_a_caller_is_refused(mode: str, headers: tuple[Header, ...]) -> None:
     authenticator = Authenticator("keys" if mode == "keys" else "forward", KEYS.get)
 
     with pytest.raises(RequestError) as refusal:
@@ -89,7 +89,7 @@ def test_a_failed_answer_proves_no_credential(status: int) -> None:
 
 
 def test_trust_ends_after_an_hour_however_often_it_was_used() -> None:
-    """A local answer (any answer to a trusted caller) does not prolong it."""
+    """A local answer, like any answer to a trusted caller, does not prolong it."""
     clock = Clock()
     authenticator = Authenticator("forward", clock=clock)
     authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), 200)
@@ -100,7 +100,7 @@ def test_trust_ends_after_an_hour_however_often_it_was_used() -> None:
     assert not authenticator.authenticate(bearer(b"sk-1")).is_trusted
 
 
-def test_a_credential_which_the_teacher_refuses_loses_its_trust() -> None:
+def test_a_credential_that_the_teacher_refuses_loses_its_trust() -> None:
     authenticator = Authenticator("forward")
     authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), 200)
     authenticator.observe_status(authenticator.authenticate(bearer(b"sk-1")), 401)
@@ -117,7 +117,7 @@ def test_trust_is_kept_for_a_bounded_number_of_callers() -> None:
     assert authenticator.authenticate(bearer(b"1")).is_trusted
 
 
-def test_open_admits_anybody() -> None:
+def test_open_admits_every_caller() -> None:
     caller = Authenticator("open").authenticate(())
 
     assert (caller.is_trusted, caller.sees_scores) == (True, True)
@@ -125,10 +125,10 @@ def test_open_admits_anybody() -> None:
 
 def test_a_stranger_is_refused_before_its_body_is_read() -> None:
     """401 comes although not one byte of the announced body was sent."""
-    with open_house(Authenticator("keys", KEYS.get)) as house:
-        plug = house.raw(chat_head(500, b"authorization: Bearer sd-wrong\r\nexpect: 100-continue\r\n"))
-        answer = plug.recv(65536)
-        plug.close()
+    with serve_site(Authenticator("keys", KEYS.get)) as site:
+        sock = site.open_socket(chat_head(500, b"authorization: Bearer sd-wrong\r\nexpect: 100-continue\r\n"))
+        answer = sock.recv(65536)
+        sock.close()
 
     assert answer.startswith(b"HTTP/1.1 401 ")
     assert b"www-authenticate: Bearer" in answer
@@ -137,34 +137,34 @@ def test_a_stranger_is_refused_before_its_body_is_read() -> None:
 
 @pytest.mark.parametrize(("key", "shown"), [("sd-good", None), ("sd-inside", "0.9")])
 def test_scores_are_for_trusted_keys_only(key: str, shown: str | None) -> None:
-    with open_house(Authenticator("keys", KEYS.get)) as house:
+    with serve_site(Authenticator("keys", KEYS.get)) as site:
 
         async def answer(_: Request) -> Answer:
-            return house.flow.with_body(b"{}", labels=(SCORE,))
+            return site.flow.with_body(b"{}", labels=(SCORE,))
 
-        house.flow.answer = answer
-        got = house.chat({"Authorization": f"Bearer {key}"})
+        site.flow.answer = answer
+        response = site.chat({"Authorization": f"Bearer {key}"})
 
-    assert got.header("x-stepdown-score") == shown
+    assert response.header("x-stepdown-score") == shown
 
 
 def test_only_a_chat_answered_by_the_teacher_earns_trust() -> None:
-    """Some teachers answer other paths to anybody: those prove nothing, but their 401 does."""
-    with open_house(Authenticator("forward")) as house:
+    """Some teachers answer other paths without a valid key: only their 401 proves something."""
+    with serve_site(Authenticator("forward")) as site:
         key = {"Authorization": "Bearer sk-1"}
-        house.ask("GET", "/v1/files", headers=key)
-        house.chat(key)
-        house.chat(key)
-        _refuse_everything(house)
-        house.ask("GET", "/v1/files", headers=key)
-        house.chat(key)
+        site.ask("GET", "/v1/files", headers=key)
+        site.chat(key)
+        site.chat(key)
+        _refuse_everything(site)
+        site.ask("GET", "/v1/files", headers=key)
+        site.chat(key)
 
-        assert [request.is_trusted for request in house.flow.requests] == [False, True, False]
-        assert house.ask("POST", CHAT, b"{}").status == 401
+        assert [request.is_trusted for request in site.flow.requests] == [False, True, False]
+        assert site.ask("POST", CHAT, b"{}").status == 401
 
 
-def _refuse_everything(house: House) -> None:
+def _refuse_everything(site: SiteServer) -> None:
     async def reply(_: Call) -> Reply:
-        return house.teacher.with_body(b"no", status=401)
+        return site.teacher.with_body(b"no", status=401)
 
-    house.teacher.reply = reply
+    site.teacher.reply = reply

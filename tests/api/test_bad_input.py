@@ -1,10 +1,10 @@
-"""Whatever a client sends, it gets OpenAI's envelope, and the next request works."""
+"""Any bad input is answered with OpenAI's error object, and the next request works."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.api.site_server import CHAT, House, ask_on, chat_body
+from tests.api.site_server import CHAT, SiteServer, ask_on, chat_body
 
 HELLO = b'"model":"m","messages":[{"role":"user","content":"hello"}]'
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -66,48 +66,48 @@ BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
-def test_a_bad_body_is_refused_and_the_connection_lives(house: House, name: str) -> None:
+def test_a_bad_body_is_refused_and_the_connection_lives(site: SiteServer, name: str) -> None:
     """400 in OpenAI's shape with the param at fault; a good request on the same connection works."""
     body, param = BAD_BODIES[name]
-    connection = house.connect()
+    connection = site.connect()
 
-    got = ask_on(connection, "POST", CHAT, body)
+    response = ask_on(connection, "POST", CHAT, body)
     after = ask_on(connection, "POST", CHAT, chat_body())
     connection.close()
 
-    assert got.status == 400
-    assert got.error["param"] == param
-    assert got.error["type"] == "invalid_request_error"
+    assert response.status == 400
+    assert response.error["param"] == param
+    assert response.error["type"] == "invalid_request_error"
     assert after.status == 200
-    assert len(house.flow.requests) == 1
+    assert len(site.flow.requests) == 1
 
 
 @pytest.mark.parametrize(
     ("header", "value"),
     [("x-stepdown-mode", "fast"), ("x-stepdown-mode", ""), ("x-stepdown-harvest", "maybe")],
 )
-def test_a_wish_we_do_not_know_is_refused(house: House, header: str, value: str) -> None:
-    got = house.chat({header: value})
+def test_an_unknown_value_of_a_control_header_is_refused(site: SiteServer, header: str, value: str) -> None:
+    response = site.chat({header: value})
 
-    assert got.status == 400
-    assert got.error["param"] == header
+    assert response.status == 400
+    assert response.error["param"] == header
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/v1", "/v1x/models", "/admin", "/v1/../secret", "/v1/%2e%2e/secret", "//v1/models"]
 )
-def test_a_path_outside_is_not_found(house: House, path: str) -> None:
-    got = house.ask("GET", path)
+def test_a_path_outside_is_not_found(site: SiteServer, path: str) -> None:
+    response = site.ask("GET", path)
 
-    assert got.status == 404
-    assert got.error["code"] == "unknown_url"
-    assert got.header("x-stepdown-request-id")
-    assert not house.teacher.calls
+    assert response.status == 404
+    assert response.error["code"] == "unknown_url"
+    assert response.header("x-stepdown-request-id")
+    assert not site.teacher.calls
 
 
-def test_a_chat_path_in_another_spelling_is_still_judged(house: House) -> None:
+def test_a_chat_path_in_another_spelling_is_still_judged(site: SiteServer) -> None:
     """A percent-encoded path cannot smuggle a chat past the flow."""
-    got = house.ask("POST", "/v1/chat%2Fcompletions", chat_body())
+    response = site.ask("POST", "/v1/chat%2Fcompletions", chat_body())
 
-    assert got.status == 200
-    assert not house.teacher.calls
+    assert response.status == 200
+    assert not site.teacher.calls

@@ -1,4 +1,4 @@
-"""A websocket through the gateway is the one of the teacher, and neither side outlives the other."""
+"""A websocket through the gateway is the teacher's own, and neither side outlives the other."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PROMPT_S = 1.0
 GATEWAY_KEY = "sk-gateway"
 BEARER = {"authorization": f"Bearer {GATEWAY_KEY}"}
 CONSENT = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
-ASKING = (
+HANDSHAKE = (
     b"GET /v1/realtime HTTP/1.1\r\nhost: x\r\nconnection: Upgrade\r\nupgrade: websocket\r\n"
     b"sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
@@ -43,31 +43,31 @@ ASKING = (
 Handle = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Holder(msgspec.Struct, frozen=True):
-    """Whoever holds GATEWAY_KEY."""
+class KeyHolder(msgspec.Struct, frozen=True):
+    """The holder of GATEWAY_KEY."""
 
     id: str = "key_1"
     name: str = "tests"
     is_trusted: bool = True
 
 
-class Quiet(uvicorn.Server):
-    """A server which leaves signals alone."""
+class QuietServer(uvicorn.Server):
+    """A server that leaves signals alone."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def find_key(digest: str) -> Holder | None:
-    return Holder() if digest == hashlib.sha256(GATEWAY_KEY.encode()).hexdigest() else None
+def find_key(digest: str) -> KeyHolder | None:
+    return KeyHolder() if digest == hashlib.sha256(GATEWAY_KEY.encode()).hexdigest() else None
 
 
 @asynccontextmanager
 async def gateway(
     port: int, *, authenticator: Authenticator | None = None, key: str | None = None, stop_s: int = 1
 ) -> AsyncIterator[int]:
-    """Serve a site before the teacher at `port`; yield its own port."""
+    """Serve the application before the teacher at `port`; yield its own port."""
     client = HttpClient(HttpConfig(connect_s=2.0))
     config = Config(
         base_url=f"http://127.0.0.1:{port}/v1",
@@ -79,8 +79,8 @@ async def gateway(
         teacher=create(config, client),
         authenticator=authenticator or Authenticator("open"),
     )
-    plug = socket.create_server(("127.0.0.1", 0))
-    server = Quiet(
+    sock = socket.create_server(("127.0.0.1", 0))
+    server = QuietServer(
         uvicorn.Config(
             create_app(deps),
             http=CoalescingProtocol,
@@ -92,13 +92,13 @@ async def gateway(
             timeout_graceful_shutdown=stop_s,
         )
     )
-    serving = asyncio.create_task(server.serve([plug]))
+    serving = asyncio.create_task(server.serve([sock]))
     try:
-        yield plug.getsockname()[1]
+        yield sock.getsockname()[1]
     finally:
         server.should_exit = True
         await serving
-        plug.close()
+        sock.close()
         await client.close()
 
 
@@ -107,7 +107,7 @@ class Teacher:
 
     def __init__(self) -> None:
         self.opened: asyncio.Queue[ServerConnection] = asyncio.Queue()
-        self.asked: list[Request] = []
+        self.requests: list[Request] = []
         self.refusal: tuple[int, bytes] | None = None
         self.port = 0
 
@@ -117,8 +117,8 @@ class Teacher:
         await connection.wait_closed()
 
     def judge(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse if told to."""
-        self.asked.append(request)
+        """Refuse if `refusal` is set."""
+        self.requests.append(request)
         if self.refusal is None:
             return None
         status, body = self.refusal
@@ -132,7 +132,7 @@ class Teacher:
 
 @pytest.fixture
 async def teacher() -> AsyncIterator[Teacher]:
-    told = Teacher()
+    scripted = Teacher()
 
     def choose(_: ServerConnection, offered: object) -> Subprotocol | None:
         assert isinstance(offered, list | tuple)
@@ -140,10 +140,15 @@ async def teacher() -> AsyncIterator[Teacher]:
 
     server: Server
     async with serve(
-        told.hold, "127.0.0.1", 0, max_size=None, process_request=told.judge, select_subprotocol=choose
+        scripted.hold,
+        "127.0.0.1",
+        0,
+        max_size=None,
+        process_request=scripted.judge,
+        select_subprotocol=choose,
     ) as server:
-        told.port = next(iter(server.sockets)).getsockname()[1]
-        yield told
+        scripted.port = next(iter(server.sockets)).getsockname()[1]
+        yield scripted
 
 
 @asynccontextmanager
@@ -156,8 +161,8 @@ async def raw_teacher(handle: Handle) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def joined(teacher: Teacher) -> AsyncIterator[tuple[ClientConnection, ServerConnection]]:
-    """Yield both ends of a websocket through a gateway which is open to all."""
+async def open_websocket(teacher: Teacher) -> AsyncIterator[tuple[ClientConnection, ServerConnection]]:
+    """Yield both ends of a websocket through a gateway in mode `open`."""
     async with gateway(teacher.port) as port, connect(url(port), max_size=None) as client:
         yield client, await teacher.opened.get()
 
@@ -166,7 +171,7 @@ def url(port: int, path: str = PATH) -> str:
     return f"ws://127.0.0.1:{port}{path}"
 
 
-async def refused(port: int, path: str = PATH, **more: object) -> Response:
+async def connect_refused(port: int, path: str = PATH, **more: object) -> Response:
     with pytest.raises(InvalidStatus) as caught:
         await connect(url(port, path), **more)  # type: ignore[arg-type]
     return caught.value.response
@@ -178,19 +183,19 @@ def error_of(answer: Response) -> dict[str, object]:
 
 
 async def test_text_and_bytes_pass_both_ways_in_their_fragments(teacher: Teacher) -> None:
-    async with joined(teacher) as (client, far):
+    async with open_websocket(teacher) as (client, teacher_end):
         await client.send(["caf", "é"])
-        await far.send([b"\x00", b"\xff", b""])
+        await teacher_end.send([b"\x00", b"\xff", b""])
 
-        assert [part async for part in far.recv_streaming()] == ["caf", "é", ""]
+        assert [part async for part in teacher_end.recv_streaming()] == ["caf", "é", ""]
         assert [part async for part in client.recv_streaming()] == [b"\x00", b"\xff", b"", b""]
 
 
 async def test_a_message_of_33_megabytes_passes_both_ways(teacher: Teacher) -> None:
     message = bytes(range(256)) * 4096 * 33
-    async with joined(teacher) as (client, far):
-        _, there = await asyncio.gather(client.send(message), far.recv())
-        _, back = await asyncio.gather(far.send(message), client.recv())
+    async with open_websocket(teacher) as (client, teacher_end):
+        _, there = await asyncio.gather(client.send(message), teacher_end.recv())
+        _, back = await asyncio.gather(teacher_end.send(message), client.recv())
 
     assert there == back == message
 
@@ -205,13 +210,13 @@ async def test_path_query_and_headers_arrive_as_sent(teacher: Teacher) -> None:
             user_agent_header="odd/1",
         ),
     ):
-        asked = teacher.asked[0]
+        request = teacher.requests[0]
 
-    assert asked.path == path
-    assert asked.headers.get_all("x-odd") == ["1", "2"]
-    assert asked.headers["user-agent"] == "odd/1"
-    assert asked.headers["host"] == f"127.0.0.1:{teacher.port}"
-    assert "x-stepdown-mode" not in asked.headers
+    assert request.path == path
+    assert request.headers.get_all("x-odd") == ["1", "2"]
+    assert request.headers["user-agent"] == "odd/1"
+    assert request.headers["host"] == f"127.0.0.1:{teacher.port}"
+    assert "x-stepdown-mode" not in request.headers
 
 
 async def test_the_teacher_chooses_subprotocol_and_extensions(teacher: Teacher) -> None:
@@ -229,14 +234,14 @@ async def test_the_teacher_chooses_subprotocol_and_extensions(teacher: Teacher) 
 
 
 async def test_a_ping_is_answered_by_the_other_end(teacher: Teacher) -> None:
-    async with joined(teacher) as (client, far):
+    async with open_websocket(teacher) as (client, teacher_end):
         await asyncio.wait_for(await client.ping(b"there"), 5)
-        await asyncio.wait_for(await far.ping(b"back"), 5)
+        await asyncio.wait_for(await teacher_end.ping(b"back"), 5)
 
 
 @pytest.mark.parametrize("who", ["client", "teacher"])
 async def test_close_code_and_reason_reach_the_other_end(teacher: Teacher, who: str) -> None:
-    async with joined(teacher) as ends:
+    async with open_websocket(teacher) as ends:
         one, other = ends if who == "client" else reversed(ends)
         await one.close(4001, "enough")
         await asyncio.wait_for(other.wait_closed(), 5)
@@ -250,32 +255,32 @@ async def test_the_gateways_key_is_swapped_for_the_teachers(teacher: Teacher) ->
         gateway(teacher.port, authenticator=Authenticator("keys", find_key), key="sk-own") as port,
         connect(url(port), additional_headers=BEARER),
     ):
-        assert teacher.asked[0].headers.get_all("authorization") == ["Bearer sk-own"]
+        assert teacher.requests[0].headers.get_all("authorization") == ["Bearer sk-own"]
 
 
-async def test_a_browsers_key_is_a_subprotocol_and_goes_no_further(teacher: Teacher) -> None:
+async def test_a_key_that_a_browser_offers_as_a_subprotocol_goes_no_further(teacher: Teacher) -> None:
     offered = ["realtime", f"openai-insecure-api-key.{GATEWAY_KEY}", "openai-project.p", "openai-beta.v1"]
     async with (
         gateway(teacher.port, authenticator=Authenticator("keys", find_key), key="sk-own") as port,
         connect(url(port), subprotocols=[Subprotocol(one) for one in offered]) as client,
     ):
-        asked = teacher.asked[0].headers
+        headers = teacher.requests[0].headers
 
         assert client.subprotocol == "realtime"
-        assert asked["sec-websocket-protocol"] == "realtime, openai-beta.v1"
-        assert asked["authorization"] == "Bearer sk-own"
+        assert headers["sec-websocket-protocol"] == "realtime, openai-beta.v1"
+        assert headers["authorization"] == "Bearer sk-own"
 
 
-async def test_a_browsers_own_teacher_key_passes_as_it_was_offered(teacher: Teacher) -> None:
+async def test_a_teachers_key_that_a_browser_offers_passes_unchanged(teacher: Teacher) -> None:
     offered = ["realtime", "openai-insecure-api-key.sk-theirs"]
     async with (
         gateway(teacher.port, authenticator=Authenticator("forward")) as port,
         connect(url(port), subprotocols=[Subprotocol(one) for one in offered]),
     ):
-        asked = teacher.asked[0].headers
+        headers = teacher.requests[0].headers
 
-    assert [one.strip() for one in asked["sec-websocket-protocol"].split(",")] == offered
-    assert "authorization" not in asked
+    assert [one.strip() for one in headers["sec-websocket-protocol"].split(",")] == offered
+    assert "authorization" not in headers
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-wrong"}])
@@ -283,17 +288,17 @@ async def test_a_stranger_is_refused_and_the_teacher_not_asked(
     teacher: Teacher, headers: dict[str, str]
 ) -> None:
     async with gateway(teacher.port, authenticator=Authenticator("keys", find_key), key="sk-own") as port:
-        answer = await refused(port, additional_headers=headers)
+        answer = await connect_refused(port, additional_headers=headers)
 
     assert (answer.status_code, error_of(answer)["code"]) == (401, "invalid_api_key")
-    assert teacher.asked == []
+    assert teacher.requests == []
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 426, 429, 503])
 async def test_a_refusal_of_the_teacher_reaches_the_client_as_it_is(teacher: Teacher, status: int) -> None:
     teacher.refusal = (status, b'{"error": {"message":"no",  "x":1}}')
     async with gateway(teacher.port, authenticator=Authenticator("forward")) as port:
-        answer = await refused(port, additional_headers=BEARER)
+        answer = await connect_refused(port, additional_headers=BEARER)
 
     assert (answer.status_code, answer.body) == teacher.refusal
     assert answer.headers["x-odd"] == "1"
@@ -302,35 +307,35 @@ async def test_a_refusal_of_the_teacher_reaches_the_client_as_it_is(teacher: Tea
 async def test_the_gateways_own_key_refused_is_a_502(teacher: Teacher) -> None:
     teacher.refusal = (401, b"{}")
     async with gateway(teacher.port, key="sk-own") as port:
-        answer = await refused(port)
+        answer = await connect_refused(port)
 
     assert (answer.status_code, error_of(answer)["code"]) == (502, "teacher_credential_rejected")
 
 
 async def test_a_dead_teacher_is_a_502_before_anything_is_agreed_to() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        dead = nobody.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        dead = closed.getsockname()[1]
     async with gateway(dead) as port:
-        answer = await refused(port)
+        answer = await connect_refused(port)
 
     assert (answer.status_code, error_of(answer)["code"]) == (502, "teacher_unreachable")
     assert answer.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/v2/realtime", "/v1/../admin"])
-async def test_elsewhere_no_websocket_is_opened(teacher: Teacher, path: str) -> None:
+async def test_no_websocket_is_opened_on_another_path(teacher: Teacher, path: str) -> None:
     async with gateway(teacher.port) as port:
-        answer = await refused(port, path)
+        answer = await connect_refused(port, path)
 
     assert (answer.status_code, error_of(answer)["code"]) == (404, "unknown_url")
-    assert teacher.asked == []
+    assert teacher.requests == []
 
 
-async def test_a_page_of_somewhere_else_gets_in_only_with_a_key(teacher: Teacher) -> None:
+async def test_a_foreign_page_is_admitted_only_with_a_key(teacher: Teacher) -> None:
     keys = Authenticator("keys", find_key)
     foreign = "https://evil.example"
     async with gateway(teacher.port) as port:
-        answer = await refused(port, origin=foreign)
+        answer = await connect_refused(port, origin=foreign)
         async with connect(url(port), origin="http://localhost:3000"):  # type: ignore[arg-type]
             pass
     async with (
@@ -342,24 +347,24 @@ async def test_a_page_of_somewhere_else_gets_in_only_with_a_key(teacher: Teacher
     assert (answer.status_code, error_of(answer)["code"]) == (403, "origin_not_allowed")
 
 
-async def test_a_client_which_vanishes_ends_the_teachers_websocket(teacher: Teacher) -> None:
-    async with joined(teacher) as (client, far):
+async def test_a_client_that_vanishes_ends_the_teachers_websocket(teacher: Teacher) -> None:
+    async with open_websocket(teacher) as (client, teacher_end):
         client.transport.abort()
 
         async with asyncio.timeout(PROMPT_S):
-            await far.wait_closed()
+            await teacher_end.wait_closed()
 
 
-async def test_a_teacher_which_vanishes_ends_the_clients_websocket(teacher: Teacher) -> None:
-    async with joined(teacher) as (client, far):
-        far.transport.abort()
+async def test_a_teacher_that_vanishes_ends_the_clients_websocket(teacher: Teacher) -> None:
+    async with open_websocket(teacher) as (client, teacher_end):
+        teacher_end.transport.abort()
 
         async with asyncio.timeout(PROMPT_S):
             with pytest.raises(ConnectionClosed):
                 await client.recv()
 
 
-async def test_a_client_which_leaves_before_the_answer_ends_the_teachers_handshake() -> None:
+async def test_a_client_that_leaves_before_the_answer_ends_the_teachers_handshake() -> None:
     asked, left = asyncio.Event(), asyncio.Event()
 
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -372,7 +377,7 @@ async def test_a_client_which_leaves_before_the_answer_ends_the_teachers_handsha
 
     async with raw_teacher(never_answer) as dark, gateway(dark) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(ASKING)
+        writer.write(HANDSHAKE)
         await asked.wait()
         writer.close()
 
@@ -380,29 +385,29 @@ async def test_a_client_which_leaves_before_the_answer_ends_the_teachers_handsha
             await left.wait()
 
 
-async def test_what_comes_with_the_teachers_consent_arrives_byte_for_byte() -> None:
-    said = bytes(range(256)) * 8
+async def test_bytes_behind_the_teachers_consent_arrive_byte_for_byte() -> None:
+    content = bytes(range(256)) * 8
 
     async def consent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(CONSENT + said)
-        writer.write(await reader.readexactly(len(said)))
+        writer.write(CONSENT + content)
+        writer.write(await reader.readexactly(len(content)))
         writer.close()
 
     async with raw_teacher(consent) as eager, gateway(eager) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(ASKING)
+        writer.write(HANDSHAKE)
         head = await reader.readuntil(b"\r\n\r\n")
-        writer.write(said[::-1])
-        observe_status = await reader.read()
+        writer.write(content[::-1])
+        received = await reader.read()
         writer.close()
 
     assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
-    assert observe_status[: len(said)] == said
-    assert observe_status[len(said) :] == said[::-1]
+    assert received[: len(content)] == content
+    assert received[len(content) :] == content[::-1]
 
 
-async def test_whoever_speaks_before_the_answer_is_cut_off() -> None:
+async def test_a_client_that_sends_before_the_answer_is_cut_off() -> None:
     asked = asyncio.Event()
 
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -413,7 +418,7 @@ async def test_whoever_speaks_before_the_answer_is_cut_off() -> None:
 
     async with raw_teacher(never_answer) as dark, gateway(dark) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(ASKING)
+        writer.write(HANDSHAKE)
         await asked.wait()
         writer.write(b"too early")
 
@@ -422,17 +427,17 @@ async def test_whoever_speaks_before_the_answer_is_cut_off() -> None:
         writer.close()
 
 
-async def test_a_teacher_who_says_too_much_waits_for_a_client_who_does_not_read() -> None:
+async def test_a_teacher_that_sends_too_much_waits_for_a_client_that_does_not_read() -> None:
     """Without back-pressure the gateway would hold all of it in memory."""
     plenty, stuck = 64 << 20, asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(CONSENT)
-        told = 0
-        while told < plenty:
+        sent = 0
+        while sent < plenty:
             writer.write(bytes(1 << 20))
-            told += 1 << 20
+            sent += 1 << 20
             try:
                 async with asyncio.timeout(0.5):
                     await writer.drain()
@@ -443,7 +448,7 @@ async def test_a_teacher_who_says_too_much_waits_for_a_client_who_does_not_read(
 
     async with raw_teacher(talk) as talker, gateway(talker) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
-        writer.write(ASKING)
+        writer.write(HANDSHAKE)
         await reader.readuntil(b"\r\n\r\n")
         await stuck.wait()
 
@@ -455,12 +460,12 @@ async def test_a_teacher_who_says_too_much_waits_for_a_client_who_does_not_read(
     assert size == plenty
 
 
-async def test_a_server_which_stops_does_not_wait_for_ever(teacher: Teacher) -> None:
+async def test_a_server_that_stops_does_not_wait_for_ever(teacher: Teacher) -> None:
     async with contextlib.AsyncExitStack() as stack:
         async with gateway(teacher.port) as port:
             client = await stack.enter_async_context(connect(url(port)))
-            far = await teacher.opened.get()
+            teacher_end = await teacher.opened.get()
 
         async with asyncio.timeout(PROMPT_S):
-            await far.wait_closed()
+            await teacher_end.wait_closed()
             await client.wait_closed()

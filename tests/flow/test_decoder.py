@@ -21,7 +21,7 @@ from gateway.specialists import knn
 from gateway.specialists.engine import base_model
 from gateway.specialists.runtimes import genai
 from gateway.store.state import open_state
-from tests.api.site_server import CHAT, Got, chat_body
+from tests.api.site_server import CHAT, HttpAnswer, chat_body
 from tests.flow.conftest import TEACHER_KEY
 from tests.specialists.engine.bases import make_models, write_adapter
 from tests.specialists.hosting import MINILM
@@ -104,7 +104,7 @@ def gateway(home: Path, models: Path, running: RunningTeacher) -> Iterator[Runni
         yield gateway
 
 
-def asked(gateway: RunningGateway, text: str = "where is my card", **fields: object) -> Got:
+def asked(gateway: RunningGateway, text: str = "where is my card", **fields: object) -> HttpAnswer:
     body = chat_body(messages=[{"role": "user", "content": text}], **fields)
     return gateway.ask("POST", CHAT, body, {"content-type": "application/json"})
 
@@ -131,7 +131,7 @@ def test_an_engine_which_dies_amid_a_draft_escalates_that_request(gateway: Runni
         asked(gateway, stream=True)
         engine = wait_for(lambda: engine_of(gateway), 20, "no engine runs")
         os.kill(engine, signal.SIGSTOP)
-        answers: list[Got] = []
+        answers: list[HttpAnswer] = []
         client = threading.Thread(target=lambda: answers.append(asked(gateway, stream=True)))
         client.start()
         client.join(0.3)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from gateway.ipc.child_process import end
 from gateway.store.run_file import run_file, running_gateway
-from tests.api.site_server import CHAT, Got, chat_body
+from tests.api.site_server import CHAT, HttpAnswer, chat_body
 from tests.api.site_server import ask_on as _ask_on
 
 T = TypeVar("T")
@@ -70,11 +70,11 @@ class RunningGateway:
 
     def ask(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Got:
+    ) -> HttpAnswer:
         """Send one request on a connection of its own."""
         return _fetch(self.port, method, path, body, headers)
 
-    def chat(self, headers: Mapping[str, str] | None = None, **fields: object) -> Got:
+    def chat(self, headers: Mapping[str, str] | None = None, **fields: object) -> HttpAnswer:
         """Ask for a chat completion."""
         return self.ask("POST", CHAT, chat_body(**fields), headers)
 
@@ -158,7 +158,7 @@ def _fetch(
     path: str,
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
-) -> Got:
+) -> HttpAnswer:
     import http.client
 
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)

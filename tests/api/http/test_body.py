@@ -1,4 +1,4 @@
-"""Bodies too large, too slow, or other than announced."""
+"""A body too large, too slow or cut short is refused, and the next request works."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.api.http.body import BodyLimit, BodyLimits
-from tests.api.site_server import CHAT, House, chat_body, chat_head, open_house
+from tests.api.site_server import CHAT, SiteServer, chat_body, chat_head, serve_site
 
 SMALL = BodyLimits(
     chat=BodyLimit(max_bytes=1000, total_s=0.3),
@@ -17,84 +17,84 @@ SMALL = BodyLimits(
 
 
 @pytest.fixture
-def strict_house() -> Iterator[House]:
-    with open_house(limits=SMALL) as house:
-        yield house
+def strict_site() -> Iterator[SiteServer]:
+    with serve_site(limits=SMALL) as site:
+        yield site
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/files"])
-def test_a_body_announced_too_large_is_refused_unread(strict_house: House, path: str) -> None:
-    plug = strict_house.raw(_head(path, b"content-length: 100000000\r\n"))
+def test_a_body_announced_too_large_is_refused_unread(strict_site: SiteServer, path: str) -> None:
+    sock = strict_site.open_socket(_head(path, b"content-length: 100000000\r\n"))
 
-    assert _answer(plug).startswith(b"HTTP/1.1 413 ")
-    assert strict_house.chat().status == 200
+    assert _answer(sock).startswith(b"HTTP/1.1 413 ")
+    assert strict_site.chat().status == 200
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/files"])
-def test_a_body_which_grows_too_large_is_refused(strict_house: House, path: str) -> None:
+def test_a_body_that_grows_too_large_is_refused(strict_site: SiteServer, path: str) -> None:
     """Chunked bodies announce no size: they are counted."""
-    plug = strict_house.raw(_head(path, b"transfer-encoding: chunked\r\n"))
+    sock = strict_site.open_socket(_head(path, b"transfer-encoding: chunked\r\n"))
     for _ in range(20):
-        plug.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
-    plug.sendall(b"0\r\n\r\n")
+        sock.sendall(b"2710\r\n" + b"x" * 10_000 + b"\r\n")
+    sock.sendall(b"0\r\n\r\n")
 
-    assert _answer(plug).startswith(b"HTTP/1.1 413 ")
-    assert strict_house.chat().status == 200
+    assert _answer(sock).startswith(b"HTTP/1.1 413 ")
+    assert strict_site.chat().status == 200
 
 
-def test_a_client_which_still_sends_reads_why_it_was_refused(strict_house: House) -> None:
-    """The refusal survives although more of the body is on its way: no reset."""
+def test_a_client_that_still_sends_reads_why_it_was_refused(strict_site: SiteServer) -> None:
+    """The refusal arrives although more of the body is on its way: no reset."""
     body = b"x" * 2_000_000
 
-    got = strict_house.ask("POST", CHAT, body)
+    response = strict_site.ask("POST", CHAT, body)
 
-    assert got.status == 413
-    assert got.error["code"] == "request_too_large"
+    assert response.status == 413
+    assert response.error["code"] == "request_too_large"
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/files"])
-def test_a_body_which_stalls_is_cut(strict_house: House, path: str) -> None:
-    """Announced 500 bytes, sent 3: the deadline ends it and no work is left behind."""
-    plug = strict_house.raw(_head(path, b"content-length: 500\r\n") + b'{"m')
+def test_a_body_that_stalls_is_cut(strict_site: SiteServer, path: str) -> None:
+    """500 bytes announced, 3 sent: the deadline ends it and no work is left behind."""
+    sock = strict_site.open_socket(_head(path, b"content-length: 500\r\n") + b'{"m')
 
-    assert _answer(plug).startswith(b"HTTP/1.1 408 ")
-    assert not strict_house.flow.requests
+    assert _answer(sock).startswith(b"HTTP/1.1 408 ")
+    assert not strict_site.flow.requests
 
 
 def test_a_body_slower_than_the_minimum_rate_is_cut() -> None:
     limits = BodyLimits(chat=BodyLimit(max_bytes=1000, total_s=60.0, grace_s=0.2, min_bytes_per_s=1e6))
-    with open_house(limits=limits) as house:
-        plug = house.raw(chat_head(500) + b"{")
+    with serve_site(limits=limits) as site:
+        sock = site.open_socket(chat_head(500) + b"{")
 
-        assert _answer(plug).startswith(b"HTTP/1.1 408 ")
+        assert _answer(sock).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_in_many_pieces_arrives_whole(house: House) -> None:
+def test_a_body_in_many_pieces_arrives_whole(site: SiteServer) -> None:
     body = chat_body(messages=[{"role": "user", "content": "x" * 300_000}])
-    plug = house.raw(chat_head(len(body), b"connection: close\r\n"))
+    sock = site.open_socket(chat_head(len(body), b"connection: close\r\n"))
     for start in range(0, len(body), 1000):
-        plug.sendall(body[start : start + 1000])
+        sock.sendall(body[start : start + 1000])
 
-    assert _answer(plug).startswith(b"HTTP/1.1 200 ")
-    assert house.flow.requests[0].body == body
+    assert _answer(sock).startswith(b"HTTP/1.1 200 ")
+    assert site.flow.requests[0].body == body
 
 
-def test_a_client_which_leaves_during_its_upload_leaves_nothing(house: House) -> None:
-    """The flow is never asked, and the house goes on."""
+def test_a_client_that_leaves_during_its_upload_leaves_no_work_behind(site: SiteServer) -> None:
+    """The flow is never called, and the next request is answered."""
     for _ in range(20):
-        house.raw(chat_head(500) + b'{"model":').close()
+        site.open_socket(chat_head(500) + b'{"model":').close()
 
-    assert house.chat().status == 200
-    assert len(house.flow.requests) == 1
+    assert site.chat().status == 200
+    assert len(site.flow.requests) == 1
 
 
 def _head(path: str, extra: bytes) -> bytes:
     return b"POST %b HTTP/1.1\r\nhost: x\r\n%b\r\n" % (path.encode(), extra)
 
 
-def _answer(plug: socket.socket) -> bytes:
+def _answer(sock: socket.socket) -> bytes:
     received = b""
-    with plug:
-        while block := plug.recv(65536):
+    with sock:
+        while block := sock.recv(65536):
             received += block
     return received

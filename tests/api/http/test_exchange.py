@@ -1,4 +1,4 @@
-"""A client which leaves stops the work done for it within a second."""
+"""A client that leaves stops the work done for it within a second."""
 
 from __future__ import annotations
 
@@ -8,96 +8,96 @@ import pytest
 
 from gateway.core import Answer, Request
 from gateway.upstream.base import Call, Reply
-from tests.api.site_server import House, chat_body, chat_head
+from tests.api.site_server import SiteServer, chat_body, chat_head
 
 LEAVING_S = 1.0
 
 
-async def for_ever() -> None:
+async def wait_for_ever() -> None:
     await asyncio.Event().wait()
 
 
-def test_leaving_while_waiting_for_the_head_cancels_the_flow(house: House) -> None:
+def test_leaving_while_waiting_for_the_head_cancels_the_flow(site: SiteServer) -> None:
     async def answer(_: Request) -> Answer:
-        house.flow.signals.began.set()
-        await for_ever()
+        site.flow.signals.began.set()
+        await wait_for_ever()
         raise AssertionError
 
-    house.flow.answer = answer
-    plug = house.raw(chat_head(len(chat_body())) + chat_body())
-    assert house.flow.signals.began.wait(LEAVING_S)
+    site.flow.answer = answer
+    sock = site.open_socket(chat_head(len(chat_body())) + chat_body())
+    assert site.flow.signals.began.wait(LEAVING_S)
 
-    plug.close()
+    sock.close()
 
-    assert house.flow.signals.cancelled.wait(LEAVING_S)
+    assert site.flow.signals.cancelled.wait(LEAVING_S)
 
 
 @pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
-def test_leaving_in_the_middle_closes_the_body(house: House, kind: bytes) -> None:
-    """Plain or streamed: the body is closed, which is what stops the teacher."""
+def test_leaving_in_the_middle_closes_the_body(site: SiteServer, kind: bytes) -> None:
+    """Plain or streamed: the body is closed, and that stops the teacher."""
 
     async def answer(_: Request) -> Answer:
-        return house.flow.with_body(b"data: 1\n\n", headers=((b"content-type", kind),), then=for_ever())
+        return site.flow.with_body(b"data: 1\n\n", headers=((b"content-type", kind),), then=wait_for_ever())
 
-    house.flow.answer = answer
-    plug = house.raw(chat_head(len(chat_body())) + chat_body())
-    assert house.flow.signals.began.wait(LEAVING_S)
+    site.flow.answer = answer
+    sock = site.open_socket(chat_head(len(chat_body())) + chat_body())
+    assert site.flow.signals.began.wait(LEAVING_S)
 
-    plug.close()
+    sock.close()
 
-    assert house.flow.signals.closed.wait(LEAVING_S)
+    assert site.flow.signals.closed.wait(LEAVING_S)
 
 
-def test_leaving_with_answer_bytes_unread_closes_the_body(house: House) -> None:
-    """A client which stopped reading blocks the sending; its leaving still ends everything."""
+def test_leaving_with_answer_bytes_unread_closes_the_body(site: SiteServer) -> None:
+    """A client that stopped reading blocks the sending; its leaving still ends everything."""
 
     async def answer(_: Request) -> Answer:
-        return house.flow.with_body(*[b"x" * 1_000_000] * 100)
+        return site.flow.with_body(*[b"x" * 1_000_000] * 100)
 
-    house.flow.answer = answer
-    plug = house.raw(chat_head(len(chat_body())) + chat_body())
-    assert house.flow.signals.began.wait(LEAVING_S)
-    assert not house.flow.signals.closed.is_set()
+    site.flow.answer = answer
+    sock = site.open_socket(chat_head(len(chat_body())) + chat_body())
+    assert site.flow.signals.began.wait(LEAVING_S)
+    assert not site.flow.signals.closed.is_set()
 
-    plug.close()
+    sock.close()
 
-    assert house.flow.signals.closed.wait(LEAVING_S)
+    assert site.flow.signals.closed.wait(LEAVING_S)
 
 
-def test_leaving_cancels_what_passes_through(house: House) -> None:
+def test_leaving_cancels_a_request_that_passes_through(site: SiteServer) -> None:
     async def reply(_: Call) -> Reply:
-        house.teacher.signals.began.set()
-        await for_ever()
+        site.teacher.signals.began.set()
+        await wait_for_ever()
         raise AssertionError
 
-    house.teacher.reply = reply
-    plug = house.raw(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert house.teacher.signals.began.wait(LEAVING_S)
+    site.teacher.reply = reply
+    sock = site.open_socket(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert site.teacher.signals.began.wait(LEAVING_S)
 
-    plug.close()
+    sock.close()
 
-    assert house.teacher.signals.cancelled.wait(LEAVING_S)
+    assert site.teacher.signals.cancelled.wait(LEAVING_S)
 
 
-def test_leaving_during_an_upload_cancels_the_call(house: House) -> None:
+def test_leaving_during_an_upload_cancels_the_call(site: SiteServer) -> None:
     async def reply(call: Call) -> Reply:
         assert not isinstance(call.body, bytes)
         async for _ in call.body:
-            house.teacher.signals.began.set()
+            site.teacher.signals.began.set()
         raise AssertionError
 
-    house.teacher.reply = reply
-    plug = house.raw(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\nabc")
-    assert house.teacher.signals.began.wait(LEAVING_S)
+    site.teacher.reply = reply
+    sock = site.open_socket(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\nabc")
+    assert site.teacher.signals.began.wait(LEAVING_S)
 
-    plug.close()
+    sock.close()
 
-    assert house.teacher.signals.cancelled.wait(LEAVING_S)
+    assert site.teacher.signals.cancelled.wait(LEAVING_S)
 
 
-def test_a_finished_answer_is_closed_in_peace(house: House) -> None:
+def test_a_finished_answer_is_closed_without_being_cancelled(site: SiteServer) -> None:
     """The server's "disconnect" after the last byte does not cancel the body's own ending."""
-    ended = house.flow.signals.cancelled
+    ended = site.flow.signals.cancelled
 
     class SlowToClose:
         def __init__(self) -> None:
@@ -120,21 +120,21 @@ def test_a_finished_answer_is_closed_in_peace(house: House) -> None:
     async def answer(_: Request) -> Answer:
         return Answer(status=200, headers=(), body=SlowToClose())
 
-    house.flow.answer = answer
+    site.flow.answer = answer
 
-    assert house.chat().status == 200
+    assert site.chat().status == 200
     assert ended.wait(LEAVING_S)
 
 
-def test_a_thousand_leavers_leave_room_for_the_next(house: House) -> None:
+def test_the_next_client_is_answered_after_a_thousand_left(site: SiteServer) -> None:
     async def answer(_: Request) -> Answer:
-        await for_ever()
+        await wait_for_ever()
         raise AssertionError
 
-    house.flow.answer = answer
+    site.flow.answer = answer
     body = chat_body()
     for _ in range(1000):
-        house.raw(chat_head(len(body)) + body).close()
-    house.flow.answer = house.flow.plain
+        site.open_socket(chat_head(len(body)) + body).close()
+    site.flow.answer = site.flow.default_answer
 
-    assert house.chat().status == 200
+    assert site.chat().status == 200

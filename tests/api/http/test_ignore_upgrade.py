@@ -1,4 +1,4 @@
-"""A request which offers another protocol is answered as if it had not."""
+"""A request that offers another protocol is answered as if it had not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings:
 PATIENCE_S = 5.0
 
 
-async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer with the target, the names of the headers and the body."""
     message = await receive()
     body = message["body"]
@@ -25,23 +25,25 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         body += message["body"]
     names = b",".join(sorted(name for name, _ in scope["headers"]))
-    told = scope["raw_path"] + b" " + names + b" " + body
-    headers = [(b"content-length", b"%d" % len(told))]
+    echoed = scope["raw_path"] + b" " + names + b" " + body
+    headers = [(b"content-length", b"%d" % len(echoed))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": told})
+    await send({"type": "http.response.body", "body": echoed})
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    plug = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(echo, http=IgnoreUpgradeProtocol, ws="none", log_config=None, access_log=False)
+    sock = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        echo_request, http=IgnoreUpgradeProtocol, ws="none", log_config=None, access_log=False
+    )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [plug]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
-    yield plug.getsockname()[1]
+    yield sock.getsockname()[1]
     server.should_exit = True
     thread.join(PATIENCE_S)
-    plug.close()
+    sock.close()
 
 
 class Answers:
@@ -61,17 +63,17 @@ class Answers:
         self.whole += 1
 
 
-def asked(port: int, *pieces: bytes, answers: int = 1) -> list[bytes]:
-    """Send `pieces`, each when the one before has had time to arrive, and return the answers' bodies."""
-    told = Answers()
-    parser = httptools.HttpResponseParser(told)
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plug:
-        plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+def send(port: int, *pieces: bytes, answers: int = 1) -> list[bytes]:
+    """Send each of `pieces` in a packet of its own, and return the bodies of the answers."""
+    received = Answers()
+    parser = httptools.HttpResponseParser(received)
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
-            plug.sendall(piece)
-        while told.whole < answers:
-            parser.feed_data(plug.recv(65536))
-    return told.bodies
+            sock.sendall(piece)
+        while received.whole < answers:
+            parser.feed_data(sock.recv(65536))
+    return received.bodies
 
 
 def post(body: bytes, extra: bytes = OFFER, path: bytes = b"/a") -> bytes:
@@ -79,44 +81,44 @@ def post(body: bytes, extra: bytes = OFFER, path: bytes = b"/a") -> bytes:
 
 
 def test_the_body_behind_an_offer_arrives(port: int) -> None:
-    assert asked(port, post(b"hello")) == [b"/a connection,content-length,host hello"]
+    assert send(port, post(b"hello")) == [b"/a connection,content-length,host hello"]
 
 
 def test_a_body_in_pieces_and_chunks_arrives(port: int) -> None:
     head = b"POST /a HTTP/1.1\r\nhost: x\r\n" + OFFER + b"transfer-encoding: chunked\r\n\r\n"
 
-    (told,) = asked(port, head, b"3\r\nhel\r\n", b"2\r\nlo\r\n0\r\n\r\n")
+    (body,) = send(port, head, b"3\r\nhel\r\n", b"2\r\nlo\r\n0\r\n\r\n")
 
-    assert told.endswith(b" hello")
+    assert body.endswith(b" hello")
 
 
 def test_a_request_without_a_body_is_answered(port: int) -> None:
-    (told,) = asked(port, b"GET /a%2Fb HTTP/1.1\r\nhost: x\r\n" + OFFER + b"\r\n")
+    (body,) = send(port, b"GET /a%2Fb HTTP/1.1\r\nhost: x\r\n" + OFFER + b"\r\n")
 
-    assert told.startswith(b"/a%2Fb ")
+    assert body.startswith(b"/a%2Fb ")
 
 
 def test_further_requests_on_the_connection_are_answered(port: int) -> None:
     requests = (post(b"one"), post(b"two", b""), post(b"three"))
 
-    told = asked(port, b"".join(requests), answers=3)
+    bodies = send(port, b"".join(requests), answers=3)
 
-    assert [body.rpartition(b" ")[2] for body in told] == [b"one", b"two", b"three"]
+    assert [body.rpartition(b" ")[2] for body in bodies] == [b"one", b"two", b"three"]
 
 
-def test_a_client_which_wants_to_close_gets_its_wish(port: int) -> None:
+def test_a_client_that_asks_to_close_gets_its_connection_closed(port: int) -> None:
     offer = OFFER.replace(b"Upgrade,", b"close, Upgrade,")
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plug:
-        plug.sendall(post(b"x", offer))
-        told = b""
-        while piece := plug.recv(65536):
-            told += piece
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
+        sock.sendall(post(b"x", offer))
+        received = b""
+        while piece := sock.recv(65536):
+            received += piece
 
-    assert told.endswith(b" x")
+    assert received.endswith(b" x")
 
 
 def test_a_tunnel_is_refused(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as plug:
-        plug.sendall(b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as sock:
+        sock.sendall(b"CONNECT x:443 HTTP/1.1\r\nhost: x:443\r\n\r\n")
 
-        assert plug.recv(65536).startswith(b"HTTP/1.1 400 ")
+        assert sock.recv(65536).startswith(b"HTTP/1.1 400 ")
