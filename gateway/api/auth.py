@@ -31,7 +31,7 @@ class GatewayKey(Protocol):
 
     @property
     def id(self) -> str:
-        """The id by which it is revoked."""
+        """The id used to revoke it."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class Authenticator:
         self._accepted_at: dict[bytes, float] = {}
 
     def authenticate(self, headers: tuple[Header, ...]) -> Caller:
-        """Return the caller. Raises RequestError (401), which never repeats the credential sent."""
+        """Return the caller. Raises RequestError (401); its message never repeats what was sent."""
         if self._mode == "open":
             return Caller(id=OPEN, is_trusted=True, sees_scores=True)
         sent = [value for name, value in headers if name == b"authorization"]

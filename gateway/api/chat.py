@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions, and the other APIs whose requests take the same way through the cascade."""
+"""POST /v1/chat/completions, and the other APIs that take the same way through the cascade."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
 
 
 async def answer_other_methods(exchange: Exchange, deps: ApiDependencies) -> None:
-    """Refuse every method but GET, by which the teacher lists the completions that it stored."""
+    """Refuse every method but GET: with it the teacher lists the completions that it stored."""
     if exchange.method != "GET":
         return await exchange.send_error(wrong_method(b"GET, POST"))
     error = wrong_method(b"POST")

@@ -1,4 +1,4 @@
-"""A finished text in chunks of the size in which a hosted model sends its own."""
+"""A finished text in chunks as small as those of a hosted model."""
 
 from __future__ import annotations
 

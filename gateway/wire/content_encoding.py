@@ -1,4 +1,4 @@
-"""The content-encodings in which a teacher may answer."""
+"""The content-encodings that a teacher's answer may have."""
 
 from __future__ import annotations
 

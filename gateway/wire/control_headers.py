@@ -1,4 +1,4 @@
-"""The headers by which a client controls the gateway itself."""
+"""The request headers that control the gateway itself."""
 
 from __future__ import annotations
 

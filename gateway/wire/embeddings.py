@@ -32,7 +32,7 @@ class _EncodingFields(msgspec.Struct):
 
 
 class EncoderRequest(msgspec.Struct, frozen=True):
-    """The texts of a request, and the form in which it wants their vectors."""
+    """The texts of a request, and the format that it asks for their vectors."""
 
     texts: tuple[str, ...]
     is_base64: bool
@@ -47,7 +47,7 @@ _texts = msgspec.json.Decoder(str | list[str])
 def read_embeddings(incoming: IncomingRequest) -> Request:
     """Return `incoming` with its body read.
 
-    Raises RequestError if the body is no JSON object, and if it asks a model of ours for what only the
+    Raises RequestError if the body is not a JSON object, and if it asks a model of ours for what only the
     teacher's models do.
     """
     fields, raw = read_body(incoming.body, _embeddings_fields, _UNIQUE)
@@ -57,7 +57,7 @@ def read_embeddings(incoming: IncomingRequest) -> Request:
     is_ours = fields.model.startswith(OWN_PREFIX)
     if reason and is_ours:
         raise RequestError(f"The model '{fields.model}' takes texts only: {reason}.", param="input")
-    # An input that is no text still counts: its bytes tell the number of tokens where no answer does.
+    # An input that is not text still counts: its bytes tell the number of tokens where no answer does.
     shown = (bytes(fields.input).decode(),) if texts is None else texts
     return Request(
         **msgspec.structs.asdict(incoming),
@@ -75,7 +75,7 @@ def read_embeddings(incoming: IncomingRequest) -> Request:
 
 
 def read_encoder_request(request: Request) -> EncoderRequest:
-    """Return what `request`, whose input is text, asks of an encoder.
+    """Return what a `request` with texts asks of an encoder.
 
     Raises RequestError naming the `param` for values that OpenAI refuses as well.
     """

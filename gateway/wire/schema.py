@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-# A longer schema is no narrow task, and the caches below keep their arguments.
+# A longer schema is not a narrow task, and the caches below keep their arguments.
 MAX_BYTES = 128 << 10
 # Branching references multiply the work: 44 took 250 ms, and a client must not be able to
 # stop the event loop. With 32 at most 3 ** (32 / 3) steps are left, 30 ms.
@@ -40,7 +40,7 @@ class SchemaError(Exception):
 def is_valid(text: str, schema: bytes) -> bool:
     """Return whether `text` is JSON that follows `schema`.
 
-    Raises SchemaError, and DecodeError when `text` is no JSON.
+    Raises SchemaError, and DecodeError if `text` is not JSON.
     """
     value = msgspec.json.decode(text)
     try:
@@ -52,7 +52,7 @@ def is_valid(text: str, schema: bytes) -> bool:
 def answer_schema(response_format: bytes) -> bytes | None:
     """Return the schema in a request's `response_format`, None if it prescribes none.
 
-    Raises SchemaError beyond MAX_BYTES, and msgspec's ValidationError if it is no such field.
+    Raises SchemaError beyond MAX_BYTES, and msgspec's ValidationError if it is not such a field.
     """
     return _answer_schema(_check_size(response_format))
 

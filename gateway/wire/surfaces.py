@@ -1,4 +1,4 @@
-"""The APIs through which a conversation can come: one codec each, for its answers and its messages."""
+"""One codec per API: it renders local answers, reads the teacher's, and lists a request's messages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class SurfaceCodec(msgspec.Struct, frozen=True, kw_only=True):
     parse_answer: Callable[[bytes, str, bool, bool], Reading]
     """Takes answer, content-encoding, whether it is an event stream, whether it is complete; never raises."""
     ends_complete: Callable[[bytes], bool]
-    """Takes a stream's end, which may begin inside an event."""
+    """Takes a stream's last bytes; they may begin inside an event."""
     error_event: Callable[[bytes, str, str, str | None], bytes]
     """Takes a stream's last whole events, then message, type and code of the error that ends it."""
     messages: Callable[[Request], bytes]
@@ -72,7 +72,7 @@ _CODECS["embeddings"] = _CODECS["chat"]
 
 
 def codec_of(request: Request) -> SurfaceCodec:
-    """Return the codec of the API through which `request` came."""
+    """Return the codec of the API of `request`."""
     return _CODECS[request.surface]
 
 

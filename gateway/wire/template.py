@@ -1,4 +1,4 @@
-"""A conversation in two parts: the template that an app repeats, by which a task is named, and the rest."""
+"""A conversation in two parts: the template that an app repeats and that names its task, and the rest."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ ROLES = _TEMPLATE_ROLES | {"user", "assistant"}
 
 def template_text(messages: tuple[Message, ...]) -> str:
     """Return the text of the system and developer messages."""
-    return "\n".join(message.text for message in messages if _is_template(message))
+    return "\n".join(message.text for message in messages if message.role in _TEMPLATE_ROLES)
 
 
 def varying_text(messages: tuple[Message, ...]) -> str:
     """Return the rest: a lone user message as it is, else every message with its role before it."""
-    varying = [message for message in messages if not _is_template(message)]
+    varying = [message for message in messages if message.role not in _TEMPLATE_ROLES]
     if len(varying) == 1 and varying[0].role == "user":
         return varying[0].text
     return "\n".join(f"{message.role}: {message.text}" for message in varying)
@@ -32,7 +32,3 @@ def compute_fingerprint(*fields: bytes) -> str:
         digest.update(len(field).to_bytes(8))
         digest.update(field)
     return digest.hexdigest()
-
-
-def _is_template(message: Message) -> bool:
-    return message.role in _TEMPLATE_ROLES

@@ -1,4 +1,4 @@
-"""Tool calls as text: the one form in which they are harvested, learned, compared and drafted."""
+"""Tool calls as text: their one form in the harvest, in training, in drafts and in comparisons."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _decode = msgspec.json.Decoder(ToolCall).decode
 
 
 def make_tool_call(name: str, arguments: str) -> ToolCall | None:
-    """Return the call of `name`, None if the name is empty or the arguments are no JSON object."""
+    """Return the call of `name`, None if the name is empty or the arguments are not a JSON object."""
     call = ToolCall(name, msgspec.Raw(arguments.encode("utf-8", "replace")))
     return call if _is_sound(call) else None
 

@@ -25,7 +25,7 @@ JSON: Header = (b"content-type", b"application/json")
 
 
 class Signals:
-    """Events inside the server's thread, for which a test may wait in its own."""
+    """Events inside the server's thread that a test may wait for."""
 
     def __init__(self) -> None:
         self.began = threading.Event()
@@ -189,7 +189,7 @@ class SiteServer:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
 
     def open_socket(self, head: bytes) -> socket.socket:
-        """Return a new socket on which `head` was sent."""
+        """Return a new socket that has sent `head`."""
         sock = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
         sock.sendall(head)
         return sock

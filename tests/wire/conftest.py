@@ -1,4 +1,4 @@
-"""The official client, which gets our answers without a socket."""
+"""The official client, fed with our answers without a socket."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class BodyLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def announced_bytes(headers: tuple[Header, ...]) -> int | None:
-    """Return the size of the body as announced; None for a chunked body, which announces none."""
+    """Return the size of the body as announced; None for a chunked body: it announces none."""
     announced = 0
     for name, value in headers:
         if name == b"transfer-encoding":

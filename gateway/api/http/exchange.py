@@ -24,7 +24,7 @@ _DROPPED_WITHOUT_BODY = _DROPPED | {b"content-length"}
 
 
 class Exchange:
-    """A request that has begun to arrive, and its response, which one of the `send_` methods sends."""
+    """A request that has begun to arrive, and its response: one of the `send_` methods sends it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.id = new_request_id()
@@ -100,7 +100,7 @@ class cancel_on_disconnect:
     """Cancels the work inside its block soon after the client leaves, and raises ClientGoneError.
 
     Enter it once the request's body has been read, because only one task may read on; or with
-    an `upload`, which reads the body as well and whose RequestError then ends the work too.
+    an `upload`: it reads the body itself, and its RequestError then ends the work too.
     """
 
     def __init__(self, exchange: Exchange, upload: Upload | None = None) -> None:

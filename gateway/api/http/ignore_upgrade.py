@@ -11,7 +11,7 @@ _OFFERS = frozenset({b"upgrade", b"http2-settings"})
 
 
 class IgnoreUpgradeProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, which otherwise loses the body of a request that offers HTTP/2 in the clear.
+    """uvicorn's HTTP/1.1, kept from losing the body of a request that offers HTTP/2 in the clear.
 
     Java's own client offers it with every first request. The parser takes such a head for the end
     of the message, so the head is parsed again without the offer. Websockets are not ignored.

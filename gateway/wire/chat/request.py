@@ -22,7 +22,7 @@ _conversations = msgspec.json.Decoder(_Conversation)
 def read_chat(incoming: IncomingRequest) -> Request:
     """Return `incoming` with its body read.
 
-    Raises RequestError naming the `param` when the body is no chat completion request.
+    Raises RequestError naming the `param` if the body is not a chat completion request.
     """
     fields, raw = read_fields(incoming.body)
     mode, may_harvest = read_control_headers(incoming.headers)

@@ -26,7 +26,7 @@ JsonObject = dict[str, object]
 class ResponsesRenderer:
     """Renders one local answer to a Responses request; see surfaces.Renderer. `clock` returns unix seconds.
 
-    Its events are numbered: they must be sent in the order in which they were rendered.
+    Its events are numbered: they must be sent in the order of rendering.
     """
 
     def __init__(self, request: Request, clock: Callable[[], float]) -> None:
@@ -162,7 +162,7 @@ class ResponsesRenderer:
 
 
 def _sorted(fields: JsonObject) -> JsonObject:
-    """Return `fields` in the order in which OpenAI sends them."""
+    """Return `fields` in OpenAI's order."""
     return dict(sorted(fields.items()))
 
 

@@ -24,7 +24,7 @@ _contents = msgspec.json.Decoder(str | list[ContentPart] | None)
 
 
 class _UnsupportedItemError(Exception):
-    """An item that is no text; its message is the reason to count."""
+    """An item that is not text; its message is the reason to count."""
 
 
 def read_conversation(fields: ResponsesFields) -> tuple[tuple[Message, ...], str]:

@@ -21,7 +21,7 @@ from gateway.wire.template import compute_fingerprint, template_text, varying_te
 def read_responses(incoming: IncomingRequest) -> Request:
     """Return `incoming` with its body read.
 
-    Raises RequestError naming the `param` when the body is no request of the Responses API.
+    Raises RequestError naming the `param` if the body is not a request of the Responses API.
     """
     fields, raw = read_fields(incoming.body)
     mode, may_harvest = read_control_headers(incoming.headers)

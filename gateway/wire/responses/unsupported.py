@@ -1,4 +1,4 @@
-"""The reason for which only the teacher can answer a Responses request."""
+"""The reason why only the teacher can answer a Responses request."""
 
 from __future__ import annotations
 

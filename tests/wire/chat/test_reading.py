@@ -113,7 +113,7 @@ def named(index: int, name: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("content", [None, "", "\n"])
 def test_tool_calls_are_read_as_text(content: str | None) -> None:
-    """In the order in which they were made, with the arguments as the teacher wrote them."""
+    """In the order of the calls, with the arguments as the teacher wrote them."""
     ping = {"id": "c2", "type": "function", "function": {"name": "ping", "arguments": ""}}
     reading = read(whole(calling(CALL, ping, content=content), "tool_calls"))
 

@@ -50,7 +50,7 @@ def test_message_items_are_messages() -> None:
 
 
 def test_the_conversation_is_kept_as_chat_messages() -> None:
-    """So that training need not know the API from which a row came."""
+    """So that training need not know the API that a row came from."""
     assert json.loads(response_messages(responses_request(instructions="Sort it."))) == [
         {"role": "system", "content": "Sort it."},
         {"role": "user", "content": "hello"},
