@@ -7,6 +7,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from gateway.store.atomic_file import replace_file
+
 logger = logging.getLogger(__name__)
 
 _UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, EOFError, UnpicklingError)
@@ -38,9 +40,8 @@ def save(value: dict[str, Any], path: Path) -> None:
     import torch
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".new")
-    torch.save(value, scratch)
-    scratch.replace(path)
+    with replace_file(path) as scratch:
+        torch.save(value, scratch)
 
 
 def load(path: Path) -> dict[str, Any] | None:
