@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from msgspec import Meta
 from gateway.config.typed import KeyPath, build
 from gateway.core import Secret
 from gateway.errors import ConfigError
+from gateway.store.home import Home
 
 DEFAULT_FILE = "stepdown.toml"
 PREFIX = "STEPDOWN_"
@@ -140,7 +140,7 @@ class ListPrice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
-    home: str = ".stepdown"
+    home_folder: str = msgspec.field(default=".stepdown", name="home")
     """Folder of all state: keys, standings, harvest, models."""
     server: Server = Server()
     upstream: Upstream = Upstream()
@@ -152,20 +152,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prices: dict[str, ListPrice] = {}
 
     @property
-    def home_folder(self) -> Path:
-        """The state folder as an absolute path."""
-        return Path(self.home).expanduser().absolute()
-
-    def make_home(self) -> Path:
-        """Return the state folder, made for its owner only if it is new. Raises ConfigError."""
-        home = self.home_folder
-        try:
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"home: {home} cannot be made: {error.strerror}") from error
-        if not os.access(home, os.R_OK | os.W_OK | os.X_OK):
-            raise ConfigError(f"home: {home} cannot be written by this user")
-        return home
+    def home(self) -> Home:
+        """The paths in the home folder, all absolute."""
+        return Home(Path(self.home_folder).expanduser().absolute())
 
     @property
     def admission(self) -> Literal["keys", "forward", "open"]:

@@ -38,7 +38,8 @@ from gateway.specialists.engine.client import EngineClient
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
-from gateway.store.run_file import running_gateway
+from gateway.store.home import Home
+from gateway.store.run_file import read_run_file
 from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, table
 from loadtests.support.generator import Generator, Job
 from loadtests.support.processes import child_named, rss_mb
@@ -152,7 +153,7 @@ async def _neighbourly(
     stack: Stack, generator: Generator, version: Path, text: str
 ) -> dict[str, float | int]:
     """Compare the gateway while the host is idle with the same while it drafts as fast as it can."""
-    client = HostClient(stack.home / "host.sock")
+    client = HostClient(stack.home.host_socket)
     await client.open(10)
     await client.load("story", 1, version)
     found: dict[str, float | int] = {}
@@ -216,11 +217,11 @@ def _questions() -> list[bytes]:
 def _stage(models: Path) -> Iterator[Stack]:
     """Give a gateway whose host can reach the base; its learner sleeps."""
     with tempfile.TemporaryDirectory(prefix="stepdown-") as folder:
-        home = Path(folder) / "home"
-        home.mkdir()
-        (home / "models").symlink_to(models, target_is_directory=True)
+        home = Home(Path(folder) / "home")
+        home.make()
+        home.models.symlink_to(models, target_is_directory=True)
         with Stack(home=home, environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stack:
-            assert child_named(running_gateway(stack.home).pid, "gateway.specialists.host.process")
+            assert child_named(read_run_file(stack.home).pid, "gateway.specialists.host.process")
             yield stack
 
 

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from gateway.demo.replay import Ask, Heard, Served, replay
 from gateway.demo.stack import Stack
+from gateway.store.home import Home
 from loadtests.datasets import DataSet, read_data
 
 MODEL = "gpt-4o"
@@ -99,11 +100,11 @@ def run(data: DataSet, seed: int, alpha: float, in_flight: int, models: Path | N
         )
         begun = time.monotonic()
         environment = {"STEPDOWN_LEARN_SEED": str(seed), "STEPDOWN_LEARN_INTERVAL_S": "0.1"}
-        home = policies / "home"
-        home.mkdir()
-        (home / "coin.key").write_bytes(b"%d" % seed)
+        home = Home(policies / "home")
+        home.make()
+        home.audit_key.write_bytes(b"%d" % seed)
         if models:
-            (home / "models").symlink_to(models.resolve())
+            home.models.symlink_to(models.resolve())
         with Stack(model=MODEL, home=home, policies=policies, environment=environment) as stack:
             stack.teach(data.pairs)
             served = asyncio.run(_replayed(data, stack, in_flight))

@@ -29,7 +29,7 @@ from rich.console import Console
 from gateway.demo.stack import Stack
 from gateway.demo.teacher.faults import CHUNK_BYTES, Fault
 from gateway.demo.tickets import PROMPT, Pair, tickets
-from gateway.store.run_file import running_gateway
+from gateway.store.run_file import read_run_file
 from loadtests.support.generator import Generator, Job
 from loadtests.support.overhead_figures import Figures, table
 from loadtests.support.processes import child_named, cpu_s, rss_mb, waited_s
@@ -208,7 +208,7 @@ def _memory(stack: Stack) -> dict[str, float]:
         "learner": "gateway.processes.learner",
     }
     found = {f"{name}_rss_mb": rss_mb(_pid(stack, module)) for name, module in modules.items()}
-    found["supervisor_rss_mb"] = rss_mb(running_gateway(stack.home).pid)
+    found["supervisor_rss_mb"] = rss_mb(read_run_file(stack.home).pid)
     return {name: _rounded(value) for name, value in found.items()}
 
 
@@ -262,7 +262,7 @@ def _run_ms(*arguments: str) -> tuple[float, float]:
 
 
 def _pid(stack: Stack, module: str) -> int:
-    return child_named(running_gateway(stack.home).pid, module)
+    return child_named(read_run_file(stack.home).pid, module)
 
 
 def _port(url: str) -> int:

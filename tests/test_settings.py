@@ -65,7 +65,7 @@ def test_a_variable_beats_the_file() -> None:
         }
     )
 
-    assert (settings.home, settings.server.port, settings.server.labels) == ("b", 9001, False)
+    assert (settings.home_folder, settings.server.port, settings.server.labels) == ("b", 9001, False)
     assert (settings.routing.classifiers, settings.learn.growth) == (("fingerprint", "other"), 1.5)
     assert settings.upstream.base_url == "http://127.0.0.1:1/v1"
 
@@ -174,4 +174,4 @@ def test_a_secret_does_not_show_when_settings_are_printed_or_stored() -> None:
 
 
 def test_home_becomes_an_absolute_path(folder: Path) -> None:
-    assert read_settings({}).home_folder == folder / ".stepdown"
+    assert read_settings({}).home.folder == folder / ".stepdown"

@@ -20,9 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the answer."""
     from gateway.settings import read_settings
-    from gateway.store.run_file import running_gateway
+    from gateway.store.run_file import read_run_file
 
-    base_url = arguments.base_url or f"{running_gateway(read_settings(os.environ).home_folder).url}/v1"
+    base_url = arguments.base_url or f"{read_run_file(read_settings(os.environ).home).url}/v1"
     return _ask(arguments, base_url)
 
 

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
-    with open_state(read_settings(os.environ).make_home()) as state:
+    with open_state(read_settings(os.environ).home) as state:
         entries = state.spend.entries(arguments.since)
         total = state.spend.totals(arguments.since)
     if arguments.json:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
+    from gateway.store.home import Home
 
 OLDEST_PYTHON = (3, 11)
 # A learner which cannot write loses what it is given; models and harvest of a day fit into the second.
@@ -72,12 +73,12 @@ def _findings(environ: dict[str, str]) -> Iterator[Finding]:
         return
     yield Finding("settings", "ok", f"clients enter by '{settings.admission}'")
     yield _policies(settings)
-    yield _home(settings.home_folder)
-    yield _disk(settings.home_folder)
+    yield _home(settings.home.folder)
+    yield _disk(settings.home.folder)
     yield _runtime()
     yield _encoder(settings)
     yield _teacher(settings)
-    yield _gateway(settings.home_folder)
+    yield _gateway(settings.home)
 
 
 def _python() -> Finding:
@@ -183,15 +184,15 @@ async def _models_status(settings: Settings) -> int:
         await teacher.close()
 
 
-def _gateway(home: Path) -> Finding:
+def _gateway(home: Home) -> Finding:
     import urllib.error
     import urllib.request
 
     from gateway.errors import UpstreamError
-    from gateway.store.run_file import running_gateway
+    from gateway.store.run_file import read_run_file
 
     try:
-        run = running_gateway(home)
+        run = read_run_file(home)
     except UpstreamError:
         return Finding("gateway", "ok", "none runs from this home: `stepdown serve` starts one")
     try:

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.harvest.reader import HarvestReader
     from gateway.settings import read_settings
 
-    reader = HarvestReader(read_settings(os.environ).home_folder / "harvest")
+    reader = HarvestReader(read_settings(os.environ).home.harvest)
     return _stats(reader, arguments) if arguments.action == "stats" else _export(reader, arguments)
 
 

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
-    with open_state(read_settings(os.environ).make_home()) as state:
+    with open_state(read_settings(os.environ).home) as state:
         if arguments.action == "create":
             return _create(state.keys, arguments)
         if arguments.action == "list":

@@ -31,7 +31,7 @@ def _run(settings: Settings) -> int:
     from gateway.store.state import open_state
 
     limit_threads()
-    with open_state(settings.make_home()) as state:
+    with open_state(settings.home) as state:
         events = learn_once(settings, create_learner(settings, state))
         for event in events:
             print(describe(event))
@@ -46,7 +46,7 @@ def _run(settings: Settings) -> int:
 def _status(settings: Settings, *, as_json: bool) -> int:
     from gateway.store.state import open_state
 
-    with open_state(settings.make_home()) as state:
+    with open_state(settings.home) as state:
         standings = state.standings.all()
         adopted = {task.task: task for task in state.tasks.all()}
     if as_json:

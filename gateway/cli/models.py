@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gateway.registry.manifest import Manifest
     from gateway.registry.models import Registry
+    from gateway.store.home import Home
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = read_settings(os.environ)
     if arguments.action == "pull":
-        return _pull(settings.make_home(), arguments)
-    action: Callable[[Path, argparse.Namespace], int] = {"list": _list, "show": _show, "verify": _verify}[
+        settings.home.make()
+        return _pull(settings.home, arguments)
+    action: Callable[[Home, argparse.Namespace], int] = {"list": _list, "show": _show, "verify": _verify}[
         arguments.action
     ]
-    return action(settings.home_folder, arguments)
+    return action(settings.home, arguments)
 
 
-def _list(home: Path, arguments: argparse.Namespace) -> int:
+def _list(home: Home, arguments: argparse.Namespace) -> int:
     import msgspec
 
     found = [
@@ -68,7 +70,7 @@ def _list(home: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _show(home: Path, arguments: argparse.Namespace) -> int:
+def _show(home: Home, arguments: argparse.Namespace) -> int:
     import msgspec
 
     kind, registry, name = _named(home, arguments.name)
@@ -88,7 +90,7 @@ def _show(home: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _verify(home: Path, arguments: argparse.Namespace) -> int:
+def _verify(home: Home, arguments: argparse.Namespace) -> int:
     from gateway.errors import RegistryError
 
     chosen = [_named(home, arguments.name)] if arguments.name else _models(home)
@@ -104,14 +106,14 @@ def _verify(home: Path, arguments: argparse.Namespace) -> int:
     return 1 if broken else 0
 
 
-def _pull(home: Path, arguments: argparse.Namespace) -> int:
+def _pull(home: Home, arguments: argparse.Namespace) -> int:
     from gateway.distill.base_models.pull import pull
     from gateway.registry.models import Registry
 
     if not sys.stderr.isatty():
         # The progress bars of the libraries; set before they are imported, or it has no effect.
         os.environ.setdefault("TQDM_DISABLE", "1")
-    registry = Registry(home / "models")
+    registry = Registry(home.models)
     manifest = pull(arguments.source, arguments.name, registry, _tell)
     print(_pulled(manifest, registry))
     return 0
@@ -129,15 +131,15 @@ def _tell(step: str) -> None:
     print(step, file=sys.stderr, flush=True)
 
 
-def _models(home: Path) -> list[tuple[str, Registry, str]]:
+def _models(home: Home) -> list[tuple[str, Registry, str]]:
     """Return kind, registry and name of everything published: bases first."""
     from gateway.registry.models import Registry
 
-    kinds = [("base", Registry(home / "models")), ("specialist", Registry(home / "registry"))]
+    kinds = [("base", Registry(home.models)), ("specialist", Registry(home.registry))]
     return [(kind, registry, name) for kind, registry in kinds for name in registry.tasks()]
 
 
-def _named(home: Path, name: str) -> tuple[str, Registry, str]:
+def _named(home: Home, name: str) -> tuple[str, Registry, str]:
     from gateway.errors import ConfigError
 
     models = _models(home)

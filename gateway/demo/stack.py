@@ -20,7 +20,8 @@ import msgspec
 from gateway.demo.tickets import Pair
 from gateway.errors import UpstreamError
 from gateway.ipc.child_process import end
-from gateway.store.run_file import run_file, running_gateway
+from gateway.store.home import Home
+from gateway.store.run_file import read_run_file
 
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
@@ -39,12 +40,12 @@ class Stack:
         *,
         latency_ms: float = 0.0,
         model: str = "gpt-4o",
-        home: Path | None = None,
+        home: Home | None = None,
         policies: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="stepdown-")
-        self.home = home or Path(self._scratch.name) / "home"
+        self.home = home or Home(Path(self._scratch.name) / "home")
         self.model = model
         self.started_in_s = 0.0
         self._latency_ms = latency_ms
@@ -55,7 +56,7 @@ class Stack:
         self.teacher_url = self.gateway_url = self.admin_url = ""
 
     def __enter__(self) -> Self:
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.make()
         try:
             self._start_teacher()
             self._start_gateway()
@@ -105,25 +106,21 @@ class Stack:
         begun = time.monotonic()
         arguments = ["serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--open"]
         environment = {
-            "STEPDOWN_HOME": str(self.home),
+            "STEPDOWN_HOME": str(self.home.folder),
             "OPENAI_BASE_URL": f"{self.teacher_url}/v1",
             "OPENAI_API_KEY": "simulated",
             **self._environment,
         }
-        with (self.home / "serve.log").open("w") as log:
+        printed = self.home.folder / "serve.log"
+        with printed.open("w") as log:
             gateway = self._spawn("gateway", arguments, environment, log=log)
-        while not run_file(self.home).exists():
+        while not self.home.run_file.exists():
             if gateway.poll() is not None or time.monotonic() - begun > START_LIMIT_S:
-                raise UpstreamError(
-                    f"the gateway did not start: {(self.home / 'serve.log').read_text()[-2000:]}"
-                )
-            time.sleep(0.02)
-        run = running_gateway(self.home)
+                raise UpstreamError(f"the gateway did not start: {printed.read_text()[-2000:]}")
+            time.sleep(POLL_S)
+        run = read_run_file(self.home)
         self.gateway_url, self.admin_url = run.url, run.admin_url
         self.started_in_s = time.monotonic() - begun
-
-    def _log(self) -> str:
-        return (self.home / "serve.log").read_text()[-2000:]
 
     def _spawn(
         self, module: str, arguments: list[str], environment: dict[str, str], log: Any = None

@@ -28,7 +28,6 @@ from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Config as OutboxConfig
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
-from gateway.ipc.socket_path import socket_path
 from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
@@ -38,8 +37,9 @@ from gateway.routing.router import TaskRouter
 from gateway.settings import Settings
 from gateway.specialists.client.batch import Batch
 from gateway.specialists.client.client import HostClient
-from gateway.store.learner_progress import read_progress
-from gateway.store.state import State, audit_key, costs
+from gateway.store.home import read_audit_key
+from gateway.store.learner_progress import read_learner_progress
+from gateway.store.state import State
 from gateway.store.tasks import TaskStore
 from gateway.telemetry.exporters import Exporters
 from gateway.telemetry.metrics import Metrics, Probe
@@ -61,21 +61,21 @@ class GatewayWorker:
     """One gateway process. `start` and `stop` it in the loop which serves."""
 
     def __init__(self, settings: Settings, state: State, number: int) -> None:
-        home = settings.home_folder
+        home = settings.home
         policies = load_policies(settings.policies.folder)
         check_encoders(policies, settings.specialists.encoder)
         self.settings = settings
         self.state = state
-        self.registry = Registry(home / "registry")
-        self.harvest = HarvestReader(home / "harvest")
+        self.registry = Registry(home.registry)
+        self.harvest = HarvestReader(home.harvest)
         self.teacher = create_teacher(settings)
-        self.drafter = HostClient(socket_path(home))
-        self.outbox = Outbox(home / "harvest" / f"worker-{number}.db", _outbox_config(settings))
+        self.drafter = HostClient(home.host_socket)
+        self.outbox = Outbox(home.worker_rows(number), _outbox_config(settings))
         tokens = TokenEstimator()
         self.ledger = Ledger(PriceTable(_overrides(settings)), state.spend, tokens)
         self.teacher_headers = Exporters(
             read_otel_env(os.environ),
-            f"{home}/worker-{number}",
+            f"{home.folder}/worker-{number}",
             provider=settings.upstream.provider,
             base_url=settings.upstream.base_url,
         )
@@ -90,7 +90,7 @@ class GatewayWorker:
             planner=PolicyPlanner(policies, self.ledger.spent_today),
             router=TaskRouter(self._classifiers()),
             standings=state.standings,
-            sampler=StickySampler(audit_key(home)),
+            sampler=StickySampler(read_audit_key(home)),
             drafter=self.drafter,
             embed=Batch(self.drafter, settings.specialists.budget_ms / 1000).embed,
             scorer=Scorer(),
@@ -124,15 +124,15 @@ class GatewayWorker:
     def status(self) -> dict[str, Any]:
         """Return what the admin plane shows; may block."""
         return {
-            "home": str(self.settings.home_folder),
+            "home": str(self.settings.home.folder),
             "admission": self.settings.admission,
             "specialists_ready": self.drafter.is_ready,
             "tasks": [msgspec.to_builtins(standing) for standing in self.state.standings.all()],
-            "costs": costs(self.state.spend),
+            "costs": self.state.spend.summarize(),
             "harvested": {
                 task: count.training + count.held_out for task, count in self.harvest.counts().items()
             },
-            "learner": msgspec.to_builtins(read_progress(self.settings.home_folder)),
+            "learner": msgspec.to_builtins(read_learner_progress(self.settings.home)),
             "waiting": {
                 "outcomes": self.outcomes.depth,
                 "rows": self.outbox.waiting,

@@ -24,7 +24,6 @@ from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import ConfigError, StepdownError
 from gateway.harvest.reader import HarvestReader
 from gateway.ipc.child_process import exit_with_parent, run_child
-from gateway.ipc.socket_path import socket_path
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
@@ -34,7 +33,8 @@ from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoding import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.store.database import Database
-from gateway.store.learner_progress import write_progress
+from gateway.store.home import Home
+from gateway.store.learner_progress import write_learner_progress
 from gateway.store.standings import StandingStore
 from gateway.store.state import State, open_state
 from gateway.telemetry.logs import configure
@@ -54,15 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.nice(NICENESS)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    home = settings.home_folder
-    harvest = HarvestReader(home / "harvest")
-    with open_state(settings.make_home()) as state:
+    harvest = HarvestReader(settings.home.harvest)
+    with open_state(settings.home) as state:
         learner = create_learner(settings, state)
         while not stop.wait(settings.learn.interval_s):
             rows = sum(count.training + count.held_out for count in harvest.counts().values())
             for event in learn_once(settings, learner):
                 logger.info("%s", describe(event))
-            write_progress(home, rows)
+            write_learner_progress(settings.home, rows)
 
 
 def limit_threads() -> None:
@@ -76,12 +75,12 @@ def limit_threads() -> None:
 
 def create_learner(settings: Settings, state: State) -> Learner:
     """Return the learner of a home folder, with its own encoder."""
-    home = settings.home_folder
+    home = settings.home
     specialists, learn = settings.specialists, settings.learn
     encoder = CachedEncoder(
         create_encoder(specialists.encoder, msgspec.json.encode(specialists.encoder_options))
     )
-    resources = SharedResources(encoder, EnginePool(home / "models", specialists.memory_mb))
+    resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
     config = Config(
         adopt_rows=learn.adopt_rows,
         first_rows=learn.first_rows,
@@ -89,9 +88,9 @@ def create_learner(settings: Settings, state: State) -> Learner:
         max_rows=learn.max_rows,
         seed=learn.seed,
     )
-    registry = Registry(home / "registry")
+    registry = Registry(home.registry)
     stores = Stores(
-        harvest=HarvestReader(home / "harvest"),
+        harvest=HarvestReader(home.harvest),
         registry=registry,
         standings=AnnouncedStandings(state.database, _announcer(home, registry)),
         tasks=state.tasks,
@@ -101,7 +100,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
         registry=registry,
         open_runtime=lambda name, folder: _runtime(name, folder, resources),
         resources=resources,
-        workspaces=home / "learn",
+        workspaces=home.learn,
         config=config,
     )
     return Learner(stores, builder, encoder, _promise_of(settings), config)
@@ -120,7 +119,7 @@ def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
 
 def learn_once(settings: Settings, learner: Learner) -> list[Event]:
     """Take one step, alone in this home: `stepdown learn run` and the background share the lock."""
-    with _alone(settings.home_folder):
+    with _alone(settings.home):
         try:
             return learner.step()
         except (StepdownError, OSError) as fault:
@@ -147,11 +146,11 @@ class AnnouncedStandings(StandingStore):
         return super().put_if(epoch, standing)
 
 
-def _announcer(home: Path, registry: Registry) -> Callable[[Standing], None]:
+def _announcer(home: Home, registry: Registry) -> Callable[[Standing], None]:
     async def load(standing: Standing) -> None:
         if standing.version is None:
             return
-        client = HostClient(socket_path(home))
+        client = HostClient(home.host_socket)
         try:
             # Without a host (`stepdown learn run` by hand) the workers load it when they start.
             if await client.open(wait_s=1.0):
@@ -173,8 +172,8 @@ def _promise_of(settings: Settings) -> Callable[[str], RiskTarget]:
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    with (home / "learner.lock").open("a") as lock:
+def _alone(home: Home) -> Iterator[None]:
+    with home.learner_lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -14,14 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from gateway.errors import ConfigError
 from gateway.ipc.child_process import REFUSED, Child, ChildPlan, watch_over
-from gateway.ipc.socket_path import socket_path
 from gateway.settings import Settings
-from gateway.store.run_file import RunFile, run_file
-from gateway.store.run_file import announce as write_run_file
+from gateway.store.home import Home
+from gateway.store.run_file import RunFile, write_run_file
 
 BACKLOG = 2048
 READY_POLL_S = 0.02
@@ -37,15 +35,16 @@ def supervise(settings: Settings, environment: Mapping[str, str], announce: Anno
     `environment` is what the children get on top of ours: flags as STEPDOWN_* variables.
     Raises ConfigError when a port is taken, the home is no folder of ours, or another gateway uses it.
     """
-    home = settings.make_home()
+    home = settings.home
+    home.make()
     with ExitStack() as stack:
         stack.enter_context(_sole_owner(home))
         server = settings.server
         sites = stack.enter_context(_bound(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_bound(server.host, server.admin_port))
         children = [Child(plan) for plan in _plans(settings, environment, sites, admin)]
-        run_file(home).unlink(missing_ok=True)
-        stack.callback(run_file(home).unlink, missing_ok=True)
+        home.run_file.unlink(missing_ok=True)
+        stack.callback(home.run_file.unlink, missing_ok=True)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
@@ -63,10 +62,9 @@ def _plans(
     settings: Settings, environment: Mapping[str, str], sites: Sequence[socket.socket], admin: socket.socket
 ) -> Iterator[ChildPlan]:
     """Yield the children in the order in which they start and stop: who needs another comes first."""
-    home = settings.home_folder
-    metrics = home / "metrics"
-    shutil.rmtree(metrics, ignore_errors=True)
-    metrics.mkdir()
+    home = settings.home
+    shutil.rmtree(home.metrics, ignore_errors=True)
+    home.metrics.mkdir()
     for number, site in enumerate(sites):
         # One worker shows the admin plane for all: the numbers are shared through files.
         extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
@@ -75,7 +73,7 @@ def _plans(
             module="gateway.processes.worker",
             arguments=["--number", str(number), "--fd", str(site.fileno()), *extra],
             inherited_fds=[site.fileno(), *([admin.fileno()] if extra else [])],
-            environment={**environment, "PROMETHEUS_MULTIPROC_DIR": str(metrics)},
+            environment={**environment, "PROMETHEUS_MULTIPROC_DIR": str(home.metrics)},
             stop_grace_s=15.0,
         )
     if settings.learn.enabled and settings.harvest.enabled:
@@ -87,9 +85,9 @@ def _plans(
         name="model host",
         module="gateway.specialists.host.process",
         arguments=[
-            "--socket", str(socket_path(home)), "--encoder", specialists.encoder,
+            "--socket", str(home.host_socket), "--encoder", specialists.encoder,
             "--encoder-config", json.dumps(specialists.encoder_options),
-            "--models", str(home / "models"), "--memory-mb", str(specialists.memory_mb),
+            "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
         ],
         environment=environment,
         stop_grace_s=3.0,
@@ -97,14 +95,14 @@ def _plans(
 
 
 @contextmanager
-def _sole_owner(home: Path) -> Iterator[None]:
+def _sole_owner(home: Home) -> Iterator[None]:
     """Hold the home folder's lock, which ends with this process however it ends."""
-    with (home / "lock").open("a") as lock:
+    with home.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise ConfigError(
-                f"another stepdown serves from {home}; stop it, or set STEPDOWN_HOME to another folder"
+                f"another stepdown serves from {home.folder}; stop it, or set STEPDOWN_HOME to another folder"
             ) from error
         yield
 
@@ -146,7 +144,7 @@ def _socket(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
 
 
 def _announce_when_ready(
-    site: socket.socket, admin: socket.socket, home: Path, announce: Announce, stop: threading.Event
+    site: socket.socket, admin: socket.socket, home: Home, announce: Announce, stop: threading.Event
 ) -> None:
     """Write the run file and call `announce` once a worker says that it is ready."""
     give_up_at = time.monotonic() + READY_LIMIT_S

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = read_settings(os.environ)
     configure(is_json=settings.server.log_format == "json")
     exit_with_parent()
-    with open_state(settings.make_home()) as state:
+    with open_state(settings.home) as state:
         worker = GatewayWorker(settings, state, options.number)
         deps = _doors(settings, state, worker)
         servers = [(_server(create_app(deps), create_websockets(deps)), options.fd)]

@@ -1,34 +1,32 @@
-"""How far the learner of a home folder has got: a small file, written after each of its steps."""
+"""The learner's progress: a small file in the home folder, written after each of its steps."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import msgspec
 
+from gateway.store.atomic_file import replace_file
+from gateway.store.home import Home
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """`rows` harvested rows had been looked at when a step ended at `at` (unix seconds)."""
+
+class LearnerProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """The learner had looked at `rows` harvested rows when a step ended at `at` (unix seconds)."""
 
     rows: int = 0
     at: float = 0.0
 
 
-def read_progress(home: Path) -> Progress:
-    """Return the progress; that of nobody when no learner has run yet."""
+def read_learner_progress(home: Home) -> LearnerProgress:
+    """Return the learner's progress, zeros if it has not run yet."""
     try:
-        return msgspec.json.decode(_file(home).read_bytes(), type=Progress)
+        return msgspec.json.decode(home.learner_progress.read_bytes(), type=LearnerProgress)
     except (OSError, msgspec.DecodeError):
-        return Progress()
+        return LearnerProgress()
 
 
-def write_progress(home: Path, rows: int) -> None:
-    """Note that a step has ended which knew of `rows` rows."""
-    fresh = _file(home).with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(Progress(rows=rows, at=time.time())))
-    fresh.rename(_file(home))
-
-
-def _file(home: Path) -> Path:
-    return home / "learner.json"
+def write_learner_progress(home: Home, rows: int) -> None:
+    """Note the end of a step that has looked at `rows` rows."""
+    progress = LearnerProgress(rows=rows, at=time.time())
+    with replace_file(home.learner_progress) as scratch:
+        scratch.write_bytes(msgspec.json.encode(progress))

@@ -1,12 +1,12 @@
-"""Where a running gateway can be found: a small file in its home folder."""
+"""The address of a running gateway: a small file in its home folder."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import msgspec
 
 from gateway.errors import UpstreamError
+from gateway.store.atomic_file import replace_file
+from gateway.store.home import Home
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,23 +17,17 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     admin_url: str
 
 
-def running_gateway(home: Path) -> RunFile:
-    """Return what runs from `home`. Raises UpstreamError when nothing does."""
+def read_run_file(home: Home) -> RunFile:
+    """Return what the gateway of `home` wrote. Raises UpstreamError if none runs there."""
     try:
-        return msgspec.json.decode(run_file(home).read_bytes(), type=RunFile)
-    except (OSError, msgspec.DecodeError) as error:
+        return msgspec.json.decode(home.run_file.read_bytes(), type=RunFile)
+    except (OSError, msgspec.DecodeError) as exc:
         raise UpstreamError(
-            f"no gateway runs from {home}: start `stepdown serve`, or name --base-url"
-        ) from error
+            f"no gateway runs from {home.folder}: start `stepdown serve`, or name --base-url"
+        ) from exc
 
 
-def announce(home: Path, run: RunFile) -> None:
-    """Write the file, at once and whole."""
-    fresh = run_file(home).with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(run))
-    fresh.rename(run_file(home))
-
-
-def run_file(home: Path) -> Path:
-    """Return the file's path."""
-    return home / "run.json"
+def write_run_file(home: Home, run: RunFile) -> None:
+    """Tell every reader of `home` where the gateway is."""
+    with replace_file(home.run_file) as scratch:
+        scratch.write_bytes(msgspec.json.encode(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from msgspec.structs import astuple
@@ -114,6 +115,13 @@ class SpendLog:
     def totals(self, since_day: str = "") -> Sums:
         """Return the sums over every account from `since_day` (inclusive) on."""
         return sum((sums for _, sums in self.entries(since_day)), start=Sums())
+
+    def summarize(self) -> dict[str, Any]:
+        """Return the sums of all days, and the number of requests by decision, as plain data."""
+        by_decision: dict[str, int] = {}
+        for account, sums in self.entries():
+            by_decision[account.decision] = by_decision.get(account.decision, 0) + sums.requests
+        return {**msgspec.to_builtins(self.totals()), "by_decision": by_decision}
 
     def usd_by_policy(self, day: str) -> dict[str, float]:
         """Return what each policy has spent on one UTC day, over all processes."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.store.run_file import RunFile, run_file
+from gateway.store.home import Home
+from gateway.store.run_file import RunFile
 from tests.cli.conftest import Command
 from tests.support.processes import gateway_process, stepdown
 from tests.support.teacher import RunningTeacher
@@ -119,7 +120,7 @@ def test_a_gateway_which_was_killed_is_a_warning(
 ) -> None:
     home.mkdir()
     gone = silent.removesuffix("/v1")
-    run_file(home).write_bytes(msgspec.json.encode(RunFile(pid=1, url=gone, admin_url=gone)))
+    Home(home).run_file.write_bytes(msgspec.json.encode(RunFile(pid=1, url=gone, admin_url=gone)))
 
     code, findings = found(command, OPENAI_BASE_URL=teacher.base_url)
 

@@ -10,6 +10,7 @@ import pytest
 from gateway.distill.base_models.quantization import build
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
+from gateway.store.home import Home
 from tests.cli.conftest import Command
 from tests.cli.hub import COMMIT, running_hub
 from tests.distill.base_models.tiny import write_checkpoint
@@ -33,8 +34,8 @@ def publish(home: Path, task: str, version: int) -> Path:
         answers=2,
         metrics={"error": 0.01},
     )
-    Registry(home / "registry").publish(manifest, source)
-    return Registry(home / "registry").folder(task, version)
+    Registry(Home(home).registry).publish(manifest, source)
+    return Registry(Home(home).registry).folder(task, version)
 
 
 def test_every_version_is_listed(command: Command, home: Path) -> None:

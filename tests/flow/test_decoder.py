@@ -20,6 +20,7 @@ from gateway.routing.base import task_name
 from gateway.specialists import knn
 from gateway.specialists.engine import base_model
 from gateway.specialists.runtimes import genai
+from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.api.site_server import CHAT, HttpAnswer, chat_body
 from tests.flow.conftest import TEACHER_KEY
@@ -62,9 +63,9 @@ def publish(home: Path, models: Path, version: int) -> None:
         rows=1,
         answers=1,
     )
-    Registry(home / "registry").publish(manifest, folder)
+    Registry(Home(home).registry).publish(manifest, folder)
     shutil.rmtree(folder)
-    with open_state(home) as state:
+    with open_state(Home(home)) as state:
         state.tasks.put(TASK, "contract", "", b"\0" * 4 * 384, "gpt-4o")
         state.standings.put(
             Standing(
@@ -81,7 +82,7 @@ def publish(home: Path, models: Path, version: int) -> None:
 @pytest.fixture(scope="module")
 def gateway(home: Path, models: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
     home.mkdir()
-    (home / "models").symlink_to(models)
+    Home(home).models.symlink_to(models)
     policies = home / "policies"
     policies.mkdir()
     never = "audit: {shadow: 0.0, settling: 0.0, certified: 0.0}"

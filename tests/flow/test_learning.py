@@ -13,6 +13,7 @@ import openai
 import pytest
 
 from gateway.harvest.reader import HarvestReader
+from gateway.store.home import Home
 from tests.flow.conftest import TEACHER_KEY
 from tests.flow.traffic import LABELS, QUICK, Task, quick_policies
 from tests.support.processes import RunningGateway, gateway_process, stepdown, wait_for
@@ -202,7 +203,7 @@ async def test_what_a_client_does_not_want_kept_is_never_on_disk(
     # Harvested in order: once the second is there, the first would be.
     assert ask(task, known, {"x-stepdown-mode": "shadow"}).status == 200
 
-    files = (home / "harvest").glob("worker-*.db*")
+    files = Home(home).harvest.glob("worker-*.db*")
     wait_for(lambda: known.encode() in on_disk(home), 10, "the harvest is not written")
     assert not any(secret.encode() in file.read_bytes() for file in files)
 
@@ -212,7 +213,7 @@ def on_disk(home: Path) -> bytes:
 
 
 def rows(home: Path) -> Iterator[list[Any]]:
-    reader = HarvestReader(home / "harvest")
+    reader = HarvestReader(Home(home).harvest)
     for task in reader.counts():
         yield reader.rows(task).rows
 

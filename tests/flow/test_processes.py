@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.teacher.faults import Fault
-from gateway.store.run_file import run_file
+from gateway.store.home import Home
 from tests.api.site_server import CHAT, chat_body
 from tests.flow.conftest import TEACHER_KEY
 from tests.support.processes import RunningGateway, children, gateway_process, is_alive, wait_for
@@ -36,7 +36,7 @@ def test_a_killed_supervisor_takes_its_children_along_and_can_be_started_again(
         first.process.kill()
         first.process.wait()
         wait_for(lambda: not any(map(is_alive, pids)), 10, "a child outlived the supervisor")
-    run_file(home).unlink()
+    Home(home).run_file.unlink()
 
     with gateway(home, teacher) as second:
         assert second.chat().status == 200
@@ -68,7 +68,7 @@ def test_a_shutdown_lets_requests_in_flight_end(
         assert b"chat.completion" in bodies[0]
         assert bodies[1].endswith(b"data: [DONE]\n\n")
         assert running.process.wait(20) == 0
-        assert not run_file(running.home).exists()
+        assert not Home(running.home).run_file.exists()
         for reply in (plain, stream):
             reply.close()
 

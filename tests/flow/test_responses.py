@@ -14,6 +14,7 @@ import pytest
 from gateway.demo.teacher.faults import Fault
 from gateway.harvest.reader import HarvestReader
 from gateway.specialists.runtimes.scripted import Script
+from gateway.store.home import Home
 from gateway.wire.sse import iter_events
 from tests.flow.conftest import TEACHER_KEY
 from tests.support.processes import RunningGateway, wait_for
@@ -196,7 +197,7 @@ def test_the_teachers_answers_teach_unless_they_are_not_to_be_stored(
         body = b'{"model":"gpt-4o","instructions":"Sort %b.","input":"it","store":%b}'
         gateway.ask("POST", RESPONSES, body % (question.encode(), store), JSON)
 
-    harvest = HarvestReader(gateway.home / "harvest")
+    harvest = HarvestReader(Home(gateway.home).harvest)
     last = {"role": "system", "content": "Sort second."}
     wait_for(lambda: last in kept(harvest), 5, "nothing is kept")
     assert {"role": "system", "content": "Sort first."} not in kept(harvest)

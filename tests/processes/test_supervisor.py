@@ -5,20 +5,20 @@ import socket
 import stat
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from gateway.errors import ConfigError
 from gateway.processes.supervisor import supervise
 from gateway.settings import Server, Settings
-from gateway.store.run_file import RunFile, run_file, running_gateway
+from gateway.store.home import Home
+from gateway.store.run_file import RunFile, read_run_file, write_run_file
 from tests.support.processes import children, gateway_process, is_alive, wait_for
 
 NOBODY = "http://127.0.0.1:9/v1"
 
 
 def settings(home: Path, **server: int | str) -> Settings:
-    return Settings(home=str(home), server=Server(**{"port": 0, "admin_port": 0, **server}))  # type: ignore[arg-type]
+    return Settings(home_folder=str(home), server=Server(**{"port": 0, "admin_port": 0, **server}))  # type: ignore[arg-type]
 
 
 def refused(settings: Settings) -> str:
@@ -48,7 +48,7 @@ def test_a_host_which_is_no_address_stops_the_start(tmp_path: Path) -> None:
 
 def test_a_home_has_one_gateway(tmp_path: Path) -> None:
     """Two would both train, both audit, and count everything twice."""
-    with (tmp_path / "lock").open("a") as lock:
+    with Home(tmp_path).lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         assert "STEPDOWN_HOME" in refused(settings(tmp_path))
@@ -63,13 +63,13 @@ def test_a_home_which_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 def test_a_running_gateway_says_where_it_is_and_forgets_it_at_its_end(tmp_path: Path) -> None:
     home = tmp_path / "home"
     with gateway_process(home, "--open", OPENAI_BASE_URL=NOBODY) as gateway:
-        run = running_gateway(home)
+        run = read_run_file(Home(home))
         assert run.pid == gateway.process.pid
         assert gateway.ask("GET", "/healthz").status == 200
         gateway.process.terminate()
         assert gateway.process.wait(20) == 0
 
-    assert not run_file(home).exists()
+    assert not Home(home).run_file.exists()
 
 
 def test_a_supervisor_which_is_asked_to_stop_leaves_nobody_behind(tmp_path: Path) -> None:
@@ -102,6 +102,6 @@ def test_without_learning_or_harvest_there_is_no_learner(tmp_path: Path, variabl
 def test_the_run_file_survives_being_read(tmp_path: Path) -> None:
     """What was announced is what is found."""
     run = RunFile(pid=1, url="http://127.0.0.1:1", admin_url="http://127.0.0.1:2")
-    run_file(tmp_path).write_bytes(msgspec.json.encode(run))
+    write_run_file(Home(tmp_path), run)
 
-    assert running_gateway(tmp_path) == run
+    assert read_run_file(Home(tmp_path)) == run

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway.ipc.child_process import end
-from gateway.store.run_file import run_file, running_gateway
+from gateway.store.home import Home
+from gateway.store.run_file import read_run_file
 from tests.api.site_server import CHAT, HttpAnswer, chat_body
 from tests.api.site_server import ask_on as _ask_on
 
@@ -63,7 +64,7 @@ class RunningGateway:
         self.home = home
         self.process = process
         self._log = log
-        run = running_gateway(home)
+        run = read_run_file(Home(home))
         self.url, self.admin_url = run.url, run.admin_url
         self.base_url = f"{run.url}/v1"
         self.port = int(run.url.rpartition(":")[2])
@@ -143,7 +144,9 @@ def gateway_process(home: Path, *flags: str, **more: str) -> Iterator[RunningGat
         )
     try:
         wait_for(
-            lambda: run_file(home).exists() or process.poll() is not None, START_S, "the gateway is slow"
+            lambda: Home(home).run_file.exists() or process.poll() is not None,
+            START_S,
+            "the gateway is slow",
         )
         assert process.poll() is None, log.read_text()
         yield RunningGateway(home, process, log)

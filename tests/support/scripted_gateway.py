@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.core import Standing
 from gateway.registry.models import Registry
 from gateway.specialists.runtimes.scripted import Script
+from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.specialists.hosting import publish_script
 from tests.support.processes import RunningGateway, gateway_process, wait_for
@@ -17,8 +18,8 @@ from tests.support.processes import RunningGateway, gateway_process, wait_for
 @contextmanager
 def reciting_gateway(home: Path, script: Script, *flags: str, **environment: str) -> Iterator[RunningGateway]:
     """Run `stepdown serve` with a live task "support" (model `stepdown/support`) until the block ends."""
-    with open_state(home) as state:
-        publish_script(Registry(home / "registry"), home / "script", script)
+    with open_state(Home(home)) as state:
+        publish_script(Registry(Home(home).registry), home / "script", script)
         state.standings.put(
             Standing(task="support", lane="fingerprint", stage="live", version=1, threshold=0.5)
         )
