@@ -1,7 +1,7 @@
-"""The `stepdown` command: one module a command, the file name is the command's name.
+"""The `stepdown` command: one module per command, named like the command.
 
-A command module has a docstring whose first line is its help, `add_arguments(parser)` and
-`run(arguments) -> int`. It imports nothing heavy before `run`: `stepdown --help` is quick.
+The first line of a command module's docstring is its help. It has `add_arguments(parser)` and
+`run(arguments) -> int`, and imports nothing heavy before `run`: `stepdown --help` is quick.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
 from gateway import __version__
+from gateway.config.plugins import list_plugins
 from gateway.errors import ConfigError, StepdownError, UpstreamError
 
 OK, FAILED, USAGE, QUALITY, UNREACHABLE = range(5)
@@ -21,10 +21,10 @@ OK, FAILED, USAGE, QUALITY, UNREACHABLE = range(5)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run the command that `argv` names, by default that of this process; return the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    known = _commands()
-    # Only the command which was named is imported; the general help needs them all.
+    known = list_plugins(__name__)
+    # Only the named command is imported; the general help needs them all.
     wanted = [words[0]] if words and words[0] in known else known
     arguments = _parser({name: import_module(f"{__name__}.{name}") for name in wanted}).parse_args(words)
     try:
@@ -32,17 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return FAILED
     except BrokenPipeError:
-        # Whoever read our output has gone (`| head`): nothing to report.
+        # The reader of our output has gone (`| head`): nothing to report.
         sys.stderr.close()
         return FAILED
-    except StepdownError as error:
-        print(f"stepdown: {error}", file=sys.stderr)
-        return _exit_code(error)
-
-
-def _commands() -> list[str]:
-    folder = Path(__file__).parent
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    except StepdownError as exc:
+        print(f"stepdown: {exc}", file=sys.stderr)
+        return _exit_code(exc)
 
 
 def _parser(commands: dict[str, ModuleType]) -> argparse.ArgumentParser:
@@ -61,7 +56,7 @@ def _parser(commands: dict[str, ModuleType]) -> argparse.ArgumentParser:
     return parser
 
 
-def _exit_code(error: StepdownError) -> int:
-    if isinstance(error, ConfigError):
+def _exit_code(exc: StepdownError) -> int:
+    if isinstance(exc, ConfigError):
         return USAGE
-    return UNREACHABLE if isinstance(error, UpstreamError) else FAILED
+    return UNREACHABLE if isinstance(exc, UpstreamError) else FAILED

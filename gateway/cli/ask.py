@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 
+from gateway.cli import FAILED, OK, UNREACHABLE
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -39,15 +41,15 @@ def _ask(arguments: argparse.Namespace, base_url: str) -> int:
                 messages=[*system, {"role": "user", "content": arguments.question}],  # type: ignore[list-item]
                 extra_headers=headers,
             )
-        except openai.APIConnectionError as error:
-            print(f"stepdown: {base_url} cannot be reached: {error.__cause__ or error}", file=sys.stderr)
-            return 4
-        except openai.APIStatusError as error:
-            print(f"stepdown: HTTP {error.status_code}: {error.message}", file=sys.stderr)
-            return 1
+        except openai.APIConnectionError as exc:
+            print(f"stepdown: {base_url} cannot be reached: {exc.__cause__ or exc}", file=sys.stderr)
+            return UNREACHABLE
+        except openai.APIStatusError as exc:
+            print(f"stepdown: HTTP {exc.status_code}: {exc.message}", file=sys.stderr)
+            return FAILED
         print(raw.parse().choices[0].message.content)
     if arguments.explain:
         for name, value in raw.headers.items():
             if name.lower().startswith("x-stepdown-"):
                 print(f"  {name.lower().removeprefix('x-stepdown-')}: {value}", file=sys.stderr)
-    return 0
+    return OK

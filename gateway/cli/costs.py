@@ -6,6 +6,8 @@ import argparse
 import json
 import os
 
+from gateway.cli import OK
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -28,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         rows = [{**msgspec.to_builtins(account), **msgspec.to_builtins(sums)} for account, sums in entries]
         print(json.dumps({"total": msgspec.to_builtins(total), "entries": rows}))
-        return 0
+        return OK
     for account, sums in entries:
         print(
             f"{account.day}  {account.decision:9}  {account.model:20.20}  {account.task or '-':20}"
@@ -39,4 +41,4 @@ def run(arguments: argparse.Namespace) -> int:
     print(f", shadow drafts would have saved ${total.would_save_usd:.4f}")
     if total.estimated or total.unpriced:
         print(f"tokens of {total.estimated:,} requests are estimates, {total.unpriced:,} have no price")
-    return 0
+    return OK

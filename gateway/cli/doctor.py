@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from gateway.cli import FAILED, OK, UNREACHABLE
+
 if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.home import Home
@@ -51,8 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps([finding._asdict() for finding in findings]))
     failed = [finding for finding in findings if finding.verdict == "fail"]
     if all(finding.is_unreachable for finding in failed):
-        return 4 if failed else 0
-    return 1
+        return UNREACHABLE if failed else OK
+    return FAILED
 
 
 def _show(finding: Finding) -> None:

@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from gateway.cli import OK
+
 if TYPE_CHECKING:
     from gateway.harvest.reader import HarvestReader
 
@@ -43,12 +45,12 @@ def _stats(reader: HarvestReader, arguments: argparse.Namespace) -> int:
         import msgspec
 
         print(msgspec.json.encode(stats).decode())
-        return 0
+        return OK
     span = f"{_day(stats.oldest_at)} to {_day(stats.newest_at)}"
     print(f"{stats.files} files, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
     for task, count in sorted(stats.tasks.items()):
         print(f"{task}  {count.training:>8,} for training  {count.held_out:>8,} held out as evidence")
-    return 0
+    return OK
 
 
 def _export(reader: HarvestReader, arguments: argparse.Namespace) -> int:
@@ -65,7 +67,7 @@ def _export(reader: HarvestReader, arguments: argparse.Namespace) -> int:
         for task in tasks:
             written += form.write(reader.rows(task).rows, stream, with_held_out=arguments.with_audits)
     print(f"{written:,} rows", file=sys.stderr)
-    return 0
+    return OK
 
 
 def _target(out: Path | None) -> AbstractContextManager[BinaryIO]:

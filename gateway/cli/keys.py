@@ -8,6 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from gateway.cli import OK
+
 if TYPE_CHECKING:
     from gateway.store.keys import KeyStore
 
@@ -39,13 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
         if not state.keys.revoke(arguments.id):
             raise ConfigError(f"no valid key has the id '{arguments.id}'; see `stepdown keys list`")
         print(f"revoked {arguments.id}; workers refuse it within a second")
-    return 0
+    return OK
 
 
 def _create(keys: KeyStore, arguments: argparse.Namespace) -> int:
     key_id, plain = keys.create(arguments.name, is_trusted=arguments.trusted)
     print(json.dumps({"id": key_id, "key": plain}) if arguments.json else plain)
-    return 0
+    return OK
 
 
 def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
@@ -54,9 +56,9 @@ def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
         import msgspec
 
         print(msgspec.json.encode(known).decode())
-        return 0
+        return OK
     for key in known:
         made = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
         state = "revoked" if key.revoked_at else "trusted" if key.is_trusted else "valid"
         print(f"{key.id}  {state:8}  {made}  {key.name}")
-    return 0
+    return OK

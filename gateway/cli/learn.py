@@ -6,6 +6,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from gateway.cli import OK
+
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
@@ -40,7 +42,7 @@ def _run(settings: Settings) -> int:
             print(
                 f"nothing to learn: a task needs {rows} harvested rows, a new version more rows than the last"
             )
-    return 0
+    return OK
 
 
 def _status(settings: Settings, *, as_json: bool) -> int:
@@ -53,7 +55,7 @@ def _status(settings: Settings, *, as_json: bool) -> int:
         import msgspec
 
         print(msgspec.json.encode(standings).decode())
-        return 0
+        return OK
     for one in standings:
         version = f"v{one.version}" if one.version else "-"
         print(f"{one.task}  {one.lane}  {one.stage}  {version}  {one.note}")
@@ -61,4 +63,4 @@ def _status(settings: Settings, *, as_json: bool) -> int:
             print(f"    {' '.join(template.split())[:100]}")
     if not standings:
         print("no task yet: send traffic through `stepdown serve`")
-    return 0
+    return OK

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.cli import FAILED, OK
+
 if TYPE_CHECKING:
     from gateway.registry.manifest import Manifest
     from gateway.registry.models import Registry
@@ -58,7 +60,7 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
     ]
     if arguments.json:
         print(msgspec.json.encode(found).decode())
-        return 0
+        return OK
     for one in found:
         day = time.strftime("%Y-%m-%d %H:%M", time.localtime(one["created_at"]))
         print(
@@ -67,7 +69,7 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
         )
     if not found:
         print("no model yet: `stepdown serve` trains specialists, `stepdown models pull` fetches a base")
-    return 0
+    return OK
 
 
 def _show(home: Home, arguments: argparse.Namespace) -> int:
@@ -87,7 +89,7 @@ def _show(home: Home, arguments: argparse.Namespace) -> int:
 
         shown["card"] = msgspec.to_builtins(base_model.read(folder))
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
-    return 0
+    return OK
 
 
 def _verify(home: Home, arguments: argparse.Namespace) -> int:
@@ -103,7 +105,7 @@ def _verify(home: Home, arguments: argparse.Namespace) -> int:
             except RegistryError as error:
                 broken += 1
                 print(f"BROKEN  {kind}  {name}  v{version}: {error}")
-    return 1 if broken else 0
+    return FAILED if broken else OK
 
 
 def _pull(home: Home, arguments: argparse.Namespace) -> int:
@@ -116,7 +118,7 @@ def _pull(home: Home, arguments: argparse.Namespace) -> int:
     registry = Registry(home.models)
     manifest = pull(arguments.source, arguments.name, registry, _tell)
     print(_pulled(manifest, registry))
-    return 0
+    return OK
 
 
 def _pulled(manifest: Manifest, registry: Registry) -> str:
