@@ -1,4 +1,4 @@
-"""The composition root: builds the rooms of a gateway worker and introduces them to each other."""
+"""The composition root of a gateway worker: the only module that knows all of its rooms."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.gate import Gate
-from gateway.config import plugins
+from gateway.config.plugins import load_plugin
 from gateway.core import OWN_PREFIX, Answer, Request
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.finops.ledger import Ledger
@@ -53,12 +53,12 @@ from gateway.wire.surfaces import read_outcome
 
 logger = logging.getLogger(__name__)
 
-# How stale a worker may be about keys, standings and audits of its siblings.
+# The longest that a worker does not see the keys, standings and audits of its siblings.
 REFRESH_S = 0.25
 
 
 class GatewayWorker:
-    """One gateway process. `start` and `stop` it in the loop which serves."""
+    """The rooms of one gateway process. `start` and `stop` it in the loop that serves."""
 
     def __init__(self, settings: Settings, state: State, number: int) -> None:
         home = settings.home
@@ -81,10 +81,10 @@ class GatewayWorker:
         )
         self.metrics = Metrics([*self._probes(), *self.teacher_headers.probes()], state.standings.all)
         self.outcomes = OutcomeQueue(read_outcome, self._observers())
-        self._watch = DriftMonitor(state.standings, state.audits)
+        self._drift_monitor = DriftMonitor(state.standings, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refreshing: asyncio.Task[None] | None = None
-        self._faults: set[str] = set()
+        self._failing: set[str] = set()
         self._encoders = encoder_models(policies)
         self.stages = Stages(
             planner=PolicyPlanner(policies, self.ledger.spent_today),
@@ -107,9 +107,9 @@ class GatewayWorker:
         return await serve(request, self.stages)
 
     async def start(self) -> None:
-        """Connect to the model host and begin to follow what other processes decide."""
+        """Connect to the model host, and begin to follow what other processes decide."""
         await self.drafter.open()
-        self._refreshing = asyncio.create_task(self._refresh_for_ever())
+        self._refreshing = asyncio.create_task(self._keep_refreshing())
 
     async def stop(self) -> None:
         """Let every Outcome reach its observers, then free everything."""
@@ -122,7 +122,7 @@ class GatewayWorker:
         await asyncio.to_thread(self._drain)
 
     def status(self) -> dict[str, Any]:
-        """Return what the admin plane shows; may block."""
+        """Return the status report of the admin plane; may block."""
         return {
             "home": str(self.settings.home.folder),
             "admission": self.settings.admission,
@@ -146,7 +146,7 @@ class GatewayWorker:
         }
 
     def own_models(self) -> list[str]:
-        """Return the specialists which serve now, by the name under which a client may ask for one."""
+        """Return the names by which clients may ask for our specialists and encoder, sorted."""
         tasks = {OWN_PREFIX + standing.task for standing in self.state.standings.all() if standing.serves}
         return sorted(tasks | self._encoders)
 
@@ -176,41 +176,41 @@ class GatewayWorker:
             Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
             Probe("accounts_waiting", "Sums of dollars not yet written.", lambda: self.ledger.waiting),
             Probe(
-                "observer_faults_total", "Outcomes which an observer failed on.", lambda: self.outcomes.faults
+                "observer_faults_total", "Outcomes that an observer failed on.", lambda: self.outcomes.faults
             ),
             Probe("spent_usd_total", "Dollars paid to the teacher.", lambda: self.ledger.spent_usd),
-            Probe("saved_usd_total", "Dollars which local answers saved.", lambda: self.ledger.saved_usd),
+            Probe("saved_usd_total", "Dollars that local answers saved.", lambda: self.ledger.saved_usd),
         ]
 
-    async def _refresh_for_ever(self) -> None:
+    async def _keep_refreshing(self) -> None:
         while True:
             await asyncio.to_thread(self._refresh)
             await self._follow_versions()
             await asyncio.sleep(REFRESH_S)
 
     def _refresh(self) -> None:
-        """Exchange state with the other processes, off the loop. A fault is logged once and tried again."""
+        """Exchange state with the other processes, off the loop; a step that fails is tried again."""
         state = self.state
         steps = (
             state.keys.refresh, state.tasks.refresh, state.audits.flush, state.standings.refresh,
-            self._watch.refresh, self.ledger.refresh, self.metrics.sample,
+            self._drift_monitor.refresh, self.ledger.refresh, self.metrics.sample,
         )  # fmt: skip
         for step in steps:
             try:
                 step()
-            except (sqlite3.Error, OSError) as fault:
-                if step.__qualname__ not in self._faults:
-                    logger.error("%s failed and is tried again: %s", step.__qualname__, fault)
-                self._faults.add(step.__qualname__)
+            except (sqlite3.Error, OSError) as exc:
+                if step.__qualname__ not in self._failing:
+                    logger.error("%s failed and is tried again: %s", step.__qualname__, exc)
+                self._failing.add(step.__qualname__)
             else:
-                self._faults.discard(step.__qualname__)
+                self._failing.discard(step.__qualname__)
 
     async def _follow_versions(self) -> None:
-        """Have the host hold the versions which standings name, and let go of the others."""
+        """Let the host load the versions that standings name, and unload the others."""
         wanted = {(one.task, one.version) for one in self.state.standings.all() if one.version is not None}
         for task, version in wanted - self._loaded:
             with contextlib.suppress(SpecialistError):
-                # Down or not, the client remembers the load and repeats it on a new host.
+                # The client remembers the load, and repeats it when a host starts.
                 await self._load(task, version)
         for task, version in self._loaded - wanted:
             await self.drafter.unload(task, version)
@@ -219,8 +219,8 @@ class GatewayWorker:
     async def _load(self, task: str, version: int) -> None:
         try:
             await self.drafter.load(task, version, self.registry.folder(task, version))
-        except RegistryError as fault:
-            logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, fault)
+        except RegistryError as exc:
+            logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)
 
     def _drain(self) -> None:
         self.outcomes.close()
@@ -235,19 +235,19 @@ def create_classifier(
     name: str, options: dict[str, Any], tasks: TaskStore, drafter: HostClient
 ) -> Classifier:
     """Return the classifier `name`. Raises ConfigError for an unknown name or option."""
-    module = plugins.load_plugin("gateway.routing.classifiers", name)
+    module = load_plugin("gateway.routing.classifiers", name)
     try:
         config = msgspec.convert(options, module.Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"routing.options.{name}: {error}") from error
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"routing.options.{name}: {exc}") from exc
     classifier: Classifier = module.create(config, tasks, drafter)
     return classifier
 
 
 def create_teacher(settings: Settings) -> Teacher:
-    """Return the teacher which the settings name."""
+    """Return the teacher that the settings name."""
     upstream = settings.upstream
-    provider = plugins.load_plugin("gateway.upstream.providers", upstream.provider)
+    provider = load_plugin("gateway.upstream.providers", upstream.provider)
     client = HttpClient(
         HttpConfig(
             connect_s=upstream.connect_timeout_s,

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.config import plugins
+from gateway.config.plugins import load_plugin
 from gateway.core import Standing
 from gateway.distill.base import Config, Event, Recipe, RiskTarget
 from gateway.distill.cached_encoder import CachedEncoder
@@ -41,7 +41,7 @@ from gateway.telemetry.logs import configure
 
 logger = logging.getLogger(__name__)
 
-# Training is what nobody waits for: the gateway and the model host come first.
+# No client waits for training: the gateway and the model host come first.
 NICENESS = 5
 
 
@@ -60,16 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         while not stop.wait(settings.learn.interval_s):
             rows = sum(count.training + count.held_out for count in harvest.counts().values())
             for event in learn_once(settings, learner):
-                logger.info("%s", describe(event))
+                logger.info("%s", describe_event(event))
             write_learner_progress(settings.home, rows)
 
 
 def limit_threads() -> None:
-    """Keep BLAS from fighting the gateway for the cores; call it before numpy is imported."""
+    """Keep BLAS from competing with the gateway for the cores; call it before numpy is imported."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # Torch's threads wait for each other asleep. Spinning, two of them on two busy cores took 11 s of
-    # CPU and 25 s for a step of `lora_sft` which takes 1.5 and 2.1 so.
+    # Torch's threads then sleep while they wait for each other. Spinning, two of them on two busy cores
+    # took 11 s of CPU and 25 s for a step of `lora_sft` that takes 1.5 and 2.1 with this.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -92,94 +92,87 @@ def create_learner(settings: Settings, state: State) -> Learner:
     stores = Stores(
         harvest=HarvestReader(home.harvest),
         registry=registry,
-        standings=AnnouncedStandings(state.database, _announcer(home, registry)),
+        standings=PreloadingStandingStore(state.database, home, registry),
         tasks=state.tasks,
     )
     builder = VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,
-        open_runtime=lambda name, folder: _runtime(name, folder, resources),
+        open_runtime=lambda name, folder: _open_runtime(name, folder, resources),
         resources=resources,
         workspaces=home.learn,
         config=config,
     )
-    return Learner(stores, builder, encoder, _promise_of(settings), config)
+    return Learner(stores, builder, encoder, _risk_target_lookup(settings), config)
 
 
 def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
     """Return the recipe `name`. Raises ConfigError for an unknown name or option."""
-    module = plugins.load_plugin("gateway.distill.recipes", name)
+    module = load_plugin("gateway.distill.recipes", name)
     try:
         config = msgspec.convert(options, module.Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"learn.options.{name}: {error}") from error
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"learn.options.{name}: {exc}") from exc
     recipe: Recipe = module.create(config)
     return recipe
 
 
 def learn_once(settings: Settings, learner: Learner) -> list[Event]:
-    """Take one step, alone in this home: `stepdown learn run` and the background share the lock."""
-    with _alone(settings.home):
+    """Take one step; a lock makes `stepdown learn run` and the learner process take turns."""
+    with _lock_learner(settings.home):
         try:
             return learner.step()
-        except (StepdownError, OSError) as fault:
-            logger.error("learning failed and is tried again: %s", fault)
+        except (StepdownError, OSError) as exc:
+            logger.error("learning failed and is tried again: %s", exc)
             return []
 
 
-def describe(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """Return an event as one line."""
     version = f" v{event.version}" if event.version else ""
     return f"{event.task}{version} {event.kind}" + (f": {event.detail}" if event.detail else "")
 
 
-class AnnouncedStandings(StandingStore):
-    """Standings whose version the model host holds before anybody is sent to it."""
+class PreloadingStandingStore(StandingStore):
+    """A StandingStore that has the model host load a version before any standing names it."""
 
-    def __init__(self, database: Database, announce: Callable[[Standing], None]) -> None:
+    def __init__(self, database: Database, home: Home, registry: Registry) -> None:
         super().__init__(database)
-        self._announce = announce
+        self._home = home
+        self._registry = registry
 
     def put_if(self, epoch: int, standing: Standing) -> bool:
-        """See StandingStore; first loads the version where a host runs."""
-        self._announce(standing)
+        """See StandingStore; may also wait for the model host, where one runs."""
+        if standing.version is not None:
+            with suppress(StepdownError):
+                asyncio.run(self._load(standing.task, standing.version))
         return super().put_if(epoch, standing)
 
-
-def _announcer(home: Home, registry: Registry) -> Callable[[Standing], None]:
-    async def load(standing: Standing) -> None:
-        if standing.version is None:
-            return
-        client = HostClient(home.host_socket)
+    async def _load(self, task: str, version: int) -> None:
+        client = HostClient(self._home.host_socket)
         try:
             # Without a host (`stepdown learn run` by hand) the workers load it when they start.
             if await client.open(wait_s=1.0):
-                folder = registry.folder(standing.task, standing.version)
-                await client.load(standing.task, standing.version, folder)
+                await client.load(task, version, self._registry.folder(task, version))
         finally:
             await client.close()
 
-    def announce(standing: Standing) -> None:
-        with suppress(StepdownError):
-            asyncio.run(load(standing))
 
-    return announce
-
-
-def _promise_of(settings: Settings) -> Callable[[str], RiskTarget]:
+def _risk_target_lookup(settings: Settings) -> Callable[[str], RiskTarget]:
+    """Return the function from a model's name to the alpha and delta of its policy."""
     planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
     return lambda model: RiskTarget(*planner.risk_target(model))
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def _lock_learner(home: Home) -> Iterator[None]:
     with home.learner_lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _runtime(name: str, folder: Path, resources: SharedResources) -> Runtime:
-    runtime: Runtime = plugins.load_plugin("gateway.specialists.runtimes", name).create(folder, resources)
+def _open_runtime(name: str, folder: Path, resources: SharedResources) -> Runtime:
+    runtime: Runtime = load_plugin("gateway.specialists.runtimes", name).create(folder, resources)
     return runtime
 
 

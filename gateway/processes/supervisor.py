@@ -1,4 +1,4 @@
-"""`stepdown serve`: binds the sockets, then keeps workers, model host and learner alive."""
+"""`stepdown serve`: binds the sockets, then keeps workers, learner and model host alive."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ READY_POLL_S = 0.02
 READY_LIMIT_S = 60.0
 
 Announce = Callable[[RunFile], None]
-"""Told once, when the first worker answers."""
+"""Called once, when the first worker answers."""
 
 
-def supervise(settings: Settings, environment: Mapping[str, str], announce: Announce) -> int:
+def run_supervisor(settings: Settings, environment: Mapping[str, str], announce: Announce) -> int:
     """Run the gateway until SIGTERM or SIGINT; return the exit code.
 
-    `environment` is what the children get on top of ours: flags as STEPDOWN_* variables.
-    Raises ConfigError when a port is taken, the home is no folder of ours, or another gateway uses it.
+    `environment` is added to ours for the children: flags as STEPDOWN_* variables.
+    Raises ConfigError when a port is taken, the home cannot be used, or another gateway uses it.
     """
     home = settings.home
     home.make()
     with ExitStack() as stack:
-        stack.enter_context(_sole_owner(home))
+        stack.enter_context(_lock_home(home))
         server = settings.server
-        sites = stack.enter_context(_bound(server.host, server.port, server.workers))
-        [admin] = stack.enter_context(_bound(server.host, server.admin_port))
-        children = [Child(plan) for plan in _plans(settings, environment, sites, admin)]
+        public = stack.enter_context(_listen(server.host, server.port, server.workers))
+        [admin] = stack.enter_context(_listen(server.host, server.admin_port))
+        children = [Child(plan) for plan in _plan_children(settings, environment, public, admin)]
         home.run_file.unlink(missing_ok=True)
         stack.callback(home.run_file.unlink, missing_ok=True)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         waiting = threading.Thread(
-            target=_announce_when_ready, args=(sites[0], admin, home, announce, stop), daemon=True
+            target=_announce_when_ready, args=(public[0], admin, home, announce, stop), daemon=True
         )
         waiting.start()
         watch_over(children, stop.is_set)
@@ -58,21 +58,21 @@ def supervise(settings: Settings, environment: Mapping[str, str], announce: Anno
     return REFUSED if any(child.has_refused for child in children) else 0
 
 
-def _plans(
-    settings: Settings, environment: Mapping[str, str], sites: Sequence[socket.socket], admin: socket.socket
+def _plan_children(
+    settings: Settings, environment: Mapping[str, str], public: Sequence[socket.socket], admin: socket.socket
 ) -> Iterator[ChildPlan]:
-    """Yield the children in the order in which they start and stop: who needs another comes first."""
+    """Yield the children in the order of start and stop: workers before what they use."""
     home = settings.home
     shutil.rmtree(home.metrics, ignore_errors=True)
     home.metrics.mkdir()
-    for number, site in enumerate(sites):
-        # One worker shows the admin plane for all: the numbers are shared through files.
+    for number, listener in enumerate(public):
+        # One worker serves the admin plane for all: they share their sums through files.
         extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
         yield ChildPlan(
             name=f"worker {number}",
             module="gateway.processes.worker",
-            arguments=["--number", str(number), "--fd", str(site.fileno()), *extra],
-            inherited_fds=[site.fileno(), *([admin.fileno()] if extra else [])],
+            arguments=["--number", str(number), "--fd", str(listener.fileno()), *extra],
+            inherited_fds=[listener.fileno(), *([admin.fileno()] if extra else [])],
             environment={**environment, "PROMETHEUS_MULTIPROC_DIR": str(home.metrics)},
             stop_grace_s=15.0,
         )
@@ -95,72 +95,72 @@ def _plans(
 
 
 @contextmanager
-def _sole_owner(home: Home) -> Iterator[None]:
-    """Hold the home folder's lock, which ends with this process however it ends."""
+def _lock_home(home: Home) -> Iterator[None]:
+    """Hold the home's lock; the kernel frees it however this process ends."""
     with home.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except OSError as exc:
             raise ConfigError(
                 f"another stepdown serves from {home.folder}; stop it, or set STEPDOWN_HOME to another folder"
-            ) from error
+            ) from exc
         yield
 
 
 @contextmanager
-def _bound(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket]]:
-    """Give listening sockets which share one port; port 0 takes a free one.
+def _listen(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket]]:
+    """Give `count` listening sockets on one port; port 0 takes a free one.
 
-    The kernel spreads connections evenly over sockets, but not over processes which share a socket:
+    The kernel spreads connections evenly over sockets, but not over the processes of one socket:
     with two workers on one socket, one of them took up to nine tenths.
     """
     with ExitStack() as stack:
         try:
-            sole = stack.enter_context(_socket(host, port))
-            bound = [sole]
+            only = stack.enter_context(_bind(host, port))
+            listeners = [only]
             if count > 1:
-                # Sharing is allowed to strangers of the same user, too: now it is sure that there are none.
-                port = sole.getsockname()[1]
-                sole.close()
-                bound = [stack.enter_context(_socket(host, port, is_shared=True)) for _ in range(count)]
-        except OSError as error:
-            raise ConfigError(f"cannot listen on {host} port {port}: {error.strerror}") from error
-        for one in bound:
-            one.listen(BACKLOG)
-        yield bound
+                # Any process of this user may join a shared port. The unshared socket shows that none has it.
+                port = only.getsockname()[1]
+                only.close()
+                listeners = [stack.enter_context(_bind(host, port, is_shared=True)) for _ in range(count)]
+        except OSError as exc:
+            raise ConfigError(f"cannot listen on {host} port {port}: {exc.strerror}") from exc
+        for listener in listeners:
+            listener.listen(BACKLOG)
+        yield listeners
 
 
-def _socket(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
-    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def _bind(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if is_shared:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        one.bind((host.strip("[]"), port))
+        bound.bind((host.strip("[]"), port))
     except OSError:
-        one.close()
+        bound.close()
         raise
-    return one
+    return bound
 
 
 def _announce_when_ready(
-    site: socket.socket, admin: socket.socket, home: Home, announce: Announce, stop: threading.Event
+    public: socket.socket, admin: socket.socket, home: Home, announce: Announce, stop: threading.Event
 ) -> None:
     """Write the run file and call `announce` once a worker says that it is ready."""
     give_up_at = time.monotonic() + READY_LIMIT_S
-    while not _is_ready(site):
+    while not _is_ready(public):
         if stop.wait(READY_POLL_S):
             return
         if time.monotonic() > give_up_at:
             print("stepdown: no worker became ready; see the log above", file=sys.stderr)
             return
-    run = RunFile(pid=os.getpid(), url=_url(site), admin_url=_url(admin))
+    run = RunFile(pid=os.getpid(), url=_url(public), admin_url=_url(admin))
     write_run_file(home, run)
     announce(run)
 
 
-def _is_ready(site: socket.socket) -> bool:
-    connection = http.client.HTTPConnection(*_reachable(site), timeout=1)
+def _is_ready(listener: socket.socket) -> bool:
+    connection = http.client.HTTPConnection(*_local_address(listener), timeout=1)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200
@@ -170,12 +170,12 @@ def _is_ready(site: socket.socket) -> bool:
         connection.close()
 
 
-def _url(bound: socket.socket) -> str:
-    host, port = _reachable(bound)
+def _url(listener: socket.socket) -> str:
+    host, port = _local_address(listener)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _reachable(bound: socket.socket) -> tuple[str, int]:
-    """Return host and port for who calls from this machine."""
-    host, port = bound.getsockname()[:2]
+def _local_address(listener: socket.socket) -> tuple[str, int]:
+    """Return host and port for clients on this machine."""
+    host, port = listener.getsockname()[:2]
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port  # noqa: S104 - names, not binds

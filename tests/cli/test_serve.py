@@ -13,7 +13,7 @@ FREE = ("--port", "0", "--admin-port", "0")
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("[server]\nprot = 1\n", "stepdown.toml:2:1 unknown key 'prot' in [server]; known: host, port,"),
         ("[upstrem]\n", "stepdown.toml:1:2 unknown key 'upstrem'; known: home, server, upstream,"),
@@ -25,14 +25,14 @@ FREE = ("--port", "0", "--admin-port", "0")
     ],
 )
 def test_a_bad_setting_stops_the_start_with_its_place_and_what_is_allowed(
-    command: Command, tmp_path: Path, text: str, told: str
+    command: Command, tmp_path: Path, text: str, message: str
 ) -> None:
     (tmp_path / "stepdown.toml").write_text(text)
 
     ended = command("serve", *FREE)
 
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -48,7 +48,7 @@ def test_a_bad_policy_stops_the_start_with_its_place(command: Command, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "told"),
+    ("variable", "value", "message"),
     [
         ("STEPDOWN_UPSTREAM_PROVIDER", "opnai", "unknown provider 'opnai'; known: "),
         ("STEPDOWN_SPECIALISTS_ENCODER", "minilmm", "unknown encoder 'minilmm'; known: "),
@@ -56,14 +56,16 @@ def test_a_bad_policy_stops_the_start_with_its_place(command: Command, tmp_path:
         ("STEPDOWN_ROUTING_CLASSIFIERS", "fingerprnt", "unknown classifier 'fingerprnt'; known: "),
     ],
 )
-def test_an_unknown_extension_stops_the_start(command: Command, variable: str, value: str, told: str) -> None:
+def test_an_unknown_extension_stops_the_start(
+    command: Command, variable: str, value: str, message: str
+) -> None:
     ended = command("serve", *FREE, **{variable: value})
 
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert message in ended.stderr
 
 
-def test_an_open_door_to_the_network_is_refused(command: Command) -> None:
+def test_open_admission_to_the_network_is_refused(command: Command) -> None:
     ended = command("serve", *FREE, "--open", "--host", "0.0.0.0")
 
     assert ended.returncode == 2
@@ -90,6 +92,6 @@ def test_a_second_gateway_on_one_home_is_refused_and_the_first_goes_on(
         assert ended.returncode == 2
         assert ended.stderr.startswith(f"stepdown: another stepdown serves from {home}; ")
         assert first.chat().status == 200
-        told = first.log()
-    assert f"stepdown listens on {first.base_url}" in told
-    assert "anybody on this machine" in told
+        printed = first.log()
+    assert f"stepdown listens on {first.base_url}" in printed
+    assert "anybody on this machine" in printed

@@ -8,42 +8,44 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.processes.supervisor import supervise
+from gateway.processes.supervisor import run_supervisor
 from gateway.settings import Server, Settings
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, read_run_file, write_run_file
 from tests.support.processes import children, gateway_process, is_alive, wait_for
 
-NOBODY = "http://127.0.0.1:9/v1"
+UNREACHABLE = "http://127.0.0.1:9/v1"
 
 
 def settings(home: Path, **server: int | str) -> Settings:
     return Settings(home_folder=str(home), server=Server(**{"port": 0, "admin_port": 0, **server}))  # type: ignore[arg-type]
 
 
-def refused(settings: Settings) -> str:
-    """Return why the start is refused; nothing was started then."""
-    with pytest.raises(ConfigError) as error:
-        supervise(settings, {}, lambda _: pytest.fail("it runs"))
-    return str(error.value)
+def reason_to_refuse(settings: Settings) -> str:
+    """Return why the start was refused; no process was started."""
+    with pytest.raises(ConfigError) as exc:
+        run_supervisor(settings, {}, lambda _: pytest.fail("it runs"))
+    return str(exc.value)
 
 
-@pytest.mark.parametrize("which", ["port", "admin_port"])
-def test_a_taken_port_stops_the_start_and_is_named(tmp_path: Path, which: str) -> None:
+@pytest.mark.parametrize("name", ["port", "admin_port"])
+def test_a_taken_port_stops_the_start_and_is_named(tmp_path: Path, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
-        assert refused(settings(tmp_path, **{which: port})).startswith(
+        assert reason_to_refuse(settings(tmp_path, **{name: port})).startswith(
             f"cannot listen on 127.0.0.1 port {port}: "
         )
 
 
 def test_an_address_of_another_machine_stops_the_start(tmp_path: Path) -> None:
-    assert "cannot listen on 192.0.2.1 port 0" in refused(settings(tmp_path, host="192.0.2.1"))
+    assert "cannot listen on 192.0.2.1 port 0" in reason_to_refuse(settings(tmp_path, host="192.0.2.1"))
 
 
-def test_a_host_which_is_no_address_stops_the_start(tmp_path: Path) -> None:
-    assert "cannot listen on no.such.host.invalid" in refused(settings(tmp_path, host="no.such.host.invalid"))
+def test_a_host_without_an_address_stops_the_start(tmp_path: Path) -> None:
+    assert "cannot listen on no.such.host.invalid" in reason_to_refuse(
+        settings(tmp_path, host="no.such.host.invalid")
+    )
 
 
 def test_a_home_has_one_gateway(tmp_path: Path) -> None:
@@ -51,18 +53,18 @@ def test_a_home_has_one_gateway(tmp_path: Path) -> None:
     with Home(tmp_path).lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
-        assert "STEPDOWN_HOME" in refused(settings(tmp_path))
+        assert "STEPDOWN_HOME" in reason_to_refuse(settings(tmp_path))
 
 
-def test_a_home_which_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    assert str(tmp_path / "file" / "home") in refused(settings(tmp_path / "file" / "home"))
+    assert str(tmp_path / "file" / "home") in reason_to_refuse(settings(tmp_path / "file" / "home"))
 
 
-def test_a_running_gateway_says_where_it_is_and_forgets_it_at_its_end(tmp_path: Path) -> None:
+def test_a_running_gateway_writes_its_address_and_removes_it_at_its_end(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    with gateway_process(home, "--open", OPENAI_BASE_URL=NOBODY) as gateway:
+    with gateway_process(home, "--open", OPENAI_BASE_URL=UNREACHABLE) as gateway:
         run = read_run_file(Home(home))
         assert run.pid == gateway.process.pid
         assert gateway.ask("GET", "/healthz").status == 200
@@ -72,8 +74,8 @@ def test_a_running_gateway_says_where_it_is_and_forgets_it_at_its_end(tmp_path: 
     assert not Home(home).run_file.exists()
 
 
-def test_a_supervisor_which_is_asked_to_stop_leaves_nobody_behind(tmp_path: Path) -> None:
-    with gateway_process(tmp_path / "home", "--open", OPENAI_BASE_URL=NOBODY) as gateway:
+def test_a_supervisor_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> None:
+    with gateway_process(tmp_path / "home", "--open", OPENAI_BASE_URL=UNREACHABLE) as gateway:
         pids = wait_for(lambda: children(gateway.process.pid), 10, "no child runs")
         gateway.process.terminate()
         assert gateway.process.wait(20) == 0
@@ -84,7 +86,7 @@ def test_a_supervisor_which_is_asked_to_stop_leaves_nobody_behind(tmp_path: Path
 def test_a_home_is_for_its_owner_only(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused(settings(home, port=taken.getsockname()[1]))
+        reason_to_refuse(settings(home, port=taken.getsockname()[1]))
 
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
@@ -92,7 +94,7 @@ def test_a_home_is_for_its_owner_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variable", ["STEPDOWN_LEARN_ENABLED", "STEPDOWN_HARVEST_ENABLED"])
 def test_without_learning_or_harvest_there_is_no_learner(tmp_path: Path, variable: str) -> None:
     with gateway_process(
-        tmp_path / "home", "--open", OPENAI_BASE_URL=NOBODY, **{variable: "false"}
+        tmp_path / "home", "--open", OPENAI_BASE_URL=UNREACHABLE, **{variable: "false"}
     ) as gateway:
         wait_for(lambda: gateway.child("gateway.specialists.host.process"), 10, "no model host")
 
@@ -100,7 +102,7 @@ def test_without_learning_or_harvest_there_is_no_learner(tmp_path: Path, variabl
 
 
 def test_the_run_file_survives_being_read(tmp_path: Path) -> None:
-    """What was announced is what is found."""
+    """Readers get what the supervisor wrote."""
     run = RunFile(pid=1, url="http://127.0.0.1:1", admin_url="http://127.0.0.1:2")
     write_run_file(Home(tmp_path), run)
 
