@@ -1,4 +1,4 @@
-"""Ask the running gateway one question, as any OpenAI client would."""
+"""Ask the running gateway one question, as an OpenAI client would."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from gateway.cli import FAILED, OK, UNREACHABLE
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("question", help="the user message")
-    parser.add_argument("--system", help="the system message: the app's prompt template")
+    parser.add_argument("--system", help="the system message, as the app's prompt template")
     parser.add_argument("--model", default="gpt-4o", help="the model the app would name (gpt-4o)")
-    parser.add_argument("--base-url", help="the gateway (that of this home folder)")
-    parser.add_argument("--mode", choices=["auto", "teacher", "local", "shadow"], help="x-stepdown-mode")
-    parser.add_argument("--explain", action="store_true", help="say who answered and why")
+    parser.add_argument("--base-url", help="the gateway's URL (the one that runs from this home)")
+    parser.add_argument(
+        "--mode", choices=["auto", "teacher", "local", "shadow"], help="value of x-stepdown-mode"
+    )
+    parser.add_argument("--explain", action="store_true", help="say who answered, and why")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the answer."""
+    """Print the answer to the question."""
     from gateway.settings import read_settings
     from gateway.store.run_file import read_run_file
 

@@ -1,4 +1,4 @@
-"""What was spent, what local answers saved, what shadow drafts would have saved."""
+"""Show what was spent and what local answers saved."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     report = actions.add_parser("report", help="dollars and requests, by day and decision")
-    report.add_argument("--since", default="", metavar="YYYY-MM-DD", help="first day (UTC)")
+    report.add_argument("--since", default="", metavar="YYYY-MM-DD", help="first day, in UTC (the oldest)")
     report.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -40,5 +40,5 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"spent ${total.usd:.4f}, saved ${total.counterfactual_usd - total.usd:.4f}", end="")
     print(f", shadow drafts would have saved ${total.would_save_usd:.4f}")
     if total.estimated or total.unpriced:
-        print(f"tokens of {total.estimated:,} requests are estimates, {total.unpriced:,} have no price")
+        print(f"estimated tokens: {total.estimated:,} requests; model without a price: {total.unpriced:,}")
     return OK

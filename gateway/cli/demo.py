@@ -1,4 +1,4 @@
-"""Show the whole loop on a simulated teacher; no key and no network needed."""
+"""Show the whole loop on a simulated teacher; needs no key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--traffic",
         type=Path,
         metavar="FILE.jsonl",
-        help='replay your own pairs instead: one {"messages": [...], "answer": "..."} a line',
+        help='send your own traffic: one {"messages": [...], "answer": "..."} per line',
     )
 
 

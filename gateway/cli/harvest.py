@@ -1,4 +1,4 @@
-"""Look at the harvest, and export it as training data."""
+"""Show the harvest, or export it as training data."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    stats = actions.add_parser("stats", help="rows by task, age, size")
+    stats = actions.add_parser("stats", help="files, size, age, and rows by task")
     stats.add_argument("--json", action="store_true", help="print JSON")
-    export = actions.add_parser("export", help="write rows in a trainer's format")
-    export.add_argument("--format", default="openai", help="file name in harvest/formats (openai)")
+    export = actions.add_parser("export", help="write rows in the format of a trainer")
+    export.add_argument("--format", default="openai", help="the trainer's format (openai)")
     export.add_argument("--task", action="append", help="only this task; may be repeated")
-    export.add_argument("--out", type=Path, help="file to write (standard output)")
+    export.add_argument("--out", type=Path, metavar="FILE", help="file to write (standard output)")
     export.add_argument(
-        "--with-audits", action="store_true", help="held-out rows too: do not train on what certifies you"
+        "--with-audits",
+        action="store_true",
+        help="held-out rows too: certificates are earned on these, do not train on them",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the action."""
+    """Show or export the harvest."""
     from gateway.harvest.reader import HarvestReader
     from gateway.settings import read_settings
 
@@ -46,7 +48,10 @@ def _stats(reader: HarvestReader, arguments: argparse.Namespace) -> int:
 
         print(msgspec.json.encode(stats).decode())
         return OK
-    span = f"{_day(stats.oldest_at)} to {_day(stats.newest_at)}"
+    if not stats.tasks:
+        print("no rows yet: send traffic through `stepdown serve`")
+        return OK
+    span = f"{_format_day(stats.oldest_at)} to {_format_day(stats.newest_at)}"
     print(f"{stats.files} files, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
     for task, count in sorted(stats.tasks.items()):
         print(f"{task}  {count.training:>8,} for training  {count.held_out:>8,} held out as evidence")
@@ -63,23 +68,23 @@ def _export(reader: HarvestReader, arguments: argparse.Namespace) -> int:
     if unknown := [task for task in tasks if task not in known]:
         raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none yet'}")
     written = 0
-    with _target(arguments.out) as stream:
+    with _open_target(arguments.out) as stream:
         for task in tasks:
             written += form.write(reader.rows(task).rows, stream, with_held_out=arguments.with_audits)
     print(f"{written:,} rows", file=sys.stderr)
     return OK
 
 
-def _target(out: Path | None) -> AbstractContextManager[BinaryIO]:
+def _open_target(out: Path | None) -> AbstractContextManager[BinaryIO]:
     from gateway.errors import ConfigError
 
     if out is None:
         return nullcontext(sys.stdout.buffer)
     try:
         return out.open("wb")
-    except OSError as error:
-        raise ConfigError(f"--out {out}: {error.strerror}") from error
+    except OSError as exc:
+        raise ConfigError(f"--out {out}: {exc.strerror}") from exc
 
 
-def _day(at: float | None) -> str:
+def _format_day(at: float | None) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at)) if at else "-"

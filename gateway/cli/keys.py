@@ -1,4 +1,4 @@
-"""Create, list and revoke the keys by which clients enter the gateway."""
+"""Create, list and revoke the keys that let clients in."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    create = actions.add_parser("create", help="print a new key; it is shown once and kept as a hash")
-    create.add_argument("--name", default="", help="whose key it is")
+    create = actions.add_parser("create", help="print a new key: only now, for only its hash is kept")
+    create.add_argument("--name", default="", help="the holder of the key")
     create.add_argument("--trusted", action="store_true", help="its holder sees scores and thresholds")
     create.add_argument("--json", action="store_true", help="print JSON")
-    listing = actions.add_parser("list", help="list the keys, without the keys themselves")
+    listing = actions.add_parser("list", help="list ids, names and states, never the keys themselves")
     listing.add_argument("--json", action="store_true", help="print JSON")
     revoke = actions.add_parser("revoke", help="refuse a key from now on")
     revoke.add_argument("id", help="the key's id, from `keys list`")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the action."""
+    """Create, list or revoke."""
     from gateway.errors import ConfigError
     from gateway.settings import read_settings
     from gateway.store.state import open_state

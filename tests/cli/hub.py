@@ -1,4 +1,4 @@
-"""A model hub in a thread: what huggingface_hub asks of one, over real HTTP, for one repository."""
+"""A model hub in a thread: enough of one for huggingface_hub, over real HTTP, with one repository."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @contextmanager
 def running_hub(repository: str, revision: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve the files of `folder` as one revision of `repository`; give the URL and the paths asked for."""
-    asked: list[str] = []
+    """Serve `folder` as one revision of `repository`; give the URL and the paths of all requests."""
+    paths: list[str] = []
     names = sorted(entry.name for entry in folder.iterdir())
     about = f"/api/models/{repository}"
     known: dict[str, object] = {
@@ -46,7 +46,7 @@ def running_hub(repository: str, revision: str, folder: Path) -> Iterator[tuple[
 
         def _answer(self, *, with_body: bool) -> None:
             path = unquote(urlsplit(self.path).path)
-            asked.append(path)
+            paths.append(path)
             if path in known:
                 return self._send(200, json.dumps(known[path]).encode(), with_body=with_body)
             prefix = f"/{repository}/resolve/{COMMIT}/"
@@ -71,7 +71,7 @@ def running_hub(repository: str, revision: str, folder: Path) -> Iterator[tuple[
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", paths
     finally:
         server.shutdown()
         thread.join()

@@ -55,7 +55,7 @@ def test_without_a_gateway_it_says_how_to_start_one(command: Command, home: Path
     )
 
 
-def test_an_address_where_nobody_listens_is_unreachable(command: Command) -> None:
+def test_an_address_without_a_listener_is_unreachable(command: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
     ended = command("ask", "ping", "--base-url", f"http://127.0.0.1:{port}/v1")

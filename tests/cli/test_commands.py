@@ -1,4 +1,4 @@
-"""What holds for every command."""
+"""The rules for every command."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as end:
         main(["--help"])
 
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert end.value.code == 0
-    assert all(f"\n    {name} " in told for name in COMMANDS)
-    assert "exit codes" in told
+    assert all(f"\n    {name} " in printed for name in COMMANDS)
+    assert "exit codes" in printed
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -14,10 +14,10 @@ from tests.support.processes import gateway_process, stepdown
 from tests.support.teacher import RunningTeacher
 
 CHECKS = ["python", "settings", "policies", "home", "disk", "onnxruntime", "encoder", "teacher", "gateway"]
-Found = dict[str, dict[str, str]]
+Findings = dict[str, dict[str, str]]
 
 
-def found(command: Command, **more: str) -> tuple[int, Found]:
+def run_doctor(command: Command, **more: str) -> tuple[int, Findings]:
     """Return the exit code and the findings by check."""
     ended = command("doctor", "--json", **more)
     assert ended.stderr == ""
@@ -26,13 +26,13 @@ def found(command: Command, **more: str) -> tuple[int, Found]:
 
 @pytest.fixture
 def silent() -> str:
-    """An address where nobody listens."""
+    """An address without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         return f"http://127.0.0.1:{closed.getsockname()[1]}/v1"
 
 
 def test_everything_is_well(command: Command, teacher: RunningTeacher, home: Path) -> None:
-    code, findings = found(command, OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-teacher")
+    code, findings = run_doctor(command, OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-teacher")
 
     assert code == 0
     assert list(findings) == CHECKS
@@ -41,13 +41,13 @@ def test_everything_is_well(command: Command, teacher: RunningTeacher, home: Pat
 
 
 def test_each_check_is_a_line_for_people(command: Command, teacher: RunningTeacher) -> None:
-    told = command("doctor", OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-teacher").stdout
+    printed = command("doctor", OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-teacher").stdout
 
-    assert [line.split()[1].rstrip(":") for line in told.splitlines()] == CHECKS
+    assert [line.split()[1].rstrip(":") for line in printed.splitlines()] == CHECKS
 
 
 def test_a_refused_key_is_a_failure_with_its_status(command: Command, teacher: RunningTeacher) -> None:
-    code, findings = found(command, OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-wrong")
+    code, findings = run_doctor(command, OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-wrong")
 
     assert (code, findings["teacher"]["verdict"]) == (1, "fail")
     assert "401" in findings["teacher"]["detail"]
@@ -57,14 +57,14 @@ def test_a_refused_key_is_a_failure_with_its_status(command: Command, teacher: R
 def test_a_gateway_without_a_key_is_well_when_the_teacher_asks_for_one(
     command: Command, teacher: RunningTeacher
 ) -> None:
-    code, findings = found(command, OPENAI_BASE_URL=teacher.base_url)
+    code, findings = run_doctor(command, OPENAI_BASE_URL=teacher.base_url)
 
     assert (code, findings["teacher"]["verdict"]) == (0, "ok")
     assert "401" in findings["teacher"]["detail"]
 
 
 def test_an_unreachable_teacher_alone_has_its_own_exit_code(command: Command, silent: str) -> None:
-    code, findings = found(command, OPENAI_BASE_URL=silent)
+    code, findings = run_doctor(command, OPENAI_BASE_URL=silent)
 
     assert (code, findings["teacher"]["verdict"]) == (4, "fail")
 
@@ -72,7 +72,7 @@ def test_an_unreachable_teacher_alone_has_its_own_exit_code(command: Command, si
 def test_an_unreachable_teacher_beside_a_failure_is_a_failure(
     command: Command, silent: str, tmp_path: Path
 ) -> None:
-    code, _ = found(command, OPENAI_BASE_URL=silent, STEPDOWN_POLICIES_FOLDER=str(tmp_path / "none"))
+    code, _ = run_doctor(command, OPENAI_BASE_URL=silent, STEPDOWN_POLICIES_FOLDER=str(tmp_path / "none"))
 
     assert code == 1
 
@@ -80,23 +80,23 @@ def test_an_unreachable_teacher_beside_a_failure_is_a_failure(
 def test_a_base_url_with_a_wrong_path_is_a_warning(command: Command, teacher: RunningTeacher) -> None:
     url = teacher.base_url.replace("/v1", "/v2")
 
-    code, findings = found(command, OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-teacher")
+    code, findings = run_doctor(command, OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-teacher")
 
     assert (code, findings["teacher"]["verdict"]) == (0, "warn")
     assert "404" in findings["teacher"]["detail"]
 
 
-def test_wrong_settings_end_the_examination(command: Command, tmp_path: Path) -> None:
+def test_wrong_settings_end_the_checks(command: Command, tmp_path: Path) -> None:
     (tmp_path / "stepdown.toml").write_text("[server]\nprot = 1\n")
 
-    code, findings = found(command)
+    code, findings = run_doctor(command)
 
     assert (code, list(findings)) == (1, ["python", "settings"])
     assert "stepdown.toml:2:1 unknown key 'prot'" in findings["settings"]["detail"]
 
 
 @pytest.mark.parametrize(
-    ("check", "variable", "told"),
+    ("check", "variable", "detail"),
     [
         ("policies", "STEPDOWN_POLICIES_FOLDER", "is not a folder"),
         ("home", "STEPDOWN_HOME", "is not a folder"),
@@ -104,25 +104,27 @@ def test_wrong_settings_end_the_examination(command: Command, tmp_path: Path) ->
     ],
 )
 def test_what_cannot_be_used_is_named(
-    command: Command, teacher: RunningTeacher, tmp_path: Path, *, check: str, variable: str, told: str
+    command: Command, teacher: RunningTeacher, tmp_path: Path, *, check: str, variable: str, detail: str
 ) -> None:
     (tmp_path / "file").touch()
 
-    code, findings = found(command, OPENAI_BASE_URL=teacher.base_url, **{variable: str(tmp_path / "file")})
+    code, findings = run_doctor(
+        command, OPENAI_BASE_URL=teacher.base_url, **{variable: str(tmp_path / "file")}
+    )
 
     assert (code, findings[check]["verdict"]) == (1, "fail")
-    assert told in findings[check]["detail"]
+    assert detail in findings[check]["detail"]
     assert findings[check]["advice"]
 
 
-def test_a_gateway_which_was_killed_is_a_warning(
+def test_a_gateway_that_was_killed_is_a_warning(
     command: Command, teacher: RunningTeacher, home: Path, silent: str
 ) -> None:
     home.mkdir()
     gone = silent.removesuffix("/v1")
     Home(home).run_file.write_bytes(msgspec.json.encode(RunFile(pid=1, url=gone, admin_url=gone)))
 
-    code, findings = found(command, OPENAI_BASE_URL=teacher.base_url)
+    code, findings = run_doctor(command, OPENAI_BASE_URL=teacher.base_url)
 
     assert (code, findings["gateway"]["verdict"]) == (0, "warn")
 

@@ -48,7 +48,7 @@ def test_an_unknown_key_cannot_be_revoked(command: Command) -> None:
     assert ended.stderr == "stepdown: no valid key has the id 'key-none'; see `stepdown keys list`\n"
 
 
-def test_a_home_which_cannot_be_made_is_named(command: Command, tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_made_is_named(command: Command, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     ended = command("keys", "list", STEPDOWN_HOME=str(tmp_path / "file" / "home"))

@@ -91,7 +91,7 @@ def test_a_changed_file_is_named_and_the_others_are_still_looked_at(command: Com
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model in the form which needs no further conversion, beside what nobody should fetch."""
+    """A tiny model in the form that needs no conversion, beside files that must not be fetched."""
     root = tmp_path_factory.mktemp("model")
     checkpoint = write_checkpoint(root / "checkpoint")
     build(checkpoint, "int4", root / "ready")
@@ -121,14 +121,14 @@ def pull(home: Path, source: str, hub: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.learn
 def test_a_model_is_pulled_from_a_hub(model: Path, home: Path, command: Command) -> None:
     """Only what a conversion reads is fetched: no code, no pickled weights. The commit is recorded."""
-    with running_hub("Org/Tiny-Llama", "v1", model) as (url, asked):
+    with running_hub("Org/Tiny-Llama", "v1", model) as (url, paths):
         pulled = pull(home, "hf:Org/Tiny-Llama@v1", url)
         unknown = pull(home, "hf:Org/Tiny-Llama@v2", url)
 
     assert pulled.returncode == 0, pulled.stderr
     assert pulled.stdout.startswith("tiny-llama  v1  as fetched")
     assert pulled.stderr.splitlines()[-1] == "publishing tiny-llama"
-    assert not [path for path in asked if path.endswith((".py", ".bin"))]
+    assert not [path for path in paths if path.endswith((".py", ".bin"))]
     shown = json.loads(command("models", "show", "tiny-llama").stdout)
     assert (shown["kind"], shown["runtime"]) == ("base", "genai")
     assert shown["card"]["source"] == f"hf:Org/Tiny-Llama@{COMMIT}"

@@ -1,4 +1,4 @@
-"""harvest, learn and costs, after traffic which a real gateway served."""
+"""harvest, learn and costs, after traffic through a real gateway."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_an_export_into_a_file_can_hold_the_evidence_too(served: tuple[Path, str
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--format", "opnai"], "unknown format 'opnai'; known: openai"),
         (["--task", "none"], "no rows of task 'none'; known: task-"),
@@ -78,15 +78,15 @@ def test_an_export_into_a_file_can_hold_the_evidence_too(served: tuple[Path, str
     ids=["format", "task"],
 )
 def test_an_export_of_what_is_not_there_names_what_is(
-    served: tuple[Path, str], words: list[str], told: str
+    served: tuple[Path, str], words: list[str], message: str
 ) -> None:
     ended = stepdown(served[0], "harvest", "export", *words)
 
     assert ended.returncode == 2
-    assert told in ended.stderr
+    assert message in ended.stderr
 
 
-def test_an_export_into_a_folder_which_is_not_there_fails_without_a_trace(served: tuple[Path, str]) -> None:
+def test_an_export_into_a_missing_folder_fails_without_a_trace(served: tuple[Path, str]) -> None:
     ended = stepdown(served[0], "harvest", "export", "--out", str(served[0] / "no" / "rows.jsonl"))
 
     assert ended.returncode == 2
@@ -125,7 +125,7 @@ def test_a_report_since_tomorrow_is_empty(served: tuple[Path, str]) -> None:
 
 
 def test_the_report_for_people_ends_with_the_sums(served: tuple[Path, str]) -> None:
-    told = stepdown(served[0], "costs", "report").stdout
+    report = stepdown(served[0], "costs", "report").stdout
 
-    assert "spent $" in told
-    assert "saved $0.0000" in told
+    assert "spent $" in report
+    assert "saved $0.0000" in report
