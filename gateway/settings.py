@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from gateway.config.typed import KeyPath, build
+from gateway.config.typed import KeyPath, build_config
 from gateway.core import Secret
 from gateway.errors import ConfigError
 from gateway.store.home import Home
@@ -175,11 +175,11 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     """
     file, text = _file(environ)
     data = _parsed(file, text)
-    build(Settings, data, file, lambda path: _locate(text, path))
+    build_config(Settings, data, file, lambda path: _locate(text, path))
     for section, key, value in _from_environment(environ):
         table = data.setdefault(section, {}) if section else data
         table[key] = value
-    settings = build(Settings, data, "environment")
+    settings = build_config(Settings, data, "environment")
     if secret := environ.get("OPENAI_API_KEY", "").strip():
         upstream = msgspec.structs.replace(settings.upstream, api_key=Secret(secret))
         settings = msgspec.structs.replace(settings, upstream=upstream)

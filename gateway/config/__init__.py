@@ -1,1 +1,1 @@
-"""Names and files of the configuration, turned into extensions and typed values."""
+"""Names and files of the configuration, turned into modules and typed values."""

@@ -1,4 +1,4 @@
-"""A name in configuration, turned into the extension which has that file name."""
+"""Plugins: a name in the configuration is the file name of a module."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gateway.errors import ConfigError
 
 
 def list_plugins(package: str) -> list[str]:
-    """Return what can be named in a plural folder ("gateway.harvest.formats"): its file names, sorted."""
+    """Return the names in a plural folder (as "gateway.harvest.formats"), sorted."""
     folder = importlib.import_module(package)
-    found = (module.name for module in pkgutil.iter_modules(folder.__path__))
-    return sorted(name for name in found if not name.startswith("_"))
+    names = (module.name for module in pkgutil.iter_modules(folder.__path__))
+    return sorted(name for name in names if not name.startswith("_"))
 
 
 def load_plugin(package: str, name: str) -> ModuleType:
-    """Return the module `name` of a plural folder. Raises ConfigError naming what is known."""
+    """Return the module `name` of a plural folder. Raises ConfigError with the known names."""
     known = list_plugins(package)
     if name not in known:
         kind = package.rpartition(".")[2].removesuffix("s")

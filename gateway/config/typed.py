@@ -1,4 +1,4 @@
-"""Typed configuration out of parsed files, with errors which say file, place and what was allowed."""
+"""Typed configuration from parsed files; errors name the file, the place and what was allowed."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ from gateway.errors import ConfigError
 T = TypeVar("T")
 KeyPath = tuple[str | int, ...]
 Locate = Callable[[KeyPath], tuple[int, int]]
-"""Line and column, from 1, of the deepest part of a path which the file holds."""
+"""Returns line and column, from 1, of the deepest part of a path that the file holds."""
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 
 
-def build(kind: type[T], data: object, file: str, locate: Locate | None = None) -> T:
-    """Return `data` as a `kind`. Raises ConfigError: file, line, column, key, what was allowed."""
+def build_config(kind: type[T], data: object, file: str, locate: Locate | None = None) -> T:
+    """Return `data` as a `kind`. Raises ConfigError with file, line, column, key and what was allowed."""
     try:
         return msgspec.convert(data, kind, dec_hook=_refuse_secret)
-    except msgspec.ValidationError as error:
-        path, words = _explained(str(error), kind, data)
+    except msgspec.ValidationError as exc:
+        path, words = _explain(str(exc), kind, data)
         line, column = locate(path) if locate else (0, 0)
         place = f"{file}:{line}:{column}" if locate else f"{file}:"
-        raise ConfigError(f"{place} {words}") from error
+        raise ConfigError(f"{place} {words}") from exc
 
 
-def _explained(message: str, kind: Any, data: Any) -> tuple[KeyPath, str]:
+def _explain(message: str, kind: Any, data: Any) -> tuple[KeyPath, str]:
     found = _AT.match(message)
     what, steps = (found["what"], found["path"] or "") if found else (message, "")
-    path, innermost = _followed(steps, kind, data)
+    path, innermost = _follow(steps, kind, data)
     if unknown := _UNKNOWN.fullmatch(what):
-        inside = f" in [{_dotted(path)}]" if path else ""
-        return (*path, unknown[1]), f"unknown key '{unknown[1]}'{inside}; known: {_keys(innermost)}"
-    place = f"{_dotted(path)}: " if path else ""
+        inside = f" in [{_join_keys(path)}]" if path else ""
+        return (*path, unknown[1]), f"unknown key '{unknown[1]}'{inside}; known: {_known_keys(innermost)}"
+    place = f"{_join_keys(path)}: " if path else ""
     allowed = f"; known: {', '.join(get_args(innermost))}" if get_origin(innermost) is Literal else ""
     return path, place + what[:1].lower() + what[1:] + allowed
 
 
-def _followed(steps: str, kind: Any, data: Any) -> tuple[KeyPath, Any]:
-    """Return msgspec's path through `data`, and the type at its end."""
+def _follow(steps: str, kind: Any, data: Any) -> tuple[KeyPath, Any]:
+    """Return the keys of msgspec's path through `data`, and the type at its end."""
     path: KeyPath = ()
     for name, index in _STEP.findall(steps):
         inner = get_args(kind)[-1 if index == "..." else 0] if index else _field_type(kind, name)
-        step = _offender(data, inner) if index == "..." else (name or int(index))
+        step = _find_refused(data, inner) if index == "..." else (name or int(index))
         data, kind, path = data[step], inner, (*path, step)
     return path, kind
 
 
-def _offender(table: dict[str, Any], kind: Any) -> str:
-    """Return the key of the value which is no `kind`: msgspec's path says only `[...]`."""
+def _find_refused(table: dict[str, Any], kind: Any) -> str:
+    """Return the key of the value that is not a `kind`: msgspec's path says only `[...]`."""
     for key, value in table.items():
         try:
             msgspec.convert(value, kind, dec_hook=_refuse_secret)
         except msgspec.ValidationError:
             return key
-    raise AssertionError("msgspec refused a table whose values it accepts")
+    raise AssertionError("msgspec refused a table but accepts its values")
 
 
 def _field_type(kind: Any, name: str) -> Any:
     return next(field.type for field in msgspec.structs.fields(kind) if field.encode_name == name)
 
 
-def _keys(kind: Any) -> str:
+def _known_keys(kind: Any) -> str:
     return ", ".join(
         field.encode_name for field in msgspec.structs.fields(kind) if not _is_secret(field.type)
     )
@@ -78,7 +78,7 @@ def _is_secret(kind: Any) -> bool:
     return kind is Secret or Secret in get_args(kind)
 
 
-def _dotted(path: KeyPath) -> str:
+def _join_keys(path: KeyPath) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 

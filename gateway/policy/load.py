@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gateway.config.typed import KeyPath, build
+from gateway.config.typed import KeyPath, build_config
 from gateway.errors import ConfigError
 from gateway.policy.schema import Policy, PolicyFile
 
@@ -42,7 +42,7 @@ def read_policy_file(file: Path) -> tuple[Policy, ...]:
         data = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as exc:
         raise ConfigError(f"{file}{_position(exc)} not YAML: {_problem(exc)}") from exc
-    return tuple(build(PolicyFile, data, str(file), lambda path: _locate(root, path)).policies)
+    return tuple(build_config(PolicyFile, data, str(file), lambda path: _locate(root, path)).policies)
 
 
 def _list_files(folder: Path) -> list[Path]:

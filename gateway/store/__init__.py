@@ -1,1 +1,1 @@
-"""State which outlives a process: SQLite on this machine."""
+"""State that outlives a process: SQLite and small files on this machine."""

@@ -1,4 +1,4 @@
-"""The log of audited answers, in the order in which every process sees them."""
+"""The log of audited answers, in one order for every process."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _COLUMNS = "at, task, lane, version, epoch, loss, score, accepted"
 
 
 class AuditLog:
-    """Takes audits without blocking, and tells them in one order to all.
+    """Takes audits without blocking; every process reads them in one order.
 
-    `capacity` bounds what waits for `flush`; beyond it audits are dropped and counted, which
-    makes evidence scarcer but never biased: what is dropped does not depend on its loss.
+    `capacity` bounds the audits that wait for `flush`; more are dropped and counted. That makes
+    evidence scarcer but not biased: whether an audit is dropped does not depend on its loss.
     """
 
     def __init__(self, database: Database, capacity: int = 10_000) -> None:
@@ -47,7 +47,7 @@ class AuditLog:
             self._waiting.append(audit)
 
     def flush(self) -> None:
-        """Write what waits. May block; raises sqlite3.Error and keeps the audits when it cannot."""
+        """Write what waits. May block. Raises sqlite3.Error and then keeps the audits."""
         with self._flushing:
             batch = list(self._waiting)
             if not batch:
@@ -55,7 +55,7 @@ class AuditLog:
             with self._database.write() as connection:
                 connection.executemany(
                     f"INSERT INTO audits ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    [_row(audit) for audit in batch],
+                    [_to_row(audit) for audit in batch],
                 )
             for _ in batch:
                 self._waiting.popleft()
@@ -63,24 +63,24 @@ class AuditLog:
     def since(self, seq: int) -> list[tuple[int, Audit]]:
         """Return the audits written after number `seq`, oldest first, each with its number.
 
-        Numbers grow in the order of writing, over all processes, and are never used twice.
+        Numbers grow in the order of writing over all processes; none is used twice.
         """
         rows = self._database.read(
             f"SELECT seq, {_COLUMNS} FROM audits WHERE seq > ? ORDER BY seq",  # noqa: S608
             (seq,),
         )
-        return [(row[0], _audit(row[1:])) for row in rows]
+        return [(row[0], _to_audit(row[1:])) for row in rows]
 
     def prune(self, before: float) -> int:
-        """Forget audits older than `before` (unix seconds); return how many."""
+        """Delete the audits older than `before` (unix seconds); return how many."""
         with self._database.write() as connection:
             return connection.execute("DELETE FROM audits WHERE at < ?", (before,)).rowcount
 
 
-_Row = tuple[float, str, str, int, int, float, float, bool]
+_AuditRow = tuple[float, str, str, int, int, float, float, bool]
 
 
-def _row(audit: Audit) -> _Row:
+def _to_row(audit: Audit) -> _AuditRow:
     return (
         audit.at,
         audit.task,
@@ -93,7 +93,7 @@ def _row(audit: Audit) -> _Row:
     )
 
 
-def _audit(row: _Row) -> Audit:
+def _to_audit(row: _AuditRow) -> Audit:
     at, task, lane, version, epoch, loss, score, accepted = row
     return Audit(
         at=at,

@@ -1,7 +1,7 @@
 """One SQLite file, shared by the processes of one machine.
 
-Every store owns a table in it. Only background threads come here: SQLite may wait for the
-disk or for another process, so nothing on the way of a request calls these methods.
+Every store owns a table in it. Only background threads use it: SQLite may wait for the disk or
+for another process, so no request may wait for these methods.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from gateway.errors import ConfigError
 
 SCHEMA_VERSION = 2
 NEW_FILE = 0
-"""The version that SQLite gives a file nothing was written to."""
+"""SQLite's version of a file without content."""
 BUSY_TIMEOUT_S = 5.0
 
 
 class Database:
-    """A connection which threads take turns on, and the version of the file's layout.
+    """A connection that threads take turns on.
 
-    `synchronous="NORMAL"` loses the last transactions in a power cut, never in a crash of
-    the process; "FULL" loses none. Raises ConfigError for a file that a newer or older stepdown wrote.
+    `synchronous="NORMAL"` may lose the last transactions in a power cut, never in a crash of the
+    process; "FULL" loses none. Raises ConfigError for a file that a newer or older stepdown wrote.
     """
 
     def __init__(self, path: Path, *, synchronous: Literal["NORMAL", "FULL"] = "NORMAL") -> None:
@@ -34,7 +34,7 @@ class Database:
         self._lock = threading.Lock()
         self._writes = 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Prompts and key hashes are nobody else's; SQLite gives -wal and -shm the same mode.
+        # Prompts and key hashes are private. SQLite gives -wal and -shm the same mode.
         path.touch(mode=0o600)
         self._connection = _connect(path, synchronous)
 
@@ -50,11 +50,11 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection inside one transaction, undone as a whole by any exception.
+        """Give the connection inside one transaction; any exception undoes all of it.
 
-        The transaction takes the write lock at once, so what it reads cannot change before
-        it writes. Raises sqlite3.OperationalError when the disk is full or another process
-        kept the lock for longer than `BUSY_TIMEOUT_S`.
+        The transaction begins with the write lock, so what it reads cannot change before it
+        writes. Raises sqlite3.OperationalError when the disk is full, or another process holds
+        the lock for longer than `BUSY_TIMEOUT_S`.
         """
         with self._lock:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -62,19 +62,19 @@ class Database:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                # A full disk may already have undone the transaction by itself.
+                # With a full disk SQLite may have undone the transaction already.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
             self._writes += 1
 
     def data_version(self) -> tuple[int, int]:
-        """Return a mark which differs after any change, by this process or another.
+        """Return a value that differs after any change, by this process or another.
 
-        Costs some microseconds; ask it before re-reading a table.
+        Costs some microseconds: compare it before reading a table again.
         """
         with self._lock:
-            # SQLite's own mark counts only what other connections changed.
+            # SQLite's own number counts only the changes of other connections.
             (others,) = self._connection.execute("PRAGMA data_version").fetchone()
             return others, self._writes
 
@@ -97,16 +97,16 @@ def _connect(path: Path, synchronous: str) -> sqlite3.Connection:
 
 
 def _enter_wal_mode(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging, which lets readers and one writer work side by side."""
+    """Switch to write-ahead logging: readers and one writer then work side by side."""
     give_up_at = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.OperationalError as fault:
-            # The first switch of a new file needs it alone, and SQLite does not wait for
-            # that: processes which start together meet here.
-            if "locked" not in str(fault) or time.monotonic() > give_up_at:
+        except sqlite3.OperationalError as exc:
+            # The first switch of a new file needs the file alone, and SQLite does not wait for
+            # that: processes that start together collide here.
+            if "locked" not in str(exc) or time.monotonic() > give_up_at:
                 raise
             time.sleep(0.005)
 

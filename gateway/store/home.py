@@ -30,7 +30,7 @@ class Home:
         self.learn = folder / "learn"
         """What a recipe keeps of a task from one version to the next."""
         self.metrics = folder / "metrics"
-        """Sums of each worker since the start of the supervisor, which empties it."""
+        """Sums of each worker since the last start; the supervisor empties it."""
         self.host_socket = socket_path(folder)
         self.run_file = folder / "run.json"
         self.learner_progress = folder / "learner.json"

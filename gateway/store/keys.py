@@ -1,4 +1,4 @@
-"""The gateway's own keys, of which only hashes are kept."""
+"""The gateway's own keys, stored as hashes only."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS keys (
 
 
 class KeyFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Whose key it is. `is_trusted` callers see scores and thresholds. Times are unix seconds."""
+    """The facts of one key. `is_trusted` callers see scores and thresholds. Times are unix seconds."""
 
     id: str
     name: str
@@ -46,11 +46,11 @@ class KeyStore:
         self.refresh()
 
     def find_by_hash(self, key_hash: str) -> KeyFacts | None:
-        """Return the key whose `hash_key` is `key_hash`; None when unknown or revoked. Never blocks."""
+        """Return the key with that hash (see `hash_key`), None if unknown or revoked. Never blocks."""
         return self._by_hash.get(key_hash)
 
     def create(self, name: str, *, is_trusted: bool = False) -> tuple[str, str]:
-        """Return the id and the plain text of a new key; the plain text is not kept anywhere."""
+        """Return the id and the plain text of a new key; the plain text is stored nowhere."""
         key_id = "key-" + secrets.token_hex(4)
         plain = PREFIX + secrets.token_urlsafe(32)
         with self._database.write() as connection:
@@ -62,7 +62,7 @@ class KeyStore:
         return key_id, plain
 
     def revoke(self, key_id: str) -> bool:
-        """Refuse the key from now on; False when no such key was valid."""
+        """Refuse the key from now on; False if no valid key has that id."""
         with self._database.write() as connection:
             changed = connection.execute(
                 "UPDATE keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
@@ -76,7 +76,7 @@ class KeyStore:
         return [_facts(row) for row in self._rows()]
 
     def refresh(self) -> None:
-        """See what other processes created and revoked; may block."""
+        """Read what other processes created and revoked; may block."""
         version = self._database.data_version()
         if version != self._seen:
             self._by_hash = {row[2]: _facts(row) for row in self._rows() if row[5] is None}
@@ -89,9 +89,9 @@ class KeyStore:
 
 
 def hash_key(plain: bytes) -> str:
-    """Return the hex hash under which a key is looked up.
+    """Return the hex hash by which a key is found.
 
-    Plain sha256 is enough: a key holds 256 random bits, so there is nothing to guess.
+    Plain sha256 is enough: a key holds 256 random bits, too many to guess.
     """
     return hashlib.sha256(plain).hexdigest()
 

@@ -1,4 +1,4 @@
-"""What was spent and what it would have cost without specialists, summed by day."""
+"""The money spent, and the price without specialists, summed by day."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ CREATE TABLE IF NOT EXISTS spend (
 
 
 class Sums(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over some requests; what was saved is `counterfactual_usd - usd`.
+    """Sums over some requests; `counterfactual_usd - usd` was saved.
 
-    `counterfactual_usd` is what the teacher would have taken for all of them,
-    `would_save_usd` what shadow drafts would have saved had they been served. `estimated`
-    counts requests whose tokens nobody reported, `unpriced` those whose model has no price.
+    `counterfactual_usd` is the teacher's price for all of them, `would_save_usd` the money that
+    shadow drafts would have saved if served. `estimated` counts the requests without reported
+    token counts, `unpriced` those for a model without a price.
     """
 
     requests: int = 0
@@ -60,7 +60,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: int = 0
 
     def __add__(self, other: Sums) -> Sums:
-        # Written out, for this runs once a request: a loop over the names takes four times as long.
+        # Written out, because this runs once per request: a loop over the names takes four times as long.
         return Sums(
             requests=self.requests + other.requests,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
@@ -74,7 +74,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """What sums are kept apart by. `day` is UTC, as 2026-11-24; `task` is empty for a bypass."""
+    """The key of a sum. `day` is UTC, as 2026-11-24; `task` is empty for a bypass."""
 
     day: str
     policy: str
@@ -91,7 +91,7 @@ class SpendLog:
         database.create(_SCHEMA)
 
     def add(self, entries: Iterable[tuple[Account, Sums]]) -> None:
-        """Add to the accounts; all of `entries` or, when the write fails, none. May block."""
+        """Add all of `entries` to their accounts or, if the write fails, none. May block."""
         names = ", ".join((*_KEY, *_SUMS))
         places = ", ".join("?" * (len(_KEY) + len(_SUMS)))
         adding = ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
@@ -124,6 +124,6 @@ class SpendLog:
         return {**msgspec.to_builtins(self.totals()), "by_decision": by_decision}
 
     def usd_by_policy(self, day: str) -> dict[str, float]:
-        """Return what each policy has spent on one UTC day, over all processes."""
+        """Return the dollars that each policy spent on one UTC day, over all processes."""
         query = "SELECT policy, sum(usd) FROM spend WHERE day = ? GROUP BY policy"
         return dict(self._database.read(query, (day,)))

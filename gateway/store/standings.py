@@ -1,4 +1,4 @@
-"""What each task's specialist is allowed to do, lane by lane."""
+"""The standings: what the specialist of each task may do, lane by lane."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ON CONFLICT (task, lane) DO UPDATE SET epoch = excluded.epoch, body = excluded.b
 
 
 class StandingStore:
-    """Every standing, in memory for whoever asks and on disk for the other processes."""
+    """Every standing: in memory for this process, on disk for the others."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,20 +38,20 @@ class StandingStore:
         return known or Standing(task=route.task, lane=route.lane)
 
     def all(self) -> list[Standing]:
-        """Return every standing as last refreshed, by task and lane."""
+        """Return every standing as last refreshed, sorted by task and lane."""
         return [standing for _, standing in sorted(self._standings.items())]
 
     def put(self, standing: Standing) -> None:
-        """Replace a standing, whatever it was. May block."""
+        """Replace a standing unconditionally. May block."""
         with self._database.write() as connection:
-            connection.execute(_UPSERT, _row(standing))
+            connection.execute(_UPSERT, _to_row(standing))
         self.refresh()
 
     def put_if(self, epoch: int, standing: Standing) -> bool:
-        """Replace a standing only while it is still of `epoch`; return whether it was.
+        """Replace a standing only if its stored epoch is still `epoch`; return whether it was.
 
-        An unknown standing is of epoch 0. So of two workers which see the same alarm one
-        writes it, and a certificate made before an alarm cannot undo the alarm. May block.
+        An unknown standing has epoch 0. Of two workers that see the same alarm, one writes it,
+        and a certificate from before an alarm cannot undo the alarm. May block.
         """
         with self._database.write() as connection:
             found = connection.execute(
@@ -59,12 +59,12 @@ class StandingStore:
             ).fetchone()
             is_current = (found[0] if found else 0) == epoch
             if is_current:
-                connection.execute(_UPSERT, _row(standing))
+                connection.execute(_UPSERT, _to_row(standing))
         self.refresh()
         return is_current
 
     def refresh(self) -> None:
-        """See what other processes put; may block."""
+        """Read what other processes put; may block."""
         version = self._database.data_version()
         if version != self._seen:
             standings = [
@@ -75,6 +75,6 @@ class StandingStore:
             self._seen = version
 
 
-def _row(standing: Standing) -> tuple[str, str, int, str]:
+def _to_row(standing: Standing) -> tuple[str, str, int, str]:
     body = msgspec.json.encode(standing).decode()
     return standing.task, standing.lane, standing.epoch, body

@@ -33,7 +33,7 @@ class State:
 
 @contextmanager
 def open_state(home: Home) -> Iterator[State]:
-    """Give the stores of `home`, which is made if it is new. Raises ConfigError."""
+    """Give the stores of `home`; makes the folder if it is new. Raises ConfigError."""
     home.make()
     state = State(Database(home.state_db))
     try:

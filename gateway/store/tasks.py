@@ -1,4 +1,4 @@
-"""The tasks which have been adopted, with what a classifier must know of them."""
+"""The adopted tasks, with everything that a classifier must know about them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStore:
-    """Every adopted task, in memory for whoever asks and on disk for the other processes."""
+    """Every adopted task: in memory for this process, on disk for the others."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -64,7 +64,7 @@ class TaskStore:
         return task in self._tasks
 
     def get(self, task: str) -> Task | None:
-        """Return an adopted task by its name. Never blocks."""
+        """Return the adopted task of that name, None if there is none. Never blocks."""
         return self._tasks.get(task)
 
     def all(self) -> tuple[Task, ...]:
@@ -72,26 +72,26 @@ class TaskStore:
         return self._all
 
     def put(self, task: str, contract_hash: str, template_text: str, vector: bytes, model: str) -> None:
-        """Adopt `task`, or replace what is known of it; keeps the time of its adoption. May block."""
+        """Adopt `task`, or replace all but the time of its adoption. May block."""
         with self._database.write() as connection:
             connection.execute(_UPSERT, (task, contract_hash, template_text, vector, model, self._clock()))
         self.refresh()
 
     def refresh(self) -> None:
-        """See what other processes adopted; may block."""
+        """Read what other processes adopted; may block."""
         version = self._database.data_version()
         if version == self._seen:
             return
-        # The vectors of a thousand tasks take 16 ms to read again: only what changed is read.
+        # To read the vectors of a thousand tasks again takes 16 ms: only the changed ones are read.
         changed = self._database.read(_CHANGED, (self._revision,))
         if changed:
             self._revision = changed[-1][-1]
-            self._tasks = self._tasks | {row[0]: _task(row) for row in changed}
+            self._tasks = self._tasks | {row[0]: _to_task(row) for row in changed}
             self._all = tuple(sorted(self._tasks.values(), key=lambda task: (task.adopted_at, task.task)))
         self._seen = version
 
 
-def _task(row: tuple[str, str, str, bytes, str, float, int]) -> Task:
+def _to_task(row: tuple[str, str, str, bytes, str, float, int]) -> Task:
     task, contract_hash, template_text, vector, model, adopted_at, _ = row
     return Task(
         task=task,

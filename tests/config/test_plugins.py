@@ -1,4 +1,4 @@
-"""Names in configuration become modules; anything else is refused with what is known."""
+"""Names in configuration become modules; any other name is refused with the known ones."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ def test_a_name_loads_its_module() -> None:
 
 
 @pytest.mark.parametrize("name", ["opnai", "", "../base", "openai.json", "__init__", "base"])
-def test_an_unknown_name_is_refused_with_what_is_known(name: str) -> None:
+def test_an_unknown_name_is_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(ConfigError, match=r"unknown format .*; known: .*openai"):
         plugins.load_plugin(FORMATS, name)

@@ -1,4 +1,4 @@
-"""A state file, and the same file as another process has it open."""
+"""A state file, and the same file as another process opens it."""
 
 from __future__ import annotations
 

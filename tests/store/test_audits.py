@@ -1,4 +1,4 @@
-"""The audit log: one order for all, nothing lost on the way to the disk."""
+"""The audit log: one order for every process, nothing lost on the way to the disk."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_every_process_sees_one_order(database: Database, other_process: Databas
     assert [entry.at for _, entry in ours.since(0)] == [0, 1, 2, 3, 4, 5]
 
 
-def test_reading_goes_on_after_the_number_last_seen(database: Database) -> None:
+def test_reading_continues_after_the_last_number_seen(database: Database) -> None:
     log = AuditLog(database)
     for n in range(3):
         log.put(audit(at=float(n)))
@@ -48,21 +48,21 @@ def test_reading_goes_on_after_the_number_last_seen(database: Database) -> None:
     assert [entry.at for _, entry in log.since(2)] == [2.0]
 
 
-def test_pruning_forgets_old_audits_and_never_reuses_their_numbers(database: Database) -> None:
+def test_pruning_deletes_old_audits_and_never_reuses_their_numbers(database: Database) -> None:
     log = AuditLog(database)
     log.put(audit(at=1.0))
     log.flush()
 
-    forgotten = log.prune(before=2.0)
+    deleted = log.prune(before=2.0)
     log.put(audit(at=3.0))
     log.flush()
 
-    assert forgotten == 1
+    assert deleted == 1
     assert [seq for seq, _ in log.since(0)] == [2]
 
 
 def test_a_failed_flush_keeps_the_audits(database: Database) -> None:
-    """What could not be written is written by the next flush, once."""
+    """The next flush writes them, once."""
     log = AuditLog(database)
     log.put(AUDIT)
     database.create("ALTER TABLE audits RENAME TO gone")

@@ -41,8 +41,8 @@ for n in range(1_000_000):
 """
 
 
-def test_processes_which_start_together_all_get_their_turn(path: Path) -> None:
-    """Four processes create the file at once; no transaction of any is lost or interleaved."""
+def test_processes_that_start_together_all_get_a_turn(path: Path) -> None:
+    """Four processes create the file at once; no transaction is lost or interleaved."""
     writers = [subprocess.Popen([sys.executable, "-c", ADD_ONE, str(path)]) for _ in range(4)]
 
     assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
@@ -53,7 +53,7 @@ def test_processes_which_start_together_all_get_their_turn(path: Path) -> None:
 
 
 def test_a_killed_writer_loses_no_committed_transaction(path: Path) -> None:
-    """After kill -9 everything is there whose commit had returned."""
+    """After kill -9 every committed write is there."""
     with subprocess.Popen(
         [sys.executable, "-c", WRITE_UNTIL_KILLED, str(path)], stdout=subprocess.PIPE, text=True
     ) as writer:
@@ -101,7 +101,7 @@ def test_threads_take_turns(database: Database) -> None:
 
 
 @pytest.mark.parametrize("writer", ["own", "another's"])
-def test_the_data_version_tells_of_every_change(
+def test_the_data_version_differs_after_every_change(
     database: Database, other_process: Database, writer: str
 ) -> None:
     """Own writes count as well as those of other processes."""
@@ -114,8 +114,8 @@ def test_the_data_version_tells_of_every_change(
     assert database.data_version() != before
 
 
-def test_the_data_version_is_quiet_while_nothing_changes(database: Database) -> None:
-    """Reading is no change."""
+def test_the_data_version_stays_while_nothing_changes(database: Database) -> None:
+    """Reading changes nothing."""
     database.create(COUNTER)
     before = database.data_version()
 
@@ -124,7 +124,7 @@ def test_the_data_version_is_quiet_while_nothing_changes(database: Database) -> 
     assert database.data_version() == before
 
 
-def test_the_files_are_nobody_elses(path: Path, database: Database) -> None:
+def test_the_files_are_private(path: Path, database: Database) -> None:
     """The file, its log and its index are readable by their owner only."""
     database.create(COUNTER)
 
@@ -134,15 +134,15 @@ def test_the_files_are_nobody_elses(path: Path, database: Database) -> None:
 
 
 def test_a_newer_layout_is_refused(path: Path, database: Database) -> None:
-    """The message says which file it is and what to do."""
+    """The message names the file and says what to do."""
     database.create("PRAGMA user_version = 99")
 
     with pytest.raises(ConfigError, match=r"state\.db: layout 99 .* newer stepdown"):
         Database(path)
 
 
-def test_a_file_which_is_no_database_is_an_error(tmp_path: Path) -> None:
-    """Garbage is reported, not overwritten."""
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    """Garbage is reported and stays."""
     garbage = tmp_path / "state.db"
     garbage.write_bytes(b"no database" * 100)
 

@@ -1,4 +1,4 @@
-"""Gateway keys: found by hash, gone when revoked, plain text nowhere."""
+"""Gateway keys: found by hash, gone once revoked, stored without the plain text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_revoked_key_is_still_listed(database: Database) -> None:
 
 
 def test_only_a_valid_key_can_be_revoked(database: Database) -> None:
-    """Revoking twice, or what never was, says False."""
+    """To revoke twice, or an unknown key, returns False."""
     keys = KeyStore(database)
     key_id, _ = keys.create("web shop")
     keys.revoke(key_id)

@@ -9,7 +9,7 @@ import pytest
 from gateway.store.database import Database
 from gateway.store.spend import Account, SpendLog, Sums
 
-CARDS = Account("2026-11-24", "default", "cards", "giant", "escalated")
+CARDS = Account("2026-11-24", "default", "cards", "gpt-4o", "escalated")
 ONE = Sums(requests=1, prompt_tokens=10, completion_tokens=2, usd=0.5, counterfactual_usd=0.75, estimated=1)
 
 
@@ -22,20 +22,20 @@ def test_entries_of_one_account_add_up(database: Database, other_process: Databa
 
 def test_totals_sum_over_accounts_from_a_day_on(database: Database) -> None:
     spend = SpendLog(database)
-    spend.add([(Account("2026-11-23", "default", "cards", "giant", "local"), ONE), (CARDS, ONE)])
+    spend.add([(Account("2026-11-23", "default", "cards", "gpt-4o", "local"), ONE), (CARDS, ONE)])
 
     assert spend.totals("2026-11-24") == ONE
     assert spend.totals() == ONE + ONE
 
 
-def test_what_policies_spent_is_told_by_day(database: Database) -> None:
+def test_what_policies_spent_is_summed_by_day(database: Database) -> None:
     spend = SpendLog(database)
     spend.add(
         [
             (CARDS, ONE),
-            (Account("2026-11-24", "default", "", "giant", "bypass"), ONE),
-            (Account("2026-11-24", "cheap", "cards", "giant", "audit"), ONE),
-            (Account("2026-11-23", "default", "cards", "giant", "audit"), ONE),
+            (Account("2026-11-24", "default", "", "gpt-4o", "bypass"), ONE),
+            (Account("2026-11-24", "cheap", "cards", "gpt-4o", "audit"), ONE),
+            (Account("2026-11-23", "default", "cards", "gpt-4o", "audit"), ONE),
         ]
     )
 
@@ -52,8 +52,8 @@ def test_sums_survive_a_restart(path: Path) -> None:
     second.close()
 
 
-def test_a_failing_entry_takes_its_neighbors_with_it(database: Database) -> None:
-    """All or none: so whoever keeps the entries of a failed write may add them again."""
+def test_a_failing_entry_undoes_the_whole_write(database: Database) -> None:
+    """All or none: the entries of a failed write may be added again."""
     spend = SpendLog(database)
 
     with pytest.raises(OverflowError):

@@ -1,4 +1,4 @@
-"""Standings: the same for every process, and never changed on stale evidence."""
+"""Standings: the same for every process, and never changed by stale evidence."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_a_put_standing_comes_back_whole(database: Database) -> None:
     assert standings.of(Route("cards")) == LIVE
 
 
-def test_lanes_of_a_task_stand_apart(database: Database) -> None:
+def test_the_lanes_of_a_task_are_separate(database: Database) -> None:
     standings = StandingStore(database)
 
     standings.put(LIVE)
@@ -43,7 +43,7 @@ def test_a_refresh_shows_what_another_process_put(database: Database, other_proc
 def test_of_two_workers_with_the_same_alarm_one_writes_it(
     database: Database, other_process: Database
 ) -> None:
-    """`put_if` compares with what is stored, not with what this process last read."""
+    """`put_if` compares with the stored epoch, not with the one that this process last read."""
     first, second = StandingStore(database), StandingStore(other_process)
     alarm = msgspec.structs.replace(LIVE, stage="alarm", epoch=1)
 
@@ -53,7 +53,7 @@ def test_of_two_workers_with_the_same_alarm_one_writes_it(
     assert second.of(Route("cards")) == alarm
 
 
-def test_an_unknown_standing_is_of_epoch_0(database: Database) -> None:
+def test_an_unknown_standing_has_epoch_0(database: Database) -> None:
     standings = StandingStore(database)
 
     assert not standings.put_if(1, LIVE)
