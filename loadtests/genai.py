@@ -25,7 +25,7 @@ from rich.console import Console
 
 from gateway.core import DraftRequest
 from gateway.demo.stack import Stack
-from gateway.demo.tickets import tickets
+from gateway.demo.tickets import generate_tickets
 from gateway.errors import SpecialistError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
@@ -204,7 +204,7 @@ def _felt(stack: Stack, generator: Generator) -> dict[str, float]:
 
 def _questions() -> list[bytes]:
     requests = []
-    for pair in tickets(PROXIED, seed=1):
+    for pair in generate_tickets(PROXIED, seed=1):
         body = msgspec.json.encode({"model": "gpt-4o", "messages": pair.messages})
         requests.append(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"

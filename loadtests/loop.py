@@ -23,7 +23,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from gateway.demo.replay import Ask, Heard, Served, replay
+from gateway.demo.replay import ChatAnswer, SendChat, Served, replay_pairs
 from gateway.demo.stack import Stack
 from gateway.store.home import Home
 from loadtests.datasets import DataSet, read_data
@@ -106,10 +106,10 @@ def run(data: DataSet, seed: int, alpha: float, in_flight: int, models: Path | N
         if models:
             home.models.symlink_to(models.resolve())
         with Stack(model=MODEL, home=home, policies=policies, environment=environment) as stack:
-            stack.teach(data.pairs)
+            stack.set_pairs(data.pairs)
             served = asyncio.run(_replayed(data, stack, in_flight))
             seconds = time.monotonic() - begun
-            status = stack.settled_status()
+            status = stack.wait_until_settled()
     return _figures(data, seed, served, status, alpha=alpha, seconds=seconds)
 
 
@@ -122,7 +122,9 @@ async def _replayed(data: DataSet, stack: Stack, in_flight: int) -> list[Served]
     served: list[Served] = []
     for start in range(0, len(data.pairs), CHUNK):
         chunk = data.pairs[start : start + CHUNK]
-        finished = [one async for one in replay(chunk, lean_client(stack.gateway_url, MODEL), in_flight)]
+        finished = [
+            one async for one in replay_pairs(chunk, lean_client(stack.gateway_url, MODEL), in_flight)
+        ]
         served += sorted(finished, key=lambda one: one.number)
         await asyncio.to_thread(stack.wait_for_learner)
         local = _share([one.decision == "local" for one in finished])
@@ -131,17 +133,17 @@ async def _replayed(data: DataSet, stack: Stack, in_flight: int) -> list[Served]
 
 
 @asynccontextmanager
-async def lean_client(base_url: str, model: str) -> AsyncIterator[Ask]:
+async def lean_client(base_url: str, model: str) -> AsyncIterator[SendChat]:
     """Ask with a client which leaves the two cores to the gateway."""
     url = f"{base_url}/v1/chat/completions"
     async with aiohttp.ClientSession() as session:
 
-        async def ask(messages: list[dict[str, str]]) -> Heard:
+        async def ask(messages: list[dict[str, str]]) -> ChatAnswer:
             async with session.post(url, json={"model": model, "messages": messages}) as reply:
                 body = await reply.json()
                 if reply.status != 200:
                     raise RuntimeError(f"HTTP {reply.status}: {body}")
-                return Heard(reply.headers, body["choices"][0]["message"]["content"])
+                return ChatAnswer(reply.headers, body["choices"][0]["message"]["content"])
 
         yield ask
 

@@ -28,7 +28,7 @@ from rich.console import Console
 
 from gateway.demo.stack import Stack
 from gateway.demo.teacher.faults import CHUNK_BYTES, Fault
-from gateway.demo.tickets import PROMPT, Pair, tickets
+from gateway.demo.tickets import PROMPT, Pair, generate_tickets
 from gateway.store.run_file import read_run_file
 from loadtests.support.generator import Generator, Job
 from loadtests.support.overhead_figures import Figures, table
@@ -106,7 +106,7 @@ def _eager_stage() -> Iterator[Stack]:
 
 def _latency(stack: Stack, generator: Generator) -> dict[str, float]:
     """Compare one request at a time through the gateway and without it, in alternating rounds."""
-    requests = _requests(tickets(PER_ROUND, seed=1))
+    requests = _requests(generate_tickets(PER_ROUND, seed=1))
     worker = _pid(stack, "gateway.processes.worker")
     found: dict[str, list[float]] = {}
     waits: list[float] = []
@@ -129,7 +129,7 @@ def _latency(stack: Stack, generator: Generator) -> dict[str, float]:
 
 def _saturation(stack: Stack, generator: Generator, seconds: float) -> dict[str, float]:
     """Measure the worker under more requests than it can take, and the teacher under the same."""
-    requests = _requests(tickets(PER_ROUND, seed=1))
+    requests = _requests(generate_tickets(PER_ROUND, seed=1))
     worker = _pid(stack, "gateway.processes.worker")
     cpu_us, rates, generator_us = [], [], []
     for _ in range(3):
@@ -152,7 +152,7 @@ def _saturation(stack: Stack, generator: Generator, seconds: float) -> dict[str,
 
 def _streams(stack: Stack, generator: Generator) -> dict[str, float]:
     """Measure the worker's CPU for streams whose chunks come one by one."""
-    requests = _requests(tickets(STREAMS, seed=1), is_streamed=True)
+    requests = _requests(generate_tickets(STREAMS, seed=1), is_streamed=True)
     worker = _pid(stack, "gateway.processes.worker")
     cpu_us, chunks = [], []
     for _ in range(3):
@@ -175,8 +175,9 @@ def _local_ms(stack: Stack, generator: Generator) -> tuple[list[float], float | 
 
     Also the CPU which each took in the model host. Nothing when it takes longer than TEACHING_LIMIT_S.
     """
-    lessons, exam = list(tickets(MOST_LESSONS, seed=1)), list(tickets(LOCAL_QUESTIONS, seed=2))
-    stack.teach([*lessons, *exam])
+    lessons = list(generate_tickets(MOST_LESSONS, seed=1))
+    exam = list(generate_tickets(LOCAL_QUESTIONS, seed=2))
+    stack.set_pairs([*lessons, *exam])
     give_up_at = time.monotonic() + TEACHING_LIMIT_S
     remaining = iter(lessons)
     while not _is_taught(stack):
@@ -214,7 +215,7 @@ def _memory(stack: Stack) -> dict[str, float]:
 
 def _first_answer_s(stack: Stack, generator: Generator) -> float:
     """Return the seconds from the start of `stepdown serve` to its first answer."""
-    result = generator.run(_job(stack, list(tickets(1, seed=1)), 1))
+    result = generator.run(_job(stack, list(generate_tickets(1, seed=1)), 1))
     return stack.started_in_s + result.seconds
 
 

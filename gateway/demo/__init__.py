@@ -1,1 +1,1 @@
-"""The loop shown on real HTTP traffic with a simulated teacher."""
+"""The demo: the whole loop over real HTTP, with a simulated teacher."""

@@ -1,4 +1,4 @@
-"""A simulated teacher and a real gateway before it, each in processes of its own."""
+"""A real gateway in front of a simulated teacher, each in its own processes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ POLL_S = 0.02
 
 
 class Stack:
-    """Both running on loopback; use as a context manager, which stops what it started.
+    """Gateway and teacher on loopback: a context manager that stops what it started.
 
-    `home` is where the gateway keeps its state, a temporary folder unless given.
-    `environment` is added to the gateway's, `policies` is a folder of policy files.
+    `home` holds the gateway's state, a temporary folder unless given. `environment` is added to
+    the gateway's, `policies` is a folder of policy files.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Stack:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
 
-    def teach(self, pairs: Iterable[Pair]) -> None:
-        """Give the teacher its answers, in place of those it had."""
+    def set_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Replace the answers of the teacher."""
         lines = b"".join(msgspec.json.encode(pair) + b"\n" for pair in pairs)
         _fetch(f"{self.teacher_url}/__teacher/pairs", "PUT", lines)
 
     def status(self) -> dict[str, Any]:
-        """Return what the gateway's admin plane reports."""
+        """Return the report of the gateway's admin plane."""
         return dict(json.loads(_fetch(f"{self.admin_url}/status")))
 
-    def settled_status(self) -> dict[str, Any]:
-        """Return the status once every request so far has been accounted for and is durable."""
+    def wait_until_settled(self) -> dict[str, Any]:
+        """Wait until every request so far is counted and on the disk; return the status."""
         while True:
             status = self.status()
             if status["waiting"] == {"outcomes": 0, "rows": 0, "spend": 0}:
@@ -88,8 +88,8 @@ class Stack:
             time.sleep(POLL_S)
 
     def wait_for_learner(self) -> None:
-        """Return when the learner has looked at all that is harvested so far."""
-        harvested = sum(self.settled_status()["harvested"].values())
+        """Wait until the learner has looked at every row harvested so far."""
+        harvested = sum(self.wait_until_settled()["harvested"].values())
         while self.status()["learner"]["rows"] < harvested:
             time.sleep(POLL_S)
 
@@ -150,5 +150,5 @@ def _fetch(url: str, method: str = "GET", body: bytes | None = None) -> bytes:
     try:
         with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310
             return bytes(reply.read())
-    except urllib.error.URLError as error:
-        raise UpstreamError(f"{url}: {error}") from error
+    except urllib.error.URLError as exc:
+        raise UpstreamError(f"{url}: {exc}") from exc

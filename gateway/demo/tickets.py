@@ -1,4 +1,4 @@
-"""Synthetic support tickets of a made-up shop, with the label which the simulated teacher gives."""
+"""Synthetic support tickets of a made-up shop, with the label that the teacher gives."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ ITEMS = (
     "blue kettle", "rain jacket", "desk lamp", "running shoes", "tent", "bread knife", "wool scarf", "bike helmet",
     "coffee grinder", "bookshelf", "yoga mat", "garden hose", "headphones", "suitcase", "toaster", "water bottle",
 )  # fmt: skip
-# What changes in the drift: the shop opens a new desk, and the teacher's prompt-side rules follow it.
+# The drift: the shop opens two new desks, and the teacher answers with their labels.
 MOVED = {"damaged-item": "quality-desk", "return-item": "quality-desk", "refund-status": "payment-desk", "payment-failed": "payment-desk"}  # fmt: skip
 
 
@@ -69,12 +69,12 @@ class Pair(msgspec.Struct, frozen=True):
 
     @property
     def text(self) -> str:
-        """The last message, which the simulated teacher looks up."""
+        """The last message; the simulated teacher finds the answer by it."""
         return self.messages[-1]["content"]
 
 
-def tickets(count: int, seed: int, *, moved: bool = False) -> Iterator[Pair]:
-    """Yield `count` tickets with the teacher's label; `moved` after the teacher's rules changed."""
+def generate_tickets(count: int, seed: int, *, moved: bool = False) -> Iterator[Pair]:
+    """Yield `count` tickets with the teacher's label; `moved` uses its changed rules."""
     rng = random.Random(seed)
     for _ in range(count):
         label = rng.choice(list(SUBJECTS))

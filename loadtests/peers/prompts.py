@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.demo.tickets import PROMPT, tickets
+from gateway.demo.tickets import PROMPT, generate_tickets
 from loadtests.peers.teacher import PLAIN
 
 Headers = Sequence[tuple[str, str]]
@@ -26,7 +26,7 @@ def prompts(size_bytes: int, headers: Headers, asked: str = PLAIN) -> list[bytes
 
     The system message, an app's template, is the same in all of them.
     """
-    questions = [str(pair.messages[-1]["content"]) for pair in tickets(DIFFERENT, seed=1)]
+    questions = [str(pair.messages[-1]["content"]) for pair in generate_tickets(DIFFERENT, seed=1)]
     longest = max(map(len, questions))
     room = size_bytes - len(_body("", " " * longest, asked))
     template = (f"{PROMPT} " * (room // len(PROMPT) + 1))[:room]

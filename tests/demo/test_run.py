@@ -24,7 +24,7 @@ def test_pairs_are_read_in_order_and_blank_lines_skipped(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("{", "Input data was truncated"),
         ("[]", "Expected `object`"),
@@ -35,17 +35,17 @@ def test_pairs_are_read_in_order_and_blank_lines_skipped(file: Path) -> None:
         ('{"messages": [{"role": "user"}], "answer": "x"}', "content"),
     ],
 )
-def test_a_bad_line_is_named_with_file_and_number(file: Path, line: str, told: str) -> None:
+def test_a_bad_line_is_named_with_file_and_number(file: Path, line: str, message: str) -> None:
     file.write_text(f"{GOOD}\n{line}\n")
 
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(ConfigError) as exc:
         read_traffic(file)
 
-    assert str(error.value).startswith(f"{file}:2: ")
-    assert told in str(error.value)
+    assert str(exc.value).startswith(f"{file}:2: ")
+    assert message in str(exc.value)
 
 
-def test_bytes_which_are_no_text_are_named_too(file: Path) -> None:
+def test_bytes_that_are_no_text_are_named_too(file: Path) -> None:
     file.write_bytes(GOOD.replace("ho", "h\xe9").encode("latin-1") + b"\n")
 
     with pytest.raises(ConfigError, match=":1: "):
@@ -60,6 +60,6 @@ def test_a_file_without_pairs_is_refused(file: Path, text: str) -> None:
         read_traffic(file)
 
 
-def test_a_file_which_is_not_there_is_named(file: Path) -> None:
+def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"traffic\.jsonl: No such file"):
         read_traffic(file)

@@ -1,4 +1,4 @@
-"""The simulated teacher is labelled, answers in OpenAI's shape, and can be driven from outside."""
+"""The simulated teacher is labeled, answers in OpenAI's shape, and can be controlled from outside."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def sdk(teacher: RunningTeacher, key: str = "any") -> openai.OpenAI:
     return openai.OpenAI(base_url=teacher.base_url, api_key=key, max_retries=0)
 
 
-def test_every_answer_is_labelled_as_simulated(teacher: RunningTeacher) -> None:
+def test_every_answer_is_labeled_as_simulated(teacher: RunningTeacher) -> None:
     with urllib.request.urlopen(f"{teacher.base_url}/models") as reply:
         assert reply.headers["x-simulated-teacher"] == "true"
 
@@ -62,13 +62,13 @@ def test_a_key_may_be_demanded() -> None:
             assert [model.id for model in client.models.list()] == ["gpt-4o"]
 
 
-def test_what_is_no_chat_is_refused_in_openais_shape(teacher: RunningTeacher) -> None:
+def test_another_body_is_refused_in_openais_shape(teacher: RunningTeacher) -> None:
     with sdk(teacher) as client, pytest.raises(openai.BadRequestError):
         client.chat.completions.create(model="m", messages="no")  # type: ignore[arg-type]
 
 
-def test_it_can_be_driven_over_http(tmp_path: Path) -> None:
-    """As the demo and the load tests do: start, teach, script, look."""
+def test_it_can_be_controlled_over_http(tmp_path: Path) -> None:
+    """As the demo and the load tests do: start, set pairs, script faults, look."""
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_bytes(b'{"messages": [{"role": "user", "content": "a"}], "answer": "b"}\n')
     command = [sys.executable, "-m", "gateway.demo.teacher", "--pairs", str(pairs)]
@@ -90,6 +90,6 @@ def test_it_can_be_driven_over_http(tmp_path: Path) -> None:
     assert (report["requests"], report["latest"][1]["target"]) == (2, "/v1/chat/completions")
 
 
-def test_a_verb_it_does_not_know_is_refused(teacher: RunningTeacher) -> None:
+def test_an_unknown_control_request_is_refused(teacher: RunningTeacher) -> None:
     with pytest.raises(urllib.error.HTTPError, match="400"):
         fetch(f"http://127.0.0.1:{teacher.port}/__teacher/nonsense")

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from gateway.demo.tickets import tickets
+from gateway.demo.tickets import generate_tickets
 from tests.support.processes import RunningGateway
 from tests.support.teacher import RunningTeacher
 
@@ -66,7 +66,7 @@ class Task:
         self.route = ""
         self.relabel: Mapping[str, str] = {}
         self._teacher = teacher
-        known = (pair for pair in tickets(100_000, seed) if pair.answer in LABELS)
+        known = (pair for pair in generate_tickets(100_000, seed) if pair.answer in LABELS)
         self._fresh = ((pair.text, pair.answer) for pair in known)
 
     def questions(self, count: int) -> dict[str, str]:

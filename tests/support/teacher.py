@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.demo.teacher.app import SimulatedTeacher
-from gateway.demo.teacher.server import server as server_of
+from gateway.demo.teacher.server import create_server
 
 
 class RunningTeacher:
@@ -33,7 +33,7 @@ def running_teacher(
     control = SimulatedTeacher(pairs, latency_ms=latency_ms, api_key=api_key)
     # The kernel queues connections from here on, so nobody has to wait for the thread.
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-    server = server_of(control)
+    server = create_server(control)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="teacher")
     thread.start()
     try:

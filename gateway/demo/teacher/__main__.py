@@ -1,4 +1,4 @@
-"""`python -m gateway.demo.teacher`."""
+"""`python -m gateway.demo.teacher` serves a simulated teacher."""
 
 from gateway.demo.teacher.server import main
 

@@ -1,4 +1,4 @@
-"""What a simulated teacher says: OpenAI's shapes around recorded answers."""
+"""The answers of the simulated teacher: OpenAI's shapes around recorded texts."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ UNKNOWN_ANSWER = "This simulated teacher has no recorded answer to that message.
 CREATED = 1_700_000_000
 
 
-class Given(msgspec.Struct, frozen=True):
-    """Status, content type and body of an answer."""
+class HttpAnswer(msgspec.Struct, frozen=True):
+    """Status, content type and body of one HTTP answer."""
 
     status: int
-    kind: bytes
+    content_type: bytes
     body: bytes
 
 
-class _Part(msgspec.Struct):
+class _TextPart(msgspec.Struct):
     text: str = ""
 
 
-class _Message(msgspec.Struct):
+class _ChatMessage(msgspec.Struct):
     role: str
-    content: str | list[_Part] | None = None
+    content: str | list[_TextPart] | None = None
 
     @property
     def text(self) -> str:
@@ -36,15 +36,15 @@ class _Message(msgspec.Struct):
         return self.content or ""
 
 
-class _StreamOptions(msgspec.Struct):
+class _UsageOption(msgspec.Struct):
     include_usage: bool | None = None
 
 
 class _Chat(msgspec.Struct):
     model: str
-    messages: list[_Message]
+    messages: list[_ChatMessage]
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: _UsageOption | None = None
 
 
 class _Embeddings(msgspec.Struct):
@@ -54,82 +54,82 @@ class _Embeddings(msgspec.Struct):
     dimensions: int = 8
 
 
-class _Pair(msgspec.Struct):
-    messages: list[_Message]
+class _RecordedPair(msgspec.Struct):
+    messages: list[_ChatMessage]
     answer: str
 
 
 def read_pairs(lines: Iterable[bytes]) -> dict[str, str]:
     """Return question -> answer from JSON lines of {"messages", "answer"}; the last one wins."""
-    pairs = (msgspec.json.decode(line, type=_Pair) for line in lines if line.strip())
+    pairs = (msgspec.json.decode(line, type=_RecordedPair) for line in lines if line.strip())
     return {_question(pair.messages): pair.answer for pair in pairs}
 
 
-def complete(body: bytes, pairs: dict[str, str], number: int) -> Given:
-    """Return the answer to a chat completion, its id made from `number`; 400 if it is none."""
+def answer_chat(body: bytes, pairs: dict[str, str], number: int) -> HttpAnswer:
+    """Return the answer to a chat completion, with `number` in its id; 400 for another body."""
     try:
         chat = msgspec.json.decode(body, type=_Chat)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        return refuse(400, f"We could not parse the JSON body of your request: {exc}")
+        return answer_error(400, f"We could not parse the JSON body of your request: {exc}")
     answer = pairs.get(_question(chat.messages), UNKNOWN_ANSWER)
     usage = _usage(chat.messages, answer)
     if not chat.stream:
-        return _given(_completion(chat.model, answer, usage, number))
+        return _json_answer(_completion(chat.model, answer, usage, number))
     wants_usage = bool(chat.stream_options and chat.stream_options.include_usage)
-    events = _events(chat.model, answer, usage if wants_usage else None, number)
-    return Given(200, b"text/event-stream; charset=utf-8", b"".join(events))
+    events = _stream_events(chat.model, answer, usage if wants_usage else None, number)
+    return HttpAnswer(200, b"text/event-stream; charset=utf-8", b"".join(events))
 
 
-def embed(body: bytes) -> Given:
-    """Return one made-up vector for each text; 400 if it is no request for texts."""
+def answer_embeddings(body: bytes) -> HttpAnswer:
+    """Return a made-up vector per text; 400 for another body."""
     try:
-        asked = msgspec.json.decode(body, type=_Embeddings)
+        request = msgspec.json.decode(body, type=_Embeddings)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        return refuse(400, f"We could not parse the JSON body of your request: {exc}")
-    texts = [asked.input] if isinstance(asked.input, str) else asked.input
+        return answer_error(400, f"We could not parse the JSON body of your request: {exc}")
+    texts = [request.input] if isinstance(request.input, str) else request.input
     tokens = sum(len(text) // 4 + 1 for text in texts)
     data = [
-        {"object": "embedding", "index": index, "embedding": _vector(text, asked)}
+        {"object": "embedding", "index": index, "embedding": _vector(text, request)}
         for index, text in enumerate(texts)
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return _given({"object": "list", "data": data, "model": asked.model, "usage": usage})
+    return _json_answer({"object": "list", "data": data, "model": request.model, "usage": usage})
 
 
-def list_models(name: str) -> Given:
-    """Return the list of the one model there is."""
-    return _given({"object": "list", "data": [_model(name)]})
+def list_models(name: str) -> HttpAnswer:
+    """Return the list of models: `name` alone."""
+    return _json_answer({"object": "list", "data": [_model(name)]})
 
 
-def show_model(name: str) -> Given:
-    """Return the description of the one model there is."""
-    return _given(_model(name))
+def show_model(name: str) -> HttpAnswer:
+    """Return the description of the model `name`."""
+    return _json_answer(_model(name))
 
 
-def refuse(status: int, message: str, code: str | None = None) -> Given:
+def answer_error(status: int, message: str, code: str | None = None) -> HttpAnswer:
     """Return an error in OpenAI's envelope."""
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-    return _given({"error": error}, status)
+    return _json_answer({"error": error}, status)
 
 
-def _given(value: object, status: int = 200) -> Given:
-    return Given(status, b"application/json", msgspec.json.encode(value))
+def _json_answer(value: object, status: int = 200) -> HttpAnswer:
+    return HttpAnswer(status, b"application/json", msgspec.json.encode(value))
 
 
-def _question(messages: list[_Message]) -> str:
+def _question(messages: list[_ChatMessage]) -> str:
     return next((message.text for message in reversed(messages) if message.role == "user"), "")
 
 
-def _vector(text: str, asked: _Embeddings) -> str | list[float]:
-    """Return a unit vector which is the same every time, as the request wants it written."""
-    seeds = shake_128(text.encode("utf-8", "replace")).digest(asked.dimensions)
+def _vector(text: str, request: _Embeddings) -> str | list[float]:
+    """Return a unit vector, always the same for a text, in the encoding of the request."""
+    seeds = shake_128(text.encode("utf-8", "replace")).digest(request.dimensions)
     length = sum((seed + 1) ** 2 for seed in seeds) ** 0.5
     vector = array("f", ((seed + 1) / length for seed in seeds))
-    return b64encode(vector).decode() if asked.encoding_format == "base64" else vector.tolist()
+    return b64encode(vector).decode() if request.encoding_format == "base64" else vector.tolist()
 
 
-def _usage(messages: list[_Message], answer: str) -> dict[str, int]:
-    """Return token counts at four characters a token: plausible, and the same every time."""
+def _usage(messages: list[_ChatMessage], answer: str) -> dict[str, int]:
+    """Return token counts at four characters per token: plausible, and always the same."""
     prompt = sum(len(message.text) // 4 + 4 for message in messages)
     completion = len(answer) // 4 + 1
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
@@ -141,8 +141,8 @@ def _completion(model: str, answer: str, usage: dict[str, int], number: int) -> 
     return _frame("chat.completion", model, number) | {"choices": [choice], "usage": usage}
 
 
-def _events(model: str, answer: str, usage: dict[str, int] | None, number: int) -> Iterator[bytes]:
-    """Yield one server-sent event a word, in the shape which OpenAI streams."""
+def _stream_events(model: str, answer: str, usage: dict[str, int] | None, number: int) -> Iterator[bytes]:
+    """Yield one server-sent event per word, in the shape that OpenAI streams."""
     frame = _frame("chat.completion.chunk", model, number)
     if usage is not None:
         frame |= {"usage": None}

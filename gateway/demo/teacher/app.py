@@ -6,24 +6,25 @@ from collections import deque
 
 import msgspec
 
+from gateway.api.http.asgi import Receive, Scope, Send
 from gateway.core import Header
 from gateway.demo.teacher.answers import (
-    Given,
-    complete,
-    embed,
+    HttpAnswer,
+    answer_chat,
+    answer_embeddings,
+    answer_error,
     list_models,
     read_pairs,
-    refuse,
     show_model,
 )
-from gateway.demo.teacher.asgi import ClientLeftError, Receive, Scope, Send, pause, read_body
-from gateway.demo.teacher.faults import Fault, misbehave
+from gateway.demo.teacher.asgi import ClientLeftError, read_body, sleep_connected
+from gateway.demo.teacher.faults import Fault, send_faulty
 
 LABEL: Header = (b"x-simulated-teacher", b"true")
 SEEN_KEPT = 1_000
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class SeenRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One request as it arrived. `target` is raw path and query; in JSON `body` is base64."""
 
     method: str
@@ -37,10 +38,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SimulatedTeacher:
-    """Answers recorded pairs, remembers what it saw, fails on request.
+    """Answers from recorded pairs, keeps the requests it saw, fails on demand.
 
     `pairs` maps the text of the last user message to the answer. With `api_key` set every
-    other bearer key gets OpenAI's 401. Attributes and methods may be used from any thread.
+    other bearer key gets the 401 of OpenAI. Attributes and methods may be used from any thread.
     """
 
     def __init__(
@@ -55,67 +56,70 @@ class SimulatedTeacher:
         self.model = model
         self.latency_ms = latency_ms
         self.api_key = api_key
-        self.seen: deque[Seen] = deque(maxlen=SEEN_KEPT)
+        self.seen: deque[SeenRequest] = deque(maxlen=SEEN_KEPT)
         self.requests = 0
         self.cancelled = 0
         """Requests whose client left before the answer was complete."""
         self._faults: deque[Fault] = deque()
 
     def fail_next(self, fault: Fault, times: int = 1) -> None:
-        """Let the next `times` requests meet `fault`, after those already scripted."""
+        """Script `fault` for `times` requests, after the faults scripted already."""
         self._faults.extend([fault] * times)
 
     def forget(self) -> None:
-        """Drop what was seen, every counter and every fault not yet used."""
+        """Drop the requests seen, the counters and the unused faults."""
         self.seen.clear()
         self._faults.clear()
         self.requests = self.cancelled = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        is_verb = scope["path"].startswith("/__teacher/")
+        is_control = scope["path"].startswith("/__teacher/")
         try:
             body = await read_body(receive)
-            await (self._obey(scope, body, send) if is_verb else self._teach(scope, body, receive, send))
+            if is_control:
+                await self._control(scope, body, send)
+            else:
+                await self._serve(scope, body, receive, send)
         except ClientLeftError:
             self.cancelled += 1
 
-    async def _teach(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         self.requests += 1
-        self.seen.append(_seen(scope, body))
+        self.seen.append(_to_seen(scope, body))
         if self.latency_ms:
-            await pause(receive, self.latency_ms / 1000)
-        given = self._answer(scope, body)
+            await sleep_connected(receive, self.latency_ms / 1000)
+        answer = self._answer(scope, body)
         if self._faults:
-            await misbehave(self._faults.popleft(), given, LABEL, receive, send)
+            await send_faulty(self._faults.popleft(), answer, LABEL, receive, send)
         else:
-            await _reply(send, given)
+            await _send_answer(send, answer)
 
-    def _answer(self, scope: Scope, body: bytes) -> Given:
+    def _answer(self, scope: Scope, body: bytes) -> HttpAnswer:
         if self.api_key is not None and not _has_key(scope, self.api_key):
-            return refuse(401, "Incorrect API key provided.", "invalid_api_key")
+            return answer_error(401, "Incorrect API key provided.", "invalid_api_key")
         match scope["method"], scope["path"]:
             case "POST", "/v1/chat/completions":
-                return complete(body, self.pairs, self.requests)
+                return answer_chat(body, self.pairs, self.requests)
             case "POST", "/v1/embeddings":
-                return embed(body)
+                return answer_embeddings(body)
             case "GET", "/v1/models":
                 return list_models(self.model)
             case "GET", path if path == f"/v1/models/{self.model}":
                 return show_model(self.model)
             case method, path:
-                return refuse(404, f"Invalid URL ({method} {path})")
+                return answer_error(404, f"Invalid URL ({method} {path})")
 
-    async def _obey(self, scope: Scope, body: bytes, send: Send) -> None:
+    async def _control(self, scope: Scope, body: bytes, send: Send) -> None:
         verb = scope["method"], scope["path"].removeprefix("/__teacher/")
         try:
             self._change(verb, body)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            await _reply(send, refuse(400, str(exc)))
+            await _send_answer(send, answer_error(400, str(exc)))
             return
         report = {"requests": self.requests, "cancelled": self.cancelled, "pairs": len(self.pairs)}
         latest = {"latest": list(self.seen)} if verb == ("GET", "seen") else {}
-        await _reply(send, Given(200, b"application/json", msgspec.json.encode(report | latest)))
+        await _send_answer(send, HttpAnswer(200, b"application/json", msgspec.json.encode(report | latest)))
 
     def _change(self, verb: tuple[str, str], body: bytes) -> None:
         match verb:
@@ -135,17 +139,17 @@ class SimulatedTeacher:
                 raise msgspec.ValidationError(f"no such verb: {verb}")
 
 
-async def _reply(send: Send, given: Given) -> None:
-    headers = [LABEL, (b"content-type", given.kind), (b"content-length", b"%d" % len(given.body))]
-    await send({"type": "http.response.start", "status": given.status, "headers": headers})
-    await send({"type": "http.response.body", "body": given.body})
+async def _send_answer(send: Send, answer: HttpAnswer) -> None:
+    headers = [LABEL, (b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body))]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
 
 
-def _seen(scope: Scope, body: bytes) -> Seen:
+def _to_seen(scope: Scope, body: bytes) -> SeenRequest:
     query = scope["query_string"]
     target = scope["raw_path"] + (b"?" + query if query else b"")
     headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-    return Seen(method=scope["method"], target=target.decode("latin-1"), headers=headers, body=body)
+    return SeenRequest(method=scope["method"], target=target.decode("latin-1"), headers=headers, body=body)
 
 
 def _has_key(scope: Scope, key: str) -> bool:

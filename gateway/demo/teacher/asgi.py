@@ -1,22 +1,18 @@
-"""The words of ASGI, for the teacher and its faults."""
+"""ASGI from the side of the teacher: the body of a request, and the client that leaves."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+from gateway.api.http.asgi import Receive
 
 
 class ClientLeftError(Exception):
-    """The client closed its connection before it had its answer."""
+    """The client closed its connection before its answer was complete."""
 
 
 async def read_body(receive: Receive) -> bytes:
-    """Return the whole request body. Raises ClientLeftError if it never came whole."""
+    """Return the whole request body. Raises ClientLeftError if the client leaves before its end."""
     parts = []
     more = True
     while more:
@@ -28,8 +24,8 @@ async def read_body(receive: Receive) -> bytes:
     return b"".join(parts)
 
 
-async def pause(receive: Receive, seconds: float | None) -> None:
-    """Sleep, for ever if `seconds` is None. Raises ClientLeftError as soon as the client leaves."""
+async def sleep_connected(receive: Receive, seconds: float | None) -> None:
+    """Sleep, without end if `seconds` is None. Raises ClientLeftError as soon as the client leaves."""
     try:
         async with asyncio.timeout(seconds):
             while (await receive())["type"] != "http.disconnect":

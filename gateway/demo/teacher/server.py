@@ -1,4 +1,4 @@
-"""Serves a simulated teacher over HTTP, as a command or inside a test."""
+"""The simulated teacher over HTTP, as a command or inside a test."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Serve until terminated."""
     parser = argparse.ArgumentParser(prog="python -m gateway.demo.teacher")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one and prints it")
-    parser.add_argument("--pairs", type=Path, help="JSON lines of messages and answer")
-    parser.add_argument("--latency-ms", type=float, default=0, help="before each answer's head")
-    parser.add_argument("--model", default="gpt-4o", help="the model which /v1/models lists")
+    parser.add_argument("--pairs", type=Path, help="JSON lines of {messages, answer}")
+    parser.add_argument("--latency-ms", type=float, default=0, help="delay before the head of each answer")
+    parser.add_argument("--model", default="gpt-4o", help="the model that /v1/models lists")
     parser.add_argument("--api-key", help="refuse every other key")
     options = parser.parse_args(arguments)
 
@@ -29,15 +29,15 @@ def main(arguments: list[str] | None = None) -> None:
         pairs, model=options.model, latency_ms=options.latency_ms, api_key=options.api_key
     )
     listener = socket.create_server(("127.0.0.1", options.port), backlog=2048)
-    # Nobody can come too early: the kernel queues connections from here on.
+    # From here on the kernel queues connections: no client is too early.
     sys.stdout.write(f'{{"port": {listener.getsockname()[1]}}}\n')
     sys.stdout.flush()
-    server(teacher).run(sockets=[listener])
+    create_server(teacher).run(sockets=[listener])
 
 
-def server(teacher: SimulatedTeacher) -> uvicorn.Server:
-    """Return the server of `teacher`: fast, and without a word."""
-    # A cut answer is an error to uvicorn and a script to us.
+def create_server(teacher: SimulatedTeacher) -> uvicorn.Server:
+    """Return the server of `teacher`; it logs nothing."""
+    # A cut answer is an error for uvicorn, and a scripted fault for us.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     config = uvicorn.Config(
         teacher,
