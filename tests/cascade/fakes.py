@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
-import msgspec
-
 from gateway.cascade.base import Stages
 from gateway.cascade.serve import serve
 from gateway.confidence.deferral import Scorer
@@ -18,7 +16,6 @@ from gateway.core import (
     DraftRequest,
     FinishReason,
     Header,
-    Message,
     Outcome,
     Plan,
     Request,
@@ -27,27 +24,9 @@ from gateway.core import (
     Usage,
 )
 from gateway.upstream.base import Call, Reply
+from tests.support.builders import request
 
 LIVE = Standing(task="t", lane="fingerprint", stage="live", version=1, threshold=0.5)
-
-
-def request(**changes: object) -> Request:
-    """Return a plain chat request, with `changes`."""
-    plain = Request(
-        id="r1",
-        caller="tester",
-        target=b"/v1/chat/completions",
-        headers=(),
-        body=b'{"model":"giant"}',
-        received_at=0.0,
-        model="giant",
-        messages=(Message("user", "where is my card?"),),
-        template="feed",
-        contract_hash="feed",
-        template_text="",
-        text="where is my card?",
-    )
-    return msgspec.structs.replace(plain, **changes)
 
 
 class ScriptedTeacher:

@@ -10,7 +10,8 @@ import pytest
 
 from gateway.core import Deferral, DraftRequest, Standing
 from gateway.errors import SpecialistError
-from tests.cascade.fakes import LIVE, Flow, ScriptedStream, request
+from tests.cascade.fakes import LIVE, Flow, ScriptedStream
+from tests.support.builders import request
 
 
 @pytest.fixture

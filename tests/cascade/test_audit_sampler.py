@@ -5,7 +5,8 @@ import pytest
 
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.core import Plan, Standing
-from tests.cascade.fakes import LIVE, request
+from tests.cascade.fakes import LIVE
+from tests.support.builders import request
 
 PLAN = Plan(policy="p", may_serve=True, audit_share=0.1, settling_audit_share=0.2, shadow_audit_share=0.4)
 SETTLED = msgspec.structs.replace(LIVE, is_settled=True)

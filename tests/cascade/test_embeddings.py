@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import IncomingRequest, Plan, Request
+from gateway.core import Plan, Request
 from gateway.errors import RequestError, SpecialistError
 from gateway.wire.embeddings import read_embeddings
 from tests.cascade.fakes import Flow
+from tests.support.builders import incoming
 
 ENCODED = Plan(policy="p", may_serve=True, embed="minilm")
 
@@ -39,16 +40,9 @@ def flow() -> EncoderFlow:
 
 def request(is_trusted: bool = True, mode: bytes = b"auto", **fields: Any) -> Request:
     body = json.dumps({"model": "text-embedding-3-small", "input": ["a", "bcd"], **fields}).encode()
+    headers = ((b"x-stepdown-mode", mode),)
     return read_embeddings(
-        IncomingRequest(
-            body=body,
-            id="r1",
-            caller="tester",
-            is_trusted=is_trusted,
-            target=b"/v1/embeddings",
-            headers=((b"x-stepdown-mode", mode),),
-            received_at=0.0,
-        )
+        incoming(body=body, headers=headers, target=b"/v1/embeddings", is_trusted=is_trusted)
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from gateway.cascade.base import RequestState
 from gateway.cascade.recorder import Recorder
 from gateway.core import Draft, Outcome, Plan
-from tests.cascade.fakes import request
+from tests.support.builders import request
 
 STREAM = (
     b'data: {"choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'

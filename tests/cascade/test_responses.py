@@ -13,7 +13,7 @@ from gateway.core import Plan, Request
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.sse import iter_events
 from tests.cascade.fakes import Flow, ScriptedStream
-from tests.cascade.fakes import request as chat_request
+from tests.support.builders import request as chat_request
 
 
 def request(**changes: Any) -> Request:

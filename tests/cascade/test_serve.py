@@ -8,7 +8,8 @@ import pytest
 
 from gateway.core import Plan, Standing
 from gateway.errors import RequestError, SpecialistError, UpstreamError
-from tests.cascade.fakes import LIVE, Flow, request
+from tests.cascade.fakes import LIVE, Flow
+from tests.support.builders import request
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def test_an_unsure_draft_goes_to_the_teacher_with_the_original_bytes(flow:
     body = await flow.read()
 
     assert b"from the teacher" in body
-    assert flow.teacher.calls[0].body == b'{"model":"giant"}'
+    assert flow.teacher.calls[0].body == request().body
     assert (flow.outcome.decision, flow.outcome.reason) == ("escalated", "unsure")
     assert flow.outcome.draft is not None
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
 import pytest
 
-from gateway.core import Audit, Message, Request, Route, Standing
+from gateway.core import Audit, Request, Route, Standing
+from tests.support.builders import request
 
 
 class AuditList:
@@ -57,19 +57,5 @@ def live() -> Standing:
 
 @pytest.fixture
 def ask() -> Callable[..., Request]:
-    """Return a maker of requests; keywords replace fields."""
-    plain = Request(
-        id="r1",
-        caller="app",
-        target=b"/v1/chat/completions",
-        headers=(),
-        body=b"{}",
-        received_at=0.0,
-        model="gpt-4o",
-        messages=(Message("user", "hello"),),
-        template="t",
-        contract_hash="g",
-        template_text="",
-        text="hello",
-    )
-    return lambda **fields: msgspec.structs.replace(plain, **fields)
+    """Return the builder of requests; keywords replace fields."""
+    return request

@@ -14,7 +14,7 @@ from gateway.finops.prices import PriceTable
 from gateway.finops.tokens import TokenEstimator
 from gateway.store.database import Database
 from gateway.store.spend import SpendLog, Sums
-from tests.support.outcomes import NOON, outcome, reading, request
+from tests.support.builders import NOON, outcome, reading, request
 
 DRAFT = Draft(text="card_arrival", score=0.9, task="cards", version=1)
 DAY_S = 86_400

@@ -7,7 +7,7 @@ import pytest
 from gateway.core import Message, Request, Usage
 from gateway.finops import tokens
 from gateway.finops.tokens import TokenEstimator
-from tests.support.outcomes import request
+from tests.support.builders import request
 
 
 def ask(text: str, template: str = "feed", model: str = "giant") -> Request:

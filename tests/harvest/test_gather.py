@@ -10,7 +10,7 @@ import pytest
 from gateway.core import Plan, Reading, Route, Usage
 from gateway.harvest.base import Row
 from gateway.harvest.gather import Gatherer, row_of
-from tests.support.outcomes import NOON, outcome, reading, request
+from tests.support.builders import NOON, outcome, reading, request
 
 
 class ListSink:

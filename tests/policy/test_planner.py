@@ -6,7 +6,7 @@ from gateway.core import Mode, Request
 from gateway.errors import RequestError
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.schema import AuditShares, Policy
-from tests.support.outcomes import request
+from tests.support.builders import request
 
 
 def asking(model: str = "gpt-4o", caller: str = "app", mode: Mode = "auto") -> Request:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 import pytest
 
-from gateway.core import Message, Request
+from gateway.core import Request
 from gateway.routing.base import KnownTask
+from tests.support.builders import request
 
 Ask = Callable[..., Request]
 
@@ -35,23 +37,10 @@ class Tasks:
 
 @pytest.fixture
 def ask() -> Ask:
-    """Return a maker of requests; keywords replace fields."""
-
-    def make(**changed: object) -> Request:
-        plain = Request(
-            id="r",
-            caller="c",
-            target=b"/v1/chat/completions",
-            headers=(),
-            body=b"{}",
-            received_at=0.0,
-            model="gpt-4o",
-            messages=(Message("user", "hello"),),
-            template="0123456789abcdef" * 2,
-            contract_hash="g",
-            template_text="You label support tickets.",
-            text="hello",
-        )
-        return msgspec.structs.replace(plain, **changed)
-
-    return make
+    """Return the builder of requests of one adopted task; keywords replace fields."""
+    return partial(
+        request,
+        template="0123456789abcdef" * 2,
+        contract_hash="g",
+        template_text="You label support tickets.",
+    )

@@ -4,7 +4,7 @@ import msgspec
 
 from gateway.core import Request, Route
 from gateway.routing.classifiers import named
-from tests.cascade.fakes import request
+from tests.support.builders import request
 
 
 class Known:

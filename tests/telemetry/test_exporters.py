@@ -9,7 +9,7 @@ import pytest
 from gateway.telemetry.exporters import Exporters
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.otel_env import read_otel_env
-from tests.support.outcomes import request
+from tests.support.builders import request
 
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 

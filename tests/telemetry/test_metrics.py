@@ -14,12 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core import Route
 from gateway.telemetry import metrics as module
 from gateway.telemetry.metrics import Metrics, Probe
-from tests.support.outcomes import outcome, reading, request
+from tests.support.builders import outcome, reading, request
 
 WORKER = """
 import sys
 from gateway.telemetry.metrics import Metrics, Probe
-from tests.support.outcomes import outcome, reading
+from tests.support.builders import outcome, reading
 metrics = Metrics([Probe("rows_dropped_total", "Dropped.", lambda: 5.0)])
 metrics(outcome(), reading())
 metrics.sample()

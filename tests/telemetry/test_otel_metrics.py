@@ -21,7 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from gateway.core import Standing
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_metrics import MetricsPush, metrics_data
-from tests.support.outcomes import outcome, reading
+from tests.support.builders import outcome, reading
 
 WAIT_S = 5.0
 

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core import Outcome, Reading
 from gateway.telemetry.outcome_queue import OutcomeQueue
-from tests.support.outcomes import outcome, reading, request
+from tests.support.builders import outcome, reading, request
 
 
 def read(seen: Outcome) -> Reading:

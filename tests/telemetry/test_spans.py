@@ -13,7 +13,7 @@ from opentelemetry.trace import StatusCode
 from gateway.core import Draft, Message, Outcome, Route, Usage
 from gateway.telemetry.spans import MOST_CONTENT_BYTES, Spans
 from gateway.telemetry.trace_context import Tracing, sampler
-from tests.support.outcomes import NOON, outcome, reading, request
+from tests.support.builders import NOON, outcome, reading, request
 
 ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.telemetry.trace_context import Sampler, Tracing, sampler
-from tests.support.outcomes import request
+from tests.support.builders import request
 
 ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -9,11 +9,11 @@ from array import array
 import pytest
 from openai.types import CreateEmbeddingResponse
 
-from gateway.core import IncomingRequest, Request
+from gateway.core import Request
 from gateway.errors import RequestError
 from gateway.wire.embeddings import read_embeddings, read_encoder_request, render_list, render_vector
 from gateway.wire.surfaces import read_outcome
-from tests.support.outcomes import outcome
+from tests.support.builders import incoming, outcome
 
 
 def read(**fields: object) -> Request:
@@ -21,17 +21,7 @@ def read(**fields: object) -> Request:
 
 
 def read_content(content: bytes) -> Request:
-    return read_embeddings(
-        IncomingRequest(
-            id="r1",
-            caller="tests",
-            is_trusted=True,
-            target=b"/v1/embeddings",
-            headers=(),
-            body=content,
-            received_at=0.0,
-        )
-    )
+    return read_embeddings(incoming(body=content, target=b"/v1/embeddings"))
 
 
 def body(**fields: object) -> bytes:

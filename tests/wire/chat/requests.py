@@ -5,24 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from gateway.core import Header, IncomingRequest, Request
+from gateway.core import Header, Request
 from gateway.wire.chat.request import read_chat
+from tests.support.builders import incoming
 
 HELLO = {"role": "user", "content": "hello"}
 
 
 def read_chat_body(body: bytes, *headers: Header, is_trusted: bool = True) -> Request:
-    return read_chat(
-        IncomingRequest(
-            body=body,
-            id="id",
-            caller="me",
-            is_trusted=is_trusted,
-            target=b"/v1/chat/completions",
-            headers=headers,
-            received_at=1.0,
-        )
-    )
+    return read_chat(incoming(id="id", caller="me", body=body, headers=headers, is_trusted=is_trusted))
 
 
 def chat_request(*messages: Mapping[str, object], **fields: object) -> Request:

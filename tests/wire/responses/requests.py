@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gateway.core import Header, IncomingRequest, Request
+from gateway.core import Header, Request
 from gateway.wire.responses.request import read_responses
+from tests.support.builders import incoming
 
 FIND: dict[str, Any] = {
     "type": "function",
@@ -24,17 +25,7 @@ FORMAT: dict[str, Any] = {"type": "json_schema", "name": "label", "schema": SCHE
 
 
 def read_responses_body(body: bytes, *headers: Header) -> Request:
-    return read_responses(
-        IncomingRequest(
-            body=body,
-            id="id",
-            caller="me",
-            is_trusted=True,
-            target=b"/v1/responses",
-            headers=headers,
-            received_at=1.0,
-        )
-    )
+    return read_responses(incoming(id="id", body=body, headers=headers, target=b"/v1/responses"))
 
 
 def responses_request(*headers: Header, **fields: object) -> Request:

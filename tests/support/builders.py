@@ -1,0 +1,66 @@
+"""Plain requests, outcomes and readings for the tests of every room; keywords replace single fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.core import IncomingRequest, Message, Outcome, Plan, Reading, Request, Route, Usage
+
+NOON = 1_700_000_000.0
+"""The time (Unix seconds) at which a plain outcome ends."""
+
+
+_INCOMING: dict[str, Any] = {
+    "id": "req-1",
+    "caller": "key-1",
+    "target": b"/v1/chat/completions",
+    "headers": (),
+    "body": b'{"model":"giant","messages":[{"role":"user","content":"where is my card?"}]}',
+    "received_at": 0.0,
+}
+
+
+def incoming(**changes: Any) -> IncomingRequest:
+    """Return a request as it comes in, before its body is read."""
+    return IncomingRequest(**_INCOMING | changes)
+
+
+def request(**changes: Any) -> Request:
+    """Return a chat request as api reads it; its body holds what `text` says."""
+    facts: dict[str, Any] = {
+        "model": "giant",
+        "messages": (Message("user", "where is my card?"),),
+        "template": "feed",
+        "contract_hash": "beef",
+        "template_text": "",
+        "text": "where is my card?",
+    }
+    return Request(**_INCOMING | facts | changes)
+
+
+def outcome(for_request: Request | None = None, /, **changes: Any) -> Outcome:
+    """Return the outcome of an escalation that the teacher answered well."""
+    facts: dict[str, Any] = {
+        "request": for_request or request(),
+        "plan": Plan(policy="default", may_serve=True),
+        "route": Route("cards"),
+        "decision": "escalated",
+        "reason": "no specialist yet",
+        "status": 200,
+        "at": NOON,
+        "latency_ms": 800.0,
+        "first_byte_ms": 700.0,
+    }
+    return Outcome(**facts | changes)
+
+
+def reading(**changes: Any) -> Reading:
+    """Return what a complete answer of one label says."""
+    facts: dict[str, Any] = {
+        "text": "card_arrival",
+        "model": "giant",
+        "finish_reason": "stop",
+        "usage": Usage(1000, 100),
+        "is_complete": True,
+    }
+    return Reading(**facts | changes)
