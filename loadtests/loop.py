@@ -1,6 +1,6 @@
 """The whole loop on recorded data: the real gateway over HTTP before a recorded teacher.
 
-`python -m loadtests.loop --data ../shared/data/clinc150` prints escalation per decile, agreement of
+`python -m loadtests.loop --data clinc150` prints escalation per decile, agreement of
 everything served, whether the certificate was kept, dollars and latency. `--seeds` repeats it.
 """
 
@@ -237,7 +237,7 @@ def _p50(values: Sequence[float]) -> float | None:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loadtests.loop", description=__doc__)
     parser.add_argument(
-        "--data", type=Path, required=True, help="a folder of ../shared/data, or a .jsonl file"
+        "--data", type=Path, required=True, help="a fetched data set's name, its folder, or a .jsonl file"
     )
     parser.add_argument("--task", default="", help="another reading of the data: json (snips_slots)")
     parser.add_argument("--seed", type=int, default=0, help="first seed (0)")

@@ -1,4 +1,4 @@
-"""Recorded data sets as streams of requests with the teacher's answer."""
+"""Recorded data sets as streams of requests with the teacher's answer, one reader per set."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.demo.run import read_traffic
 from gateway.demo.tickets import Pair
+from loadtests.datasets.public_source import find_cached
 
 Labelled = Iterable[tuple[str, str]]
 
@@ -25,7 +26,7 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
     """How to read one data set's folder."""
 
     read: Callable[[Path], Labelled]
@@ -33,22 +34,23 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = 0.02
 
 
-def read_data(path: Path, seed: int, limit: int | None = None, task: str = "") -> DataSet:
-    """Return the data set at `path`, shuffled by `seed`, cut to `limit` requests.
+def read_data(data: Path, seed: int, limit: int | None = None, task: str = "") -> DataSet:
+    """Return the data set `data`, shuffled by `seed`, cut to `limit` requests.
 
-    A folder is recognised by its name, and read in another way when `task` names one; a file is
-    JSON Lines of {"messages", "answer"} and keeps its order, which is the traffic's own. Raises
-    SystemExit with what is known otherwise.
+    `data` is a folder, the name of a data set that was fetched, or a file. A folder is recognized by
+    its name, and read in another way when `task` names one. A file is JSON Lines of {"messages",
+    "answer"} and keeps its order: that of the traffic. Raises SystemExit with what is known otherwise.
     """
+    path = data if data.exists() else find_cached(str(data))
     if path.is_file():
         return DataSet(name=path.stem, pairs=read_traffic(path)[:limit], alpha=0.02)
     name = f"{path.resolve().name}:{task}" if task else path.resolve().name
-    source = SOURCES.get(name)
-    if source is None or not path.is_dir():
-        raise SystemExit(f"unknown data {path} ({name}); known: {', '.join(SOURCES)}, or a .jsonl file")
-    pairs = _pairs(source.read(path), source.prompt)
+    reader = READERS.get(name)
+    if reader is None:
+        raise SystemExit(f"unknown data {path} ({name}); known: {', '.join(READERS)}, or a .jsonl file")
+    pairs = _pairs(reader.read(path), reader.prompt)
     random.Random(seed).shuffle(pairs)
-    return DataSet(name=name, pairs=pairs[:limit], alpha=source.alpha)
+    return DataSet(name=name, pairs=pairs[:limit], alpha=reader.alpha)
 
 
 def _pairs(rows: Labelled, prompt: str) -> list[Pair]:
@@ -156,19 +158,19 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-SOURCES: dict[str, Source] = {
-    "banking77": Source(read=_banking77, alpha=0.05, prompt="Name the banking intent of the message."),
-    "ocats_gpt_labels": Source(read=_ocats, alpha=0.05, prompt="Number the banking intent."),
-    "clinc150": Source(read=_clinc150, prompt="Name the intent of the message."),
-    "snips_slots": Source(read=_snips_intents, prompt="Name the intent of the utterance."),
-    "snips_slots:json": Source(
+READERS: dict[str, Reader] = {
+    "banking77": Reader(read=_banking77, alpha=0.05, prompt="Name the banking intent of the message."),
+    "ocats_gpt_labels": Reader(read=_ocats, alpha=0.05, prompt="Number the banking intent."),
+    "clinc150": Reader(read=_clinc150, prompt="Name the intent of the message."),
+    "snips_slots": Reader(read=_snips_intents, prompt="Name the intent of the utterance."),
+    "snips_slots:json": Reader(
         read=_snips_json, alpha=0.05, prompt="Give the intent of the utterance and its slots as JSON."
     ),
-    "nl2regex": Source(read=_nl2regex, alpha=0.05, prompt="Write the regular expression which is described."),
-    "biomed_ner": Source(
+    "nl2regex": Reader(read=_nl2regex, alpha=0.05, prompt="Write the regular expression which is described."),
+    "biomed_ner": Reader(
         read=_biomed, alpha=0.05, prompt="List the chemicals and diseases of the sentence as JSON."
     ),
-    "gold_headlines": Source(
+    "gold_headlines": Reader(
         read=_headlines, alpha=0.05, prompt="Which way goes the price of gold: up, down, neutral, none?"
     ),
 }  # fmt: skip
