@@ -34,7 +34,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
     def child(text: str, *arguments: str, **plan: Any) -> Child:
         (tmp_path / "child_under_test.py").write_text(text)
-        search = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])
+        search = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])
         environment = {"PYTHONPATH": search, **plan.pop("environment", {})}
         made.append(
             Child(

@@ -48,7 +48,7 @@ def stepdown(
     """Run one command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "gateway", *words],
-        env={"PYTHONPATH": str(Path(__file__).parents[1]), **environment(home, **more)},
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), **environment(home, **more)},
         cwd=cwd,
         capture_output=True,
         text=True,
