@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.demo.tickets import Pair
 from gateway.errors import UpstreamError
-from gateway.ipc.child_process import end
+from gateway.ipc.child_process import end_process
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
 
@@ -138,7 +138,7 @@ class Stack:
 
     def _stop(self) -> None:
         for process in reversed(self._processes):
-            end(process, STOP_LIMIT_S)
+            end_process(process, STOP_LIMIT_S)
             if process.stdout:
                 process.stdout.close()
         self._processes.clear()

@@ -1,1 +1,1 @@
-"""How the processes of one machine start, stop and reach each other."""
+"""Processes of one machine: how they start, stop and exchange messages."""

@@ -1,4 +1,4 @@
-"""Where the model host of a home folder listens."""
+"""The path of the Unix socket on which the model host of a home folder listens."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 import tempfile
 from pathlib import Path
 
-# The longest path which a Unix socket takes is 108 bytes on Linux, 104 on macOS.
+# The longest path of a Unix socket is 108 bytes on Linux, 104 on macOS.
 MAX_SOCKET_PATH = 100
 
 
 def socket_path(home: Path) -> Path:
-    """Return where the model host of `home` listens: in it, unless that path is too long for a socket."""
+    """Return `home`/host.sock, or a path in the temporary folder if that is too long for a socket."""
     path = home / "host.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 from gateway.errors import ConfigError
-from gateway.ipc.child_process import REFUSED, Child, ChildPlan, watch_over
+from gateway.ipc.child_process import REFUSED, Child, ChildPlan, supervise_children
 from gateway.settings import Settings
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, write_run_file
@@ -52,7 +52,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
             target=_announce_when_ready, args=(public[0], admin, home, announce, stop), daemon=True
         )
         waiting.start()
-        watch_over(children, stop.is_set)
+        supervise_children(children, stop.is_set)
         stop.set()
         waiting.join()
     return REFUSED if any(child.has_refused for child in children) else 0

@@ -1,32 +1,25 @@
 """What the gateway and the model host say to each other over their socket.
 
-A frame is four bytes of length, big-endian, then one message in msgpack. Every request
-carries an id which its reply repeats; replies come in any order. `Cancel` has no reply.
+A frame (ipc/framing.py) holds one message in msgpack. Every request carries an id which its
+reply repeats; replies come in any order. `Cancel` has no reply.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from gateway.core import DraftRequest, FinishReason, Token, Trace
+from gateway.ipc.framing import FrameError, frame_payload
 from gateway.specialists.base import Prediction
 
-MAX_FRAME_BYTES = 1 << 20
 MAX_TEXT_CHARS = 1 << 16
 """Longer inputs are refused by the gateway itself; four bytes a character stay within a frame."""
 MAX_DEMANDS_BYTES = 1 << 19
 """Tools and schema of one request; with the text they stay within a frame."""
 
-_LENGTH = struct.Struct(">I")
 _Read = TypeVar("_Read")
-
-
-class FrameError(Exception):
-    """No frame of this protocol. Coming from the other side it means that the connection must be closed."""
 
 
 class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
@@ -144,14 +137,7 @@ def frame(message: Question | Reply) -> bytes:
 
     Raises FrameError beyond MAX_FRAME_BYTES, UnicodeEncodeError for text with lone surrogates.
     """
-    return framed(_encoder.encode(message))
-
-
-def framed(payload: bytes) -> bytes:
-    """Return `payload` behind its length. Raises FrameError beyond MAX_FRAME_BYTES."""
-    if len(payload) > MAX_FRAME_BYTES:
-        raise FrameError(f"a frame of {len(payload)} bytes; at most {MAX_FRAME_BYTES} are allowed")
-    return _LENGTH.pack(len(payload)) + payload
+    return frame_payload(_encoder.encode(message))
 
 
 def read_question(payload: bytes) -> Question:
@@ -162,28 +148,6 @@ def read_question(payload: bytes) -> Question:
 def read_reply(payload: bytes) -> Reply:
     """Return the host's message. Raises FrameError."""
     return _read(_replies, payload)
-
-
-class Frames:
-    """Cuts what one connection receives into payloads."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield every payload which `data` completes. Raises FrameError for an impossible length."""
-        self._buffer += data
-        start = 0
-        while len(self._buffer) - start >= _LENGTH.size:
-            (size,) = _LENGTH.unpack_from(self._buffer, start)
-            if size > MAX_FRAME_BYTES:
-                raise FrameError(f"a frame of {size} bytes; at most {MAX_FRAME_BYTES} are allowed")
-            end = start + _LENGTH.size + size
-            if len(self._buffer) < end:
-                break
-            yield bytes(self._buffer[start + _LENGTH.size : end])
-            start = end
-        del self._buffer[:start]
 
 
 def _said(prediction: Prediction) -> dict[str, Any]:

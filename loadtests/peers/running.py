@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.config.plugins import load_plugin
-from gateway.ipc.child_process import end
+from gateway.ipc.child_process import end_process
 from loadtests.peers.base import Place, Plan
 from loadtests.support.processes import command_line, cpu_s, rss_mb, tree
 
@@ -106,7 +106,7 @@ def running(
             time.sleep(0.01)
         yield Running(name, place.port, plan, process.pid, time.monotonic() - begun)
     finally:
-        end(process, STOP_LIMIT_S)
+        end_process(process, STOP_LIMIT_S)
         # What a master which had to be killed leaves behind.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

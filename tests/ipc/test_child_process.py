@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 
-from gateway.ipc.child_process import HEALTHY_AFTER_S, REFUSED, Child, ChildPlan, watch_over
+from gateway.ipc.child_process import HEALTHY_AFTER_S, REFUSED, Child, ChildPlan, supervise_children
 from tests.support.processes import is_alive, wait_for
 
-SLEEPS = "import time\ntime.sleep(60)"
+PATIENCE_S = 60.0
+"""Nothing here takes so long, unless the machine is busy."""
+
+SLEEPS = "import time\ntime.sleep(600)"
 ENDS = "raise SystemExit(3)"
 STUBBORN = """
 import pathlib, signal, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 pathlib.Path(sys.argv[1]).touch()
-time.sleep(60)
+time.sleep(600)
 """
 
 Make = Callable[..., Child]
@@ -29,7 +32,7 @@ Make = Callable[..., Child]
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    """Return children whose module is the text given; they are stopped at the end."""
+    """Return a function that makes a child from the text of its module; all are stopped at the end."""
     made: list[Child] = []
 
     def child(text: str, *arguments: str, **plan: Any) -> Child:
@@ -54,8 +57,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
         one.stop()
 
 
-def ended(child: Child) -> None:
-    wait_for(lambda: child.pid is None, 10, "the child does not end")
+def wait_for_end(child: Child) -> None:
+    wait_for(lambda: child.pid is None, PATIENCE_S, "the child does not end")
 
 
 def test_a_child_runs_until_it_is_stopped(make: Make) -> None:
@@ -80,7 +83,7 @@ def test_a_dead_child_is_started_again_with_a_growing_pause(make: Make) -> None:
     now = 0.0
     child.keep_alive(now)
     for pause in (0.1, 0.2, 0.4):
-        ended(child)
+        wait_for_end(child)
         child.keep_alive(now)
         starts = child.restarts
         child.keep_alive(now + pause * 0.9)
@@ -90,13 +93,13 @@ def test_a_dead_child_is_started_again_with_a_growing_pause(make: Make) -> None:
         assert child.restarts == starts + 1
 
 
-def test_a_child_which_had_recovered_is_started_again_at_once(make: Make) -> None:
+def test_a_child_that_had_recovered_is_started_again_after_the_first_pause(make: Make) -> None:
     child = make(ENDS)
     child.keep_alive(0.0)
-    ended(child)
+    wait_for_end(child)
     child.keep_alive(0.0)
     child.keep_alive(5.0)
-    ended(child)
+    wait_for_end(child)
 
     died_at = 5.0 + HEALTHY_AFTER_S + 1
     child.keep_alive(died_at)
@@ -105,11 +108,11 @@ def test_a_child_which_had_recovered_is_started_again_at_once(make: Make) -> Non
     assert child.restarts == 2
 
 
-def test_a_child_which_ignores_the_request_to_stop_is_killed(make: Make, tmp_path: Path) -> None:
+def test_a_child_that_ignores_the_request_to_stop_is_killed(make: Make, tmp_path: Path) -> None:
     mark = tmp_path / "up"
     child = make(STUBBORN, str(mark), stop_grace_s=0.1)
     child.keep_alive(0.0)
-    wait_for(mark.exists, 10, "the child does not come up")
+    wait_for(mark.exists, PATIENCE_S, "the child does not come up")
     pid = child.pid
     assert pid is not None
 
@@ -118,23 +121,23 @@ def test_a_child_which_ignores_the_request_to_stop_is_killed(make: Make, tmp_pat
     assert not is_alive(pid)
 
 
-def test_a_child_which_never_ran_can_be_stopped(make: Make) -> None:
+def test_a_child_that_never_ran_can_be_stopped(make: Make) -> None:
     make(SLEEPS).stop()
 
 
 def test_a_child_gets_its_arguments_environment_and_sockets(make: Make) -> None:
-    """It accepts on the socket which it inherits, and answers with what it was given."""
+    """It accepts on the inherited socket and answers with its argument and its variable."""
     text = (
         "import os, socket, sys\n"
-        "plug, _ = socket.socket(fileno=int(sys.argv[1])).accept()\n"
-        "plug.sendall(' '.join([sys.argv[2], os.environ['TOLD']]).encode())\n"
+        "connection, _ = socket.socket(fileno=int(sys.argv[1])).accept()\n"
+        "connection.sendall(' '.join([sys.argv[2], os.environ['WORD']]).encode())\n"
     )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         number = listener.fileno()
-        child = make(text, str(number), "word", inherited_fds=[number], environment={"TOLD": "secret"})
+        child = make(text, str(number), "argument", inherited_fds=[number], environment={"WORD": "variable"})
         child.keep_alive(0.0)
-        with socket.create_connection(listener.getsockname(), timeout=10) as plug:
-            assert plug.recv(100) == b"word secret"
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE_S) as connection:
+            assert connection.recv(100) == b"argument variable"
 
 
 def test_an_interrupt_of_the_terminal_does_not_reach_a_child(make: Make) -> None:
@@ -147,7 +150,7 @@ def test_an_interrupt_of_the_terminal_does_not_reach_a_child(make: Make) -> None
 
 
 def test_children_stop_in_the_given_order(make: Make, tmp_path: Path) -> None:
-    """Who needs another comes first."""
+    """A child that needs another one stops before it."""
     log = tmp_path / "log"
     text = (
         "import pathlib, signal, sys, time\n"
@@ -156,16 +159,16 @@ def test_children_stop_in_the_given_order(make: Make, tmp_path: Path) -> None:
         "    sys.exit()\n"
         "signal.signal(signal.SIGTERM, stop)\n"
         "pathlib.Path(sys.argv[1] + sys.argv[2]).touch()\n"
-        "time.sleep(60)\n"
+        "time.sleep(600)\n"
     )
-    kids = [make(text, str(log), name) for name in "ab"]
+    children = [make(text, str(log), name) for name in "ab"]
 
-    watch_over(kids, lambda: all(Path(f"{log}{name}").exists() for name in "ab"), tick_s=0.01)
+    supervise_children(children, lambda: all(Path(f"{log}{name}").exists() for name in "ab"), tick_s=0.01)
 
     assert log.read_text() == "ab"
 
 
-def test_a_killed_child_is_back_while_it_is_watched(make: Make) -> None:
+def test_a_killed_child_is_started_again(make: Make) -> None:
     child = make(SLEEPS)
     killed: list[int] = []
 
@@ -175,32 +178,32 @@ def test_a_killed_child_is_back_while_it_is_watched(make: Make) -> None:
             os.kill(child.pid, signal.SIGKILL)
         return bool(killed) and child.restarts == 1
 
-    deadline = time.monotonic() + 10
-    watch_over([child], lambda: is_back() or time.monotonic() > deadline, tick_s=0.01)
+    deadline = time.monotonic() + PATIENCE_S
+    supervise_children([child], lambda: is_back() or time.monotonic() > deadline, tick_s=0.01)
 
     assert child.restarts == 1
 
 
-def test_a_child_which_refuses_its_configuration_ends_the_watch(make: Make) -> None:
-    """Another start would end the same way; whoever started us must be told."""
+def test_a_child_that_refuses_its_configuration_ends_the_supervision(make: Make) -> None:
+    """Another start would end the same way, so the caller must see it."""
     child = make("raise SystemExit(2)")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
 
-    watch_over([child], lambda: time.monotonic() > deadline, tick_s=0.01)
+    supervise_children([child], lambda: time.monotonic() > deadline, tick_s=0.01)
 
     assert (child.has_refused, child.restarts) == (True, 0)
 
 
-def test_a_child_which_ran_before_is_tried_again_whatever_its_code(make: Make) -> None:
-    """A settings file half written must not end a gateway which serves."""
+def test_a_child_that_ran_before_is_started_again_whatever_its_exit_code(make: Make) -> None:
+    """A half-written settings file must not end a gateway that serves."""
     child = make(ENDS)
     child.keep_alive(0.0)
-    ended(child)
+    wait_for_end(child)
     child.keep_alive(0.0)
     make("raise SystemExit(2)")
     for now in (1.0, 1.0, 2.0):
         child.keep_alive(now)
-        ended(child)
+        wait_for_end(child)
 
     assert (child.has_refused, child.restarts) == (False, 2)
 
@@ -218,13 +221,13 @@ def test_wrong_configuration_is_one_line_and_its_own_exit_code() -> None:
 
 
 def test_a_process_ends_when_its_parent_is_gone() -> None:
-    """Its stdin reaches EOF: nobody holds the other end any more."""
+    """Its stdin reaches EOF: no process holds the other end any more."""
     text = (
         "from gateway.ipc.child_process import exit_with_parent\nimport time\n"
-        "exit_with_parent()\ntime.sleep(60)"
+        "exit_with_parent()\ntime.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", text], stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         process.stdin.close()
 
-        assert process.wait(10) == -signal.SIGTERM
+        assert process.wait(PATIENCE_S) == -signal.SIGTERM

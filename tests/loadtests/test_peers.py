@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.plugins import list_plugins, load_plugin
-from gateway.ipc.child_process import end
+from gateway.ipc.child_process import end_process
 from loadtests.peers.base import AbsentError, Place
 from loadtests.peers.bench import Bench, Length
 from loadtests.peers.endurance import open_streams
@@ -122,7 +122,7 @@ def test_a_gateway_can_be_served_before_any_teacher(teacher_port: int) -> None:
             body = prompts(1_024, ())[0].partition(b"\r\n\r\n")[2]
             answer = json.loads(ask(port, body, headers={name: value}))
         finally:
-            end(process, 20)
+            end_process(process, 20)
     assert answer["id"] == "chatcmpl-mock"
     assert process.returncode == 0
 

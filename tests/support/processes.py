@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway.ipc.child_process import end
+from gateway.ipc.child_process import end_process
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
 from tests.api.site_server import CHAT, HttpAnswer, chat_body
@@ -151,7 +151,7 @@ def gateway_process(home: Path, *flags: str, **more: str) -> Iterator[RunningGat
         assert process.poll() is None, log.read_text()
         yield RunningGateway(home, process, log)
     finally:
-        end(process, 20)
+        end_process(process, 20)
     assert "Traceback" not in log.read_text(), log.read_text()
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.core import Draft, DraftRequest
 from gateway.errors import RegistryError, SpecialistError
+from gateway.ipc.backoff import Backoff
 from gateway.specialists.client.connection import HostConnection
 from gateway.specialists.client.stream import HostDraftStream
 from gateway.specialists.protocol import (
@@ -159,15 +160,14 @@ class HostClient:
             self._keeper = asyncio.create_task(self._connect_for_ever())
 
     async def _connect_for_ever(self) -> None:
-        pause_s = self._config.first_pause_s
+        backoff = Backoff(self._config.first_pause_s, self._config.longest_pause_s)
         while True:
             try:
                 await self._connect_once()
-                pause_s = self._config.first_pause_s
+                backoff.reset()
             except (OSError, SpecialistError) as exc:
                 logger.debug("the model host does not answer: %s", exc)
-            await asyncio.sleep(pause_s)
-            pause_s = min(self._config.longest_pause_s, pause_s * 2)
+            await asyncio.sleep(backoff.next_pause_s())
 
     async def _connect_once(self) -> None:
         """Connect and stay until the host is lost. Raises OSError or SpecialistError if it never answered."""

@@ -6,11 +6,10 @@ import asyncio
 from typing import cast
 
 from gateway.errors import SpecialistError
+from gateway.ipc.framing import FrameDecoder, FrameError
 from gateway.specialists.protocol import (
     Cancel,
     Failed,
-    FrameError,
-    Frames,
     Opened,
     Piece,
     Question,
@@ -27,7 +26,7 @@ class HostConnection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._frames = Frames()
+        self._frames = FrameDecoder()
         self._waiting: dict[int, asyncio.Future[Reply]] = {}
         self._opened: dict[int, asyncio.Queue[Reply]] = {}
         self._transport: asyncio.Transport | None = None

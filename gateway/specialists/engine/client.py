@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
+from gateway.ipc.backoff import Backoff
 from gateway.specialists.base import Listener, Prediction
 from gateway.specialists.engine.engine_process import EngineProcess, Replies
 from gateway.specialists.engine.protocol import (
@@ -39,7 +40,7 @@ class EngineClient:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._life: EngineProcess | None = None
-        self._pause_s = _FIRST_PAUSE_S
+        self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._not_before = 0.0
 
     @property
@@ -101,10 +102,9 @@ class EngineClient:
         """Put off the next start if this life was short."""
         with self._lock:
             if lived_s > _HEALTHY_AFTER_S:
-                self._pause_s = _FIRST_PAUSE_S
+                self._backoff.reset()
                 return
-            self._not_before = time.monotonic() + self._pause_s
-            self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
+            self._not_before = time.monotonic() + self._backoff.next_pause_s()
 
 
 def _heard(replies: Replies, listener: Listener) -> Prediction:

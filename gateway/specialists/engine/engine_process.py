@@ -6,14 +6,14 @@ import contextlib
 import os
 import queue
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from gateway.errors import SpecialistError
-from gateway.ipc.child_process import end
+from gateway.ipc.child_process import end_process, start_module
+from gateway.ipc.framing import FrameDecoder, frame_payload
 from gateway.specialists.engine.protocol import (
     Failed,
     FromEngine,
@@ -22,7 +22,6 @@ from gateway.specialists.engine.protocol import (
     encode,
     from_engine,
 )
-from gateway.specialists.protocol import Frames, framed
 
 _MOST_WAITING = 64
 _READ_BYTES = 1 << 16
@@ -44,12 +43,8 @@ class EngineProcess:
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.is_over = False
         self._began = time.monotonic()
-        module = "gateway.specialists.engine.main"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(folder), "--memory-mb", str(memory_mb)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        arguments = [str(folder), "--memory-mb", str(memory_mb)]
+        self._process = start_module("gateway.specialists.engine.main", arguments, stdout=subprocess.PIPE)
         self._reader = threading.Thread(target=self._read_for_ever, name="engine-out", daemon=True)
         self._writer = threading.Thread(target=self._write_for_ever, name="engine-in", daemon=True)
         self._reader.start()
@@ -67,7 +62,7 @@ class EngineProcess:
         which is no Unicode.
         """
         try:
-            data = framed(encode(order))
+            data = frame_payload(encode(order))
         except UnicodeEncodeError:
             raise SpecialistError("input unreadable") from None
         with self._lock:
@@ -85,11 +80,11 @@ class EngineProcess:
 
     def send(self, message: ToEngine) -> None:
         """Send what has no reply."""
-        self._outbox.put(framed(encode(message)))
+        self._outbox.put(frame_payload(encode(message)))
 
     def end(self) -> None:
         """End the process and wait until it has."""
-        end(self._process, _STOP_GRACE_S)
+        end_process(self._process, _STOP_GRACE_S)
         self._reader.join(_STOP_GRACE_S)
 
     def _write_for_ever(self) -> None:
@@ -103,7 +98,7 @@ class EngineProcess:
                 pipe.flush()
 
     def _read_for_ever(self) -> None:
-        pipe, frames = self._process.stdout, Frames()
+        pipe, frames = self._process.stdout, FrameDecoder()
         assert pipe is not None
         with pipe:
             while data := os.read(pipe.fileno(), _READ_BYTES):

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.ipc.framing import FrameDecoder, frame_payload
 from gateway.specialists.engine.protocol import (
     Cancel,
     FromEngine,
@@ -23,7 +24,6 @@ from gateway.specialists.engine.protocol import (
     encode,
     to_engine,
 )
-from gateway.specialists.protocol import Frames, framed
 
 _READ_BYTES = 1 << 16
 _MOST_ROWS = 16
@@ -72,7 +72,7 @@ class Inbox:
 
     def read_for_ever(self, descriptor: int) -> None:
         """Take orders in until the parent is gone, then end this process."""
-        frames = Frames()
+        frames = FrameDecoder()
         while data := os.read(descriptor, _READ_BYTES):
             for payload in frames.feed(data):
                 self._take(to_engine(payload))
@@ -104,7 +104,7 @@ class Inbox:
 
     def say(self, message: FromEngine) -> None:
         """Send a message to the parent."""
-        data = framed(encode(message))
+        data = frame_payload(encode(message))
         while data:
             data = data[os.write(self._descriptor, data) :]
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import cast
 
+from gateway.ipc.framing import FrameDecoder, FrameError
 from gateway.specialists.host.work_queue import Job, WorkQueue
 from gateway.specialists.protocol import (
     Ask,
@@ -13,8 +14,6 @@ from gateway.specialists.protocol import (
     Done,
     Embed,
     Failed,
-    FrameError,
-    Frames,
     Load,
     Opened,
     Piece,
@@ -39,7 +38,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, work_queue: WorkQueue) -> None:
         self._workbench = work_queue
-        self._frames = Frames()
+        self._frames = FrameDecoder()
         self._tickets: dict[int, Job] = {}
         self._transport: asyncio.Transport | None = None
 

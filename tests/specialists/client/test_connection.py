@@ -8,17 +8,16 @@ import pytest
 
 from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
+from gateway.ipc.framing import MAX_FRAME_BYTES, FrameDecoder
 from gateway.specialists.base import Prediction
 from gateway.specialists.client import stream
 from gateway.specialists.client.connection import HostConnection
 from gateway.specialists.client.stream import HostDraftStream
 from gateway.specialists.protocol import (
-    MAX_FRAME_BYTES,
     Ask,
     Cancel,
     Done,
     Failed,
-    Frames,
     Piece,
     Ping,
     Question,
@@ -46,7 +45,7 @@ class Peer:
         self.connection = connection
         self._reader = reader
         self._writer = writer
-        self._frames = Frames()
+        self._frames = FrameDecoder()
         self._heard: list[Question] = []
 
     async def hears(self) -> Question:

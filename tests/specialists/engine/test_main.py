@@ -5,9 +5,9 @@ import os
 import pytest
 
 from gateway.core import DraftRequest
+from gateway.ipc.framing import frame_payload
 from gateway.specialists.engine.main import Inbox
 from gateway.specialists.engine.protocol import Cancel, Generate, UnloadAdapter, encode
-from gateway.specialists.protocol import framed
 
 FORM = b'{"type": "json_object"}'
 
@@ -21,7 +21,7 @@ class Pipe:
     def send(self, *messages: Generate | Cancel | UnloadAdapter) -> None:
         """Write messages."""
         for message in messages:
-            os.write(self._in, framed(encode(message)))
+            os.write(self._in, frame_payload(encode(message)))
 
 
 def order(number: int, adapter: str = "a", form: bytes = b"") -> Generate:
