@@ -254,7 +254,7 @@ def _input(prompter: Prompter) -> str:
     words = (STORY * 5).split()
     for count in range(len(words)):
         text = " ".join(words[:count])
-        if len(prompter.ids(text)) >= PROMPT_TOKENS:
+        if len(prompter.encode_prompt(text)) >= PROMPT_TOKENS:
             return text
     raise AssertionError("the story is too short")
 

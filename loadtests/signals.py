@@ -26,9 +26,9 @@ from gateway.distill.deferral import fit_deferral
 from gateway.distill.evaluation import evaluate
 from gateway.processes.learner import create_recipe
 from gateway.registry.models import verify_folder
-from gateway.specialists.base import SharedResources
-from gateway.specialists.encoding import create_encoder
+from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.shared_resources import SharedResources
 from loadtests.datasets import read_data
 
 EXAM_ROWS = 500

@@ -134,7 +134,7 @@ def _check_onnxruntime() -> Finding:
 
 def _check_encoder(settings: Settings) -> Finding:
     from gateway.errors import StepdownError
-    from gateway.specialists.encoding import create_encoder
+    from gateway.specialists.encoders import create_encoder
 
     specialists = settings.specialists
     try:

@@ -9,7 +9,7 @@ from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import AnswerKind
 from gateway.distill.recipes.span.dataset import build_dataset
 from gateway.harvest.base import Row
-from gateway.specialists.encoders.minilm import tokenizer
+from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger.runtime import MAX_TOKENS
 
 # An answer seen fewer times is no label yet.
@@ -32,7 +32,7 @@ def answer_kind(rows: Sequence[Row]) -> AnswerKind:
         return "label"
     latest = rows[-_LOOKED_AT:]
     lessons = build_dataset(
-        [row.text for row in latest], [row.answer for row in latest], tokenizer(), MAX_TOKENS
+        [row.text for row in latest], [row.answer for row in latest], build_tokenizer(), MAX_TOKENS
     )
     is_cut = lessons.grammar.frame != "text"
     return "extractive" if is_cut and len(lessons.rows) >= _EXTRACTIVE_SHARE * len(latest) else "other"

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.core import Draft
 from gateway.harvest.base import Row
-from gateway.specialists.base import SharedResources
+from gateway.specialists.shared_resources import SharedResources
 
 AnswerKind = Literal["label", "extractive", "other"]
 """What a task's answers look like: a few strings which repeat, JSON whose values stand in the

@@ -30,7 +30,8 @@ from gateway.errors import TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists.base import Runtime, SharedResources
+from gateway.specialists.base import Runtime
+from gateway.specialists.shared_resources import SharedResources
 
 logger = logging.getLogger(__name__)
 

@@ -28,10 +28,11 @@ from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
-from gateway.specialists.base import Runtime, SharedResources
+from gateway.specialists.base import Runtime
 from gateway.specialists.client.client import HostClient
-from gateway.specialists.encoding import create_encoder
+from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.shared_resources import SharedResources
 from gateway.store.database import Database
 from gateway.store.home import Home
 from gateway.store.learner_progress import write_learner_progress

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
 from gateway.core import Draft, DraftRequest, FinishReason, Token, Trace
-
-if TYPE_CHECKING:
-    from gateway.specialists.engine.pool import EnginePool
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,10 +131,3 @@ class Encoder(Protocol):
         without numpy.
         Raises SpecialistError("input too long") instead of truncating silently.
         """
-
-
-class SharedResources(msgspec.Struct, frozen=True):
-    """What the specialists of one process share."""
-
-    encoder: Encoder
-    engines: EnginePool

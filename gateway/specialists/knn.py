@@ -1,4 +1,4 @@
-"""How near a text is to what a specialist has learnt."""
+"""Similarity of a text to the nearest training text of a specialist."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gateway.errors import RegistryError
-from gateway.specialists.features import FloatVector
 
 FILE = "neighbors.npy"
 MAX_NEIGHBORS = 4_000
-"""Training vectors kept for familiarity; more cost time and say little."""
+"""Training vectors kept for the similarity; more of them cost time and tell little."""
 
+FloatVector = NDArray[np.float32]
 FloatMatrix = NDArray[np.float32]
 
 
@@ -24,7 +24,7 @@ class NearestNeighbors:
         self._vectors = vectors
 
     def similarity(self, embedding: FloatVector) -> float:
-        """Return the cosine to the nearest training text."""
+        """Return the cosine between `embedding` and the nearest training text."""
         return float((self._vectors @ embedding).max())
 
 
@@ -45,7 +45,7 @@ def read_neighbors(folder: Path, dimension: int) -> NearestNeighbors:
             f"{path} has the shape {vectors.shape}; at least one {dimension}-d vector is needed"
         )
     if not np.isfinite(vectors).all():
-        raise RegistryError(f"{path} holds numbers which are not finite: train it again")
+        raise RegistryError(f"{path} holds numbers that are not finite: train it again")
     return NearestNeighbors(vectors)
 
 

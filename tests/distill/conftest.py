@@ -21,8 +21,8 @@ from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.registry.models import Registry
-from gateway.specialists.features import FloatVector
-from gateway.specialists.runtimes import head as runtime
+from gateway.specialists.knn import FloatVector
+from gateway.specialists.runtimes.head import runtime
 from gateway.store.database import Database
 from gateway.store.standings import StandingStore
 from gateway.store.tasks import TaskStore

@@ -8,7 +8,7 @@ from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Standing
 from gateway.distill.base import Event
 from gateway.distill.learner import Learner
-from gateway.specialists.runtimes import head as runtime
+from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import Home, harvested, tickets
 from tests.specialists.hosting import drafted
 

@@ -14,7 +14,7 @@ from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.models import Registry
 from gateway.specialists.base import Listener, Prediction, Runtime
-from gateway.specialists.runtimes import head as runtime
+from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import ToyEncoder, harvested, tickets
 from tests.specialists.hosting import drafted, stock_of
 

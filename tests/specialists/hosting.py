@@ -19,13 +19,15 @@ from gateway.core import DraftRequest
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import knn
-from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime, SharedResources
+from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime
 from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.features import FloatVector, width
 from gateway.specialists.host.listener import Send
+from gateway.specialists.knn import FloatVector
 from gateway.specialists.protocol import Reply
-from gateway.specialists.runtimes import head
+from gateway.specialists.runtimes.head import runtime as head
+from gateway.specialists.runtimes.head.features import feature_width
 from gateway.specialists.runtimes.scripted import SCRIPT, Script
+from gateway.specialists.shared_resources import SharedResources
 
 MINILM = "minilm@8199be6f"
 
@@ -58,7 +60,7 @@ def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.
         np.mean([vectors[text] for text, answer in examples.items() if answer == wanted], axis=0)
         for wanted in answers
     ]
-    coefficients = np.zeros((width(encoder.dimension), len(answers)), np.float32)
+    coefficients = np.zeros((feature_width(encoder.dimension), len(answers)), np.float32)
     coefficients[: encoder.dimension] = sharpness * np.array(means).T
     return head.Head(
         coefficients=coefficients,
@@ -69,7 +71,7 @@ def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.
 
 def write_head(folder: Path, encoder: Encoder, made: head.Head | None = None) -> None:
     """Write a head of EXAMPLES, or `made`, and its neighbors into `folder`."""
-    head.write(made or make_head(encoder, EXAMPLES), folder)
+    head.write_head(made or make_head(encoder, EXAMPLES), folder)
     vectors = [np.asarray(encoder.encode(text), np.float32) for text in EXAMPLES]
     knn.write_neighbors(knn.sample_neighbors(vectors, 0), folder)
 

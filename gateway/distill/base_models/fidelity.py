@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from gateway.distill.base_models.graph import MODEL
 from gateway.distill.base_models.quantization import Fidelity
+from gateway.specialists.softmax import log_softmax
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -65,9 +66,9 @@ def measure(checkpoint: Path, folders: Mapping[str, Path]) -> dict[str, Fidelity
     for text in TEXTS:
         tokens = np.array([tokenizer(text).input_ids], np.int64)
         with torch.no_grad():
-            expected = _log_softmax(reference(torch.from_numpy(tokens)).logits[0].float().numpy())
+            expected = log_softmax(reference(torch.from_numpy(tokens)).logits[0].float().numpy())
         for name, session in sessions.items():
-            found[name].append(_compare(expected, _log_softmax(_logits(session, tokens, size))))
+            found[name].append(_compare(expected, log_softmax(_logits(session, tokens, size))))
     return {name: _total(parts) for name, parts in found.items()}
 
 
@@ -79,12 +80,6 @@ def _logits(session: Any, tokens: npt.NDArray[np.int64], size: int) -> FloatArra
             feed[given.name] = np.zeros((1, given.shape[1], 0, size), np.float32)
     logits: FloatArray = session.run(["logits"], feed)[0][0]
     return logits
-
-
-def _log_softmax(logits: FloatArray) -> FloatArray:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    result: FloatArray = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return result
 
 
 def _compare(expected: FloatArray, got: FloatArray) -> tuple[FloatArray, FloatArray]:

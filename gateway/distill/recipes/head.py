@@ -17,8 +17,9 @@ from gateway.distill.base import AnswerKind, EvalResult, Report, TrainingSet, Wo
 from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder
-from gateway.specialists.features import HASHED_BINS, Features, FloatVector, features
-from gateway.specialists.runtimes import head as runtime
+from gateway.specialists.knn import FloatVector
+from gateway.specialists.runtimes.head import runtime
+from gateway.specialists.runtimes.head.features import HASHED_BINS, Features, build_features
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +74,9 @@ class HeadRecipe:
         coefficients, intercept = _columns(model.coef_, model.intercept_)
         raw = _commonest_forms(lessons.answers)
         answers = tuple(raw[answer] for answer in model.classes_)
-        runtime.write(runtime.Head(coefficients=coefficients, intercept=intercept, answers=answers), folder)
+        runtime.write_head(
+            runtime.Head(coefficients=coefficients, intercept=intercept, answers=answers), folder
+        )
         knn.write_neighbors(knn.sample_neighbors(learnt.vectors, workspace.seed), folder)
         return Report(rows=len(learnt.answers), answers=len(answers))
 
@@ -120,7 +123,7 @@ def _readable(lessons: TrainingSet, encoder: Encoder) -> _Readable:
             vector = np.asarray(encoder.encode(text), np.float32)
         except SpecialistError:
             continue
-        readable.seen.append(features(text, vector))
+        readable.seen.append(build_features(text, vector))
         readable.vectors.append(vector)
         readable.answers.append(canonical_text(answer))
     return readable

@@ -21,24 +21,24 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Settings of the encoder."""
 
     max_tokens: int = 256
-    """What the model was trained for; its positions end at 512."""
+    """The length that the model was trained for; its positions end at 512."""
 
 
 def create(config: Config | None = None) -> OnnxEncoder:
-    """Return the encoder. Raises RegistryError when the model is missing or not the pinned one."""
+    """Return the encoder. Raises RegistryError if the model is missing or not the pinned one."""
     model = packaged(PACKAGE, "model.onnx", SHA256, "run `make env`")
-    return OnnxEncoder(f"minilm@{SHA256[:8]}", model, tokenizer(), (config or Config()).max_tokens)
+    return OnnxEncoder(f"minilm@{SHA256[:8]}", model, build_tokenizer(), (config or Config()).max_tokens)
 
 
-def tokenizer() -> Tokenizer:
+def build_tokenizer() -> Tokenizer:
     """Return BERT's uncased word-piece tokenizer; it neither truncates nor pads."""
     vocabulary = WordPiece.read_file(str(_VOCABULARY))
-    built = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, not a password
-    built.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
-    built.normalizer = normalizers.BertNormalizer(lowercase=True)
-    built.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    built.post_processor = processors.TemplateProcessing(
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106 - a token, not a password
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")],
     )
-    return built
+    return tokenizer

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 
 from gateway.errors import RegistryError
-from gateway.specialists.onnx_encoder import OnnxEncoder, open_tokenizer
+from gateway.specialists.onnx_encoder import OnnxEncoder
+from gateway.specialists.tokenization import open_tokenizer
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

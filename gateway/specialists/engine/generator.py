@@ -91,7 +91,7 @@ class Generation:
 
     def _row(self, order: Generate, clients: Clients) -> Sequence | None:
         try:
-            ids = self._prompter.ids(order.draft_request.text)
+            ids = self._prompter.encode_prompt(order.draft_request.text)
         except SpecialistError as fault:
             clients.say(Failed(order.id, fault.reason))
             return None

@@ -1,52 +1,44 @@
-"""The tokens of a student's prompt: the same for whoever trains it and for whoever serves it."""
+"""The tokens of a student's prompt, the same in training and in serving."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
-from gateway.errors import SpecialistError
 from gateway.specialists.engine import base_model
+from gateway.specialists.tokenization import encode_text, open_tokenizer
 
 
 class Prompter:
-    """Puts inputs between the head and the tail of a base's turn.
+    """Puts an input between the fixed parts of one user turn of a base's chat template.
 
-    What looks like a control token in an input is encoded as the text which it is: no input can
-    end its own turn, or be taken for padding.
+    What looks like a control token in an input is encoded as plain text: no input can end its
+    own turn, or be taken for padding.
     """
 
     def __init__(self, folder: Path) -> None:
+        """Raise RegistryError naming the file that is missing or unreadable."""
         self.card = base_model.read(folder)
-        self._words = _tokenizer(folder)
-        self._words.encode_special_tokens = True
-        controls = _tokenizer(folder)
-        self._head: list[int] = controls.encode(self.card.head, add_special_tokens=False).ids
-        self._tail: list[int] = controls.encode(self.card.tail, add_special_tokens=False).ids
+        self._plain = open_tokenizer(folder / "tokenizer.json")
+        self._plain.encode_special_tokens = True
+        template = open_tokenizer(folder / "tokenizer.json")
+        self._prefix: list[int] = encode_text(template, self.card.head, add_special_tokens=False).ids
+        self._suffix: list[int] = encode_text(template, self.card.tail, add_special_tokens=False).ids
 
-    def ids(self, text: str) -> list[int]:
-        """Return the prompt for `text`. Raises SpecialistError for text which is no Unicode."""
-        return [*self._head, *self.answer_ids(text), *self._tail]
+    def encode_prompt(self, text: str) -> list[int]:
+        """Return the prompt for the input `text`. Raises SpecialistError("input unreadable")."""
+        return [*self._prefix, *self.encode_plain(text), *self._suffix]
 
-    def answer_ids(self, text: str) -> list[int]:
-        """Return the tokens of `text` alone. Raises like `ids`."""
-        try:
-            ids: list[int] = self._words.encode(text, add_special_tokens=False).ids
-        except (TypeError, UnicodeError):
-            raise SpecialistError("input unreadable") from None
+    def encode_plain(self, text: str) -> list[int]:
+        """Return the tokens of `text` alone. Raises like `encode_prompt`."""
+        ids: list[int] = encode_text(self._plain, text, add_special_tokens=False).ids
         return ids
 
-    def text(self, ids: list[int]) -> str:
-        """Return what `ids` say, control tokens left out."""
-        said: str = self._words.decode(ids, skip_special_tokens=True)
-        return said
+    def decode_text(self, ids: list[int]) -> str:
+        """Return the text of `ids` without control tokens."""
+        text: str = self._plain.decode(ids, skip_special_tokens=True)
+        return text
 
-    def name(self, token: int) -> str:
-        """Return one token as text, whatever it is."""
-        said: str = self._words.decode([token], skip_special_tokens=False)
-        return said
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+    def decode_token(self, token: int) -> str:
+        """Return the text of one token, also of a control token."""
+        text: str = self._plain.decode([token], skip_special_tokens=False)
+        return text

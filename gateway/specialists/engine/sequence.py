@@ -49,7 +49,7 @@ class Sequence:
         if draft_request.top_logprobs is not None:
             self._tokens.append(self._token(token, sure[0], logits, draft_request.top_logprobs))
         if draft_request.stop or self._is_heard:
-            self._text = self._prompter.text(self._ids)
+            self._text = self._prompter.decode_text(self._ids)
         places = [place for stop in draft_request.stop if stop and (place := self._text.find(stop)) >= 0]
         if places:
             return self._finished("stop", self._text[: min(places)])
@@ -59,7 +59,7 @@ class Sequence:
 
     def _finished(self, reason: FinishReason, text: str | None = None) -> list[FromEngine]:
         self.is_over = True
-        self._text = self._prompter.text(self._ids) if text is None else text
+        self._text = self._prompter.decode_text(self._ids) if text is None else text
         messages: list[FromEngine] = []
         if self._has_begun and self._said < len(self._text):
             messages.append(Piece(self.order.id, self._text[self._said :]))
@@ -98,5 +98,5 @@ class Sequence:
     def _token(self, token: int, logprob: float, logits: NDArray[np.float32], top: int) -> Token:
         level = logprob - float(logits[token])
         best = np.argsort(logits)[::-1][:top]
-        said = tuple((self._prompter.name(int(i)), float(logits[i]) + level) for i in best)
-        return Token(self._prompter.name(token), logprob, said)
+        said = tuple((self._prompter.decode_token(int(i)), float(logits[i]) + level) for i in best)
+        return Token(self._prompter.decode_token(token), logprob, said)

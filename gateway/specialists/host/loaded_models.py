@@ -12,7 +12,8 @@ from gateway.config.plugins import load_plugin
 from gateway.core import DraftRequest
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.registry.models import verify_folder
-from gateway.specialists.base import Listener, Prediction, Runtime, SharedResources
+from gateway.specialists.base import Listener, Prediction, Runtime
+from gateway.specialists.shared_resources import SharedResources
 
 
 class Version(msgspec.Struct, frozen=True):

@@ -12,9 +12,10 @@ from gateway.core import DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.files import read_json
 from gateway.specialists import knn
-from gateway.specialists.base import Encoder, Listener, NullListener, Prediction, SharedResources
+from gateway.specialists.base import Encoder, Listener, NullListener, Prediction
 from gateway.specialists.engine.client import EngineClient
 from gateway.specialists.knn import NearestNeighbors
+from gateway.specialists.shared_resources import SharedResources
 
 ADAPTER = "adapter.onnx_adapter"
 CARD = "genai.json"

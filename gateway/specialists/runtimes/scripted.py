@@ -14,7 +14,8 @@ import msgspec
 from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
 from gateway.registry.files import read_json
-from gateway.specialists.base import Listener, Prediction, SharedResources
+from gateway.specialists.base import Listener, Prediction
+from gateway.specialists.shared_resources import SharedResources
 
 SCRIPT = "script.json"
 

@@ -9,7 +9,7 @@ from gateway.distill.recipes import head as recipe
 from gateway.errors import TrainingError
 from gateway.harvest.base import Row
 from gateway.specialists import knn
-from gateway.specialists.runtimes import head as runtime
+from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import ToyEncoder, Train, bench_of, harvested, tickets
 from tests.specialists.hosting import drafted
 
@@ -55,7 +55,7 @@ def test_the_same_lessons_and_seed_give_the_same_files(encoder: ToyEncoder, tmp_
         recipe.create(recipe.Config()).train(
             TrainingSet.of(tickets(100)), tmp_path / name, bench_of(encoder, tmp_path, 3)
         )
-        made.append(runtime.read(tmp_path / name, encoder.dimension))
+        made.append(runtime.read_head(tmp_path / name, encoder.dimension))
     assert (made[0].coefficients == made[1].coefficients).all()
     files = [(tmp_path / name / knn.FILE).read_bytes() for name in ("a", "b")]
     assert files[0] == files[1]
@@ -74,7 +74,7 @@ def test_rare_answers_beyond_the_limit_are_not_learnt(encoder: ToyEncoder, tmp_p
         TrainingSet.of(rows), tmp_path, bench_of(encoder, tmp_path)
     )
     assert report.answers == 2
-    assert "refund" not in runtime.read(tmp_path, encoder.dimension).answers
+    assert "refund" not in runtime.read_head(tmp_path, encoder.dimension).answers
 
 
 @pytest.mark.parametrize("rows", [[], [harvested("lost", "a"), harvested("gone", " a ")]])

@@ -14,7 +14,7 @@ from gateway.registry.models import Registry
 from gateway.specialists.client.client import Config, HostClient
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.protocol import MAX_TEXT_CHARS
-from gateway.specialists.runtimes import head
+from gateway.specialists.runtimes.head import runtime as head
 from gateway.specialists.runtimes.scripted import Script
 from tests.specialists.hosting import (
     HostProcess,

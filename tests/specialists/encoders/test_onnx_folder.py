@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "model.onnx").symlink_to(Path(spec.submodule_search_locations[0]) / "model.onnx")
-    tokenizer = minilm.tokenizer()
+    tokenizer = minilm.build_tokenizer()
     tokenizer.enable_truncation(8)
     tokenizer.enable_padding(length=128)
     tokenizer.save(str(folder / "tokenizer.json"))
@@ -36,7 +36,7 @@ def test_an_exported_folder_encodes_as_its_model_does(folder: Path, encoder: Onn
 
 def test_the_name_follows_the_content(folder: Path) -> None:
     first = onnx_folder.create(onnx_folder.Config(str(folder)))
-    minilm.tokenizer().save(str(folder / "tokenizer.json"))
+    minilm.build_tokenizer().save(str(folder / "tokenizer.json"))
     second = onnx_folder.create(onnx_folder.Config(str(folder)))
 
     assert first.name.startswith("mine@")

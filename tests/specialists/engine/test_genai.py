@@ -9,9 +9,10 @@ import pytest
 from gateway.core import DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.specialists import knn
-from gateway.specialists.base import NullListener, SharedResources
+from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes import genai
+from gateway.specialists.shared_resources import SharedResources
 from tests.specialists.hosting import FlatEncoder
 
 CARD = genai.Card(base="tiny", base_digest="0" * 64, max_new_tokens=8)

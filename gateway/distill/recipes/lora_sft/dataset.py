@@ -43,8 +43,8 @@ def read(lessons: TrainingSet, prompter: Prompter, end: int, longest: int) -> li
     examples = []
     for text, answer in zip(lessons.texts, lessons.answers, strict=True):
         try:
-            ids = [*prompter.answer_ids(answer), end]
-            example = Example(prompter.ids(text), ids, mark(text, answer))
+            ids = [*prompter.encode_plain(answer), end]
+            example = Example(prompter.encode_prompt(text), ids, mark(text, answer))
         except SpecialistError:
             continue
         if len(example) <= longest:

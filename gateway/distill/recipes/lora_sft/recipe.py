@@ -26,10 +26,11 @@ from gateway.errors import RegistryError, TrainingError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import knn
-from gateway.specialists.base import Encoder, SharedResources
+from gateway.specialists.base import Encoder
 from gateway.specialists.engine import base_model
 from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
+from gateway.specialists.shared_resources import SharedResources
 
 _REHEARSED, _TRAINED = "rehearsed", "trained"
 _FEWEST_ROWS = 600

@@ -9,7 +9,7 @@ from gateway.confidence.agreement import measure_loss
 from gateway.distill.base import TrainingSet
 from gateway.distill.recipes.span.network import import_torch
 from gateway.errors import SpecialistError
-from gateway.specialists.encoders.minilm import tokenizer
+from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger.decoding import decide
 from gateway.specialists.runtimes.tagger.grammar import Grammar, spans_of
 from gateway.specialists.runtimes.tagger.runtime import MAX_TOKENS
@@ -20,7 +20,7 @@ _BATCH = 32
 
 def agreement_of(network: Any, grammar: Grammar, exam: TrainingSet) -> float:
     """Return the share of `exam` in which `network` gives the teacher's answer; 0 of nothing."""
-    reader = tokenizer()
+    reader = build_tokenizer()
     right = 0.0
     readable: list[tuple[str, str, Words]] = []
     for text, answer in zip(exam.texts, exam.answers, strict=True):

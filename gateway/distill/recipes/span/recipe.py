@@ -24,7 +24,7 @@ from gateway.distill.recipes.span.saved_student import SavedStudent, digest
 from gateway.distill.recipes.span.training import TrainingPlan, fit
 from gateway.errors import TrainingError
 from gateway.specialists import knn
-from gateway.specialists.encoders.minilm import tokenizer
+from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger import runtime
 
 _REHEARSED, _TRAINED = "rehearsed.pt", "trained.pt"
@@ -109,7 +109,7 @@ class SpanRecipe:
         )
         fit(network, course.grammar, targets, plan, progress)
         export(network, folder / runtime.MODEL)
-        runtime.write(course.grammar, tokenizer(), folder)
+        runtime.write(course.grammar, build_tokenizer(), folder)
         knn.write_neighbors(
             sampled_vectors(lessons.texts, workspace.resources.encoder, workspace.seed), folder
         )
@@ -131,7 +131,7 @@ class SpanRecipe:
 
     def _taught(self, lessons: TrainingSet) -> Dataset:
         """Return what can be taught. Raises TrainingError when that is too little of it."""
-        course = build_dataset(lessons.texts, lessons.answers, tokenizer(), runtime.MAX_TOKENS)
+        course = build_dataset(lessons.texts, lessons.answers, build_tokenizer(), runtime.MAX_TOKENS)
         rebuilt = len(course.rows) / max(1, len(lessons.texts))
         if rebuilt < _REBUILT_SHARE or course.grammar.tags + course.grammar.options < 2:
             raise TrainingError(

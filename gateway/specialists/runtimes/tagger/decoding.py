@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from gateway.core import Trace
 from gateway.specialists.runtimes.tagger.grammar import Grammar
-
-Logits = NDArray[np.float32]
+from gateway.specialists.softmax import Logits, log_softmax
 
 _IMPOSSIBLE = -1e9
 
@@ -32,13 +30,13 @@ def decide(grammar: Grammar, tag_logits: Logits, option_logits: Logits) -> Decis
     tags = [0] * len(tag_logits)
     chosen: list[int] = []
     if grammar.tags > 1:
-        logprobs = _log_softmax(tag_logits)
+        logprobs = log_softmax(tag_logits)
         tags = _likeliest(logprobs)
         parts += list(logprobs)
     at = 0
     for field in grammar.fields:
         if field.options:
-            parts.append(_log_softmax(option_logits[None, at : at + field.options])[0])
+            parts.append(log_softmax(option_logits[None, at : at + field.options])[0])
             at += field.options
     first = len(parts) - sum(bool(field.options) for field in grammar.fields)
     chosen = [int(part.argmax()) for part in parts[first:]]
@@ -65,12 +63,6 @@ def _likeliest(logprobs: Logits) -> list[int]:
     for origin in reversed(came_from):
         tags.append(int(origin[tags[-1]]))
     return tags[::-1]
-
-
-def _log_softmax(logits: Logits) -> Logits:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    logprobs: Logits = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    return logprobs
 
 
 def _trace(parts: list[Logits], decided: list[int]) -> Trace:

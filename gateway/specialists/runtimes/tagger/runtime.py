@@ -13,13 +13,15 @@ from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
 from gateway.specialists import knn
-from gateway.specialists.base import Encoder, Listener, Prediction, SharedResources
-from gateway.specialists.features import FloatVector
-from gateway.specialists.knn import NearestNeighbors
-from gateway.specialists.onnx_encoder import open_model, open_tokenizer
-from gateway.specialists.runtimes.tagger.decoding import Logits, decide
+from gateway.specialists.base import Encoder, Listener, Prediction
+from gateway.specialists.knn import FloatVector, NearestNeighbors
+from gateway.specialists.onnx_encoder import open_session
+from gateway.specialists.runtimes.tagger.decoding import decide
 from gateway.specialists.runtimes.tagger.grammar import Grammar, spans_of
 from gateway.specialists.runtimes.tagger.words import Words, words_of
+from gateway.specialists.shared_resources import SharedResources
+from gateway.specialists.softmax import Logits
+from gateway.specialists.tokenization import open_tokenizer
 
 MODEL = "model.onnx"
 GRAMMAR = "grammar.json"
@@ -57,7 +59,7 @@ class Network:
 
     def __init__(self, path: Path) -> None:
         """Raise RegistryError when `path` is no tagger."""
-        self._session = open_model(path)
+        self._session = open_session(path)
         outputs = {node.name for node in self._session.get_outputs()}
         if not outputs >= {"tags", "options"}:
             raise RegistryError(f"{path} is no tagger: its outputs are {', '.join(sorted(outputs))}")

@@ -6,9 +6,7 @@ import msgspec
 from tokenizers import Tokenizer
 
 from gateway.errors import SpecialistError
-
-# Nobody writes 32 characters a word-piece; a longer text is refused before it costs time.
-_MAX_CHARS_PER_TOKEN = 32
+from gateway.specialists.tokenization import encode_input
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -39,17 +37,7 @@ def words_of(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words:
     Raises SpecialistError("empty input"), ("input unreadable") or ("input too long"): nothing
     is truncated.
     """
-    if not text.strip():
-        raise SpecialistError("empty input")
-    if len(text) > max_tokens * _MAX_CHARS_PER_TOKEN:
-        raise SpecialistError("input too long", f"{len(text)} characters")
-    try:
-        encoding = tokenizer.encode(text)
-    except (TypeError, UnicodeError):
-        # A lone surrogate, which JSON can carry and UTF-8 cannot.
-        raise SpecialistError("input unreadable") from None
-    if len(encoding.ids) > max_tokens:
-        raise SpecialistError("input too long", f"{len(encoding.ids)} of {max_tokens} tokens")
+    encoding = encode_input(tokenizer, text, max_tokens)
     words = Words(encoding.ids, [], [], [])
     previous = None
     for position, (word, (start, end)) in enumerate(zip(encoding.word_ids, encoding.offsets, strict=True)):

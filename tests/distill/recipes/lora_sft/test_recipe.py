@@ -22,9 +22,10 @@ from gateway.distill.recipes.lora_sft.student import SCALE, Student
 from gateway.distill.recipes.lora_sft.training import TrainingPlan, teach
 from gateway.errors import TrainingError
 from gateway.registry.models import Registry
-from gateway.specialists.base import NullListener, SharedResources
+from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes import genai
+from gateway.specialists.shared_resources import SharedResources
 from tests.distill.base_models.onnx_logits import logits_of
 from tests.distill.base_models.tiny import write_checkpoint
 from tests.specialists.hosting import FlatEncoder

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from gateway.distill.recipes.span.dataset import Dataset, build_dataset
-from gateway.specialists.encoders.minilm import tokenizer
+from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger.grammar import OMITTED, Mark
 
 CITIES = ("Oslo", "Rome", "New York", "Lima", "Paris")
@@ -13,7 +13,7 @@ CITIES = ("Oslo", "Rome", "New York", "Lima", "Paris")
 
 def learnt(pairs: list[tuple[str, Any]]) -> Dataset:
     answers = [answer if isinstance(answer, str) else json.dumps(answer) for _, answer in pairs]
-    return build_dataset([text for text, _ in pairs], answers, tokenizer(), 256)
+    return build_dataset([text for text, _ in pairs], answers, build_tokenizer(), 256)
 
 
 def trips(rows: int = 40) -> list[tuple[str, str, str]]:

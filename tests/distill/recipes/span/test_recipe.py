@@ -12,9 +12,10 @@ from gateway.distill.recipes.span import recipe
 from gateway.distill.recipes.span.network import State
 from gateway.distill.recipes.span.saved_student import SavedStudent, digest
 from gateway.errors import TrainingError
-from gateway.specialists.base import NullListener, SharedResources
+from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes.tagger import runtime
+from gateway.specialists.shared_resources import SharedResources
 from tests.specialists.hosting import FlatEncoder
 
 NAMES = ("Ada", "Grace", "Alan", "Edsger", "Barbara", "Donald", "Tony", "Niklaus")

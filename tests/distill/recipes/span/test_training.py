@@ -8,7 +8,7 @@ from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.recipes.span.dataset import build_dataset
 from gateway.distill.recipes.span.network import new_network, state_of
 from gateway.distill.recipes.span.training import TrainingPlan, fit
-from gateway.specialists.encoders.minilm import tokenizer
+from gateway.specialists.encoders.minilm import build_tokenizer
 
 torch = pytest.importorskip("torch", reason="needs the extra `learn`")
 pytestmark = pytest.mark.learn
@@ -17,7 +17,7 @@ WORDS = ("ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon")
 TEXTS = [
     f"call {word} now" for word in ["ada", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon"]
 ]
-LESSONS = build_dataset(TEXTS, [f'{{"who":"{text.split()[1]}"}}' for text in TEXTS], tokenizer(), 64)
+LESSONS = build_dataset(TEXTS, [f'{{"who":"{text.split()[1]}"}}' for text in TEXTS], build_tokenizer(), 64)
 
 
 class Killed(Exception):
@@ -88,7 +88,7 @@ def test_a_new_field_leaves_what_the_others_learnt() -> None:
     wider = build_dataset(
         TEXTS,
         [f'{{"a":"call","who":"{text.split()[1]}"}}' for text in TEXTS],
-        tokenizer(),
+        build_tokenizer(),
         64,
     ).grammar
     new = new_network(wider, state_of(old, LESSONS.grammar), 1)

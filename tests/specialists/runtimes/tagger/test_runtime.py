@@ -11,14 +11,15 @@ import pytest
 from gateway.core import DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.specialists import knn
-from gateway.specialists.base import NullListener, Prediction, SharedResources
+from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.encoders import minilm
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes.tagger import runtime as tagger
-from gateway.specialists.runtimes.tagger.decoding import Logits
 from gateway.specialists.runtimes.tagger.grammar import Field, Grammar, Mark
 from gateway.specialists.runtimes.tagger.runtime import TaggerRuntime
 from gateway.specialists.runtimes.tagger.words import Words
+from gateway.specialists.shared_resources import SharedResources
+from gateway.specialists.softmax import Logits
 from tests.specialists.hosting import FlatEncoder
 
 GRAMMAR = Grammar(
@@ -42,7 +43,7 @@ class ScriptedNetwork(tagger.Network):
 
 def drafted(text: str) -> Prediction:
     known = knn.NearestNeighbors(np.full((1, 4), 0.5, np.float32))
-    runtime = TaggerRuntime(GRAMMAR, minilm.tokenizer(), ScriptedNetwork(), known, FlatEncoder())
+    runtime = TaggerRuntime(GRAMMAR, minilm.build_tokenizer(), ScriptedNetwork(), known, FlatEncoder())
     return runtime.draft(DraftRequest(text=text), NullListener())
 
 
@@ -84,7 +85,7 @@ def _truncate(name: str) -> Callable[[Path], None]:
 def test_a_file_which_is_not_right_is_named(
     tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
-    tagger.write(GRAMMAR, minilm.tokenizer(), tmp_path)
+    tagger.write(GRAMMAR, minilm.build_tokenizer(), tmp_path)
     knn.write_neighbors(np.full((1, 4), 0.5, np.float32), tmp_path)
     spec = find_spec(minilm.PACKAGE)
     assert spec is not None

@@ -1,7 +1,7 @@
-"""What a linear head sees of a text: its embedding beside its hashed words and word pairs.
+"""Features of a text for a linear head: its embedding beside its hashed words and word pairs.
 
-The recipe which trains a head and the runtime which serves it both call this module, so
-that they cannot differ. The feature matrix of a head has `width(dimension)` columns: first
+The recipe that trains a head and the runtime that serves it both call this module, so that
+they cannot differ. The feature matrix of a head has `feature_width(dimension)` columns: first
 the weighted embedding, then `HASHED_BINS` columns of hashed n-grams, of which `Features`
 holds the few that are not zero.
 """
@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-FloatVector = NDArray[np.float32]
+from gateway.specialists.knn import FloatVector
+
 IndexVector = NDArray[np.int32]
 
 HASHED_BINS = 2**14
@@ -44,18 +45,18 @@ class Features(msgspec.Struct, frozen=True):
     values: FloatVector
 
 
-def width(dimension: int) -> int:
+def feature_width(dimension: int) -> int:
     """Return the number of columns for an encoder of `dimension`."""
     return dimension + HASHED_BINS
 
 
-def features(text: str, embedding: FloatVector) -> Features:
-    """Return the features of `text`, whose unit `embedding` the caller made by Encoder.encode(text)."""
-    indices, values = hashed_ngrams(text)
+def build_features(text: str, embedding: FloatVector) -> Features:
+    """Return the features of `text` with its unit `embedding`, which Encoder.encode(text) returns."""
+    indices, values = hash_ngrams(text)
     return Features(embedding * EMBEDDING_WEIGHT, indices, values)
 
 
-def hashed_ngrams(text: str) -> tuple[IndexVector, FloatVector]:
+def hash_ngrams(text: str) -> tuple[IndexVector, FloatVector]:
     """Return the bins and values of the words and word pairs of `text`; the values have norm HASHED_WEIGHT.
 
     Words are runs of letters, digits and underscores, lower-cased. The hash is CRC-32 of
@@ -65,9 +66,9 @@ def hashed_ngrams(text: str) -> tuple[IndexVector, FloatVector]:
     bins: dict[int, int] = {}
     for gram in (*words, *map(" ".join, itertools.pairwise(words))):
         code = zlib.crc32(gram.encode("utf-8", "surrogatepass"))
-        place = code % HASHED_BINS
-        bins[place] = bins.get(place, 0) + (-1 if code & _SIGN_BIT else 1)
-    counts = {place: count for place, count in bins.items() if count}
+        index = code % HASHED_BINS
+        bins[index] = bins.get(index, 0) + (-1 if code & _SIGN_BIT else 1)
+    counts = {index: count for index, count in bins.items() if count}
     scale = HASHED_WEIGHT / math.sqrt(sum(count * count for count in counts.values()) or 1)
     return (
         np.fromiter(counts.keys(), np.int32, len(counts)),

@@ -5,11 +5,17 @@ import zlib
 import numpy as np
 import pytest
 
-from gateway.specialists.features import HASHED_BINS, HASHED_WEIGHT, features, hashed_ngrams, width
+from gateway.specialists.runtimes.head.features import (
+    HASHED_BINS,
+    HASHED_WEIGHT,
+    build_features,
+    feature_width,
+    hash_ngrams,
+)
 
 
 def test_words_and_word_pairs_are_hashed() -> None:
-    indices, values = hashed_ngrams("Where is")
+    indices, values = hash_ngrams("Where is")
 
     grams = [zlib.crc32(gram) for gram in (b"where", b"is", b"where is")]
     assert indices.tolist() == [code % HASHED_BINS for code in grams]
@@ -18,38 +24,38 @@ def test_words_and_word_pairs_are_hashed() -> None:
 
 def test_the_bins_of_a_text_never_change() -> None:
     """Published heads depend on them: another hash needs another feature set, not this one changed."""
-    indices, _ = hashed_ngrams("where is my card")
+    indices, _ = hash_ngrams("where is my card")
 
     assert indices.tolist() == [4934, 8855, 3725, 6355, 6557, 14273, 1689]
 
 
 def test_the_hashed_part_has_a_fixed_norm() -> None:
-    _, values = hashed_ngrams("to be or not to be")
+    _, values = hash_ngrams("to be or not to be")
 
     assert float(np.linalg.norm(values)) == pytest.approx(HASHED_WEIGHT)
 
 
 def test_case_and_punctuation_do_not_count() -> None:
-    assert hashed_ngrams("Where IS it?!")[0].tolist() == hashed_ngrams("where is it")[0].tolist()
+    assert hash_ngrams("Where IS it?!")[0].tolist() == hash_ngrams("where is it")[0].tolist()
 
 
 @pytest.mark.parametrize("text", ["", "?!", "   "])
 def test_a_text_without_words_has_no_hashed_part(text: str) -> None:
-    indices, values = hashed_ngrams(text)
+    indices, values = hash_ngrams(text)
 
     assert len(indices) == len(values) == 0
 
 
 def test_every_column_lies_within_the_width() -> None:
-    seen = features(" ".join(f"word{n}" for n in range(2_000)), np.ones(384, np.float32))
+    seen = build_features(" ".join(f"word{n}" for n in range(2_000)), np.ones(384, np.float32))
 
     assert int(seen.indices.min()) >= 0
-    assert 384 + int(seen.indices.max()) < width(384)
+    assert 384 + int(seen.indices.max()) < feature_width(384)
     assert len(set(seen.indices.tolist())) == len(seen.indices)
 
 
 def test_the_embedding_is_weighted() -> None:
-    seen = features("hello", np.full(4, 0.5, np.float32))
+    seen = build_features("hello", np.full(4, 0.5, np.float32))
 
     assert seen.dense.tolist() == [1.5] * 4
     assert seen.dense.dtype == seen.values.dtype == np.float32

@@ -1,4 +1,4 @@
-"""A linear head over a text's features: answers with one of the strings its teacher has used."""
+"""A linear head over a text's features: it answers with one of the strings that its teacher has used."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
 from gateway.specialists import knn
-from gateway.specialists.base import Encoder, Listener, Prediction, SharedResources
-from gateway.specialists.features import FloatVector, features, width
-from gateway.specialists.knn import FloatMatrix, NearestNeighbors
+from gateway.specialists.base import Encoder, Listener, Prediction
+from gateway.specialists.knn import FloatMatrix, FloatVector, NearestNeighbors
+from gateway.specialists.runtimes.head.features import build_features, feature_width
+from gateway.specialists.shared_resources import SharedResources
 
 WEIGHTS = "head.npz"
 ANSWERS = "answers.json"
@@ -24,9 +25,9 @@ _FEWEST_ANSWERS = 2
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What a head is made of.
+    """The parameters of a head.
 
-    `coefficients` is (features.width(dimension), K) and `intercept` (K,): logits, so that
+    `coefficients` is (feature_width(dimension), K) and `intercept` (K,): logits, so that
     probabilities are their softmax (a two-class regression with one column w is the columns
     0 and w). `answers` are the K >= 2 strings to serve, in the order of the columns.
     """
@@ -36,7 +37,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...]
 
 
-def write(head: Head, folder: Path) -> None:
+def write_head(head: Head, folder: Path) -> None:
     """Write `head` into `folder` as head.npz and answers.json."""
     np.savez(
         folder / WEIGHTS,
@@ -46,7 +47,7 @@ def write(head: Head, folder: Path) -> None:
     (folder / ANSWERS).write_bytes(msgspec.json.encode(head.answers))
 
 
-def read(folder: Path, dimension: int) -> Head:
+def read_head(folder: Path, dimension: int) -> Head:
     """Return the head in `folder` for an encoder of `dimension`. Raises RegistryError naming the file."""
     path = folder / WEIGHTS
     try:
@@ -57,31 +58,32 @@ def read(folder: Path, dimension: int) -> Head:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise RegistryError(f"{path} is unreadable: {exc}") from exc
     answers = _read_answers(folder / ANSWERS)
-    expected = ((width(dimension), len(answers)), (len(answers),))
+    expected = ((feature_width(dimension), len(answers)), (len(answers),))
     if (coefficients.shape, intercept.shape) != expected:
         raise RegistryError(
             f"{path} has shapes {coefficients.shape}, {intercept.shape}; "
             f"{len(answers)} answers and {dimension}-d vectors need {expected}"
         )
     if not (np.isfinite(coefficients).all() and np.isfinite(intercept).all()):
-        raise RegistryError(f"{path} holds numbers which are not finite: train it again")
+        raise RegistryError(f"{path} holds numbers that are not finite: train it again")
     return Head(coefficients=coefficients, intercept=intercept, answers=answers)
 
 
 def create(folder: Path, resources: SharedResources) -> HeadRuntime:
     """Return the runtime for the head in `folder`. Raises RegistryError naming the file."""
     dimension = resources.encoder.dimension
-    return HeadRuntime(read(folder, dimension), knn.read_neighbors(folder, dimension), resources.encoder)
+    neighbors = knn.read_neighbors(folder, dimension)
+    return HeadRuntime(read_head(folder, dimension), neighbors, resources.encoder)
 
 
 class HeadRuntime:
-    """Drafts by the head's most probable answer."""
+    """Drafts the head's most probable answer."""
 
     is_remote = False
 
-    def __init__(self, head: Head, known: NearestNeighbors, encoder: Encoder) -> None:
+    def __init__(self, head: Head, neighbors: NearestNeighbors, encoder: Encoder) -> None:
         self._head = head
-        self._known = known
+        self._neighbors = neighbors
         self._encoder = encoder
         self._from_embedding = head.coefficients[: encoder.dimension]
         self._from_ngrams = head.coefficients[encoder.dimension :]
@@ -90,7 +92,7 @@ class HeadRuntime:
         """Return the most probable answer; thread-safe, the same numbers for the same text.
 
         `score` is the margin between the two most probable answers (a better score than the
-        probability itself, measured with the features); `evidence` adds `probability`,
+        probability itself, measured with these features); `evidence` adds `probability`,
         `margin` and `similarity`, the cosine to the nearest training text.
         Raises SpecialistError as the encoder does.
         """
@@ -105,17 +107,17 @@ class HeadRuntime:
             evidence={
                 "probability": float(first),
                 "margin": margin,
-                "similarity": self._known.similarity(embedding),
+                "similarity": self._neighbors.similarity(embedding),
             },
         )
 
     def close(self) -> None:
-        """Nothing but memory is held."""
+        """Do nothing: memory is all that it holds."""
 
     def _probabilities(self, text: str, embedding: FloatVector) -> NDArray[np.float64]:
-        seen = features(text, embedding)
-        logits = seen.dense @ self._from_embedding + self._head.intercept
-        logits = (logits + seen.values @ self._from_ngrams[seen.indices]).astype(np.float64)
+        features = build_features(text, embedding)
+        logits = features.dense @ self._from_embedding + self._head.intercept
+        logits = (logits + features.values @ self._from_ngrams[features.indices]).astype(np.float64)
         powers = np.exp(logits - logits.max())
         probabilities: NDArray[np.float64] = powers / powers.sum()
         return probabilities

@@ -12,7 +12,7 @@ import pytest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.specialists import knn
 from gateway.specialists.onnx_encoder import OnnxEncoder
-from gateway.specialists.runtimes import head
+from gateway.specialists.runtimes.head import runtime as head
 from tests.specialists.hosting import EXAMPLES, FlatEncoder, drafted, make_head, stock_of, write_head
 
 

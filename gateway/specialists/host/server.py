@@ -1,0 +1,42 @@
+"""The model host's server: one queue of work behind a Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from gateway.specialists.encoders import create_encoder
+from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.host.connection import Connection
+from gateway.specialists.host.loaded_models import LoadedModels
+from gateway.specialists.host.work_queue import Limits, WorkQueue
+from gateway.specialists.shared_resources import SharedResources
+
+
+def create_work_queue(encoder: str, encoder_config: str, models: Path, memory_mb: int) -> WorkQueue:
+    """Return the queue of a host whose specialists share this encoder and the bases in `models`.
+
+    Raises ConfigError or RegistryError as `create_encoder` does.
+    """
+    resources = SharedResources(create_encoder(encoder, encoder_config), EnginePool(models, memory_mb))
+    return WorkQueue(LoadedModels(resources), Limits())
+
+
+async def serve_workers(path: Path, work_queue: WorkQueue) -> None:
+    """Answer on the Unix socket at `path`, open to this user only, until SIGTERM."""
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stopped.set)
+    async with AsyncExitStack() as stack:
+        previous = os.umask(0o177)
+        try:
+            server = await loop.create_unix_server(lambda: Connection(work_queue), path, backlog=256)
+        finally:
+            os.umask(previous)
+        stack.callback(work_queue.close)
+        stack.callback(server.close)
+        stack.callback(asyncio.create_task(work_queue.watch()).cancel)
+        await stopped.wait()
