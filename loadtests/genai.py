@@ -77,9 +77,9 @@ def measure(models: Path, scratch: Path) -> Figures:
     adapters = [write_adapter(folder, scratch / f"{i}.onnx_adapter", seed=i) for i in range(ADAPTERS)]
     text = _input(Prompter(folder))
     with contextlib.closing(EnginePool(models, MEMORY_MB)) as engines:
-        engine = engines.of(name, base_model.digest(manifest))
+        engine = engines.open_engine(name, base_model.base_digest(manifest))
         numbers = _speed(engine, adapters, text)
-    version = _version(scratch, adapters[0], name, base_model.digest(manifest))
+    version = _version(scratch, adapters[0], name, base_model.base_digest(manifest))
     with Generator() as generator, _stage(models) as stack:
         neighbourly = asyncio.run(_neighbourly(stack, generator, version, text))
     return Figures(load_average=load, **numbers, **neighbourly)  # type: ignore[arg-type]
@@ -106,7 +106,9 @@ def write_adapter(base: Path, path: Path, seed: int) -> Path:
 def _speed(engine: EngineClient, adapters: list[Path], text: str) -> dict[str, object]:
     def drafted(adapter: Path, most: int = ANSWER_TOKENS) -> float:
         began = time.perf_counter()
-        prediction = engine.draft(adapter, DraftRequest(text=text), NullListener(), most=most, hold_back=None)
+        prediction = engine.draft(
+            adapter, DraftRequest(text=text), NullListener(), max_new_tokens=most, hold_back=None
+        )
         assert prediction.completion_tokens == most, "random weights ended an answer early"
         return time.perf_counter() - began
 
@@ -231,7 +233,7 @@ def _version(scratch: Path, adapter: Path, base: str, digest: str) -> Path:
     source = scratch / "version"
     source.mkdir()
     (source / genai.ADAPTER).write_bytes(adapter.read_bytes())
-    genai.write(genai.Card(base=base, base_digest=digest, max_new_tokens=ANSWER_TOKENS), source)
+    genai.write_card(genai.Card(base=base, base_digest=digest, max_new_tokens=ANSWER_TOKENS), source)
     knn.write_neighbors(np.asarray(encoder.encode(STORY), np.float32)[None], source)
     registry = Registry(scratch / "registry")
     manifest = Manifest(

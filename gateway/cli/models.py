@@ -88,7 +88,7 @@ def _show(home: Home, arguments: argparse.Namespace) -> int:
     if kind == "base":
         from gateway.specialists.engine import base_model
 
-        shown["card"] = msgspec.to_builtins(base_model.read(folder))
+        shown["card"] = msgspec.to_builtins(base_model.read_card(folder))
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
     return OK
 
@@ -126,7 +126,7 @@ def _describe_pulled(manifest: Manifest, registry: Registry) -> str:
     from gateway.specialists.engine import base_model
 
     folder = registry.folder(manifest.task, manifest.version)
-    kept = base_model.read(folder).quantization
+    kept = base_model.read_card(folder).quantization
     return f"{manifest.task}  v{manifest.version}  {kept}  {_size_mb(folder):.1f} MB"
 
 

@@ -35,7 +35,7 @@ from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
 from gateway.routing.router import TaskRouter
 from gateway.settings import Settings
-from gateway.specialists.client.batch import Batch
+from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.home import read_audit_key
 from gateway.store.learner_progress import read_learner_progress
@@ -92,7 +92,7 @@ class GatewayWorker:
             standings=state.standings,
             sampler=StickySampler(read_audit_key(home)),
             drafter=self.drafter,
-            embed=Batch(self.drafter, settings.specialists.budget_ms / 1000).embed,
+            embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
             scorer=Scorer(),
             gate=Gate(),
             teacher=self.teacher,

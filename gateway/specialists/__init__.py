@@ -1,1 +1,1 @@
-"""Local models which draft answers, in a process of their own."""
+"""Local models that draft answers: a client in the gateway, a host process, engines for generation."""

@@ -1,4 +1,4 @@
-"""What a runtime must promise inside the model host, and what the gateway may ask of the host."""
+"""The protocols of local models: Runtime, Listener and Encoder in the model host, Drafter in the gateway."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 from gateway.core import Draft, DraftRequest, FinishReason, Token, Trace
 
 
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What a runtime proposes for one input; the host adds who and how long.
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """A runtime's answer to one input; the host adds task, version and latency.
 
     `score` is 0..1, higher is surer, not calibrated.
     """
@@ -28,35 +28,35 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Listener(Protocol):
-    """Whoever waits for a draft; every method may be called from any thread."""
+    """The receiver of one draft; every method may be called from any thread."""
 
-    def has_left(self) -> bool:
-        """Whether nobody waits any more: the work may end with SpecialistError("cancelled")."""
+    def is_cancelled(self) -> bool:
+        """Whether the draft is wanted no longer: the work may end with SpecialistError("cancelled")."""
 
-    def when_left(self, act: Callable[[], None]) -> None:
-        """Have `act` called once when the listener leaves, at once if it has; from any thread."""
+    def add_cancel_callback(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called once when the draft is cancelled, at once if it is; from any thread."""
 
-    def opening(self, prediction: Prediction) -> None:
-        """Hear the beginning of an answer on which to decide; at most once, only if streamed."""
+    def on_opening(self, prediction: Prediction) -> None:
+        """Receive the beginning of a streamed answer, on which to decide; at most once."""
 
-    def piece(self, text: str) -> None:
-        """Hear what follows the opening."""
+    def on_piece(self, text: str) -> None:
+        """Receive text that follows the opening."""
 
 
 class NullListener:
-    """A Listener which waits patiently and does not care for beginnings."""
+    """A Listener that never cancels and ignores openings and pieces."""
 
-    def has_left(self) -> bool:
+    def is_cancelled(self) -> bool:
         """Never."""
         return False
 
-    def when_left(self, act: Callable[[], None]) -> None:
-        """Never call `act`."""
+    def add_cancel_callback(self, callback: Callable[[], None]) -> None:
+        """Never call `callback`."""
 
-    def opening(self, prediction: Prediction) -> None:
+    def on_opening(self, prediction: Prediction) -> None:
         """Ignore it: the whole answer comes at the end."""
 
-    def piece(self, text: str) -> None:
+    def on_piece(self, text: str) -> None:
         """Ignore it."""
 
 
@@ -65,36 +65,36 @@ class Runtime(Protocol):
 
     A runtime module holds `create(folder: Path, resources: SharedResources) -> Runtime`; its file name is the
     manifest's `runtime`. `folder` was verified against its manifest. `create` raises
-    RegistryError for files it cannot read.
+    RegistryError for files that it cannot read.
     """
 
     @property
     def is_remote(self) -> bool:
-        """Whether drafts are made in another process, so that many may wait for theirs at once."""
+        """Whether drafts are made in another process, so that many threads may wait for one at once."""
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
-        """Return the proposal for `draft_request`; may block, is called from several threads at once.
+        """Return the prediction for `draft_request`; may block, is called from several threads at once.
 
-        The same brief gives the same text and score, whoever else is asking. A version which
-        decides on the beginning of an answer (a prefix gate) lets a streamed brief's listener
-        hear it, and scores every answer by its beginning.
+        The same request gives the same text and score, whatever else is being drafted. A version
+        that decides on the beginning of an answer (a prefix gate) sends it to the listener of a
+        streamed request, and scores every answer by its beginning.
 
         Raises SpecialistError with the reason when there is no honest answer (input too
-        long, empty input, a demand which the runtime cannot honour).
+        long, empty input, a demand that the runtime cannot honor).
         """
 
     def close(self) -> None:
-        """Free what the specialist holds; a draft in the making may fail."""
+        """Free what the specialist holds; a draft in progress may fail."""
 
 
 class Drafter(Protocol):
     """The gateway's side of the model host."""
 
     async def load(self, task: str, version: int, folder: Path) -> None:
-        """Make `version` ready beside the ones which already serve.
+        """Make `version` ready beside those that already serve.
 
         Raises SpecialistError when the host is down and RegistryError when it refused the
-        files. Idempotent; a restarted host loads again what it was told before.
+        files. Idempotent; after a restart of the host its versions are loaded again.
         """
 
     async def draft(self, task: str, version: int, draft_request: DraftRequest, budget_s: float) -> Draft:

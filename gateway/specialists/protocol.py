@@ -1,32 +1,35 @@
-"""What the gateway and the model host say to each other over their socket.
+"""The messages between a gateway worker and the model host, over a Unix socket.
 
-A frame (ipc/framing.py) holds one message in msgpack. Every request carries an id which its
-reply repeats; replies come in any order. `Cancel` has no reply.
+A frame (ipc/framing.py) holds one message in msgpack. Every request carries an id that its
+replies repeat; replies come in any order. `Cancel` has no reply. The replies to a draft are also
+those of an engine process to the host (engine/protocol.py).
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from gateway.core import DraftRequest, FinishReason, Token, Trace
+from gateway.core import DraftRequest
 from gateway.ipc.framing import FrameError, frame_payload
 from gateway.specialists.base import Prediction
 
 MAX_TEXT_CHARS = 1 << 16
-"""Longer inputs are refused by the gateway itself; four bytes a character stay within a frame."""
+"""Longer inputs are refused by the gateway itself; at four bytes per character they fit into a frame."""
 MAX_DEMANDS_BYTES = 1 << 19
-"""Tools and schema of one request; with the text they stay within a frame."""
+"""Tools and schema of one request; together with the text they fit into a frame."""
 
-_Read = TypeVar("_Read")
+_Decoded = TypeVar("_Decoded")
 
 
-class _Message(msgspec.Struct, frozen=True, array_like=True, tag=True):
+class Numbered(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """A request with its number, unique on its connection, or a reply with that of its request."""
+
     id: int
 
 
-class Load(_Message, frozen=True):
+class LoadVersion(Numbered, frozen=True):
     """Verify the files of a version and make it ready. Reply: Done."""
 
     task: str
@@ -34,17 +37,17 @@ class Load(_Message, frozen=True):
     folder: str
 
 
-class Unload(_Message, frozen=True):
+class UnloadVersion(Numbered, frozen=True):
     """This connection needs the version no longer. Reply: Done."""
 
     task: str
     version: int
 
 
-class Ask(_Message, frozen=True):
-    """Draft an answer unless `budget_ms` have passed before it is its turn.
+class MakeDraft(Numbered, frozen=True):
+    """Draft an answer, unless `budget_ms` have passed before its turn comes.
 
-    Reply: Drafted; or Opened, any number of Piece, then Drafted, when the brief is streamed and
+    Reply: Drafted; or Opened, any number of Piece, then Drafted, if the request is streamed and
     the version decides on the beginning of an answer.
     """
 
@@ -54,85 +57,68 @@ class Ask(_Message, frozen=True):
     budget_ms: float
 
 
-class Embed(_Message, frozen=True):
-    """Encode a text under the same rule. Reply: Embedded."""
+class EmbedText(Numbered, frozen=True):
+    """Encode a text, unless `budget_ms` have passed before its turn comes. Reply: Embedded."""
 
     text: str
     budget_ms: float
 
 
-class Ping(_Message, frozen=True):
-    """Say that the host is alive. Reply: Done."""
+class Ping(Numbered, frozen=True):
+    """Show that the host is alive. Reply: Done."""
 
 
-class Cancel(_Message, frozen=True):
-    """Nobody waits for the reply to request `id` any more."""
+class Cancel(Numbered, frozen=True):
+    """The reply to request `id` is wanted no longer."""
 
 
-class Done(_Message, frozen=True):
+class Done(Numbered, frozen=True):
     """The request was carried out."""
 
 
-class _Said(_Message, frozen=True):
-    text: str
-    score: float
-    evidence: dict[str, float]
-    trace: Trace | None
-    tokens: tuple[Token, ...]
-    finish_reason: FinishReason
-    prompt_tokens: int
-    completion_tokens: int
-    latency_ms: float
+class Drafted(Numbered, frozen=True):
+    """A whole draft. `latency_ms` is the runtime's own time, without the queue; the host adds it."""
+
+    prediction: Prediction
+    latency_ms: float = 0.0
 
 
-class Drafted(_Said, frozen=True):
-    """A whole draft. `latency_ms` is the runtime's own time, without the queue."""
+class Opened(Numbered, frozen=True):
+    """The beginning of a draft, and the score of the whole. `latency_ms` as in Drafted."""
+
+    prediction: Prediction
+    latency_ms: float = 0.0
 
 
-class Opened(_Said, frozen=True):
-    """The beginning of a draft, and the score of the whole."""
-
-
-class Piece(_Message, frozen=True):
-    """What follows an opening."""
+class Piece(Numbered, frozen=True):
+    """Text that follows an opening."""
 
     text: str
 
 
-class Embedded(_Message, frozen=True):
+class Embedded(Numbered, frozen=True):
     """A unit vector as float32, little-endian."""
 
     vector: bytes
 
 
-class Failed(_Message, frozen=True):
-    """There is none. `room` says whose error it is: SpecialistError or RegistryError."""
+class Failed(Numbered, frozen=True):
+    """The request failed: with a SpecialistError, or with a RegistryError where files were refused."""
 
-    room: Literal["specialists", "registry"]
     reason: str
-    detail: str
+    detail: str = ""
+    is_registry_error: bool = False
 
 
-Question = Load | Unload | Ask | Embed | Ping | Cancel
-Reply = Done | Drafted | Opened | Piece | Embedded | Failed
-
-
-def drafted(number: int, prediction: Prediction, latency_ms: float) -> Drafted:
-    """Return the reply to question `number` with a whole draft."""
-    return Drafted(id=number, latency_ms=latency_ms, **_said(prediction))
-
-
-def opened(number: int, prediction: Prediction, latency_ms: float) -> Opened:
-    """Return the reply to question `number` with the beginning of a draft."""
-    return Opened(id=number, latency_ms=latency_ms, **_said(prediction))
-
+HostRequest = LoadVersion | UnloadVersion | MakeDraft | EmbedText | Ping | Cancel
+HostReply = Done | Drafted | Opened | Piece | Embedded | Failed
 
 _encoder = msgspec.msgpack.Encoder()
-_questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
-_replies: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+_requests: msgspec.msgpack.Decoder[HostRequest] = msgspec.msgpack.Decoder(HostRequest)
+_replies: msgspec.msgpack.Decoder[HostReply] = msgspec.msgpack.Decoder(HostReply)
 
 
-def frame(message: Question | Reply) -> bytes:
+def encode_frame(message: msgspec.Struct) -> bytes:
     """Return `message` ready to be sent.
 
     Raises FrameError beyond MAX_FRAME_BYTES, UnicodeEncodeError for text with lone surrogates.
@@ -140,21 +126,17 @@ def frame(message: Question | Reply) -> bytes:
     return frame_payload(_encoder.encode(message))
 
 
-def read_question(payload: bytes) -> Question:
+def decode_request(payload: bytes) -> HostRequest:
     """Return the gateway's message. Raises FrameError."""
-    return _read(_questions, payload)
+    return _decode(_requests, payload)
 
 
-def read_reply(payload: bytes) -> Reply:
+def decode_reply(payload: bytes) -> HostReply:
     """Return the host's message. Raises FrameError."""
-    return _read(_replies, payload)
+    return _decode(_replies, payload)
 
 
-def _said(prediction: Prediction) -> dict[str, Any]:
-    return {name: getattr(prediction, name) for name in Prediction.__struct_fields__}
-
-
-def _read(decoder: msgspec.msgpack.Decoder[_Read], payload: bytes) -> _Read:
+def _decode(decoder: msgspec.msgpack.Decoder[_Decoded], payload: bytes) -> _Decoded:
     try:
         return decoder.decode(payload)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:

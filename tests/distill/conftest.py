@@ -26,7 +26,7 @@ from gateway.specialists.runtimes.head import runtime
 from gateway.store.database import Database
 from gateway.store.standings import StandingStore
 from gateway.store.tasks import TaskStore
-from tests.specialists.hosting import stock_of
+from tests.specialists.hosting import resources_of
 
 ANSWERS = ("card_lost", "card_arrival", "refund")
 WORDS = ("lost stolen missing", "arrive delivery post", "refund money back")
@@ -100,7 +100,7 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.encoder = ToyEncoder()
-        self.resources = stock_of(self.encoder)
+        self.resources = resources_of(self.encoder)
         self._database = Database(folder / "state.db")
         self._outbox = Outbox(folder / "harvest" / "worker-0.db")
         self.stores = Stores(
@@ -160,7 +160,7 @@ def shadow() -> Standing:
 
 
 def bench_of(encoder: ToyEncoder, folder: Path, seed: int = 0) -> Workspace:
-    return Workspace(folder=folder, seed=seed, resources=stock_of(encoder))
+    return Workspace(folder=folder, seed=seed, resources=resources_of(encoder))
 
 
 Train = Callable[[Sequence[Row]], runtime.HeadRuntime]
@@ -173,6 +173,6 @@ def train(tmp_path: Path, encoder: ToyEncoder) -> Train:
     def trained(rows: Sequence[Row]) -> runtime.HeadRuntime:
         lessons = TrainingSet.of(rows)
         recipe.create(recipe.Config()).train(lessons, tmp_path, bench_of(encoder, tmp_path))
-        return runtime.create(tmp_path, stock_of(encoder))
+        return runtime.create(tmp_path, resources_of(encoder))
 
     return trained

@@ -16,7 +16,7 @@ from gateway.registry.models import Registry
 from gateway.specialists.base import Listener, Prediction, Runtime
 from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import ToyEncoder, harvested, tickets
-from tests.specialists.hosting import drafted, stock_of
+from tests.specialists.hosting import drafted, resources_of
 
 HEAD = recipe.create(recipe.Config())
 LANES: tuple[Lane, ...] = ("fingerprint", "embedding")
@@ -32,8 +32,8 @@ def builder(registry: Registry, encoder: ToyEncoder, tmp_path: Path) -> VersionB
     return VersionBuilder(
         recipes=[recipe.create(recipe.Config())],
         registry=registry,
-        open_runtime=lambda _, folder: runtime.create(folder, stock_of(encoder)),
-        resources=stock_of(encoder),
+        open_runtime=lambda _, folder: runtime.create(folder, resources_of(encoder)),
+        resources=resources_of(encoder),
         workspaces=tmp_path / "learn",
         config=Config(),
     )
@@ -116,7 +116,7 @@ def test_no_row_is_in_the_lessons_and_the_exam_of_a_rehearsal(
         recipes=[Spy()],
         registry=registry,
         open_runtime=lambda _, __: Always(),
-        resources=stock_of(encoder),
+        resources=resources_of(encoder),
         workspaces=tmp_path,
         config=Config(),
     )

@@ -49,8 +49,8 @@ def publish(home: Path, models: Path, version: int) -> None:
     folder = home / f"adapter-{version}"
     folder.mkdir(parents=True)
     write_adapter(base.folder("tiny", 1), folder / genai.ADAPTER, seed=version)
-    digest = base_model.digest(base.read("tiny", 1))
-    genai.write(genai.Card(base="tiny", base_digest=digest, max_new_tokens=24, hold_back=2), folder)
+    digest = base_model.base_digest(base.read("tiny", 1))
+    genai.write_card(genai.Card(base="tiny", base_digest=digest, max_new_tokens=24, hold_back=2), folder)
     knn.write_neighbors(np.full((1, 384), 384**-0.5, np.float32), folder)
     manifest = Manifest(
         task=TASK,

@@ -10,7 +10,7 @@ from gateway.registry.models import Registry
 from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import minilm
 from gateway.specialists.onnx_encoder import OnnxEncoder
-from tests.specialists.hosting import HostProcess, Inbox, running_host
+from tests.specialists.hosting import PATIENCE_S, HostProcess, ReplyInbox, running_host
 
 
 @pytest.fixture(scope="session")
@@ -25,14 +25,14 @@ def registry(tmp_path: Path) -> Registry:
 
 @pytest.fixture
 def socket_path() -> Iterator[Path]:
-    """A path short enough for a Unix socket, which a test's tmp_path may not be."""
+    """A path short enough for a Unix socket; tmp_path may be too long."""
     with tempfile.TemporaryDirectory(prefix="sd-") as folder:
         yield Path(folder) / "host.sock"
 
 
 @pytest.fixture(scope="module")
 def host() -> Iterator[HostProcess]:
-    """A host which the tests of a module share; whoever breaks one uses `own_host`."""
+    """A host that the tests of a module share; a test that breaks its host uses `own_host`."""
     with tempfile.TemporaryDirectory(prefix="sd-") as folder, running_host(Path(folder) / "host.sock") as up:
         yield up
 
@@ -46,11 +46,11 @@ def own_host(socket_path: Path) -> Iterator[HostProcess]:
 @pytest.fixture
 async def client(host: HostProcess) -> AsyncIterator[HostClient]:
     client = HostClient(host.socket)
-    assert await client.open(10)
+    assert await client.open(PATIENCE_S)
     yield client
     await client.close()
 
 
 @pytest.fixture
-async def inbox() -> Inbox:
-    return Inbox()
+async def inbox() -> ReplyInbox:
+    return ReplyInbox()

@@ -1,4 +1,4 @@
-"""Model hosts and models for tests: real processes, real files, a numpy routine instead of a recipe."""
+"""Model hosts and models for tests: real processes and files, with a numpy routine for a recipe."""
 
 from __future__ import annotations
 
@@ -21,15 +21,18 @@ from gateway.registry.models import Registry
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime
 from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.host.listener import Send
+from gateway.specialists.host.listener import SendReply
 from gateway.specialists.knn import FloatVector
-from gateway.specialists.protocol import Reply
+from gateway.specialists.protocol import HostReply
 from gateway.specialists.runtimes.head import runtime as head
 from gateway.specialists.runtimes.head.features import feature_width
 from gateway.specialists.runtimes.scripted import SCRIPT, Script
 from gateway.specialists.shared_resources import SharedResources
 
 MINILM = "minilm@8199be6f"
+
+PATIENCE_S = 60.0
+"""Nothing in these tests takes so long, unless it never ends: a busy machine fails no test."""
 
 EXAMPLES = {
     "where is my card": "card_arrival",
@@ -53,7 +56,7 @@ class FlatEncoder:
 
 
 def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.0) -> head.Head:
-    """Return a head which answers by the nearest mean of its examples' embeddings."""
+    """Return a head that answers by the nearest mean of its examples' embeddings."""
     answers = sorted(set(examples.values()))
     vectors = {text: np.asarray(encoder.encode(text), np.float32) for text in examples}
     means = [
@@ -76,13 +79,13 @@ def write_head(folder: Path, encoder: Encoder, made: head.Head | None = None) ->
     knn.write_neighbors(knn.sample_neighbors(vectors, 0), folder)
 
 
-def stock_of(encoder: Encoder) -> SharedResources:
-    """Return a stock without base models."""
+def resources_of(encoder: Encoder) -> SharedResources:
+    """Return the resources of a host without base models."""
     return SharedResources(encoder, EnginePool(Path("no-models"), 256))
 
 
 def drafted(runtime: Runtime, text: str) -> Prediction:
-    """Return what `runtime` proposes for `text` when nobody listens to beginnings."""
+    """Return the prediction of `runtime` for `text`, not streamed."""
     return runtime.draft(DraftRequest(text=text), NullListener())
 
 
@@ -120,21 +123,21 @@ def _publish(registry: Registry, scratch: Path, runtime: str, encoder: str, vers
     return registry.verify("support", version)[1]
 
 
-class Inbox:
-    """Collects the replies to numbered questions."""
+class ReplyInbox:
+    """Collects the replies to numbered requests."""
 
     def __init__(self) -> None:
-        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._replies: dict[int, asyncio.Future[HostReply]] = {}
 
-    def to(self, number: int) -> Send:
-        """Return where the reply to question `number` is to be sent."""
+    def to(self, number: int) -> SendReply:
+        """Return the function that takes the reply to request `number`."""
         return self._of(number).set_result
 
-    async def get(self, number: int) -> Reply:
-        """Return the reply to question `number`."""
-        return await asyncio.wait_for(self._of(number), 10)
+    async def get(self, number: int) -> HostReply:
+        """Return the reply to request `number`."""
+        return await asyncio.wait_for(self._of(number), PATIENCE_S)
 
-    def _of(self, number: int) -> asyncio.Future[Reply]:
+    def _of(self, number: int) -> asyncio.Future[HostReply]:
         return self._replies.setdefault(number, asyncio.get_running_loop().create_future())
 
 
@@ -158,8 +161,8 @@ class HostProcess:
             stderr=subprocess.PIPE,
         )
 
-    def wait_until_up(self, seconds: float = 30.0) -> None:
-        """Return once the host listens; it does so only when it can work."""
+    def wait_until_up(self, seconds: float = PATIENCE_S) -> None:
+        """Return once the host listens, which it does only when it can draft."""
         deadline = time.monotonic() + seconds
         while not _listens(self.socket):
             assert self.process.poll() is None, self.last_words()
@@ -171,15 +174,15 @@ class HostProcess:
         os.kill(self.process.pid, number)
 
     def last_words(self) -> str:
-        """Wait for the end of a host which ends by itself; return what it wrote to stderr."""
+        """Wait for the end of a host that ends by itself; return its stderr."""
         assert self.process.stderr is not None
-        self.process.wait(30)
+        self.process.wait(PATIENCE_S)
         return self.process.stderr.read().decode()
 
     def end(self) -> None:
         """Kill the host, frozen or not."""
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         for pipe in (self.process.stdin, self.process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -187,7 +190,7 @@ class HostProcess:
 
 @contextmanager
 def running_host(socket: Path) -> Iterator[HostProcess]:
-    """Run a model host which is up."""
+    """Run a model host until the block ends; it is up when the block begins."""
     host = HostProcess(socket)
     try:
         host.wait_until_up()

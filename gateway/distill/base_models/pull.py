@@ -63,7 +63,7 @@ def pull(address: str, name: str | None, registry: Registry, tell: Tell) -> Mani
             recipe, metrics = _convert(fetched, Path(scratch), folder, tell)
         tell("adding room for adapters")
         card = _finish(name, fetched, recipe, folder)
-        base_model.write(card, folder)
+        base_model.write_card(card, folder)
         tell(f"publishing {name}")
         return registry.publish(_manifest(name, metrics), folder)
 
@@ -86,7 +86,7 @@ def _fetch(address: str) -> Fetched:
 
 def _published(registry: Registry, name: str, fetched: Fetched) -> Manifest:
     manifest, folder = registry.verify(name, VERSION)
-    if base_model.read(folder).source_sha256 != fetched.sha256:
+    if base_model.read_card(folder).source_sha256 != fetched.sha256:
         raise RegistryError(f"the base {name} was made from another model: choose another --name")
     return manifest
 
@@ -166,8 +166,8 @@ def _finish(name: str, fetched: Fetched, recipe: str, folder: Path) -> BaseCard:
     (folder / GENAI_CONFIG).write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=4))
     return BaseCard(
         name=name,
-        head=frame.head,
-        tail=frame.tail,
+        prompt_prefix=frame.head,
+        prompt_suffix=frame.tail,
         context=config["model"]["context_length"],
         rank=RANK,
         modules=modules,

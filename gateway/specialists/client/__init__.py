@@ -1,1 +1,1 @@
-"""The gateway's end of the model host."""
+"""The gateway worker's end of the model host."""

@@ -1,4 +1,4 @@
-"""Many texts to vectors, without keeping the drafts of others waiting."""
+"""Embeddings of many texts, without delaying the drafts of other requests."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from gateway.specialists.base import Drafter
 AT_ONCE = 4
 
 
-class Batch:
-    """Asks the host for vectors, a few at a time over all requests of this process."""
+class BatchEmbedder:
+    """Sends texts to the host a few at a time, counted over all requests of this process."""
 
     def __init__(self, drafter: Drafter, budget_s: float) -> None:
-        """`budget_s` is what one text may take once it is its turn."""
+        """`budget_s` is the time limit of one text, from the moment its turn comes."""
         self._drafter = drafter
         self._budget_s = budget_s
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def embed(self, texts: Sequence[str]) -> list[bytes]:
+    async def embed_texts(self, texts: Sequence[str]) -> list[bytes]:
         """Return the unit embedding of each text as float32 bytes, in order.
 
-        Cancelling it stops the work. Raises SpecialistError with the first text's which failed.
+        Cancelling it stops the work. Raises the SpecialistError of the first text that failed.
         """
         vectors = [b""] * len(texts)
         waiting = iter(range(len(texts)))
 
         async def work() -> None:
-            for place in waiting:
+            for index in waiting:
                 async with self._turn:
-                    vectors[place] = await self._drafter.embed(texts[place], self._budget_s)
+                    vectors[index] = await self._drafter.embed(texts[index], self._budget_s)
 
         workers = [asyncio.ensure_future(work()) for _ in range(min(AT_ONCE, len(texts)))]
         try:

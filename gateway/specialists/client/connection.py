@@ -1,4 +1,4 @@
-"""The gateway's end of one connection to the model host: many questions at once, replies in any order."""
+"""The gateway's end of one connection to the model host: many requests at once, replies in any order."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ from gateway.ipc.framing import FrameDecoder, FrameError
 from gateway.specialists.protocol import (
     Cancel,
     Failed,
+    HostReply,
+    HostRequest,
     Opened,
     Piece,
-    Question,
-    Reply,
-    frame,
-    read_reply,
+    decode_reply,
+    encode_frame,
 )
 
 _MAX_UNSENT_BYTES = 4 << 20
 
 
 class HostConnection(asyncio.Protocol):
-    """Matches replies to questions until the connection is lost, then fails whoever still waits."""
+    """Matches replies to requests; when the connection is lost, every waiting request fails."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._frames = FrameDecoder()
-        self._waiting: dict[int, asyncio.Future[Reply]] = {}
-        self._opened: dict[int, asyncio.Queue[Reply]] = {}
+        self._decoder = FrameDecoder()
+        self._waiting: dict[int, asyncio.Future[HostReply]] = {}
+        self._opened: dict[int, asyncio.Queue[HostReply]] = {}
         self._transport: asyncio.Transport | None = None
         self._lost = asyncio.Event()
 
-    async def ask(self, question: Question, budget_s: float) -> Reply:
-        """Return the host's first reply to `question`, whose id must be unused.
+    async def send_request(self, request: HostRequest, budget_s: float) -> HostReply:
+        """Return the host's first reply to `request`, whose id must be unused.
 
-        After an Opened the others come by `next_of`. A connection lost while waiting is a Failed
-        reply. Raises SpecialistError: "host down", "late", "overloaded", "input unreadable" for
-        text which is no Unicode, or "demands too long" for what no frame holds. When nobody waits
-        any more (late or cancelled) the host is told to drop the work.
+        After an Opened, `next_reply` returns the others. A connection lost while waiting is a
+        Failed reply. Raises SpecialistError: "host down", "late", "overloaded", "input unreadable"
+        for text that is not Unicode, or "demands too long" for a request that no frame holds. If
+        the caller is late or cancelled, the host is told to drop the work.
         """
         if self._transport is None or self._transport.is_closing():
             raise SpecialistError("host down")
         if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
             raise SpecialistError("overloaded", "the host does not read")
         try:
-            self._transport.write(frame(question))
+            self._transport.write(encode_frame(request))
         except UnicodeEncodeError:
             raise SpecialistError("input unreadable") from None
         except FrameError:
             raise SpecialistError("demands too long") from None
-        reply: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting[question.id] = reply
+        first: asyncio.Future[HostReply] = self._loop.create_future()
+        self._waiting[request.id] = first
         is_answered = False
         try:
             async with asyncio.timeout(budget_s):
-                answer = await reply
+                reply = await first
             is_answered = True
-            return answer
+            return reply
         except TimeoutError:
             raise SpecialistError("late") from None
         finally:
             if not is_answered:
-                self.call_off(question.id)
+                self.cancel(request.id)
 
-    async def next_of(self, number: int, patience_s: float) -> Reply:
-        """Return the next reply to the opened question `number`. Raises SpecialistError("late")."""
+    async def next_reply(self, number: int, timeout_s: float) -> HostReply:
+        """Return the next reply to the opened request `number`. Raises SpecialistError("late")."""
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 reply = await self._opened[number].get()
         except TimeoutError:
             raise SpecialistError("late") from None
@@ -75,16 +75,16 @@ class HostConnection(asyncio.Protocol):
             del self._opened[number]
         return reply
 
-    def call_off(self, number: int) -> None:
-        """Tell the host that nobody waits for question `number` any more; nothing if it was answered."""
+    def cancel(self, number: int) -> None:
+        """Tell the host that the reply to request `number` is wanted no longer, unless it has come."""
         was_waiting = self._waiting.pop(number, None) is not None
         was_open = self._opened.pop(number, None) is not None
         if (was_waiting or was_open) and self._transport is not None and not self._transport.is_closing():
-            self._transport.write(frame(Cancel(number)))
+            self._transport.write(encode_frame(Cancel(number)))
 
     async def is_lost_within(self, seconds: float) -> bool:
         """Wait at most `seconds`; return whether the connection is lost."""
-        # Not wait_for: before Python 3.12 it swallows a cancellation which meets the event.
+        # Not wait_for: before Python 3.12 it swallows a cancellation that meets the event.
         try:
             async with asyncio.timeout(seconds):
                 await self._lost.wait()
@@ -93,35 +93,39 @@ class HostConnection(asyncio.Protocol):
         return True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way out."""
-        # uvloop's transports are asyncio's by their methods only, not by inheritance.
+        """Keep the transport for writing."""
+        # uvloop's transports have the methods of asyncio.Transport but do not subclass it.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Wake up whoever waits for what is complete."""
+        """Pass on every reply that is complete."""
         try:
-            for payload in self._frames.feed(data):
-                self._settle(read_reply(payload))
+            for payload in self._decoder.feed(data):
+                self._deliver(decode_reply(payload))
         except FrameError:
             if self._transport is not None:
                 self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Fail everybody who still waits."""
+        """Fail every request that still waits."""
         self._lost.set()
         for number, replies in self._opened.items():
-            replies.put_nowait(Failed(number, "specialists", "host down", "while it was at work"))
+            replies.put_nowait(_lost_reply(number))
         waiting, self._waiting = self._waiting, {}
-        for number, reply in waiting.items():
-            if not reply.done():
-                reply.set_result(Failed(number, "specialists", "host down", "while it was at work"))
+        for number, first in waiting.items():
+            if not first.done():
+                first.set_result(_lost_reply(number))
 
-    def _settle(self, reply: Reply) -> None:
+    def _deliver(self, reply: HostReply) -> None:
         if isinstance(reply, Opened) and reply.id in self._waiting:
             self._opened[reply.id] = asyncio.Queue()
         elif reply.id in self._opened:
             self._opened[reply.id].put_nowait(reply)
             return
-        waiting = self._waiting.pop(reply.id, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(reply)
+        first = self._waiting.pop(reply.id, None)
+        if first is not None and not first.done():
+            first.set_result(reply)
+
+
+def _lost_reply(number: int) -> Failed:
+    return Failed(number, "host down", "while it was at work")

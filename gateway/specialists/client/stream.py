@@ -1,4 +1,4 @@
-"""The rest of a draft whose beginning was decided on, as the host writes it."""
+"""The stream of a draft after its beginning, as the host sends it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from gateway.errors import SpecialistError
 from gateway.specialists.client.connection import HostConnection
 from gateway.specialists.protocol import Drafted, Failed, Piece
 
-PATIENCE_S = 10.0
-"""Between two pieces; a host which is silent for so long has broken off."""
+PIECE_TIMEOUT_S = 10.0
+"""Between two pieces; a host that is silent for longer has broken off."""
 
 
 class HostDraftStream:
-    """A core.Rest which reads from the line to the host."""
+    """A core.DraftStream that reads from the connection to the host."""
 
     def __init__(self, connection: HostConnection, number: int) -> None:
+        """`number` is that of the request whose first reply was Opened."""
         self._connection = connection
         self._number = number
         self._is_over = False
@@ -28,7 +29,7 @@ class HostDraftStream:
         if self._is_over:
             raise StopAsyncIteration
         try:
-            reply = await self._connection.next_of(self._number, PATIENCE_S)
+            reply = await self._connection.next_reply(self._number, PIECE_TIMEOUT_S)
         except SpecialistError:
             await self.aclose()
             raise
@@ -36,11 +37,12 @@ class HostDraftStream:
             return reply.text
         self._is_over = True
         if isinstance(reply, Drafted):
-            self.finish_reason, self.completion_tokens = reply.finish_reason, reply.completion_tokens
+            self.finish_reason = reply.prediction.finish_reason
+            self.completion_tokens = reply.prediction.completion_tokens
             raise StopAsyncIteration
         raise SpecialistError(reply.reason if isinstance(reply, Failed) else "host down")
 
     async def aclose(self) -> None:
-        """See Rest."""
+        """See DraftStream."""
         self._is_over = True
-        self._connection.call_off(self._number)
+        self._connection.cancel(self._number)

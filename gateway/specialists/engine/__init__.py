@@ -1,1 +1,1 @@
-"""Text generation in a child process: a base model with the adapters of many tasks."""
+"""Text generation in a child process: one base model with the adapters of many tasks."""

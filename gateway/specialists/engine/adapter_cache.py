@@ -1,4 +1,4 @@
-"""The adapters which an engine process has loaded, within a budget of memory."""
+"""The adapters that an engine process has loaded, within a memory limit."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import onnxruntime_genai as og
 
 
 class AdapterCache:
-    """The least used adapters make room for new ones. For one thread, between two batches.
+    """Unloads the least recently used adapters for new ones. For one thread, between two batches.
 
-    Evicting is cheap: a file of 20 MB loads in 0.3 ms while the kernel has it in memory.
+    Unloading costs little: a file of 20 MB loads in 0.3 ms while the kernel has it in memory.
     """
 
     def __init__(self, model: Any, memory_mb: int) -> None:
         self._adapters = og.Adapters(model)
-        # The other half is the base's, its activations' and its caches'.
-        self._most_bytes = (memory_mb << 20) // 2
+        # The other half is for the base, its activations and its caches.
+        self._max_bytes = (memory_mb << 20) // 2
         self._sizes: OrderedDict[str, int] = OrderedDict()
 
-    def take(self, path: str) -> tuple[Any, str]:
-        """Return the adapter in the file `path`, loaded, as a generator takes it."""
+    def load(self, path: str) -> tuple[Any, str]:
+        """Return the adapter in the file `path` as the arguments of Generator.set_active_adapter."""
         if path in self._sizes:
             self._sizes.move_to_end(path)
             return self._adapters, path
         size = Path(path).stat().st_size
-        while self._sizes and sum(self._sizes.values()) + size > self._most_bytes:
-            self.drop(next(iter(self._sizes)))
+        while self._sizes and sum(self._sizes.values()) + size > self._max_bytes:
+            self.unload(next(iter(self._sizes)))
         self._adapters.load(path, path)
         self._sizes[path] = size
         return self._adapters, path
 
-    def drop(self, path: str) -> None:
+    def unload(self, path: str) -> None:
         """Free an adapter, if it is loaded."""
         if self._sizes.pop(path, None) is not None:
             self._adapters.unload(path)
 
-    def clear(self) -> None:
+    def unload_all(self) -> None:
         """Free all adapters."""
         for path in list(self._sizes):
-            self.drop(path)
+            self.unload(path)

@@ -1,4 +1,4 @@
-"""One base in a child process of its own, from the side of those who ask it for drafts."""
+"""The client of one base model, which runs in an engine process of its own."""
 
 from __future__ import annotations
 
@@ -13,41 +13,35 @@ from gateway.errors import SpecialistError
 from gateway.ipc.backoff import Backoff
 from gateway.specialists.base import Listener, Prediction
 from gateway.specialists.engine.engine_process import EngineProcess, Replies
-from gateway.specialists.engine.protocol import (
-    Cancel,
-    Drafted,
-    Failed,
-    Generate,
-    Opened,
-    Piece,
-    UnloadAdapter,
-)
+from gateway.specialists.engine.protocol import Generate, UnloadAdapter
+from gateway.specialists.protocol import Cancel, Drafted, Failed, Opened, Piece
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _HEALTHY_AFTER_S = 30.0
-"""A process which lived this long is started again at once: its death was no fault of the base."""
+"""A process that ran this long is started again at once: its death was not the fault of the base."""
 
 
 class EngineClient:
-    """Asks its process for drafts, and starts it anew when it has died; for any thread.
+    """Sends drafts to its process, and starts it again when it has died; for any thread.
 
-    Deaths soon after the start are answered by growing pauses, in which every draft is refused.
+    After a death soon after the start, every draft is refused during a growing pause.
     """
 
-    def __init__(self, folder: Path, memory_mb: int) -> None:
+    def __init__(self, folder: Path, memory_mb: int, backoff: Backoff | None = None) -> None:
+        """`folder` holds the verified base; the process takes at most `memory_mb`."""
         self._folder = folder
         self._memory_mb = memory_mb
+        self._backoff = backoff or Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self._life: EngineProcess | None = None
-        self._backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        self._process: EngineProcess | None = None
         self._not_before = 0.0
 
     @property
     def pid(self) -> int | None:
-        """The process, or None between two lives."""
-        engine_process = self._life
-        return None if engine_process is None or engine_process.is_over else engine_process.pid
+        """The process id, or None between two runs."""
+        process = self._process
+        return None if process is None or process.has_ended else process.pid
 
     def draft(
         self,
@@ -55,67 +49,69 @@ class EngineClient:
         draft_request: DraftRequest,
         listener: Listener,
         *,
-        most: int,
+        max_new_tokens: int,
         hold_back: int | None,
     ) -> Prediction:
-        """Return the proposal of the base with `adapter`, of at most `most` tokens; blocks.
+        """Return the answer of the base with `adapter`, of at most `max_new_tokens`; blocks.
 
-        Raises SpecialistError: "overloaded", "out of memory", "input too long", "input
-        unreadable", "schema not supported", "cancelled", "specialist failed".
+        With `hold_back`, the score speaks of the first so many tokens. Raises SpecialistError:
+        "overloaded", "out of memory", "input too long", "input unreadable", "schema not
+        supported", "cancelled", "specialist failed".
         """
         replies: Replies = queue.SimpleQueue()
-        order = Generate(next(self._numbers), str(adapter or ""), draft_request, most, hold_back)
-        engine_process = self._living()
-        engine_process.ask(order, replies)
+        number = next(self._numbers)
+        request = Generate(number, str(adapter or ""), draft_request, max_new_tokens, hold_back)
+        process = self._running_process()
+        process.send_request(request, replies)
 
-        def withdraw() -> None:
-            replies.put(Failed(order.id, "cancelled"))
-            engine_process.send(Cancel(order.id))
+        def cancel() -> None:
+            replies.put(Failed(number, "cancelled"))
+            process.send(Cancel(number))
 
-        listener.when_left(withdraw)
+        listener.add_cancel_callback(cancel)
         try:
-            return _heard(replies, listener)
+            return _wait_for_draft(replies, listener)
         finally:
-            engine_process.drop(order.id)
+            process.forget_request(number)
 
-    def forget(self, adapter: Path) -> None:
-        """Free what the adapter takes."""
-        if engine_process := self._life:
-            engine_process.send(UnloadAdapter(str(adapter)))
+    def unload_adapter(self, adapter: Path) -> None:
+        """Free the memory of an adapter."""
+        if process := self._process:
+            process.send(UnloadAdapter(str(adapter)))
 
     def close(self) -> None:
-        """End the process; whoever waits for a draft is refused."""
+        """End the process; drafts in progress are refused."""
         with self._lock:
-            engine_process, self._life = self._life, None
-        if engine_process is not None:
-            engine_process.end()
+            process, self._process = self._process, None
+        if process is not None:
+            process.stop()
 
-    def _living(self) -> EngineProcess:
+    def _running_process(self) -> EngineProcess:
         with self._lock:
-            if self._life is None or self._life.is_over:
+            if self._process is None or self._process.has_ended:
                 if time.monotonic() < self._not_before:
                     raise SpecialistError("specialist failed", "its engine died and is not started again yet")
-                self._life = EngineProcess(self._folder, self._memory_mb, self._rest_after)
-            return self._life
+                self._process = EngineProcess(self._folder, self._memory_mb, self._note_end)
+            return self._process
 
-    def _rest_after(self, lived_s: float) -> None:
-        """Put off the next start if this life was short."""
+    def _note_end(self, ran_s: float) -> None:
+        """Put off the next start if this run was short."""
         with self._lock:
-            if lived_s > _HEALTHY_AFTER_S:
+            if ran_s > _HEALTHY_AFTER_S:
                 self._backoff.reset()
                 return
             self._not_before = time.monotonic() + self._backoff.next_pause_s()
 
 
-def _heard(replies: Replies, listener: Listener) -> Prediction:
-    """Return the proposal which comes last, passing on what comes before it."""
+def _wait_for_draft(replies: Replies, listener: Listener) -> Prediction:
+    """Return the prediction that comes last; pass on the opening and the pieces before it."""
     while True:
         match replies.get():
             case Drafted(prediction=prediction):
                 return prediction
             case Opened(prediction=prediction):
-                listener.opening(prediction)
+                listener.on_opening(prediction)
             case Piece(text=text):
-                listener.piece(text)
+                listener.on_piece(text)
             case Failed(reason=reason):
                 raise SpecialistError(reason)

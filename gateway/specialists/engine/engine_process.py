@@ -1,4 +1,4 @@
-"""One life of an engine process, from its start to its end: what it is asked and what it says."""
+"""One run of an engine process, from its start to its end, and its messages."""
 
 from __future__ import annotations
 
@@ -13,108 +13,102 @@ from pathlib import Path
 
 from gateway.errors import SpecialistError
 from gateway.ipc.child_process import end_process, start_module
-from gateway.ipc.framing import FrameDecoder, frame_payload
-from gateway.specialists.engine.protocol import (
-    Failed,
-    FromEngine,
-    Generate,
-    ToEngine,
-    encode,
-    from_engine,
-)
+from gateway.ipc.framing import FrameDecoder
+from gateway.specialists.engine.protocol import EngineReply, EngineRequest, Generate, decode_reply
+from gateway.specialists.protocol import Failed, encode_frame
 
-_MOST_WAITING = 64
+_MAX_WAITING = 64
 _READ_BYTES = 1 << 16
 _STOP_GRACE_S = 3.0
 
-Replies = queue.SimpleQueue[FromEngine]
+Replies = queue.SimpleQueue[EngineReply]
 
 
 class EngineProcess:
-    """Starts the process; every method may be called from any thread and none waits for the process.
+    """Starts the process; its methods may be called from any thread, and only `stop` waits for it.
 
-    `when_over` is called with the seconds which it lived, after everybody who waits was refused.
+    `on_end` is called with the seconds that it ran, after every waiting request was refused.
     """
 
-    def __init__(self, folder: Path, memory_mb: int, when_over: Callable[[float], None]) -> None:
-        self._when_over = when_over
+    def __init__(self, folder: Path, memory_mb: int, on_end: Callable[[float], None]) -> None:
+        self._on_end = on_end
         self._lock = threading.Lock()
         self._waiting: dict[int, Replies] = {}
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.is_over = False
-        self._began = time.monotonic()
+        self._unsent: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.has_ended = False
+        self._started_at = time.monotonic()
         arguments = [str(folder), "--memory-mb", str(memory_mb)]
         self._process = start_module("gateway.specialists.engine.main", arguments, stdout=subprocess.PIPE)
-        self._reader = threading.Thread(target=self._read_for_ever, name="engine-out", daemon=True)
-        self._writer = threading.Thread(target=self._write_for_ever, name="engine-in", daemon=True)
+        self._reader = threading.Thread(target=self._read_replies, name="engine-out", daemon=True)
+        self._writer = threading.Thread(target=self._write_requests, name="engine-in", daemon=True)
         self._reader.start()
         self._writer.start()
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The process id."""
         return self._process.pid
 
-    def ask(self, order: Generate, replies: Replies) -> None:
-        """Have what becomes of `order` put into `replies`, until `drop`.
+    def send_request(self, request: Generate, replies: Replies) -> None:
+        """Send `request` and put its replies into `replies`, until `forget_request`.
 
-        Raises SpecialistError("overloaded") when too many wait, "input unreadable" for text
-        which is no Unicode.
+        Raises SpecialistError: "overloaded" when too many requests wait, "input unreadable" for
+        text that is not Unicode, "specialist failed" when the process has just ended.
         """
         try:
-            data = frame_payload(encode(order))
+            data = encode_frame(request)
         except UnicodeEncodeError:
             raise SpecialistError("input unreadable") from None
         with self._lock:
-            if len(self._waiting) >= _MOST_WAITING:
+            if len(self._waiting) >= _MAX_WAITING:
                 raise SpecialistError("overloaded")
-            if self.is_over:
+            if self.has_ended:
                 raise SpecialistError("specialist failed", "its engine has just died")
-            self._waiting[order.id] = replies
-        self._outbox.put(data)
+            self._waiting[request.id] = replies
+        self._unsent.put(data)
 
-    def drop(self, number: int) -> None:
-        """Listen no longer to what becomes of an order."""
+    def forget_request(self, number: int) -> None:
+        """Drop further replies to request `number`."""
         with self._lock:
             self._waiting.pop(number, None)
 
-    def send(self, message: ToEngine) -> None:
-        """Send what has no reply."""
-        self._outbox.put(frame_payload(encode(message)))
+    def send(self, message: EngineRequest) -> None:
+        """Send a message that has no reply."""
+        self._unsent.put(encode_frame(message))
 
-    def end(self) -> None:
-        """End the process and wait until it has."""
+    def stop(self) -> None:
+        """End the process and wait until it has ended."""
         end_process(self._process, _STOP_GRACE_S)
         self._reader.join(_STOP_GRACE_S)
 
-    def _write_for_ever(self) -> None:
-        """Write in a thread of its own: a pipe is full while the engine reads a long prompt."""
+    def _write_requests(self) -> None:
+        """Write in a thread of its own: the pipe is full while the engine reads a long prompt."""
         pipe = self._process.stdin
         assert pipe is not None
-        # Broken when the engine has died; the reader tells everybody.
+        # The pipe breaks when the engine dies; the reader then refuses every waiting request.
         with contextlib.suppress(OSError), pipe:
-            while data := self._outbox.get():
+            while data := self._unsent.get():
                 pipe.write(data)
                 pipe.flush()
 
-    def _read_for_ever(self) -> None:
-        pipe, frames = self._process.stdout, FrameDecoder()
+    def _read_replies(self) -> None:
+        pipe, decoder = self._process.stdout, FrameDecoder()
         assert pipe is not None
         with pipe:
             while data := os.read(pipe.fileno(), _READ_BYTES):
-                for payload in frames.feed(data):
-                    self._hand_over(from_engine(payload))
+                for payload in decoder.feed(data):
+                    self._deliver(decode_reply(payload))
         self._process.wait()
-        self._outbox.put(None)
+        self._unsent.put(None)
         with self._lock:
-            self.is_over = True
+            self.has_ended = True
             waiting, self._waiting = self._waiting, {}
         for number, replies in waiting.items():
             replies.put(Failed(number, "specialist failed"))
-        self._when_over(time.monotonic() - self._began)
+        self._on_end(time.monotonic() - self._started_at)
 
-    def _hand_over(self, message: FromEngine) -> None:
+    def _deliver(self, reply: EngineReply) -> None:
         with self._lock:
-            replies = self._waiting.get(message.id)
+            replies = self._waiting.get(reply.id)
         if replies is not None:
-            replies.put(message)
+            replies.put(reply)

@@ -1,4 +1,4 @@
-"""Generating the answers of one micro-batch, step by step."""
+"""Generation of the answers of one batch, step by step."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from numpy.typing import NDArray
 
 from gateway.errors import SpecialistError
 from gateway.specialists.engine.adapter_cache import AdapterCache
-from gateway.specialists.engine.guidance import schema_of
+from gateway.specialists.engine.guidance import requested_schema
 from gateway.specialists.engine.prompt import Prompter
-from gateway.specialists.engine.protocol import Failed, FromEngine, Generate
-from gateway.specialists.engine.sequence import Sequence
+from gateway.specialists.engine.protocol import EngineReply, Generate
+from gateway.specialists.engine.sequence import Sequence, Step
+from gateway.specialists.protocol import Failed
 
 logger = logging.getLogger(__name__)
 
-_MOST_READ = 1_024
-"""Prompt tokens read in one go, over all rows; 1.4 ms each, in which nobody can leave."""
-_MOST_KEPT = 4_096
+_MAX_READ = 1_024
+"""Prompt tokens read in one call, over all rows; 1.4 ms each, during which nothing can be cancelled."""
+_MAX_KEPT = 4_096
 """Rows times tokens of one batch: each takes 46 KB of keys and values with SmolLM2-135M."""
 _SHORTEST_ANSWER = 16
 
 
-class Clients(Protocol):
-    """Those who wait for drafts."""
+class ReplyChannel(Protocol):
+    """The way back to the parent process."""
 
-    def has_left(self, number: int) -> bool:
-        """Whether nobody waits for order `number` any more."""
+    def is_cancelled(self, number: int) -> bool:
+        """Whether the reply to request `number` is wanted no longer."""
 
-    def say(self, message: FromEngine) -> None:
-        """Send a message."""
+    def send_reply(self, reply: EngineReply) -> None:
+        """Send a reply."""
 
 
-class Generation:
+class Generator:
     """A loaded base. For one thread."""
 
     def __init__(self, folder: Path, memory_mb: int) -> None:
@@ -45,130 +46,129 @@ class Generation:
         self._model = og.Model(str(folder))
         self._prompter = Prompter(folder)
         config = msgspec.json.decode((folder / "genai_config.json").read_bytes())["model"]
-        ends = config["eos_token_id"]
-        self._ends = frozenset(ends if isinstance(ends, list) else [ends])
+        end = config["eos_token_id"]
+        self._end_tokens = frozenset(end if isinstance(end, list) else [end])
         self._padding = int(config["pad_token_id"])
-        self._shelf = AdapterCache(self._model, memory_mb)
+        self._adapters = AdapterCache(self._model, memory_mb)
 
-    def forget(self, adapter: str) -> None:
+    def unload_adapter(self, adapter: str) -> None:
         """Free an adapter."""
-        self._shelf.drop(adapter)
+        self._adapters.unload(adapter)
 
-    def run(self, orders: list[Generate], clients: Clients) -> None:
-        """Draft for `orders`, which share their adapter and demand the same form; each gets its own reply.
+    def run_batch(self, requests: list[Generate], channel: ReplyChannel) -> None:
+        """Draft for `requests`, which share adapter and schema; each gets its own replies.
 
-        Raises MemoryError, after the replies, when not even one alone could be drafted for: what the
-        library holds by then it never gives back.
+        Raises MemoryError, after the replies, if the memory did not suffice for one row alone: the
+        library never gives back what it holds by then.
         """
-        rows = [row for order in orders if (row := self._row(order, clients))]
-        while rows:
-            batch = _fitting(rows)
-            rows = rows[len(batch) :]
-            fault = self._fault(batch, clients)
-            if fault == "out of memory":
-                # Not where the error was caught: its traceback held the generator, which held its adapter.
-                self._shelf.clear()
-            for row in batch:
+        waiting = [row for request in requests if (row := self._start_row(request, channel))]
+        while waiting:
+            rows = _first_that_fit(waiting)
+            waiting = waiting[len(rows) :]
+            reason = self._try_generate(rows, channel)
+            if reason == "out of memory":
+                # Not where the error was caught: its traceback held the generator, and so its adapter.
+                self._adapters.unload_all()
+            for row in rows:
                 if not row.is_over:
-                    clients.say(Failed(row.order.id, fault))
-            if fault == "out of memory" and len(batch) == 1:
-                raise MemoryError(f"not enough for one answer with {batch[0].order.adapter!r}")
+                    channel.send_reply(Failed(row.request.id, reason))
+            if reason == "out of memory" and len(rows) == 1:
+                raise MemoryError(f"not enough for one answer with {rows[0].request.adapter!r}")
 
-    def _fault(self, rows: list[Sequence], clients: Clients) -> str:
-        """Generate; return why rows which are not over have no answer."""
+    def _try_generate(self, rows: list[Sequence], channel: ReplyChannel) -> str:
+        """Generate; return the reason why rows that are not over have no answer."""
         try:
-            self._generate(rows, clients)
+            self._generate(rows, channel)
         except SpecialistError as exc:
             return exc.reason
         except Exception as exc:  # the library has no tree of errors
-            reason = _reason(str(exc).lower())
+            reason = _to_reason(str(exc).lower())
             if isinstance(exc, MemoryError):
                 reason = "out of memory"
-            # The library's messages quote what a grammar has read, which is the answer.
+            # Only the type: the library's messages quote the answer that a grammar has read.
             logger.warning("a batch of %d failed: %s (%s)", len(rows), reason, type(exc).__name__)
             return reason
         return "specialist failed"
 
-    def _row(self, order: Generate, clients: Clients) -> Sequence | None:
+    def _start_row(self, request: Generate, channel: ReplyChannel) -> Sequence | None:
         try:
-            ids = self._prompter.encode_prompt(order.draft_request.text)
-        except SpecialistError as fault:
-            clients.say(Failed(order.id, fault.reason))
+            ids = self._prompter.encode_prompt(request.draft_request.text)
+        except SpecialistError as exc:
+            channel.send_reply(Failed(request.id, exc.reason))
             return None
-        room = self._prompter.card.context - len(ids)
-        if room < min(order.max_new_tokens, _SHORTEST_ANSWER):
-            clients.say(Failed(order.id, "input too long"))
+        left = self._prompter.card.context - len(ids)
+        if left < min(request.max_new_tokens, _SHORTEST_ANSWER):
+            channel.send_reply(Failed(request.id, "input too long"))
             return None
-        return Sequence(order, ids, min(order.max_new_tokens, room), self._prompter, self._ends)
+        return Sequence(request, ids, min(request.max_new_tokens, left), self._prompter, self._end_tokens)
 
-    def _generate(self, rows: list[Sequence], clients: Clients) -> None:
-        generator = self._started(rows)
-        self._read(generator, rows, clients)
+    def _generate(self, rows: list[Sequence], channel: ReplyChannel) -> None:
+        generator = self._new_generator(rows)
+        self._read_prompts(generator, rows, channel)
         while not generator.is_done():
             for row in rows:
-                row.is_over = row.is_over or clients.has_left(row.order.id)
+                row.is_over = row.is_over or channel.is_cancelled(row.request.id)
             if all(row.is_over for row in rows):
                 return
             logits = generator.get_logits()[:, -1, :].copy()
             generator.generate_next_token()
             for row, token, scores in zip(rows, generator.get_next_tokens(), logits, strict=True):
                 if not row.is_over:
-                    _take(row, int(token), scores, clients)
+                    _add_token(row, int(token), scores, channel)
 
-    def _started(self, rows: list[Sequence]) -> Any:
+    def _new_generator(self, rows: list[Sequence]) -> Any:
         params = og.GeneratorParams(self._model)
-        most = max(len(row.prompt) for row in rows) + max(row.room for row in rows)
-        params.set_search_options(max_length=most + 1, batch_size=len(rows), do_sample=False)
-        if schema := schema_of(rows[0].order.draft_request):
+        longest = max(len(row.prompt) for row in rows) + max(row.max_new_tokens for row in rows)
+        params.set_search_options(max_length=longest + 1, batch_size=len(rows), do_sample=False)
+        if schema := requested_schema(rows[0].request.draft_request):
             params.set_guidance("json_schema", schema)
         generator = og.Generator(self._model, params)
-        if adapter := rows[0].order.adapter:
-            generator.set_active_adapter(*self._shelf.take(adapter))
+        if adapter := rows[0].request.adapter:
+            generator.set_active_adapter(*self._adapters.load(adapter))
         return generator
 
-    def _read(self, generator: Any, rows: list[Sequence], clients: Clients) -> None:
+    def _read_prompts(self, generator: Any, rows: list[Sequence], channel: ReplyChannel) -> None:
         width = max(len(row.prompt) for row in rows)
-        # On the right: the attention operator takes a row's first tokens as its valid ones.
+        # Padding on the right: the attention operator takes a row's first tokens as its valid ones.
         ids = np.full((len(rows), width), self._padding, np.int32)
         for index, row in enumerate(rows):
             ids[index, : len(row.prompt)] = row.prompt
-        # Only a prompt which is alone in its batch is wider than one go.
-        for start in range(0, width, _MOST_READ):
-            if clients.has_left(rows[0].order.id) and len(rows) == 1:
+        # Only a prompt that is alone in its batch needs more than one call.
+        for start in range(0, width, _MAX_READ):
+            if channel.is_cancelled(rows[0].request.id) and len(rows) == 1:
                 rows[0].is_over = True
                 return
-            generator.append_tokens(ids[:, start : start + _MOST_READ])
+            generator.append_tokens(ids[:, start : start + _MAX_READ])
 
 
-def _fitting(rows: list[Sequence]) -> list[Sequence]:
-    """Return the first rows which fit into one batch; one always does."""
-    count, prompt, room = 0, 0, 0
+def _first_that_fit(rows: list[Sequence]) -> list[Sequence]:
+    """Return the first rows that fit into one batch, at least one."""
+    count, prompt, answer = 0, 0, 0
     for row in rows:
-        prompt, room = max(prompt, len(row.prompt)), max(room, row.room)
-        read, kept = (count + 1) * prompt, (count + 1) * (prompt + room)
-        if count and (read > _MOST_READ or kept > _MOST_KEPT):
+        prompt, answer = max(prompt, len(row.prompt)), max(answer, row.max_new_tokens)
+        read, kept = (count + 1) * prompt, (count + 1) * (prompt + answer)
+        if count and (read > _MAX_READ or kept > _MAX_KEPT):
             break
         count += 1
     return rows[:count]
 
 
-def _take(row: Sequence, token: int, logits: NDArray[np.float32], clients: Clients) -> None:
-    for message in row.take(token, _sureness(logits, token), logits):
-        clients.say(message)
+def _add_token(row: Sequence, token: int, logits: NDArray[np.float32], channel: ReplyChannel) -> None:
+    for reply in row.add_token(token, _measure_step(logits, token), logits):
+        channel.send_reply(reply)
 
 
-def _sureness(logits: NDArray[np.float32], token: int) -> tuple[float, float, float]:
-    """Return the log-probability of `token`, its lead over the best other one, and the entropy."""
+def _measure_step(logits: NDArray[np.float32], token: int) -> Step:
     shifted = logits - logits.max()
     weights = np.exp(shifted)
     total = float(weights.sum())
     entropy = float(np.log(total)) - float(weights @ shifted) / total
     chosen = float(shifted[token])
     shifted[token] = -np.inf
-    return chosen - float(np.log(total)), chosen - float(shifted.max()), entropy
+    return Step(chosen - float(np.log(total)), chosen - float(shifted.max()), entropy)
 
 
-def _reason(message: str) -> str:
+def _to_reason(message: str) -> str:
     if "alloc" in message or "memory" in message:
         return "out of memory"
     return "schema not supported" if "creating grammar" in message else "specialist failed"

@@ -1,4 +1,4 @@
-"""The JSON schema which an answer must follow, in the form in which the library takes it."""
+"""The JSON schema that an answer must follow, in the form that the library takes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
 
 # As many blanks as an indented line has, so that a student keeps its teacher's layout; without a
-# limit a small model would write them for ever.
+# limit a small model would write blanks without end.
 _BLANKS = {"whitespace_pattern": "\\n? {0,16}"}
 
 
-def schema_of(draft_request: DraftRequest) -> str:
-    """Return the schema which `draft_request` prescribes, empty for free text.
+def requested_schema(draft_request: DraftRequest) -> str:
+    """Return the schema that `draft_request` prescribes, empty for free text.
 
-    Raises SpecialistError("schema not supported") for what is no schema of an object.
+    Raises SpecialistError("schema not supported") unless it is the schema of an object.
     """
-    asked = msgspec.json.decode(draft_request.response_format or b"{}")
-    match asked.get("type"):
+    wanted = msgspec.json.decode(draft_request.response_format or b"{}")
+    match wanted.get("type"):
         case "json_schema":
-            schema: Any = (asked.get("json_schema") or {}).get("schema", {"type": "object"})
+            schema: Any = (wanted.get("json_schema") or {}).get("schema", {"type": "object"})
         case "json_object":
             schema = {"type": "object"}
         case _:

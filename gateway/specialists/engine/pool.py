@@ -1,4 +1,4 @@
-"""The generative engines of one process: a child process for each base, shared by its adapters."""
+"""The generative engines of one process: a child process per base, shared by its adapters."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class EnginePool:
         self._opening = threading.Lock()
         self._engines: dict[str, EngineClient] = {}
 
-    def of(self, base: str, digest: str) -> EngineClient:
-        """Return the engine of the base with this name and digest, all of whose files are verified.
+    def open_engine(self, base: str, digest: str) -> EngineClient:
+        """Return the engine of the base with this name and digest, once all its files are verified.
 
-        Raises RegistryError naming the file which is missing or changed, or the base which is another.
+        Raises RegistryError naming the file that is missing or changed, or if the pulled base
+        has another digest.
         """
         with self._opening:
             if digest not in self._engines:
@@ -47,9 +48,9 @@ class EnginePool:
         if not versions:
             raise RegistryError(f"{self.models} holds no base {base!r}: pull it with `stepdown models pull`")
         for version in reversed(versions):
-            if base_model.digest(registry.read(base, version)) == digest:
+            if base_model.base_digest(registry.read(base, version)) == digest:
                 return registry.verify(base, version)[1]
         raise RegistryError(
-            f"{registry.folder(base, versions[-1])} is another base than the one which the adapter was "
+            f"{registry.folder(base, versions[-1])} is another base than the one that the adapter was "
             "trained on: train it again"
         )

@@ -17,12 +17,12 @@ class Prompter:
 
     def __init__(self, folder: Path) -> None:
         """Raise RegistryError naming the file that is missing or unreadable."""
-        self.card = base_model.read(folder)
+        self.card = base_model.read_card(folder)
         self._plain = open_tokenizer(folder / "tokenizer.json")
         self._plain.encode_special_tokens = True
         template = open_tokenizer(folder / "tokenizer.json")
-        self._prefix: list[int] = encode_text(template, self.card.head, add_special_tokens=False).ids
-        self._suffix: list[int] = encode_text(template, self.card.tail, add_special_tokens=False).ids
+        self._prefix: list[int] = encode_text(template, self.card.prompt_prefix, add_special_tokens=False).ids
+        self._suffix: list[int] = encode_text(template, self.card.prompt_suffix, add_special_tokens=False).ids
 
     def encode_prompt(self, text: str) -> list[int]:
         """Return the prompt for the input `text`. Raises SpecialistError("input unreadable")."""

@@ -1,66 +1,37 @@
-"""What a runtime and its engine process say to each other; framed like the host's own protocol."""
+"""The messages between the model host and an engine process, over its stdin and stdout.
+
+Frames, numbers and replies are those of the host's own protocol.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from gateway.core import DraftRequest
-from gateway.specialists.base import Prediction
+from gateway.specialists.protocol import Cancel, Drafted, Failed, Numbered, Opened, Piece
 
 
-class Generate(msgspec.Struct, frozen=True, tag=True):
-    """Draft an answer with the adapter file at `adapter`."""
+class Generate(Numbered, frozen=True):
+    """Draft an answer with the adapter file at `adapter`, or with the plain base if it is empty.
 
-    id: int
+    Reply: Drafted; or Opened, any number of Piece, then Drafted, if the request is streamed and
+    there is a `hold_back`, the number of tokens on which to decide.
+    """
+
     adapter: str
     draft_request: DraftRequest
     max_new_tokens: int
     hold_back: int | None
 
 
-class Cancel(msgspec.Struct, frozen=True, tag=True):
-    """Nobody waits for order `id` any more."""
-
-    id: int
-
-
-class UnloadAdapter(msgspec.Struct, frozen=True, tag=True):
-    """The adapter file at `adapter` is needed no longer."""
+class UnloadAdapter(msgspec.Struct, frozen=True, array_like=True, tag=True):
+    """The adapter file at `adapter` is needed no longer. No reply."""
 
     adapter: str
 
 
-class Drafted(msgspec.Struct, frozen=True, tag=True):
-    """The draft."""
+EngineRequest = Generate | Cancel | UnloadAdapter
+EngineReply = Drafted | Opened | Piece | Failed
 
-    id: int
-    prediction: Prediction
-
-
-class Opened(msgspec.Struct, frozen=True, tag=True):
-    """The part of the draft on which to decide."""
-
-    id: int
-    prediction: Prediction
-
-
-class Piece(msgspec.Struct, frozen=True, tag=True):
-    """What follows the beginning."""
-
-    id: int
-    text: str
-
-
-class Failed(msgspec.Struct, frozen=True, tag=True):
-    """There is no draft."""
-
-    id: int
-    reason: str
-
-
-ToEngine = Generate | Cancel | UnloadAdapter
-FromEngine = Drafted | Opened | Piece | Failed
-
-encode = msgspec.msgpack.Encoder().encode
-to_engine = msgspec.msgpack.Decoder(ToEngine).decode
-from_engine = msgspec.msgpack.Decoder(FromEngine).decode
+decode_request = msgspec.msgpack.Decoder(EngineRequest).decode
+decode_reply = msgspec.msgpack.Decoder(EngineReply).decode

@@ -9,20 +9,20 @@ from typing import cast
 from gateway.ipc.framing import FrameDecoder, FrameError
 from gateway.specialists.host.work_queue import Job, WorkQueue
 from gateway.specialists.protocol import (
-    Ask,
     Cancel,
     Done,
-    Embed,
+    EmbedText,
     Failed,
-    Load,
+    HostReply,
+    HostRequest,
+    LoadVersion,
+    MakeDraft,
     Opened,
     Piece,
     Ping,
-    Question,
-    Reply,
-    Unload,
-    frame,
-    read_question,
+    UnloadVersion,
+    decode_request,
+    encode_frame,
 )
 
 logger = logging.getLogger(__name__)
@@ -30,69 +30,69 @@ logger = logging.getLogger(__name__)
 _MAX_UNREAD_BYTES = 8 << 20
 
 
-class Connection(asyncio.Protocol):
-    """Reads questions, hands them to the workbench, writes replies as they come.
+class WorkerConnection(asyncio.Protocol):
+    """Reads requests, hands them to the work queue, writes replies as they come.
 
-    Whoever sends something else is disconnected; whoever leaves has his waiting work dropped.
+    A peer that sends anything else is disconnected. Queued work of a closed connection is dropped.
     """
 
     def __init__(self, work_queue: WorkQueue) -> None:
-        self._workbench = work_queue
-        self._frames = FrameDecoder()
-        self._tickets: dict[int, Job] = {}
+        self._work_queue = work_queue
+        self._decoder = FrameDecoder()
+        self._jobs: dict[int, Job] = {}
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the way back."""
-        # uvloop's transports are asyncio's by their methods only, not by inheritance.
+        """Keep the transport for writing."""
+        # uvloop's transports have the methods of asyncio.Transport but do not subclass it.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Handle every question which is complete."""
+        """Handle every request that is complete."""
         try:
-            for payload in self._frames.feed(data):
-                self._handle(read_question(payload))
+            for payload in self._decoder.feed(data):
+                self._handle(decode_request(payload))
         except FrameError as exc:
             logger.warning("a connection is closed: %s", exc)
-            self._hang_up()
+            self._abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop the work nobody waits for, and the versions nobody else wants."""
+        """Drop the work of this connection, and the versions that no other one wants."""
         self._transport = None
-        for job in self._tickets.values():
+        for job in self._jobs.values():
             job.cancel()
-        self._tickets.clear()
-        self._workbench.release_all(self)
+        self._jobs.clear()
+        self._work_queue.release_versions(self)
 
-    def _handle(self, question: Question) -> None:
-        match question:
-            case Ask() | Embed():
-                if job := self._workbench.draft(question, self._send):
-                    self._tickets[question.id] = job
+    def _handle(self, request: HostRequest) -> None:
+        match request:
+            case MakeDraft() | EmbedText():
+                if job := self._work_queue.submit_draft(request, self._send):
+                    self._jobs[request.id] = job
             case Cancel():
-                if waiting := self._tickets.pop(question.id, None):
-                    waiting.cancel()
-            case Load():
-                self._workbench.load(question, self, self._send)
-            case Unload():
-                self._workbench.unload(question, self, self._send)
+                if cancelled := self._jobs.pop(request.id, None):
+                    cancelled.cancel()
+            case LoadVersion():
+                self._work_queue.load_version(request, self, self._send)
+            case UnloadVersion():
+                self._work_queue.unload_version(request, self, self._send)
             case Ping():
-                self._send(Done(question.id))
+                self._send(Done(request.id))
 
-    def _send(self, reply: Reply) -> None:
+    def _send(self, reply: HostReply) -> None:
         if not isinstance(reply, Opened | Piece):
-            self._tickets.pop(reply.id, None)
+            self._jobs.pop(reply.id, None)
         if self._transport is None:
             return
         if self._transport.get_write_buffer_size() > _MAX_UNREAD_BYTES:
             logger.warning("a connection is closed: it does not read its replies")
-            self._hang_up()
+            self._abort()
             return
         try:
-            self._transport.write(frame(reply))
+            self._transport.write(encode_frame(reply))
         except (FrameError, UnicodeEncodeError):
-            self._transport.write(frame(Failed(reply.id, "specialists", "answer too long", "")))
+            self._transport.write(encode_frame(Failed(reply.id, "answer too long")))
 
-    def _hang_up(self) -> None:
+    def _abort(self) -> None:
         if self._transport is not None:
             self._transport.abort()

@@ -1,4 +1,4 @@
-"""Whoever waits at the other end of a connection for one draft, as a runtime's thread sees him."""
+"""The listener through which a runtime's thread sends one draft back to its connection."""
 
 from __future__ import annotations
 
@@ -9,66 +9,74 @@ import time
 from collections.abc import Callable
 
 from gateway.specialists.base import Prediction
-from gateway.specialists.protocol import Piece, Reply, opened
+from gateway.specialists.protocol import HostReply, Opened, Piece
 
-Send = Callable[[Reply], None]
+SendReply = Callable[[HostReply], None]
 
 
 class ReplyListener:
-    """A Listener whose replies go out on the event loop; the clock starts when work starts."""
+    """A Listener whose replies go out on the event loop; its clock starts when work starts."""
 
-    def __init__(self, number: int, loop: asyncio.AbstractEventLoop, send: Send) -> None:
+    def __init__(
+        self,
+        number: int,
+        loop: asyncio.AbstractEventLoop,
+        send: SendReply,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """`number` is that of the request; `send` is called on `loop`; `clock` returns seconds."""
         self._number = number
         self._loop = loop
         self._send = send
+        self._clock = clock
         self._lock = threading.Lock()
-        self._has_left = False
-        self._acts: list[Callable[[], None]] = []
-        self._began = 0.0
-        self._spoke = 0.0
+        self._is_cancelled = False
+        self._callbacks: list[Callable[[], None]] = []
+        self._started_at = 0.0
+        self._last_sign_at = 0.0
 
-    def begin(self) -> None:
+    def start_clock(self) -> None:
         """Note that work starts now."""
-        self._began = self._spoke = time.perf_counter()
+        self._started_at = self._last_sign_at = self._clock()
 
     def elapsed_ms(self) -> float:
-        """Return how long work has been going on."""
-        return (time.perf_counter() - self._began) * 1_000
+        """Return the time since work started."""
+        return (self._clock() - self._started_at) * 1_000
 
     def silence_s(self) -> float:
-        """Return how long nothing has been heard of the work."""
-        return time.perf_counter() - self._spoke
+        """Return the time since work started or the last reply was sent."""
+        return self._clock() - self._last_sign_at
 
-    def leave(self) -> None:
-        """Say that nobody waits any more; a second call does nothing."""
+    def cancel(self) -> None:
+        """Note that the draft is wanted no longer; a second call does nothing."""
         with self._lock:
-            self._has_left = True
-            acts, self._acts = self._acts, []
-        for act in acts:
-            act()
+            self._is_cancelled = True
+            callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
-    def has_left(self) -> bool:
+    def is_cancelled(self) -> bool:
         """See Listener."""
-        return self._has_left
+        return self._is_cancelled
 
-    def when_left(self, act: Callable[[], None]) -> None:
+    def add_cancel_callback(self, callback: Callable[[], None]) -> None:
         """See Listener."""
         with self._lock:
-            if not self._has_left:
-                self._acts.append(act)
+            if not self._is_cancelled:
+                self._callbacks.append(callback)
                 return
-        act()
+        callback()
 
-    def opening(self, prediction: Prediction) -> None:
+    def on_opening(self, prediction: Prediction) -> None:
         """See Listener."""
-        self._say(opened(self._number, prediction, self.elapsed_ms()))
+        self._send_soon(Opened(self._number, prediction, self.elapsed_ms()))
 
-    def piece(self, text: str) -> None:
+    def on_piece(self, text: str) -> None:
         """See Listener."""
-        self._say(Piece(self._number, text))
+        self._send_soon(Piece(self._number, text))
 
-    def _say(self, reply: Reply) -> None:
-        self._spoke = time.perf_counter()
+    def _send_soon(self, reply: HostReply) -> None:
+        self._last_sign_at = self._clock()
         # The loop is closed when a thread outlives the host's last moments.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._send, reply)

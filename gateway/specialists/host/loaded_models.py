@@ -1,4 +1,4 @@
-"""The specialists which are loaded in this process around one shared stock."""
+"""The specialists that are loaded in this process, around one encoder and one pool of engines."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class LoadedModels:
     """Loads versions and lets them draft; every method may be called from any thread."""
 
     def __init__(self, resources: SharedResources) -> None:
-        self._stock = resources
+        self._resources = resources
         self._runtimes: dict[Version, Runtime] = {}
         self._loading = threading.Lock()
 
     def load(self, version: Version, folder: Path) -> None:
-        """Verify `folder` and make `version` ready; nothing if it is ready already. Blocks.
+        """Verify `folder` and make `version` ready, unless it is ready already. Blocks.
 
         Raises RegistryError when a file is missing or changed, when the folder holds
         another version, or when it was trained on another encoder's vectors.
@@ -42,7 +42,7 @@ class LoadedModels:
                 self._runtimes[version] = self._create(version, folder)
 
     def unload(self, version: Version) -> None:
-        """Forget `version`; a draft in the making may fail."""
+        """Free `version`; a draft in progress may fail."""
         runtime = self._runtimes.pop(version, None)
         if runtime is not None:
             runtime.close()
@@ -53,7 +53,7 @@ class LoadedModels:
         return runtime is not None and runtime.is_remote
 
     def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
-        """Return the proposal of `version`. Blocks. Raises SpecialistError."""
+        """Return the prediction of `version`. Blocks. Raises SpecialistError."""
         runtime = self._runtimes.get(version)
         if runtime is None:
             raise SpecialistError("version not loaded", f"{version.task} {version.number}")
@@ -61,7 +61,7 @@ class LoadedModels:
 
     def embed(self, text: str) -> bytes:
         """Return the unit embedding of `text` as float32 bytes. Blocks. Raises SpecialistError."""
-        return np.asarray(self._stock.encoder.encode(text), dtype="<f4").tobytes()
+        return np.asarray(self._resources.encoder.encode(text), dtype="<f4").tobytes()
 
     def _create(self, version: Version, folder: Path) -> Runtime:
         manifest = verify_folder(folder)
@@ -70,14 +70,14 @@ class LoadedModels:
                 f"{folder} holds {manifest.task!r} version {manifest.version}, "
                 f"not {version.task!r} version {version.number}"
             )
-        if manifest.encoder != self._stock.encoder.name:
+        encoder = self._resources.encoder.name
+        if manifest.encoder != encoder:
             raise RegistryError(
-                f"{folder} was trained on {manifest.encoder!r}, this host runs "
-                f"{self._stock.encoder.name!r}: train it again"
+                f"{folder} was trained on {manifest.encoder!r}, this host runs {encoder!r}: train it again"
             )
         try:
             module = load_plugin("gateway.specialists.runtimes", manifest.runtime)
         except ConfigError as exc:
             raise RegistryError(f"{folder}: {exc}") from exc
-        runtime: Runtime = module.create(folder, self._stock)
+        runtime: Runtime = module.create(folder, self._resources)
         return runtime

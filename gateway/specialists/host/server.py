@@ -10,9 +10,9 @@ from pathlib import Path
 
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.host.connection import Connection
+from gateway.specialists.host.connection import WorkerConnection
 from gateway.specialists.host.loaded_models import LoadedModels
-from gateway.specialists.host.work_queue import Limits, WorkQueue
+from gateway.specialists.host.work_queue import QueueLimits, WorkQueue
 from gateway.specialists.shared_resources import SharedResources
 
 
@@ -22,7 +22,7 @@ def create_work_queue(encoder: str, encoder_config: str, models: Path, memory_mb
     Raises ConfigError or RegistryError as `create_encoder` does.
     """
     resources = SharedResources(create_encoder(encoder, encoder_config), EnginePool(models, memory_mb))
-    return WorkQueue(LoadedModels(resources), Limits())
+    return WorkQueue(LoadedModels(resources), QueueLimits())
 
 
 async def serve_workers(path: Path, work_queue: WorkQueue) -> None:
@@ -33,7 +33,7 @@ async def serve_workers(path: Path, work_queue: WorkQueue) -> None:
     async with AsyncExitStack() as stack:
         previous = os.umask(0o177)
         try:
-            server = await loop.create_unix_server(lambda: Connection(work_queue), path, backlog=256)
+            server = await loop.create_unix_server(lambda: WorkerConnection(work_queue), path, backlog=256)
         finally:
             os.umask(previous)
         stack.callback(work_queue.close)

@@ -1,1 +1,1 @@
-"""Engines which run a specialist, one file each; the file name is the configuration name."""
+"""Runtimes of specialists, one file or folder each; its name is the manifest's `runtime`."""

@@ -1,4 +1,4 @@
-"""A small decoder which writes its answers, with one adapter a task on a base which all share."""
+"""A small decoder that writes its answers, with one adapter per task on a base that all share."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CARD = "genai.json"
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a version says of itself.
+    """The settings of one version.
 
-    `base_digest` is that of the base which the adapter was trained on. An answer has at most
+    `base_digest` is that of the base on which the adapter was trained. An answer has at most
     `max_new_tokens`. With `hold_back`, drafts are scored by their first so many tokens, and a
     streamed answer goes out once these were decided on.
     """
@@ -35,12 +35,12 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     hold_back: int | None = None
 
 
-def write(card: Card, folder: Path) -> None:
+def write_card(card: Card, folder: Path) -> None:
     """Write `card` into `folder` as genai.json."""
     (folder / CARD).write_bytes(msgspec.json.format(msgspec.json.encode(card)))
 
 
-def read(folder: Path) -> Card:
+def read_card(folder: Path) -> Card:
     """Return the card in `folder`. Raises RegistryError naming the file."""
     return read_json(folder / CARD, Card)
 
@@ -48,14 +48,14 @@ def read(folder: Path) -> Card:
 def create(folder: Path, resources: SharedResources) -> GenaiRuntime:
     """Return the runtime of the adapter in `folder`; its base is verified and both are loaded.
 
-    Raises RegistryError naming the file, or when the adapter belongs to another base.
+    Raises RegistryError naming the file, or if the adapter belongs to another base.
     """
-    card = read(folder)
+    card = read_card(folder)
     if not (folder / ADAPTER).is_file():
         raise RegistryError(f"{folder / ADAPTER} is missing")
-    known = knn.read_neighbors(folder, resources.encoder.dimension)
-    engine = resources.engines.of(card.base, card.base_digest)
-    runtime = GenaiRuntime(card, folder / ADAPTER, engine, known, resources.encoder)
+    neighbors = knn.read_neighbors(folder, resources.encoder.dimension)
+    engine = resources.engines.open_engine(card.base, card.base_digest)
+    runtime = GenaiRuntime(card, folder / ADAPTER, engine, neighbors, resources.encoder)
     runtime.warm_up()
     return runtime
 
@@ -66,12 +66,12 @@ class GenaiRuntime:
     is_remote = True
 
     def __init__(
-        self, card: Card, adapter: Path, engine: EngineClient, known: NearestNeighbors, encoder: Encoder
+        self, card: Card, adapter: Path, engine: EngineClient, neighbors: NearestNeighbors, encoder: Encoder
     ) -> None:
         self._card = card
         self._adapter = adapter
         self._engine = engine
-        self._known = known
+        self._neighbors = neighbors
         self._encoder = encoder
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
@@ -85,31 +85,31 @@ class GenaiRuntime:
             self._adapter,
             draft_request,
             listener,
-            most=self._card.max_new_tokens,
+            max_new_tokens=self._card.max_new_tokens,
             hold_back=self._card.hold_back,
         )
         return msgspec.structs.replace(
-            prediction, evidence=prediction.evidence | self._familiarity(draft_request.text)
+            prediction, evidence=prediction.evidence | self._similarity(draft_request.text)
         )
 
     def warm_up(self) -> None:
-        """Have the base and the adapter loaded, which the first client's time would not allow.
+        """Load the base and the adapter, for which the first client's time would not suffice.
 
-        An engine which cannot do it now says so to those who ask for drafts.
+        An engine that cannot do it now refuses the drafts to come.
         """
         with suppress(SpecialistError):
             self._engine.draft(
-                self._adapter, DraftRequest(text="hello"), NullListener(), most=1, hold_back=None
+                self._adapter, DraftRequest(text="hello"), NullListener(), max_new_tokens=1, hold_back=None
             )
 
     def close(self) -> None:
         """Free the adapter's memory in the engine."""
-        self._engine.forget(self._adapter)
+        self._engine.unload_adapter(self._adapter)
 
-    def _familiarity(self, text: str) -> dict[str, float]:
+    def _similarity(self, text: str) -> dict[str, float]:
         try:
             embedding = np.asarray(self._encoder.encode(text), np.float32)
         except SpecialistError:
-            # Longer than the encoder reads, which is shorter than the decoder does.
+            # Longer than the encoder reads: the decoder reads more.
             return {}
-        return {"similarity": self._known.similarity(embedding)}
+        return {"similarity": self._neighbors.similarity(embedding)}

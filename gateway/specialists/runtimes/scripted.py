@@ -1,4 +1,4 @@
-"""A specialist for tests which answers and fails as its script says."""
+"""A specialist for tests, which answers and fails as its script says."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from gateway.specialists.shared_resources import SharedResources
 
 SCRIPT = "script.json"
 
-Fault = Literal["refuse", "crash", "hang", "die"]
-"""Raise SpecialistError, raise something else, never return, take the whole process along."""
+ScriptedFault = Literal["refuse", "crash", "hang", "die"]
+"""Raise SpecialistError, raise another error, never return, kill the whole process."""
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Answers and faults by input text; any other text gets `otherwise`.
 
-    With `hold_back`, a streamed brief hears so many words first, then the others one by one.
+    With `hold_back`, a streamed answer opens with so many words; the others follow one by one.
     """
 
     answers: dict[str, str] = {}
-    faults: dict[str, Fault] = {}
+    faults: dict[str, ScriptedFault] = {}
     otherwise: str = "scripted"
     score: float = 1.0
     delay_ms: float = 0.0
@@ -46,7 +46,7 @@ def create(folder: Path, resources: SharedResources) -> ScriptedRuntime:
 
 
 class ScriptedRuntime:
-    """Drafts by looking the text up."""
+    """Drafts by looking up the text."""
 
     is_remote = False
 
@@ -61,27 +61,27 @@ class ScriptedRuntime:
         self._never.wait(self._script.delay_ms / 1_000)
         answer = self._script.answers.get(draft_request.text, self._script.otherwise)
         if draft_request.is_streamed and self._script.hold_back is not None:
-            self._recite(answer, self._script.hold_back, listener)
-        return self._proposal(answer)
+            self._stream(answer, self._script.hold_back, listener)
+        return self._predict(answer)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to free."""
 
-    def _recite(self, answer: str, hold_back: int, listener: Listener) -> None:
+    def _stream(self, answer: str, hold_back: int, listener: Listener) -> None:
         words = re.findall(r"\s*\S+", answer)
-        listener.opening(self._proposal("".join(words[:hold_back])))
+        listener.on_opening(self._predict("".join(words[:hold_back])))
         for number, word in enumerate(words[hold_back:]):
             self._never.wait(self._script.piece_delay_ms / 1_000)
-            if listener.has_left():
+            if listener.is_cancelled():
                 raise SpecialistError("cancelled")
             if number == self._script.breaks_after:
                 raise SpecialistError("scripted refusal")
-            listener.piece(word)
+            listener.on_piece(word)
 
-    def _proposal(self, text: str) -> Prediction:
+    def _predict(self, text: str) -> Prediction:
         return Prediction(text=text, score=self._script.score, completion_tokens=len(text.split()))
 
-    def _fail(self, fault: Fault) -> None:
+    def _fail(self, fault: ScriptedFault) -> None:
         match fault:
             case "refuse":
                 raise SpecialistError("scripted refusal")

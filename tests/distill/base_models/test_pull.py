@@ -32,11 +32,14 @@ def test_of_a_checkpoint_the_truest_quantization_is_published(
     manifest = pull(str(checkpoint), "tiny", registry, heard.append)
 
     _, folder = registry.verify("tiny", 1)
-    card = base_model.read(folder)
+    card = base_model.read_card(folder)
     assert set(manifest.files) == {path.name for path in folder.iterdir()} - {"manifest.json"}
     assert {"config.json", "base.json", "tokenizer.json", "chat_template.jinja"} < set(manifest.files)
     assert (card.name, card.quantization, card.context) == ("tiny", "k_quant_mixed8", 512)
-    assert (card.head, card.tail) == ("<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n")
+    assert (card.prompt_prefix, card.prompt_suffix) == (
+        "<|im_start|>user\n",
+        "<|im_end|>\n<|im_start|>assistant\n",
+    )
     figures = manifest.metrics
     assert 0 < figures["k_quant_mixed8_divergence"] < figures["int4_divergence"]
     assert figures["int4_agreement"] < figures["k_quant_mixed8_agreement"]

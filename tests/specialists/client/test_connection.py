@@ -14,30 +14,32 @@ from gateway.specialists.client import stream
 from gateway.specialists.client.connection import HostConnection
 from gateway.specialists.client.stream import HostDraftStream
 from gateway.specialists.protocol import (
-    Ask,
     Cancel,
     Done,
+    Drafted,
     Failed,
+    HostReply,
+    HostRequest,
+    MakeDraft,
+    Opened,
     Piece,
     Ping,
-    Question,
-    Reply,
-    drafted,
-    frame,
-    opened,
-    read_question,
+    decode_request,
+    encode_frame,
 )
+from tests.specialists.hosting import PATIENCE_S
 
-BEGINNING = opened(1, Prediction(text="once", score=0.9), 1.0)
-WHOLE = drafted(1, Prediction(text="once upon", score=0.9, finish_reason="length", completion_tokens=2), 2.0)
+BEGINNING = Opened(1, Prediction(text="once", score=0.9), 1.0)
+WHOLE = Drafted(1, Prediction(text="once upon", score=0.9, finish_reason="length", completion_tokens=2), 2.0)
 
 
-def ask(number: int = 1, draft_request: DraftRequest | None = None) -> Ask:
-    return Ask(number, "support", 1, draft_request or DraftRequest(text="hello", is_streamed=True), 10_000)
+def make_draft(number: int = 1, draft_request: DraftRequest | None = None) -> MakeDraft:
+    draft_request = draft_request or DraftRequest(text="hello", is_streamed=True)
+    return MakeDraft(number, "support", 1, draft_request, 10_000)
 
 
 class Peer:
-    """The host's end of a line, played by the test."""
+    """The host's end of a connection, played by the test."""
 
     def __init__(
         self, connection: HostConnection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -45,29 +47,29 @@ class Peer:
         self.connection = connection
         self._reader = reader
         self._writer = writer
-        self._frames = FrameDecoder()
-        self._heard: list[Question] = []
+        self._decoder = FrameDecoder()
+        self._received: list[HostRequest] = []
 
-    async def hears(self) -> Question:
-        """Return the next question."""
-        while not self._heard:
-            data = await asyncio.wait_for(self._reader.read(1 << 16), 10)
-            assert data, "the line was closed"
-            self._heard += [read_question(payload) for payload in self._frames.feed(data)]
-        return self._heard.pop(0)
+    async def receive(self) -> HostRequest:
+        """Return the next request."""
+        while not self._received:
+            data = await asyncio.wait_for(self._reader.read(1 << 16), PATIENCE_S)
+            assert data, "the connection was closed"
+            self._received += [decode_request(payload) for payload in self._decoder.feed(data)]
+        return self._received.pop(0)
 
-    def says(self, *replies: Reply) -> None:
+    def reply(self, *replies: HostReply) -> None:
         """Send replies, all of them before the gateway's end takes its next step."""
         for reply in replies:
-            self.connection.data_received(frame(reply))
+            self.connection.data_received(encode_frame(reply))
 
-    def hangs_up(self) -> None:
+    def close(self) -> None:
         """End the connection."""
         self._writer.close()
 
     @property
     def is_forgotten(self) -> bool:
-        """Whether the gateway's end keeps nothing of any question."""
+        """Whether the gateway's end keeps nothing of any request."""
         return not self.connection._waiting and not self.connection._opened
 
 
@@ -82,36 +84,36 @@ async def peer() -> AsyncIterator[Peer]:
     writer.close()
 
 
-async def opened_rest(peer: Peer) -> HostDraftStream:
-    """Return the rest of question 1, whose beginning was heard."""
-    asked = asyncio.create_task(peer.connection.ask(ask(), 10))
-    await peer.hears()
-    peer.says(BEGINNING)
-    assert await asked == BEGINNING
+async def open_stream(peer: Peer) -> HostDraftStream:
+    """Return the stream of request 1, whose beginning has come."""
+    waiting = asyncio.create_task(peer.connection.send_request(make_draft(), PATIENCE_S))
+    await peer.receive()
+    peer.reply(BEGINNING)
+    assert await waiting == BEGINNING
     return HostDraftStream(peer.connection, 1)
 
 
-async def test_a_line_without_a_connection_is_down() -> None:
+async def test_a_connection_that_was_never_made_is_down() -> None:
     with pytest.raises(SpecialistError, match="host down"):
-        await HostConnection(asyncio.get_running_loop()).ask(Ping(1), 10)
+        await HostConnection(asyncio.get_running_loop()).send_request(Ping(1), PATIENCE_S)
 
 
 async def test_waiting_for_the_loss_can_be_cancelled_at_the_very_moment_of_the_loss() -> None:
-    """Otherwise a gateway which stops together with its host would wait for ever."""
+    """Otherwise a gateway that stops together with its host would wait for ever."""
     connection = HostConnection(asyncio.get_running_loop())
-    waiting = asyncio.create_task(connection.is_lost_within(10))
+    waiting = asyncio.create_task(connection.is_lost_within(PATIENCE_S))
     await asyncio.sleep(0)
 
     connection.connection_lost(None)
     waiting.cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, PATIENCE_S)
 
 
-async def test_what_follows_an_opening_comes_in_order_to_its_end(peer: Peer) -> None:
-    story = await opened_rest(peer)
-    peer.says(Piece(1, " upon"), Piece(1, " a"), Piece(1, " time"), WHOLE)
+async def test_the_pieces_after_an_opening_come_in_order_to_the_end(peer: Peer) -> None:
+    story = await open_stream(peer)
+    peer.reply(Piece(1, " upon"), Piece(1, " a"), Piece(1, " time"), WHOLE)
 
     assert [piece async for piece in story] == [" upon", " a", " time"]
 
@@ -120,62 +122,62 @@ async def test_what_follows_an_opening_comes_in_order_to_its_end(peer: Peer) -> 
 
 
 async def test_pieces_of_two_answers_are_not_mixed_up(peer: Peer) -> None:
-    first = await opened_rest(peer)
-    asked = asyncio.create_task(peer.connection.ask(ask(2), 10))
-    await peer.hears()
-    peer.says(opened(2, Prediction(text="in", score=0.5), 1.0))
-    await asked
+    first = await open_stream(peer)
+    waiting = asyncio.create_task(peer.connection.send_request(make_draft(2), PATIENCE_S))
+    await peer.receive()
+    peer.reply(Opened(2, Prediction(text="in", score=0.5), 1.0))
+    await waiting
 
-    peer.says(Piece(1, " upon"), Piece(2, " short"), Piece(1, " a time"), WHOLE, Done(2))
+    peer.reply(Piece(1, " upon"), Piece(2, " short"), Piece(1, " a time"), WHOLE, Done(2))
 
     assert [piece async for piece in first] == [" upon", " a time"]
-    assert await peer.connection.next_of(2, 10) == Piece(2, " short")
+    assert await peer.connection.next_reply(2, PATIENCE_S) == Piece(2, " short")
 
 
-async def test_a_rest_which_is_closed_is_called_off_once(peer: Peer) -> None:
-    story = await opened_rest(peer)
-    peer.says(Piece(1, " upon"))
+async def test_a_closed_stream_is_cancelled_once(peer: Peer) -> None:
+    story = await open_stream(peer)
+    peer.reply(Piece(1, " upon"))
 
     await story.aclose()
     await story.aclose()
-    peer.says(Piece(1, " a time"), WHOLE)
-    asked = asyncio.create_task(peer.connection.ask(Ping(2), 10))
+    peer.reply(Piece(1, " a time"), WHOLE)
+    waiting = asyncio.create_task(peer.connection.send_request(Ping(2), PATIENCE_S))
 
-    assert await peer.hears() == Cancel(1)
-    assert await peer.hears() == Ping(2)
-    asked.cancel()
+    assert await peer.receive() == Cancel(1)
+    assert await peer.receive() == Ping(2)
+    waiting.cancel()
     assert [piece async for piece in story] == []
     assert peer.connection._opened == {}
 
 
-async def test_a_rest_which_was_read_to_its_end_is_not_called_off(peer: Peer) -> None:
-    story = await opened_rest(peer)
-    peer.says(WHOLE)
+async def test_a_stream_read_to_its_end_is_not_cancelled(peer: Peer) -> None:
+    story = await open_stream(peer)
+    peer.reply(WHOLE)
     assert [piece async for piece in story] == []
 
     await story.aclose()
-    asked = asyncio.create_task(peer.connection.ask(Ping(2), 10))
+    waiting = asyncio.create_task(peer.connection.send_request(Ping(2), PATIENCE_S))
 
-    assert await peer.hears() == Ping(2)
-    asked.cancel()
+    assert await peer.receive() == Ping(2)
+    waiting.cancel()
 
 
-async def test_a_silent_host_has_broken_off_and_is_told_so(
+async def test_a_silent_host_has_broken_off_and_gets_a_cancel(
     peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "PATIENCE_S", 0.01)
-    story = await opened_rest(peer)
+    monkeypatch.setattr(stream, "PIECE_TIMEOUT_S", 0.01)
+    story = await open_stream(peer)
 
     with pytest.raises(SpecialistError, match="late"):
         await anext(story)
 
-    assert await peer.hears() == Cancel(1)
+    assert await peer.receive() == Cancel(1)
     assert peer.is_forgotten
 
 
 async def test_a_failure_amid_an_answer_is_its_reason(peer: Peer) -> None:
-    story = await opened_rest(peer)
-    peer.says(Failed(1, "specialists", "out of memory", ""))
+    story = await open_stream(peer)
+    peer.reply(Failed(1, "out of memory"))
 
     with pytest.raises(SpecialistError, match="out of memory"):
         await anext(story)
@@ -183,11 +185,11 @@ async def test_a_failure_amid_an_answer_is_its_reason(peer: Peer) -> None:
     assert peer.is_forgotten
 
 
-async def test_a_connection_lost_amid_an_answer_fails_it_after_what_was_heard(peer: Peer) -> None:
-    story = await opened_rest(peer)
-    peer.says(Piece(1, " upon"))
-    peer.hangs_up()
-    assert await peer.connection.is_lost_within(10)
+async def test_a_connection_lost_amid_an_answer_fails_it_after_the_pieces_that_came(peer: Peer) -> None:
+    story = await open_stream(peer)
+    peer.reply(Piece(1, " upon"))
+    peer.close()
+    assert await peer.connection.is_lost_within(PATIENCE_S)
 
     assert await anext(story) == " upon"
     with pytest.raises(SpecialistError, match="host down"):
@@ -196,34 +198,34 @@ async def test_a_connection_lost_amid_an_answer_fails_it_after_what_was_heard(pe
     assert peer.is_forgotten
 
 
-async def test_an_opening_which_comes_too_late_is_called_off(peer: Peer) -> None:
+async def test_a_request_whose_opening_is_late_is_cancelled(peer: Peer) -> None:
     with pytest.raises(SpecialistError, match="late"):
-        await peer.connection.ask(ask(), 0.01)
+        await peer.connection.send_request(make_draft(), 0.01)
 
-    assert await peer.hears() == ask()
-    assert await peer.hears() == Cancel(1)
-    peer.says(BEGINNING, Piece(1, " upon"), WHOLE)
+    assert await peer.receive() == make_draft()
+    assert await peer.receive() == Cancel(1)
+    peer.reply(BEGINNING, Piece(1, " upon"), WHOLE)
     assert peer.is_forgotten
 
 
-async def test_an_opening_for_somebody_who_leaves_that_very_moment_is_called_off(peer: Peer) -> None:
-    """Else the host would write to its end what nobody reads."""
-    asked = asyncio.create_task(peer.connection.ask(ask(), 10))
-    await peer.hears()
+async def test_an_opening_that_meets_the_cancellation_of_its_caller_is_cancelled(peer: Peer) -> None:
+    """Otherwise the host would write an answer to its end that is never read."""
+    waiting = asyncio.create_task(peer.connection.send_request(make_draft(), PATIENCE_S))
+    await peer.receive()
 
-    peer.says(BEGINNING, Piece(1, " upon"))
-    asked.cancel()
+    peer.reply(BEGINNING, Piece(1, " upon"))
+    waiting.cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await asked
-    assert await peer.hears() == Cancel(1)
+        await waiting
+    assert await peer.receive() == Cancel(1)
     assert peer.is_forgotten
 
 
-async def test_what_no_frame_holds_is_a_reason(peer: Peer) -> None:
+async def test_a_request_too_long_for_a_frame_is_a_reason(peer: Peer) -> None:
     draft_request = DraftRequest(text="hello", stop=("x" * MAX_FRAME_BYTES,))
 
     with pytest.raises(SpecialistError, match="demands too long"):
-        await peer.connection.ask(ask(draft_request=draft_request), 10)
+        await peer.connection.send_request(make_draft(draft_request=draft_request), PATIENCE_S)
 
     assert peer.is_forgotten

@@ -1,4 +1,4 @@
-"""A tiny base, and adapters on it which say nothing sensible, each something else."""
+"""A tiny base, and adapters on it that write different nonsense."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_adapter(base: Path, path: Path, seed: int, strength: float = 0.3) -> P
     shapes = {
         given.name: given.shape for given in session.get_overridable_initializers() if ".lora_" in given.name
     }
-    assert shapes, f"{base} has no room for adapters"
+    assert shapes, f"{base} has no inputs for adapters"
     random = np.random.default_rng(seed)
     weights = {name: strength * random.standard_normal(shape, np.float32) for name, shape in shapes.items()}
     adapter = ort.AdapterFormat()
@@ -32,7 +32,7 @@ def write_adapter(base: Path, path: Path, seed: int, strength: float = 0.3) -> P
 
 
 def make_models(folder: Path) -> Path:
-    """Return a new folder of bases in `folder` which holds "tiny", a random one of two layers."""
+    """Return a new folder of bases in `folder` that holds "tiny", a random one of two layers."""
     pytest.importorskip("torch", reason="needs the extra `learn`")
     from gateway.distill.base_models.pull import pull
     from gateway.distill.base_models.quantization import build

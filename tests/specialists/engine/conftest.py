@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.ipc.backoff import Backoff
 from gateway.registry.models import Registry
 from gateway.specialists.engine import base_model
 from gateway.specialists.engine.client import EngineClient
@@ -14,7 +15,7 @@ from tests.specialists.engine.bases import make_models, write_adapter
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of bases which holds "tiny", a random one of two layers."""
+    """A folder of bases that holds "tiny", a random one of two layers."""
     return make_models(tmp_path_factory.mktemp("tiny"))
 
 
@@ -25,7 +26,7 @@ def base(models: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def digest(models: Path) -> str:
-    return base_model.digest(Registry(models).read("tiny", 1))
+    return base_model.base_digest(Registry(models).read("tiny", 1))
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +41,7 @@ def other_adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(base: Path) -> Iterator[EngineClient]:
-    """An engine which the tests of a module share; whoever breaks one uses `own_engine`."""
+    """An engine that the tests of a module share; a test that breaks its engine uses `own_engine`."""
     engine = EngineClient(base, 1_024)
     yield engine
     engine.close()
@@ -48,7 +49,8 @@ def engine(base: Path) -> Iterator[EngineClient]:
 
 @pytest.fixture
 def own_engine(base: Path) -> Iterator[EngineClient]:
-    engine = EngineClient(base, 1_024)
+    """An engine that is not started again within a test."""
+    engine = EngineClient(base, 1_024, Backoff(600.0, 600.0))
     yield engine
     engine.close()
 

@@ -1,4 +1,4 @@
-"""Those who wait for drafts in tests."""
+"""Listeners of drafts for tests."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from collections.abc import Callable
 from gateway.specialists.base import NullListener, Prediction
 
 
-class Recorder(NullListener):
-    """Keeps what it hears."""
+class RecordingListener(NullListener):
+    """Keeps openings and pieces."""
 
     def __init__(self) -> None:
         self.openings: list[Prediction] = []
         self.pieces: list[str] = []
 
-    def opening(self, prediction: Prediction) -> None:
+    def on_opening(self, prediction: Prediction) -> None:
         """Keep it."""
         self.openings.append(prediction)
 
-    def piece(self, text: str) -> None:
+    def on_piece(self, text: str) -> None:
         """Keep it."""
         self.pieces.append(text)
 
 
-class Leaver(NullListener):
-    """Has left before work began."""
+class CancelledListener(NullListener):
+    """Is cancelled before work begins."""
 
-    def has_left(self) -> bool:
-        """Yes."""
+    def is_cancelled(self) -> bool:
+        """Always."""
         return True
 
-    def when_left(self, act: Callable[[], None]) -> None:
-        """At once."""
-        act()
+    def add_cancel_callback(self, callback: Callable[[], None]) -> None:
+        """Call it at once."""
+        callback()

@@ -20,24 +20,28 @@ def model(base: Path) -> Any:
 
 @pytest.fixture
 def copied(adapter: Path, tmp_path: Path) -> Path:
-    """An adapter file which a test may take away."""
+    """An adapter file that a test may delete."""
     return Path(shutil.copy(adapter, tmp_path))
 
 
-def test_an_adapter_stays_while_there_is_room(model: Any, copied: Path, other_adapter: Path) -> None:
-    """It is served without its file."""
-    shelf = AdapterCache(model, memory_mb=64)
-    shelf.take(str(copied))
-    shelf.take(str(other_adapter))
+def test_an_adapter_stays_loaded_within_the_memory_limit(
+    model: Any, copied: Path, other_adapter: Path
+) -> None:
+    """It is used without its file."""
+    cache = AdapterCache(model, memory_mb=64)
+    cache.load(str(copied))
+    cache.load(str(other_adapter))
     copied.unlink()
-    assert shelf.take(str(copied))[1] == str(copied)
+    assert cache.load(str(copied))[1] == str(copied)
 
 
-def test_the_least_used_adapter_makes_room(model: Any, copied: Path, other_adapter: Path) -> None:
+def test_the_least_recently_used_adapter_is_unloaded_for_a_new_one(
+    model: Any, copied: Path, other_adapter: Path
+) -> None:
     """It is read from its file again."""
-    shelf = AdapterCache(model, memory_mb=0)
-    shelf.take(str(copied))
-    shelf.take(str(other_adapter))
+    cache = AdapterCache(model, memory_mb=0)
+    cache.load(str(copied))
+    cache.load(str(other_adapter))
     copied.unlink()
     with pytest.raises(FileNotFoundError):
-        shelf.take(str(copied))
+        cache.load(str(copied))

@@ -13,7 +13,8 @@ from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
 from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.engine.client import EngineClient
-from tests.specialists.engine.listeners import Leaver, Recorder
+from tests.specialists.engine.listeners import CancelledListener, RecordingListener
+from tests.specialists.hosting import PATIENCE_S
 
 pytestmark = pytest.mark.learn
 
@@ -26,23 +27,25 @@ SCHEMA = {
 }
 
 
-def ask(engine: EngineClient, adapter: Path | None, text: str = "lost card", **more: object) -> Prediction:
-    """Return the draft of at most 12 tokens."""
+def predict(
+    engine: EngineClient, adapter: Path | None, text: str = "lost card", **more: object
+) -> Prediction:
+    """Return the prediction of at most 12 tokens."""
     draft_request = DraftRequest(text=text, **more)  # type: ignore[arg-type]
-    return engine.draft(adapter, draft_request, NullListener(), most=12, hold_back=None)
+    return engine.draft(adapter, draft_request, NullListener(), max_new_tokens=12, hold_back=None)
 
 
-def formatted(schema: object) -> bytes:
-    """Return the request's field which demands `schema`."""
+def response_format(schema: object) -> bytes:
+    """Return the request's field that prescribes `schema`."""
     return msgspec.json.encode({"type": "json_schema", "json_schema": {"name": "it", "schema": schema}})
 
 
 def test_requests_together_get_what_each_gets_alone(engine: EngineClient, adapter: Path) -> None:
     """Rows of unlike lengths share a batch, and none sees another's text."""
-    alone = [ask(engine, adapter, text) for text in TEXTS]
+    alone = [predict(engine, adapter, text) for text in TEXTS]
 
     with ThreadPoolExecutor(len(TEXTS)) as pool:
-        together = list(pool.map(lambda text: ask(engine, adapter, text), TEXTS))
+        together = list(pool.map(lambda text: predict(engine, adapter, text), TEXTS))
 
     assert [draft.text for draft in together] == [draft.text for draft in alone]
     assert [draft.score for draft in together] == pytest.approx([draft.score for draft in alone], rel=1e-4)
@@ -52,11 +55,11 @@ def test_every_request_is_answered_by_its_own_adapter(
     engine: EngineClient, adapter: Path, other_adapter: Path
 ) -> None:
     adapters = [adapter, other_adapter, None]
-    alone = [ask(engine, one).trace for one in adapters]
+    alone = [predict(engine, one).trace for one in adapters]
     assert len(set(alone)) == 3
 
     with ThreadPoolExecutor(9) as pool:
-        together = list(pool.map(lambda one: ask(engine, one).trace, adapters * 3))
+        together = list(pool.map(lambda one: predict(engine, one).trace, adapters * 3))
 
     for got, wanted in zip(together, alone * 3, strict=True):
         assert got is not None
@@ -64,8 +67,8 @@ def test_every_request_is_answered_by_its_own_adapter(
         assert got.logprobs == pytest.approx(wanted.logprobs, abs=1e-3)
 
 
-def test_a_draft_tells_how_sure_each_token_was(engine: EngineClient, adapter: Path) -> None:
-    draft = ask(engine, adapter, top_logprobs=3)
+def test_a_draft_says_how_sure_each_token_was(engine: EngineClient, adapter: Path) -> None:
+    draft = predict(engine, adapter, top_logprobs=3)
 
     assert draft.trace is not None
     assert len(draft.trace.logprobs) == len(draft.trace.margins) == len(draft.trace.entropies)
@@ -79,95 +82,100 @@ def test_a_draft_tells_how_sure_each_token_was(engine: EngineClient, adapter: Pa
 
 
 def test_an_answer_ends_at_its_limit(engine: EngineClient, adapter: Path) -> None:
-    draft = ask(engine, adapter, max_tokens=3)
+    draft = predict(engine, adapter, max_tokens=3)
     assert (draft.completion_tokens, draft.finish_reason) == (3, "length")
 
 
 def test_an_answer_ends_before_a_stop_string(engine: EngineClient, adapter: Path) -> None:
-    whole = ask(engine, adapter).text
+    whole = predict(engine, adapter).text
     stop = whole[len(whole) // 2 :][:2]
 
-    draft = ask(engine, adapter, stop=("never", stop))
+    draft = predict(engine, adapter, stop=("never", stop))
 
     assert (draft.text, draft.finish_reason) == (whole[: whole.index(stop)], "stop")
 
 
 @pytest.mark.parametrize("text", TEXTS[:3])
-def test_a_prescribed_form_is_kept(engine: EngineClient, adapter: Path, text: str) -> None:
-    draft_request = DraftRequest(text=text, response_format=formatted(SCHEMA))
-    answer = json.loads(engine.draft(adapter, draft_request, NullListener(), most=120, hold_back=None).text)
+def test_a_prescribed_schema_is_kept(engine: EngineClient, adapter: Path, text: str) -> None:
+    draft_request = DraftRequest(text=text, response_format=response_format(SCHEMA))
+    answer = json.loads(
+        engine.draft(adapter, draft_request, NullListener(), max_new_tokens=120, hold_back=None).text
+    )
     assert answer["kind"] in {"card", "order"}
     assert isinstance(answer["urgent"], bool)
 
 
 @pytest.mark.parametrize("schema", [True, {"type": "object", "not": {"type": "string"}}])
-def test_a_schema_which_cannot_be_kept_is_refused(
-    engine: EngineClient, adapter: Path, schema: object
-) -> None:
+def test_a_schema_that_cannot_be_kept_is_refused(engine: EngineClient, adapter: Path, schema: object) -> None:
     with pytest.raises(SpecialistError, match="schema not supported"):
-        ask(engine, adapter, response_format=formatted(schema))
+        predict(engine, adapter, response_format=response_format(schema))
 
 
-def test_an_input_which_leaves_no_room_for_an_answer_is_refused(engine: EngineClient, adapter: Path) -> None:
+def test_an_input_that_leaves_no_tokens_for_an_answer_is_refused(engine: EngineClient, adapter: Path) -> None:
     with pytest.raises(SpecialistError, match="input too long"):
-        ask(engine, adapter, "where is my card " * 200)
+        predict(engine, adapter, "where is my card " * 200)
 
 
-def test_an_input_which_is_no_unicode_is_refused(engine: EngineClient, adapter: Path) -> None:
+def test_an_input_that_is_not_unicode_is_refused(engine: EngineClient, adapter: Path) -> None:
     with pytest.raises(SpecialistError, match="input unreadable"):
-        ask(engine, adapter, "\ud800")
+        predict(engine, adapter, "\ud800")
 
 
-def test_who_has_left_is_not_waited_for(engine: EngineClient, adapter: Path) -> None:
-    """And the engine goes on to the next."""
+def test_a_cancelled_draft_is_not_written_to_its_end(engine: EngineClient, adapter: Path) -> None:
+    """The engine goes on to the next one."""
     with pytest.raises(SpecialistError, match="cancelled"):
-        engine.draft(adapter, DraftRequest(text="lost card"), Leaver(), most=200, hold_back=None)
-    assert ask(engine, adapter).completion_tokens
+        engine.draft(
+            adapter, DraftRequest(text="lost card"), CancelledListener(), max_new_tokens=200, hold_back=None
+        )
+    assert predict(engine, adapter).completion_tokens
 
 
 def test_a_missing_adapter_fails_its_own_requests_only(
     engine: EngineClient, adapter: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(SpecialistError, match="specialist failed"):
-        ask(engine, tmp_path / "none.onnx_adapter")
-    assert ask(engine, adapter).completion_tokens
+        predict(engine, tmp_path / "none.onnx_adapter")
+    assert predict(engine, adapter).completion_tokens
 
 
-def test_a_forgotten_adapter_is_loaded_anew(engine: EngineClient, adapter: Path) -> None:
-    before = ask(engine, adapter)
-    engine.forget(adapter)
-    assert ask(engine, adapter).text == before.text
+def test_an_unloaded_adapter_is_loaded_again(engine: EngineClient, adapter: Path) -> None:
+    before = predict(engine, adapter)
+    engine.unload_adapter(adapter)
+    assert predict(engine, adapter).text == before.text
 
 
 def test_a_stream_is_decided_on_its_beginning(engine: EngineClient, adapter: Path) -> None:
-    """What is heard is the whole answer, and the score is the same for those who do not listen."""
-    ear = Recorder()
+    """Opening and pieces are the whole answer, and an answer that is not streamed has the same score."""
+    listener = RecordingListener()
     draft_request = DraftRequest(text="lost card", is_streamed=True, stop=("never",))
 
-    streamed = engine.draft(adapter, draft_request, ear, most=24, hold_back=4)
-    silent = engine.draft(adapter, DraftRequest(text="lost card"), NullListener(), most=24, hold_back=4)
+    streamed = engine.draft(adapter, draft_request, listener, max_new_tokens=24, hold_back=4)
+    whole = engine.draft(
+        adapter, DraftRequest(text="lost card"), NullListener(), max_new_tokens=24, hold_back=4
+    )
 
-    (opening,) = ear.openings
-    assert len(ear.pieces) > 1
-    assert opening.text + "".join(ear.pieces) == streamed.text == silent.text
-    assert opening.score == streamed.score == pytest.approx(silent.score)
+    (opening,) = listener.openings
+    assert len(listener.pieces) > 1
+    assert opening.text + "".join(listener.pieces) == streamed.text == whole.text
+    assert opening.score == streamed.score == pytest.approx(whole.score)
     assert opening.trace is not None
     assert len(opening.trace.logprobs) == 4
 
 
-def test_a_dying_engine_refuses_who_waits_and_rests_before_it_starts_again(
+def test_a_dying_engine_refuses_its_drafts_and_pauses_before_it_starts_again(
     own_engine: EngineClient, adapter: Path
 ) -> None:
-    ask(own_engine, adapter)
+    """The pause of `own_engine` outlasts the test."""
+    predict(own_engine, adapter)
     assert own_engine.pid is not None
     os.kill(own_engine.pid, signal.SIGSTOP)
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(ask, own_engine, adapter)
+        waiting = pool.submit(predict, own_engine, adapter)
         os.kill(own_engine.pid, signal.SIGKILL)
         with pytest.raises(SpecialistError, match="specialist failed"):
-            waiting.result(10)
+            waiting.result(PATIENCE_S)
     with pytest.raises(SpecialistError, match="specialist failed"):
-        ask(own_engine, adapter)
+        predict(own_engine, adapter)
     assert own_engine.pid is None
 
 
@@ -175,6 +183,6 @@ def test_an_engine_too_big_for_its_memory_refuses(base: Path, adapter: Path) -> 
     engine = EngineClient(base, 8)
     try:
         with pytest.raises(SpecialistError):
-            ask(engine, adapter)
+            predict(engine, adapter)
     finally:
         engine.close()

@@ -20,13 +20,13 @@ CARD = genai.Card(base="tiny", base_digest="0" * 64, max_new_tokens=8)
 
 def write_version(folder: Path, card: genai.Card) -> Path:
     """Write all but the adapter into `folder`."""
-    genai.write(card, folder)
+    genai.write_card(card, folder)
     knn.write_neighbors(np.full((2, 4), 0.5, np.float32), folder)
     return folder
 
 
 def resources(engines: EnginePool) -> SharedResources:
-    """Return what a host has."""
+    """Return the resources of a host with these engines."""
     return SharedResources(FlatEncoder(), engines)
 
 
@@ -43,8 +43,8 @@ def test_a_missing_adapter_is_named(tmp_path: Path) -> None:
 
 
 def test_a_card_is_read_as_it_was_written(tmp_path: Path) -> None:
-    genai.write(CARD, tmp_path)
-    assert genai.read(tmp_path) == CARD
+    genai.write_card(CARD, tmp_path)
+    assert genai.read_card(tmp_path) == CARD
 
 
 @pytest.mark.learn

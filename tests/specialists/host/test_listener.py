@@ -5,92 +5,95 @@ import threading
 
 from gateway.specialists.base import Prediction
 from gateway.specialists.host.listener import ReplyListener
-from gateway.specialists.protocol import Opened, Piece, Reply
+from gateway.specialists.protocol import HostReply, Opened, Piece
 
 
-def ignore(reply: Reply) -> None:
+def ignore(reply: HostReply) -> None:
     pass
 
 
-async def test_what_a_thread_says_is_sent_by_the_loop_in_the_order_of_saying() -> None:
-    heard: list[tuple[Reply, int]] = []
+async def test_replies_of_a_thread_are_sent_by_the_loop_in_their_order() -> None:
+    sent: list[tuple[HostReply, int]] = []
     listener = ReplyListener(
-        7, asyncio.get_running_loop(), lambda reply: heard.append((reply, threading.get_ident()))
+        7, asyncio.get_running_loop(), lambda reply: sent.append((reply, threading.get_ident()))
     )
 
     def work() -> None:
-        listener.begin()
-        listener.opening(Prediction(text="once", score=0.9))
-        listener.piece(" upon")
-        listener.piece(" a time")
+        listener.start_clock()
+        listener.on_opening(Prediction(text="once", score=0.9))
+        listener.on_piece(" upon")
+        listener.on_piece(" a time")
 
     await asyncio.to_thread(work)
 
-    opened, *pieces = [reply for reply, _ in heard]
+    opened, *pieces = [reply for reply, _ in sent]
     assert isinstance(opened, Opened)
-    assert (opened.id, opened.text, opened.score) == (7, "once", 0.9)
+    assert (opened.id, opened.prediction.text, opened.prediction.score) == (7, "once", 0.9)
     assert pieces == [Piece(7, " upon"), Piece(7, " a time")]
-    assert {thread for _, thread in heard} == {threading.get_ident()}
+    assert {thread for _, thread in sent} == {threading.get_ident()}
 
 
-async def test_the_time_of_an_opening_counts_from_the_beginning_of_the_work() -> None:
-    heard: list[Reply] = []
-    listener = ReplyListener(1, asyncio.get_running_loop(), heard.append)
+async def test_the_latency_of_an_opening_counts_from_the_start_of_the_work() -> None:
+    sent: list[HostReply] = []
+    times = iter([100.0, 100.25, 100.25, 101.0, 101.5])
+    listener = ReplyListener(1, asyncio.get_running_loop(), sent.append, clock=lambda: next(times))
 
-    listener.begin()
-    listener.opening(Prediction(text="once", score=0.9))
+    listener.start_clock()
+    listener.on_opening(Prediction(text="once", score=0.9))
     await asyncio.sleep(0)
 
-    assert isinstance(heard[0], Opened)
-    assert 0.0 <= heard[0].latency_ms <= listener.elapsed_ms() < 10_000
+    assert isinstance(sent[0], Opened)
+    assert sent[0].latency_ms == 250
+    assert listener.elapsed_ms() == 1_000
+    assert listener.silence_s() == 1.25
 
 
-async def test_whoever_leaves_sets_off_every_act_once() -> None:
-    acts: list[str] = []
+async def test_a_cancellation_calls_every_callback_once() -> None:
+    called: list[str] = []
     listener = ReplyListener(1, asyncio.get_running_loop(), ignore)
-    listener.when_left(lambda: acts.append("first"))
-    listener.when_left(lambda: acts.append("second"))
-    assert not listener.has_left()
+    listener.add_cancel_callback(lambda: called.append("first"))
+    listener.add_cancel_callback(lambda: called.append("second"))
+    assert not listener.is_cancelled()
 
-    listener.leave()
-    listener.leave()
+    listener.cancel()
+    listener.cancel()
 
-    assert listener.has_left()
-    assert acts == ["first", "second"]
+    assert listener.is_cancelled()
+    assert called == ["first", "second"]
 
 
-async def test_an_act_for_somebody_who_has_left_is_done_at_once() -> None:
-    """A runtime may ask too late: between the leaving and the asking it has begun to work."""
-    acts: list[str] = []
+async def test_a_callback_added_after_the_cancellation_is_called_at_once() -> None:
+    """A runtime may add it too late: the cancellation can come before its work begins."""
+    called: list[str] = []
     listener = ReplyListener(1, asyncio.get_running_loop(), ignore)
-    listener.leave()
+    listener.cancel()
 
-    listener.when_left(lambda: acts.append("late"))
+    listener.add_cancel_callback(lambda: called.append("late"))
 
-    assert acts == ["late"]
+    assert called == ["late"]
 
 
-async def test_an_act_may_ask_whether_the_listener_has_left() -> None:
-    """The acts run outside the lock: an engine which asks back must not wait for ever."""
-    seen: list[bool] = []
+async def test_a_callback_may_use_the_listener() -> None:
+    """Callbacks run outside the lock: an engine that calls back must not wait for ever."""
+    called: list[bool] = []
     listener = ReplyListener(1, asyncio.get_running_loop(), ignore)
 
-    def act() -> None:
-        seen.append(listener.has_left())
-        listener.when_left(lambda: seen.append(True))
+    def callback() -> None:
+        called.append(listener.is_cancelled())
+        listener.add_cancel_callback(lambda: called.append(True))
 
-    listener.when_left(act)
-    listener.leave()
+    listener.add_cancel_callback(callback)
+    listener.cancel()
 
-    assert seen == [True, True]
+    assert called == [True, True]
 
 
-def test_a_thread_which_outlives_the_loop_is_not_disturbed() -> None:
+def test_a_thread_that_outlives_the_loop_is_not_disturbed() -> None:
     loop = asyncio.new_event_loop()
-    heard: list[Reply] = []
-    listener = ReplyListener(1, loop, heard.append)
+    sent: list[HostReply] = []
+    listener = ReplyListener(1, loop, sent.append)
     loop.close()
 
-    listener.piece("too late")
+    listener.on_piece("too late")
 
-    assert heard == []
+    assert sent == []

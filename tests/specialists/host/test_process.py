@@ -13,25 +13,25 @@ from gateway.core import DraftRequest
 from gateway.ipc.child_process import REFUSED
 from gateway.registry.models import Registry
 from gateway.specialists.client.client import HostClient
-from gateway.specialists.protocol import Ask, Embed, Load, Ping, frame
+from gateway.specialists.protocol import EmbedText, LoadVersion, MakeDraft, Ping, encode_frame
 from gateway.specialists.runtimes.scripted import Script
-from tests.specialists.hosting import HostProcess, publish_script
+from tests.specialists.hosting import PATIENCE_S, HostProcess, publish_script
 
 
 def test_a_host_ends_with_its_parent(own_host: HostProcess) -> None:
     assert own_host.process.stdin is not None
     own_host.process.stdin.close()
 
-    assert own_host.process.wait(10) == 0
+    assert own_host.process.wait(PATIENCE_S) == 0
 
 
 def test_a_host_ends_when_asked_to(own_host: HostProcess) -> None:
     own_host.send(signal.SIGTERM)
 
-    assert own_host.process.wait(10) == 0
+    assert own_host.process.wait(PATIENCE_S) == 0
 
 
-def test_only_its_user_may_talk_to_a_host(host: HostProcess) -> None:
+def test_only_its_user_may_connect_to_a_host(host: HostProcess) -> None:
     assert stat.S_IMODE(host.socket.stat().st_mode) == 0o600
 
 
@@ -53,25 +53,27 @@ def test_a_host_takes_over_the_socket_of_a_dead_one(own_host: HostProcess) -> No
         (["--encoder", "onnx_folder", "--encoder-config", '{"folder": "/nowhere"}'], "/nowhere/model.onnx"),
     ],
 )
-def test_a_wrong_setting_is_said_in_one_line(socket_path: Path, arguments: list[str], complaint: str) -> None:
+def test_a_wrong_setting_is_reported_in_one_line(
+    socket_path: Path, arguments: list[str], complaint: str
+) -> None:
     host = HostProcess(socket_path, *arguments)
 
-    words = host.last_words()
+    output = host.last_words()
     host.end()
 
     assert host.process.returncode in {1, REFUSED}
-    assert complaint in words
-    assert len(words.splitlines()) == 1
+    assert complaint in output
+    assert len(output.splitlines()) == 1
 
 
-def test_a_host_ends_in_spite_of_a_draft_which_hangs(
+def test_a_host_ends_in_spite_of_a_draft_that_hangs(
     own_host: HostProcess, registry: Registry, tmp_path: Path
 ) -> None:
     folder = publish_script(registry, tmp_path / "trained", Script(faults={"hang": "hang"}))
 
     async def hang() -> None:
         client = HostClient(own_host.socket)
-        assert await client.open(10)
+        assert await client.open(PATIENCE_S)
         await client.load("support", 1, folder)
         with pytest.raises(Exception, match="late"):
             await client.draft("support", 1, DraftRequest(text="hang"), 0.1)
@@ -80,40 +82,40 @@ def test_a_host_ends_in_spite_of_a_draft_which_hangs(
     asyncio.run(hang())
     own_host.send(signal.SIGTERM)
 
-    assert own_host.process.wait(10) == 0
+    assert own_host.process.wait(PATIENCE_S) == 0
 
 
-async def test_garbage_costs_its_sender_the_connection_and_nobody_else(
+async def test_garbage_costs_its_sender_the_connection_and_no_other_client(
     client: HostClient, host: HostProcess
 ) -> None:
-    """Random bytes, mutated frames, endless lengths, half frames: the others are served meanwhile."""
-    randomness = random.Random(7)
+    """Random bytes, mutated frames, endless lengths, half frames: other clients are served all the time."""
+    rng = random.Random(7)
     genuine = [
-        frame(Ask(1, "support", 1, DraftRequest(text="hello"), 100.0)),
-        frame(Embed(2, "hello", 100.0)),
-        frame(Load(3, "support", 1, "/etc")),
-        frame(Ping(4)),
+        encode_frame(MakeDraft(1, "support", 1, DraftRequest(text="hello"), 100.0)),
+        encode_frame(EmbedText(2, "hello", 100.0)),
+        encode_frame(LoadVersion(3, "support", 1, "/etc")),
+        encode_frame(Ping(4)),
     ]
 
     for attempt in range(300):
-        await _throw(host.socket, _garbage(randomness, genuine))
+        await _throw(host.socket, _garbage(rng, genuine))
         if attempt % 50 == 0:
-            assert len(await client.embed("where is my card?", 10)) == 384 * 4
+            assert len(await client.embed("where is my card?", PATIENCE_S)) == 384 * 4
 
     assert host.process.poll() is None
 
 
-def _garbage(randomness: random.Random, genuine: list[bytes]) -> bytes:
-    kind = randomness.randrange(5)
+def _garbage(rng: random.Random, genuine: list[bytes]) -> bytes:
+    kind = rng.randrange(5)
     if kind == 0:
-        return randomness.randbytes(randomness.randrange(1, 2_000))
+        return rng.randbytes(rng.randrange(1, 2_000))
     if kind == 1:
-        return struct.pack(">I", randomness.randrange(1 << 32)) + randomness.randbytes(100)
-    sent = bytearray(randomness.choice(genuine))
+        return struct.pack(">I", rng.randrange(1 << 32)) + rng.randbytes(100)
+    sent = bytearray(rng.choice(genuine))
     if kind == 2:
-        return bytes(sent[: randomness.randrange(len(sent))])
-    for _ in range(randomness.randrange(1, 6)):
-        sent[randomness.randrange(4, len(sent))] = randomness.randrange(256)
+        return bytes(sent[: rng.randrange(len(sent))])
+    for _ in range(rng.randrange(1, 6)):
+        sent[rng.randrange(4, len(sent))] = rng.randrange(256)
     return bytes(sent) * (1 if kind == 3 else 20)
 
 

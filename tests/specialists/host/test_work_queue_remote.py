@@ -1,77 +1,63 @@
-"""Drafts made in other processes are waited for beside this process's own work."""
+"""Drafts of another process are waited for beside this process's own work."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator
 
 import pytest
 
 from gateway.core import DraftRequest
-from gateway.specialists.base import Listener, Prediction
-from gateway.specialists.host.loaded_models import LoadedModels, Version
-from gateway.specialists.host.work_queue import Limits, WorkQueue
-from gateway.specialists.protocol import Ask, Drafted, Embed, Embedded, Failed
-from tests.specialists.hosting import FlatEncoder, Inbox, stock_of
+from gateway.specialists.host.work_queue import QueueLimits, WorkQueue
+from gateway.specialists.protocol import Drafted, Embedded, EmbedText, Failed, MakeDraft
+from tests.specialists.host.fake_models import RemoteModels
+from tests.specialists.hosting import PATIENCE_S, ReplyInbox
+
+BUDGET_MS = PATIENCE_S * 1_000
 
 
-class Abroad(LoadedModels):
-    """A fleet whose drafts are made elsewhere, and wait for each other: `together` at a time."""
-
-    def __init__(self, together: int) -> None:
-        super().__init__(stock_of(FlatEncoder()))
-        self._table = threading.Barrier(together, timeout=10)
-
-    def is_remote(self, version: Version) -> bool:
-        return True
-
-    def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
-        self._table.wait()
-        return Prediction(text=draft_request.text, score=1.0)
-
-
-def ask(number: int, text: str) -> Ask:
-    return Ask(number, "support", 1, DraftRequest(text=text), 10_000)
+def make_draft(number: int, text: str) -> MakeDraft:
+    return MakeDraft(number, "support", 1, DraftRequest(text=text), BUDGET_MS)
 
 
 @pytest.fixture
-async def abroad() -> AsyncIterator[WorkQueue]:
-    """One thread and one place for work of this process; four threads and eight places for other."""
-    bench = WorkQueue(Abroad(4), Limits(threads=1, waiting=1, remote_threads=4))
-    yield bench
-    bench.close()
+async def work_queue() -> AsyncIterator[WorkQueue]:
+    """One thread and one place for local work; four threads and eight places for remote work."""
+    work_queue = WorkQueue(RemoteModels(4), QueueLimits(threads=1, waiting=1, remote_threads=4))
+    yield work_queue
+    work_queue.close()
 
 
-async def test_drafts_made_elsewhere_are_waited_for_all_at_once(abroad: WorkQueue, inbox: Inbox) -> None:
-    """More than there are threads for this process's own work: only so can they be batched there."""
+async def test_remote_drafts_are_waited_for_all_at_once(work_queue: WorkQueue, inbox: ReplyInbox) -> None:
+    """More than there are threads for local work: only so can the other process batch them."""
     for number in range(4):
-        abroad.draft(ask(number, f"text {number}"), inbox.to(number))
+        work_queue.submit_draft(make_draft(number, f"text {number}"), inbox.to(number))
 
     replies = [await inbox.get(number) for number in range(4)]
 
-    assert [reply.text for reply in replies if isinstance(reply, Drafted)] == [f"text {n}" for n in range(4)]
+    texts = [reply.prediction.text for reply in replies if isinstance(reply, Drafted)]
+    assert texts == [f"text {n}" for n in range(4)]
 
 
-async def test_twice_as_many_as_are_made_at_once_may_wait(abroad: WorkQueue, inbox: Inbox) -> None:
+async def test_twice_as_many_remote_drafts_as_threads_are_accepted(
+    work_queue: WorkQueue, inbox: ReplyInbox
+) -> None:
     for number in range(9):
-        abroad.draft(ask(number, "hello"), inbox.to(number))
+        work_queue.submit_draft(make_draft(number, "hello"), inbox.to(number))
 
     replies = [await inbox.get(number) for number in range(9)]
 
     assert [type(reply) for reply in replies[:8]] == [Drafted] * 8
-    assert replies[8] == Failed(8, "specialists", "overloaded", "")
+    assert replies[8] == Failed(8, "overloaded")
 
 
-async def test_drafts_made_elsewhere_take_no_room_from_this_processs_work(
-    abroad: WorkQueue, inbox: Inbox
-) -> None:
+async def test_remote_drafts_take_no_place_of_local_work(work_queue: WorkQueue, inbox: ReplyInbox) -> None:
     for number in range(3):
-        abroad.draft(ask(number, "waits for a fourth"), inbox.to(number))
+        work_queue.submit_draft(make_draft(number, "waits for a fourth"), inbox.to(number))
 
-    abroad.draft(Embed(8, "hello", 10_000), inbox.to(8))
-    abroad.draft(Embed(9, "hello", 10_000), inbox.to(9))
+    work_queue.submit_draft(EmbedText(8, "hello", BUDGET_MS), inbox.to(8))
+    work_queue.submit_draft(EmbedText(9, "hello", BUDGET_MS), inbox.to(9))
 
     assert isinstance(await inbox.get(8), Embedded)
-    assert await inbox.get(9) == Failed(9, "specialists", "overloaded", "")
-    abroad.draft(ask(3, "the fourth"), inbox.to(3))
+    assert await inbox.get(9) == Failed(9, "overloaded")
+    work_queue.submit_draft(make_draft(3, "the fourth"), inbox.to(3))
     assert isinstance(await inbox.get(0), Drafted)

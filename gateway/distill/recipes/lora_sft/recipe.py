@@ -131,7 +131,7 @@ class LoraRecipe:
             place=workspace.folder / self.name,
             seed=workspace.seed,
             base=base,
-            digest=base_model.digest(manifest),
+            digest=base_model.base_digest(manifest),
             encoder=workspace.resources.encoder,
         )
 
@@ -158,7 +158,7 @@ class LoraRecipe:
             course = msgspec.structs.replace(course, passes=self._config.last_passes)
         agreement = teach(student, course, checkpoint)
         export(student.state(), SCALE, folder / genai.ADAPTER)
-        genai.write(self._card(learnt, school.digest), folder)
+        genai.write_card(self._card(learnt, school.digest), folder)
         knn.write_neighbors(sampled_vectors(lessons.texts, school.encoder, school.seed), folder)
         if course.fresh:
             memory.save(_grown(before, name, student, learnt, school), school.place / name)

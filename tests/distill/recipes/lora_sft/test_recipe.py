@@ -107,7 +107,7 @@ def test_a_student_learns_and_goes_on_where_it_was(workspace: Workspace, tmp_pat
     assert (report.rows, report.answers) == (700, 2)
     assert report.metrics["agreement_before_quantization"] >= 0.9
     assert report.metrics["agreement"] >= 0.9
-    assert genai.read(folder).hold_back is None
+    assert genai.read_card(folder).hold_back is None
 
     served = genai.create(folder, workspace.resources)
     assert served.draft(DraftRequest(text="card number 2345"), NullListener()).text == "lost"

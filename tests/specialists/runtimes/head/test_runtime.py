@@ -13,7 +13,7 @@ from gateway.errors import RegistryError, SpecialistError
 from gateway.specialists import knn
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.runtimes.head import runtime as head
-from tests.specialists.hosting import EXAMPLES, FlatEncoder, drafted, make_head, stock_of, write_head
+from tests.specialists.hosting import EXAMPLES, FlatEncoder, drafted, make_head, resources_of, write_head
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 def test_it_answers_as_its_examples_do(encoder: OnnxEncoder, tmp_path: Path) -> None:
     write_head(tmp_path, encoder)
 
-    runtime = head.create(tmp_path, stock_of(encoder))
+    runtime = head.create(tmp_path, resources_of(encoder))
 
     assert drafted(runtime, "has my card arrived?").text == "card_arrival"
     assert drafted(runtime, "i do not remember the pin").text == "pin"
@@ -37,7 +37,7 @@ def test_the_score_is_the_margin_of_the_softmax(folder: Path) -> None:
     made.intercept[:] = np.log([0.7, 0.2, 0.1])
     write_head(folder, FlatEncoder(), made)
 
-    prediction = drafted(head.create(folder, stock_of(FlatEncoder())), "anything")
+    prediction = drafted(head.create(folder, resources_of(FlatEncoder())), "anything")
 
     assert prediction.text == made.answers[0]
     assert math.isclose(prediction.score, 0.5, abs_tol=1e-6)
@@ -52,14 +52,14 @@ def test_hashed_words_count(folder: Path) -> None:
         size=(len(made.coefficients) - FlatEncoder.dimension, 3)
     )
     write_head(folder, FlatEncoder(), made)
-    runtime = head.create(folder, stock_of(FlatEncoder()))
+    runtime = head.create(folder, resources_of(FlatEncoder()))
 
     assert len({drafted(runtime, text).score for text in ("one", "two", "three")}) == 3
 
 
 def test_a_training_text_is_familiar(encoder: OnnxEncoder, tmp_path: Path) -> None:
     write_head(tmp_path, encoder)
-    runtime = head.create(tmp_path, stock_of(encoder))
+    runtime = head.create(tmp_path, resources_of(encoder))
 
     known = drafted(runtime, "where is my card").evidence["similarity"]
     strange = drafted(runtime, "the recipe needs two eggs").evidence["similarity"]
@@ -70,7 +70,7 @@ def test_a_training_text_is_familiar(encoder: OnnxEncoder, tmp_path: Path) -> No
 
 def test_the_same_text_gets_the_same_numbers_in_every_thread(encoder: OnnxEncoder, tmp_path: Path) -> None:
     write_head(tmp_path, encoder)
-    runtime = head.create(tmp_path, stock_of(encoder))
+    runtime = head.create(tmp_path, resources_of(encoder))
 
     with ThreadPoolExecutor(4) as threads:
         drafts = list(threads.map(lambda text: drafted(runtime, text), ["where is my card"] * 20))
@@ -82,7 +82,7 @@ def test_a_text_the_encoder_refuses_has_no_draft(encoder: OnnxEncoder, tmp_path:
     write_head(tmp_path, encoder)
 
     with pytest.raises(SpecialistError, match="input too long"):
-        drafted(head.create(tmp_path, stock_of(encoder)), "word " * 300)
+        drafted(head.create(tmp_path, resources_of(encoder)), "word " * 300)
 
 
 def _with(**changed: Any) -> Callable[[Path], None]:
@@ -133,4 +133,4 @@ def test_a_head_which_cannot_work_is_refused(
     damage(folder)
 
     with pytest.raises(RegistryError, match=named):
-        head.create(folder, stock_of(FlatEncoder()))
+        head.create(folder, resources_of(FlatEncoder()))

@@ -1,0 +1,52 @@
+"""Loaded models whose drafts wait for the test, so that no test depends on a clock."""
+
+from __future__ import annotations
+
+import threading
+
+from gateway.core import DraftRequest
+from gateway.errors import SpecialistError
+from gateway.specialists.base import Listener, Prediction
+from gateway.specialists.host.loaded_models import LoadedModels, Version
+from tests.specialists.hosting import PATIENCE_S, FlatEncoder, resources_of
+
+
+class GatedModels(LoadedModels):
+    """Models that answer every text with itself once `gate` is open."""
+
+    def __init__(self) -> None:
+        super().__init__(resources_of(FlatEncoder()))
+        self.gate = threading.Event()
+
+    def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
+        self.gate.wait(PATIENCE_S)
+        return Prediction(text=draft_request.text, score=1.0)
+
+
+class CancellableModels(LoadedModels):
+    """Models that open an answer and then wait for its cancellation."""
+
+    def __init__(self) -> None:
+        super().__init__(resources_of(FlatEncoder()))
+
+    def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
+        cancelled = threading.Event()
+        listener.add_cancel_callback(cancelled.set)
+        listener.on_opening(Prediction(text="once", score=1.0))
+        assert cancelled.wait(PATIENCE_S), "the draft was never cancelled"
+        raise SpecialistError("cancelled")
+
+
+class RemoteModels(LoadedModels):
+    """Models of another process, whose drafts wait for each other: `together` at a time."""
+
+    def __init__(self, together: int) -> None:
+        super().__init__(resources_of(FlatEncoder()))
+        self._barrier = threading.Barrier(together, timeout=PATIENCE_S)
+
+    def is_remote(self, version: Version) -> bool:
+        return True
+
+    def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
+        self._barrier.wait()
+        return Prediction(text=draft_request.text, score=1.0)
