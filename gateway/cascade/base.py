@@ -59,7 +59,7 @@ TeacherCall = asyncio.Task[Reply]
 EmbedTexts = Callable[[Sequence[str]], Awaitable[list[bytes]]]
 """Texts to their float32 vectors, in order. Raises SpecialistError."""
 
-Observer = Callable[[Outcome], None]
+Observer = Callable[[Outcome], object]
 """Takes an Outcome off the flow; must not block and must not raise."""
 
 

@@ -96,7 +96,7 @@ class GatewayWorker:
             scorer=Scorer(),
             gate=Gate(),
             teacher=self.teacher,
-            observe=self.outcomes,
+            observe=self.outcomes.put,
             teacher_headers=self.teacher_headers.headers,
             estimate_usage=tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
@@ -134,7 +134,7 @@ class GatewayWorker:
             },
             "learner": msgspec.to_builtins(read_learner_progress(self.settings.home)),
             "waiting": {
-                "outcomes": self.outcomes.depth,
+                "outcomes": self.outcomes.waiting,
                 "rows": self.outbox.waiting,
                 "spend": self.ledger.waiting,
             },
@@ -169,7 +169,7 @@ class GatewayWorker:
 
     def _probes(self) -> list[Probe]:
         return [
-            Probe("outcomes_waiting", "Outcomes not yet observed.", lambda: self.outcomes.depth),
+            Probe("outcomes_waiting", "Outcomes not yet observed.", lambda: self.outcomes.waiting),
             Probe("outcomes_dropped_total", "Outcomes lost to a full queue.", lambda: self.outcomes.dropped),
             Probe("harvest_rows_waiting", "Rows not yet durable.", lambda: self.outbox.waiting),
             Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),

@@ -74,7 +74,10 @@ class Exporters:
         wanted = self._wanted
         tracing = Tracing(wanted.sampler)
         self._spans = SpanQueue(
-            span_exporters(wanted.span_exporters), wanted.most_spans, wanted.spans_a_batch
+            span_exporters(wanted.span_exporters),
+            max_spans=wanted.max_spans,
+            batch_spans=wanted.batch_spans,
+            linger_s=wanted.span_linger_s,
         )
         spans = Spans(
             tracing,

@@ -23,10 +23,10 @@ _CAPTURE = {
     "": False, "false": False, "no_content": False,
     "true": True, "span_only": True, "span_and_event": True,
 }  # fmt: skip
-# OpenTelemetry's default, and a day.
-_INTERVAL_MS, _LONGEST_MS = 60_000.0, 86_400_000.0
+_LONGEST_MS = 86_400_000.0  # a day
 # OpenTelemetry's defaults.
-_MOST_SPANS, _SPANS_A_BATCH = 2048, 512
+_METRIC_INTERVAL_MS = 60_000.0
+_MAX_SPANS, _BATCH_SPANS, _SPAN_LINGER_MS = 2048, 512, 5_000.0
 _DEFAULT_SAMPLER = "parentbased_always_on"
 
 
@@ -38,25 +38,29 @@ class OtelConfig(msgspec.Struct, frozen=True, kw_only=True):
     sampler: Sampler
     captures_content: bool
     metric_interval_s: float
-    most_spans: int
+    max_spans: int
     """How many spans may wait for their export."""
-    spans_a_batch: int
+    batch_spans: int
+    span_linger_s: float
+    """How long a span may wait until there are `batch_spans`."""
 
 
 def read_otel_env(environ: Mapping[str, str]) -> OtelConfig:
     """Return what OTEL_* asks for. An endpoint alone asks for both signals, as does an exporter's name."""
     is_off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    interval_ms = _number(environ, "OTEL_METRIC_EXPORT_INTERVAL", _INTERVAL_MS, 1.0, _LONGEST_MS)
-    most_spans = int(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _MOST_SPANS, 1, 1e6))
-    batch = int(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _SPANS_A_BATCH, 1, 1e6))
+    interval_ms = _number(environ, "OTEL_METRIC_EXPORT_INTERVAL", _METRIC_INTERVAL_MS, 1.0, _LONGEST_MS)
+    max_spans = int(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _MAX_SPANS, 1, 1e6))
+    batch_spans = int(_number(environ, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", _BATCH_SPANS, 1, 1e6))
+    linger_ms = _number(environ, "OTEL_BSP_SCHEDULE_DELAY", _SPAN_LINGER_MS, 1.0, _LONGEST_MS)
     return OtelConfig(
         span_exporters=() if is_off else _exporters(environ, "TRACES"),
         metric_exporters=() if is_off else _exporters(environ, "METRICS"),
         sampler=_sampler(environ),
         captures_content=_captures(environ),
         metric_interval_s=interval_ms / 1000,
-        most_spans=most_spans,
-        spans_a_batch=min(batch, most_spans),
+        max_spans=max_spans,
+        batch_spans=min(batch_spans, max_spans),
+        span_linger_s=linger_ms / 1000,
     )
 
 

@@ -34,7 +34,7 @@ class Spans:
     def __init__(
         self,
         tracing: Tracing,
-        put: Callable[[ReadableSpan], None],
+        put: Callable[[ReadableSpan], object],
         resource: Resource,
         *,
         provider: str,

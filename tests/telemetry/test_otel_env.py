@@ -67,6 +67,7 @@ def test_content_is_captured_only_where_spans_are_asked_to_hold_it(value: str | 
         {"OTEL_TRACES_SAMPLER_ARG": "2"},
         {"OTEL_METRIC_EXPORT_INTERVAL": "soon"},
         {"OTEL_BSP_MAX_QUEUE_SIZE": "0"},
+        {"OTEL_BSP_SCHEDULE_DELAY": "never"},
         {CAPTURE: "EVENT_ONLY"},
     ],
 )
@@ -79,7 +80,8 @@ def test_what_cannot_be_done_is_said_and_the_rest_is_done(
     assert set(environ) & set(" ".join(caplog.messages).replace(":", "").split()) or "PROTOCOL" in caplog.text
     assert wanted.sampler(ID, None)
     assert wanted.metric_interval_s == 60
-    assert wanted.most_spans == 2048
+    assert wanted.max_spans == 2048
+    assert wanted.span_linger_s == 5
 
 
 def test_a_ratio_reaches_the_sampler() -> None:

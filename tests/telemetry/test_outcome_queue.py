@@ -35,11 +35,11 @@ class Diary:
 
 def test_every_observer_gets_the_outcome_and_what_its_answer_says() -> None:
     first, second = Diary(), Diary()
-    observe = OutcomeQueue(read, [first, second])
+    queue = OutcomeQueue(read, [first, second])
     sent = outcome(answer=b"hi", encoding="gzip", is_event_stream=True, is_complete=False)
 
-    observe(sent)
-    observe.close()
+    queue.put(sent)
+    queue.close()
 
     assert first.seen == second.seen == [(sent, reading(text="hi|gzip|True|False"))]
 
@@ -52,10 +52,10 @@ def test_observers_run_in_another_thread_in_order() -> None:
         threads.add(threading.get_ident())
         order.append(seen.request.id)
 
-    observe = OutcomeQueue(read, [note])
+    queue = OutcomeQueue(read, [note])
     for n in range(100):
-        observe(outcome(request(id=str(n))))
-    observe.close()
+        queue.put(outcome(request(id=str(n))))
+    queue.close()
 
     assert order == [str(n) for n in range(100)]
     assert threading.get_ident() not in threads
@@ -68,41 +68,41 @@ def test_a_full_queue_drops_and_counts(bounds: dict[str, Any]) -> None:
     """The caller is never made to wait."""
     diary = Diary()
     diary.may_go_on.clear()
-    observe = OutcomeQueue(read, [diary], **bounds)
+    queue = OutcomeQueue(read, [diary], **bounds)
 
     for _ in range(5):
-        observe(outcome(answer=b"a" * 100_000))
-    dropped = observe.dropped
+        queue.put(outcome(answer=b"a" * 100_000))
+    dropped = queue.dropped
     diary.may_go_on.set()
-    observe.close()
+    queue.close()
 
     assert (dropped, len(diary.seen)) == (2, 3)
 
 
 def test_there_is_room_again_once_outcomes_have_been_observed() -> None:
-    observe = OutcomeQueue(read, [Diary()], max_items=1)
+    queue = OutcomeQueue(read, [Diary()], max_items=1)
     for _ in range(3):
-        observe(outcome())
-        observe.flush()
+        queue.put(outcome())
+        queue.flush()
 
-    assert (observe.dropped, observe.depth) == (0, 0)
-    observe.close()
+    assert (queue.dropped, queue.waiting) == (0, 0)
+    queue.close()
 
 
 def test_a_broken_observer_does_not_silence_the_others(caplog: pytest.LogCaptureFixture) -> None:
     """It is counted every time and logged once per kind of error."""
     broken, sound = Diary(), Diary()
-    observe = OutcomeQueue(read, [broken, sound])
+    queue = OutcomeQueue(read, [broken, sound])
 
     with caplog.at_level(logging.ERROR):
         for fault in (KeyError("a"), KeyError("b"), OSError("c")):
             broken.fault = fault
-            observe(outcome())
-            observe.flush()
-    observe.close()
+            queue.put(outcome())
+            queue.flush()
+    queue.close()
 
     assert len(sound.seen) == 3
-    assert observe.faults == 3
+    assert queue.faults == 3
     assert [record.getMessage().split(";")[0] for record in caplog.records] == [
         "Diary raised KeyError",
         "Diary raised OSError",
@@ -112,10 +112,10 @@ def test_a_broken_observer_does_not_silence_the_others(caplog: pytest.LogCapture
 def test_a_broken_observer_does_not_log_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
     broken = Diary()
     broken.fault = RuntimeError("nothing private")
-    observe = OutcomeQueue(read, [broken])
+    queue = OutcomeQueue(read, [broken])
 
-    observe(outcome(request(text="my secret", body=b'"my secret"')))
-    observe.close()
+    queue.put(outcome(request(text="my secret", body=b'"my secret"')))
+    queue.close()
 
     assert "my secret" not in caplog.text
 
@@ -123,21 +123,21 @@ def test_a_broken_observer_does_not_log_the_prompt(caplog: pytest.LogCaptureFixt
 def test_closing_observes_what_waits() -> None:
     diary = Diary()
     diary.may_go_on.clear()
-    observe = OutcomeQueue(read, [diary])
+    queue = OutcomeQueue(read, [diary])
     for _ in range(10):
-        observe(outcome())
+        queue.put(outcome())
 
     diary.may_go_on.set()
-    observe.close()
+    queue.close()
 
     assert len(diary.seen) == 10
 
 
 def test_what_comes_after_closing_is_counted_as_dropped() -> None:
-    observe = OutcomeQueue(read, [])
-    observe.close()
+    queue = OutcomeQueue(read, [])
+    queue.close()
 
-    observe(outcome())
-    observe.flush()
+    queue.put(outcome())
+    queue.flush()
 
-    assert observe.dropped == 1
+    assert queue.dropped == 1

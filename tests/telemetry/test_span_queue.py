@@ -42,9 +42,13 @@ def span(name: str = "chat giant", content: str = "") -> ReadableSpan:
     )
 
 
+def queue_of(exporters: Sequence[SpanExporter], most: int, batch: int) -> SpanQueue:
+    return SpanQueue(exporters, max_spans=most, batch_spans=batch, linger_s=60.0)
+
+
 def test_what_waits_at_the_end_is_exported() -> None:
     exporter = Exporter()
-    queue = SpanQueue([exporter], 100, 4)
+    queue = queue_of([exporter], 100, 4)
     for number in range(10):
         queue.put(span(str(number)))
 
@@ -59,10 +63,10 @@ def test_a_receiver_which_hangs_fills_no_memory(
     most: int, content: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`put` never waits; what finds the queue full is dropped and counted."""
-    monkeypatch.setattr(span_queue, "MOST_BYTES", 3 * (30_000 + span_queue.SPAN_BYTES))
+    monkeypatch.setattr(span_queue, "MAX_BYTES", 3 * (30_000 + span_queue.SPAN_BYTES))
     exporter = Exporter()
     exporter.may_go_on.clear()
-    queue = SpanQueue([exporter], most, 1)
+    queue = queue_of([exporter], most, 1)
 
     for _ in range(50):
         queue.put(span(content=content))
@@ -76,7 +80,7 @@ def test_a_receiver_which_hangs_fills_no_memory(
 def test_what_a_receiver_refuses_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
     exporter = Exporter()
     exporter.result = SpanExportResult.FAILURE
-    queue = SpanQueue([exporter], 2, 2)
+    queue = queue_of([exporter], 2, 2)
 
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -90,7 +94,7 @@ def test_what_a_receiver_refuses_is_counted_and_said_once(caplog: pytest.LogCapt
 def test_one_exporter_which_fails_does_not_keep_spans_from_the_other() -> None:
     failing, sound = Exporter(), Exporter()
     failing.result = SpanExportResult.FAILURE
-    queue = SpanQueue([failing, sound], 10, 10)
+    queue = queue_of([failing, sound], 10, 10)
 
     queue.put(span())
     queue.stop().join(WAIT_S)

@@ -1,0 +1,1 @@
+"""Work that requests leave behind, done beside them."""
