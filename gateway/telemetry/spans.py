@@ -150,7 +150,7 @@ def _of_decision(outcome: Outcome) -> Attributes:
         found[semconv.LANE] = outcome.route.lane
     if outcome.draft:
         found[semconv.VERSION] = outcome.draft.version
-        found[semconv.CONFIDENCE] = outcome.draft.score
+        found[semconv.SCORE] = outcome.draft.score
         found[semconv.WOULD_SERVE] = outcome.would_serve
     if outcome.threshold is not None:
         found[semconv.THRESHOLD] = outcome.threshold

@@ -100,7 +100,7 @@ def test_a_local_answer_says_how_sure_it_was_and_names_no_server() -> None:
 
     assert "server.address" not in said
     assert said["gen_ai.provider.name"] == "stepdown"
-    assert (said["stepdown.version"], said["stepdown.confidence"], said["stepdown.threshold"]) == (
+    assert (said["stepdown.version"], said["stepdown.score"], said["stepdown.threshold"]) == (
         3,
         0.9,
         0.8,
