@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.processes.supervisor import run_supervisor
     from gateway.settings import read_settings
     from gateway.store.run_file import RunFile
-    from gateway.telemetry.logs import configure
+    from gateway.telemetry.logs import configure_logging
 
     flags = {
         f"STEPDOWN_SERVER_{variable}": str(value)
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.config:
         flags["STEPDOWN_CONFIG"] = arguments.config
     settings = read_settings({**os.environ, **flags})
-    configure(is_json=settings.server.log_format == "json")
+    configure_logging(is_json=settings.server.log_format == "json")
 
     def announce(run: RunFile) -> None:
         print(f"stepdown listens on {run.url}/v1   (metrics and status: {run.admin_url})", flush=True)

@@ -73,13 +73,13 @@ class GatewayWorker:
         self.outbox = Outbox(home.worker_rows(number), _outbox_config(settings))
         tokens = TokenEstimator()
         self.ledger = Ledger(PriceTable(_overrides(settings)), state.spend, tokens)
-        self.teacher_headers = Exporters(
+        self.exporters = Exporters(
             read_otel_env(os.environ),
             f"{home.folder}/worker-{number}",
             provider=settings.upstream.provider,
             base_url=settings.upstream.base_url,
         )
-        self.metrics = Metrics([*self._probes(), *self.teacher_headers.probes()], state.standings.all)
+        self.metrics = Metrics([*self._probes(), *self.exporters.list_probes()], state.standings.all)
         self.outcomes = OutcomeQueue(read_outcome, self._observers())
         self._drift_monitor = DriftMonitor(state.standings, state.audits)
         self._loaded: set[tuple[str, int]] = set()
@@ -97,7 +97,7 @@ class GatewayWorker:
             gate=Gate(),
             teacher=self.teacher,
             observe=self.outcomes.put,
-            teacher_headers=self.teacher_headers.headers,
+            teacher_headers=self.exporters.headers,
             estimate_usage=tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )
@@ -157,7 +157,7 @@ class GatewayWorker:
             self.ledger,
             *gather,
             Auditor(self.state.audits),
-            *self.teacher_headers.observers,
+            *self.exporters.observers,
         ]
 
     def _classifiers(self) -> list[Classifier]:
@@ -193,7 +193,7 @@ class GatewayWorker:
         state = self.state
         steps = (
             state.keys.refresh, state.tasks.refresh, state.audits.flush, state.standings.refresh,
-            self._drift_monitor.refresh, self.ledger.refresh, self.metrics.sample,
+            self._drift_monitor.refresh, self.ledger.refresh, self.metrics.update_registry,
         )  # fmt: skip
         for step in steps:
             try:
@@ -224,8 +224,8 @@ class GatewayWorker:
 
     def _drain(self) -> None:
         self.outcomes.close()
-        self.metrics.sample()
-        self.teacher_headers.close()
+        self.metrics.update_registry()
+        self.exporters.close()
         self.outbox.close()
         with contextlib.suppress(sqlite3.Error):
             self.ledger.flush()

@@ -38,7 +38,7 @@ from gateway.store.home import Home
 from gateway.store.learner_progress import write_learner_progress
 from gateway.store.standings import StandingStore
 from gateway.store.state import State, open_state
-from gateway.telemetry.logs import configure
+from gateway.telemetry.logs import configure_logging
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ NICENESS = 5
 def main(arguments: Sequence[str] | None = None) -> None:
     """Learn until SIGTERM, or until the parent is gone."""
     settings = read_settings(os.environ)
-    configure(is_json=settings.server.log_format == "json")
+    configure_logging(is_json=settings.server.log_format == "json")
     exit_with_parent()
     limit_threads()
     os.nice(NICENESS)

@@ -25,7 +25,7 @@ from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.processes.assembly import GatewayWorker
 from gateway.settings import Settings, read_settings
 from gateway.store.state import State, open_state
-from gateway.telemetry.logs import configure
+from gateway.telemetry.logs import configure_logging
 
 # Longer than the pools of clients keep a connection, so that the client closes it, never we.
 KEEP_ALIVE_S = 75
@@ -40,15 +40,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--admin-fd", type=int, help="the admin plane's listening socket")
     options = parser.parse_args(arguments)
     settings = read_settings(os.environ)
-    configure(is_json=settings.server.log_format == "json")
+    configure_logging(is_json=settings.server.log_format == "json")
     exit_with_parent()
     with open_state(settings.home) as state:
         worker = GatewayWorker(settings, state, options.number)
         deps = _create_dependencies(settings, state, worker)
         servers = [(_create_server(create_app(deps), create_websockets(deps)), options.fd)]
         if options.admin_fd is not None:
-            worker.teacher_headers.push(worker.metrics)
-            admin = create_admin(worker.metrics.render, worker.status)
+            worker.exporters.start_push(worker.metrics)
+            admin = create_admin(worker.metrics.render_text, worker.status)
             servers.append((_create_server(admin), options.admin_fd))
         _tune_collector()
         with asyncio.Runner(loop_factory=_create_loop) as runner:

@@ -1,1 +1,1 @@
-"""What operators see: metrics, spans, logs, and the queue which brings Outcomes to their observers."""
+"""Metrics, spans and logs for operators, and the queue that brings Outcomes to their observers."""

@@ -1,4 +1,4 @@
-"""What of the telemetry leaves this process: spans and metrics, where the environment asks for them."""
+"""The exporters of spans and metrics that the environment asks for."""
 
 from __future__ import annotations
 
@@ -20,91 +20,93 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# A receiver which does not answer must not hold up the end of a worker.
+# A receiver that does not answer must not hold up the end of a worker.
 CLOSE_S = 2.0
 
 
 class Exporters:
-    """The way out, closed by default: then OpenTelemetry's SDK (60 ms, 5 MB) is not even imported.
+    """Exports what the environment asks for, by default nothing.
 
-    `instance` tells this process from the others on this machine. A fault of the SDK's own
-    configuration is logged, and nothing leaves.
+    OpenTelemetry's SDK (60 ms, 5 MB) is imported only if something is exported. `instance` tells
+    this process from the others on this machine. If the SDK refuses its configuration, that is
+    logged and nothing is exported.
     """
 
-    def __init__(self, wanted: OtelConfig, instance: str, *, provider: str, base_url: str) -> None:
+    def __init__(self, config: OtelConfig, instance: str, *, provider: str, base_url: str) -> None:
         self.observers: list[Observe] = []
         self.headers: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
-        """Returns headers as the teacher is to see them: with our `traceparent` while we trace."""
-        self._wanted = wanted
+        """Returns the headers that the teacher gets: with our `traceparent` if spans are exported."""
+        self._config = config
         self._instance = instance
         self._spans: SpanQueue | None = None
         self._push: MetricsPush | None = None
-        if wanted.span_exporters:
-            self._or_not(lambda: self._open_spans(provider, base_url))
+        if config.span_exporters:
+            _log_failure(lambda: self._open_spans(provider, base_url))
 
-    def probes(self) -> list[Probe]:
-        """Return what operators must know about the spans."""
+    def list_probes(self) -> list[Probe]:
+        """Return the probes of the spans on their way out; none if spans are not exported."""
         if (spans := self._spans) is None:
             return []
         return [
             Probe("spans_waiting", "Spans not yet exported.", lambda: spans.waiting),
-            Probe("spans_dropped_total", "Spans which could not be exported.", lambda: spans.dropped),
+            Probe("spans_dropped_total", "Spans that could not be exported.", lambda: spans.dropped),
         ]
 
-    def push(self, metrics: Metrics) -> None:
+    def start_push(self, metrics: Metrics) -> None:
         """Export `metrics` at an interval, if the environment asks for it.
 
-        For one process only of those which share their numbers.
+        Of the processes that share their numbers, only one may call it.
         """
-        if self._wanted.metric_exporters:
-            self._or_not(lambda: self._open_push(metrics))
+        if self._config.metric_exporters:
+            _log_failure(lambda: self._open_push(metrics))
 
     def close(self) -> None:
         """Export what waits, for CLOSE_S at most; may block."""
         give_up_at = time.monotonic() + CLOSE_S
-        stopping = [way.stop() for way in (self._spans, self._push) if way is not None]
+        stopping = [exported.stop() for exported in (self._spans, self._push) if exported is not None]
         for thread in stopping:
             thread.join(max(0.0, give_up_at - time.monotonic()))
 
     def _open_spans(self, provider: str, base_url: str) -> None:
-        from gateway.telemetry.otel_export import resource, span_exporters
+        from gateway.telemetry.otel_export import create_resource, create_span_exporters
         from gateway.telemetry.span_queue import SpanQueue
-        from gateway.telemetry.spans import Spans
+        from gateway.telemetry.spans import SpanObserver
 
-        wanted = self._wanted
-        tracing = Tracing(wanted.sampler)
+        config = self._config
+        tracing = Tracing(config.sampler)
         self._spans = SpanQueue(
-            span_exporters(wanted.span_exporters),
-            max_spans=wanted.max_spans,
-            batch_spans=wanted.batch_spans,
-            linger_s=wanted.span_linger_s,
+            create_span_exporters(config.span_exporters),
+            max_spans=config.max_spans,
+            batch_spans=config.batch_spans,
+            linger_s=config.span_linger_s,
         )
-        spans = Spans(
+        observer = SpanObserver(
             tracing,
             self._spans.put,
-            resource(self._instance),
+            create_resource(self._instance),
             provider=provider,
             base_url=base_url,
-            captures_content=wanted.captures_content,
+            captures_content=config.captures_content,
         )
-        self.observers.append(spans)
+        self.observers.append(observer)
         self.headers = tracing.teacher_headers
 
     def _open_push(self, metrics: Metrics) -> None:
-        from gateway.telemetry.otel_export import metric_exporters, resource
+        from gateway.telemetry.otel_export import create_metric_exporters, create_resource
         from gateway.telemetry.otel_metrics import MetricsPush
 
         self._push = MetricsPush(
             metrics.collect,
-            metric_exporters(self._wanted.metric_exporters),
-            resource(self._instance),
-            since=metrics.since(),
-            interval_s=self._wanted.metric_interval_s,
+            create_metric_exporters(self._config.metric_exporters),
+            create_resource(self._instance),
+            since=metrics.counting_since(),
+            interval_s=self._config.metric_interval_s,
         )
 
-    @staticmethod
-    def _or_not(opening: Callable[[], None]) -> None:
-        try:
-            opening()
-        except (ValueError, RuntimeError, ImportError, OSError) as fault:
-            logger.error("OTEL_*: telemetry is not exported: %s", fault)
+
+def _log_failure(open_export: Callable[[], None]) -> None:
+    """Call `open_export`, and log why it failed if it does."""
+    try:
+        open_export()
+    except (ValueError, RuntimeError, ImportError, OSError) as exc:
+        logger.error("OTEL_*: telemetry is not exported: %s", exc)

@@ -10,17 +10,17 @@ from typing import IO
 
 import msgspec
 
-# They tell one line per request at INFO, where the Outcome already tells more, or how a server starts.
+# At INFO they log one line per request, although the Outcome says more, or how a server starts.
 _NOISY = ("httpcore", "httpx", "httpx2", "openai", "uvicorn.access", "uvicorn.error")
-# Its exporters tell each failed try; `SpanQueue` and `MetricsPush` tell when it begins and ends.
+# Its exporters log each failed try; `SpanQueue` and `MetricsPush` log when failing begins and ends.
 _SILENT = ("opentelemetry",)
 _SECRET = re.compile(r"\b(sk|sd)-[\w-]{8,}|(?<=Bearer )[^\s'\"]+", re.IGNORECASE)
 
 
-def configure(level: str = "INFO", *, is_json: bool = False, stream: IO[str] | None = None) -> None:
+def configure_logging(level: str = "INFO", *, is_json: bool = False, stream: IO[str] | None = None) -> None:
     """Send every log record of `level` and above to `stream` (stderr); replaces earlier handlers.
 
-    Raises ValueError for an unknown level. Whatever looks like a key is written as `***`.
+    Raises ValueError for an unknown level. Text that looks like a key is written as `***`.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if is_json else PlainFormatter())
@@ -36,19 +36,19 @@ def configure(level: str = "INFO", *, is_json: bool = False, stream: IO[str] | N
 
 
 class PlainFormatter(logging.Formatter):
-    """One line a record: UTC time, level, logger, message; a traceback below it."""
+    """One line per record: UTC time, level, logger, message; a traceback below it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line."""
+        """Return the line of `record`."""
         line = f"{_time(record)} {record.levelname:7} {record.name}: {record.getMessage()}"
         return _without_keys(f"{line}\n{trace}" if (trace := _trace(self, record)) else line)
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, logger, message and, after an error, trace."""
+    """One JSON object per line: time, level, logger, message and, after an error, trace."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record's line."""
+        """Return the line of `record`."""
         fields = {
             "time": _time(record),
             "level": record.levelname.lower(),

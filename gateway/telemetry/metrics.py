@@ -1,7 +1,7 @@
 """Prometheus metrics of one worker, or of all workers of a machine together.
 
-With PROMETHEUS_MULTIPROC_DIR in the environment at start every process writes its numbers
-into that folder and any of them collects the sum; the folder must be empty at start.
+With PROMETHEUS_MULTIPROC_DIR in the environment at the start, every process writes its numbers
+into that folder and any of them collects the sum; the folder must be empty at the start.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from gateway.core import Outcome, Reading, Standing
-from gateway.telemetry.certificates import Certificates
+from gateway.core import Outcome, Reading
+from gateway.telemetry.certificates import Certificates, ListStandings
 
-# Callers name tasks by their templates: without a bound one client could fill the memory.
+# A client can send any number of templates, each a route: without a bound it could fill the memory.
 MAX_ROUTES = 200
 MAX_REASONS = 100
 OTHER = "other"
@@ -29,7 +29,7 @@ _BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """A number which somebody else keeps, such as dropped rows. `read` must not block.
+    """A number that another object keeps, such as dropped rows; `read` must not block.
 
     A total only grows and its name ends in `_total`; anything else goes up and down.
     """
@@ -45,19 +45,18 @@ class Probe(msgspec.Struct, frozen=True):
 
 
 class Metrics:
-    """An observer which counts Outcomes, and shows what was counted.
+    """An observer that counts Outcomes for Prometheus.
 
-    Counting only adds to sums in memory, which `sample` hands to the registry: in a file shared by
-    processes each number costs a microsecond. `standings` are the certificates at the time of asking.
+    Counting only adds to sums in memory; `update_registry` moves them to the registry, because each
+    number costs a microsecond in a file that processes share. `list_standings` returns the
+    certificates in force.
     """
 
-    def __init__(
-        self, probes: Sequence[Probe] = (), standings: Callable[[], Iterable[Standing]] = tuple
-    ) -> None:
+    def __init__(self, probes: Sequence[Probe] = (), list_standings: ListStandings = tuple) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "stepdown_requests",
-            "Requests by who answered and why.",
+            "Requests by decision and its reason.",
             ("decision", "reason", "route", "status"),
             registry=self._registry,
         )
@@ -68,76 +67,76 @@ class Metrics:
             "stepdown_first_byte_seconds", "First byte in to first byte out.", "decision", "streamed"
         )
         self._tokens = Counter(
-            "stepdown_tokens", "Tokens by who answered.", ("decision", "kind"), registry=self._registry
+            "stepdown_tokens", "Tokens by decision.", ("decision", "kind"), registry=self._registry
         )
         self._routes = _Capped(MAX_ROUTES)
         self._reasons = _Capped(MAX_REASONS)
         self._lock = threading.Lock()
         self._recent = _Recent()
-        self._probes = [_Sampled(probe, self._registry) for probe in probes]
-        self._certificates = Certificates(standings)
+        self._probes = [_ProbeMetric(probe, self._registry) for probe in probes]
+        self._certificates = Certificates(list_standings)
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Count one Outcome."""
         decision, usage = outcome.decision, reading.usage
-        route = self._routes.label(outcome.route.task if outcome.route else "none")
-        request = (decision, self._reasons.label(outcome.reason), route, str(outcome.status))
+        route = self._routes.cap_label(outcome.route.task if outcome.route else "none")
+        request = (decision, self._reasons.cap_label(outcome.reason), route, str(outcome.status))
         with self._lock:
             recent = self._recent
             recent.requests[request] = recent.requests.get(request, 0) + 1
             times = recent.times_of(decision, outcome.request.is_streamed)
-            times.latency.note(outcome.latency_ms / 1000)
+            times.latency.add_value(outcome.latency_ms / 1000)
             if outcome.first_byte_ms:
-                times.first_byte.note(outcome.first_byte_ms / 1000)
+                times.first_byte.add_value(outcome.first_byte_ms / 1000)
             if usage is not None:
                 times.prompt_tokens += max(0, usage.prompt_tokens)
                 times.completion_tokens += max(0, usage.completion_tokens)
 
-    def sample(self) -> None:
-        """Hand over what was counted and read every probe; to be called a few times a second."""
-        self._hand_over()
+    def update_registry(self) -> None:
+        """Add what was counted and read every probe; call it a few times per second."""
+        self._add_recent()
         for probe in self._probes:
-            probe.sample()
+            probe.read_into_metric()
 
     def collect(self) -> Iterable[Metric]:
         """Return every family, of all processes where they share a folder; may block."""
-        return self._whole().collect()
+        return self._combined_registry().collect()
 
-    def render(self) -> bytes:
+    def render_text(self) -> bytes:
         """Return everything in Prometheus' text format, of all processes where they share a folder."""
-        return generate_latest(self._whole())
+        return generate_latest(self._combined_registry())
 
-    def since(self) -> float:
-        """Return when the counting began, in unix seconds: here, or in the first process which asked."""
+    def counting_since(self) -> float:
+        """Return when counting began, in unix seconds: here, or in the first process that called this."""
         if self._folder is None:
             return time.time()
-        # Workers come and go, their numbers stay: a counter which began anew would be sent twice.
+        # Workers come and go, their numbers stay: with a later beginning they would count twice.
         begun = Path(self._folder) / "begun"
         if not begun.exists():
             begun.touch()
         return begun.stat().st_mtime
 
-    def _whole(self) -> CollectorRegistry:
-        self._hand_over()
-        whole = CollectorRegistry()
+    def _combined_registry(self) -> CollectorRegistry:
+        self._add_recent()
+        combined = CollectorRegistry()
         if self._folder is None:
-            whole.register(self._registry)
+            combined.register(self._registry)
         else:
-            _forget_the_dead(Path(self._folder))
-            MultiProcessCollector(whole)  # type: ignore[no-untyped-call]
-        whole.register(self._certificates)
-        return whole
+            _forget_ended_processes(Path(self._folder))
+            MultiProcessCollector(combined)  # type: ignore[no-untyped-call]
+        combined.register(self._certificates)
+        return combined
 
-    def _hand_over(self) -> None:
+    def _add_recent(self) -> None:
         with self._lock:
             recent, self._recent = self._recent, _Recent()
         for labels, count in recent.requests.items():
             self._requests.labels(*labels).inc(count)
         for (decision, is_streamed), times in recent.times.items():
             streamed = "true" if is_streamed else "false"
-            self._latency.labels(decision, streamed).add(times.latency)
-            self._first_byte.labels(decision, streamed).add(times.first_byte)
+            self._latency.labels(decision, streamed).add_observations(times.latency)
+            self._first_byte.labels(decision, streamed).add_observations(times.first_byte)
             self._tokens.labels(decision, "prompt").inc(times.prompt_tokens)
             self._tokens.labels(decision, "completion").inc(times.completion_tokens)
 
@@ -146,18 +145,18 @@ class Metrics:
 
 
 class _Observations(msgspec.Struct):
-    """Some observations: how many fell into each bucket, the last without a bound, and their sum."""
+    """Observations as counts per bucket, the last without an upper bound, and their sum."""
 
     counts: list[int] = msgspec.field(default_factory=lambda: [0] * (len(_BUCKETS_S) + 1))
     total: float = 0.0
 
-    def note(self, value: float) -> None:
+    def add_value(self, value: float) -> None:
         self.counts[bisect_left(_BUCKETS_S, value)] += 1
         self.total += value
 
 
 class _Times(msgspec.Struct):
-    """What the Outcomes of one decision add to."""
+    """The sums of the Outcomes of one decision."""
 
     latency: _Observations = msgspec.field(default_factory=_Observations)
     first_byte: _Observations = msgspec.field(default_factory=_Observations)
@@ -166,7 +165,7 @@ class _Times(msgspec.Struct):
 
 
 class _Recent(msgspec.Struct):
-    """What was counted and is not in the registry yet."""
+    """The counts that are not in the registry yet."""
 
     requests: dict[tuple[str, str, str, str], int] = {}
     times: dict[tuple[str, bool], _Times] = {}
@@ -180,10 +179,10 @@ class _Recent(msgspec.Struct):
 
 
 class _Histogram(Histogram):
-    """A histogram which takes many observations at once."""
+    """A histogram that takes many observations at once."""
 
-    def add(self, observations: _Observations) -> None:
-        """Add to the sum and the buckets, which count for themselves until they are shown."""
+    def add_observations(self, observations: _Observations) -> None:
+        """Add to the sum and to each bucket alone: the library makes them cumulative when it shows them."""
         self._sum.inc(observations.total)
         for bucket, count in zip(self._buckets, observations.counts, strict=True):
             if count:
@@ -197,7 +196,7 @@ class _Capped:
         self._size = size
         self._known: set[str] = set()
 
-    def label(self, value: str) -> str:
+    def cap_label(self, value: str) -> str:
         if value in self._known:
             return value
         if len(self._known) >= self._size:
@@ -206,8 +205,8 @@ class _Capped:
         return value
 
 
-class _Sampled:
-    """A probe with the metric which shows it."""
+class _ProbeMetric:
+    """A probe with the metric that shows it."""
 
     def __init__(self, probe: Probe, registry: CollectorRegistry) -> None:
         self._probe = probe
@@ -219,7 +218,7 @@ class _Sampled:
         else:
             self._metric = Gauge(name, probe.help, registry=registry, multiprocess_mode="livesum")
 
-    def sample(self) -> None:
+    def read_into_metric(self) -> None:
         value = self._probe.read()
         if isinstance(self._metric, Gauge):
             self._metric.set(value)
@@ -228,8 +227,8 @@ class _Sampled:
             self._last = value
 
 
-def _forget_the_dead(folder: Path) -> None:
-    """Leave out the levels of processes which have ended: nothing waits in them any more."""
+def _forget_ended_processes(folder: Path) -> None:
+    """Leave out the gauges of processes that have ended: nothing waits in them any more."""
     for file in folder.glob("gauge_live*.db"):
         pid = int(file.stem.rpartition("_")[2])
         try:

@@ -1,7 +1,7 @@
-"""What the standard OTEL_* environment asks for.
+"""The OTEL_* environment, read into the exports that it asks for.
 
-It is shared by all services of a machine, so that nothing in it stops a start: what we cannot do is
-logged, and not done.
+All services of a machine share these variables, so none of them stops a start: what is not
+supported is logged and left out.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gateway.telemetry.trace_context import Sampler, sampler
+from gateway.telemetry.trace_context import Sampler, create_sampler
 
 logger = logging.getLogger(__name__)
 
 _KNOWN_EXPORTERS = frozenset({"otlp", "console"})
-# What /metrics shows anyway, and what is asked for by saying nothing.
+# /metrics is there anyway, and an empty value asks for nothing.
 _NO_EXPORTERS = frozenset({"none", "prometheus", ""})
 # OpenTelemetry's documented values, with those of its earlier instrumentations.
 _CAPTURE = {
@@ -31,7 +31,7 @@ _DEFAULT_SAMPLER = "parentbased_always_on"
 
 
 class OtelConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Which exporters get spans and metrics; by default none, and nothing leaves the machine."""
+    """The exporters of spans and metrics; by default none, and nothing leaves the machine."""
 
     span_exporters: tuple[str, ...]
     metric_exporters: tuple[str, ...]
@@ -46,7 +46,7 @@ class OtelConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_otel_env(environ: Mapping[str, str]) -> OtelConfig:
-    """Return what OTEL_* asks for. An endpoint alone asks for both signals, as does an exporter's name."""
+    """Return what OTEL_* asks for; an endpoint alone asks for its signals, and so does an exporter's name."""
     is_off = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
     interval_ms = _number(environ, "OTEL_METRIC_EXPORT_INTERVAL", _METRIC_INTERVAL_MS, 1.0, _LONGEST_MS)
     max_spans = int(_number(environ, "OTEL_BSP_MAX_QUEUE_SIZE", _MAX_SPANS, 1, 1e6))
@@ -89,12 +89,12 @@ def _speaks_http(environ: Mapping[str, str], signal: str) -> bool:
 def _sampler(environ: Mapping[str, str]) -> Sampler:
     name = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() or _DEFAULT_SAMPLER
     ratio = _number(environ, "OTEL_TRACES_SAMPLER_ARG", 1.0, 0.0, 1.0)
-    found = sampler(name, ratio)
-    if found is None:
+    sampler = create_sampler(name, ratio)
+    if sampler is None:
         logger.warning("OTEL_TRACES_SAMPLER: unknown sampler '%s'; %s is used", name, _DEFAULT_SAMPLER)
-        found = sampler(_DEFAULT_SAMPLER, ratio)
-    assert found is not None
-    return found
+        sampler = create_sampler(_DEFAULT_SAMPLER, ratio)
+    assert sampler is not None
+    return sampler
 
 
 def _captures(environ: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK, set up as the environment asks; imported only where something is exported."""
+"""OpenTelemetry's resource and exporters; imported only if something is exported."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import gateway
 logger = logging.getLogger(__name__)
 
 
-def resource(instance: str) -> Resource:
-    """Return who we are: `instance` tells the processes of one machine apart.
+def create_resource(instance: str) -> Resource:
+    """Return the attributes of this process; `instance` tells the processes of one machine apart.
 
-    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES go first.
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES override ours.
     """
     ours = {
         "service.name": "stepdown",
@@ -30,12 +30,12 @@ def resource(instance: str) -> Resource:
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
 
 
-def span_exporters(names: tuple[str, ...]) -> list[SpanExporter]:
+def create_span_exporters(names: tuple[str, ...]) -> list[SpanExporter]:
     """Return the exporters called `names`; they read their endpoint and headers from OTEL_*."""
     return [_SPAN_EXPORTERS[name]() for name in names]
 
 
-def metric_exporters(names: tuple[str, ...]) -> list[MetricExporter]:
+def create_metric_exporters(names: tuple[str, ...]) -> list[MetricExporter]:
     """Return the exporters called `names`; they read their endpoint and headers from OTEL_*."""
     return [_METRIC_EXPORTERS[name]() for name in names]
 

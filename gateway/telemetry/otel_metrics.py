@@ -1,4 +1,4 @@
-"""The Prometheus registry as OTLP: what was counted once is sent as it stands, at an interval."""
+"""The Prometheus registry as OTLP, sent at an interval."""
 
 from __future__ import annotations
 
@@ -32,14 +32,13 @@ logger = logging.getLogger(__name__)
 
 _CUMULATIVE = AggregationTemporality.CUMULATIVE
 
-Attributes = dict[str, str | bool | int]
 Collect = Callable[[], Iterable[Family]]
 
 
 class MetricsPush:
-    """A thread which sends what `collect` returns to every exporter, and once more when stopped.
+    """A thread that sends the families of `collect` to every exporter, once more when it is stopped.
 
-    Always cumulative, since `since` (unix seconds): the registry knows no other kind.
+    Sums are cumulative from `since` (unix seconds) on: the registry has no other kind.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class MetricsPush:
         self._thread.start()
 
     def stop(self) -> threading.Thread:
-        """Send the last state; return the thread which ends when that is done."""
+        """Send the last state; return the thread, which ends when that is done."""
         self._stopping.set()
         return self._thread
 
@@ -79,7 +78,7 @@ class MetricsPush:
             exporter.shutdown()
 
     def _push(self) -> None:
-        data = metrics_data(self._collect(), self._resource, self._since_ns, time.time_ns())
+        data = to_metrics_data(self._collect(), self._resource, self._since_ns, time.time_ns())
         results = [exporter.export(data) for exporter in self._exporters]
         has_failed = any(result is not MetricExportResult.SUCCESS for result in results)
         if has_failed is not self._is_failing:
@@ -88,8 +87,10 @@ class MetricsPush:
             logger.warning("metrics %s", state)
 
 
-def metrics_data(families: Iterable[Family], resource: Resource, since_ns: int, now_ns: int) -> MetricsData:
-    """Return `families` in the SDK's terms, with the names and units of `telemetry.semconv`."""
+def to_metrics_data(
+    families: Iterable[Family], resource: Resource, since_ns: int, now_ns: int
+) -> MetricsData:
+    """Return `families` as the SDK's types, with the names and units of `telemetry.semconv`."""
     metrics = [_metric(family, since_ns, now_ns) for family in families if family.samples]
     scope = ScopeMetrics(scope=InstrumentationScope(semconv.SCOPE), metrics=metrics, schema_url="")
     return MetricsData([ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url="")])
@@ -114,7 +115,7 @@ def _points(samples: Sequence[Sample], since_ns: int, now_ns: int) -> list[Numbe
 
 
 def _histogram_points(samples: Sequence[Sample], since_ns: int, now_ns: int) -> list[HistogramDataPoint]:
-    """Return a point for each set of labels: its cumulative buckets become counts of their own."""
+    """Return a point for each set of labels; its cumulative buckets become one count per bucket."""
     buckets: dict[tuple[tuple[str, str], ...], dict[float, float]] = {}
     sums: dict[tuple[tuple[str, str], ...], float] = {}
     for sample in samples:
@@ -130,7 +131,7 @@ def _histogram_points(samples: Sequence[Sample], since_ns: int, now_ns: int) -> 
 
 
 def _histogram_point(
-    attributes: Attributes, buckets: dict[float, float], total: float, since_ns: int, now_ns: int
+    attributes: semconv.Attributes, buckets: dict[float, float], total: float, since_ns: int, now_ns: int
 ) -> HistogramDataPoint:
     bounds = sorted(buckets)
     reached = [int(buckets[bound]) for bound in bounds]
@@ -142,13 +143,13 @@ def _histogram_point(
         sum=total,
         bucket_counts=[now - before for now, before in zip(reached, [0, *reached], strict=False)],
         explicit_bounds=bounds[:-1],
-        # Prometheus keeps neither; the protocol has them optional, the SDK's type has not.
+        # Prometheus keeps neither; they are optional in the protocol, but not in the SDK's type.
         min=None,  # type: ignore[arg-type]
         max=None,  # type: ignore[arg-type]
     )
 
 
-def _attributes(labels: dict[str, str]) -> Attributes:
+def _attributes(labels: dict[str, str]) -> semconv.Attributes:
     return {semconv.LABELS.get(name, name): _value(name, value) for name, value in labels.items()}
 
 

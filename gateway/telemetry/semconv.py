@@ -1,15 +1,17 @@
-"""What spans and metrics are called outside: OpenTelemetry's own names, and ours where it has none.
+"""Names of exported spans, metrics and attributes: OpenTelemetry's, and ours where it has none.
 
-OpenTelemetry's names for generative AI are all in "development" and move: this is the one place
-which knows them. Source: semantic conventions 1.41, with what the GenAI repository kept of them.
+OpenTelemetry's names for generative AI are all in "development" and still change: only this file
+holds them. Source: semantic conventions 1.41, with those that the GenAI repository kept.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+Attributes = dict[str, str | bool | int | float | tuple[str, ...]]
+
 SCOPE: Final = "stepdown"
-"""Who says so: the instrumentation scope of every span and metric."""
+"""The instrumentation scope of every span and metric."""
 
 OPERATION: Final = "gen_ai.operation.name"
 PROVIDER: Final = "gen_ai.provider.name"
@@ -30,7 +32,7 @@ INPUT_MESSAGES: Final = "gen_ai.input.messages"
 OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 TOKEN_TYPE: Final = "gen_ai.token.type"  # noqa: S105 - a name
 SERVER_ADDRESS: Final = "server.address"
-"""The teacher's host, as the GenAI conventions have it; absent where a specialist answered."""
+"""The teacher's host, following the GenAI conventions; absent if a specialist answered."""
 SERVER_PORT: Final = "server.port"
 HTTP_METHOD: Final = "http.request.method"
 HTTP_STATUS: Final = "http.response.status_code"
@@ -44,13 +46,13 @@ LANE: Final = "stepdown.lane"
 POLICY: Final = "stepdown.policy"
 VERSION: Final = "stepdown.version"
 SCORE: Final = "stepdown.score"
-"""The draft's score, as `x-stepdown-score` has it."""
+"""The draft's score, the same as in `x-stepdown-score`."""
 THRESHOLD: Final = "stepdown.threshold"
 WOULD_SERVE: Final = "stepdown.would_serve"
 HELD_OUT: Final = "stepdown.held_out"
 
 OPERATIONS: Final = {"chat": "chat", "responses": "chat", "embeddings": "embeddings"}
-"""API through which a request came -> OPERATION."""
+"""Surface of a request -> OPERATION."""
 
 METRICS: Final = {
     "stepdown_latency_seconds": ("gen_ai.server.request.duration", "s"),
@@ -60,7 +62,7 @@ METRICS: Final = {
     "stepdown_spent_usd": ("stepdown.spent", "{USD}"),
     "stepdown_saved_usd": ("stepdown.saved", "{USD}"),
 }
-"""Name and unit of a Prometheus family as OTLP; others get a dot for their first underscore."""
+"""Prometheus family -> name and unit in OTLP; in others a dot replaces the first underscore."""
 
 LABELS: Final = {
     "decision": DECISION,
@@ -75,4 +77,4 @@ LABELS: Final = {
 """Prometheus label -> attribute."""
 
 TOKEN_TYPES: Final = {"prompt": "input", "completion": "output"}
-"""Values of the label `kind` -> of TOKEN_TYPE."""
+"""Value of the label `kind` -> value of TOKEN_TYPE."""

@@ -1,7 +1,7 @@
-"""Which trace a request belongs to: W3C trace context in and out, and whether it is sampled.
+"""W3C trace context of a request: its place in a trace, and whether it is sampled.
 
-Everything follows from the request alone, its id and its headers, so that the flow and, later, the
-observers come to the same answer without telling each other.
+Both follow from the id and the headers of the request alone, so the flow and, later, the observers
+compute the same without passing it on.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import msgspec
 from gateway.core import Header, Request
 
 Sampler = Callable[[str, bool | None], bool]
-"""Trace id (32 hex digits), whether the client's own span is sampled (None: there is none)."""
+"""Takes the trace id (32 hex digits), and whether the client's span is sampled (None without one)."""
 
 # W3C Trace Context, section 3.2: later versions may go on after another dash.
 _PARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 _SAMPLED, _RANDOM = 1, 2
-# As OpenTelemetry's SDKs: the last 8 bytes of the trace id decide, so that all services agree.
+# Like OpenTelemetry's SDKs: the last 8 bytes of the trace id decide, so that all services agree.
 _RATIO_DIGITS = 16
 
 
@@ -35,20 +35,20 @@ class TraceContext(msgspec.Struct, frozen=True):
 
     @property
     def is_sampled(self) -> bool:
-        """Whether our span is recorded, which is what we tell the teacher."""
+        """Whether our span is recorded; the teacher is told the same."""
         return bool(self.flags & _SAMPLED)
 
 
 class Tracing:
-    """Gives requests their place in a trace, and the teacher a parent."""
+    """Places requests in traces, and makes our span the parent of the teacher's."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
 
-    def context(self, request: Request) -> TraceContext:
-        """Return the place of `request`: below the client's span, else a trace of its own.
+    def context_of(self, request: Request) -> TraceContext:
+        """Return the place of `request`: below the client's span, else at the root of a new trace.
 
-        The request's id, 32 random hex digits, is the id of a new trace; its last half is our span's.
+        The request's id, 32 random hex digits, becomes the new trace's id; its last half is our span's.
         """
         parent = _parent(request.headers)
         if parent is None:
@@ -62,31 +62,31 @@ class Tracing:
         )
 
     def teacher_headers(self, request: Request) -> tuple[Header, ...]:
-        """Return the headers of `request` as the teacher is to see them: our span is the parent.
+        """Return the headers of `request` for the teacher, with our span as the parent.
 
-        `baggage` and `tracestate` pass on, the latter not with a `traceparent` which is none.
+        `baggage` is passed on, and so is `tracestate` unless the client's `traceparent` is invalid.
         """
-        context = self.context(request)
+        context = self.context_of(request)
         dropped = (b"traceparent",) if context.parent_id else (b"traceparent", b"tracestate")
         ours = b"00-%b-%b-%02x" % (context.trace_id.encode(), context.span_id.encode(), context.flags)
         kept = tuple(header for header in request.headers if header[0] not in dropped)
         return (*kept, (b"traceparent", ours))
 
 
-def sampler(name: str, ratio: float) -> Sampler | None:
-    """Return the sampler which OpenTelemetry calls `name`, None when it has no such."""
+def create_sampler(name: str, ratio: float) -> Sampler | None:
+    """Return OpenTelemetry's sampler `name`; None if OpenTelemetry defines no such sampler."""
     root = _ROOTS.get(name.removeprefix("parentbased_"))
     if root is None:
         return None
     bound = round(root(ratio) * (1 << 4 * _RATIO_DIGITS))
 
-    def decide(trace_id: str, is_parent_sampled: bool | None) -> bool:
+    def sample_by_ratio(trace_id: str, is_parent_sampled: bool | None) -> bool:
         return int(trace_id[-_RATIO_DIGITS:], 16) < bound
 
-    def decide_by_parent(trace_id: str, is_parent_sampled: bool | None) -> bool:
-        return decide(trace_id, None) if is_parent_sampled is None else is_parent_sampled
+    def sample_by_parent(trace_id: str, is_parent_sampled: bool | None) -> bool:
+        return sample_by_ratio(trace_id, None) if is_parent_sampled is None else is_parent_sampled
 
-    return decide_by_parent if name.startswith("parentbased_") else decide
+    return sample_by_parent if name.startswith("parentbased_") else sample_by_ratio
 
 
 _ROOTS: dict[str, Callable[[float], float]] = {
@@ -97,7 +97,7 @@ _ROOTS: dict[str, Callable[[float], float]] = {
 
 
 def _parent(headers: tuple[Header, ...]) -> tuple[str, str, int] | None:
-    """Return trace id, span id and flags of the client's span; None without a valid `traceparent`."""
+    """Return the trace id, span id and flags of the client's span; None without a valid `traceparent`."""
     values = [value for name, value in headers if name == b"traceparent"]
     if len(values) != 1:
         return None

@@ -1,4 +1,4 @@
-"""An OTLP/HTTP receiver on a real socket, which decodes what it is sent."""
+"""An OTLP/HTTP receiver on a real socket that decodes what it is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Receiver:
-    """What came so far; `status` is what the next requests get."""
+    """Keeps what came; `status` is the answer to the next requests."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -45,7 +45,7 @@ class Receiver:
         ]
 
     def latest(self) -> dict[str, Metric]:
-        """The last metrics by name."""
+        """Return the last metrics by name."""
         if not self.metrics:
             return {}
         scopes = [scope for resource in self.metrics[-1].resource_metrics for scope in resource.scope_metrics]

@@ -1,4 +1,4 @@
-"""Certificates as metrics: what is in force now, and what is missing."""
+"""Certificates as metrics: the ones in force now, and what each still lacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ YOUNG = Standing(task="loans", lane="embedding", audits=12, audits_missing=33)
 
 
 def test_a_certificate_is_shown_as_it_is_in_force() -> None:
-    shown = Metrics(standings=lambda: [LIVE]).render()
+    shown = Metrics(list_standings=lambda: [LIVE]).render_text()
 
     labels = {"route": "cards", "lane": "fingerprint"}
     expected = {
@@ -37,20 +37,20 @@ def test_a_certificate_is_shown_as_it_is_in_force() -> None:
 
 def test_what_does_not_exist_has_no_sample() -> None:
     """A threshold of 0 would read as "everything is served"."""
-    shown = Metrics(standings=lambda: [YOUNG]).render().decode()
+    shown = Metrics(list_standings=lambda: [YOUNG]).render_text().decode()
 
     assert "stepdown_certificate_threshold{" not in shown
     assert 'stepdown_certificate_audits_missing{lane="embedding",route="loans"} 33.0' in shown
 
 
-def test_standings_are_read_at_the_time_of_asking() -> None:
+def test_standings_are_read_at_each_collection() -> None:
     standings = [YOUNG]
-    metrics = Metrics(standings=lambda: standings)
-    metrics.render()
+    metrics = Metrics(list_standings=lambda: standings)
+    metrics.render_text()
 
     standings[:] = [LIVE]
 
-    assert value(metrics.render(), "stepdown_certificate_threshold") == 0.8
+    assert value(metrics.render_text(), "stepdown_certificate_threshold") == 0.8
 
 
 def test_routes_beyond_the_bound_are_left_out_and_serving_ones_come_first(
@@ -58,7 +58,7 @@ def test_routes_beyond_the_bound_are_left_out_and_serving_ones_come_first(
 ) -> None:
     monkeypatch.setattr(certificates, "MAX_ROUTES", 1)
 
-    shown = Metrics(standings=lambda: [YOUNG, LIVE]).render().decode()
+    shown = Metrics(list_standings=lambda: [YOUNG, LIVE]).render_text().decode()
 
     assert 'route="cards"' in shown
     assert 'route="loans"' not in shown

@@ -1,4 +1,4 @@
-"""Logs: one line a record, no keys, no line per request from libraries."""
+"""Logs: one line per record, no keys, no line per request from libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.telemetry.logs import configure
+from gateway.telemetry.logs import configure_logging
 
 logger = logging.getLogger("gateway.test")
 
@@ -23,9 +23,9 @@ def _restored_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
-def test_a_plain_line_tells_time_level_and_who() -> None:
+def test_a_plain_line_has_time_level_logger_and_message() -> None:
     stream = io.StringIO()
-    configure(stream=stream)
+    configure_logging(stream=stream)
 
     logger.warning("the disk is %s", "full")
 
@@ -34,7 +34,7 @@ def test_a_plain_line_tells_time_level_and_who() -> None:
 
 def test_a_json_line_is_one_object_with_its_traceback() -> None:
     stream = io.StringIO()
-    configure(is_json=True, stream=stream)
+    configure_logging(is_json=True, stream=stream)
 
     try:
         raise ValueError("two\nlines")
@@ -42,16 +42,16 @@ def test_a_json_line_is_one_object_with_its_traceback() -> None:
         logger.exception("failed")
 
     (line,) = stream.getvalue().splitlines()
-    told = json.loads(line)
-    assert (told["level"], told["logger"], told["message"]) == ("error", "gateway.test", "failed")
-    assert told["trace"].endswith("ValueError: two\nlines")
+    logged = json.loads(line)
+    assert (logged["level"], logged["logger"], logged["message"]) == ("error", "gateway.test", "failed")
+    assert logged["trace"].endswith("ValueError: two\nlines")
 
 
 @pytest.mark.parametrize("is_json", [False, True], ids=["plain", "json"])
 @pytest.mark.parametrize("key", ["sk-proj-abcDEF123456", "sd-uhX3_kk0aaaaaaaa", "Bearer opaque.token"])
 def test_keys_are_never_written(key: str, is_json: bool) -> None:
     stream = io.StringIO()
-    configure(is_json=is_json, stream=stream)
+    configure_logging(is_json=is_json, stream=stream)
 
     try:
         raise RuntimeError(f"refused {key}")
@@ -65,7 +65,7 @@ def test_keys_are_never_written(key: str, is_json: bool) -> None:
 @pytest.mark.parametrize("library", ["httpx", "uvicorn.access", "httpcore", "openai"])
 def test_libraries_do_not_write_a_line_per_request(library: str) -> None:
     stream = io.StringIO()
-    configure(stream=stream)
+    configure_logging(stream=stream)
 
     logging.getLogger(library).info("POST /v1/chat/completions 200")
 
@@ -74,8 +74,8 @@ def test_libraries_do_not_write_a_line_per_request(library: str) -> None:
 
 def test_configuring_twice_writes_once() -> None:
     stream = io.StringIO()
-    configure(stream=io.StringIO())
-    configure(stream=stream)
+    configure_logging(stream=io.StringIO())
+    configure_logging(stream=stream)
 
     logger.warning("once")
 
@@ -84,4 +84,4 @@ def test_configuring_twice_writes_once() -> None:
 
 def test_an_unknown_level_is_refused() -> None:
     with pytest.raises(ValueError, match="LOUD"):
-        configure("loud")
+        configure_logging("loud")

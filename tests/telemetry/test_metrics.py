@@ -22,15 +22,15 @@ from gateway.telemetry.metrics import Metrics, Probe
 from tests.support.builders import outcome, reading
 metrics = Metrics([Probe("rows_dropped_total", "Dropped.", lambda: 5.0)])
 metrics(outcome(), reading())
-metrics.sample()
-metrics.sample()
+metrics.update_registry()
+metrics.update_registry()
 if "render" in sys.argv:
-    sys.stdout.write(metrics.render().decode())
+    sys.stdout.write(metrics.render_text().decode())
 """
 
 
 def value(rendered: bytes, name: str, **labels: str) -> float:
-    """Return the sum of the samples called `name` which carry `labels`."""
+    """Return the sum of the samples called `name` that carry `labels`."""
     samples = [
         sample
         for family in text_string_to_metric_families(rendered.decode())
@@ -41,13 +41,13 @@ def value(rendered: bytes, name: str, **labels: str) -> float:
     return sum(sample.value for sample in samples)
 
 
-def test_requests_are_counted_by_who_answered_and_why() -> None:
+def test_requests_are_counted_by_decision_and_reason() -> None:
     metrics = Metrics()
 
     metrics(outcome(), reading())
     metrics(outcome(decision="local", reason="certified"), reading())
 
-    shown = metrics.render()
+    shown = metrics.render_text()
     assert value(shown, "stepdown_requests_total", decision="local", reason="certified", route="cards") == 1
     assert value(shown, "stepdown_requests_total") == 2
 
@@ -57,7 +57,7 @@ def test_latencies_are_in_seconds() -> None:
 
     metrics(outcome(latency_ms=800.0, first_byte_ms=700.0), reading())
 
-    shown = metrics.render()
+    shown = metrics.render_text()
     assert value(shown, "stepdown_latency_seconds_sum") == pytest.approx(0.8)
     assert value(shown, "stepdown_first_byte_seconds_sum") == pytest.approx(0.7)
 
@@ -68,24 +68,24 @@ def test_tokens_are_counted_when_they_were_reported() -> None:
     metrics(outcome(), reading())
     metrics(outcome(), reading(usage=None))
 
-    assert value(metrics.render(), "stepdown_tokens_total", kind="prompt") == 1000
+    assert value(metrics.render_text(), "stepdown_tokens_total", kind="prompt") == 1000
 
 
 def test_names_beyond_the_bound_become_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client which sends ever new templates cannot fill the memory; no request goes uncounted."""
+    """A client that keeps sending new templates cannot fill the memory; every request is counted."""
     monkeypatch.setattr(module, "MAX_ROUTES", 3)
     metrics = Metrics()
 
     for n in range(10):
         metrics(outcome(route=Route(f"task-{n}")), reading())
 
-    shown = metrics.render()
+    shown = metrics.render_text()
     assert value(shown, "stepdown_requests_total", route="other") == 7
     assert value(shown, "stepdown_requests_total") == 10
 
 
-def test_probes_are_read_when_sampled() -> None:
-    """A total keeps growing; a level is what it was at the last sample."""
+def test_probes_are_read_when_the_registry_is_updated() -> None:
+    """A total keeps growing; a gauge shows its last value."""
     numbers = iter([3.0, 5.0, 2.0, 1.0])
     metrics = Metrics(
         [
@@ -94,16 +94,16 @@ def test_probes_are_read_when_sampled() -> None:
         ]
     )
 
-    metrics.sample()
-    metrics.sample()
+    metrics.update_registry()
+    metrics.update_registry()
 
-    shown = metrics.render()
+    shown = metrics.render_text()
     assert value(shown, "stepdown_rows_dropped_total") == 3
     assert value(shown, "stepdown_queue_depth") == 1
 
 
-def test_workers_which_share_a_folder_are_summed(tmp_path: Path) -> None:
-    """Requests and probes of a worker which has ended still count."""
+def test_workers_that_share_a_folder_are_summed(tmp_path: Path) -> None:
+    """Requests and probes of a worker that has ended still count."""
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
 
     def work(*arguments: str) -> bytes:
@@ -122,7 +122,7 @@ def test_an_answer_without_a_first_byte_has_no_time_to_it() -> None:
 
     metrics(outcome(first_byte_ms=0.0, status=502), reading(usage=None))
 
-    shown = metrics.render()
+    shown = metrics.render_text()
     assert value(shown, "stepdown_first_byte_seconds_count") == 0
     assert value(shown, "stepdown_latency_seconds_count") == 1
 
@@ -133,14 +133,14 @@ def test_times_of_streams_are_kept_apart() -> None:
     metrics(outcome(request(is_streamed=True), first_byte_ms=5.0), reading())
     metrics(outcome(), reading())
 
-    shown = metrics.render()
+    shown = metrics.render_text()
     assert value(shown, "stepdown_first_byte_seconds_sum", streamed="true") == pytest.approx(0.005)
     assert value(shown, "stepdown_latency_seconds_count", streamed="false") == 1
 
 
 @pytest.mark.parametrize("latency_s", [0.001, 0.002, 0.0021, 119.0, 120.0, 1_000.0])
-def test_an_observation_falls_into_the_first_bucket_which_holds_it(latency_s: float) -> None:
-    """As the library's own `observe` has it, bounds included."""
+def test_an_observation_falls_into_the_first_bucket_that_holds_it(latency_s: float) -> None:
+    """The same bucket as with the library's own `observe`, bounds included."""
     ours, library = Metrics(), CollectorRegistry()
     Histogram("h", "h", registry=library, buckets=module._BUCKETS_S).observe(latency_s)
 
@@ -151,11 +151,11 @@ def test_an_observation_falls_into_the_first_bucket_which_holds_it(latency_s: fl
         return [sample.value for family in families for sample in family.samples if sample.name == name]
 
     expected = buckets(generate_latest(library), "h_bucket")
-    assert buckets(ours.render(), "stepdown_latency_seconds_bucket") == expected
+    assert buckets(ours.render_text(), "stepdown_latency_seconds_bucket") == expected
 
 
-def test_a_level_of_a_worker_which_has_ended_is_forgotten(tmp_path: Path) -> None:
-    """What waited in it waits no more; its totals still count."""
+def test_a_gauge_of_a_worker_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+    """Nothing waits in it any more; its totals still count."""
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     program = WORKER.replace('Probe("rows_dropped_total"', 'Probe("rows_waiting"')
 
@@ -171,8 +171,8 @@ def test_a_level_of_a_worker_which_has_ended_is_forgotten(tmp_path: Path) -> Non
 
 
 def test_counting_began_when_the_first_process_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker which is started anew goes on counting where its folder stands."""
+    """A worker that is started again continues the counts in its folder."""
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    first, second = Metrics().since(), Metrics().since()
+    first, second = Metrics().counting_since(), Metrics().counting_since()
 
     assert first == second

@@ -1,4 +1,4 @@
-"""OTEL_*: nothing is exported unless asked for, and nothing in it stops a start."""
+"""OTEL_*: nothing is exported unless asked for, and no variable stops a start."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ ID = "4bf92f3577b34da6a3ce929d0e0e4736"
         ),
     ],
 )
-def test_exporters_are_what_the_standard_variables_name(
+def test_the_standard_variables_name_the_exporters(
     environ: dict[str, str], spans: tuple[str, ...], metrics: tuple[str, ...]
 ) -> None:
-    wanted = read_otel_env(environ)
+    config = read_otel_env(environ)
 
-    assert (wanted.span_exporters, wanted.metric_exporters) == (spans, metrics)
+    assert (config.span_exporters, config.metric_exporters) == (spans, metrics)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_exporters_are_what_the_standard_variables_name(
         ("EVENT_ONLY", False),
     ],
 )
-def test_content_is_captured_only_where_spans_are_asked_to_hold_it(value: str | None, captures: bool) -> None:
+def test_content_is_captured_only_if_spans_are_to_hold_it(value: str | None, captures: bool) -> None:
     environ = {} if value is None else {CAPTURE: value}
 
     assert read_otel_env(environ).captures_content is captures
@@ -71,20 +71,20 @@ def test_content_is_captured_only_where_spans_are_asked_to_hold_it(value: str | 
         {CAPTURE: "EVENT_ONLY"},
     ],
 )
-def test_what_cannot_be_done_is_said_and_the_rest_is_done(
+def test_an_unsupported_value_is_logged_and_the_rest_is_done(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        wanted = read_otel_env(environ)
+        config = read_otel_env(environ)
 
     assert set(environ) & set(" ".join(caplog.messages).replace(":", "").split()) or "PROTOCOL" in caplog.text
-    assert wanted.sampler(ID, None)
-    assert wanted.metric_interval_s == 60
-    assert wanted.max_spans == 2048
-    assert wanted.span_linger_s == 5
+    assert config.sampler(ID, None)
+    assert config.metric_interval_s == 60
+    assert config.max_spans == 2048
+    assert config.span_linger_s == 5
 
 
 def test_a_ratio_reaches_the_sampler() -> None:
-    wanted = read_otel_env({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
+    config = read_otel_env({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0"})
 
-    assert not wanted.sampler(ID, None)
+    assert not config.sampler(ID, None)

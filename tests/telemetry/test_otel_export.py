@@ -1,4 +1,4 @@
-"""A whole gateway which exports: what a receiver sees, and what it costs when there is none."""
+"""A whole gateway that exports: what a receiver sees, and the cost of a receiver that is gone."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def environment(teacher: RunningTeacher, endpoint: str) -> dict[str, str]:
 
 
 def forwarded(teacher: RunningTeacher, name: str) -> list[str]:
-    """Return the values of a header of the last request which the teacher saw."""
+    """Return the values of a header of the last request that the teacher saw."""
     return [value for key, value in teacher.control.seen[-1].headers if key == name]
 
 
@@ -72,15 +72,15 @@ def test_a_request_becomes_one_span_below_the_clients(
     span = wait_for(
         lambda: next((span for span in receiver.spans if span.trace_id.hex() == TRACE), None), 10, "no span"
     )
-    said = attributes(span.attributes)
+    found = attributes(span.attributes)
     assert (span.parent_span_id.hex(), span.trace_state, span.kind) == (PARENT, "a=1", span.SPAN_KIND_SERVER)
     assert span.span_id.hex() == (got.header("x-stepdown-request-id") or "")[16:]
-    assert said["gen_ai.operation.name"] == "chat"
-    assert said["gen_ai.usage.input_tokens"] == got.json["usage"]["prompt_tokens"]
-    assert said["stepdown.decision"] == got.header("x-stepdown-decision")
-    assert said["http.response.status_code"] == 200
+    assert found["gen_ai.operation.name"] == "chat"
+    assert found["gen_ai.usage.input_tokens"] == got.json["usage"]["prompt_tokens"]
+    assert found["stepdown.decision"] == got.header("x-stepdown-decision")
+    assert found["http.response.status_code"] == 200
     assert 0 < span.end_time_unix_nano - span.start_time_unix_nano < 20e9
-    assert "gen_ai.input.messages" not in said
+    assert "gen_ai.input.messages" not in found
     assert forwarded(teacher, "traceparent") == [f"00-{TRACE}-{span.span_id.hex()}-01"]
     assert (forwarded(teacher, "tracestate"), forwarded(teacher, "baggage")) == (["a=1"], ["k=v"])
 
@@ -98,7 +98,7 @@ def test_an_unsampled_trace_has_no_span_and_stays_unsampled(
     assert not any(span.trace_id.hex() == silent for span in receiver.spans)
 
 
-def test_what_is_no_chat_keeps_the_clients_own_parent(
+def test_a_request_that_makes_no_span_keeps_the_clients_own_parent(
     gateway: RunningGateway, teacher: RunningTeacher
 ) -> None:
     parent = f"00-{TRACE}-{PARENT}-01"
@@ -141,7 +141,7 @@ def test_metrics_of_all_workers_are_sent_once(gateway: RunningGateway, receiver:
 def test_a_dead_receiver_costs_no_answer_and_no_time_at_the_end(
     tmp_path: Path, teacher: RunningTeacher
 ) -> None:
-    """Port 9 refuses: what cannot be exported is dropped, counted, and logged once."""
+    """Port 9 refuses: spans are dropped, counted, and logged once."""
     more = environment(teacher, "http://127.0.0.1:9") | {"OTEL_BSP_MAX_QUEUE_SIZE": "10"}
 
     with gateway_process(tmp_path / "home", **more) as gateway:

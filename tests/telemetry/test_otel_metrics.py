@@ -20,14 +20,14 @@ from opentelemetry.sdk.resources import Resource
 
 from gateway.core import Standing
 from gateway.telemetry.metrics import Metrics, Probe
-from gateway.telemetry.otel_metrics import MetricsPush, metrics_data
+from gateway.telemetry.otel_metrics import MetricsPush, to_metrics_data
 from tests.support.builders import outcome, reading
 
 WAIT_S = 5.0
 
 
 class Exporter(MetricExporter):
-    """Keeps what it is given."""
+    """Keeps the exported data."""
 
     def __init__(self, fault: Exception | None = None) -> None:
         super().__init__()
@@ -49,8 +49,8 @@ class Exporter(MetricExporter):
 
 
 def sent(metrics: Metrics) -> dict[str, Metric]:
-    """Return what would be sent now, by name."""
-    data = metrics_data(metrics.collect(), Resource({}), since_ns=1, now_ns=2)
+    """Return the metrics that would be sent now, by name."""
+    data = to_metrics_data(metrics.collect(), Resource({}), since_ns=1, now_ns=2)
     return {metric.name: metric for metric in data.resource_metrics[0].scope_metrics[0].metrics}
 
 
@@ -69,7 +69,7 @@ def counted() -> Metrics:
     metrics(outcome(latency_ms=800.0, first_byte_ms=700.0), reading())
     metrics(outcome(decision="local", latency_ms=3.0, first_byte_ms=2.0, status=200), reading())
     metrics(outcome(decision="local", latency_ms=4.0, first_byte_ms=0.0, status=500), reading(usage=None))
-    metrics.sample()
+    metrics.update_registry()
     return metrics
 
 
@@ -90,8 +90,8 @@ def test_counters_become_cumulative_sums() -> None:
     assert {(point.start_time_unix_nano, point.time_unix_nano) for point in requests.data_points} == {(1, 2)}
 
 
-def test_buckets_count_for_themselves() -> None:
-    """Prometheus' buckets hold all the smaller ones too, OTLP's do not."""
+def test_each_bucket_has_its_own_count() -> None:
+    """Prometheus' buckets include all the smaller ones, OTLP's do not."""
     duration = sent(counted())["gen_ai.server.request.duration"]
 
     assert duration.unit == "s"

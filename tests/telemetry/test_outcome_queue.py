@@ -1,4 +1,4 @@
-"""The queue of Outcomes: never in the way of an answer, never silent about what it lost."""
+"""The queue of Outcomes: it never delays an answer and counts every loss."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def read(seen: Outcome) -> Reading:
     return reading(text=f"{seen.answer.decode()}|{seen.encoding}|{seen.is_event_stream}|{seen.is_complete}")
 
 
-class Diary:
-    """An observer which remembers, and which can be made to wait or to fail."""
+class RecordingObserver:
+    """An observer that remembers, and can be made to wait or to fail."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[Outcome, Reading]] = []
         self.may_go_on = threading.Event()
         self.may_go_on.set()
-        self.fault: Exception | None = None
+        self.exc: Exception | None = None
 
-    def __call__(self, seen: Outcome, said: Reading) -> None:
+    def __call__(self, seen: Outcome, answer: Reading) -> None:
         self.may_go_on.wait()
-        self.seen.append((seen, said))
-        if self.fault is not None:
-            raise self.fault
+        self.seen.append((seen, answer))
+        if self.exc is not None:
+            raise self.exc
 
 
-def test_every_observer_gets_the_outcome_and_what_its_answer_says() -> None:
-    first, second = Diary(), Diary()
+def test_every_observer_gets_the_outcome_and_its_reading() -> None:
+    first, second = RecordingObserver(), RecordingObserver()
     queue = OutcomeQueue(read, [first, second])
     sent = outcome(answer=b"hi", encoding="gzip", is_event_stream=True, is_complete=False)
 
@@ -48,7 +48,7 @@ def test_observers_run_in_another_thread_in_order() -> None:
     threads: set[int] = set()
     order: list[str] = []
 
-    def note(seen: Outcome, said: Reading) -> None:
+    def note(seen: Outcome, answer: Reading) -> None:
         threads.add(threading.get_ident())
         order.append(seen.request.id)
 
@@ -66,21 +66,21 @@ def test_observers_run_in_another_thread_in_order() -> None:
 )
 def test_a_full_queue_drops_and_counts(bounds: dict[str, Any]) -> None:
     """The caller is never made to wait."""
-    diary = Diary()
-    diary.may_go_on.clear()
-    queue = OutcomeQueue(read, [diary], **bounds)
+    observer = RecordingObserver()
+    observer.may_go_on.clear()
+    queue = OutcomeQueue(read, [observer], **bounds)
 
     for _ in range(5):
         queue.put(outcome(answer=b"a" * 100_000))
     dropped = queue.dropped
-    diary.may_go_on.set()
+    observer.may_go_on.set()
     queue.close()
 
-    assert (dropped, len(diary.seen)) == (2, 3)
+    assert (dropped, len(observer.seen)) == (2, 3)
 
 
 def test_there_is_room_again_once_outcomes_have_been_observed() -> None:
-    queue = OutcomeQueue(read, [Diary()], max_items=1)
+    queue = OutcomeQueue(read, [RecordingObserver()], max_items=1)
     for _ in range(3):
         queue.put(outcome())
         queue.flush()
@@ -91,12 +91,12 @@ def test_there_is_room_again_once_outcomes_have_been_observed() -> None:
 
 def test_a_broken_observer_does_not_silence_the_others(caplog: pytest.LogCaptureFixture) -> None:
     """It is counted every time and logged once per kind of error."""
-    broken, sound = Diary(), Diary()
+    broken, sound = RecordingObserver(), RecordingObserver()
     queue = OutcomeQueue(read, [broken, sound])
 
     with caplog.at_level(logging.ERROR):
-        for fault in (KeyError("a"), KeyError("b"), OSError("c")):
-            broken.fault = fault
+        for exc in (KeyError("a"), KeyError("b"), OSError("c")):
+            broken.exc = exc
             queue.put(outcome())
             queue.flush()
     queue.close()
@@ -104,14 +104,14 @@ def test_a_broken_observer_does_not_silence_the_others(caplog: pytest.LogCapture
     assert len(sound.seen) == 3
     assert queue.faults == 3
     assert [record.getMessage().split(";")[0] for record in caplog.records] == [
-        "Diary raised KeyError",
-        "Diary raised OSError",
+        "RecordingObserver raised KeyError",
+        "RecordingObserver raised OSError",
     ]
 
 
 def test_a_broken_observer_does_not_log_the_prompt(caplog: pytest.LogCaptureFixture) -> None:
-    broken = Diary()
-    broken.fault = RuntimeError("nothing private")
+    broken = RecordingObserver()
+    broken.exc = RuntimeError("nothing private")
     queue = OutcomeQueue(read, [broken])
 
     queue.put(outcome(request(text="my secret", body=b'"my secret"')))
@@ -120,20 +120,20 @@ def test_a_broken_observer_does_not_log_the_prompt(caplog: pytest.LogCaptureFixt
     assert "my secret" not in caplog.text
 
 
-def test_closing_observes_what_waits() -> None:
-    diary = Diary()
-    diary.may_go_on.clear()
-    queue = OutcomeQueue(read, [diary])
+def test_closing_observes_waiting_outcomes() -> None:
+    observer = RecordingObserver()
+    observer.may_go_on.clear()
+    queue = OutcomeQueue(read, [observer])
     for _ in range(10):
         queue.put(outcome())
 
-    diary.may_go_on.set()
+    observer.may_go_on.set()
     queue.close()
 
-    assert len(diary.seen) == 10
+    assert len(observer.seen) == 10
 
 
-def test_what_comes_after_closing_is_counted_as_dropped() -> None:
+def test_an_outcome_after_closing_is_counted_as_dropped() -> None:
     queue = OutcomeQueue(read, [])
     queue.close()
 

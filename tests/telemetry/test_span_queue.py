@@ -1,4 +1,4 @@
-"""Spans on their way out: in the background, bounded, counted when lost."""
+"""The queue of spans: exported in the background, bounded, counted when lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAIT_S = 5.0
 
 
 class Exporter(SpanExporter):
-    """An exporter which can be made to hang and to fail."""
+    """An exporter that can be made to hang and to fail."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -46,7 +46,7 @@ def queue_of(exporters: Sequence[SpanExporter], most: int, batch: int) -> SpanQu
     return SpanQueue(exporters, max_spans=most, batch_spans=batch, linger_s=60.0)
 
 
-def test_what_waits_at_the_end_is_exported() -> None:
+def test_waiting_spans_are_exported_at_the_end() -> None:
     exporter = Exporter()
     queue = queue_of([exporter], 100, 4)
     for number in range(10):
@@ -59,10 +59,10 @@ def test_what_waits_at_the_end_is_exported() -> None:
 
 
 @pytest.mark.parametrize(("most", "content"), [(3, ""), (100, "x" * 30_000)], ids=["in spans", "in bytes"])
-def test_a_receiver_which_hangs_fills_no_memory(
+def test_a_receiver_that_hangs_fills_no_memory(
     most: int, content: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`put` never waits; what finds the queue full is dropped and counted."""
+    """`put` never waits; a span that finds the queue full is dropped and counted."""
     monkeypatch.setattr(span_queue, "MAX_BYTES", 3 * (30_000 + span_queue.SPAN_BYTES))
     exporter = Exporter()
     exporter.may_go_on.clear()
@@ -77,7 +77,7 @@ def test_a_receiver_which_hangs_fills_no_memory(
     assert len(exporter.names) == 3
 
 
-def test_what_a_receiver_refuses_is_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_spans_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     exporter = Exporter()
     exporter.result = SpanExportResult.FAILURE
     queue = queue_of([exporter], 2, 2)
@@ -91,7 +91,7 @@ def test_what_a_receiver_refuses_is_counted_and_said_once(caplog: pytest.LogCapt
     assert len([record for record in caplog.records if "cannot be exported" in record.message]) == 1
 
 
-def test_one_exporter_which_fails_does_not_keep_spans_from_the_other() -> None:
+def test_one_exporter_that_fails_does_not_keep_spans_from_the_other() -> None:
     failing, sound = Exporter(), Exporter()
     failing.result = SpanExportResult.FAILURE
     queue = queue_of([failing, sound], 10, 10)

@@ -1,4 +1,4 @@
-"""One span an Outcome: everything it says follows from the Outcome alone."""
+"""One span per Outcome, made from the Outcome alone."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
 from gateway.core import Draft, Message, Outcome, Route, Usage
-from gateway.telemetry.spans import MOST_CONTENT_BYTES, Spans
-from gateway.telemetry.trace_context import Tracing, sampler
+from gateway.telemetry.spans import MOST_CONTENT_BYTES, SpanObserver
+from gateway.telemetry.trace_context import Tracing, create_sampler
 from tests.support.builders import NOON, outcome, reading, request
 
 ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -20,13 +20,13 @@ TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
 
 def spans_of(
-    seen: Outcome, *, sampled: str = "always_on", captures: bool = False, **said: Any
+    seen: Outcome, *, sampled: str = "always_on", captures: bool = False, **answer: Any
 ) -> list[ReadableSpan]:
-    """Return what an observer makes of `seen`."""
-    decide = sampler(sampled, 1.0)
+    """Return the spans that an observer makes of `seen`."""
+    decide = create_sampler(sampled, 1.0)
     assert decide is not None
     made: list[ReadableSpan] = []
-    observe = Spans(
+    observe = SpanObserver(
         Tracing(decide),
         made.append,
         Resource({}),
@@ -34,7 +34,7 @@ def spans_of(
         base_url="http://teacher.example:8000/v1",
         captures_content=captures,
     )
-    observe(seen, reading(**said))
+    observe(seen, reading(**answer))
     return made
 
 
@@ -44,19 +44,19 @@ def span_of(seen: Outcome, **options: Any) -> tuple[ReadableSpan, dict[str, Any]
 
 
 def test_a_span_lasts_as_long_as_its_request() -> None:
-    span, said = span_of(outcome(request(id=ID), latency_ms=800.0, first_byte_ms=700.0))
+    span, attributes = span_of(outcome(request(id=ID), latency_ms=800.0, first_byte_ms=700.0))
 
     assert (span.start_time, span.end_time) == (int((NOON - 0.8) * 1e9), int(NOON * 1e9))
-    assert said["gen_ai.response.time_to_first_chunk"] == pytest.approx(0.7)
+    assert attributes["gen_ai.response.time_to_first_chunk"] == pytest.approx(0.7)
 
 
-def test_an_escalation_says_what_was_asked_of_whom_and_what_it_took() -> None:
-    asked = request(id=ID, is_streamed=True, max_tokens=5, seed=7, stop=("\n",), wants_json=True)
+def test_an_escalation_names_request_teacher_and_usage() -> None:
+    incoming = request(id=ID, is_streamed=True, max_tokens=5, seed=7, stop=("\n",), wants_json=True)
 
-    span, said = span_of(outcome(asked), usage=Usage(1000, 100, 900))
+    span, attributes = span_of(outcome(incoming), usage=Usage(1000, 100, 900))
 
     assert span.name == "chat giant"
-    assert said == {
+    assert attributes == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "giant",
@@ -84,10 +84,10 @@ def test_an_escalation_says_what_was_asked_of_whom_and_what_it_took() -> None:
     }
 
 
-def test_a_local_answer_says_how_sure_it_was_and_names_no_server() -> None:
+def test_a_local_answer_has_its_score_and_names_no_server() -> None:
     draft = Draft(text="card_arrival", score=0.9, task="cards", version=3)
 
-    _, said = span_of(
+    _, attributes = span_of(
         outcome(
             request(id=ID),
             decision="local",
@@ -98,14 +98,18 @@ def test_a_local_answer_says_how_sure_it_was_and_names_no_server() -> None:
         )
     )
 
-    assert "server.address" not in said
-    assert said["gen_ai.provider.name"] == "stepdown"
-    assert (said["stepdown.version"], said["stepdown.score"], said["stepdown.threshold"]) == (
+    assert "server.address" not in attributes
+    assert attributes["gen_ai.provider.name"] == "stepdown"
+    assert (
+        attributes["stepdown.version"],
+        attributes["stepdown.score"],
+        attributes["stepdown.threshold"],
+    ) == (
         3,
         0.9,
         0.8,
     )
-    assert said["stepdown.would_serve"] is True
+    assert attributes["stepdown.would_serve"] is True
 
 
 @pytest.mark.parametrize(
@@ -117,11 +121,11 @@ def test_a_local_answer_says_how_sure_it_was_and_names_no_server() -> None:
         ({"status": 200, "is_complete": False}, "incomplete", StatusCode.ERROR),
     ],
 )
-def test_a_failure_is_told(changes: dict[str, Any], error: str | None, code: StatusCode) -> None:
-    """A refusal of the client's request is no error of a server's span (HTTP conventions)."""
-    span, said = span_of(outcome(request(id=ID), **changes))
+def test_a_failure_is_marked(changes: dict[str, Any], error: str | None, code: StatusCode) -> None:
+    """A refused request is not an error of a server's span (HTTP conventions)."""
+    span, attributes = span_of(outcome(request(id=ID), **changes))
 
-    assert said.get("error.type") == error
+    assert attributes.get("error.type") == error
     assert span.status.status_code is code
 
 
@@ -141,28 +145,28 @@ def test_an_unsampled_request_has_none() -> None:
     assert spans_of(outcome(request(id=ID)), sampled="always_off") == []
 
 
-def test_words_are_captured_only_when_asked_for() -> None:
-    asked = request(id=ID, messages=(Message("system", "Be kind."), Message("user", "hello")))
+def test_content_is_captured_only_when_asked_for() -> None:
+    incoming = request(id=ID, messages=(Message("system", "Be kind."), Message("user", "hello")))
 
-    assert "gen_ai.input.messages" not in span_of(outcome(asked))[1]
-    _, said = span_of(outcome(asked), captures=True, text="hi")
+    assert "gen_ai.input.messages" not in span_of(outcome(incoming))[1]
+    _, attributes = span_of(outcome(incoming), captures=True, text="hi")
 
-    assert json.loads(said["gen_ai.input.messages"]) == [
+    assert json.loads(attributes["gen_ai.input.messages"]) == [
         {"role": "system", "parts": [{"type": "text", "content": "Be kind."}]},
         {"role": "user", "parts": [{"type": "text", "content": "hello"}]},
     ]
-    assert json.loads(said["gen_ai.output.messages"]) == [
+    assert json.loads(attributes["gen_ai.output.messages"]) == [
         {"role": "assistant", "parts": [{"type": "text", "content": "hi"}], "finish_reason": "stop"}
     ]
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "incoming",
     [request(id=ID, may_harvest=False), request(id=ID, body=b" " * MOST_CONTENT_BYTES)],
     ids=["not to be kept", "too long"],
 )
-def test_words_stay_here_when_the_client_said_so_or_they_are_too_many(asked: Any) -> None:
-    _, said = span_of(outcome(asked, answer=b"x"), captures=True)
+def test_content_that_is_private_or_too_long_is_not_captured(incoming: Any) -> None:
+    _, attributes = span_of(outcome(incoming, answer=b"x"), captures=True)
 
-    assert "gen_ai.input.messages" not in said
-    assert "gen_ai.output.messages" not in said
+    assert "gen_ai.input.messages" not in attributes
+    assert "gen_ai.output.messages" not in attributes

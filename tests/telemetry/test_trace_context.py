@@ -1,10 +1,10 @@
-"""Trace context: the client's where it is valid, else one of the request's own; sampled as asked."""
+"""Trace context: the client's if it is valid, else a new one; sampled as configured."""
 
 from __future__ import annotations
 
 import pytest
 
-from gateway.telemetry.trace_context import Sampler, Tracing, sampler
+from gateway.telemetry.trace_context import Sampler, Tracing, create_sampler
 from tests.support.builders import request
 
 ID = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -13,7 +13,7 @@ VALID = f"00-{TRACE}-{PARENT}-01".encode()
 
 
 def known(name: str, ratio: float = 1.0) -> Sampler:
-    found = sampler(name, ratio)
+    found = create_sampler(name, ratio)
     assert found is not None
     return found
 
@@ -23,16 +23,16 @@ def tracing(name: str = "parentbased_always_on", ratio: float = 1.0) -> Tracing:
 
 
 def test_without_a_parent_the_request_is_its_own_trace() -> None:
-    asked = request(id=ID)
+    incoming = request(id=ID)
 
-    context = tracing().context(asked)
+    context = tracing().context_of(incoming)
 
     assert (context.trace_id, context.span_id, context.parent_id) == (ID, ID[16:], "")
-    assert tracing().teacher_headers(asked) == ((b"traceparent", f"00-{ID}-{ID[16:]}-03".encode()),)
+    assert tracing().teacher_headers(incoming) == ((b"traceparent", f"00-{ID}-{ID[16:]}-03".encode()),)
 
 
 def test_the_client_is_our_parent_and_we_are_the_teachers() -> None:
-    asked = request(
+    incoming = request(
         id=ID,
         headers=(
             (b"traceparent", VALID),
@@ -43,11 +43,11 @@ def test_the_client_is_our_parent_and_we_are_the_teachers() -> None:
         ),
     )
 
-    context = tracing().context(asked)
+    context = tracing().context_of(incoming)
 
     assert (context.trace_id, context.span_id, context.parent_id) == (TRACE, ID[16:], PARENT)
     assert context.state == "a=1,b=2"
-    assert tracing().teacher_headers(asked) == (
+    assert tracing().teacher_headers(incoming) == (
         (b"accept", b"*/*"),
         (b"tracestate", b"a=1"),
         (b"tracestate", b"b=2"),
@@ -70,23 +70,25 @@ def test_the_client_is_our_parent_and_we_are_the_teachers() -> None:
     ],
 )
 def test_an_invalid_parent_begins_a_new_trace(value: bytes) -> None:
-    """Its tracestate goes with it (W3C Trace Context, section 3.3.1)."""
-    asked = request(id=ID, headers=((b"traceparent", value), (b"tracestate", b"a=1"), (b"baggage", b"k=v")))
+    """Its tracestate is dropped with it (W3C Trace Context, section 3.3.1)."""
+    incoming = request(
+        id=ID, headers=((b"traceparent", value), (b"tracestate", b"a=1"), (b"baggage", b"k=v"))
+    )
 
-    assert tracing().context(asked).trace_id == ID
-    assert [name for name, _ in tracing().teacher_headers(asked)] == [b"baggage", b"traceparent"]
-
-
-def test_two_parents_are_none() -> None:
-    asked = request(id=ID, headers=((b"traceparent", VALID), (b"traceparent", VALID)))
-
-    assert tracing().context(asked).trace_id == ID
+    assert tracing().context_of(incoming).trace_id == ID
+    assert [name for name, _ in tracing().teacher_headers(incoming)] == [b"baggage", b"traceparent"]
 
 
-def test_a_later_version_of_the_header_may_go_on() -> None:
-    asked = request(id=ID, headers=((b"traceparent", b"01" + VALID[2:] + b"-more"),))
+def test_two_parents_are_invalid() -> None:
+    incoming = request(id=ID, headers=((b"traceparent", VALID), (b"traceparent", VALID)))
 
-    assert tracing().context(asked).trace_id == TRACE
+    assert tracing().context_of(incoming).trace_id == ID
+
+
+def test_a_later_version_of_the_header_may_be_longer() -> None:
+    incoming = request(id=ID, headers=((b"traceparent", b"01" + VALID[2:] + b"-more"),))
+
+    assert tracing().context_of(incoming).trace_id == TRACE
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_a_later_version_of_the_header_may_go_on() -> None:
         ("parentbased_traceidratio", 0.0, (False, False, True)),
     ],
 )
-def test_samplers_decide_as_opentelemetrys_do(
+def test_samplers_decide_like_opentelemetrys(
     name: str, ratio: float, decided: tuple[bool, bool, bool]
 ) -> None:
     decide = known(name, ratio)
@@ -110,20 +112,20 @@ def test_samplers_decide_as_opentelemetrys_do(
     assert tuple(decide(TRACE, parent) for parent in (None, False, True)) == decided
 
 
-def test_a_ratio_keeps_about_so_many_and_always_the_same_traces() -> None:
+def test_a_ratio_keeps_its_share_and_always_the_same_traces() -> None:
     decide = known("traceidratio", 0.25)
     ids = [f"{0:016x}{number << 54:016x}" for number in range(1024)]
 
     assert sum(decide(one, None) for one in ids) == 256
 
 
-def test_what_the_teacher_is_told_is_what_is_recorded() -> None:
+def test_the_teacher_is_told_whether_we_record() -> None:
     quiet = tracing("always_off")
-    asked = request(id=ID, headers=((b"traceparent", VALID),))
+    incoming = request(id=ID, headers=((b"traceparent", VALID),))
 
-    assert not quiet.context(asked).is_sampled
-    assert quiet.teacher_headers(asked)[-1][1].endswith(b"-00")
+    assert not quiet.context_of(incoming).is_sampled
+    assert quiet.teacher_headers(incoming)[-1][1].endswith(b"-00")
 
 
 def test_an_unknown_sampler_is_none() -> None:
-    assert sampler("parentbased_jaeger_remote", 1.0) is None
+    assert create_sampler("parentbased_jaeger_remote", 1.0) is None
