@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from gateway.core import Draft
 from gateway.harvest.base import Row
@@ -145,33 +146,37 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the learner acts."""
+Count = Annotated[int, Meta(ge=1)]
 
-    adopt_rows: int = 50
-    """Rows which make an unknown template a task."""
-    first_rows: int = 200
-    """Training rows for the first version."""
-    growth: float = 1.3
-    """Rows needed for the next version, in multiples of what the last one saw. Smaller spends
-    delta and hours on the same evidence, larger leaves coverage on the table."""
-    max_rows: int = 20_000
-    """Most recent rows kept for training, and as many as evidence."""
-    coverage: float = 0.6
-    """Share of the traffic which a first certificate should be worth."""
-    patience: float = 6.0
-    """Evidence, in multiples of the least which could ever certify that share, after which half
-    the share is worth a certificate as well: some tasks never get easier."""
-    power: float = 0.6
-    """Chance of success below which an attempt would only waste delta."""
-    exam_share: float = 0.25
-    """Training rows set aside to estimate that chance, before all are learnt."""
-    content: float = 0.8
-    """Share of the traffic at which a task's recipe is good enough: below it a slower one is tried."""
-    slow_rows: int = 1_000
-    """Rows before which only the quickest recipe is tried: slower students learn little from few."""
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the learner trains a new version, and when it tries to certify one."""
+
+    adopt_rows: Count = 50
+    """Rows after which an unknown template becomes a task."""
+    first_rows: Count = 200
+    """Training rows before a task gets its first version."""
+    growth: Annotated[float, Meta(gt=1)] = 1.3
+    """Factor by which a task's rows must grow before it gets its next version. A smaller one spends
+    delta and hours on the same evidence, a larger one serves less for longer."""
+    max_rows: Count = 20_000
+    """Most recent training rows kept per task, and as many audits."""
     seed: int = 0
 
-    def is_enough(self, rows: int, last: int, growth: float) -> bool:
-        """Whether `rows` are worth a new version when the last one saw `last`."""
-        return rows >= max(self.first_rows, math.ceil(last * growth))
+    validation_share: float = 0.25
+    """Share of the training rows on which students are validated, before a last one learns all rows."""
+    enough_coverage: float = 0.8
+    """Share of the requests served at which a recipe is good enough: below it a slower one is tried."""
+    slow_recipe_rows: Count = 1_000
+    """Training rows before slower recipes are tried: their students learn little from few rows."""
+    first_coverage: float = 0.6
+    """Share of the requests that a first certificate should cover."""
+    halve_coverage_after: float = 6.0
+    """Audits, in multiples of the fewest that could ever certify `first_coverage`, after which half
+    of that share is enough for a first certificate: some tasks never get easier."""
+    min_power: float = 0.6
+    """Probability of success below which a first attempt would only waste delta."""
+
+    def rows_needed(self, learned: int, growth: float) -> int:
+        """Return the training rows that are worth a new version when the last one learned from `learned`."""
+        return max(self.first_rows, math.ceil(learned * growth))

@@ -104,7 +104,7 @@ class Learner:
         """Whether `count` rows are worth a new version."""
         last = self._last(task)
         growth = self._builder.growth(last.recipe)
-        is_enough = self._config.is_enough(count.training, last.training, growth)
+        is_enough = count.training >= self._config.rows_needed(last.training, growth)
         if is_enough or self._may_settle(task, count, last):
             return True
         waits = any(not standing.serves for standing in self._stored(task).values())
@@ -158,7 +158,7 @@ class Learner:
         live = [standing for standing in standings.values() if standing.serves]
         # A live task which does well and never was in alarm has nothing to choose, and no first
         # attempt to judge.
-        is_well = all(standing.coverage >= self._config.content for standing in live)
+        is_well = all(standing.coverage >= self._config.enough_coverage for standing in live)
         if valid_from == 0.0 and len(live) == len(standings) and is_well:
             deferral = next(standing.deferral for standing in live)
             if kept := self._builder.kept_to(recipe, rows, deferral):

@@ -95,7 +95,7 @@ class VersionBuilder:
         choices: list[Choice] = []
         problems = []
         for recipe in self._recipes:
-            is_worth = not choices or len(rows) >= self._config.slow_rows
+            is_worth = not choices or len(rows) >= self._config.slow_recipe_rows
             if shape not in recipe.shapes or not is_worth:
                 continue
             try:
@@ -103,7 +103,7 @@ class VersionBuilder:
             except TrainingError as fault:
                 problems.append(f"{recipe.name}: {fault}")
                 continue
-            if _coverage(choices[-1], promise) >= self._config.content:
+            if _coverage(choices[-1], promise) >= self._config.enough_coverage:
                 break
         if not choices:
             raise TrainingError("; ".join(problems) or f"no recipe learns answers of the shape {shape!r}")
@@ -195,7 +195,7 @@ class VersionBuilder:
 
     def _is_asked(self, row: Row) -> bool:
         key = f"{self._config.seed} {canonical_text(row.text)}".encode("utf-8", "replace")
-        return zlib.crc32(key) < self._config.exam_share * 2**32
+        return zlib.crc32(key) < self._config.validation_share * 2**32
 
     def _workspace(self, task: str) -> Workspace:
         folder = self._benches / task
@@ -206,7 +206,7 @@ class VersionBuilder:
         """Return `standing` asking for no fewer audits than the next attempt will."""
         coverage = self._aim(standing.audits, alpha, level)
         error = choice.validation.error_at(coverage) if choice.validation else 1.0
-        accepted = audits_needed(alpha, _chain_level(level), error, self._config.power)
+        accepted = audits_needed(alpha, _chain_level(level), error, self._config.min_power)
         if accepted is None:
             missing = max(0, self._audits_before_less(alpha, level) - standing.audits)
             note = f"its surest {coverage:.0%} err in {error:.1%}: needs more lessons"
@@ -227,16 +227,16 @@ class VersionBuilder:
         coverage = self._aim(audits, alpha, level)
         error = choice.validation.error_at(coverage)
         power = power_to_certify(int(audits * coverage), alpha, _chain_level(level), error)
-        return power >= self._config.power
+        return power >= self._config.min_power
 
     def _aim(self, audits: int, alpha: float, level: float) -> float:
         """Return the share of the traffic which an attempt should be worth: less once much was collected."""
         is_patient = audits < self._audits_before_less(alpha, level)
-        return self._config.coverage if is_patient else self._config.coverage / 2
+        return self._config.first_coverage if is_patient else self._config.first_coverage / 2
 
     def _audits_before_less(self, alpha: float, level: float) -> int:
-        fewest = audits_needed(alpha, _chain_level(level), 0.0, self._config.power) or 0
-        return math.ceil(self._config.patience * fewest / self._config.coverage)
+        fewest = audits_needed(alpha, _chain_level(level), 0.0, self._config.min_power) or 0
+        return math.ceil(self._config.halve_coverage_after * fewest / self._config.first_coverage)
 
 
 def _coverage(choice: Choice, promise: RiskTarget) -> float:

@@ -19,7 +19,7 @@ def test_a_small_exam_without_an_error_promises_less_than_a_large_one() -> None:
     ("rows", "last", "enough"), [(199, 0, False), (200, 0, True), (259, 200, False), (260, 200, True)]
 )
 def test_a_new_version_needs_a_harvest_which_has_grown(rows: int, last: int, enough: bool) -> None:
-    assert Config(first_rows=200).is_enough(rows, last, 1.3) is enough
+    assert (rows >= Config(first_rows=200).rows_needed(last, 1.3)) is enough
 
 
 def test_coverage_is_the_largest_share_which_errs_within_alpha() -> None:
