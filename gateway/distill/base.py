@@ -14,10 +14,6 @@ from gateway.core import Draft
 from gateway.harvest.base import Row
 from gateway.specialists.shared_resources import SharedResources
 
-AnswerKind = Literal["label", "extractive", "other"]
-"""What a task's answers look like: a few strings which repeat, JSON whose values stand in the
-input (or repeat), or anything else."""
-
 
 class TrainingSet(msgspec.Struct, frozen=True):
     """What a student learns from: (n,) inputs and the teacher's answers to them."""
@@ -101,12 +97,15 @@ class Recipe(Protocol):
         """Name of the runtime which serves what this trains."""
 
     @property
-    def shapes(self) -> frozenset[AnswerKind]:
-        """The shapes of answers which it can learn."""
+    def is_general(self) -> bool:
+        """Whether it learns any answers, slowly: it is left out where another recipe can learn them."""
 
     @property
     def growth(self) -> float:
         """Rows needed for the next version, in multiples of what the last one saw."""
+
+    def can_learn(self, rows: TrainingSet) -> bool:
+        """Return whether answers like those in `rows` can be learned; may take a second."""
 
     def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
         """Return how a student of `lessons` does on `exam`. May take minutes.

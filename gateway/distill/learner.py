@@ -9,7 +9,6 @@ import numpy as np
 
 from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Lane, Route, Standing
-from gateway.distill.answer_kind import answer_kind
 from gateway.distill.base import Config, Event, EventKind, RiskTarget
 from gateway.distill.curate import curate
 from gateway.distill.task_rows import TaskRows
@@ -163,7 +162,7 @@ class Learner:
             deferral = next(standing.deferral for standing in live)
             if kept := self._builder.kept_to(recipe, rows, deferral):
                 return kept
-        return self._builder.choose(task, rows, answer_kind(rows), valid_from, promise)
+        return self._builder.choose(task, rows, valid_from, promise)
 
     def _postpone(self, task: str, why: str) -> Event:
         """Leave the reason where status reports look; what is live stays live."""

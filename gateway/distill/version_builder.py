@@ -22,7 +22,7 @@ from gateway.confidence.sample_size import (
     power_to_certify,
 )
 from gateway.core import Deferral, Lane, Standing
-from gateway.distill.base import AnswerKind, Config, EvalResult, Recipe, RiskTarget, TrainingSet, Workspace
+from gateway.distill.base import Config, EvalResult, Recipe, RiskTarget, TrainingSet, Workspace
 from gateway.distill.certify import certify_version, shadow_version
 from gateway.distill.deferral import fit_deferral
 from gateway.distill.evaluation import evaluate
@@ -85,19 +85,16 @@ class VersionBuilder:
         recipes = [recipe for recipe in self._recipes if recipe.name == name]
         return Choice(rows=rows, recipe=recipes[0], deferral=deferral) if recipes else None
 
-    def choose(
-        self, task: str, rows: Sequence[Row], shape: AnswerKind, valid_from: float, promise: RiskTarget
-    ) -> Choice:
+    def choose(self, task: str, rows: Sequence[Row], valid_from: float, promise: RiskTarget) -> Choice:
         """Return the best way to learn `rows`: by the quickest recipe which does well enough.
 
-        Raises TrainingError when no recipe can learn answers of this shape.
+        Raises TrainingError when no recipe can learn such answers.
         """
         choices: list[Choice] = []
         problems = []
-        for recipe in self._recipes:
-            is_worth = not choices or len(rows) >= self._config.slow_recipe_rows
-            if shape not in recipe.shapes or not is_worth:
-                continue
+        for recipe in self._candidates(TrainingSet.of(rows)):
+            if choices and len(rows) < self._config.slow_recipe_rows:
+                break
             try:
                 choices.append(self._rehearsed(task, recipe, rows, valid_from))
             except TrainingError as fault:
@@ -106,7 +103,7 @@ class VersionBuilder:
             if _coverage(choices[-1], promise) >= self._config.enough_coverage:
                 break
         if not choices:
-            raise TrainingError("; ".join(problems) or f"no recipe learns answers of the shape {shape!r}")
+            raise TrainingError("; ".join(problems))
         return max(choices, key=lambda choice: _coverage(choice, promise))
 
     def publish(self, draft: Manifest, choice: Choice) -> Runtime:
@@ -168,6 +165,14 @@ class VersionBuilder:
                 new = shadow_version(old, version, scored, promise, level, deferral=choice.deferral)
                 results.append(self._with_outlook(new, choice, promise.alpha, level))
         return results
+
+    def _candidates(self, rows: TrainingSet) -> list[Recipe]:
+        """Return the recipes for answers like those in `rows`, the quickest first. Raises TrainingError."""
+        able = [recipe for recipe in self._recipes if recipe.can_learn(rows)]
+        if not able:
+            names = ", ".join(recipe.name for recipe in self._recipes)
+            raise TrainingError(f"no recipe can learn answers like these; asked: {names}")
+        return [recipe for recipe in able if not recipe.is_general] or able
 
     def _rehearsed(self, task: str, recipe: Recipe, rows: Sequence[Row], valid_from: float) -> Choice:
         """Return which of `rows` to learn: all, or only those since `valid_from` when these teach better.

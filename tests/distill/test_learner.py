@@ -190,7 +190,7 @@ def test_free_text_is_postponed_and_says_why(home: Home) -> None:
     events = learner.step()
 
     assert kinds(events) == ["adopted", "postponed"]
-    assert "the shape 'other'" in events[-1].detail
+    assert "no recipe can learn answers like these" in events[-1].detail
     assert home.standing().note == events[-1].detail
     assert home.standing().version is None
     assert learner.step() == []

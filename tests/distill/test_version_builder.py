@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.core import DraftRequest, Lane, Standing
-from gateway.distill.base import AnswerKind, Config, EvalResult, Report, RiskTarget, TrainingSet, Workspace
+from gateway.distill.base import Config, EvalResult, Report, RiskTarget, TrainingSet, Workspace
 from gateway.distill.recipes import head as recipe
 from gateway.distill.version_builder import Choice, VersionBuilder
 from gateway.errors import RegistryError, TrainingError
@@ -40,7 +40,11 @@ def builder(registry: Registry, encoder: ToyEncoder, tmp_path: Path) -> VersionB
 
 
 def chosen(builder: VersionBuilder, rows: Sequence[Row], valid_from: float) -> Choice:
-    return builder.choose("task-1", rows, "label", valid_from, RiskTarget(0.05, 0.1))
+    return builder.choose("task-1", rows, valid_from, RiskTarget(0.05, 0.1))
+
+
+def essays(count: int) -> list[Row]:
+    return [harvested(f"question {n}", f"essay {n}", at=n) for n in range(count)]
 
 
 class Always:
@@ -102,8 +106,11 @@ def test_no_row_is_in_the_lessons_and_the_exam_of_a_rehearsal(
 
     class Spy:
         name = runtime = "spy"
-        shapes: frozenset[AnswerKind] = frozenset({"label"})
+        is_general = False
         growth = 1.0
+
+        def can_learn(self, rows: TrainingSet) -> bool:
+            return True
 
         def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
             asked.append((set(lessons.texts), set(exam.texts)))
@@ -213,13 +220,16 @@ class Told:
     """A recipe which does as well as it was told, or cannot be used."""
 
     runtime = "head"
-    shapes: frozenset[AnswerKind] = frozenset({"label"})
     growth = 1.0
 
-    def __init__(self, name: str, right: float | None) -> None:
+    def __init__(self, name: str, right: float | None, *, is_general: bool = False) -> None:
         self.name = name
         self.right = right
+        self.is_general = is_general
         self.validations = 0
+
+    def can_learn(self, rows: TrainingSet) -> bool:
+        return True
 
     def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
         self.validations += 1
@@ -261,6 +271,17 @@ def test_a_slower_recipe_is_tried_where_the_quick_one_leaves_much_to_the_teacher
     assert second.validations == slow_rehearsals
 
 
-def test_no_recipe_for_a_shape_is_said(builder: VersionBuilder) -> None:
-    with pytest.raises(TrainingError, match="no recipe learns answers of the shape 'other'"):
-        builder.choose("task-1", tickets(100), "other", 0.0, RiskTarget(0.05, 0.1))
+def test_a_general_recipe_is_tried_only_where_no_other_can_learn(builder: VersionBuilder) -> None:
+    narrow, general = Told("narrow", 0.5), Told("general", 0.99, is_general=True)
+
+    builder._recipes = [general, narrow]
+    assert chosen(builder, tickets(2_000), 0.0).recipe.name == "narrow"
+    assert general.validations == 0
+
+    builder._recipes = [HEAD, general]
+    assert chosen(builder, essays(2_000), 0.0).recipe.name == "general"
+
+
+def test_answers_that_no_recipe_can_learn_are_refused(builder: VersionBuilder) -> None:
+    with pytest.raises(TrainingError, match="no recipe can learn answers like these; asked: head"):
+        chosen(builder, essays(100), 0.0)

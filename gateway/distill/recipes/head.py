@@ -13,7 +13,8 @@ import numpy as np
 from scipy import sparse
 
 from gateway.confidence.agreement import canonical_text
-from gateway.distill.base import AnswerKind, EvalResult, Report, TrainingSet, Workspace
+from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
+from gateway.distill.labels import are_labels
 from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder
@@ -45,11 +46,15 @@ class HeadRecipe:
 
     name = "head"
     runtime = "head"
-    shapes: frozenset[AnswerKind] = frozenset({"label"})
+    is_general = False
     growth = 1.0
 
     def __init__(self, config: Config) -> None:
         self._config = config
+
+    def can_learn(self, rows: TrainingSet) -> bool:
+        """Return whether the answers are labels."""
+        return are_labels(rows.answers)
 
     def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
         """Return how a student of `lessons` does on `exam`; keeps nothing. Raises TrainingError."""
