@@ -23,8 +23,12 @@ class TrainingSet(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> TrainingSet:
-        """Return the lessons in `rows`."""
+        """Return the inputs and answers of `rows`."""
         return cls([row.text for row in rows], [row.answer for row in rows])
+
+    def select(self, rows: Sequence[int]) -> TrainingSet:
+        """Return the rows of these indices, in this order."""
+        return TrainingSet([self.texts[row] for row in rows], [self.answers[row] for row in rows])
 
 
 class EvalResult(msgspec.Struct, frozen=True):

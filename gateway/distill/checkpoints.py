@@ -1,4 +1,4 @@
-"""Files of tensors and plain data which are never half written: a killed training goes on from them."""
+"""Files of tensors and plain data that are replaced as a whole: a killed training goes on from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNREADABLE = (OSError, RuntimeError, ValueError, LookupError, EOFError, Unpickl
 
 
 class Checkpoint:
-    """Where a training stands; one which belongs to other lessons (another `key`) is ignored."""
+    """The progress of one training; that of another training (another `key`) is ignored."""
 
     def __init__(self, path: Path, key: str) -> None:
         self._path = path
@@ -23,19 +23,19 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """Return what was saved last under this key."""
-        saved = load(self._path)
+        saved = load_tensors(self._path)
         return saved if saved and saved.get("key") == self._key else None
 
-    def save(self, saved: dict[str, Any]) -> None:
+    def save(self, progress: dict[str, Any]) -> None:
         """Replace what was saved, all or nothing."""
-        save(saved | {"key": self._key}, self._path)
+        save_tensors(progress | {"key": self._key}, self._path)
 
     def clear(self) -> None:
-        """Forget it: the training is over."""
+        """Delete the file: the training is over."""
         self._path.unlink(missing_ok=True)
 
 
-def save(value: dict[str, Any], path: Path) -> None:
+def save_tensors(value: dict[str, Any], path: Path) -> None:
     """Replace the file at `path` by `value`, all or nothing."""
     import torch
 
@@ -44,16 +44,16 @@ def save(value: dict[str, Any], path: Path) -> None:
         torch.save(value, scratch)
 
 
-def load(path: Path) -> dict[str, Any] | None:
-    """Return what `path` holds, None when there is nothing readable; runs no code which it may hold."""
-    import torch
-
+def load_tensors(path: Path) -> dict[str, Any] | None:
+    """Return what `path` holds, None if there is nothing readable; code inside the file is never run."""
     if not path.exists():
         return None
+    import torch
+
     try:
         saved: dict[str, Any] = torch.load(path, weights_only=True)
     except _UNREADABLE as exc:
-        # Never half written by us: a broken disk, and what was learnt can be learnt again.
-        logger.warning("%s is unreadable, its training begins anew: %s", path, exc)
+        # We replace files as a whole, so this is a broken disk; what was learned can be learned again.
+        logger.warning("%s is unreadable, its training begins again: %s", path, exc)
         return None
     return saved

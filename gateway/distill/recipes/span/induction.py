@@ -8,128 +8,128 @@ from typing import Any
 
 import msgspec
 
-from gateway.distill.recipes.span.answers import Parsed, Path, style_of
+from gateway.distill.recipes.span.answer_parsing import KeyPath, ParsedAnswer, find_style
 from gateway.specialists.runtimes.tagger.grammar import OMITTED, Field, Frame, Grammar, Listing, Mark
 from gateway.specialists.runtimes.tagger.words import Words
 
 MIN_ROWS = 3
-"""What was seen fewer times is chance: a path, a kind of span, a value."""
+"""Anything seen fewer times is chance: a path, a type of span, a constant."""
 _FOUND_SHARE = 0.9
-"""Share of a value's answers whose inputs must hold it before it is taken from there: in fewer it
-stands by chance, as a label may."""
-_TAKEN_SHARE = 0.1
-"""Share of a closed set's answers which must be taken from inputs, or none is."""
+"""Share of the answers with a value whose inputs must hold it before it is copied from there: in
+fewer it stands by chance, as a label may."""
+_COPIED_SHARE = 0.1
+"""Share of the answers from a closed set that must be copied from inputs, or none is."""
 _REPEATED_SHARE = 0.9
 _ROWS_PER_VALUE = 4
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """A part of an answer which stands in its input: as which mark, and the characters."""
+class CopiedValue(msgspec.Struct, frozen=True):
+    """A part of an answer that stands in its input: the type of the span, and its characters."""
 
-    mark: Mark
+    span_type: Mark
     text: str
 
 
-class Example(msgspec.Struct, frozen=True):
-    """An input with its words, and its answer taken apart."""
+class ParsedRow(msgspec.Struct, frozen=True):
+    """An input with its words, and its answer in parts."""
 
     text: str
     words: Words
-    answer: Parsed
+    answer: ParsedAnswer
 
 
-def induced(examples: Sequence[Example], frame: Frame, answers: Sequence[str]) -> Grammar:
-    """Return the grammar which makes as many of the answers as it can from their inputs."""
-    places: dict[Path, float] = defaultdict(float)
-    counts: Counter[Path] = Counter()
-    for example in examples:
-        for place, path in enumerate(example.answer.leaves):
+def induce_grammar(rows: Sequence[ParsedRow], frame: Frame, answers: Sequence[str]) -> Grammar:
+    """Return the grammar that rebuilds as many of the answers as it can from their inputs."""
+    places: dict[KeyPath, float] = defaultdict(float)
+    counts: Counter[KeyPath] = Counter()
+    for row in rows:
+        for place, path in enumerate(row.answer.leaves):
             counts[path] += 1
             places[path] += place
     # The teacher's order of keys, on average: equality does not ask for it, readers may.
     known = [path for path in counts if counts[path] >= MIN_ROWS]
     ordered = sorted(known, key=lambda path: (places[path] / counts[path], path))
-    empty = Counter(path for example in examples for path in example.answer.empty if path)
+    empty = Counter(path for row in rows for path in row.answer.empty if path)
     return Grammar(
         frame=frame,
-        style=style_of(answers) if frame != "text" else "compact",
-        fields=tuple(_field(path, examples) for path in ordered),
+        style=find_style(answers) if frame != "text" else "compact",
+        fields=tuple(_induce_field(path, rows) for path in ordered),
         objects=tuple(sorted(path for path, count in empty.items() if count >= MIN_ROWS)),
     )
 
 
-def pieces(value: Any, hole: str | None, example: Example) -> list[Piece]:
-    """Return the parts of `value` which stand in the input; none unless all of them do.
+def find_copied(value: Any, slot: str | None, row: ParsedRow) -> list[CopiedValue]:
+    """Return the parts of `value` that stand in the input; none unless all of them do.
 
-    `hole` is the key of the span in a list's objects.
+    `slot` is the key of the copied value in a list's objects.
     """
     elements = value if isinstance(value, list) else [value]
-    found = [_piece(element, hole) for element in elements]
-    kept = [piece for piece in found if piece and _stands(piece.text, example)]
+    found = [_as_copied(element, slot) for element in elements]
+    kept = [copied for copied in found if copied and _is_in_input(copied.text, row)]
     return kept if len(kept) == len(elements) else []
 
 
-def hole_of(values: Sequence[tuple[Any, Example]]) -> str | None:
-    """Return the key whose values, in lists of objects, are taken from the input; None without one."""
-    seen: dict[str, list[bool]] = defaultdict(list)
+def find_slot(values: Sequence[tuple[Any, ParsedRow]]) -> str | None:
+    """Return the key whose values, in lists of objects, are copied from the input; None without one."""
+    flags_by_key: dict[str, list[bool]] = defaultdict(list)
     distinct: dict[str, set[str]] = defaultdict(set)
-    for value, example in values:
+    for value, row in values:
         for element in value if isinstance(value, list) else ():
             if not isinstance(element, dict):
                 continue
             for key, inner in element.items():
-                text = _plain(inner)
-                seen[key].append(text is not None and _stands(text, example))
+                text = _as_text(inner)
+                flags_by_key[key].append(text is not None and _is_in_input(text, row))
                 distinct[key].add(text or "")
-    likely = [key for key, flags in seen.items() if sum(flags) >= _FOUND_SHARE * len(flags)]
+    likely = [key for key, flags in flags_by_key.items() if sum(flags) >= _FOUND_SHARE * len(flags)]
     return max(likely, key=lambda key: len(distinct[key]), default=None)
 
 
-def choice_of(value: Any) -> str:
-    """Return `value` as a choice."""
+def encode_choice(value: Any) -> str:
+    """Return the choice that stands for the constant `value`."""
     return msgspec.json.encode(value, order="deterministic").decode()
 
 
-def _field(path: Path, examples: Sequence[Example]) -> Field:
+def _induce_field(path: KeyPath, rows: Sequence[ParsedRow]) -> Field:
     """Return the field at `path`: where its values come from, and how they are listed."""
-    held = [(example.answer.leaves[path], example) for example in examples if path in example.answer.leaves]
-    hole = hole_of(held)
-    written = [choice_of(value) for value, _ in held]
-    taken = _taken(written, [pieces(value, hole, example) for value, example in held])
-    constants = Counter(value for value, found in zip(written, taken, strict=True) if not found)
-    marks = Counter(mark for found in taken for mark in {piece.mark for piece in found})
-    if len(held) < len(examples):
-        constants[OMITTED] = max(MIN_ROWS, len(examples) - len(held))
-    lists = [(value, found) for (value, _), found in zip(held, taken, strict=True) if found]
+    held = [(row.answer.leaves[path], row) for row in rows if path in row.answer.leaves]
+    slot = find_slot(held)
+    written = [encode_choice(value) for value, _ in held]
+    copied = _choose_copied(written, [find_copied(value, slot, row) for value, row in held])
+    constants = Counter(value for value, found in zip(written, copied, strict=True) if not found)
+    types = Counter(span_type for found in copied for span_type in {one.span_type for one in found})
+    if len(held) < len(rows):
+        constants[OMITTED] = max(MIN_ROWS, len(rows) - len(held))
+    lists = [(value, found) for (value, _), found in zip(held, copied, strict=True) if found]
     return Field(
         path=path,
         choices=tuple(choice for choice, count in constants.most_common() if count >= MIN_ROWS),
-        marks=tuple(mark for mark, count in marks.most_common() if count >= MIN_ROWS),
-        listing=_listing([value for value, _ in lists]),
+        marks=tuple(span_type for span_type, count in types.most_common() if count >= MIN_ROWS),
+        listing=_find_listing([value for value, _ in lists]),
         is_distinct=bool(lists) and all(len(set(found)) == len(found) for _, found in lists),
     )
 
 
-def _taken(written: Sequence[str], found: Sequence[list[Piece]]) -> list[list[Piece]]:
-    """Return what to take from the inputs of what was `found` there, none where the value is a constant."""
-    choices = Counter(written)
-    standing = Counter(value for value, there in zip(written, found, strict=True) if there)
-    taken = [
-        there if standing[value] >= _FOUND_SHARE * choices[value] else []
+def _choose_copied(written: Sequence[str], found: Sequence[list[CopiedValue]]) -> list[list[CopiedValue]]:
+    """Return what to copy from the inputs of what was `found` there, none where the value is a constant."""
+    rows_by_value = Counter(written)
+    found_by_value = Counter(value for value, there in zip(written, found, strict=True) if there)
+    copied = [
+        there if found_by_value[value] >= _FOUND_SHARE * rows_by_value[value] else []
         for value, there in zip(written, found, strict=True)
     ]
-    if sum(map(bool, taken)) < _TAKEN_SHARE * len(taken) and _is_closed(choices):
-        return [[] for _ in taken]
-    return taken
+    if sum(map(bool, copied)) < _COPIED_SHARE * len(copied) and _is_closed(rows_by_value):
+        return [[] for _ in copied]
+    return copied
 
 
-def _is_closed(choices: Counter[str]) -> bool:
-    repeated = sum(count for count in choices.values() if count >= MIN_ROWS)
-    rows = choices.total()
-    return repeated >= _REPEATED_SHARE * rows and len(choices) * _ROWS_PER_VALUE <= rows
+def _is_closed(rows_by_value: Counter[str]) -> bool:
+    repeated = sum(count for count in rows_by_value.values() if count >= MIN_ROWS)
+    rows = rows_by_value.total()
+    return repeated >= _REPEATED_SHARE * rows and len(rows_by_value) * _ROWS_PER_VALUE <= rows
 
 
-def _listing(values: Sequence[Any]) -> Listing:
+def _find_listing(values: Sequence[Any]) -> Listing:
     lists = [value for value in values if isinstance(value, list)]
     if not lists:
         return "never"
@@ -137,24 +137,24 @@ def _listing(values: Sequence[Any]) -> Listing:
     return "always" if alone >= len(values) - len(lists) else "several"
 
 
-def _piece(element: Any, hole: str | None) -> Piece | None:
+def _as_copied(element: Any, slot: str | None) -> CopiedValue | None:
     if isinstance(element, dict):
-        inner = _plain(element.get(hole)) if hole is not None else None
+        inner = _as_text(element.get(slot)) if slot is not None else None
         if inner is None:
             return None
-        around = tuple((key, "" if key == hole else choice_of(value)) for key, value in element.items())
-        return Piece(Mark(around, not isinstance(element[hole], str)), inner)
-    text = _plain(element)
-    return None if text is None else Piece(Mark((), not isinstance(element, str)), text)
+        around = tuple((key, "" if key == slot else encode_choice(value)) for key, value in element.items())
+        return CopiedValue(Mark(around, not isinstance(element[slot], str)), inner)
+    text = _as_text(element)
+    return None if text is None else CopiedValue(Mark((), not isinstance(element, str)), text)
 
 
-def _plain(value: Any) -> str | None:
-    """Return the characters which stand for `value` in an input, None when it is no string or number."""
+def _as_text(value: Any) -> str | None:
+    """Return the characters that stand for `value` in an input, None if it is no string or number."""
     if isinstance(value, str):
         return value or None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return msgspec.json.encode(value).decode() if is_number else None
 
 
-def _stands(text: str, example: Example) -> bool:
-    return bool(example.words.occurrences(example.text, text))
+def _is_in_input(text: str, row: ParsedRow) -> bool:
+    return bool(row.words.occurrences(row.text, text))

@@ -6,32 +6,24 @@ import importlib
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from gateway.distill.onnx_export import OPSET, quantize
-from gateway.distill.recipes.span.checkpoint import checkpoint
+from gateway.distill.recipes.span.pretrained import find_pretrained
+from gateway.distill.saved_students import SavedStudent
 from gateway.errors import TrainingError
 from gateway.specialists.runtimes.tagger.grammar import Grammar
 
 _DROPOUT = 0.1
 
 
-class State(msgspec.Struct, frozen=True):
-    """A student between two versions: trained weights by name, and what its heads' rows mean."""
-
-    weights: Mapping[str, Any]
-    tags: list[str]
-    options: list[str]
-
-
 def import_torch() -> Any:
     """Return torch. Raises TrainingError without the extra `learn`."""
     # Waiting threads must sleep: beside other work a spinning pool of two made an epoch of
-    # 2,000 rows last 60 to 130 s instead of 11 s. Read when torch's OpenMP is loaded.
+    # 2,000 rows last 60 to 130 s instead of 11 s. The variable is read when OpenMP is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return importlib.import_module("torch")
@@ -39,58 +31,57 @@ def import_torch() -> Any:
         raise TrainingError("training a tagger needs torch: pip install 'stepdown[learn]'") from exc
 
 
-def new_network(grammar: Grammar, state: State | None, seed: int) -> Any:
-    """Return the network for `grammar`, from `state` as far as the grammars agree.
+def new_network(grammar: Grammar, parent: SavedStudent | None, seed: int) -> Any:
+    """Return the network for `grammar`, with the weights of `parent` as far as the grammars agree.
 
     It maps (batch, tokens) ids and mask to (batch, tokens, tags) and (batch, options) logits.
     The word embeddings, half of all weights, stay as they are. Raises TrainingError.
     """
     torch = import_torch()
     torch.manual_seed(seed)
-    network = _module(torch, grammar)
-    if state is None:
+    network = _create_module(torch, grammar)
+    if parent is None:
         return network
-    weights = dict(state.weights)
-    for head, old, new in (
-        ("tags", state.tags, tag_names(grammar)),
-        ("options", state.options, option_names(grammar)),
-    ):
-        rows = {name: row for row, name in enumerate(old)}
+    weights = dict(parent.weights)
+    for head, new_names in name_outputs(grammar).items():
+        old_rows = {name: row for row, name in enumerate(parent.outputs[head])}
         for part in ("weight", "bias"):
-            learnt = weights[f"{head}.{part}"]
-            fresh = network.state_dict()[f"{head}.{part}"].clone()
-            for row, name in enumerate(new):
-                if name in rows:
-                    fresh[row] = learnt[rows[name]]
-            weights[f"{head}.{part}"] = fresh
+            old = weights[f"{head}.{part}"]
+            new = network.state_dict()[f"{head}.{part}"].clone()
+            for row, name in enumerate(new_names):
+                if name in old_rows:
+                    new[row] = old[old_rows[name]]
+            weights[f"{head}.{part}"] = new
     network.load_state_dict(weights, strict=False)
     return network
 
 
-def state_of(network: Any, grammar: Grammar) -> State:
-    """Return what was trained of `network`, copied."""
-    return State(trained(network), tag_names(grammar), option_names(grammar))
-
-
-def trained(network: Any) -> dict[str, Any]:
-    """Return a copy of the weights which training changes, by name."""
+def trained_weights(network: Any) -> dict[str, Any]:
+    """Return a copy of the weights that training changes, by name."""
     return {
         name: weight.detach().clone() for name, weight in network.named_parameters() if weight.requires_grad
     }
 
 
-def tag_names(grammar: Grammar) -> list[str]:
-    """Return what each tag means, whatever other fields there are."""
-    names = ["none"]
+def name_outputs(grammar: Grammar) -> dict[str, list[str]]:
+    """Return by head the meanings of its rows, which do not depend on the other fields.
+
+    Tags are BIO: O outside, B- for the first word of a span, I- for the further ones.
+    """
+    return {"tags": _name_tags(grammar), "options": _name_options(grammar)}
+
+
+def _name_tags(grammar: Grammar) -> list[str]:
+    names = ["O"]
     for field in grammar.fields:
         for mark in field.marks:
             meaning = msgspec.json.encode((field.path, mark)).decode()
-            names += [f"first {meaning}", f"further {meaning}"]
+            names += [f"B-{meaning}", f"I-{meaning}"]
     return names
 
 
-def option_names(grammar: Grammar) -> list[str]:
-    """Return what each option means, whatever other fields there are; at least one, for ONNX."""
+def _name_options(grammar: Grammar) -> list[str]:
+    """Return at least one name: ONNX knows no empty outputs."""
     names = [
         msgspec.json.encode((field.path, choice)).decode()
         for field in grammar.fields
@@ -100,13 +91,14 @@ def option_names(grammar: Grammar) -> list[str]:
     return names or ["nothing"]
 
 
-def export(network: Any, path: Path) -> None:
+def export_tagger(network: Any, path: Path) -> None:
     """Write `network` with int8 weights to `path`; batch and length stay free."""
     torch = import_torch()
     ids = torch.ones((2, 8), dtype=torch.long)
     free = {0: "batch", 1: "tokens"}
     with tempfile.TemporaryDirectory(prefix="stepdown-export-") as scratch, warnings.catch_warnings():
-        # Of branches on lengths which the tracer takes once; `agreement_int8` tells if that ever hurts.
+        # They are about branches on lengths, which the tracer takes once; `agreement_int8` would
+        # show it if that ever hurt.
         warnings.simplefilter("ignore")
         full = Path(scratch) / "full.onnx"
         torch.onnx.export(
@@ -128,7 +120,7 @@ def export(network: Any, path: Path) -> None:
         quantize(full, path)
 
 
-def _module(torch: Any, grammar: Grammar) -> Any:
+def _create_module(torch: Any, grammar: Grammar) -> Any:
     class Tagger(torch.nn.Module):  # type: ignore[misc]
         """Token ids and mask to logits."""
 
@@ -138,13 +130,13 @@ def _module(torch: Any, grammar: Grammar) -> Any:
             width = self.transformer.config.hidden_size
             self.dropout = torch.nn.Dropout(_DROPOUT)
             self.tags = torch.nn.Linear(width, grammar.tags)
-            self.options = torch.nn.Linear(width, len(option_names(grammar)))
+            self.options = torch.nn.Linear(width, len(_name_options(grammar)))
 
         def forward(self, input_ids: Any, attention_mask: Any) -> Any:
             """Return the (batch, tokens, tags) and (batch, options) logits."""
             hidden = self.transformer(input_ids=input_ids, attention_mask=attention_mask)[0]
             mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            # MiniLM was trained to say the meaning of a text by the mean over its tokens.
+            # MiniLM was trained to express the meaning of a text by the mean over its tokens.
             mean = (hidden * mask).sum(1) / mask.sum(1)
             return self.tags(self.dropout(hidden)), self.options(self.dropout(mean))
 
@@ -155,7 +147,7 @@ def _pretrained(torch: Any) -> Any:
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 
-    folder = checkpoint()
+    folder = find_pretrained()
     model = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
     weights = load_file(folder / "model.safetensors")
     model.load_state_dict({name: weights[name] for name in model.state_dict() if name in weights})

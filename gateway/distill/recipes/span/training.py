@@ -1,4 +1,4 @@
-"""Training a tagger: batches of one length, one pass after another, resumable between passes."""
+"""Training a tagger: batches of similar length, pass after pass, resumable between passes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import msgspec
 
 from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.recipes.span.dataset import Target
-from gateway.distill.recipes.span.network import import_torch, trained
+from gateway.distill.recipes.span.network import import_torch, trained_weights
 from gateway.specialists.runtimes.tagger.grammar import Grammar
 
 BATCH = 32
-"""SNIPS as JSON, 2,000 rows, 6 passes: 79.1 % exact at 5.5 ms of CPU a row; with 16, 79.8 % at 8.8 ms."""
+"""SNIPS as JSON, 2,000 rows, 6 passes: 79.1 % exact at 5.5 ms of CPU per row; with 16, 79.8 % at 8.8 ms."""
 _THREADS = 2
 _WARM_UP = 0.1
 _MAX_NORM = 1.0
@@ -25,48 +25,57 @@ _SORTED_BATCHES = 16
 _IGNORED = -100
 
 
-class TrainingPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how fast to train; `agreement` judges a network after each pass."""
+class Hyperparameters(msgspec.Struct, frozen=True):
+    """How long and how fast to train."""
 
     passes: int
     rate: float
     seed: int
-    agreement: Callable[[Any], float]
 
 
 class _Pace(msgspec.Struct, frozen=True):
-    """An optimiser and the schedule of its rate."""
+    """An optimizer and the schedule of its rate."""
 
-    optimiser: Any
+    optimizer: Any
     schedule: Any
 
 
-def fit(
-    network: Any, grammar: Grammar, targets: Sequence[Target], course: TrainingPlan, progress: Checkpoint
+def fit_tagger(
+    network: Any,
+    grammar: Grammar,
+    targets: Sequence[Target],
+    hyperparameters: Hyperparameters,
+    *,
+    measure: Callable[[], float],
+    checkpoint: Checkpoint,
 ) -> None:
-    """Train `network`, and leave it as it was after the pass which agreed best."""
+    """Train `network`, and leave it as it was after the pass that `measure` found best.
+
+    If killed, the next call with the same arguments resumes after the last whole pass and gives
+    the same network.
+    """
     torch = import_torch()
     torch.set_num_threads(_THREADS)
-    steps = course.passes * -(-len(targets) // BATCH)
-    pace = _pace(torch, network, course.rate, steps)
+    steps = hyperparameters.passes * -(-len(targets) // BATCH)
+    pace = _create_pace(torch, network, hyperparameters.rate, steps)
     best, best_agreement, done = None, -1.0, 0
-    if saved := progress.load():
+    if saved := checkpoint.load():
         network.load_state_dict(saved["network"], strict=False)
-        pace.optimiser.load_state_dict(saved["optimiser"])
+        pace.optimizer.load_state_dict(saved["optimizer"])
         pace.schedule.load_state_dict(saved["schedule"])
         best, best_agreement, done = saved["best"], saved["best_agreement"], saved["done"]
-    for number in range(done, course.passes):
-        # Seeded anew, so that a training which was killed ends as one which was not.
-        torch.manual_seed(course.seed + number)
-        _pass(network, grammar, _batches(targets, course.seed + number), pace)
-        agreement = course.agreement(network)
+    for number in range(done, hyperparameters.passes):
+        # Seeded again for each pass, so that a resumed training ends like an uninterrupted one.
+        torch.manual_seed(hyperparameters.seed + number)
+        _run_pass(network, grammar, _cut_batches(targets, hyperparameters.seed + number), pace)
+        agreement = measure()
         if agreement >= best_agreement:
             best_agreement = agreement
-            best = trained(network)
-        progress.save(
+            best = trained_weights(network)
+        checkpoint.save(
             {
-                "network": trained(network),
-                "optimiser": pace.optimiser.state_dict(),
+                "network": trained_weights(network),
+                "optimizer": pace.optimizer.state_dict(),
                 "schedule": pace.schedule.state_dict(),
                 "best": best,
                 "best_agreement": best_agreement,
@@ -76,24 +85,24 @@ def fit(
     network.load_state_dict(best, strict=False)
 
 
-def _pass(network: Any, grammar: Grammar, batches: Sequence[Sequence[Target]], pace: _Pace) -> None:
+def _run_pass(network: Any, grammar: Grammar, batches: Sequence[Sequence[Target]], pace: _Pace) -> None:
     torch = import_torch()
     network.train()
     for batch in batches:
-        ids, mask, tags, options = _tensors(torch, batch)
+        ids, mask, tags, options = _build_tensors(torch, batch)
         # bf16 costs 60 % of float32 here (AVX-512 bf16).
         with torch.autocast("cpu", torch.bfloat16):
             tag_logits, option_logits = network(ids, mask)
-        loss = _loss(torch, grammar, (tag_logits.float(), option_logits.float()), tags, options)
-        pace.optimiser.zero_grad()
+        loss = _sum_losses(torch, grammar, (tag_logits.float(), option_logits.float()), tags, options)
+        pace.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), _MAX_NORM)
-        pace.optimiser.step()
+        pace.optimizer.step()
         pace.schedule.step()
 
 
-def _loss(torch: Any, grammar: Grammar, logits: tuple[Any, Any], tags: Any, options: Any) -> Any:
-    """Return the mean over the rows of what every decision costs: what an exact answer needs."""
+def _sum_losses(torch: Any, grammar: Grammar, logits: tuple[Any, Any], tags: Any, options: Any) -> Any:
+    """Return the loss per row, summed over its decisions: an exact answer needs every one."""
     entropy = torch.nn.functional.cross_entropy
     rows = len(tags)
     loss = entropy(
@@ -106,21 +115,21 @@ def _loss(torch: Any, grammar: Grammar, logits: tuple[Any, Any], tags: Any, opti
     return loss
 
 
-def _batches(targets: Sequence[Target], seed: int) -> list[list[Target]]:
-    """Return `targets` shuffled, in batches of like length: padding costs as much as words."""
+def _cut_batches(targets: Sequence[Target], seed: int) -> list[list[Target]]:
+    """Return `targets` shuffled, in batches of similar length: padding costs as much as words."""
     draw = random.Random(seed)  # noqa: S311 - a reproducible order, not a secret
     shuffled = draw.sample(list(targets), len(targets))
     size = BATCH * _SORTED_BATCHES
     batches = []
     for start in range(0, len(shuffled), size):
-        alike = sorted(shuffled[start : start + size], key=lambda target: len(target.ids))
-        batches += [alike[at : at + BATCH] for at in range(0, len(alike), BATCH)]
+        by_length = sorted(shuffled[start : start + size], key=lambda target: len(target.ids))
+        batches += [by_length[at : at + BATCH] for at in range(0, len(by_length), BATCH)]
     draw.shuffle(batches)
     return batches
 
 
-def _tensors(torch: Any, batch: Sequence[Target]) -> tuple[Any, Any, Any, Any]:
-    """Return (rows, tokens) ids, mask and tags, the latter on each word's first token, and the options."""
+def _build_tensors(torch: Any, batch: Sequence[Target]) -> tuple[Any, Any, Any, Any]:
+    """Return (rows, tokens) ids, mask and tags (on the first token of each word), and the options."""
     shape = (len(batch), max(len(target.ids) for target in batch))
     ids = torch.zeros(shape, dtype=torch.long)
     mask = torch.zeros(shape, dtype=torch.long)
@@ -132,17 +141,17 @@ def _tensors(torch: Any, batch: Sequence[Target]) -> tuple[Any, Any, Any, Any]:
     return ids, mask, tags, torch.tensor([target.options for target in batch])
 
 
-def _pace(torch: Any, network: Any, rate: float, steps: int) -> _Pace:
-    """Return AdamW and a rate which rises for a tenth of the steps, then falls to nothing."""
+def _create_pace(torch: Any, network: Any, rate: float, steps: int) -> _Pace:
+    """Return AdamW and a rate that rises for a tenth of the steps, then falls to zero."""
     heads = [*network.tags.parameters(), *network.options.parameters()]
     body = [weight for weight in network.transformer.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         [{"params": body, "lr": rate}, {"params": heads, "lr": rate * _HEAD_RATE}],
         weight_decay=_DECAY,
-        fused=True,  # 90 ms of CPU a step instead of 119
+        fused=True,  # 90 ms of CPU per step instead of 119
     )
     warm = max(1.0, steps * _WARM_UP)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1.0, steps - warm)))
+        optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1.0, steps - warm)))
     )
-    return _Pace(optimiser, schedule)
+    return _Pace(optimizer, schedule)

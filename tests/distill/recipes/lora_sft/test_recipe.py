@@ -14,12 +14,13 @@ from gateway.distill.base import TrainingSet, Workspace
 from gateway.distill.base_models.pull import pull
 from gateway.distill.base_models.quantization import build
 from gateway.distill.checkpoints import Checkpoint
-from gateway.distill.recipes.lora_sft import recipe, training
-from gateway.distill.recipes.lora_sft.dataset import Example, marks
-from gateway.distill.recipes.lora_sft.export import arrays
-from gateway.distill.recipes.lora_sft.saved_student import SavedStudent
+from gateway.distill.recipes.lora_sft import recipe
+from gateway.distill.recipes.lora_sft import training as training_module
+from gateway.distill.recipes.lora_sft.adapter import convert_adapter
+from gateway.distill.recipes.lora_sft.dataset import TokenizedRow, digest_rows
 from gateway.distill.recipes.lora_sft.student import SCALE, Student
-from gateway.distill.recipes.lora_sft.training import TrainingPlan, teach
+from gateway.distill.recipes.lora_sft.training import TrainingPlan, train_adapter
+from gateway.distill.saved_students import SavedStudent
 from gateway.errors import TrainingError
 from gateway.registry.models import Registry
 from gateway.specialists.base import NullListener
@@ -62,7 +63,7 @@ def workspace(models: Path, tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two wait for each other longer than so small a model computes."""
-    monkeypatch.setattr(training, "_THREADS", 1)
+    monkeypatch.setattr(training_module, "_THREADS", 1)
 
 
 def bench_of(folder: Path, engines: EnginePool) -> Workspace:
@@ -78,7 +79,7 @@ def _make_end_predictable(checkpoint: Path) -> None:
     save_file(weights, checkpoint / "model.safetensors", {"format": "pt"})
 
 
-def lessons(rows: int, start: int = 0) -> TrainingSet:
+def training_rows(rows: int, start: int = 0) -> TrainingSet:
     """Return rows about cards and orders, which have an answer each."""
     draw = random.Random(start)
     texts = [f"{draw.choice(('card', 'order'))} number {n}" for n in range(start, start + rows)]
@@ -88,16 +89,16 @@ def lessons(rows: int, start: int = 0) -> TrainingSet:
 @pytest.mark.learn
 @pytest.mark.filterwarnings("ignore")
 def test_a_student_learns_and_goes_on_where_it_was(workspace: Workspace, tmp_path: Path) -> None:
-    """One test, as it takes seconds: rehearse, train on from there, serve, and rehearse again."""
-    lora, course, exam = recipe.create(CONFIG), lessons(640), lessons(60, start=1000)
+    """One test, as it takes seconds: validate, train on from there, serve, and validate again."""
+    lora, training, validation = recipe.create(CONFIG), training_rows(640), training_rows(60, start=1000)
 
-    validated = lora.validate(course, exam, workspace)
+    validated = lora.validate(training, validation, workspace)
     assert len(validated.drafts) == 60
     assert sum(validated.losses) <= 6
 
     folder = tmp_path / "version"
     folder.mkdir()
-    both = TrainingSet([*course.texts, *exam.texts], [*course.answers, *exam.answers])
+    both = TrainingSet([*training.texts, *validation.texts], [*training.answers, *validation.answers])
     report = lora.train(both, folder, workspace)
     assert sorted(path.name for path in folder.iterdir()) == [
         "adapter.onnx_adapter",
@@ -113,8 +114,8 @@ def test_a_student_learns_and_goes_on_where_it_was(workspace: Workspace, tmp_pat
     assert served.draft(DraftRequest(text="card number 2345"), NullListener()).text == "lost"
     assert served.draft(DraftRequest(text="order number 2345"), NullListener()).text == "refund"
 
-    # What a student before has learnt is no exam: the rehearsed ones have never seen it.
-    again = lora.validate(course, exam, workspace)
+    # The published student has learned the validation rows; the validated ones never have.
+    again = lora.validate(training, validation, workspace)
     assert again.losses == validated.losses
 
 
@@ -134,7 +135,7 @@ def test_an_adapter_computes_in_the_serving_base_what_it_did_in_training(base: P
         mask = torch.tensor([[1] * len(row) + [0] * (7 - len(row)) for row in ROWS])
         trained = student.model.float()(input_ids=ids, attention_mask=mask).logits
 
-    served = logits_of(base / "model.onnx", ROWS, **arrays(student.state(), SCALE))
+    served = logits_of(base / "model.onnx", ROWS, **convert_adapter(student.copy_weights(), SCALE))
 
     for row, numbers, before, after in zip(ROWS, trained, untrained, served, strict=True):
         last = numbers[len(row) - 1].numpy()
@@ -160,42 +161,42 @@ def test_a_killed_training_ends_as_one_which_was_not(base: Path, tmp_path: Path)
     import torch
 
     draw = random.Random(0)
-    rows = [Example([1, draw.randrange(4, 300)], [draw.randrange(4, 300), 2], str(n)) for n in range(64)]
-    course = TrainingPlan(
-        fresh=rows[8:],
-        known=[],
-        watched=rows[:8],
+    rows = [TokenizedRow([1, draw.randrange(4, 300)], [draw.randrange(4, 300), 2], str(n)) for n in range(64)]
+    plan = TrainingPlan(
+        new=rows[8:],
+        learned=[],
+        validation=rows[:8],
         rate=1e-2,
         batch_rows=8,
         passes=2,
         replayed=0.0,
         seed=0,
-        look_every=5,
+        validate_every=5,
     )
     whole = Student(base, 16, seed=0)
-    teach(whole, course, Checkpoint(tmp_path / "whole", "key"))
+    train_adapter(whole, plan, Checkpoint(tmp_path / "whole", "key"))
 
     with pytest.raises(Killed):
-        teach(Student(base, 16, seed=0), course, Doomed(tmp_path / "cut", "key"))
+        train_adapter(Student(base, 16, seed=0), plan, Doomed(tmp_path / "cut", "key"))
     resumed = Student(base, 16, seed=0)
-    teach(resumed, course, Checkpoint(tmp_path / "cut", "key"))
+    train_adapter(resumed, plan, Checkpoint(tmp_path / "cut", "key"))
 
-    for name, weights in whole.state().items():
-        assert torch.equal(weights, resumed.state()[name]), name
-
-
-def test_rows_which_a_student_has_learnt_are_no_exam_for_it() -> None:
-    exam = lessons(10)
-    learnt = TrainingSet(exam.texts[:4], exam.answers[:4])
-    student = SavedStudent(name="trained", weights={}, rows=frozenset(marks(learnt)), base="", number=1)
-    assert recipe._unknown(exam, student).texts == exam.texts[4:]
+    for name, weights in whole.copy_weights().items():
+        assert torch.equal(weights, resumed.copy_weights()[name]), name
 
 
-def test_watched_rows_stay_watched_in_later_versions() -> None:
-    watched, _ = recipe._split(lessons(700))
-    _, later = recipe._split(lessons(1400))
-    assert watched.texts
-    assert not set(watched.texts) & set(later.texts)
+def test_rows_that_a_student_has_learned_are_not_validated_on() -> None:
+    rows = training_rows(10)
+    learned = frozenset(digest_rows(rows.select(range(4))))
+    student = SavedStudent(purpose="version", weights={}, learned=learned, base="", number=1)
+    assert rows.select(student.find_unlearned(digest_rows(rows))).texts == rows.texts[4:]
+
+
+def test_validation_rows_are_not_learned_by_later_versions() -> None:
+    _, validation = recipe.split_validation(training_rows(700))
+    later, _ = recipe.split_validation(training_rows(1400))
+    assert validation.texts
+    assert not set(validation.texts) & set(later.texts)
 
 
 @pytest.mark.learn
@@ -203,14 +204,14 @@ def test_without_its_base_the_error_says_how_to_get_it(tmp_path: Path) -> None:
     pytest.importorskip("peft", reason="needs the extra `learn`")
     workspace = bench_of(tmp_path, EnginePool(tmp_path / "models", 64))
     with pytest.raises(TrainingError, match="stepdown models pull"):
-        recipe.create(CONFIG).train(lessons(700), tmp_path, workspace)
+        recipe.create(CONFIG).train(training_rows(700), tmp_path, workspace)
 
 
 @pytest.mark.learn
 @pytest.mark.filterwarnings("ignore")
 def test_a_few_rows_are_not_worth_a_decoder(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="40 rows; a decoder needs 600"):
-        recipe.create(CONFIG).train(lessons(40), tmp_path, workspace)
+        recipe.create(CONFIG).train(training_rows(40), tmp_path, workspace)
 
 
 def test_a_wrong_option_is_refused() -> None:

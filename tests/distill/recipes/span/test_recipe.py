@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,7 @@ import pytest
 from gateway.core import DraftRequest
 from gateway.distill.base import TrainingSet, Workspace
 from gateway.distill.recipes.span import recipe
-from gateway.distill.recipes.span.network import State
-from gateway.distill.recipes.span.saved_student import SavedStudent, digest
+from gateway.distill.saved_students import SavedStudent, row_digest
 from gateway.errors import TrainingError
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
@@ -31,7 +31,7 @@ def workspace(tmp_path: Path) -> Workspace:
     )
 
 
-def lessons(rows: int, seed: int) -> TrainingSet:
+def bookings(rows: int, seed: int) -> TrainingSet:
     """Return bookings and cancellations; both name a person, only bookings a city."""
     draw = random.Random(seed)
     texts, answers = [], []
@@ -51,18 +51,17 @@ def lessons(rows: int, seed: int) -> TrainingSet:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.learn
 def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, workspace: Workspace) -> None:
-    """One test, as it takes seconds: rehearse, train on from there, and serve."""
+    """One test, as it takes seconds: validate, train on from there, and serve."""
     pytest.importorskip("torch", reason="needs the extra `learn`")
     span = recipe.create(recipe.Config(fewest_rows=1, first_rows=1_000, further_passes=1))
-    course = lessons(120, seed=1)
 
-    validated = span.validate(course, lessons(40, seed=2), workspace)
+    validated = span.validate(bookings(120, seed=1), bookings(40, seed=2), workspace)
     assert len(validated.drafts) == 40
     assert sum(validated.losses) <= 8
 
     folder = tmp_path / "version"
     folder.mkdir()
-    report = span.train(lessons(160, seed=1), folder, workspace)
+    report = span.train(bookings(160, seed=1), folder, workspace)
     assert sorted(path.name for path in folder.iterdir()) == [
         "grammar.json",
         "model.onnx",
@@ -78,20 +77,24 @@ def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, w
     assert said == served.draft(DraftRequest(text="please book seat 900 for Grace to Quito"), NullListener())
 
 
-def test_rows_which_an_ancestor_has_learnt_are_no_exam() -> None:
-    old = SavedStudent(State({}, [], []), frozenset({digest("t1")}), 1)
-    exam = TrainingSet(["t0", "t1", "t2"], ["a", "b", "c"])
-    assert recipe._unknown(old, exam) == TrainingSet(["t0", "t2"], ["a", "c"])
-    assert recipe._unknown(None, exam) == exam
+def saved(texts: Sequence[str]) -> SavedStudent:
+    learned = frozenset(row_digest(text) for text in texts)
+    return SavedStudent(purpose="validation", number=1, base="", learned=learned, weights={})
 
 
-def test_a_student_whose_lessons_no_longer_count_is_no_parent() -> None:
-    """After an alarm only later rows may be learnt: who has the old habits must not go on."""
-    old = SavedStudent(State({}, [], []), frozenset(digest(f"t{n}") for n in range(10)), 1)
+def test_texts_that_an_ancestor_has_learned_are_not_validated_on() -> None:
+    rows = TrainingSet(["t0", "t1", "t2"], ["a", "b", "c"])
+    unlearned = saved(["t1"]).find_unlearned(recipe.digest_texts(rows))
+    assert rows.select(unlearned) == TrainingSet(["t0", "t2"], ["a", "c"])
+
+
+def test_a_student_whose_rows_no_longer_count_is_no_parent() -> None:
+    """After an alarm only later rows may be learned: a student with the old habits must not go on."""
+    old = saved([f"t{n}" for n in range(10)])
     few = TrainingSet([f"t{n}" for n in range(4)], ["x"] * 4)
     most = TrainingSet([f"t{n}" for n in range(20)], ["x"] * 20)
-    assert recipe._parent(old, few) is None
-    assert recipe._parent(old, most) is old
+    assert not old.may_be_parent("", recipe.digest_texts(few))
+    assert old.may_be_parent("", recipe.digest_texts(most))
 
 
 @pytest.mark.learn

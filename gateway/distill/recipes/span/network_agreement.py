@@ -1,4 +1,4 @@
-"""How often a network in training agrees with the teacher, before it is exported."""
+"""How often a network in training agrees with the teacher, measured before it is exported."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from gateway.specialists.runtimes.tagger.words import Words, words_of
 _BATCH = 32
 
 
-def agreement_of(network: Any, grammar: Grammar, exam: TrainingSet) -> float:
-    """Return the share of `exam` in which `network` gives the teacher's answer; 0 of nothing."""
+def measure_agreement(network: Any, grammar: Grammar, rows: TrainingSet) -> float:
+    """Return the share of `rows` for which `network` gives the teacher's answer; 0 without rows."""
     reader = build_tokenizer()
-    right = 0.0
+    agreement = 0.0
     readable: list[tuple[str, str, Words]] = []
-    for text, answer in zip(exam.texts, exam.answers, strict=True):
+    for text, answer in zip(rows.texts, rows.answers, strict=True):
         try:
             readable.append((text, answer, words_of(text, reader, MAX_TOKENS)))
         except SpecialistError:
             continue
     readable.sort(key=lambda row: len(row[2].ids))
     for start in range(0, len(readable), _BATCH):
-        right += _right(network, grammar, readable[start : start + _BATCH])
-    return right / max(1, len(exam.texts))
+        agreement += _sum_agreement(network, grammar, readable[start : start + _BATCH])
+    return agreement / max(1, len(rows.texts))
 
 
-def _right(network: Any, grammar: Grammar, rows: Sequence[tuple[str, str, Words]]) -> float:
+def _sum_agreement(network: Any, grammar: Grammar, rows: Sequence[tuple[str, str, Words]]) -> float:
     torch = import_torch()
     ids = torch.zeros((len(rows), max(len(words.ids) for _, _, words in rows)), dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -44,12 +44,12 @@ def _right(network: Any, grammar: Grammar, rows: Sequence[tuple[str, str, Words]
     network.eval()
     with torch.no_grad():
         tags, options = (logits.numpy() for logits in network(ids, mask))
-    right = 0.0
+    agreement = 0.0
     for row, (text, answer, words) in enumerate(rows):
         found = decide(grammar, tags[row][words.heads], options[row])
         try:
             draft = grammar.compose(text, found.options, spans_of(found.tags, words.starts, words.ends))
         except SpecialistError:
             continue
-        right += 1.0 - measure_loss(answer, draft)
-    return right
+        agreement += 1.0 - measure_loss(answer, draft)
+    return agreement

@@ -1,4 +1,4 @@
-"""The MiniLM checkpoint which taggers start from: an installed data package, pinned by hash."""
+"""The MiniLM checkpoint that taggers start from: an installed data package, pinned by hash."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """Of model.safetensors: the hub's own file of sentence-transformers/all-MiniLM-L6-v2."""
 
 
-def checkpoint() -> Path:
+def find_pretrained() -> Path:
     """Return the folder with config.json and model.safetensors.
 
     Raises TrainingError when it is not installed or not the pinned one.
