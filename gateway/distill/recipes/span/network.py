@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from gateway.distill.onnx_export import OPSET, quantize
+from gateway.distill.onnx_export import export_int8
 from gateway.distill.recipes.span.pretrained import find_pretrained
 from gateway.distill.saved_students import SavedStudent
 from gateway.errors import TrainingError
@@ -93,31 +92,12 @@ def _name_options(grammar: Grammar) -> list[str]:
 
 def export_tagger(network: Any, path: Path) -> None:
     """Write `network` with int8 weights to `path`; batch and length stay free."""
-    torch = import_torch()
-    ids = torch.ones((2, 8), dtype=torch.long)
-    free = {0: "batch", 1: "tokens"}
-    with tempfile.TemporaryDirectory(prefix="stepdown-export-") as scratch, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # They are about branches on lengths, which the tracer takes once; `agreement_int8` would
         # show it if that ever hurt.
         warnings.simplefilter("ignore")
-        full = Path(scratch) / "full.onnx"
-        torch.onnx.export(
-            network.eval(),
-            (ids, torch.ones_like(ids)),
-            str(full),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["tags", "options"],
-            dynamic_axes={
-                "input_ids": free,
-                "attention_mask": free,
-                "tags": free,
-                "options": {0: "batch"},
-            },
-            opset_version=OPSET,
-            # The tracer: the newer exporter needs onnxscript, one more package for the same graph.
-            dynamo=False,
-        )
-        quantize(full, path)
+        axes = {"tags": {0: "batch", 1: "tokens"}, "options": {0: "batch"}}
+        export_int8(network.eval(), path, axes)
 
 
 def _create_module(torch: Any, grammar: Grammar) -> Any:

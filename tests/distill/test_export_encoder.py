@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.distill.onnx_export import export_encoder
+from gateway.distill.export_encoder import export_encoder
 from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists.encoders import onnx_folder
 
@@ -57,10 +57,10 @@ def tiny_bert(folder: Path, pooling: str = "mean") -> Any:
     return model
 
 
-# torch and transformers warn of their own insides while they export.
+# torch and transformers warn about their own code while they export.
 @pytest.mark.filterwarnings("ignore")
 def test_an_exported_encoder_serves_the_same_vectors(tmp_path: Path) -> None:
-    """int8 weights change a vector a little; its direction stays."""
+    """Weights of int8 change a vector a little, but not its direction."""
     original = tiny_bert(tmp_path)
 
     export_encoder(str(tmp_path / "model"), tmp_path / "exported")
