@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.distill.base_models.quantization import build
+from gateway.distill.base_models.quantization import build_quantized
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.store.home import Home
@@ -94,7 +94,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model in the form that needs no conversion, beside files that must not be fetched."""
     root = tmp_path_factory.mktemp("model")
     checkpoint = write_checkpoint(root / "checkpoint")
-    build(checkpoint, "int4", root / "ready")
+    build_quantized(checkpoint, "int4", root / "ready")
     (root / "ready" / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     (root / "ready" / "modeling.py").write_text("raise RuntimeError('fetched code was run')")
     (root / "ready" / "pytorch_model.bin").write_bytes(b"pickle")

@@ -1,1 +1,1 @@
-"""The base models of generative students: fetch, convert, measure, publish."""
+"""Base models of generative students: fetch, convert, measure, publish."""

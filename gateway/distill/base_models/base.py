@@ -1,4 +1,4 @@
-"""What a source of base models must promise, and what it hands over."""
+"""The protocol of a source of base models, and the model that it returns."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from gateway.errors import RegistryError
 from gateway.registry.files import digest_of
 
 
-class Fetched(msgspec.Struct, frozen=True, kw_only=True):
+class FetchedModel(msgspec.Struct, frozen=True, kw_only=True):
     """A model as its maker published it.
 
     `folder` holds a checkpoint (config.json, safetensors, tokenizer), or with `gguf` the file of
-    that name, or a model which is ONNX already. `source` names exactly what was fetched;
-    `sha256` (hex) is that of its weights. `name` is what to call it if the user does not say.
+    that name, or a model that is ONNX already. `source` identifies the model exactly; `sha256`
+    (hex) is that of its weights. `name` is the default name of the base.
     """
 
     folder: Path
@@ -31,17 +31,17 @@ class Source(Protocol):
     """A module in `sources/`; its file name is the part of an address before the colon."""
 
     @staticmethod
-    def fetch(address: str) -> Fetched:
+    def fetch(address: str) -> FetchedModel:
         """Return the model at `address`, the part after the colon. May take minutes.
 
-        Raises RegistryError when there is no such model, or it is not what was promised.
+        Raises RegistryError when there is no such model, or its hash is not the pinned one.
         """
 
 
-def weights_digest(folder: Path) -> str:
+def digest_weights(folder: Path) -> str:
     """Return the sha256 over names and contents of the weights in a folder.
 
-    Pickled weights (`.bin`, `.pt`) are never looked at: reading them runs their code.
+    Pickled weights (`.bin`, `.pt`) are never opened: reading them runs their code.
     Raises RegistryError when there are none.
     """
     files = sorted(path for kind in ("*.safetensors", "*.onnx", "*.onnx.data") for path in folder.glob(kind))

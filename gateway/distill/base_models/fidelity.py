@@ -1,4 +1,4 @@
-"""How much of a checkpoint a quantized model still is, on texts like those which students meet."""
+"""The fidelity of quantized models to their checkpoint, on texts like those of narrow tasks."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gateway.distill.base_models.graph import MODEL
+from gateway.distill.base_models.graph import MODEL, FloatArray
 from gateway.distill.base_models.quantization import Fidelity
 from gateway.specialists.softmax import log_softmax
 
-FloatArray = npt.NDArray[np.float32]
-
-# Written for this purpose; they hold what narrow tasks are made of: prose, JSON, SQL, patterns,
-# commands, tables. About 800 tokens.
+# Written for this purpose, of the kinds that narrow tasks consist of: prose, JSON, SQL, patterns,
+# commands, tables. About 800 tokens. They are data, not prose of ours: another text is another measure.
 TEXTS = (
     "Dear team, the parcel which you sent on Monday has arrived, but one of the two lamps in it is broken. "
     "Could you please send a new one, or return the money to my card?",
@@ -46,10 +44,10 @@ TEXTS = (
 )
 
 
-def measure(checkpoint: Path, folders: Mapping[str, Path]) -> dict[str, Fidelity]:
+def measure_fidelity(checkpoint: Path, folders: Mapping[str, Path]) -> dict[str, Fidelity]:
     """Return by name the fidelity of quantized models to the float32 `checkpoint`.
 
-    The models must give logits for every token: measure before `answer_last_only`.
+    The models must give logits for every token: measure before `keep_last_logits`.
     """
     import onnxruntime
     import torch
@@ -68,27 +66,27 @@ def measure(checkpoint: Path, folders: Mapping[str, Path]) -> dict[str, Fidelity
         with torch.no_grad():
             expected = log_softmax(reference(torch.from_numpy(tokens)).logits[0].float().numpy())
         for name, session in sessions.items():
-            found[name].append(_compare(expected, log_softmax(_logits(session, tokens, size))))
-    return {name: _total(parts) for name, parts in found.items()}
+            found[name].append(_compare(expected, log_softmax(_run(session, tokens, size))))
+    return {name: _average(parts) for name, parts in found.items()}
 
 
-def _logits(session: Any, tokens: npt.NDArray[np.int64], size: int) -> FloatArray:
-    """Return the (tokens, vocabulary) logits of one row which nothing came before; heads have `size`."""
+def _run(session: Any, tokens: npt.NDArray[np.int64], size: int) -> FloatArray:
+    """Return the (tokens, vocabulary) logits of one row without a past; heads have `size`."""
     feed: dict[str, Any] = {"input_ids": tokens, "attention_mask": np.ones_like(tokens)}
-    for given in session.get_inputs():
-        if given.name.startswith("past_key_values"):
-            feed[given.name] = np.zeros((1, given.shape[1], 0, size), np.float32)
+    for model_input in session.get_inputs():
+        if model_input.name.startswith("past_key_values"):
+            feed[model_input.name] = np.zeros((1, model_input.shape[1], 0, size), np.float32)
     logits: FloatArray = session.run(["logits"], feed)[0][0]
     return logits
 
 
 def _compare(expected: FloatArray, got: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return two (tokens,): whether the likeliest next token is the same, and the divergence."""
+    """Return two (tokens,): 1 where the likeliest next token is the same, and the divergence."""
     same = (expected.argmax(axis=-1) == got.argmax(axis=-1)).astype(np.float32)
     divergence: FloatArray = (np.exp(expected) * (expected - got)).sum(axis=-1)
     return same, divergence
 
 
-def _total(parts: list[tuple[FloatArray, FloatArray]]) -> Fidelity:
+def _average(parts: list[tuple[FloatArray, FloatArray]]) -> Fidelity:
     same, divergence = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Fidelity(float(same.mean()), float(divergence.mean()))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.distill.base_models.quantization import build
+from gateway.distill.base_models.quantization import build_quantized
 from tests.distill.base_models.tiny import write_checkpoint
 
 
@@ -16,8 +16,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def ready(checkpoint: Path) -> Path:
-    """The same as the builder leaves it: 4 and 8 bits, no room for adapters yet. Only read."""
+    """The same after the builder: 4 and 8 bits, no inputs for adapters yet. Only read."""
     folder = checkpoint.parent / "ready"
-    build(checkpoint, "k_quant_mixed8", folder)
+    build_quantized(checkpoint, "k_quant_mixed8", folder)
     (folder / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     return folder

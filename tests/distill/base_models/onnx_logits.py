@@ -1,4 +1,4 @@
-"""What an ONNX decoder answers to whole rows of tokens."""
+"""The logits of an ONNX decoder for whole rows of tokens."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def logits_of(model: Path, rows: list[list[int]], **more: npt.NDArray[np.float32
         "input_ids": np.array([row + [0] * (width - len(row)) for row in rows], np.int64),
         "attention_mask": np.array([[1] * len(row) + [0] * (width - len(row)) for row in rows], np.int64),
     }
-    for given in session.get_inputs():
-        if given.name.startswith("past_key_values"):
-            feed[given.name] = np.zeros((len(rows), HEADS, 0, SIZE), np.float32)
+    for model_input in session.get_inputs():
+        if model_input.name.startswith("past_key_values"):
+            feed[model_input.name] = np.zeros((len(rows), HEADS, 0, SIZE), np.float32)
     return session.run(["logits"], feed | more)[0]

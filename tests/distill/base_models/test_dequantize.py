@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.distill.base_models.dequantize import dequantized, load_student
+from gateway.distill.base_models.dequantize import dequantize, load_student
 from gateway.distill.base_models.graph import MODEL, Graph
 from gateway.errors import TrainingError
 from tests.distill.base_models.onnx_logits import logits_of
@@ -18,30 +18,30 @@ def test_half_bytes_are_read_lower_half_first() -> None:
     packed = np.array([[[0x21, 0x43], [0x65, 0x87]]], np.uint8)
     scales = np.array([[1.0, 0.5]], np.float32)
 
-    plain = dequantized(packed, scales, None, 4)
-    shifted = dequantized(packed, scales, np.array([[0x51]], np.uint8), 4)
+    centered = dequantize(packed, scales, None, 4)
+    shifted = dequantize(packed, scales, np.array([[0x51]], np.uint8), 4)
 
-    assert plain.tolist() == [[-7.0, -6.0, -5.0, -4.0, -1.5, -1.0, -0.5, 0.0]]
+    assert centered.tolist() == [[-7.0, -6.0, -5.0, -4.0, -1.5, -1.0, -0.5, 0.0]]
     assert shifted.tolist() == [[0.0, 1.0, 2.0, 3.0, 0.0, 0.5, 1.0, 1.5]]
 
 
 def test_whole_bytes_lie_around_128() -> None:
-    weights = dequantized(np.array([[[0, 128, 255]]], np.uint8), np.array([[2.0]], np.float32), None, 8)
+    weights = dequantize(np.array([[[0, 128, 255]]], np.uint8), np.array([[2.0]], np.float32), None, 8)
     assert weights.tolist() == [[-256.0, 0.0, 254.0]]
 
 
 def test_other_widths_are_refused() -> None:
     with pytest.raises(TrainingError, match="2 bits"):
-        dequantized(np.zeros((1, 1, 4), np.uint8), np.ones((1, 1), np.float32), None, 2)
+        dequantize(np.zeros((1, 1, 4), np.uint8), np.ones((1, 1), np.float32), None, 2)
 
 
 @pytest.mark.learn
 @pytest.mark.filterwarnings("ignore")
-def test_a_student_has_the_weights_which_serve(ready: Path, tmp_path: Path) -> None:
-    """With float activations in the runtime, torch and ONNX compute the very same."""
+def test_a_student_has_the_weights_that_serve(ready: Path, tmp_path: Path) -> None:
+    """With float activations in the runtime, torch and ONNX compute the same."""
     import torch
 
-    exact = Graph.read(ready / MODEL, with_weights=False)
+    exact = Graph.load(ready / MODEL, with_weights=False)
     for node in exact.model.graph.node:
         for attribute in node.attribute:
             if attribute.name == "accuracy_level":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gateway.distill.base_models.graph import MODEL, Graph
-from gateway.distill.base_models.graph_edits import add_adapters, answer_last_only
+from gateway.distill.base_models.graph_edits import add_adapters, keep_last_logits
 from gateway.errors import TrainingError
 from tests.distill.base_models.onnx_logits import logits_of
 
@@ -23,7 +23,7 @@ def copied(ready: Path, tmp_path: Path) -> Path:
 
 
 def test_without_an_adapter_nothing_changes(ready: Path, copied: Path) -> None:
-    graph = Graph.read(copied / MODEL, with_weights=False)
+    graph = Graph.load(copied / MODEL, with_weights=False)
 
     modules = add_adapters(graph, rank=4)
     graph.save(copied / MODEL)
@@ -34,13 +34,13 @@ def test_without_an_adapter_nothing_changes(ready: Path, copied: Path) -> None:
 
 def test_an_adapter_adds_a_low_rank_product(copied: Path) -> None:
     """The joined projection has three times the rank, and its outputs are q, k and v in a row."""
-    graph = Graph.read(copied / MODEL, with_weights=False)
+    graph = Graph.load(copied / MODEL, with_weights=False)
     add_adapters(graph, rank=4)
     graph.save(copied / MODEL)
     shapes = {
-        given.name: tuple(size.dim_value for size in given.type.tensor_type.shape.dim)
-        for given in graph.model.graph.input
-        if ".lora_" in given.name
+        model_input.name: tuple(size.dim_value for size in model_input.type.tensor_type.shape.dim)
+        for model_input in graph.model.graph.input
+        if ".lora_" in model_input.name
     }
     adapter = {name: np.full(shape, 0.1, np.float32) for name, shape in shapes.items()}
 
@@ -52,16 +52,16 @@ def test_an_adapter_adds_a_low_rank_product(copied: Path) -> None:
 
 
 def test_adapters_are_added_once(copied: Path) -> None:
-    graph = Graph.read(copied / MODEL, with_weights=False)
+    graph = Graph.load(copied / MODEL, with_weights=False)
     add_adapters(graph, rank=4)
     with pytest.raises(TrainingError, match="adapters already"):
         add_adapters(graph, rank=4)
 
 
 def test_logits_are_those_of_each_rows_end(ready: Path, copied: Path) -> None:
-    """Rows of unlike lengths, padded on the right, get the very numbers which they get alone."""
-    graph = Graph.read(copied / MODEL, with_weights=False)
-    answer_last_only(graph)
+    """Rows of different lengths, padded on the right, get the same numbers as alone."""
+    graph = Graph.load(copied / MODEL, with_weights=False)
+    keep_last_logits(graph)
     graph.save(copied / MODEL)
 
     both = logits_of(copied / MODEL, [SHORT, LONG])
@@ -73,10 +73,10 @@ def test_logits_are_those_of_each_rows_end(ready: Path, copied: Path) -> None:
 
 def test_weights_outside_the_folder_are_refused(copied: Path) -> None:
     """A model from elsewhere must not make us read, or copy, any file of this machine."""
-    graph = Graph.read(copied / MODEL, with_weights=False)
+    graph = Graph.load(copied / MODEL, with_weights=False)
     for tensor in graph.model.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location":
                 entry.value = "../../secret"
     with pytest.raises(TrainingError, match="no plain file name"):
-        graph.side_files()
+        graph.list_side_files()

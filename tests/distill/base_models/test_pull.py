@@ -9,7 +9,7 @@ import pytest
 from gateway.distill.base_models import pull as module
 from gateway.distill.base_models import quantization
 from gateway.distill.base_models.dequantize import load_student
-from gateway.distill.base_models.pull import pull
+from gateway.distill.base_models.pull import pull_base
 from gateway.errors import RegistryError, TrainingError
 from gateway.registry.models import Registry
 from gateway.specialists.engine import base_model
@@ -18,18 +18,18 @@ pytestmark = [pytest.mark.learn, pytest.mark.filterwarnings("ignore")]
 
 
 def quiet(step: str) -> None:
-    """Hear of a step, and say nothing."""
+    """Ignore a step."""
 
 
-def test_of_a_checkpoint_the_truest_quantization_is_published(
+def test_the_most_faithful_quantization_of_a_checkpoint_is_published(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every recipe's figures are kept; one which the builder cannot do for this model is left out."""
+    """The figures of every recipe are kept; one that does not work for this model is left out."""
     recipes = {name: quantization.RECIPES[name] for name in ("int4", "k_quant_mixed8")}
     monkeypatch.setattr(quantization, "RECIPES", recipes | {"impossible": ("algo_config=none",)})
-    registry, heard = Registry(tmp_path), list[str]()
+    registry, steps = Registry(tmp_path), list[str]()
 
-    manifest = pull(str(checkpoint), "tiny", registry, heard.append)
+    manifest = pull_base(str(checkpoint), "tiny", registry, steps.append)
 
     _, folder = registry.verify("tiny", 1)
     card = base_model.read_card(folder)
@@ -43,19 +43,19 @@ def test_of_a_checkpoint_the_truest_quantization_is_published(
     figures = manifest.metrics
     assert 0 < figures["k_quant_mixed8_divergence"] < figures["int4_divergence"]
     assert figures["int4_agreement"] < figures["k_quant_mixed8_agreement"]
-    assert any(step.startswith("impossible is left out") for step in heard)
+    assert any(step.startswith("impossible is left out") for step in steps)
 
 
 @pytest.fixture(scope="module")
 def registry(ready: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
-    """The model which is ONNX already, pulled as "tiny"."""
+    """The model that is ONNX already, pulled as "tiny"."""
     registry = Registry(tmp_path_factory.mktemp("models"))
-    pull(str(ready), "tiny", registry, quiet)
+    pull_base(str(ready), "tiny", registry, quiet)
     return registry
 
 
-def test_a_published_base_generates_as_its_student_does(registry: Registry) -> None:
-    """The runtime's logits, padded on the right, and torch's on the very weights which serve."""
+def test_a_published_base_generates_like_its_student(registry: Registry) -> None:
+    """The runtime's logits, padded on the right, are those of torch on the weights that serve."""
     import onnxruntime_genai as og
     import torch
 
@@ -75,40 +75,40 @@ def test_a_published_base_generates_as_its_student_does(registry: Registry) -> N
     for row, served in zip(rows, logits, strict=True):
         with torch.no_grad():
             trained = student(torch.tensor([row])).logits[0, -1].numpy()
-        # What is left is the rounding of activations to int8.
+        # The one difference left is the rounding of activations to int8.
         assert np.corrcoef(served[0], trained)[0, 1] > 0.999
 
 
-def test_what_is_published_already_is_not_converted_again(registry: Registry, ready: Path) -> None:
-    heard: list[str] = []
-    manifest = pull(str(ready), "tiny", registry, heard.append)
+def test_a_published_base_is_not_converted_again(registry: Registry, ready: Path) -> None:
+    steps: list[str] = []
+    manifest = pull_base(str(ready), "tiny", registry, steps.append)
     assert manifest == registry.read("tiny", 1)
-    assert heard == [f"fetching {ready}"]
+    assert steps == [f"fetching {ready}"]
 
 
 def test_a_name_is_not_given_twice(registry: Registry, checkpoint: Path) -> None:
     """Students of the first would no longer fit."""
     with pytest.raises(RegistryError, match="another --name"):
-        pull(str(checkpoint), "tiny", registry, quiet)
+        pull_base(str(checkpoint), "tiny", registry, quiet)
 
 
 def test_a_model_without_its_configuration_is_refused(
     registry: Registry, ready: Path, tmp_path: Path
 ) -> None:
     bare = shutil.copytree(ready, tmp_path / "bare", ignore=shutil.ignore_patterns("config.json"))
-    with pytest.raises(RegistryError, match=r"config\.json, by which a student is trained"):
-        pull(str(bare), None, registry, quiet)
+    with pytest.raises(RegistryError, match=r"config\.json, which training needs"):
+        pull_base(str(bare), None, registry, quiet)
 
 
 def test_a_truncated_model_is_refused_by_name(registry: Registry, ready: Path, tmp_path: Path) -> None:
     cut = Path(shutil.copytree(ready, tmp_path / "cut"))
     (cut / "model.onnx").write_bytes((cut / "model.onnx").read_bytes()[:1000])
     with pytest.raises(TrainingError, match=r"cut/model\.onnx is no readable ONNX model"):
-        pull(str(cut), None, registry, quiet)
+        pull_base(str(cut), None, registry, quiet)
     assert registry.tasks() == ["tiny"]
 
 
 def test_without_the_extra_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(TrainingError, match=r"stepdown\[learn\]"):
-        pull(str(tmp_path), None, Registry(tmp_path), quiet)
+        pull_base(str(tmp_path), None, Registry(tmp_path), quiet)

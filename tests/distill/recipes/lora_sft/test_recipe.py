@@ -11,8 +11,8 @@ import pytest
 
 from gateway.core import DraftRequest
 from gateway.distill.base import TrainingSet, Workspace
-from gateway.distill.base_models.pull import pull
-from gateway.distill.base_models.quantization import build
+from gateway.distill.base_models.pull import pull_base
+from gateway.distill.base_models.quantization import build_quantized
 from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.recipes.lora_sft import recipe
 from gateway.distill.recipes.lora_sft import training as training_module
@@ -42,9 +42,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lora")
     checkpoint = write_checkpoint(folder / "checkpoint")
     _make_end_predictable(checkpoint)
-    build(checkpoint, "k_quant_mixed8", folder / "ready")
+    build_quantized(checkpoint, "k_quant_mixed8", folder / "ready")
     (folder / "ready" / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
-    pull(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda _: None)
+    pull_base(str(folder / "ready"), "tiny", Registry(folder / "models"), lambda _: None)
     return folder / "models"
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.distill.base_models.prompt import frame_of
+from gateway.distill.base_models.chat_frame import read_chat_frame
 from tests.distill.base_models.tiny import TEMPLATE, write_tokenizer
 
 pytestmark = [pytest.mark.learn, pytest.mark.filterwarnings("ignore")]
@@ -27,16 +27,16 @@ NO_SYSTEM = (
 def test_a_prompt_is_one_turn_of_a_user_without_a_system_message(
     tmp_path: Path, template: str | None, head: str, tail: str
 ) -> None:
-    """The template's own system message is left out; one which allows none is used as it is."""
+    """The template's own system message is left out; a template without any is used as it is."""
     write_tokenizer(tmp_path, template)
 
-    frame = frame_of(tmp_path)
+    frame = read_chat_frame(tmp_path)
 
     assert (frame.head, frame.tail) == (head, tail)
 
 
-def test_the_padding_stands_in_no_prompt(tmp_path: Path) -> None:
-    """Not the end of a turn, which the tokenizer names as padding: the prompt has one."""
+def test_no_prompt_contains_the_padding(tmp_path: Path) -> None:
+    """The tokenizer names the end of a turn as padding, but every prompt has one."""
     tokenizer = write_tokenizer(tmp_path)
     assert tokenizer.pad_token_id == 2
-    assert frame_of(tmp_path).padding == 0
+    assert read_chat_frame(tmp_path).padding == 0
