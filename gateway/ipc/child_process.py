@@ -26,7 +26,7 @@ LONGEST_RESTART_S = 10.0
 HEALTHY_AFTER_S = 10.0
 ORPHAN_GRACE_S = 15.0
 REFUSED = 2
-"""Exit code of a child whose configuration is wrong: another start would end the same way."""
+"""Exit code for wrong configuration: another start would end the same way."""
 
 
 class ChildPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The path of the Unix socket on which the model host of a home folder listens."""
+"""The path of the model host's Unix socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_SOCKET_PATH = 100
 
 
 def socket_path(home: Path) -> Path:
-    """Return `home`/host.sock, or a path in the temporary folder if that is too long for a socket."""
+    """Return host.sock in `home`, or a path in the temporary folder if that is too long for a socket."""
     path = home / "host.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path

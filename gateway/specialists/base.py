@@ -37,7 +37,7 @@ class Listener(Protocol):
         """Have `callback` called once when the draft is cancelled, at once if it is; from any thread."""
 
     def on_opening(self, prediction: Prediction) -> None:
-        """Receive the beginning of a streamed answer, on which to decide; at most once."""
+        """Receive the beginning of a streamed answer, to decide on; at most once."""
 
     def on_piece(self, text: str) -> None:
         """Receive text that follows the opening."""

@@ -29,7 +29,7 @@ def encode_text(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool = T
     try:
         return tokenizer.encode(text, add_special_tokens=add_special_tokens)
     except (TypeError, UnicodeError):
-        # A lone surrogate, which JSON can carry and UTF-8 cannot.
+        # A lone surrogate: JSON can carry it, UTF-8 cannot.
         raise SpecialistError("input unreadable") from None
 
 

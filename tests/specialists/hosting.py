@@ -162,7 +162,7 @@ class HostProcess:
         )
 
     def wait_until_up(self, seconds: float = PATIENCE_S) -> None:
-        """Return once the host listens, which it does only when it can draft."""
+        """Return once the host listens: it does so only when it can draft."""
         deadline = time.monotonic() + seconds
         while not _listens(self.socket):
             assert self.process.poll() is None, self.last_words()

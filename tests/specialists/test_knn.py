@@ -13,17 +13,17 @@ from gateway.specialists.knn import MAX_NEIGHBORS
 UNIT = np.eye(4, dtype=np.float32)
 
 
-def test_familiarity_is_the_cosine_to_the_nearest(tmp_path: Path) -> None:
+def test_similarity_is_the_cosine_to_the_nearest(tmp_path: Path) -> None:
     knn.write_neighbors(UNIT[:2], tmp_path)
 
-    known = knn.read_neighbors(tmp_path, 4)
+    neighbors = knn.read_neighbors(tmp_path, 4)
 
-    assert known.similarity(UNIT[1]) == pytest.approx(1.0)
-    assert known.similarity(np.array([0.6, 0.0, 0.8, 0.0], np.float32)) == pytest.approx(0.6, abs=1e-3)
-    assert known.similarity(-UNIT[0]) == pytest.approx(0.0)
+    assert neighbors.similarity(UNIT[1]) == pytest.approx(1.0)
+    assert neighbors.similarity(np.array([0.6, 0.0, 0.8, 0.0], np.float32)) == pytest.approx(0.6, abs=1e-3)
+    assert neighbors.similarity(-UNIT[0]) == pytest.approx(0.0)
 
 
-def test_as_many_are_kept_as_are_worth_their_time(tmp_path: Path) -> None:
+def test_no_more_than_the_maximum_is_written(tmp_path: Path) -> None:
     knn.write_neighbors(np.tile(UNIT, (MAX_NEIGHBORS // 2, 1)), tmp_path)
 
     assert np.load(tmp_path / knn.FILE).shape == (MAX_NEIGHBORS, 4)
@@ -69,7 +69,7 @@ def _cut(path: Path) -> None:
         (_saved([[0.5, np.nan, 0.5, 0.5]]), "not finite"),
     ],
 )
-def test_files_which_cannot_be_used_are_named(
+def test_files_that_cannot_be_used_are_named(
     tmp_path: Path, damage: Callable[[Path], object], named: str
 ) -> None:
     damage(tmp_path / knn.FILE)

@@ -33,7 +33,7 @@ class HostConnection(asyncio.Protocol):
         self._lost = asyncio.Event()
 
     async def send_request(self, request: HostRequest, budget_s: float) -> HostReply:
-        """Return the host's first reply to `request`, whose id must be unused.
+        """Return the host's first reply to `request`; its id must be unused.
 
         After an Opened, `next_reply` returns the others. A connection lost while waiting is a
         Failed reply. Raises SpecialistError: "host down", "late", "overloaded", "input unreadable"

@@ -15,7 +15,7 @@ class HostDraftStream:
     """A core.DraftStream that reads from the connection to the host."""
 
     def __init__(self, connection: HostConnection, number: int) -> None:
-        """`number` is that of the request whose first reply was Opened."""
+        """`number` is that of the request that was Opened."""
         self._connection = connection
         self._number = number
         self._is_over = False

@@ -1,4 +1,4 @@
-"""The client of one base model, which runs in an engine process of its own."""
+"""The client of one base model in an engine process of its own."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from gateway.specialists.protocol import Failed
 logger = logging.getLogger(__name__)
 
 _MAX_READ = 1_024
-"""Prompt tokens read in one call, over all rows; 1.4 ms each, during which nothing can be cancelled."""
+"""Prompt tokens read in one call, over all rows; 1.4 ms each. A cancellation waits for the call."""
 _MAX_KEPT = 4_096
 """Rows times tokens of one batch: each takes 46 KB of keys and values with SmolLM2-135M."""
 _SHORTEST_ANSWER = 16
@@ -56,7 +56,7 @@ class Generator:
         self._adapters.unload(adapter)
 
     def run_batch(self, requests: list[Generate], channel: ReplyChannel) -> None:
-        """Draft for `requests`, which share adapter and schema; each gets its own replies.
+        """Draft for `requests` of one adapter and schema; each gets its own replies.
 
         Raises MemoryError, after the replies, if the memory did not suffice for one row alone: the
         library never gives back what it holds by then.

@@ -14,7 +14,7 @@ from gateway.specialists.engine.client import EngineClient
 class EnginePool:
     """Opens engines as they are needed; every method may be called from any thread.
 
-    `models` is the folder of pulled bases, which need not exist. An engine takes at most
+    `models` is the folder of pulled bases; it need not exist. An engine takes at most
     `memory_mb`.
     """
 

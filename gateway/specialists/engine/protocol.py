@@ -15,7 +15,7 @@ class Generate(Numbered, frozen=True):
     """Draft an answer with the adapter file at `adapter`, or with the plain base if it is empty.
 
     Reply: Drafted; or Opened, any number of Piece, then Drafted, if the request is streamed and
-    there is a `hold_back`, the number of tokens on which to decide.
+    has a `hold_back`: the number of tokens to decide on.
     """
 
     adapter: str

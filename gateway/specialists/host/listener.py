@@ -15,7 +15,7 @@ SendReply = Callable[[HostReply], None]
 
 
 class ReplyListener:
-    """A Listener whose replies go out on the event loop; its clock starts when work starts."""
+    """A Listener that sends its replies on the event loop; its clock starts when work starts."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exit_with_parent()
     os.nice(_NICENESS)
     _limit_threads_and_memory()
-    # Not at the top: it loads numpy and onnxruntime, which read those limits when they are loaded.
+    # Not at the top: it loads numpy and onnxruntime, and they read those limits when they are loaded.
     from gateway.specialists.host.server import create_work_queue, serve_workers
 
     try:

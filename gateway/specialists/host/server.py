@@ -17,7 +17,7 @@ from gateway.specialists.shared_resources import SharedResources
 
 
 def create_work_queue(encoder: str, encoder_config: str, models: Path, memory_mb: int) -> WorkQueue:
-    """Return the queue of a host whose specialists share this encoder and the bases in `models`.
+    """Return the queue of a host; its specialists share this encoder and the bases in `models`.
 
     Raises ConfigError or RegistryError as `create_encoder` does.
     """

@@ -54,7 +54,7 @@ class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int = 64
     """Drafts and embeddings at work or in the queue; about 150 ms of work at 4 ms each."""
     remote_threads: int = 32
-    """Drafts of another process for which threads wait at once; twice as many are accepted."""
+    """Threads that wait for drafts of another process; twice as many drafts are accepted."""
     stuck_s: float = 20.0
     """A draft that has sent nothing for longer will never end; the host ends instead and is started
     again. A long streamed answer may take its time."""

@@ -24,7 +24,7 @@ CARD = "genai.json"
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of one version.
 
-    `base_digest` is that of the base on which the adapter was trained. An answer has at most
+    `base_digest` is that of the base that the adapter was trained on. An answer has at most
     `max_new_tokens`. With `hold_back`, drafts are scored by their first so many tokens, and a
     streamed answer goes out once these were decided on.
     """
@@ -93,7 +93,7 @@ class GenaiRuntime:
         )
 
     def warm_up(self) -> None:
-        """Load the base and the adapter, for which the first client's time would not suffice.
+        """Load the base and the adapter: the first client's time would not suffice.
 
         An engine that cannot do it now refuses the drafts to come.
         """

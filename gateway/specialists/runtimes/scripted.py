@@ -1,4 +1,4 @@
-"""A specialist for tests, which answers and fails as its script says."""
+"""A specialist for tests that answers and fails as its script says."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ async def peer() -> AsyncIterator[Peer]:
 
 
 async def open_stream(peer: Peer) -> HostDraftStream:
-    """Return the stream of request 1, whose beginning has come."""
+    """Return the stream of request 1 after its beginning."""
     waiting = asyncio.create_task(peer.connection.send_request(make_draft(), PATIENCE_S))
     await peer.receive()
     peer.reply(BEGINNING)

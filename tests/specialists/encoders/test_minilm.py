@@ -25,7 +25,7 @@ from gateway.specialists.onnx_encoder import OnnxEncoder
     ],
 )
 def test_the_tokenizer_is_the_hubs_own(text: str, ids: list[int]) -> None:
-    """The ids were printed by the tokenizer.json which the model's authors publish.
+    """The ids were printed by the tokenizer.json that the model's authors publish.
 
     On all 61,267 texts of banking77, clinc150, snips_slots and gold_headlines both agree.
     """
@@ -40,7 +40,7 @@ def test_a_vector_is_a_unit_vector(encoder: OnnxEncoder) -> None:
     assert float(np.linalg.norm(vector)) == pytest.approx(1, abs=1e-6)
 
 
-def test_texts_which_mean_the_same_are_near(encoder: OnnxEncoder) -> None:
+def test_texts_that_mean_the_same_are_near(encoder: OnnxEncoder) -> None:
     card, same, other = map(
         encoder.encode, ("where is my card?", "my card has not arrived", "the recipe needs two eggs")
     )
@@ -50,7 +50,7 @@ def test_texts_which_mean_the_same_are_near(encoder: OnnxEncoder) -> None:
 
 
 def test_a_vector_is_the_same_in_every_thread(encoder: OnnxEncoder) -> None:
-    """The certificate speaks of the very number which the host computes later."""
+    """The certificate speaks of the very number that the host computes later."""
     alone = encoder.encode("where is my card?")
 
     with ThreadPoolExecutor(4) as threads:
@@ -73,7 +73,7 @@ def test_a_text_of_the_longest_length_is_encoded(encoder: OnnxEncoder) -> None:
         ("\ud800", "input unreadable"),
     ],
 )
-def test_what_has_no_honest_vector_is_refused(encoder: OnnxEncoder, text: str, reason: str) -> None:
+def test_a_text_without_an_honest_vector_is_refused(encoder: OnnxEncoder, text: str, reason: str) -> None:
     """Nothing is truncated: an answer to half a question would look like any other."""
     with pytest.raises(SpecialistError) as refusal:
         encoder.encode(text)

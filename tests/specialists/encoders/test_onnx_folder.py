@@ -12,7 +12,7 @@ from gateway.specialists.onnx_encoder import OnnxEncoder
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """MiniLM as an exported folder, its tokenizer truncating and padding as the hub's file does."""
+    """MiniLM as an exported folder, its tokenizer truncates and pads as the hub's file does."""
     spec = find_spec(minilm.PACKAGE)
     assert spec is not None
     assert spec.submodule_search_locations
@@ -52,7 +52,7 @@ def test_a_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])
-def test_a_spoilt_file_is_named(folder: Path, name: str) -> None:
+def test_a_damaged_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
     (folder / name).write_bytes(b"garbage")
 

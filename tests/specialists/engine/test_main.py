@@ -19,7 +19,7 @@ def generate(number: int, adapter: str = "a", response_format: bytes = b"") -> G
 
 @pytest.fixture
 def inbox(monkeypatch: pytest.MonkeyPatch) -> Inbox:
-    """An inbox whose process goes on when its parent is gone."""
+    """An inbox in a process that goes on when its parent is gone."""
     monkeypatch.setattr(os, "_exit", lambda code: None)
     return Inbox(1)
 

@@ -1,4 +1,4 @@
-"""Loaded models whose drafts wait for the test, so that no test depends on a clock."""
+"""Loaded models that draft when the test lets them, so that no test depends on a clock."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CancellableModels(LoadedModels):
 
 
 class RemoteModels(LoadedModels):
-    """Models of another process, whose drafts wait for each other: `together` at a time."""
+    """Models of another process; `together` drafts wait for each other."""
 
     def __init__(self, together: int) -> None:
         super().__init__(resources_of(FlatEncoder()))

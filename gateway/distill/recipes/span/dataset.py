@@ -17,8 +17,8 @@ from gateway.distill.recipes.span.induction import (
     induce_grammar,
 )
 from gateway.errors import SpecialistError
-from gateway.specialists.runtimes.tagger.grammar import OMITTED, Field, Grammar, spans_of
-from gateway.specialists.runtimes.tagger.words import Words, words_of
+from gateway.specialists.runtimes.tagger.grammar import OMITTED, Field, Grammar, find_spans
+from gateway.specialists.runtimes.tagger.words import Words, split_words
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -73,7 +73,7 @@ def build_dataset(
 
 def _read_words(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words | None:
     try:
-        return words_of(text, tokenizer, max_tokens)
+        return split_words(text, tokenizer, max_tokens)
     except SpecialistError:
         return None
 
@@ -96,15 +96,15 @@ def _build_target(grammar: Grammar, slots: Sequence[str | None], row: ParsedRow)
             option = field.choices.index(choice)
         else:
             found = find_copied(value, slot, row) if is_there else []
-            if not found or any(copied.span_type not in field.marks for copied in found):
+            if not found or any(copied.span_type not in field.span_types for copied in found):
                 return None
             option = len(field.choices)
-            spans = [(first_type + field.marks.index(copied.span_type), copied.text) for copied in found]
+            spans = [(first_type + field.span_types.index(copied.span_type), copied.text) for copied in found]
             spans_by_field.append(_FieldSpans(spans, field.is_distinct and field.listing != "never"))
         if field.options:
             options.append(option)
-        first_type += len(field.marks)
-    return Target(row.words.ids, row.words.heads, _tag_words(row, spans_by_field), options)
+        first_type += len(field.span_types)
+    return Target(row.words.ids, row.words.first_tokens, _tag_words(row, spans_by_field), options)
 
 
 def _tag_words(row: ParsedRow, spans_by_field: Sequence[_FieldSpans]) -> list[int]:
@@ -112,12 +112,12 @@ def _tag_words(row: ParsedRow, spans_by_field: Sequence[_FieldSpans]) -> list[in
 
     The values of a list stand in the input in the list's order, each after the one before.
     """
-    tags = [0] * len(row.words.heads)
+    tags = [0] * len(row.words.first_tokens)
     for field in sorted(spans_by_field, key=lambda field: -max(len(text) for _, text in field.spans)):
         spans = sorted(field.spans, key=lambda span: -len(span[1])) if field.everywhere else field.spans
         reached = 0
         for span_type, text in spans:
-            for first, last in row.words.occurrences(row.text, text):
+            for first, last in row.words.find_value(row.text, text):
                 if first < reached or any(tags[first : last + 1]):
                     continue
                 tags[first : last + 1] = [1 + 2 * span_type] + [2 + 2 * span_type] * (last - first)
@@ -128,8 +128,9 @@ def _tag_words(row: ParsedRow, spans_by_field: Sequence[_FieldSpans]) -> list[in
 
 
 def _is_rebuilt(grammar: Grammar, row: ParsedRow, target: Target, answer: str) -> bool:
-    spans = spans_of(target.tags, row.words.starts, row.words.ends)
+    spans = find_spans(target.tags, row.words.starts, row.words.ends)
     try:
-        return canonical_text(grammar.compose(row.text, target.options, spans)) == canonical_text(answer)
+        rebuilt = grammar.compose_answer(row.text, target.options, spans)
     except SpecialistError:
         return False
+    return canonical_text(rebuilt) == canonical_text(answer)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.distill.recipes.span.answer_parsing import KeyPath, ParsedAnswer, find_style
-from gateway.specialists.runtimes.tagger.grammar import OMITTED, Field, Frame, Grammar, Listing, Mark
+from gateway.specialists.runtimes.tagger.grammar import OMITTED, Field, Frame, Grammar, Listing, SpanType
 from gateway.specialists.runtimes.tagger.words import Words
 
 MIN_ROWS = 3
@@ -26,7 +26,7 @@ _ROWS_PER_VALUE = 4
 class CopiedValue(msgspec.Struct, frozen=True):
     """A part of an answer that stands in its input: the type of the span, and its characters."""
 
-    span_type: Mark
+    span_type: SpanType
     text: str
 
 
@@ -104,7 +104,7 @@ def _induce_field(path: KeyPath, rows: Sequence[ParsedRow]) -> Field:
     return Field(
         path=path,
         choices=tuple(choice for choice, count in constants.most_common() if count >= MIN_ROWS),
-        marks=tuple(span_type for span_type, count in types.most_common() if count >= MIN_ROWS),
+        span_types=tuple(span_type for span_type, count in types.most_common() if count >= MIN_ROWS),
         listing=_find_listing([value for value, _ in lists]),
         is_distinct=bool(lists) and all(len(set(found)) == len(found) for _, found in lists),
     )
@@ -143,9 +143,9 @@ def _as_copied(element: Any, slot: str | None) -> CopiedValue | None:
         if inner is None:
             return None
         around = tuple((key, "" if key == slot else encode_choice(value)) for key, value in element.items())
-        return CopiedValue(Mark(around, not isinstance(element[slot], str)), inner)
+        return CopiedValue(SpanType(around, not isinstance(element[slot], str)), inner)
     text = _as_text(element)
-    return None if text is None else CopiedValue(Mark((), not isinstance(element, str)), text)
+    return None if text is None else CopiedValue(SpanType((), not isinstance(element, str)), text)
 
 
 def _as_text(value: Any) -> str | None:
@@ -157,4 +157,4 @@ def _as_text(value: Any) -> str | None:
 
 
 def _is_in_input(text: str, row: ParsedRow) -> bool:
-    return bool(row.words.occurrences(row.text, text))
+    return bool(row.words.find_value(row.text, text))

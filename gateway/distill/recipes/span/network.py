@@ -73,7 +73,7 @@ def name_outputs(grammar: Grammar) -> dict[str, list[str]]:
 def _name_tags(grammar: Grammar) -> list[str]:
     names = ["O"]
     for field in grammar.fields:
-        for mark in field.marks:
+        for mark in field.span_types:
             meaning = msgspec.json.encode((field.path, mark)).decode()
             names += [f"B-{meaning}", f"I-{meaning}"]
     return names

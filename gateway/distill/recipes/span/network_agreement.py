@@ -10,10 +10,10 @@ from gateway.distill.base import TrainingSet
 from gateway.distill.recipes.span.network import import_torch
 from gateway.errors import SpecialistError
 from gateway.specialists.encoders.minilm import build_tokenizer
-from gateway.specialists.runtimes.tagger.decoding import decide
-from gateway.specialists.runtimes.tagger.grammar import Grammar, spans_of
+from gateway.specialists.runtimes.tagger.decoding import decode_answer
+from gateway.specialists.runtimes.tagger.grammar import Grammar, find_spans
 from gateway.specialists.runtimes.tagger.runtime import MAX_TOKENS
-from gateway.specialists.runtimes.tagger.words import Words, words_of
+from gateway.specialists.runtimes.tagger.words import Words, split_words
 
 _BATCH = 32
 
@@ -25,7 +25,7 @@ def measure_agreement(network: Any, grammar: Grammar, rows: TrainingSet) -> floa
     readable: list[tuple[str, str, Words]] = []
     for text, answer in zip(rows.texts, rows.answers, strict=True):
         try:
-            readable.append((text, answer, words_of(text, reader, MAX_TOKENS)))
+            readable.append((text, answer, split_words(text, reader, MAX_TOKENS)))
         except SpecialistError:
             continue
     readable.sort(key=lambda row: len(row[2].ids))
@@ -46,9 +46,11 @@ def _sum_agreement(network: Any, grammar: Grammar, rows: Sequence[tuple[str, str
         tags, options = (logits.numpy() for logits in network(ids, mask))
     agreement = 0.0
     for row, (text, answer, words) in enumerate(rows):
-        found = decide(grammar, tags[row][words.heads], options[row])
+        found = decode_answer(grammar, tags[row][words.first_tokens], options[row])
         try:
-            draft = grammar.compose(text, found.options, spans_of(found.tags, words.starts, words.ends))
+            draft = grammar.compose_answer(
+                text, found.options, find_spans(found.tags, words.starts, words.ends)
+            )
         except SpecialistError:
             continue
         agreement += 1.0 - measure_loss(answer, draft)

@@ -117,7 +117,7 @@ class SpanRecipe:
             checkpoint=checkpoint,
         )
         export_tagger(network, folder / runtime.MODEL)
-        runtime.write(dataset.grammar, build_tokenizer(), folder)
+        runtime.write_grammar(dataset.grammar, build_tokenizer(), folder)
         encoder = workspace.resources.encoder
         knn.write_neighbors(sampled_vectors(training.texts, encoder, workspace.seed), folder)
         digests = digest_texts(training.select([dataset.rows[index] for index in learned]))

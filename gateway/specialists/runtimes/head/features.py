@@ -2,8 +2,8 @@
 
 The recipe that trains a head and the runtime that serves it both call this module, so that
 they cannot differ. The feature matrix of a head has `feature_width(dimension)` columns: first
-the weighted embedding, then `HASHED_BINS` columns of hashed n-grams, of which `Features`
-holds the few that are not zero.
+the weighted embedding, then `HASHED_BINS` columns of hashed n-grams. `Features` holds the few
+of these that are not zero.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def feature_width(dimension: int) -> int:
 
 
 def build_features(text: str, embedding: FloatVector) -> Features:
-    """Return the features of `text` with its unit `embedding`, which Encoder.encode(text) returns."""
+    """Return the features of `text`; `embedding` is its unit vector, Encoder.encode(text)."""
     indices, values = hash_ngrams(text)
     return Features(embedding * EMBEDDING_WEIGHT, indices, values)
 

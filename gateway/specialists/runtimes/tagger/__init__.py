@@ -1,4 +1,4 @@
-"""The runtime `tagger`: answers made from what an encoder says of each word of an input."""
+"""The runtime `tagger`: answers built from spans of the input, found by an encoder that tags its words."""
 
 from gateway.specialists.runtimes.tagger.runtime import create
 

@@ -1,4 +1,4 @@
-"""What a tagger decides, word by word and field by field, from the network's outputs."""
+"""The likeliest answer, word by word and field by field, from the outputs of the network."""
 
 from __future__ import annotations
 
@@ -12,64 +12,63 @@ from gateway.specialists.softmax import Logits, log_softmax
 _IMPOSSIBLE = -1e9
 
 
-class Decisions(msgspec.Struct, frozen=True):
-    """The tag of each word, the option of each field which has options, and how sure they are."""
+class DecodedAnswer(msgspec.Struct, frozen=True):
+    """The tag of each word, the option of each field that has options, and how sure they are."""
 
     tags: list[int]
     options: list[int]
     trace: Trace
 
 
-def decide(grammar: Grammar, tag_logits: Logits, option_logits: Logits) -> Decisions:
-    """Return the likeliest decisions which make sense.
+def decode_answer(grammar: Grammar, tag_logits: Logits, option_logits: Logits) -> DecodedAnswer:
+    """Return the likeliest tags that form whole spans, and the likeliest options.
 
     `tag_logits` is (words, grammar.tags), `option_logits` (>= grammar.options,). The trace has
-    an entry for each word, if there are marks, then for each field with options.
+    an entry for each word, if there are span types, then for each field with options.
     """
-    parts: list[Logits] = []
+    distributions: list[Logits] = []
     tags = [0] * len(tag_logits)
-    chosen: list[int] = []
     if grammar.tags > 1:
         logprobs = log_softmax(tag_logits)
-        tags = _likeliest(logprobs)
-        parts += list(logprobs)
+        tags = _likeliest_tags(logprobs)
+        distributions += list(logprobs)
+    tagged = len(distributions)
     at = 0
     for field in grammar.fields:
         if field.options:
-            parts.append(log_softmax(option_logits[None, at : at + field.options])[0])
+            distributions.append(log_softmax(option_logits[None, at : at + field.options])[0])
             at += field.options
-    first = len(parts) - sum(bool(field.options) for field in grammar.fields)
-    chosen = [int(part.argmax()) for part in parts[first:]]
-    decided = [*(tags if first else ()), *chosen]
-    return Decisions(tags, chosen, _trace(parts, decided))
+    options = [int(distribution.argmax()) for distribution in distributions[tagged:]]
+    chosen = [*(tags if tagged else ()), *options]
+    return DecodedAnswer(tags, options, _trace(distributions, chosen))
 
 
-def _likeliest(logprobs: Logits) -> list[int]:
-    """Return the likeliest tags (Viterbi) where a further word follows a word of its own mark.
+def _likeliest_tags(logprobs: Logits) -> list[int]:
+    """Return the likeliest sequence (Viterbi) in which I- follows only B- or I- of its own type.
 
-    `logprobs` is (words, tags): 0 none, odd the first word of a mark, even a further one.
+    `logprobs` is (words, tags), numbered as in Grammar: 0 is O, odd tags are B-, even ones I-.
     """
     score = logprobs[0].copy()
     score[2::2] = _IMPOSSIBLE
-    came_from = []
-    every = np.arange(len(score))
+    origins = []
+    every_tag = np.arange(len(score))
     for row in logprobs[1:]:
         origin = np.full(len(score), int(score.argmax()))
-        firsts, further = every[1::2], every[2::2]
-        origin[2::2] = np.where(score[1::2] >= score[2::2], firsts, further)
-        came_from.append(origin)
+        begin, inside = every_tag[1::2], every_tag[2::2]
+        origin[2::2] = np.where(score[1::2] >= score[2::2], begin, inside)
+        origins.append(origin)
         score = score[origin] + row
     tags = [int(score.argmax())]
-    for origin in reversed(came_from):
+    for origin in reversed(origins):
         tags.append(int(origin[tags[-1]]))
     return tags[::-1]
 
 
-def _trace(parts: list[Logits], decided: list[int]) -> Trace:
+def _trace(distributions: list[Logits], chosen: list[int]) -> Trace:
     logprobs, margins, entropies = [], [], []
-    for part, index in zip(parts, decided, strict=True):
-        mine = float(part[index])
-        logprobs.append(mine)
-        margins.append(mine - float(np.delete(part, index).max()))
-        entropies.append(float(-(np.exp(part) * part).sum()))
+    for distribution, index in zip(distributions, chosen, strict=True):
+        logprob = float(distribution[index])
+        logprobs.append(logprob)
+        margins.append(logprob - float(np.delete(distribution, index).max()))
+        entropies.append(float(-(np.exp(distribution) * distribution).sum()))
     return Trace(tuple(logprobs), tuple(margins), tuple(entropies))

@@ -1,4 +1,4 @@
-"""How a task's answers are built: from spans of the input, and from values which repeat."""
+"""The form of a task's answers: what is copied from spans of the input, and what is chosen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from gateway.errors import SpecialistError
 
 OMITTED = ""
-"""The choice of a field which is not there; any other choice is JSON."""
+"""The choice of a field that is left out; any other choice is JSON."""
 
 Frame = Literal["text", "json", "tool_call"]
 Style = Literal["compact", "spaced", "indented"]
@@ -20,11 +20,11 @@ Listing = Literal["never", "several", "always"]
 _INDENTS: dict[Style, int] = {"compact": -1, "spaced": 0, "indented": 2}
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """One kind of span, and what is made of it.
+class SpanType(msgspec.Struct, frozen=True):
+    """One kind of span, and the JSON that is made of it.
 
-    `element` are the (key, JSON) pairs of the object around it, the span itself having no JSON;
-    without pairs the span stands alone.
+    `element` are the (key, JSON) pairs of the object around the span; the span's own key has no
+    JSON. Without pairs the span stands alone.
     """
 
     element: tuple[tuple[str, str], ...] = ()
@@ -32,39 +32,40 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """One place of the answer, by the keys which lead to it.
+    """One place of the answer, by the keys that lead to it.
 
-    It holds what its marks found, else one of `choices`, commonest first; with more than one
-    possibility beside the marks the tagger is asked which, see `options`. `listing` is when its
+    It holds the spans of its types, else one of `choices`, commonest first; with more than one
+    choice the tagger decides between them and the spans, see `options`. `listing` says when its
     spans are a list. `is_distinct`: a list names each value once.
     """
 
     path: tuple[str, ...]
     choices: tuple[str, ...] = ()
-    marks: tuple[Mark, ...] = ()
+    span_types: tuple[SpanType, ...] = ()
     listing: Listing = "never"
     is_distinct: bool = False
 
     @property
     def options(self) -> int:
-        """Number of possibilities to decide between: the choices, then the marks; 0: nothing to decide."""
-        return len(self.choices) + bool(self.marks) if len(self.choices) > 1 else 0
+        """Number of options to decide between: the choices, then the spans; 0: nothing to decide."""
+        return len(self.choices) + bool(self.span_types) if len(self.choices) > 1 else 0
 
 
 class Span(msgspec.Struct, frozen=True):
-    """The characters [start, end) of the input, and which of the grammar's marks they bear."""
+    """The characters [start, end) of the input, and the number of their span type in the grammar."""
 
-    mark: int
+    span_type: int
     start: int
     end: int
 
 
 class Grammar(msgspec.Struct, frozen=True, kw_only=True):
-    """All answers which a tagger can give.
+    """All answers that a tagger can give.
 
-    `frame` is what stands around the value, `style` the teacher's way to write JSON, `objects`
-    the paths of objects which are there even when empty. Marks are numbered through the fields;
-    mark m has the tags 1 + 2m (first word) and 2 + 2m (further words), 0 is no mark.
+    `frame` is the text around the value, `style` the teacher's way to write JSON, `objects` the
+    paths of objects that are there even when empty. Span types are numbered through the fields.
+    Tags are BIO: 0 is O (outside), 1 + 2t is B- (the first word of a span of type t), 2 + 2t is I-
+    (a further word of it).
     """
 
     frame: Frame
@@ -75,34 +76,34 @@ class Grammar(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tags(self) -> int:
         """Number of tags."""
-        return 1 + 2 * sum(len(field.marks) for field in self.fields)
+        return 1 + 2 * sum(len(field.span_types) for field in self.fields)
 
     @property
     def options(self) -> int:
-        """Number of options of all fields together: one output of the tagger each."""
+        """Number of options of all fields together; the tagger has one output for each."""
         return sum(field.options for field in self.fields)
 
-    def compose(self, text: str, chosen: Sequence[int], spans: Sequence[Span]) -> str:
-        """Return the answer to `text`: `chosen` has an option for each field which has any.
+    def compose_answer(self, text: str, options: Sequence[int], spans: Sequence[Span]) -> str:
+        """Return the answer to `text`; `options` has one entry for each field that has any.
 
-        Raises SpecialistError when a span should be a number and is none.
+        Raises SpecialistError if a span should be a number and is none.
         """
         root: Any = {}
         for path in self.objects:
-            _put(root, path, {})
-        options, first = iter(chosen), 0
+            _set_value(root, path, {})
+        remaining, first = iter(options), 0
         for field in self.fields:
-            mine = [span for span in spans if first <= span.mark < first + len(field.marks)]
-            value = _value(field, first, next(options) if field.options else None, text, mine)
-            first += len(field.marks)
+            own = [span for span in spans if first <= span.span_type < first + len(field.span_types)]
+            value = _field_value(field, first, next(remaining) if field.options else None, text, own)
+            first += len(field.span_types)
             if value is None:
                 continue
             if not field.path:
-                return self._written(value)
-            _put(root, field.path, value)
-        return self._written(root)
+                return self._format(value)
+            _set_value(root, field.path, value)
+        return self._format(root)
 
-    def _written(self, value: Any) -> str:
+    def _format(self, value: Any) -> str:
         raw = msgspec.json.encode(value)
         if self.frame == "text":
             return str(msgspec.json.decode(raw))
@@ -110,8 +111,8 @@ class Grammar(msgspec.Struct, frozen=True, kw_only=True):
         return f"<tool_call>\n{written}\n</tool_call>" if self.frame == "tool_call" else written
 
 
-def spans_of(tags: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> list[Span]:
-    """Return the spans which `tags`, one a word, mark in the input, in its order."""
+def find_spans(tags: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> list[Span]:
+    """Return the spans in the order of the input; word i is the characters [starts[i], ends[i])."""
     edges = [number for number, tag in enumerate(tags) if tag == 0 or tag % 2]
     spans = []
     for begin, after in pairwise([*edges, len(tags)]):
@@ -120,13 +121,15 @@ def spans_of(tags: Sequence[int], starts: Sequence[int], ends: Sequence[int]) ->
     return spans
 
 
-def _value(field: Field, first: int, option: int | None, text: str, spans: Sequence[Span]) -> Any:
-    """Return what `field` holds, None when it is not there."""
+def _field_value(field: Field, first: int, option: int | None, text: str, spans: Sequence[Span]) -> Any:
+    """Return the value of `field`, None if it is left out; `first` is the number of its first span type."""
     if option is not None and option < len(field.choices):
         return _choice(field.choices[option])
     if not spans:
         return _choice(field.choices[0]) if field.choices else None
-    elements = [_element(field.marks[span.mark - first], text[span.start : span.end]) for span in spans]
+    elements = [
+        _element(field.span_types[span.span_type - first], text[span.start : span.end]) for span in spans
+    ]
     if field.is_distinct:
         elements = list({msgspec.json.encode(element): element for element in elements}.values())
     is_list = field.listing == "always" or (field.listing == "several" and len(elements) > 1)
@@ -137,11 +140,11 @@ def _choice(choice: str) -> Any:
     return None if choice == OMITTED else msgspec.Raw(choice.encode())
 
 
-def _element(mark: Mark, found: str) -> Any:
-    value: Any = _number(found) if mark.is_number else found
-    if not mark.element:
+def _element(span_type: SpanType, found: str) -> Any:
+    value: Any = _number(found) if span_type.is_number else found
+    if not span_type.element:
         return value
-    return {key: msgspec.Raw(constant.encode()) if constant else value for key, constant in mark.element}
+    return {key: msgspec.Raw(constant.encode()) if constant else value for key, constant in span_type.element}
 
 
 def _number(found: str) -> Any:
@@ -152,8 +155,8 @@ def _number(found: str) -> Any:
     return msgspec.Raw(found.encode())
 
 
-def _put(root: dict[str, Any], path: Iterable[str], value: Any) -> None:
-    """Set `value` at `path`, unless something else than an object is on the way."""
+def _set_value(root: dict[str, Any], path: Iterable[str], value: Any) -> None:
+    """Set `value` at `path`, unless something other than an object is on the way."""
     *way, last = path
     inner: Any = root
     for key in way:

@@ -1,4 +1,4 @@
-"""A fine-tuned encoder which marks the answer's values in the input and chooses the others."""
+"""A fine-tuned encoder that tags the answer's values in the input and chooses the others."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gateway.specialists import knn
 from gateway.specialists.base import Encoder, Listener, Prediction
 from gateway.specialists.knn import FloatVector, NearestNeighbors
 from gateway.specialists.onnx_encoder import open_session
-from gateway.specialists.runtimes.tagger.decoding import decide
-from gateway.specialists.runtimes.tagger.grammar import Grammar, spans_of
-from gateway.specialists.runtimes.tagger.words import Words, words_of
+from gateway.specialists.runtimes.tagger.decoding import decode_answer
+from gateway.specialists.runtimes.tagger.grammar import Grammar, find_spans
+from gateway.specialists.runtimes.tagger.words import Words, split_words
 from gateway.specialists.shared_resources import SharedResources
 from gateway.specialists.softmax import Logits
 from gateway.specialists.tokenization import open_tokenizer
@@ -27,38 +27,38 @@ MODEL = "model.onnx"
 GRAMMAR = "grammar.json"
 TOKENIZER = "tokenizer.json"
 MAX_TOKENS = 256
-"""What MiniLM was trained for; longer inputs are refused."""
+"""The length that MiniLM was trained for; longer inputs are refused."""
 
 
-def write(grammar: Grammar, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write all but the model and the neighbors into `folder`."""
+def write_grammar(grammar: Grammar, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write grammar.json and tokenizer.json into `folder`."""
     (folder / GRAMMAR).write_bytes(msgspec.json.encode(grammar))
     tokenizer.save(str(folder / TOKENIZER))
 
 
 def create(folder: Path, resources: SharedResources) -> TaggerRuntime:
     """Return the runtime for the tagger in `folder`. Raises RegistryError naming the file."""
-    known = knn.read_neighbors(folder, resources.encoder.dimension)
+    neighbors = knn.read_neighbors(folder, resources.encoder.dimension)
     grammar = read_json(folder / GRAMMAR, Grammar)
-    reader = open_tokenizer(folder / TOKENIZER)
+    tokenizer = open_tokenizer(folder / TOKENIZER)
     network = Network(folder / MODEL)
     if network.sizes != (grammar.tags, max(1, grammar.options)):
         raise RegistryError(
             f"{folder / MODEL} has {network.sizes} tags and options, its grammar "
             f"{grammar.tags} and {grammar.options}"
         )
-    return TaggerRuntime(grammar, reader, network, known, resources.encoder)
+    return TaggerRuntime(grammar, tokenizer, network, neighbors, resources.encoder)
 
 
 class Network:
     """The ONNX model: (tags, options) logits of one input.
 
-    Always one text a run: dynamic int8 quantisation takes its scale from the whole batch, so
-    that an answer would depend on its batch mates.
+    One text per run: dynamic int8 quantization takes its scale from the whole batch, so an
+    answer would depend on its neighbors in the batch.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raise RegistryError when `path` is no tagger."""
+        """Raise RegistryError if `path` is no tagger."""
         self._session = open_session(path)
         outputs = {node.name for node in self._session.get_outputs()}
         if not outputs >= {"tags", "options"}:
@@ -71,11 +71,11 @@ class Network:
         tags, options = self._session.run(
             ["tags", "options"], {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         )
-        return tags[0][words.heads], options[0]
+        return tags[0][words.first_tokens], options[0]
 
 
 class TaggerRuntime:
-    """Drafts what the likeliest decisions compose."""
+    """Drafts the answer that the likeliest tags and options compose."""
 
     is_remote = False
 
@@ -84,40 +84,39 @@ class TaggerRuntime:
         grammar: Grammar,
         tokenizer: Tokenizer,
         network: Network,
-        known: NearestNeighbors,
+        neighbors: NearestNeighbors,
         encoder: Encoder,
     ) -> None:
         self._grammar = grammar
         self._tokenizer = tokenizer
         self._network = network
-        self._known = known
+        self._neighbors = neighbors
         self._encoder = encoder
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the likeliest answer; thread-safe, the same numbers for the same text.
 
         `score` is the product of the probabilities of all decisions; `evidence` adds
-        `min_logprob` and `similarity`. Raises SpecialistError when the input is empty,
-        unreadable or too long, or when what was marked makes no answer.
+        `min_logprob` and `similarity`. Raises SpecialistError if the input is empty,
+        unreadable or too long, or if the tagged spans make no answer.
         """
-        words = words_of(draft_request.text, self._tokenizer, MAX_TOKENS)
-        found = decide(self._grammar, *self._network.run(words))
-        text = self._grammar.compose(
-            draft_request.text, found.options, spans_of(found.tags, words.starts, words.ends)
-        )
+        words = split_words(draft_request.text, self._tokenizer, MAX_TOKENS)
+        decoded = decode_answer(self._grammar, *self._network.run(words))
+        spans = find_spans(decoded.tags, words.starts, words.ends)
+        text = self._grammar.compose_answer(draft_request.text, decoded.options, spans)
         return Prediction(
             text=text,
-            score=math.exp(sum(found.trace.logprobs)),
+            score=math.exp(sum(decoded.trace.logprobs)),
             evidence={
-                "min_logprob": min(found.trace.logprobs, default=0.0),
-                "similarity": self._known.similarity(self._embedding(draft_request.text)),
+                "min_logprob": min(decoded.trace.logprobs, default=0.0),
+                "similarity": self._neighbors.similarity(self._embedding(draft_request.text)),
             },
-            trace=found.trace,
+            trace=decoded.trace,
             prompt_tokens=len(words.ids),
         )
 
     def close(self) -> None:
-        """Nothing but memory is held."""
+        """Do nothing: memory is all that it holds."""
 
     def _embedding(self, text: str) -> FloatVector:
         return np.asarray(self._encoder.encode(text), np.float32)

@@ -1,4 +1,4 @@
-"""The words of an input, as a tagger sees them."""
+"""The words of an input and their tokens."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from gateway.specialists.tokenization import encode_input
 
 
 class Words(msgspec.Struct, frozen=True):
-    """An input's token ids, and of its n words the first token and the characters [start, end)."""
+    """An input's token ids; for each of its n words the index of its first token and its characters.
+
+    Word i is the characters [starts[i], ends[i]).
+    """
 
     ids: list[int]
-    heads: list[int]
+    first_tokens: list[int]
     starts: list[int]
     ends: list[int]
 
-    def occurrences(self, text: str, value: str) -> list[tuple[int, int]]:
-        """Return where `value` stands in `text` as whole words: word numbers [first, last]."""
+    def find_value(self, text: str, value: str) -> list[tuple[int, int]]:
+        """Return the places of `value` in `text` as whole words: word numbers [first, last]."""
         first_at = {start: number for number, start in enumerate(self.starts)}
         last_at = {end: number for number, end in enumerate(self.ends)}
         found = []
@@ -31,11 +34,11 @@ class Words(msgspec.Struct, frozen=True):
         return found
 
 
-def words_of(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words:
+def split_words(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words:
     """Return the words of `text`.
 
-    Raises SpecialistError("empty input"), ("input unreadable") or ("input too long"): nothing
-    is truncated.
+    Raises SpecialistError: "empty input", "input unreadable" or "input too long". Nothing is
+    truncated.
     """
     encoding = encode_input(tokenizer, text, max_tokens)
     words = Words(encoding.ids, [], [], [])
@@ -44,12 +47,12 @@ def words_of(text: str, tokenizer: Tokenizer, max_tokens: int) -> Words:
         if word is None:
             continue
         if word != previous:
-            words.heads.append(position)
+            words.first_tokens.append(position)
             words.starts.append(start)
             words.ends.append(end)
         words.ends[-1] = max(end, words.ends[-1])
         previous = word
-    if not words.heads:
-        # Nothing but characters which no word is made of, like a zero-width space.
+    if not words.first_tokens:
+        # Only characters that belong to no word, like a zero-width space.
         raise SpecialistError("empty input")
     return words

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.distill.recipes.span.dataset import Dataset, build_dataset
 from gateway.specialists.encoders.minilm import build_tokenizer
-from gateway.specialists.runtimes.tagger.grammar import OMITTED, Mark
+from gateway.specialists.runtimes.tagger.grammar import OMITTED, SpanType
 
 CITIES = ("Oslo", "Rome", "New York", "Lima", "Paris")
 
@@ -33,8 +33,8 @@ def test_values_which_stand_in_the_input_are_marked_and_others_chosen() -> None:
         ]
     )
     kind, to = lessons.grammar.fields
-    assert (kind.path, set(kind.choices), kind.marks) == (("kind",), {'"flight"', '"train"'}, ())
-    assert (to.path, to.choices, to.marks, to.listing) == (("to",), (), (Mark(),), "never")
+    assert (kind.path, set(kind.choices), kind.span_types) == (("kind",), {'"flight"', '"train"'}, ())
+    assert (to.path, to.choices, to.span_types, to.listing) == (("to",), (), (SpanType(),), "never")
     assert len(lessons.rows) == 40
     assert lessons.targets[0].options == [kind.choices.index('"train"')]
 
@@ -73,7 +73,7 @@ def test_objects_in_a_list_take_one_value_each_from_the_input() -> None:
 
 def test_numbers_stay_numbers() -> None:
     lessons = learnt([(text, {"n": n}) for n, (text, _, _) in enumerate(trips())])
-    assert lessons.grammar.fields[0].marks == (Mark(is_number=True),)
+    assert lessons.grammar.fields[0].span_types == (SpanType(is_number=True),)
     assert len(lessons.rows) == 40
 
 

@@ -23,7 +23,7 @@ def test_words_and_word_pairs_are_hashed() -> None:
 
 
 def test_the_bins_of_a_text_never_change() -> None:
-    """Published heads depend on them: another hash needs another feature set, not this one changed."""
+    """Published heads depend on them: another hash needs a new feature set."""
     indices, _ = hash_ngrams("where is my card")
 
     assert indices.tolist() == [4934, 8855, 3725, 6355, 6557, 14273, 1689]
@@ -47,15 +47,15 @@ def test_a_text_without_words_has_no_hashed_part(text: str) -> None:
 
 
 def test_every_column_lies_within_the_width() -> None:
-    seen = build_features(" ".join(f"word{n}" for n in range(2_000)), np.ones(384, np.float32))
+    built = build_features(" ".join(f"word{n}" for n in range(2_000)), np.ones(384, np.float32))
 
-    assert int(seen.indices.min()) >= 0
-    assert 384 + int(seen.indices.max()) < feature_width(384)
-    assert len(set(seen.indices.tolist())) == len(seen.indices)
+    assert int(built.indices.min()) >= 0
+    assert 384 + int(built.indices.max()) < feature_width(384)
+    assert len(set(built.indices.tolist())) == len(built.indices)
 
 
 def test_the_embedding_is_weighted() -> None:
-    seen = build_features("hello", np.full(4, 0.5, np.float32))
+    built = build_features("hello", np.full(4, 0.5, np.float32))
 
-    assert seen.dense.tolist() == [1.5] * 4
-    assert seen.dense.dtype == seen.values.dtype == np.float32
+    assert built.dense.tolist() == [1.5] * 4
+    assert built.dense.dtype == built.values.dtype == np.float32

@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_it_answers_as_its_examples_do(encoder: OnnxEncoder, tmp_path: Path) -> None:
+def test_a_head_answers_as_its_examples_do(encoder: OnnxEncoder, tmp_path: Path) -> None:
     write_head(tmp_path, encoder)
 
     runtime = head.create(tmp_path, resources_of(encoder))
@@ -57,7 +57,7 @@ def test_hashed_words_count(folder: Path) -> None:
     assert len({drafted(runtime, text).score for text in ("one", "two", "three")}) == 3
 
 
-def test_a_training_text_is_familiar(encoder: OnnxEncoder, tmp_path: Path) -> None:
+def test_a_training_text_is_similar_to_itself(encoder: OnnxEncoder, tmp_path: Path) -> None:
     write_head(tmp_path, encoder)
     runtime = head.create(tmp_path, resources_of(encoder))
 
@@ -127,9 +127,7 @@ def _answers(content: bytes) -> Callable[[Path], None]:
         (_with(intercept=np.array([{}, {}, {}], dtype=object)), "head.npz is unreadable"),
     ],
 )
-def test_a_head_which_cannot_work_is_refused(
-    folder: Path, damage: Callable[[Path], None], named: str
-) -> None:
+def test_a_head_that_cannot_work_is_refused(folder: Path, damage: Callable[[Path], None], named: str) -> None:
     damage(folder)
 
     with pytest.raises(RegistryError, match=named):

@@ -15,7 +15,7 @@ from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.encoders import minilm
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.runtimes.tagger import runtime as tagger
-from gateway.specialists.runtimes.tagger.grammar import Field, Grammar, Mark
+from gateway.specialists.runtimes.tagger.grammar import Field, Grammar, SpanType
 from gateway.specialists.runtimes.tagger.runtime import TaggerRuntime
 from gateway.specialists.runtimes.tagger.words import Words
 from gateway.specialists.shared_resources import SharedResources
@@ -24,43 +24,46 @@ from tests.specialists.hosting import FlatEncoder
 
 GRAMMAR = Grammar(
     frame="json",
-    fields=(Field(path=("mood",), choices=('"calm"', '"loud"')), Field(path=("who",), marks=(Mark(),))),
+    fields=(
+        Field(path=("mood",), choices=('"calm"', '"loud"')),
+        Field(path=("who",), span_types=(SpanType(),)),
+    ),
 )
 
 
 class ScriptedNetwork(tagger.Network):
-    """Marks every second word with probability .8, and is calm with .9."""
+    """Tags every second word with probability .8, and is calm with .9."""
 
     def __init__(self) -> None:
         self.sizes = (3, 2)
 
     def run(self, words: Words) -> tuple[Logits, Logits]:
-        tags = np.full((len(words.heads), 3), 0.1, np.float32)
+        tags = np.full((len(words.first_tokens), 3), 0.1, np.float32)
         for number in range(len(tags)):
             tags[number, number % 2] = 0.8
         return np.log(tags), np.log(np.array([0.9, 0.1], np.float32))
 
 
 def drafted(text: str) -> Prediction:
-    known = knn.NearestNeighbors(np.full((1, 4), 0.5, np.float32))
-    runtime = TaggerRuntime(GRAMMAR, minilm.build_tokenizer(), ScriptedNetwork(), known, FlatEncoder())
+    neighbors = knn.NearestNeighbors(np.full((1, 4), 0.5, np.float32))
+    runtime = TaggerRuntime(GRAMMAR, minilm.build_tokenizer(), ScriptedNetwork(), neighbors, FlatEncoder())
     return runtime.draft(DraftRequest(text=text), NullListener())
 
 
-def test_the_answer_is_what_was_marked_and_chosen() -> None:
+def test_the_answer_holds_the_tagged_spans_and_the_chosen_options() -> None:
     assert drafted("call Ada").text == '{"mood":"calm","who":"Ada"}'
 
 
 def test_the_score_is_the_probability_of_all_decisions_together() -> None:
-    said = drafted("call Ada")
-    assert said.score == pytest.approx(0.8 * 0.8 * 0.9, abs=1e-5)
-    assert said.evidence == pytest.approx({"min_logprob": np.log(0.8), "similarity": 1.0}, abs=1e-5)
-    assert said.trace is not None
-    assert len(said.trace.logprobs) == 3
+    prediction = drafted("call Ada")
+    assert prediction.score == pytest.approx(0.8 * 0.8 * 0.9, abs=1e-5)
+    assert prediction.evidence == pytest.approx({"min_logprob": np.log(0.8), "similarity": 1.0}, abs=1e-5)
+    assert prediction.trace is not None
+    assert len(prediction.trace.logprobs) == 3
 
 
 @pytest.mark.parametrize(("text", "reason"), [(" ", "empty input"), ("word " * 300, "input too long")])
-def test_what_cannot_be_read_whole_is_refused(text: str, reason: str) -> None:
+def test_an_input_that_cannot_be_read_whole_is_refused(text: str, reason: str) -> None:
     with pytest.raises(SpecialistError, match=reason):
         drafted(text)
 
@@ -82,10 +85,8 @@ def _truncate(name: str) -> Callable[[Path], None]:
         (lambda folder: None, r"model\.onnx is no tagger: its outputs are"),
     ],
 )
-def test_a_file_which_is_not_right_is_named(
-    tmp_path: Path, damage: Callable[[Path], None], message: str
-) -> None:
-    tagger.write(GRAMMAR, minilm.build_tokenizer(), tmp_path)
+def test_a_wrong_file_is_named(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+    tagger.write_grammar(GRAMMAR, minilm.build_tokenizer(), tmp_path)
     knn.write_neighbors(np.full((1, 4), 0.5, np.float32), tmp_path)
     spec = find_spec(minilm.PACKAGE)
     assert spec is not None
