@@ -30,7 +30,7 @@ REFUSED = 2
 
 
 class ChildPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """How to start one child: a module of this package, its arguments, the sockets it inherits."""
+    """The start of one child: a module of this package, its arguments, the sockets it inherits."""
 
     name: str
     module: str

@@ -9,7 +9,7 @@ from gateway.specialists.engine.pool import EnginePool
 
 
 class SharedResources(msgspec.Struct, frozen=True):
-    """What `create` of a runtime gets beside its folder."""
+    """The second argument of a runtime's `create`."""
 
     encoder: Encoder
     engines: EnginePool

@@ -19,7 +19,7 @@ _UNFINISHED = "\ufffd"
 
 
 class Step(msgspec.Struct, frozen=True):
-    """How sure the model was of one token; natural logarithms, as in core.Trace."""
+    """The model's certainty of one token; natural logarithms, as in core.Trace."""
 
     logprob: float
     margin: float

@@ -48,7 +48,7 @@ class Job:
 
 
 class QueueLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """How much work is accepted."""
+    """Limits of the work that is accepted."""
 
     threads: int = 2
     waiting: int = 64
