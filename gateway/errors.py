@@ -1,4 +1,4 @@
-"""The one tree of errors which stepdown raises on purpose.
+"""The one tree of errors that stepdown raises on purpose.
 
 StepdownError
 ├── ConfigError            a setting or a policy is wrong: the start stops, the message says where
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 
 class StepdownError(Exception):
-    """Anything which stepdown raises on purpose."""
+    """Anything that stepdown raises on purpose."""
 
 
 class ConfigError(StepdownError):

@@ -21,7 +21,7 @@ from gateway.store.home import Home
 DEFAULT_FILE = "stepdown.toml"
 PREFIX = "STEPDOWN_"
 ELSEWHERE = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}KEY"})
-"""Variables of ours which are no setting: where the file is, and `stepdown ask`'s own key."""
+"""Variables of ours that are no setting: where the file is, and `stepdown ask`'s own key."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -29,7 +29,7 @@ Count = Annotated[int, Meta(ge=1)]
 
 
 class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where we listen, and whom we let in. Port 0 takes any free one."""
+    """The listening addresses, and who may call. Port 0 takes any free one."""
 
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -44,7 +44,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log_format: Literal["plain", "json"] = "plain"
 
     def __post_init__(self) -> None:
-        """Refuse an open door which others than this machine can reach."""
+        """`open` is allowed on loopback addresses only."""
         if self.open and not _is_loopback(self.host):
             raise ValueError(
                 f"open lets anybody in and is allowed on a loopback address only, not on '{self.host}'; "
@@ -69,7 +69,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Obey HTTPS_PROXY and its kin."""
 
     def __post_init__(self) -> None:
-        """Refuse a base URL which cannot be called."""
+        """Refuse a base URL that cannot be called."""
         parts = urlsplit(self.base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("base_url must look like https://host/v1, without query or fragment")
@@ -91,7 +91,7 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Passed to the encoder's own Config, which refuses what it does not know."""
     budget_ms: Annotated[float, Meta(gt=0, le=15_000)] = 2_000.0
     """How long a draft may take before the teacher is asked instead. Idle, a label takes 3 ms and
-    32 generated tokens take 300; a host which says nothing is given up after 3 s at most."""
+    32 generated tokens take 300; a host that says nothing is given up after 3 s at most."""
     memory_mb: Annotated[int, Meta(ge=256)] = 1_024
     """Most memory of a generative engine, adapters included; the least used of these make room."""
 
@@ -105,11 +105,11 @@ class Harvest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The learner which runs beside the gateway."""
+    """The learner that runs beside the gateway."""
 
     enabled: bool = True
     recipes: tuple[str, ...] = ("head", "span", "lora_sft")
-    """Ways to train, the quickest first; the first which learns a task well enough is kept to."""
+    """Ways to train, the quickest first; the first that learns a task well enough is kept to."""
     options: dict[str, dict[str, Any]] = {}
     """Passed by name to each recipe's own Config, which refuses what it does not know."""
     interval_s: Positive = 2.0

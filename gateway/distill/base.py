@@ -98,7 +98,7 @@ class Recipe(Protocol):
 
     @property
     def runtime(self) -> str:
-        """Name of the runtime which serves what this trains."""
+        """Name of the runtime that serves what this trains."""
 
     @property
     def is_general(self) -> bool:
@@ -114,7 +114,7 @@ class Recipe(Protocol):
     def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
         """Return how a student of `lessons` does on `exam`. May take minutes.
 
-        A slow recipe may leave the student on the bench for the `train` which follows.
+        A slow recipe may leave the student on the bench for the `train` that follows.
         Raises TrainingError saying what is missing.
         """
 
@@ -136,7 +136,7 @@ EventKind = Literal["adopted", "postponed", "trained", "certified", "kept", "ove
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing which the learner did, for logs and `learn status`.
+    """One thing that the learner did, for logs and `learn status`.
 
     `postponed`: nothing could be learnt yet, `detail` says why. `trained`: a shadow version.
     `kept`: a live version stayed because its successor was not better. `overtaken`: an alarm

@@ -1,4 +1,4 @@
-"""Embeddings which are computed once: every version learns from mostly the same texts."""
+"""Embeddings that are computed once: every version learns from mostly the same texts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.specialists.knn import MAX_NEIGHBORS, FloatMatrix
 
 
 class CachedEncoder:
-    """An encoder which remembers the vectors of the last `most` texts.
+    """An encoder that remembers the vectors of the last `most` texts.
 
     Still one text a run: what is certified must be the number that is served, and a batch
     of int8 inputs gives other numbers. Not for use from several threads.

@@ -91,7 +91,7 @@ def _shadow_note(missing: int, *, has_hope: bool) -> str:
 def _audits_missing(points: Sequence[AcceptedAudits], audits: int, alpha: float, level: float) -> int:
     """Return how many more held-out rows would probably do at the most promising threshold.
 
-    Taken from the error seen so far; without any hope, the fewest which could ever do.
+    Taken from the error seen so far; without any hope, the fewest that could ever do.
     """
     totals = [
         math.ceil(needed * audits / point.count)

@@ -1,4 +1,4 @@
-"""From harvested rows to lessons and evidence which share no row."""
+"""From harvested rows to lessons and evidence that share no row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def curate(training: Sequence[Row], evidence: Sequence[Row]) -> Curated:
     """Return what may be learnt from and what may be certified on.
 
     Training holds each text once, in canonical form, with its latest answer. Evidence stays as
-    it was drawn: the certificate speaks of requests, so a text which half of all clients send
+    it was drawn: the certificate speaks of requests, so a text that half of all clients send
     must weigh half. A text may stand in both, as it will be both learnt and asked again in
     service; a row never does.
     """

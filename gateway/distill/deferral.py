@@ -21,9 +21,9 @@ _FOLDS = 5
 def fit_deferral(validation: EvalResult, scorer: Scorer, seed: int) -> tuple[Deferral | None, EvalResult]:
     """Return the deferral head for `validation`'s drafts, and the rehearsal scored by such heads.
 
-    Those scores are cross-fitted: each draft is scored by a head which has not seen it, so that
+    Those scores are cross-fitted: each draft is scored by a head that has not seen it, so that
     they estimate how the head will do. No head (and the runtime's own scores) when there are no
-    drafts, too few of them, or signals which do not rank better than those.
+    drafts, too few of them, or signals that do not rank better than those.
     """
     kept = [i for i, draft in enumerate(validation.drafts) if draft is not None]
     right = np.array([validation.losses[i] < 0.5 for i in kept])
@@ -44,7 +44,7 @@ def fit_deferral(validation: EvalResult, scorer: Scorer, seed: int) -> tuple[Def
 
 
 def _useful(read: Sequence[Mapping[str, float]]) -> list[str]:
-    """Return the signals which every draft has and which are not all the same."""
+    """Return the signals that every draft has and that are not all the same."""
     common = set.intersection(*(set(values) for values in read))
     return sorted(name for name in common if len({values[name] for values in read}) > 1)
 

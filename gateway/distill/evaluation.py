@@ -21,7 +21,7 @@ def drafts_of(runtime: Runtime, texts: Sequence[str]) -> list[Draft | None]:
 
     def drafted(text: str) -> Draft | None:
         try:
-            # Without the form which a client prescribes: a guided draft is another one only where
+            # Without the form that a client prescribes: a guided draft is another one only where
             # this is invalid, and then it counts as wrong.
             said = runtime.draft(DraftRequest(text=text), NullListener())
         except SpecialistError:

@@ -113,7 +113,7 @@ class Learner:
     def _may_settle(self, task: str, count: Count, last: _Progress) -> bool:
         """Whether a live task has got the evidence for an attempt with full power since its last version.
 
-        Since: evidence which is spread over lanes settles none of them, and asking again at
+        Since: evidence that is spread over lanes settles none of them, and asking again at
         every look would spend delta for nothing.
         """
         return any(
@@ -155,7 +155,7 @@ class Learner:
         """Return what to learn and how. Raises TrainingError."""
         valid_from = self._valid_from(task)
         live = [standing for standing in standings.values() if standing.serves]
-        # A live task which does well and never was in alarm has nothing to choose, and no first
+        # A live task that does well and never was in alarm has nothing to choose, and no first
         # attempt to judge.
         is_well = all(standing.coverage >= self._config.enough_coverage for standing in live)
         if valid_from == 0.0 and len(live) == len(standings) and is_well:
@@ -195,7 +195,7 @@ class Learner:
         return {standing.lane: standing for standing in standings if standing.task == task}
 
     def _standings(self, task: str, lanes: set[Lane]) -> Mapping[Lane, Standing]:
-        """Return the standings of every lane which has one or could earn one; never empty."""
+        """Return the standings of every lane that has one or could earn one; never empty."""
         wanted = lanes | set(self._stored(task)) or {LANES[0]}
         return {lane: self._stores.standings.of(Route(task, lane)) for lane in LANES if lane in wanted}
 
@@ -218,7 +218,7 @@ class Learner:
 
 
 class _Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A version's recipe, and the rows before it, counted since the alarm which began its epoch."""
+    """A version's recipe, and the rows before it, counted since the alarm that began its epoch."""
 
     epoch: int = 0
     training: int = 0

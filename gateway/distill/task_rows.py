@@ -1,4 +1,4 @@
-"""The rows of one task which the learner holds in memory, read from the harvest piece by piece."""
+"""The rows of one task that the learner holds in memory, read from the harvest piece by piece."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class VersionBuilder:
         return Choice(rows=rows, recipe=recipes[0], deferral=deferral) if recipes else None
 
     def choose(self, task: str, rows: Sequence[Row], valid_from: float, promise: RiskTarget) -> Choice:
-        """Return the best way to learn `rows`: by the quickest recipe which does well enough.
+        """Return the best way to learn `rows`: by the quickest recipe that does well enough.
 
         Raises TrainingError when no recipe can learn such answers.
         """
@@ -225,7 +225,7 @@ class VersionBuilder:
         """Whether a first certificate is likely enough to spend delta on it.
 
         Judged by the rehearsal and the number of audits, never by what the audits say: an
-        attempt which was chosen by looking at the evidence would not be independent of it.
+        attempt that was chosen by looking at the evidence would not be independent of it.
         """
         if choice.validation is None:
             return False
@@ -235,7 +235,7 @@ class VersionBuilder:
         return power >= self._config.min_power
 
     def _aim(self, audits: int, alpha: float, level: float) -> float:
-        """Return the share of the traffic which an attempt should be worth: less once much was collected."""
+        """Return the share of the traffic that an attempt should be worth: less once much was collected."""
         is_patient = audits < self._audits_before_less(alpha, level)
         return self._config.first_coverage if is_patient else self._config.first_coverage / 2
 
@@ -255,5 +255,5 @@ def _findings(recipe: Recipe, rows: int, validation: EvalResult) -> str:
 
 
 def _chain_level(level: float) -> float:
-    """Return the level which a chain has to expect: rarely its own share alone, nor all of delta."""
+    """Return the level that a chain has to expect: rarely its own share alone, nor all of delta."""
     return level * 2 / STARTS

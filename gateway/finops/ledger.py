@@ -19,7 +19,7 @@ DAY_S = 86_400
 
 
 class Ledger:
-    """An observer which adds up dollars. Observing may block; asking for sums never does.
+    """An observer that adds up dollars. Observing may block; asking for sums never does.
 
     A local answer costs nothing and would have cost what the teacher takes for it; an audit
     costs what the teacher took, like any escalation. `spent_usd` and `saved_usd` are this
@@ -73,7 +73,7 @@ class Ledger:
 
     @property
     def waiting(self) -> int:
-        """How many accounts hold sums which are not written yet."""
+        """How many accounts hold sums that are not written yet."""
         return len(self._waiting)
 
     def flush(self) -> None:
@@ -106,7 +106,7 @@ class Ledger:
         self._spent_today[policy] = self._spent_today.get(policy, 0.0) + usd
 
     def _usage(self, outcome: Outcome, reading: Reading) -> Usage:
-        """Return the tokens which the teacher took, or would have taken."""
+        """Return the tokens that the teacher took, or would have taken."""
         reported = reading.usage
         is_teachers = outcome.decision != "local"
         if is_teachers and reported is not None and _is_plausible(reported):

@@ -1,7 +1,7 @@
-"""A program which prints the list prices of models from the offline data of `genai-prices`.
+"""A program that prints the list prices of models from the offline data of `genai-prices`.
 
 Reads a JSON array of model names on stdin, writes a JSON array of [input, output, cached
-input] in USD per million tokens, or null for a model nobody lists. A program of its own,
+input] in USD per million tokens, or null for a model that is not listed. A program of its own,
 because importing those data costs 0.2 s and 13-31 MB (by what is loaded already), which no
 gateway worker needs to keep.
 """

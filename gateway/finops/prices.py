@@ -41,7 +41,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class PriceTable:
     """Prices by model name: `overrides` first, then `genai-prices`' offline data. No network.
 
-    `unknown` counts the models which have no price.
+    `unknown` counts the models that have no price.
     """
 
     def __init__(self, overrides: Mapping[str, Price] | None = None) -> None:
@@ -50,7 +50,7 @@ class PriceTable:
         self._asking = threading.Lock()
 
     def price(self, model: str) -> Price | None:
-        """Return the price of `model`, None when nobody lists it. Callable from any thread.
+        """Return the price of `model`, None if it is not listed. Callable from any thread.
 
         The first question about a model blocks for about half a second; later ones cost
         less than a microsecond.

@@ -1,4 +1,4 @@
-"""How many tokens an answer has when nobody reported them."""
+"""Estimates of token counts where the teacher reported none."""
 
 from __future__ import annotations
 

@@ -55,6 +55,6 @@ class Format(Protocol):
     def write(self, rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
         """Write `rows` in their order and return how many were written.
 
-        Rows held out as evidence are left out unless asked for: whoever trains on them
+        Rows held out as evidence are left out unless asked for: training on them
         voids the certificates. Reads `rows` once, keeps none.
         """

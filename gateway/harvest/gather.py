@@ -1,4 +1,4 @@
-"""Choosing which outcomes become training data, and making rows of them."""
+"""From outcomes to the rows that the harvest keeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.wire.surfaces import codec_of
 
 
 class Gatherer:
-    """An observer which puts the teacher's usable answers into a sink. Never raises, never blocks."""
+    """An observer that puts the teacher's usable answers into a sink. Never raises, never blocks."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink

@@ -59,7 +59,7 @@ class HarvestReader:
         return counts
 
     def rows(self, task: str, after: Cursor | None = None, *, with_messages: bool = True) -> Batch:
-        """Return the rows of `task` which came after the cursor (all without one).
+        """Return the rows of `task` that came after the cursor (all without one).
 
         Without messages the rows are small: their `messages` is then empty.
         """
@@ -90,7 +90,7 @@ class HarvestReader:
         )
 
     def _files(self) -> Iterator[tuple[str, sqlite3.Connection]]:
-        """Yield each outbox which already has its table, open for reading only."""
+        """Yield each outbox that already has its table, open for reading only."""
         for path in sorted(self._folder.glob("worker-*.db")):
             with _reading(path) as connection:
                 if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone():

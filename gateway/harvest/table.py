@@ -42,7 +42,7 @@ def create(database: Database) -> None:
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
-    """Add `rows` inside the transaction which is open."""
+    """Add `rows` inside the transaction that is open."""
     connection.executemany(_INSERT, [msgspec.structs.astuple(row) for row in rows])
 
 

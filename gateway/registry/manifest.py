@@ -10,7 +10,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     `files` maps each file's name to the sha256 (hex) of its content; it is empty only
     before publishing. `created_at` is unix seconds. `rows` counts training rows, `answers`
-    the distinct answers which the specialist can give, `parent` is the version it grew from.
+    the distinct answers that the specialist can give, `parent` is the version it grew from.
     """
 
     task: str

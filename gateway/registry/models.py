@@ -34,7 +34,7 @@ class Registry:
         self._folder = folder
 
     def tasks(self) -> list[str]:
-        """Return the tasks which have at least one version, sorted."""
+        """Return the tasks that have at least one version, sorted."""
         if not self._folder.is_dir():
             return []
         names = [entry.name for entry in self._folder.iterdir() if _TASK_NAME.fullmatch(entry.name)]
@@ -86,7 +86,7 @@ class Registry:
     def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
         """Return the manifest and the folder of a version whose files are all as published.
 
-        Raises RegistryError naming the file which is missing, changed or not listed.
+        Raises RegistryError naming the file that is missing, changed or not listed.
         """
         folder = self.folder(task, version)
         manifest = verify_folder(folder)
@@ -117,7 +117,7 @@ def read_manifest(folder: Path) -> Manifest:
 def verify_folder(folder: Path) -> Manifest:
     """Return the manifest of a version's folder, all of whose files are as published.
 
-    Raises RegistryError naming the file which is missing, changed or not listed.
+    Raises RegistryError naming the file that is missing, changed or not listed.
     """
     manifest = read_manifest(folder)
     if unlisted := sorted(set(_publishable(folder)) - set(manifest.files)):

@@ -15,7 +15,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One HTTP call to the teacher.
 
     `target` is raw path and query exactly as the client sent them, from "/v1/..." on.
-    `body` is either whole or a stream which can be sent once. `is_repeatable` says that
+    `body` is either whole or a stream that can be sent once. `is_repeatable` says that
     asking twice has no effect beyond cost; anything else is retried only while not one
     byte of it has left.
     """
@@ -30,7 +30,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Link(Protocol):
-    """A connection which has left HTTP behind."""
+    """A connection that has left HTTP behind."""
 
     def detach(self, heir: asyncio.Protocol) -> asyncio.Transport:
         """Give `heir` what came and whatever comes, from the loop's next turn on; return the way back.
@@ -53,7 +53,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     body: Body
     retries: int = 0
     link: Link | None = None
-    """With a 101, which only a call that may switch gets: whoever does not take it closes `body`."""
+    """Set with a 101, for a call that may switch alone: the receiver takes it or closes `body`."""
 
 
 class Teacher(Protocol):
@@ -64,7 +64,7 @@ class Teacher(Protocol):
 
         Cancelling the call closes its connection at once. Called from many tasks at once.
         Raises UpstreamError when no head arrived: refused, reset, or late
-        (UpstreamTimeoutError), after the retries which the policy of `call` allows.
+        (UpstreamTimeoutError), after the retries that the policy of `call` allows.
         """
 
     async def close(self) -> None:

@@ -50,7 +50,7 @@ async def _open(site: Origin, release: Callable[[Connection], None]) -> Connecti
 
 
 async def _tunnel(sock: socket.socket, site: Origin, proxy: Proxy) -> None:
-    """Have the proxy connect `sock` to the site. Raises OSError for a proxy which will not."""
+    """Have the proxy connect `sock` to the site. Raises OSError for a proxy that will not."""
     loop = asyncio.get_running_loop()
     target = b"%b:%d" % (site.host.encode(), site.port)
     credential = b"proxy-authorization: %b\r\n" % proxy.credential if proxy.credential else b""

@@ -48,7 +48,7 @@ class Connection(asyncio.Protocol):
     ) -> Response:
         """Send one request and return its reply once the reply's head is there.
 
-        `wait_s` bounds the silence after the last byte which the teacher took. Cancelling it closes the
+        `wait_s` bounds the silence after the last byte that the teacher took. Cancelling it closes the
         connection. Raises UpstreamError, and whatever `body` raises.
         """
         response = self._response = Response(self, is_head=is_head, may_switch=may_switch)

@@ -20,14 +20,14 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
-"""RFC 9110 section 7.6.1, with the two which old clients still send."""
+"""RFC 9110 section 7.6.1, with the two that old clients still send."""
 
 READABLE_ENCODINGS = frozenset({b"gzip", b"deflate", b"identity"})
-"""Content encodings which stepdown can read afterwards with the standard library alone."""
+"""Content encodings that stepdown can read afterwards with the standard library alone."""
 
 
 def end_to_end(headers: Sequence[Header], dropped: frozenset[bytes] = HOP_BY_HOP) -> list[Header]:
-    """Return `headers` without `dropped` and without those which Connection names.
+    """Return `headers` without `dropped` and without those that Connection names.
 
     Order and duplicates are kept, names come out in lower case. `dropped` holds HOP_BY_HOP.
     """
@@ -42,7 +42,7 @@ def end_to_end(headers: Sequence[Header], dropped: frozenset[bytes] = HOP_BY_HOP
 
 @lru_cache(maxsize=64)
 def readable(accept_encoding: bytes) -> bytes:
-    """Return the part of an Accept-Encoding value which stepdown can read, `identity` if none.
+    """Return the part of an Accept-Encoding value that stepdown can read, `identity` if none.
 
     Weights are kept. `*` goes: it would allow what cannot be read.
     """

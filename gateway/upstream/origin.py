@@ -16,7 +16,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Proxy(msgspec.Struct, frozen=True):
-    """A proxy which speaks plain HTTP; `credential` is the value of Proxy-Authorization, perhaps empty."""
+    """A proxy that speaks plain HTTP; `credential` is the value of Proxy-Authorization, perhaps empty."""
 
     host: str
     port: int
@@ -34,14 +34,14 @@ class Origin(msgspec.Struct, frozen=True):
 
     @property
     def prefix(self) -> bytes:
-        """What stands before a target: a proxy of plain HTTP wants to know whose it is."""
+        """The prefix of a target: a proxy of plain HTTP needs the origin there."""
         return b"http://" + self.authority if self.proxy and not self.tls else b""
 
 
 def origin_of(origin: str, proxies: Mapping[str, str]) -> Origin:
     """Return the site of `origin` (scheme://host[:port]); `proxies` are proxy URLs by scheme.
 
-    Raises ConfigError for what is no such origin, and for proxies which are not reached by plain HTTP.
+    Raises ConfigError for what is no such origin, and for proxies that are not reached by plain HTTP.
     """
     url, host, port = _parsed(origin)
     name = f"[{host}]" if ":" in host else host

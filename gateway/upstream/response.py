@@ -111,7 +111,7 @@ class Response:
         return None
 
     def ended(self) -> None:
-        """Note that no more will come: that ends a body which says nothing of its length."""
+        """Note that no more will come: that ends a body that says nothing of its length."""
         if self.has_head and not self._is_framed:
             self._end(keeps_open=False)
 
@@ -160,7 +160,7 @@ class Response:
         self.has_head = True
         self._keeps_open = self._parser.should_keep_alive()
         if self._is_head:
-            # The parser, which does not know, waits for the body which a GET would get.
+            # The parser, which does not know, waits for the body that a GET would get.
             self._end(keeps_open=(b"connection", b"close") not in self.headers)
         self._wake()
 

@@ -36,7 +36,7 @@ async def send_with_retries(
 ) -> Reply:
     """Return the reply to `call` after as many retries as its policy allows.
 
-    `random` yields 0..1. A retryable reply which is handed on because the retries are spent
+    `random` yields 0..1. A retryable reply that is handed on because the retries are spent
     says `x-should-retry: false`, lest the client's retries multiply with ours. Raises the
     last UpstreamError.
     """

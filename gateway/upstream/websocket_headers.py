@@ -1,4 +1,4 @@
-"""The handshake of a websocket: the headers of it which are a proxy's own affair."""
+"""The handshake of a websocket: the headers of it that are a proxy's own affair."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _CREDENTIALS = (_KEY, b"openai-organization.", b"openai-project.")
 
 
 def offered_key(headers: Iterable[Header]) -> bytes | None:
-    """Return the API key which a browser offered as a subprotocol, None if it offered none."""
+    """Return the API key that a browser offered as a subprotocol, None if it offered none."""
     keys = (name.removeprefix(_KEY) for name in _offered(headers) if name.startswith(_KEY))
     return next(keys, None)
 
 
 def without_credentials(headers: Iterable[Header]) -> list[Header]:
-    """Return `headers` without the subprotocols which are credentials; the others keep their order."""
+    """Return `headers` without the subprotocols that are credentials; the others keep their order."""
     stripped = [(name, _harmless(value) if name == _PROTOCOLS else value) for name, value in headers]
     return [header for header in stripped if header[0] != _PROTOCOLS or header[1]]
 

@@ -37,7 +37,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def create(config: Config) -> HeadRecipe:
-    """Return the recipe; it asks the bench's encoder for every text anew, so give it one which remembers."""
+    """Return the recipe; it asks the bench's encoder for every text anew, so give it one that remembers."""
     return HeadRecipe(config)
 
 
@@ -121,7 +121,7 @@ class _Readable(msgspec.Struct):
 
 
 def _readable(lessons: TrainingSet, encoder: Encoder) -> _Readable:
-    """Return the lessons which the encoder can read, answers in canonical form."""
+    """Return the lessons that the encoder can read, answers in canonical form."""
     readable = _Readable([], [], [])
     for text, answer in zip(lessons.texts, lessons.answers, strict=True):
         try:

@@ -1,4 +1,4 @@
-"""Any teacher which speaks OpenAI's HTTP API below one base URL."""
+"""Any teacher that speaks OpenAI's HTTP API below one base URL."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _OpenAITeacher:
             header for header in end_to_end(call.headers, dropped) if not header[0].startswith(OWN_PREFIX)
         ]
         if call.target.partition(b"?")[0] in READ_BY_US:
-            # No encoding which the observers could not undo.
+            # No encoding that the observers could not undo.
             headers = [
                 (name, readable(value) if name == b"accept-encoding" else value) for name, value in headers
             ]
@@ -99,7 +99,7 @@ class _OpenAITeacher:
 
 
 def _is_length_untrue(call: Call) -> bool:
-    """Whether content-length does not describe the body which leaves here."""
+    """Whether content-length does not describe the body that leaves here."""
     return isinstance(call.body, bytes) or any(name == b"transfer-encoding" for name, _ in call.headers)
 
 
