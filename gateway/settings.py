@@ -15,8 +15,11 @@ from msgspec import Meta
 
 from gateway.config.typed import KeyPath, build_config
 from gateway.core import Secret
+from gateway.distill import base as distill
 from gateway.errors import ConfigError
+from gateway.harvest import outbox
 from gateway.store.home import Home
+from gateway.upstream import base as upstream
 
 DEFAULT_FILE = "stepdown.toml"
 PREFIX = "STEPDOWN_"
@@ -52,21 +55,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
 
 
-class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Upstream(upstream.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The teacher. Without `api_key` each client's own credential goes to it."""
 
     provider: str = "openai"
-    base_url: str = "https://api.openai.com/v1"
-    api_key: Secret | None = None
-    organization: str | None = None
-    project: str | None = None
-    connect_timeout_s: Positive = 5.0
-    first_byte_timeout_s: Positive = 600.0
-    """As OpenAI's own clients: a reasoning model thinks for minutes before its first byte."""
-    idle_timeout_s: Positive = 120.0
-    retries: Annotated[int, Meta(ge=0, le=10)] = 2
-    use_proxy: bool = False
-    """Obey HTTPS_PROXY and its kin."""
 
     def __post_init__(self) -> None:
         """Refuse a base URL that cannot be called."""
@@ -96,31 +88,21 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Most memory of a generative engine, adapters included; the least used of these make room."""
 
 
-class Harvest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Harvest(outbox.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is kept of the teacher's answers. `enabled = false` keeps nothing and learns nothing."""
 
     enabled: bool = True
-    max_queue_rows: Count = 20_000
-    max_queue_mb: Count = 64
 
 
-class Learn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The learner that runs beside the gateway."""
+class Learn(distill.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The learner that runs beside the gateway, and how it works."""
 
     enabled: bool = True
     recipes: tuple[str, ...] = ("head", "span", "lora_sft")
     """Ways to train, the quickest first; the first that learns a task well enough is kept to."""
-    options: dict[str, dict[str, Any]] = {}
+    options: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     """Passed by name to each recipe's own Config, which refuses what it does not know."""
     interval_s: Positive = 2.0
-    first_rows: Count = 200
-    """Training rows before a task gets its first student."""
-    growth: Annotated[float, Meta(gt=1)] = 1.3
-    """A student is trained anew when its rows have grown by this factor."""
-    max_rows: Count = 20_000
-    adopt_rows: Count = 50
-    """Rows from which a new template becomes a known task."""
-    seed: int = 0
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,8 +26,8 @@ import msgspec
 import uvloop
 
 from gateway.demo.teacher.faults import Fault
-from gateway.upstream.base import Call
-from gateway.upstream.client import Config, HttpClient
+from gateway.upstream.base import Call, Config
+from gateway.upstream.client import HttpClient
 
 QUESTION = json.dumps(
     {

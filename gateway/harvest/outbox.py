@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from gateway.background.bounded_queue import BoundedQueue
 from gateway.harvest.base import Row
@@ -21,6 +23,8 @@ ROW_OVERHEAD_BYTES = 1024
 # An integer beyond 64 bits, text that is not Unicode, a value over SQLite's size limit.
 _UNSTORABLE = (OverflowError, ValueError, sqlite3.DataError)
 
+Count = Annotated[int, Meta(ge=1)]
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of the queue, and how many rows share one trip to the disk.
@@ -28,8 +32,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `linger_s` is the longest a lone row waits for company.
     """
 
-    max_rows: int = 20_000
-    max_bytes: int = 64 << 20
+    max_queue_rows: Count = 20_000
+    max_queue_mb: Count = 64
     batch_rows: int = 256
     linger_s: float = 0.05
     retry_s: float = 1.0
@@ -51,8 +55,8 @@ class Outbox(BoundedQueue[Row]):
         self._database: Database | None = None
         super().__init__(
             "harvest-outbox",
-            max_items=config.max_rows,
-            max_bytes=config.max_bytes,
+            max_items=config.max_queue_rows,
+            max_bytes=config.max_queue_mb << 20,
             batch_items=config.batch_rows,
             linger_s=config.linger_s,
         )

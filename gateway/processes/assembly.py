@@ -25,7 +25,6 @@ from gateway.finops.ledger import Ledger
 from gateway.finops.prices import Price, PriceTable
 from gateway.finops.tokens import TokenEstimator
 from gateway.harvest.gather import Gatherer
-from gateway.harvest.outbox import Config as OutboxConfig
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.policy.encoders import check_encoders, encoder_models
@@ -46,9 +45,7 @@ from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.upstream.base import Teacher
-from gateway.upstream.client import Config as HttpConfig
 from gateway.upstream.client import HttpClient
-from gateway.upstream.retry import Config as RetryConfig
 from gateway.wire.surfaces import read_outcome
 
 logger = logging.getLogger(__name__)
@@ -70,7 +67,7 @@ class GatewayWorker:
         self.harvest = HarvestReader(home.harvest)
         self.teacher = create_teacher(settings)
         self.drafter = HostClient(home.host_socket)
-        self.outbox = Outbox(home.worker_rows(number), _outbox_config(settings))
+        self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         tokens = TokenEstimator()
         self.ledger = Ledger(PriceTable(_overrides(settings)), state.spend, tokens)
         self.exporters = Exporters(
@@ -246,30 +243,9 @@ def create_classifier(
 
 def create_teacher(settings: Settings) -> Teacher:
     """Return the teacher that the settings name."""
-    upstream = settings.upstream
-    provider = load_plugin("gateway.upstream.providers", upstream.provider)
-    client = HttpClient(
-        HttpConfig(
-            connect_s=upstream.connect_timeout_s,
-            first_byte_s=upstream.first_byte_timeout_s,
-            idle_s=upstream.idle_timeout_s,
-            use_env_proxies=upstream.use_proxy,
-        )
-    )
-    config = provider.Config(
-        base_url=upstream.base_url,
-        api_key=upstream.api_key,
-        organisation=upstream.organization,
-        project=upstream.project,
-        retries=RetryConfig(most=upstream.retries),
-    )
-    teacher: Teacher = provider.create(config, client)
+    provider = load_plugin("gateway.upstream.providers", settings.upstream.provider)
+    teacher: Teacher = provider.create(settings.upstream, HttpClient(settings.upstream))
     return teacher
-
-
-def _outbox_config(settings: Settings) -> OutboxConfig:
-    harvest = settings.harvest
-    return OutboxConfig(max_rows=harvest.max_queue_rows, max_bytes=harvest.max_queue_mb << 20)
 
 
 def _overrides(settings: Settings) -> dict[str, Price]:

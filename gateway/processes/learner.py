@@ -17,7 +17,7 @@ import msgspec
 
 from gateway.config.plugins import load_plugin
 from gateway.core import Standing
-from gateway.distill.base import Config, Event, Recipe, RiskTarget
+from gateway.distill.base import Event, Recipe, RiskTarget
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.version_builder import VersionBuilder
@@ -82,13 +82,6 @@ def create_learner(settings: Settings, state: State) -> Learner:
         create_encoder(specialists.encoder, msgspec.json.encode(specialists.encoder_options))
     )
     resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
-    config = Config(
-        adopt_rows=learn.adopt_rows,
-        first_rows=learn.first_rows,
-        growth=learn.growth,
-        max_rows=learn.max_rows,
-        seed=learn.seed,
-    )
     registry = Registry(home.registry)
     stores = Stores(
         harvest=HarvestReader(home.harvest),
@@ -102,9 +95,9 @@ def create_learner(settings: Settings, state: State) -> Learner:
         open_runtime=lambda name, folder: _open_runtime(name, folder, resources),
         resources=resources,
         workspaces=home.learn,
-        config=config,
+        config=learn,
     )
-    return Learner(stores, builder, encoder, _risk_target_lookup(settings), config)
+    return Learner(stores, builder, encoder, _risk_target_lookup(settings), learn)
 
 
 def create_recipe(name: str, options: dict[str, Any]) -> Recipe:

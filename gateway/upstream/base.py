@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
+from msgspec import Meta
 
-from gateway.core import Body, Header
+from gateway.core import Body, Header, Secret
+
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the teacher is, whose credential it sees, and how patiently it is called.
+
+    With `api_key` every call carries it (mode `own`), without it the client's own (mode `forward`).
+    """
+
+    base_url: str = "https://api.openai.com/v1"
+    """As OpenAI's SDKs take it: stands for the `/v1` of a path. A bare host means `/v1`."""
+    api_key: Secret | None = None
+    organization: str | None = None
+    project: str | None = None
+    connect_timeout_s: Positive = 5.0
+    """DNS, TCP and TLS together."""
+    first_byte_timeout_s: Positive = 600.0
+    """From the last byte sent to the head of the reply. As OpenAI's own clients: a reasoning model
+    thinks for minutes before its first byte."""
+    idle_timeout_s: Positive = 120.0
+    """Between two reads of a body."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """As OpenAI's SDKs, as is the first wait."""
+    first_wait_s: Positive = 0.5
+    longest_wait_s: Positive = 2.0
+    """If the teacher asks for more, the client is told instead: it may have something else to do."""
+    use_proxy: bool = False
+    """Whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

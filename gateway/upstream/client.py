@@ -11,11 +11,9 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterable
 
-import msgspec
-
 from gateway.core import Header
 from gateway.errors import RequestError
-from gateway.upstream.base import Call, Reply
+from gateway.upstream.base import Call, Config, Reply
 from gateway.upstream.connect import open_connection
 from gateway.upstream.connection import Connection
 from gateway.upstream.headers import end_to_end
@@ -26,25 +24,12 @@ KEEPALIVE_S = 55
 _BODILESS_METHODS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How long each phase of a call may take, in seconds."""
-
-    connect_s: float = 5.0
-    """DNS, TCP and TLS together."""
-    first_byte_s: float = 600.0
-    """From the last byte sent to the head of the reply; OpenAI's SDKs wait as long."""
-    idle_s: float = 120.0
-    """Between two reads of a body."""
-    use_env_proxies: bool = False
-    """Whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count."""
-
-
 class HttpClient:
     """Sends calls over kept-alive connections, as many at once as are asked for, in one event loop."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._proxies = urllib.request.getproxies() if config.use_env_proxies else {}
+        self._proxies = urllib.request.getproxies() if config.use_proxy else {}
         self._sites: dict[str, Origin] = {}
         self._idle: dict[str, deque[Connection]] = {}
 
@@ -65,9 +50,9 @@ class HttpClient:
             is_head=call.method == "HEAD",
             is_chunked=is_chunked,
             may_switch=call.may_switch,
-            wait_s=self._config.first_byte_s,
+            wait_s=self._config.first_byte_timeout_s,
         )
-        response.idle_s = self._config.idle_s
+        response.idle_s = self._config.idle_timeout_s
         return Reply(
             status=response.status,
             headers=tuple(end_to_end(response.headers)),
@@ -103,7 +88,7 @@ class HttpClient:
                 idle.popleft()
             idle.append(connection)
 
-        return await open_connection(site, release, self._config.connect_s)
+        return await open_connection(site, release, self._config.connect_timeout_s)
 
 
 def _head(call: Call, site: Origin, *, is_chunked: bool) -> bytes:

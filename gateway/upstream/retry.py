@@ -8,18 +8,9 @@ import msgspec
 
 from gateway.core import Header
 from gateway.errors import UpstreamError, UpstreamTimeoutError
-from gateway.upstream.base import Call, Reply
+from gateway.upstream.base import Call, Config, Reply
 
 DO_NOT_RETRY: Header = (b"x-should-retry", b"false")
-
-
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How often and how patiently the gateway asks again. Waits are in seconds."""
-
-    most: int = 2  # as OpenAI's SDKs
-    first_wait_s: float = 0.5  # as OpenAI's SDKs
-    longest_wait_s: float = 2.0
-    """Beyond it the client, who can do something else meanwhile, is told instead."""
 
 
 Attempt = Reply | UpstreamError
@@ -45,7 +36,7 @@ async def send_with_retries(
         attempt = await _attempt(ask, call)
         if not is_retryable(attempt, call):
             break
-        if retries == config.most:
+        if retries == config.retries:
             attempt = _spent(attempt)
             break
         wait_s = wait_before_retry(attempt, retries, config, random())

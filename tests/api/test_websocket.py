@@ -25,10 +25,9 @@ from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.coalescing import CoalescingProtocol
 from gateway.api.websocket import create_websockets
 from gateway.core import Secret
-from gateway.upstream import retry
-from gateway.upstream.client import Config as HttpConfig
+from gateway.upstream.base import Config
 from gateway.upstream.client import HttpClient
-from gateway.upstream.providers.openai import Config, create
+from gateway.upstream.providers.openai import create
 
 PATH = "/v1/realtime?model=gpt-realtime"
 PROMPT_S = 1.0
@@ -68,11 +67,11 @@ async def gateway(
     port: int, *, authenticator: Authenticator | None = None, key: str | None = None, stop_s: int = 1
 ) -> AsyncIterator[int]:
     """Serve the application before the teacher at `port`; yield its own port."""
-    client = HttpClient(HttpConfig(connect_s=2.0))
+    client = HttpClient(Config(connect_timeout_s=2.0))
     config = Config(
         base_url=f"http://127.0.0.1:{port}/v1",
         api_key=Secret(key) if key else None,
-        retries=retry.Config(most=0),
+        retries=0,
     )
     deps = ApiDependencies(
         serve=lambda _: pytest.fail("no chat"),

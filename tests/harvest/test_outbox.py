@@ -41,7 +41,7 @@ for n in range(1_000_000):
 FILL_THE_DISK = (
     ROWS
     + """
-outbox = Outbox(Path(sys.argv[1]), Config(max_rows=50, retry_s=0.01))
+outbox = Outbox(Path(sys.argv[1]), Config(max_queue_rows=50, retry_s=0.01))
 outbox.flush()
 unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, unlimited[1]))
@@ -125,7 +125,7 @@ def test_closing_on_a_full_disk_ends(folder: Path) -> None:
 
 def test_a_full_queue_drops_and_counts(outbox: Callable[..., Outbox], row: Callable[..., Row]) -> None:
     """`put` says so and returns at once."""
-    box = outbox(max_rows=3, linger_s=60.0)
+    box = outbox(max_queue_rows=3, linger_s=60.0)
 
     taken = [box.put(row()) for _ in range(5)]
 
@@ -134,9 +134,9 @@ def test_a_full_queue_drops_and_counts(outbox: Callable[..., Outbox], row: Calla
 
 
 def test_the_queue_is_bounded_in_bytes_too(outbox: Callable[..., Outbox], row: Callable[..., Row]) -> None:
-    box = outbox(max_bytes=100_000, linger_s=60.0)
+    box = outbox(max_queue_mb=1, linger_s=60.0)
 
-    taken = [box.put(row(messages=b"x" * 60_000)) for _ in range(3)]
+    taken = [box.put(row(messages=b"x" * 600_000)) for _ in range(3)]
 
     assert taken == [True, True, False]
 

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core import Body
-from gateway.upstream.client import Config, HttpClient
+from gateway.upstream.base import Config
+from gateway.upstream.client import HttpClient
 from tests.support.teacher import running, teacher
 
 __all__ = ["client", "raw", "running", "teacher"]
@@ -81,6 +82,6 @@ async def raw() -> AsyncIterator[RawTeacher]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient(Config(connect_s=2, first_byte_s=5, idle_s=5))
+    client = HttpClient(Config(connect_timeout_s=2, first_byte_timeout_s=5, idle_timeout_s=5))
     yield client
     await client.close()

@@ -11,8 +11,8 @@ import pytest
 from gateway.core import Header
 from gateway.demo.teacher.faults import Fault
 from gateway.errors import RequestError, UpstreamError, UpstreamTimeoutError
-from gateway.upstream.base import Call
-from gateway.upstream.client import Config, HttpClient
+from gateway.upstream.base import Call, Config
+from gateway.upstream.client import HttpClient
 from tests.support.teacher import RunningTeacher
 from tests.upstream.conftest import OK, RawTeacher, read
 
@@ -228,7 +228,7 @@ async def test_a_refused_connection_says_that_nothing_was_sent(client: HttpClien
 
 
 async def test_a_late_head_is_a_timeout(teacher: RunningTeacher) -> None:
-    client = HttpClient(Config(first_byte_s=0.1))
+    client = HttpClient(Config(first_byte_timeout_s=0.1))
     teacher.control.fail_next(Fault(is_hung=True))
 
     with pytest.raises(UpstreamTimeoutError):
@@ -238,7 +238,7 @@ async def test_a_late_head_is_a_timeout(teacher: RunningTeacher) -> None:
 
 async def test_a_body_which_stalls_is_a_timeout(teacher: RunningTeacher) -> None:
     """The patience for the head does not extend to the body."""
-    client = HttpClient(Config(first_byte_s=60, idle_s=0.1))
+    client = HttpClient(Config(first_byte_timeout_s=60, idle_timeout_s=0.1))
     teacher.control.fail_next(Fault(chunk_delay_ms=60_000))
 
     reply = await client.send(origin(teacher), post())
@@ -249,7 +249,7 @@ async def test_a_body_which_stalls_is_a_timeout(teacher: RunningTeacher) -> None
 
 
 async def test_a_teacher_who_stops_reading_is_a_timeout() -> None:
-    client = HttpClient(Config(connect_s=0.1, first_byte_s=0.2))
+    client = HttpClient(Config(connect_timeout_s=0.1, first_byte_timeout_s=0.2))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
 
@@ -349,7 +349,7 @@ async def test_proxies_of_the_environment_count_only_when_asked(
 ) -> None:
     monkeypatch.setenv("http_proxy", raw.origin)
     monkeypatch.delenv("no_proxy", raising=False)
-    client = HttpClient(Config(use_env_proxies=True))
+    client = HttpClient(Config(use_proxy=True))
 
     await client.send("http://teacher.invalid", get(b"/v1/a%2Fb"))
 

@@ -12,8 +12,8 @@ import pytest
 import trustme
 
 from gateway.errors import ConfigError, UpstreamError, UpstreamTimeoutError
-from gateway.upstream.base import Call
-from gateway.upstream.client import Config, HttpClient
+from gateway.upstream.base import Call, Config
+from gateway.upstream.client import HttpClient
 from tests.upstream.conftest import OK, RawTeacher, read
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -166,7 +166,7 @@ async def test_a_head_which_drips_is_late_all_the_same() -> None:
             writer.write(b"x: y\r\n")
             await asyncio.sleep(0.01)
 
-    client = HttpClient(Config(first_byte_s=0.1))
+    client = HttpClient(Config(first_byte_timeout_s=0.1))
     async with serving(serve) as port:
         with pytest.raises(UpstreamTimeoutError):
             await client.send(f"http://127.0.0.1:{port}", get())
@@ -242,7 +242,7 @@ async def test_a_teacher_behind_tls_is_known_by_its_certificate(
     raw: RawTeacher, authority: tuple[trustme.CA, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(authority[1]))
-    client = HttpClient(Config(connect_s=5))
+    client = HttpClient(Config(connect_timeout_s=5))
     async with serving(raw.serve, server_tls(authority[0], "localhost")) as port:
         for _ in range(2):
             reply = await client.send(f"https://localhost:{port}", get())
@@ -262,7 +262,7 @@ async def test_a_teacher_whose_certificate_is_not_its_own_gets_nothing(
     name = "elsewhere.test" if trusts else "localhost"
     async with serving(raw.serve, server_tls(authority[0], name)) as port:
         with pytest.raises(UpstreamError, match="certificate") as caught:
-            await HttpClient(Config(connect_s=5)).send(f"https://localhost:{port}", get())
+            await HttpClient(Config(connect_timeout_s=5)).send(f"https://localhost:{port}", get())
 
     assert (caught.value.was_sent, raw.asked) == (False, [])
 
@@ -287,7 +287,7 @@ async def test_a_proxy_opens_the_way_to_a_teacher_behind_tls(
     monkeypatch.delenv("no_proxy", raising=False)
     async with serving(raw.serve, server_tls(authority[0], "teacher.test")) as port, serving(tunnel) as proxy:
         monkeypatch.setenv("https_proxy", f"http://me:pass%20word@127.0.0.1:{proxy}")
-        client = HttpClient(Config(connect_s=5, use_env_proxies=True))
+        client = HttpClient(Config(connect_timeout_s=5, use_proxy=True))
         reply = await client.send("https://teacher.test", get())
         assert await read(reply.body) == b"ok"
         await client.close()
@@ -306,7 +306,7 @@ async def test_a_proxy_which_refuses_is_named_as_the_reason(monkeypatch: pytest.
     async with serving(refuse) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy}")
         with pytest.raises(UpstreamError, match="407") as caught:
-            await HttpClient(Config(use_env_proxies=True)).send("https://teacher.test", get())
+            await HttpClient(Config(use_proxy=True)).send("https://teacher.test", get())
 
     assert not caught.value.was_sent
 
@@ -318,7 +318,7 @@ async def test_a_proxy_of_another_kind_is_a_fault_of_the_configuration(
     monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:1")
 
     with pytest.raises(ConfigError, match="http://"):
-        await HttpClient(Config(use_env_proxies=True)).send("https://teacher.test", get())
+        await HttpClient(Config(use_proxy=True)).send("https://teacher.test", get())
 
 
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

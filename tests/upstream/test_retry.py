@@ -8,8 +8,8 @@ import pytest
 
 from gateway.core import Header
 from gateway.errors import UpstreamError, UpstreamTimeoutError
-from gateway.upstream.base import Call, Reply
-from gateway.upstream.retry import Config, is_retryable, send_with_retries, wait_before_retry
+from gateway.upstream.base import Call, Config, Reply
+from gateway.upstream.retry import is_retryable, send_with_retries, wait_before_retry
 
 CHAT = Call(method="POST", target=b"/v1/chat/completions", headers=(), body=b"{}", is_repeatable=True)
 UPLOAD = Call(method="POST", target=b"/v1/files", headers=(), body=b"{}")

@@ -8,9 +8,9 @@ import pytest
 
 from gateway.core import Header, Secret
 from gateway.errors import UpstreamError
-from gateway.upstream.base import Call
+from gateway.upstream.base import Call, Config
 from gateway.upstream.client import HttpClient
-from gateway.upstream.providers.openai import Config, create
+from gateway.upstream.providers.openai import create
 from gateway.upstream.websocket_headers import offered_key, without_credentials
 from tests.upstream.conftest import OK, RawTeacher, read
 

@@ -6,12 +6,10 @@ import asyncio
 import random
 from urllib.parse import urlsplit
 
-import msgspec
-
-from gateway.core import Header, Secret
+from gateway.core import Header
 from gateway.errors import ConfigError, UpstreamCredentialError
 from gateway.upstream import retry
-from gateway.upstream.base import Call, Reply, Teacher
+from gateway.upstream.base import Call, Config, Reply, Teacher
 from gateway.upstream.client import HttpClient
 from gateway.upstream.headers import HOP_BY_HOP, end_to_end, readable
 from gateway.upstream.websocket_headers import UPGRADE, without_credentials
@@ -26,21 +24,6 @@ CREDENTIALS = frozenset(
 )
 
 
-class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the teacher is and whose credential it sees.
-
-    With `api_key` every call carries it (mode `own`), without it the client's own
-    (mode `forward`).
-    """
-
-    base_url: str = "https://api.openai.com/v1"
-    """As OpenAI's SDKs take it: stands for the `/v1` of a path. A bare host means `/v1`."""
-    api_key: Secret | None = None
-    organisation: str | None = None
-    project: str | None = None
-    retries: retry.Config = retry.Config()
-
-
 def create(config: Config, client: HttpClient) -> Teacher:
     """Return the teacher at `config.base_url`. Raises ConfigError for a URL it cannot use."""
     return _OpenAITeacher(config, client)
@@ -51,7 +34,7 @@ class _OpenAITeacher:
 
     def __init__(self, config: Config, client: HttpClient) -> None:
         self._client = client
-        self._retries = config.retries
+        self._config = config
         self._origin, self._prefix = _split(config.base_url)
         self._has_own_key = config.api_key is not None
         self._credential = _credential(config)
@@ -61,7 +44,7 @@ class _OpenAITeacher:
     async def ask(self, call: Call) -> Reply:
         """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused."""
         reply = await retry.send_with_retries(
-            self._send, self._rewritten(call), self._retries, random=random.random, sleep=asyncio.sleep
+            self._send, self._rewritten(call), self._config, random=random.random, sleep=asyncio.sleep
         )
         if self._has_own_key and reply.status in {401, 403}:
             await reply.body.aclose()
@@ -107,8 +90,8 @@ def _credential(config: Config) -> tuple[Header, ...]:
     if config.api_key is None:
         return ()
     headers = [(b"authorization", f"Bearer {config.api_key.reveal()}".encode())]
-    if config.organisation:
-        headers.append((b"openai-organization", config.organisation.encode()))
+    if config.organization:
+        headers.append((b"openai-organization", config.organization.encode()))
     if config.project:
         headers.append((b"openai-project", config.project.encode()))
     return tuple(headers)

@@ -8,9 +8,9 @@ import pytest
 from gateway.core import Header, Secret
 from gateway.demo.teacher.faults import Fault
 from gateway.errors import ConfigError, UpstreamCredentialError
-from gateway.upstream.base import Call
+from gateway.upstream.base import Call, Config
 from gateway.upstream.client import HttpClient
-from gateway.upstream.providers.openai import Config, create
+from gateway.upstream.providers.openai import create
 from tests.support.teacher import RunningTeacher
 from tests.upstream.conftest import RawTeacher, read
 
