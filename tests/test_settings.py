@@ -7,7 +7,8 @@ import pytest
 
 from gateway.core import Secret
 from gateway.errors import ConfigError
-from gateway.settings import ListPrice, Settings, read_settings
+from gateway.finops.prices import Price
+from gateway.settings import Settings, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def written(text: str, name: str = "stepdown.toml") -> Path:
+def write_settings(text: str, name: str = "stepdown.toml") -> Path:
     file = Path(name)
     file.write_text(text, encoding="utf-8")
     return file
@@ -31,17 +32,17 @@ def test_nothing_has_to_be_configured() -> None:
 
 
 def test_the_file_in_the_working_folder_is_read() -> None:
-    written('[server]\nport = 9000\n[prices."gpt-x"]\ninput = 1\noutput = 2.5\n')
+    write_settings('[server]\nport = 9000\n[prices."gpt-x"]\ninput = 1\noutput = 2.5\n')
 
     settings = read_settings({})
 
     assert settings.server.port == 9000
-    assert settings.prices == {"gpt-x": ListPrice(input=1.0, output=2.5)}
+    assert settings.prices == {"gpt-x": Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.5)}
 
 
 def test_another_file_can_be_named() -> None:
-    written("[server]\nport = 9000\n")
-    written("[server]\nport = 9001\n", "other.toml")
+    write_settings("[server]\nport = 9000\n")
+    write_settings("[server]\nport = 9001\n", "other.toml")
 
     assert read_settings({"STEPDOWN_CONFIG": "other.toml"}).server.port == 9001
 
@@ -52,7 +53,7 @@ def test_a_named_file_must_be_there() -> None:
 
 
 def test_a_variable_beats_the_file() -> None:
-    written('home = "a"\n[server]\nport = 9000\nlabels = true\n')
+    write_settings('home = "a"\n[server]\nport = 9000\nlabels = true\n')
 
     settings = read_settings(
         {
@@ -105,6 +106,8 @@ def test_an_empty_variable_counts_as_unset() -> None:
             "[prices.a]\ninput = 1\noutput = 1\n[prices.'b.c']\ninput = 1\noutpt = 2\n",
             "6:1 unknown key 'outpt'",
         ),
+        ("[learn]\nvalidation_share = 1\n", "2:1 learn.validation_share: expected `float` < 1.0"),
+        ("[prices.a]\ninput = -1\noutput = 1\n", "2:1 prices.a.input: expected `float` >= 0.0"),
         ("[prices.a]\ninput = 1\n", "1:2 prices.a: object missing required field `output`"),
         ("[server]\nport = \n", "2:8 not TOML"),
         ("server = [", "1:11 not TOML"),
@@ -113,7 +116,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
 def test_a_wrong_key_stops_the_start_with_file_line_column_and_what_was_allowed(
     text: str, complaint: str
 ) -> None:
-    written(text)
+    write_settings(text)
 
     with pytest.raises(ConfigError) as refused:
         read_settings({})
@@ -156,7 +159,7 @@ def test_with_a_teachers_key_clients_need_keys_of_ours() -> None:
 
 
 def test_a_secret_in_the_file_is_refused_without_being_shown() -> None:
-    written("[upstream]\napi_key = 'sk-very-secret'\n")
+    write_settings("[upstream]\napi_key = 'sk-very-secret'\n")
 
     with pytest.raises(ConfigError, match="from the environment only") as refused:
         read_settings({})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from gateway.cli import FAILED, OK, UNREACHABLE
 
 if TYPE_CHECKING:
-    from gateway.settings import Settings
+    from gateway.settings import Settings, Upstream
     from gateway.store.home import Home
 
 OLDEST_PYTHON = (3, 11)
@@ -151,7 +151,7 @@ def _check_teacher(settings: Settings) -> Finding:
 
     url = settings.upstream.base_url
     try:
-        status = asyncio.run(_ask_for_models(settings))
+        status = asyncio.run(_ask_for_models(settings.upstream))
     except ConfigError as exc:
         return Finding("teacher", "fail", str(exc), "correct [upstream] in the settings")
     except UpstreamCredentialError as exc:
@@ -167,15 +167,14 @@ def _check_teacher(settings: Settings) -> Finding:
     return Finding("teacher", "ok", url)
 
 
-async def _ask_for_models(settings: Settings) -> int:
+async def _ask_for_models(upstream: Upstream) -> int:
     """Return the status of the teacher's list of models. Raises ConfigError, UpstreamError."""
     import msgspec
 
     from gateway.processes.assembly import create_teacher
     from gateway.upstream.base import Call
 
-    upstream = msgspec.structs.replace(settings.upstream, retries=0, first_byte_timeout_s=TIMEOUT_S)
-    teacher = create_teacher(msgspec.structs.replace(settings, upstream=upstream))
+    teacher = create_teacher(msgspec.structs.replace(upstream, retries=0, first_byte_timeout_s=TIMEOUT_S))
     try:
         reply = await teacher.ask(Call(method="GET", target=b"/v1/models", headers=(), is_repeatable=True))
         await reply.body.aclose()

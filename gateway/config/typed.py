@@ -12,8 +12,8 @@ from gateway.core import Secret
 from gateway.errors import ConfigError
 
 T = TypeVar("T")
-KeyPath = tuple[str | int, ...]
-Locate = Callable[[KeyPath], tuple[int, int]]
+SettingPath = tuple[str | int, ...]
+Locate = Callable[[SettingPath], tuple[int, int]]
 """Returns line and column, from 1, of the deepest part of a path that the file holds."""
 
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -32,7 +32,7 @@ def build_config(kind: type[T], data: object, file: str, locate: Locate | None =
         raise ConfigError(f"{place} {words}") from exc
 
 
-def _explain(message: str, kind: Any, data: Any) -> tuple[KeyPath, str]:
+def _explain(message: str, kind: Any, data: Any) -> tuple[SettingPath, str]:
     found = _AT.match(message)
     what, steps = (found["what"], found["path"] or "") if found else (message, "")
     path, innermost = _follow(steps, kind, data)
@@ -44,9 +44,9 @@ def _explain(message: str, kind: Any, data: Any) -> tuple[KeyPath, str]:
     return path, place + what[:1].lower() + what[1:] + allowed
 
 
-def _follow(steps: str, kind: Any, data: Any) -> tuple[KeyPath, Any]:
+def _follow(steps: str, kind: Any, data: Any) -> tuple[SettingPath, Any]:
     """Return the keys of msgspec's path through `data`, and the type at its end."""
-    path: KeyPath = ()
+    path: SettingPath = ()
     for name, index in _STEP.findall(steps):
         inner = get_args(kind)[-1 if index == "..." else 0] if index else _field_type(kind, name)
         step = _find_refused(data, inner) if index == "..." else (name or int(index))
@@ -78,7 +78,7 @@ def _is_secret(kind: Any) -> bool:
     return kind is Secret or Secret in get_args(kind)
 
 
-def _join_keys(path: KeyPath) -> str:
+def _join_keys(path: SettingPath) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
     return text.removeprefix(".")
 

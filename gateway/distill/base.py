@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
+from gateway.config.bounds import InnerShare, PositiveFloat, PositiveInt, Share
 from gateway.core import Draft
 from gateway.harvest.base import Row
 from gateway.specialists.shared_resources import SharedResources
@@ -149,35 +150,32 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
-Count = Annotated[int, Meta(ge=1)]
-
-
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the learner trains a new version, and when it tries to certify one."""
 
-    adopt_rows: Count = 50
+    adopt_rows: PositiveInt = 50
     """Rows after which an unknown template becomes a task."""
-    first_rows: Count = 200
+    first_rows: PositiveInt = 200
     """Training rows before a task gets its first version."""
     growth: Annotated[float, Meta(gt=1)] = 1.3
     """Factor by which a task's rows must grow before it gets its next version. A smaller one spends
     delta and hours on the same evidence, a larger one serves less for longer."""
-    max_rows: Count = 20_000
+    max_rows: PositiveInt = 20_000
     """Most recent training rows kept per task, and as many audits."""
     seed: int = 0
 
-    validation_share: float = 0.25
+    validation_share: InnerShare = 0.25
     """Share of the training rows on which students are validated, before a last one learns all rows."""
-    enough_coverage: float = 0.8
+    enough_coverage: Share = 0.8
     """Share of the requests served at which a recipe is good enough: below it a slower one is tried."""
-    slow_recipe_rows: Count = 1_000
+    slow_recipe_rows: PositiveInt = 1_000
     """Training rows before slower recipes are tried: their students learn little from few rows."""
-    first_coverage: float = 0.6
+    first_coverage: InnerShare = 0.6
     """Share of the requests that a first certificate should cover."""
-    halve_coverage_after: float = 6.0
+    halve_coverage_after: PositiveFloat = 6.0
     """Audits, in multiples of the fewest that could ever certify `first_coverage`, after which half
     of that share is enough for a first certificate: some tasks never get easier."""
-    min_power: float = 0.6
+    min_power: InnerShare = 0.6
     """Probability of success below which a first attempt would only waste delta."""
 
     def rows_needed(self, learned: int, growth: float) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.config.bounds import NonNegativeFloat
 from gateway.core import Usage
 
 logger = logging.getLogger(__name__)
@@ -24,9 +25,9 @@ MAX_MODELS = 500
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """List price in USD per million tokens; without `cached`, cached input costs as any other."""
 
-    input_usd_per_mtok: float
-    output_usd_per_mtok: float
-    cached_usd_per_mtok: float | None = None
+    input_usd_per_mtok: NonNegativeFloat = msgspec.field(name="input")
+    output_usd_per_mtok: NonNegativeFloat = msgspec.field(name="output")
+    cached_usd_per_mtok: NonNegativeFloat | None = msgspec.field(name="cached", default=None)
 
     def cost(self, usage: Usage) -> float:
         """Return what `usage` costs in USD."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import sqlite3
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from gateway.background.bounded_queue import BoundedQueue
+from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.harvest.base import Row
 from gateway.harvest.table import create, insert
 from gateway.store.database import Database
@@ -23,8 +22,6 @@ ROW_OVERHEAD_BYTES = 1024
 # An integer beyond 64 bits, text that is not Unicode, a value over SQLite's size limit.
 _UNSTORABLE = (OverflowError, ValueError, sqlite3.DataError)
 
-Count = Annotated[int, Meta(ge=1)]
-
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of the queue, and how many rows share one trip to the disk.
@@ -32,11 +29,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     `linger_s` is the longest a lone row waits for company.
     """
 
-    max_queue_rows: Count = 20_000
-    max_queue_mb: Count = 64
-    batch_rows: int = 256
-    linger_s: float = 0.05
-    retry_s: float = 1.0
+    max_queue_rows: PositiveInt = 20_000
+    max_queue_mb: PositiveInt = 64
+    batch_rows: PositiveInt = 256
+    linger_s: NonNegativeFloat = 0.05
+    retry_s: PositiveFloat = 1.0
 
 
 class Outbox(BoundedQueue[Row]):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from gateway.config.typed import KeyPath, build_config
+from gateway.config.typed import SettingPath, build_config
 from gateway.errors import ConfigError
 from gateway.policy.schema import Policy, PolicyFile
 
@@ -85,7 +85,7 @@ def _mappings(node: yaml.Node | None, visited: set[int]) -> Iterator[yaml.Mappin
         yield from _mappings(child, visited)
 
 
-def _locate(node: yaml.Node | None, path: KeyPath) -> tuple[int, int]:
+def _locate(node: yaml.Node | None, path: SettingPath) -> tuple[int, int]:
     """Return line and column of the deepest part of `path` that the document holds."""
     if node is None:
         return 1, 1

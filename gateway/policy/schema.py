@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-Share = Annotated[float, Meta(ge=0, le=1)]
+from gateway.config.bounds import NonNegativeFloat, Share
+
 Risk = Annotated[float, Meta(gt=0, le=0.5)]
 Globs = Annotated[tuple[str, ...], Meta(min_length=1)]
 
@@ -45,10 +46,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ours are not stored, so a client cannot continue one by its id."""
     embed: Annotated[str, Meta(min_length=1)] | None = None
     """The local encoder that answers POST /v1/embeddings; None: the teacher does."""
-    hedge_ms: Annotated[float, Meta(ge=0)] | None = None
+    hedge_ms: NonNegativeFloat | None = None
     """When a draft takes longer, the teacher is called beside it, and the first of the two is served. Both
     may cost money. None, the default: wait for the draft."""
-    usd_per_day: Annotated[float, Meta(ge=0)] | None = None
+    usd_per_day: NonNegativeFloat | None = None
     """Limit on the teacher's cost per UTC day; None: no limit."""
 
 

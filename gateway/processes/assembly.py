@@ -19,10 +19,11 @@ from gateway.confidence.deferral import Scorer
 from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.gate import Gate
 from gateway.config.plugins import load_plugin
+from gateway.config.typed import build_config
 from gateway.core import OWN_PREFIX, Answer, Request
-from gateway.errors import ConfigError, RegistryError, SpecialistError
+from gateway.errors import RegistryError, SpecialistError
 from gateway.finops.ledger import Ledger
-from gateway.finops.prices import Price, PriceTable
+from gateway.finops.prices import PriceTable
 from gateway.finops.tokens import TokenEstimator
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
@@ -33,7 +34,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
 from gateway.routing.router import TaskRouter
-from gateway.settings import Settings
+from gateway.settings import Settings, Upstream
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.home import read_audit_key
@@ -65,19 +66,19 @@ class GatewayWorker:
         self.state = state
         self.registry = Registry(home.registry)
         self.harvest = HarvestReader(home.harvest)
-        self.teacher = create_teacher(settings)
+        self.teacher = create_teacher(settings.upstream)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         tokens = TokenEstimator()
-        self.ledger = Ledger(PriceTable(_overrides(settings)), state.spend, tokens)
+        self.ledger = Ledger(PriceTable(settings.prices), state.spend, tokens)
         self.exporters = Exporters(
             read_otel_env(os.environ),
             f"{home.folder}/worker-{number}",
             provider=settings.upstream.provider,
             base_url=settings.upstream.base_url,
         )
-        self.metrics = Metrics([*self._probes(), *self.exporters.list_probes()], state.standings.all)
-        self.outcomes = OutcomeQueue(read_outcome, self._observers())
+        self.metrics = Metrics([*self._create_probes(), *self.exporters.list_probes()], state.standings.all)
+        self.outcomes = OutcomeQueue(read_outcome, self._create_observers())
         self._drift_monitor = DriftMonitor(state.standings, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refreshing: asyncio.Task[None] | None = None
@@ -85,7 +86,7 @@ class GatewayWorker:
         self._encoders = encoder_models(policies)
         self.stages = Stages(
             planner=PolicyPlanner(policies, self.ledger.spent_today),
-            router=TaskRouter(self._classifiers()),
+            router=TaskRouter(self._create_classifiers()),
             standings=state.standings,
             sampler=StickySampler(read_audit_key(home)),
             drafter=self.drafter,
@@ -147,7 +148,7 @@ class GatewayWorker:
         tasks = {OWN_PREFIX + standing.task for standing in self.state.standings.all() if standing.serves}
         return sorted(tasks | self._encoders)
 
-    def _observers(self) -> list[Observe]:
+    def _create_observers(self) -> list[Observe]:
         gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
         return [
             self.metrics,
@@ -157,14 +158,14 @@ class GatewayWorker:
             *self.exporters.observers,
         ]
 
-    def _classifiers(self) -> list[Classifier]:
+    def _create_classifiers(self) -> list[Classifier]:
         routing = self.settings.routing
         return [
             create_classifier(name, routing.options.get(name, {}), self.state.tasks, self.drafter)
             for name in routing.classifiers
         ]
 
-    def _probes(self) -> list[Probe]:
+    def _create_probes(self) -> list[Probe]:
         return [
             Probe("outcomes_waiting", "Outcomes not yet observed.", lambda: self.outcomes.waiting),
             Probe("outcomes_dropped_total", "Outcomes lost to a full queue.", lambda: self.outcomes.dropped),
@@ -233,25 +234,13 @@ def create_classifier(
 ) -> Classifier:
     """Return the classifier `name`. Raises ConfigError for an unknown name or option."""
     module = load_plugin("gateway.routing.classifiers", name)
-    try:
-        config = msgspec.convert(options, module.Config)
-    except msgspec.ValidationError as exc:
-        raise ConfigError(f"routing.options.{name}: {exc}") from exc
+    config = build_config(module.Config, options, f"routing.options.{name}")
     classifier: Classifier = module.create(config, tasks, drafter)
     return classifier
 
 
-def create_teacher(settings: Settings) -> Teacher:
-    """Return the teacher that the settings name."""
-    provider = load_plugin("gateway.upstream.providers", settings.upstream.provider)
-    teacher: Teacher = provider.create(settings.upstream, HttpClient(settings.upstream))
+def create_teacher(upstream: Upstream) -> Teacher:
+    """Return the teacher that the settings name. Raises ConfigError for an unknown provider."""
+    provider = load_plugin("gateway.upstream.providers", upstream.provider)
+    teacher: Teacher = provider.create(upstream, HttpClient(upstream))
     return teacher
-
-
-def _overrides(settings: Settings) -> dict[str, Price]:
-    return {
-        model: Price(
-            input_usd_per_mtok=price.input, output_usd_per_mtok=price.output, cached_usd_per_mtok=price.cached
-        )
-        for model, price in settings.prices.items()
-    }

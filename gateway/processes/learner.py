@@ -16,12 +16,13 @@ from typing import Any
 import msgspec
 
 from gateway.config.plugins import load_plugin
+from gateway.config.typed import build_config
 from gateway.core import Standing
 from gateway.distill.base import Event, Recipe, RiskTarget
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.version_builder import VersionBuilder
-from gateway.errors import ConfigError, StepdownError
+from gateway.errors import StepdownError
 from gateway.harvest.reader import HarvestReader
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.policy.load import load_policies
@@ -103,11 +104,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
 def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
     """Return the recipe `name`. Raises ConfigError for an unknown name or option."""
     module = load_plugin("gateway.distill.recipes", name)
-    try:
-        config = msgspec.convert(options, module.Config)
-    except msgspec.ValidationError as exc:
-        raise ConfigError(f"learn.options.{name}: {exc}") from exc
-    recipe: Recipe = module.create(config)
+    recipe: Recipe = module.create(build_config(module.Config, options, f"learn.options.{name}"))
     return recipe
 
 

@@ -9,9 +9,8 @@ from typing import Annotated, Protocol
 import msgspec
 from msgspec import Meta
 
+from gateway.config.bounds import PositiveFloat
 from gateway.core import Body, Header, Secret
-
-Positive = Annotated[float, Meta(gt=0)]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,17 +24,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     api_key: Secret | None = None
     organization: str | None = None
     project: str | None = None
-    connect_timeout_s: Positive = 5.0
+    connect_timeout_s: PositiveFloat = 5.0
     """DNS, TCP and TLS together."""
-    first_byte_timeout_s: Positive = 600.0
+    first_byte_timeout_s: PositiveFloat = 600.0
     """From the last byte sent to the head of the reply. As OpenAI's own clients: a reasoning model
     thinks for minutes before its first byte."""
-    idle_timeout_s: Positive = 120.0
+    idle_timeout_s: PositiveFloat = 120.0
     """Between two reads of a body."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """As OpenAI's SDKs, as is the first wait."""
-    first_wait_s: Positive = 0.5
-    longest_wait_s: Positive = 2.0
+    first_wait_s: PositiveFloat = 0.5
+    longest_wait_s: PositiveFloat = 2.0
     """If the teacher asks for more, the client is told instead: it may have something else to do."""
     use_proxy: bool = False
     """Whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count."""

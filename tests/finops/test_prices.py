@@ -69,4 +69,4 @@ def test_without_a_cached_price_cached_tokens_cost_as_others() -> None:
 
 def test_a_misspelt_price_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="inputt"):
-        msgspec.convert({"inputt_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}, Price)
+        msgspec.convert({"inputt": 1.0, "output": 1.0}, Price)
