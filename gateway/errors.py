@@ -5,10 +5,10 @@ StepdownError
 ├── RequestError           the client asked for something we refuse: 4xx in OpenAI's shape, nothing was spent
 ├── UpstreamError          the teacher could not be reached or broke off before its answer began
 │   ├── UpstreamTimeoutError
-│   └── UpstreamCredentialError   the teacher refused the gateway's own key: ours to mend, not the client's
+│   └── UpstreamCredentialError   the teacher refused the gateway's own key: the operator's to correct
 ├── SpecialistError        no usable draft; its `reason` is counted, the teacher answers
 ├── RegistryError          a model's files are missing, changed or unreadable
-└── TrainingError          the harvest cannot teach this task (yet)
+└── TrainingError          no student can be trained from the harvest (yet)
 """
 
 from __future__ import annotations
@@ -73,4 +73,4 @@ class RegistryError(StepdownError):
 
 
 class TrainingError(StepdownError):
-    """The harvest cannot teach this task; the message says what is missing."""
+    """No student can be trained for the task; the message says what is missing."""

@@ -1,4 +1,4 @@
-"""The log of audited answers, in one order for every process."""
+"""The log of audited answers, in the same order for every process."""
 
 from __future__ import annotations
 

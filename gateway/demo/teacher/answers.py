@@ -25,7 +25,7 @@ class _TextPart(msgspec.Struct):
     text: str = ""
 
 
-class _ChatMessage(msgspec.Struct):
+class _RecordedMessage(msgspec.Struct):
     role: str
     content: str | list[_TextPart] | None = None
 
@@ -42,7 +42,7 @@ class _UsageOption(msgspec.Struct):
 
 class _Chat(msgspec.Struct):
     model: str
-    messages: list[_ChatMessage]
+    messages: list[_RecordedMessage]
     stream: bool | None = None
     stream_options: _UsageOption | None = None
 
@@ -55,7 +55,7 @@ class _Embeddings(msgspec.Struct):
 
 
 class _RecordedPair(msgspec.Struct):
-    messages: list[_ChatMessage]
+    messages: list[_RecordedMessage]
     answer: str
 
 
@@ -116,7 +116,7 @@ def _json_answer(value: object, status: int = 200) -> HttpAnswer:
     return HttpAnswer(status, b"application/json", msgspec.json.encode(value))
 
 
-def _question(messages: list[_ChatMessage]) -> str:
+def _question(messages: list[_RecordedMessage]) -> str:
     return next((message.text for message in reversed(messages) if message.role == "user"), "")
 
 
@@ -128,7 +128,7 @@ def _vector(text: str, request: _Embeddings) -> str | list[float]:
     return b64encode(vector).decode() if request.encoding_format == "base64" else vector.tolist()
 
 
-def _usage(messages: list[_ChatMessage], answer: str) -> dict[str, int]:
+def _usage(messages: list[_RecordedMessage], answer: str) -> dict[str, int]:
     """Return token counts at four characters per token: plausible, and always the same."""
     prompt = sum(len(message.text) // 4 + 4 for message in messages)
     completion = len(answer) // 4 + 1
