@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.flow.traffic import QUICK, Task, quick_policies
-from tests.support.processes import gateway_process, stepdown, wait_for
+from tests.support.processes import gateway_process, stepdown
 from tests.support.teacher import RunningTeacher
+from tests.support.waiting import wait_for
 
 REQUESTS = 150
 
@@ -30,7 +31,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, teacher: RunningTeacher) ->
     ) as gateway:
         task = Task(gateway, teacher, "Sort the ticket.")
         asyncio.run(task.ask(task.questions(REQUESTS)))
-        wait_for(lambda: counted(home) == REQUESTS, 10, "the harvest is not written")
+        wait_for(lambda: counted(home) == REQUESTS, "the harvest is not written")
     return home, policies
 
 

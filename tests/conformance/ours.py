@@ -10,7 +10,7 @@ from gateway.specialists.runtimes.scripted import Script
 from tests.conformance.harness import Lab
 from tests.conformance.teacher import Teacher
 from tests.support.processes import RunningGateway
-from tests.support.scripted_gateway import reciting_gateway
+from tests.support.scripted_gateway import scripted_gateway
 
 MODEL = "stepdown/support"
 ENCODER = "stepdown/minilm"
@@ -42,7 +42,7 @@ def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[Ru
     policies.mkdir(parents=True)
     (policies / "default.yaml").write_text(POLICIES)
     script = Script(answers=ANSWERS, otherwise=LONG, score=0.9, hold_back=3, piece_delay_ms=5)
-    with reciting_gateway(
+    with scripted_gateway(
         home,
         script,
         OPENAI_BASE_URL=teacher.base_url,

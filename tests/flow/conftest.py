@@ -12,14 +12,14 @@ TEACHER_KEY = "sk-teacher"
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[RunningTeacher]:
-    """A teacher which accepts TEACHER_KEY only, for all tests of a module."""
+    """A teacher that accepts TEACHER_KEY only, for all tests of a module."""
     with running_teacher(api_key=TEACHER_KEY) as teacher:
         yield teacher
 
 
 @pytest.fixture
 def teacher(running: RunningTeacher) -> Iterator[RunningTeacher]:
-    """The module's teacher without memory of other tests."""
+    """The module's teacher, with no record of other tests."""
     running.control.forget()
     yield running
     running.control.latency_ms = 0

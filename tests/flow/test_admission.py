@@ -1,16 +1,19 @@
-"""Who may enter when the gateway holds the teacher's key: holders of its own keys, or anybody."""
+"""A gateway that holds the teacher's key admits holders of its own keys, or any client if it is open."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
 
+from gateway.processes.assembly import REFRESH_S
 from tests.flow.conftest import TEACHER_KEY
-from tests.support.processes import RunningGateway, gateway_process, stepdown, wait_for
+from tests.support.processes import RunningGateway, gateway_process, stepdown
 from tests.support.teacher import RunningTeacher
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +29,9 @@ def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
 
 @pytest.fixture(scope="module")
 def key(gateway: RunningGateway) -> str:
-    """A gateway key which the workers know."""
+    """A gateway key that the workers know."""
     made = stepdown(gateway.home, "keys", "create", "--name", "app").stdout.strip()
-    wait_for(lambda: knows(gateway, made), 2, "a new key is not let in")
+    wait_for(lambda: knows(gateway, made), "a new key is not admitted")
     return made
 
 
@@ -55,7 +58,7 @@ def test_the_teacher_sees_the_gateways_key_and_never_the_clients(
     "headers", [{}, bearer("sd-wrong"), bearer(TEACHER_KEY)], ids=["no", "bad", "teacher's"]
 )
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/files", "/v1/embeddings"])
-def test_no_other_key_opens_any_door(
+def test_no_other_key_is_admitted(
     gateway: RunningGateway, teacher: RunningTeacher, headers: dict[str, str], path: str
 ) -> None:
     got = gateway.ask("POST", path, b"{}", headers)
@@ -64,7 +67,7 @@ def test_no_other_key_opens_any_door(
     assert teacher.control.requests == 0
 
 
-def test_a_refusal_of_the_gateways_own_key_is_no_fault_of_the_client(
+def test_a_refusal_of_the_gateways_own_key_is_not_the_clients_error(
     gateway: RunningGateway, teacher: RunningTeacher, key: str
 ) -> None:
     teacher.control.api_key = "rotated"
@@ -75,20 +78,18 @@ def test_a_refusal_of_the_gateways_own_key_is_no_fault_of_the_client(
     assert got.header("x-should-retry") == "false"
 
 
-def test_a_revoked_key_is_refused_within_two_seconds(
-    gateway: RunningGateway, teacher: RunningTeacher
-) -> None:
-    import json
-
+def test_a_revoked_key_is_soon_refused(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    """The command promises a second: the workers read the keys again every REFRESH_S."""
+    assert REFRESH_S < 1
     made = json.loads(stepdown(gateway.home, "keys", "create", "--json").stdout)
-    wait_for(lambda: knows(gateway, made["key"]), 2, "a new key is not let in")
+    wait_for(lambda: knows(gateway, made["key"]), "a new key is not admitted")
 
     assert stepdown(gateway.home, "keys", "revoke", made["id"]).returncode == 0
 
-    wait_for(lambda: not knows(gateway, made["key"]), 2, "a revoked key is still let in")
+    wait_for(lambda: not knows(gateway, made["key"]), "a revoked key is still admitted")
 
 
-def test_an_open_gateway_lets_anybody_in(tmp_path: Path, teacher: RunningTeacher) -> None:
+def test_an_open_gateway_admits_any_client(tmp_path: Path, teacher: RunningTeacher) -> None:
     with gateway_process(
         tmp_path / "home",
         "--open",

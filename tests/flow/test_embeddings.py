@@ -1,4 +1,4 @@
-"""Embeddings through the whole gateway: from the model host where a policy says so, else untouched."""
+"""Embeddings through the whole gateway: from the model host where a policy says so, else unchanged."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 
 from gateway.demo.teacher.faults import Fault
 from tests.flow.conftest import TEACHER_KEY
-from tests.support.processes import RunningGateway, gateway_process, wait_for
+from tests.support.processes import RunningGateway, gateway_process
 from tests.support.teacher import RunningTeacher
+from tests.support.waiting import PATIENCE_S, wait_for
 
 DIMENSIONS = 384
 EMBEDDINGS = "/v1/embeddings"
@@ -45,13 +46,13 @@ def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
         STEPDOWN_LEARN_ENABLED="false",
         STEPDOWN_POLICIES_FOLDER=str(policies),
     ) as gateway:
-        wait_for(lambda: gateway.status()["specialists_ready"], 20, "the model host is not ready")
+        wait_for(lambda: gateway.status()["specialists_ready"], "the model host is not ready")
         yield gateway
 
 
 @pytest.fixture
 def client(gateway: RunningGateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -72,15 +73,15 @@ def test_the_official_client_gets_unit_vectors_of_the_local_encoder(
 
 
 def test_floats_and_base64_say_the_same(gateway: RunningGateway, teacher: RunningTeacher) -> None:
-    told = {}
+    vectors = {}
     for form in ("float", "base64"):
         fields = {"model": "stepdown/minilm", "input": "hello", "encoding_format": form}
         got = gateway.ask("POST", EMBEDDINGS, json.dumps(fields).encode())
-        told[form] = got.json["data"][0]["embedding"]
+        vectors[form] = got.json["data"][0]["embedding"]
         assert got.header("x-stepdown-served-by") == "minilm"
         assert got.header("x-stepdown-decision") == "local"
 
-    assert array("f", told["float"]).tobytes() == base64.b64decode(told["base64"])
+    assert array("f", vectors["float"]).tobytes() == base64.b64decode(vectors["base64"])
 
 
 def test_a_whole_batch_keeps_its_order(client: openai.OpenAI, teacher: RunningTeacher) -> None:
@@ -141,7 +142,7 @@ def test_tokens_are_the_teachers(gateway: RunningGateway, teacher: RunningTeache
         ({"model": "text-embedding-forbidden", "input": "a"}, 403, "model"),
     ],
 )
-def test_what_nobody_can_answer_is_refused_in_openais_shape(
+def test_a_request_without_an_answer_is_refused_in_openais_shape(
     gateway: RunningGateway, teacher: RunningTeacher, fields: dict[str, object], status: int, param: str
 ) -> None:
     got = gateway.ask("POST", EMBEDDINGS, json.dumps(fields).encode())
@@ -154,22 +155,22 @@ def test_the_encoders_model_is_listed(client: openai.OpenAI, teacher: RunningTea
     assert "stepdown/minilm" in [model.id for model in client.models.list()]
 
 
-def test_what_local_vectors_save_is_counted(gateway: RunningGateway, client: openai.OpenAI) -> None:
+def test_savings_of_local_vectors_are_counted(gateway: RunningGateway, client: openai.OpenAI) -> None:
     def local() -> int:
         return int(gateway.status()["costs"]["by_decision"].get("local", 0))
 
     before = local()
     client.embeddings.create(model="stepdown/minilm", input="one more")
 
-    wait_for(lambda: local() > before, 5, "the ledger does not see it")
+    wait_for(lambda: local() > before, "the ledger does not see it")
 
 
 @pytest.mark.parametrize("model", ["stepdown/minilm", "text-embedding-local"])
-def test_without_its_host_nobody_else_answers(
+def test_without_the_host_no_other_model_answers(
     gateway: RunningGateway, teacher: RunningTeacher, model: str
 ) -> None:
     gateway.kill("gateway.specialists.host.process")
-    wait_for(lambda: not gateway.status()["specialists_ready"], 10, "the host is missed by nobody")
+    wait_for(lambda: not gateway.status()["specialists_ready"], "the loss of the host is not noticed")
 
     got = gateway.ask("POST", EMBEDDINGS, json.dumps({"model": model, "input": "a"}).encode())
 

@@ -1,4 +1,4 @@
-"""The loop: the teacher's answers become a certified specialist, which answers in its place."""
+"""The loop: from the teacher's answers comes a certified specialist that answers in its place."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import pytest
 
 from gateway.harvest.reader import HarvestReader
 from gateway.store.home import Home
+from tests.api.site_server import HttpAnswer
 from tests.flow.conftest import TEACHER_KEY
 from tests.flow.traffic import LABELS, QUICK, Task, quick_policies
-from tests.support.processes import RunningGateway, gateway_process, stepdown, wait_for
+from tests.support.processes import RunningGateway, gateway_process, stepdown
 from tests.support.teacher import RunningTeacher, running_teacher
+from tests.support.waiting import PATIENCE_S, wait_for
 
 HOST, LEARNER, WORKER = (
     "gateway.specialists.host.process",
@@ -28,7 +30,7 @@ HOST, LEARNER, WORKER = (
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[RunningTeacher]:
-    """A teacher whose answers outlive a test: what was learnt from them is shared."""
+    """A teacher that keeps its answers from test to test: the specialist learned from them is shared."""
     with running_teacher(api_key=TEACHER_KEY) as teacher:
         yield teacher
 
@@ -56,11 +58,19 @@ def task(gateway: RunningGateway, running: RunningTeacher) -> Task:
 
 @pytest.fixture
 async def question(task: Task) -> str:
-    """A question which the specialist answers."""
+    """A question that the specialist answers."""
     return await task.local_question()
 
 
-def ask(task: Task, question: str, headers: dict[str, str] | None = None, **fields: object) -> Any:
+async def ask_unaudited(task: Task, **fields: Any) -> HttpAnswer:
+    """Ask a question that the specialist answers; ask another one if a new minute made this one an audit."""
+    while True:
+        got = ask(task, await task.local_question(), **fields)
+        if got.header("x-stepdown-decision") != "audit":
+            return got
+
+
+def ask(task: Task, question: str, headers: dict[str, str] | None = None, **fields: object) -> HttpAnswer:
     return task.gateway.chat(
         {"content-type": "application/json", **(headers or {})},
         messages=task.messages(question),
@@ -79,20 +89,22 @@ async def test_specialists_answer_as_the_teacher_would(task: Task) -> None:
     assert sum(reply.text == questions[reply.question] for reply in local) >= 0.9 * len(local)
 
 
-async def test_a_local_answer_costs_the_teacher_nothing(
-    task: Task, teacher: RunningTeacher, question: str
-) -> None:
-    teacher.control.forget()
-
-    got = ask(task, question)
+async def test_a_local_answer_costs_the_teacher_nothing(task: Task, teacher: RunningTeacher) -> None:
+    while True:
+        question = await task.local_question()
+        teacher.control.forget()
+        got = ask(task, question)
+        if got.header("x-stepdown-decision") != "audit":
+            break
 
     assert (got.header("x-stepdown-decision"), teacher.control.requests) == ("local", 0)
 
 
-async def test_a_local_answer_has_openais_exact_shape(task: Task, question: str) -> None:
-    got = ask(task, question)
+async def test_a_local_answer_has_openais_exact_shape(task: Task) -> None:
+    got = await ask_unaudited(task)
 
     answer = got.json
+    assert got.header("x-stepdown-decision") == "local", got.header("x-stepdown-reason")
     assert got.header("content-type") == "application/json"
     assert got.header("x-request-id")
     assert got.header("x-simulated-teacher") is None
@@ -120,15 +132,18 @@ def choice_text(answer: dict[str, Any], body: bytes) -> str:
     return text
 
 
-async def test_the_official_client_reads_a_local_stream(task: Task, question: str) -> None:
+async def test_the_official_client_reads_a_local_stream(task: Task) -> None:
     with openai.OpenAI(base_url=task.gateway.base_url, api_key="any", max_retries=0) as client:
-        raw = client.chat.completions.with_raw_response.create(  # type: ignore[call-overload]
-            model="gpt-4o",
-            messages=task.messages(question),
-            stream=True,
-            stream_options={"include_usage": True},
-        )
-        chunks = list(raw.parse())
+        while True:
+            raw = client.chat.completions.with_raw_response.create(  # type: ignore[call-overload]
+                model="gpt-4o",
+                messages=task.messages(await task.local_question()),
+                stream=True,
+                stream_options={"include_usage": True},
+            )
+            chunks = list(raw.parse())
+            if raw.headers["x-stepdown-decision"] != "audit":
+                break
 
     assert raw.headers["x-stepdown-decision"] == "local"
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) in LABELS
@@ -138,9 +153,10 @@ async def test_the_official_client_reads_a_local_stream(task: Task, question: st
     assert len({chunk.id for chunk in chunks}) == 1
 
 
-async def test_a_local_stream_has_openais_exact_shape(task: Task, question: str) -> None:
-    got = ask(task, question, stream=True)
+async def test_a_local_stream_has_openais_exact_shape(task: Task) -> None:
+    got = await ask_unaudited(task, stream=True)
 
+    assert got.header("x-stepdown-decision") == "local", got.header("x-stepdown-reason")
     assert got.header("content-type") == "text/event-stream; charset=utf-8"
     events = got.body.decode().split("\n\n")
     assert events[-2:] == ["data: [DONE]", ""]
@@ -170,7 +186,7 @@ IMAGE = [
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_what_a_specialist_cannot_do_goes_to_the_teacher(
+async def test_a_request_beyond_a_specialist_goes_to_the_teacher(
     task: Task, question: str, fields: dict[str, Any], reason: str
 ) -> None:
     got = task.gateway.chat(**{"messages": task.messages(question), **fields})
@@ -180,9 +196,9 @@ async def test_what_a_specialist_cannot_do_goes_to_the_teacher(
     assert got.header("x-simulated-teacher") == "true"
 
 
-async def test_logprobs_come_from_whoever_has_them(task: Task, question: str) -> None:
-    """A classifier has none of its answer's tokens."""
-    got = ask(task, question, logprobs=True)
+async def test_logprobs_come_from_the_model_that_has_them(task: Task) -> None:
+    """A classifier has no logprobs of its answer's tokens."""
+    got = await ask_unaudited(task, logprobs=True)
 
     assert (got.status, got.header("x-stepdown-reason")) == (200, "draft has no logprobs")
     assert got.header("x-simulated-teacher") == "true"
@@ -193,18 +209,18 @@ async def test_logprobs_come_from_whoever_has_them(task: Task, question: str) ->
     [({}, {"store": False}), ({"x-stepdown-harvest": "off"}, {})],
     ids=["store: false", "x-stepdown-harvest: off"],
 )
-async def test_what_a_client_does_not_want_kept_is_never_on_disk(
+async def test_an_opted_out_request_is_never_on_disk(
     task: Task, home: Path, headers: dict[str, str], fields: dict[str, Any]
 ) -> None:
     secret = f"a secret ticket {time.monotonic_ns()}"
     known = f"a known ticket {time.monotonic_ns()}"
 
     assert ask(task, secret, {**headers, "x-stepdown-mode": "teacher"}, **fields).status == 200
-    # Harvested in order: once the second is there, the first would be.
+    # Harvested in order: once the second is there, the first would be there, too.
     assert ask(task, known, {"x-stepdown-mode": "shadow"}).status == 200
 
     files = Home(home).harvest.glob("worker-*.db*")
-    wait_for(lambda: known.encode() in on_disk(home), 10, "the harvest is not written")
+    wait_for(lambda: known.encode() in on_disk(home), "the harvest is not written")
     assert not any(secret.encode() in file.read_bytes() for file in files)
 
 
@@ -228,13 +244,13 @@ async def test_a_specialist_is_listed_beside_the_teachers_models(task: Task) -> 
 
 
 async def test_a_killed_model_host_costs_no_client_its_answer(task: Task, running: RunningTeacher) -> None:
-    """Under load, SIGKILL: every request is answered, and local service comes back by itself."""
+    """After SIGKILL under load every request is answered, and local service returns by itself."""
     questions = list(task.questions(400))
     killed: list[int] = []
     before = running.control.requests
 
     async def kill() -> None:
-        # Audits reach the teacher: the load is on, and local answers are under way.
+        # Audits reach the teacher: traffic is flowing, and local answers are under way.
         while running.control.requests < before + 5:
             await asyncio.sleep(0.01)
         killed.append(await asyncio.to_thread(task.gateway.kill, HOST))
@@ -250,19 +266,19 @@ async def test_a_killed_model_host_costs_no_client_its_answer(task: Task, runnin
 async def test_a_killed_worker_comes_back_and_serves_locally(task: Task) -> None:
     killed = task.gateway.kill(WORKER)
 
-    wait_for(lambda: task.gateway.child(WORKER) not in (None, killed), 10, "the worker stays away")
+    wait_for(lambda: task.gateway.child(WORKER) not in (None, killed), "the worker stays away")
     assert await task.local_question()
 
 
 async def test_a_killed_learner_comes_back_and_learns(task: Task, running: RunningTeacher) -> None:
     killed = task.gateway.kill(LEARNER)
 
-    wait_for(lambda: task.gateway.child(LEARNER) not in (None, killed), 10, "the learner stays away")
+    wait_for(lambda: task.gateway.child(LEARNER) not in (None, killed), "the learner stays away")
     another = Task(task.gateway, running, "Another app sorts its tickets.", seed=1)
     assert (await another.certify())["version"]
 
 
-async def test_commands_tell_what_was_learnt(task: Task) -> None:
+async def test_commands_report_the_learned_tasks(task: Task) -> None:
     standings = json.loads(stepdown(task.gateway.home, "learn", "status", "--json").stdout)
     costs = json.loads(stepdown(task.gateway.home, "costs", "report", "--json").stdout)
     stats = json.loads(stepdown(task.gateway.home, "harvest", "stats", "--json").stdout)
@@ -272,14 +288,14 @@ async def test_commands_tell_what_was_learnt(task: Task) -> None:
     assert max(count["training"] for count in stats["tasks"].values()) >= 60
 
 
-async def test_drift_goes_back_to_the_teacher_until_it_is_learnt(
+async def test_drift_returns_to_the_teacher_until_it_is_learned(
     gateway: RunningGateway, running: RunningTeacher
 ) -> None:
     """The teacher changes its labels: alarm, everything escalates, the new labels are certified."""
     task = Task(gateway, running, "A third app whose labels change.", seed=2)
     before = await task.certify()
     task.relabel = {label: f"new-{label}" for label in LABELS}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while task.standing()["epoch"] == before["epoch"]:
         assert time.monotonic() < deadline, "no alarm"
         await task.ask(task.questions(20))

@@ -1,4 +1,4 @@
-"""The official client speaks with a realtime teacher through the whole gateway."""
+"""The official client talks to a realtime teacher through the whole gateway."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from websockets.sync.client import connect
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Origin, Subprotocol
 
-from tests.support.processes import RunningGateway, gateway_process, stepdown, wait_for
+from tests.support.processes import RunningGateway, gateway_process, stepdown
+from tests.support.waiting import PATIENCE_S, wait_for
 
 OWN_KEY = "sk-own"
 WORDS = ("Hello", " there")
-PROMPT_S = 1.0
 
 
 class Realtime:
-    """A realtime teacher: greets, answers each `response.create`, and knows when a client left."""
+    """A realtime teacher: greets, answers each `response.create`, and notes when a client left."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -65,20 +65,21 @@ def _choose(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol 
 
 @contextmanager
 def realtime_teacher() -> Iterator[Realtime]:
-    told = Realtime()
-    with serve(told.speak, "127.0.0.1", 0, select_subprotocol=_choose) as server:
-        told.port = server.socket.getsockname()[1]
+    teacher = Realtime()
+    # Without pings of its own: only the gateway may tell it that a client has left.
+    with serve(teacher.speak, "127.0.0.1", 0, select_subprotocol=_choose, ping_interval=None) as server:
+        teacher.port = server.socket.getsockname()[1]
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield told
+        yield teacher
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture(scope="module")
 def teacher() -> Iterator[Realtime]:
-    with realtime_teacher() as told:
-        yield told
+    with realtime_teacher() as teacher:
+        yield teacher
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +98,13 @@ def key(gateway: RunningGateway) -> str:
     made = stepdown(gateway.home, "keys", "create", "--name", "tests", "--json")
     key = str(json.loads(made.stdout)["key"])
     known = {"authorization": f"Bearer {key}"}
-    wait_for(lambda: gateway.ask("GET", "/v1/x", headers=known).status != 401, 5, "the key is not known")
+    wait_for(lambda: gateway.ask("GET", "/v1/x", headers=known).status != 401, "the key is not known")
     return key
 
 
-def test_the_official_client_hears_every_event(gateway: RunningGateway, teacher: Realtime, key: str) -> None:
+def test_the_official_client_receives_every_event(
+    gateway: RunningGateway, teacher: Realtime, key: str
+) -> None:
     with (
         openai.OpenAI(base_url=gateway.base_url, api_key=key) as client,
         client.realtime.connect(model="gpt-realtime") as connection,
@@ -110,14 +113,14 @@ def test_the_official_client_hears_every_event(gateway: RunningGateway, teacher:
         connection.response.create()
         events = [connection.recv() for _ in range(len(WORDS) + 1)]
 
-    said = [event.delta for event in events if event.type == "response.output_text.delta"]
-    assert "".join(said) == "Hello there"
+    text = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(text) == "Hello there"
     assert events[-1].type == "response.done"
     assert teacher.paths[-1] == "/v1/realtime?model=gpt-realtime"
     assert teacher.keys[-1] == f"Bearer {OWN_KEY}", "the client's key is the gateway's, not the teacher's"
 
 
-def test_the_official_client_speaks_responses_over_a_websocket(
+def test_the_official_client_uses_responses_over_a_websocket(
     gateway: RunningGateway, teacher: Realtime, key: str
 ) -> None:
     with (
@@ -129,7 +132,7 @@ def test_the_official_client_speaks_responses_over_a_websocket(
     assert teacher.paths[-1] == "/v1/responses"
 
 
-def test_a_browser_gets_in_with_its_key_as_a_subprotocol(
+def test_a_browser_is_admitted_with_its_key_as_a_subprotocol(
     gateway: RunningGateway, teacher: Realtime, key: str
 ) -> None:
     offered = [Subprotocol("realtime"), Subprotocol(f"openai-insecure-api-key.{key}")]
@@ -144,7 +147,7 @@ def test_a_browser_gets_in_with_its_key_as_a_subprotocol(
     assert teacher.keys[-1] == f"Bearer {OWN_KEY}"
 
 
-def test_the_official_client_is_told_that_its_key_is_wrong(gateway: RunningGateway) -> None:
+def test_the_official_client_learns_that_its_key_is_wrong(gateway: RunningGateway) -> None:
     with (
         openai.OpenAI(base_url=gateway.base_url, api_key="sk-wrong", max_retries=0) as client,
         pytest.raises(Exception, match="HTTP 401"),
@@ -153,7 +156,7 @@ def test_the_official_client_is_told_that_its_key_is_wrong(gateway: RunningGatew
         pass
 
 
-def test_a_client_which_vanishes_is_soon_gone_for_the_teacher(
+def test_a_lost_client_ends_the_teachers_connection(
     gateway: RunningGateway, teacher: Realtime, key: str
 ) -> None:
     connection = connect(
@@ -162,9 +165,9 @@ def test_a_client_which_vanishes_is_soon_gone_for_the_teacher(
     connection.recv()
     teacher.left.clear()
 
-    # Not close(): the client's own thread, which is reading, would keep the socket alive.
+    # Not close(): the client's own reading thread would keep the socket alive.
     connection.socket.shutdown(socket.SHUT_RDWR)
 
-    assert teacher.left.wait(PROMPT_S)
+    assert teacher.left.wait(PATIENCE_S)
     with contextlib.suppress(ConnectionClosed, OSError):
         connection.close()

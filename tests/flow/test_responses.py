@@ -1,4 +1,4 @@
-"""The Responses API through the whole gateway: served by a specialist or, untouched, by the teacher."""
+"""The Responses API through the whole gateway: served by a specialist, or unchanged by the teacher."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from gateway.specialists.runtimes.scripted import Script
 from gateway.store.home import Home
 from gateway.wire.sse import iter_events
 from tests.flow.conftest import TEACHER_KEY
-from tests.support.processes import RunningGateway, wait_for
-from tests.support.scripted_gateway import reciting_gateway
+from tests.support.processes import RunningGateway
+from tests.support.scripted_gateway import scripted_gateway
 from tests.support.teacher import RunningTeacher
+from tests.support.waiting import PATIENCE_S, wait_for
 
 RESPONSES = "/v1/responses"
 JSON = {"content-type": "application/json"}
@@ -57,18 +58,18 @@ MESSAGE = {
     "role": "assistant",
     "content": [{"type": "output_text", "text": "a label", "annotations": [], "x-unknown": 1.50}],
 }
-TAUGHT = json.dumps(
+COMPLETE = json.dumps(
     {"id": "resp_1", "status": "completed", "model": "gpt-4o", "output": [MESSAGE], "usage": USAGE}
 ).encode()
 CREATED = b'event: response.created\ndata: {"type":"response.created","sequence_number":0}\n\n'
 DELTA = b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"a'
-COMPLETED = b'event: response.completed\ndata: {"type":"response.completed","response":%b}\n\n' % TAUGHT
+COMPLETED = b'event: response.completed\ndata: {"type":"response.completed","response":%b}\n\n' % COMPLETE
 
 
 @pytest.fixture(scope="module")
 def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
-    """A gateway with a certified task "support" whose specialist recites."""
-    with reciting_gateway(
+    """A gateway with a certified task "support" and a scripted specialist."""
+    with scripted_gateway(
         home, SCRIPT, "--open", OPENAI_BASE_URL=running.base_url, OPENAI_API_KEY=TEACHER_KEY
     ) as gateway:
         yield gateway
@@ -76,7 +77,7 @@ def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
 
 @pytest.fixture
 def client(gateway: RunningGateway) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=20) as client:
+    with openai.OpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=PATIENCE_S) as client:
         yield client
 
 
@@ -109,26 +110,26 @@ def test_a_long_answer_streams_while_it_is_written(client: openai.OpenAI, teache
 
 
 class Label(pydantic.BaseModel):
-    """What the specialist says of "which label?"."""
+    """The specialist's answer to "which label?"."""
 
     label: str
 
 
 def test_structured_output(client: openai.OpenAI) -> None:
-    asked: dict[str, Any] = {"model": "stepdown/support", "input": "which label?", "text_format": Label}
+    fields: dict[str, Any] = {"model": "stepdown/support", "input": "which label?", "text_format": Label}
 
-    whole = client.responses.parse(**asked)
-    with client.responses.stream(**asked) as stream:
+    whole = client.responses.parse(**fields)
+    with client.responses.stream(**fields) as stream:
         streamed = stream.get_final_response()
 
     assert whole.output_parsed == streamed.output_parsed == Label(label="card")
 
 
 def test_function_calls(client: openai.OpenAI) -> None:
-    asked: dict[str, Any] = {"model": "stepdown/support", "input": "where is it?", "tools": [FIND]}
+    fields: dict[str, Any] = {"model": "stepdown/support", "input": "where is it?", "tools": [FIND]}
 
-    (whole,) = client.responses.create(**asked).output
-    with client.responses.stream(**asked) as stream:
+    (whole,) = client.responses.create(**fields).output
+    with client.responses.stream(**fields) as stream:
         (streamed,) = stream.get_final_response().output
 
     assert whole.type == streamed.type == "function_call"
@@ -136,7 +137,7 @@ def test_function_calls(client: openai.OpenAI) -> None:
     assert streamed.parsed_arguments == {"city": "Rome"}
 
 
-def test_nobody_but_the_teacher_answers_what_is_beyond_a_specialist(client: openai.OpenAI) -> None:
+def test_only_the_teacher_answers_a_request_beyond_a_specialist(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="previous_response_id"):
         client.responses.create(model="stepdown/support", input="go", previous_response_id="resp_0")
 
@@ -156,13 +157,13 @@ def test_the_teachers_answers_pass_byte_for_byte(
     gateway: RunningGateway, teacher: RunningTeacher, fields: bytes, reason: str
 ) -> None:
     body = b'{ "model":"gpt-4o", "input":"h\\u00e9llo", %b, "unknown" : 1e2 }' % fields
-    answers_with(teacher, TAUGHT, "application/json")
+    answers_with(teacher, COMPLETE, "application/json")
     answers_with(teacher, CREATED + COMPLETED, "text/event-stream", is_chunked=True)
 
     whole = gateway.ask("POST", RESPONSES, body, JSON)
     streamed = gateway.ask("POST", RESPONSES, body, JSON)
 
-    assert (whole.body, streamed.body) == (TAUGHT, CREATED + COMPLETED)
+    assert (whole.body, streamed.body) == (COMPLETE, CREATED + COMPLETED)
     assert [seen.body for seen in teacher.control.seen] == [body, body]
     shown = reason if reason != "no specialist yet" else "unknown field"
     assert whole.header("x-stepdown-reason") == shown
@@ -182,27 +183,27 @@ def test_a_cut_stream_never_looks_complete(
     with pytest.raises(openai.APIError, match="broken off"):
         list(client.responses.create(model="gpt-4o", input="hello", stream=True))
 
-    # A reset may overtake the bytes before it: how many of them arrived is the network's affair.
-    *told, last = (json.loads(event) for event in iter_events(got.body))
-    assert len(told) <= 1
-    assert (last["type"], last["sequence_number"], last["code"]) == ("error", len(told), "stream_cut")
+    # A reset may overtake the bytes before it: how many of them arrive depends on the network.
+    *before, last = (json.loads(event) for event in iter_events(got.body))
+    assert len(before) <= 1
+    assert (last["type"], last["sequence_number"], last["code"]) == ("error", len(before), "stream_cut")
 
 
-def test_the_teachers_answers_teach_unless_they_are_not_to_be_stored(
+def test_the_teachers_answers_are_harvested_unless_store_is_false(
     gateway: RunningGateway, teacher: RunningTeacher
 ) -> None:
-    """What is kept is a conversation like those of the chat API."""
+    """The harvest keeps a conversation like those of the chat API."""
     for question, store in (("first", b"false"), ("second", b"null")):
-        answers_with(teacher, TAUGHT, "application/json")
+        answers_with(teacher, COMPLETE, "application/json")
         body = b'{"model":"gpt-4o","instructions":"Sort %b.","input":"it","store":%b}'
         gateway.ask("POST", RESPONSES, body % (question.encode(), store), JSON)
 
     harvest = HarvestReader(Home(gateway.home).harvest)
     last = {"role": "system", "content": "Sort second."}
-    wait_for(lambda: last in kept(harvest), 5, "nothing is kept")
-    assert {"role": "system", "content": "Sort first."} not in kept(harvest)
+    wait_for(lambda: last in first_messages(harvest), "nothing is harvested")
+    assert {"role": "system", "content": "Sort first."} not in first_messages(harvest)
 
 
-def kept(harvest: HarvestReader) -> list[dict[str, str]]:
+def first_messages(harvest: HarvestReader) -> list[dict[str, str]]:
     """Return the first message of every row."""
     return [json.loads(row.messages)[0] for task in harvest.counts() for row in harvest.rows(task).rows]

@@ -1,4 +1,4 @@
-"""A long local answer streams while it is written, and never turns into another answer."""
+"""A long local answer streams while it is generated, and never turns into another answer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 from gateway.specialists.runtimes.scripted import Script
 from tests.api.site_server import CHAT, chat_body
 from tests.flow.conftest import TEACHER_KEY
-from tests.support.processes import RunningGateway, wait_for
-from tests.support.scripted_gateway import reciting_gateway
+from tests.support.processes import RunningGateway
+from tests.support.scripted_gateway import scripted_gateway
 from tests.support.teacher import RunningTeacher
+from tests.support.waiting import PATIENCE_S, wait_for
 
 HOLD_BACK = 3
 LONG = " ".join(f"word{number}" for number in range(40))
@@ -31,15 +32,15 @@ SCRIPT = Script(
 
 @pytest.fixture(scope="module")
 def gateway(home: Path, running: RunningTeacher) -> Iterator[RunningGateway]:
-    """A gateway with a certified task "support" whose specialist recites."""
-    with reciting_gateway(
+    """A gateway with a certified task "support" and a scripted specialist."""
+    with scripted_gateway(
         home, SCRIPT, "--open", OPENAI_BASE_URL=running.base_url, OPENAI_API_KEY=TEACHER_KEY
     ) as gateway:
         yield gateway
 
 
 def stream(gateway: RunningGateway, text: str, **more: Any) -> Iterator[Any]:
-    client = openai.OpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=20)
+    client = openai.OpenAI(base_url=gateway.base_url, api_key="any", max_retries=0, timeout=PATIENCE_S)
     chat: Any = client.chat.completions
     yield from chat.create(
         model="stepdown/support", messages=[{"role": "user", "content": text}], stream=True, **more
@@ -59,7 +60,7 @@ def test_a_long_local_answer_comes_piece_by_piece_in_openais_shape(gateway: Runn
 
 
 def test_no_client_ever_sees_two_answers(gateway: RunningGateway, teacher: RunningTeacher) -> None:
-    """Whatever happens after the first word, the teacher is not asked: nothing is retracted."""
+    """After the first word the teacher is not asked: nothing is retracted."""
     for _ in range(3):
         texts = [chunk.choices[0].delta.content or "" for chunk in stream(gateway, "go") if chunk.choices]
         assert LONG.startswith("".join(texts))
@@ -67,18 +68,16 @@ def test_no_client_ever_sees_two_answers(gateway: RunningGateway, teacher: Runni
     assert teacher.control.requests == 0
 
 
-def test_a_host_which_dies_amid_an_answer_ends_it_with_an_error_event(gateway: RunningGateway) -> None:
+def test_a_host_that_dies_during_an_answer_ends_it_with_an_error_event(gateway: RunningGateway) -> None:
     """The stream does not look complete, and the next request is served again."""
     chunks = stream(gateway, "go")
     next(chunks)
-    os.kill(
-        wait_for(lambda: gateway.child("gateway.specialists.host.process"), 10, "no host"), signal.SIGKILL
-    )
+    os.kill(wait_for(lambda: gateway.child("gateway.specialists.host.process"), "no host"), signal.SIGKILL)
 
     with pytest.raises(openai.APIError, match="broken off"):
         list(chunks)
 
-    wait_for(lambda: gateway.status()["specialists_ready"], 20, "the host does not come back")
+    wait_for(lambda: gateway.status()["specialists_ready"], "the host does not come back")
     assert "".join(c.choices[0].delta.content or "" for c in stream(gateway, "go") if c.choices) == LONG
 
 

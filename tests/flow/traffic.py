@@ -1,4 +1,4 @@
-"""Labelled traffic for a whole gateway, and the teaching of a task by it."""
+"""Labeled traffic for a whole gateway, until it has learned a task."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import msgspec
 from gateway.demo.tickets import generate_tickets
 from tests.support.processes import RunningGateway
 from tests.support.teacher import RunningTeacher
+from tests.support.waiting import PATIENCE_S
 
 LABELS = ("track-order", "password-reset", "discount-code", "product-question")
 POLICY = """
@@ -24,13 +25,11 @@ policies:
     delta: 0.1
     audit: {shadow: 0.4, certified: 0.2}
 """
-# So that a task is learnt from some hundred requests, within seconds.
+# So that a task is learned from a few hundred requests, within seconds.
 QUICK = {
     "STEPDOWN_LEARN_INTERVAL_S": "0.1",
     "STEPDOWN_LEARN_ADOPT_ROWS": "20",
     "STEPDOWN_LEARN_FIRST_ROWS": "60",
-    # A machine which runs the whole suite may be late for once: that is not what is tested.
-    "STEPDOWN_SPECIALISTS_BUDGET_MS": "5000",
 }
 BATCH = 150
 LEARNING_S = 5.0
@@ -45,7 +44,7 @@ def quick_policies(folder: Path) -> str:
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came back for one question."""
+    """The reply to one question."""
 
     question: str
     status: int
@@ -55,9 +54,9 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Task:
-    """One prompt with its stream of fresh questions; the teacher is told each answer beforehand.
+    """One prompt with a stream of new questions; the teacher gets each answer beforehand.
 
-    `route` is the name which the gateway gave it, known after the first reply.
+    `route` is the task's name in the gateway, known after the first reply.
     """
 
     def __init__(self, gateway: RunningGateway, teacher: RunningTeacher, prompt: str, seed: int = 0) -> None:
@@ -70,7 +69,7 @@ class Task:
         self._fresh = ((pair.text, pair.answer) for pair in known)
 
     def questions(self, count: int) -> dict[str, str]:
-        """Return fresh questions with the teacher's answers."""
+        """Return new questions with the teacher's answers."""
         chosen = {
             text: self.relabel.get(label, label) for text, label in itertools.islice(self._fresh, count)
         }
@@ -78,16 +77,16 @@ class Task:
         return chosen
 
     def messages(self, question: str) -> list[dict[str, Any]]:
-        """Return the messages of an app which asks `question`."""
+        """Return the messages of an app that asks `question`."""
         return [{"role": "system", "content": self.prompt}, {"role": "user", "content": question}]
 
     async def ask(
         self, questions: Iterable[str], in_flight: int = 16, headers: Mapping[str, str] | None = None
     ) -> list[Reply]:
-        """Send every question, some at a time, and return the replies in that order."""
+        """Send every question, `in_flight` at a time, and return the replies in the same order."""
         gate = asyncio.Semaphore(in_flight)
         async with aiohttp.ClientSession(
-            f"{self.gateway.base_url}/", timeout=aiohttp.ClientTimeout(30), headers=headers
+            f"{self.gateway.base_url}/", timeout=aiohttp.ClientTimeout(PATIENCE_S), headers=headers
         ) as session:
 
             async def one(question: str) -> Reply:
@@ -106,12 +105,12 @@ class Task:
         standings = self.gateway.status()["tasks"]
         return next((one for one in standings if one["task"] == self.route), {})
 
-    async def certify(self, seconds: float = 60.0) -> dict[str, Any]:
-        """Send fresh traffic until a specialist may answer, and return its standing."""
-        deadline = time.monotonic() + seconds
+    async def certify(self) -> dict[str, Any]:
+        """Send new traffic until a specialist may answer, and return its standing."""
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             await self.ask(self.questions(BATCH))
-            # The learner is nicer than we are: who sends without a pause keeps it waiting.
+            # The learner has a lower priority than this process: without a pause it would not get its turn.
             if standing := await self._live(LEARNING_S):
                 return standing
             assert time.monotonic() < deadline, f"not certified: {self.standing()}"
@@ -124,9 +123,12 @@ class Task:
             await asyncio.sleep(TICK_S)
         return {}
 
-    async def local_question(self, seconds: float = 30.0) -> str:
-        """Return a question which the specialist answers now, and will again."""
-        deadline = time.monotonic() + seconds
+    async def local_question(self) -> str:
+        """Return a question that the specialist has just answered.
+
+        It answers the same question again unless a new minute makes that an audit.
+        """
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             for reply in await self.ask(self.questions(BATCH // 6)):
                 if reply.decision == "local":

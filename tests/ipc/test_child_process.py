@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.ipc.child_process import HEALTHY_AFTER_S, REFUSED, Child, ChildPlan, supervise_children
-from tests.support.processes import is_alive, wait_for
-
-PATIENCE_S = 60.0
-"""Nothing here takes so long, unless the machine is busy."""
+from tests.support.processes import is_alive
+from tests.support.waiting import PATIENCE_S, wait_for
 
 SLEEPS = "import time\ntime.sleep(600)"
 ENDS = "raise SystemExit(3)"
@@ -58,7 +56,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
 
 
 def wait_for_end(child: Child) -> None:
-    wait_for(lambda: child.pid is None, PATIENCE_S, "the child does not end")
+    wait_for(lambda: child.pid is None, "the child does not end")
 
 
 def test_a_child_runs_until_it_is_stopped(make: Make) -> None:
@@ -112,7 +110,7 @@ def test_a_child_that_ignores_the_request_to_stop_is_killed(make: Make, tmp_path
     mark = tmp_path / "up"
     child = make(STUBBORN, str(mark), stop_grace_s=0.1)
     child.keep_alive(0.0)
-    wait_for(mark.exists, PATIENCE_S, "the child does not come up")
+    wait_for(mark.exists, "the child does not come up")
     pid = child.pid
     assert pid is not None
 

@@ -12,7 +12,8 @@ from gateway.processes.supervisor import run_supervisor
 from gateway.settings import Server, Settings
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, read_run_file, write_run_file
-from tests.support.processes import children, gateway_process, is_alive, wait_for
+from tests.support.processes import children, gateway_process, is_alive
+from tests.support.waiting import wait_for
 
 UNREACHABLE = "http://127.0.0.1:9/v1"
 
@@ -76,7 +77,7 @@ def test_a_running_gateway_writes_its_address_and_removes_it_at_its_end(tmp_path
 
 def test_a_supervisor_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> None:
     with gateway_process(tmp_path / "home", "--open", OPENAI_BASE_URL=UNREACHABLE) as gateway:
-        pids = wait_for(lambda: children(gateway.process.pid), 10, "no child runs")
+        pids = wait_for(lambda: children(gateway.process.pid), "no child runs")
         gateway.process.terminate()
         assert gateway.process.wait(20) == 0
 
@@ -96,7 +97,7 @@ def test_without_learning_or_harvest_there_is_no_learner(tmp_path: Path, variabl
     with gateway_process(
         tmp_path / "home", "--open", OPENAI_BASE_URL=UNREACHABLE, **{variable: "false"}
     ) as gateway:
-        wait_for(lambda: gateway.child("gateway.specialists.host.process"), 10, "no model host")
+        wait_for(lambda: gateway.child("gateway.specialists.host.process"), "no model host")
 
         assert "gateway.processes.learner" not in children(gateway.process.pid).values()
 

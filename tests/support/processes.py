@@ -7,35 +7,25 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from gateway.ipc.child_process import end_process
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
-from tests.api.site_server import CHAT, HttpAnswer, chat_body
-from tests.api.site_server import ask_on as _ask_on
+from tests.api.site_server import CHAT, HttpAnswer, ask_on, chat_body
+from tests.support.waiting import PATIENCE_S, wait_for
 
-T = TypeVar("T")
-
-START_S = 30.0
-TICK_S = 0.02
-
-
-def wait_for(what: Callable[[], T | None], seconds: float, why: str) -> T:
-    """Return the first true value of `what`; fail with `why` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < deadline, why
-        time.sleep(TICK_S)
-    return value
+ROOT = Path(__file__).parents[2]
+UNHURRIED = {"STEPDOWN_SPECIALISTS_BUDGET_MS": "15000"}
+"""The longest budget there is: on a busy machine a draft must not be late where lateness is not tested."""
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return ours without what would configure stepdown or name a teacher, with `more` on top."""
+    """Return our variables without those that configure stepdown or name a teacher, with `more` on top."""
     ours = {
         name: value for name, value in os.environ.items() if not name.startswith(("STEPDOWN_", "OPENAI_"))
     }
@@ -48,17 +38,17 @@ def stepdown(
     """Run one command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "gateway", *words],
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), **environment(home, **more)},
+        env={"PYTHONPATH": str(ROOT), **environment(home, **more)},
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_S,
         check=False,
     )
 
 
 class RunningGateway:
-    """The supervisor and what it started. `url` is without `/v1`, `base_url` with it."""
+    """The supervisor and its children. `url` is without `/v1`, `base_url` with it."""
 
     def __init__(self, home: Path, process: subprocess.Popen[bytes], log: Path) -> None:
         self.home = home
@@ -85,17 +75,17 @@ class RunningGateway:
         return dict(json.loads(got.body))
 
     def child(self, module: str) -> int | None:
-        """Return the process of a child by its module, None between two lives."""
+        """Return the process id of a child by its module; None while it is being restarted."""
         return next((pid for pid, name in children(self.process.pid).items() if name == module), None)
 
     def kill(self, module: str) -> int:
         """SIGKILL a child and return its process id."""
-        pid = wait_for(lambda: self.child(module), 10, f"no {module} runs")
+        pid = wait_for(lambda: self.child(module), f"no {module} runs")
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def log(self) -> str:
-        """Return what was printed so far."""
+        """Return the output so far."""
         return self._log.read_text()
 
 
@@ -114,7 +104,7 @@ def children(pid: int) -> dict[int, str]:
 
 def _child_ids(pid: int) -> list[str]:
     found: list[str] = []
-    # A child belongs to the thread which started it; threads come and go.
+    # A child belongs to the thread that started it; threads come and go.
     for thread in Path(f"/proc/{pid}/task").glob("*/children"):
         with suppress(OSError):
             found += thread.read_text().split()
@@ -131,27 +121,26 @@ def is_alive(pid: int) -> bool:
 
 @contextmanager
 def gateway_process(home: Path, *flags: str, **more: str) -> Iterator[RunningGateway]:
-    """Run `stepdown serve` on free ports until the block ends; `more` are environment variables."""
+    """Run `stepdown serve` on free ports until the block ends; `more` are environment variables.
+
+    Drafts have the longest budget unless `more` sets another.
+    """
     home.mkdir(parents=True, exist_ok=True)
     log = home.with_suffix(".log")
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "gateway", "serve", "--port", "0", "--admin-port", "0", *flags],
-            env=environment(home, **more),
+            env=environment(home, **UNHURRIED | more),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
         )
     try:
-        wait_for(
-            lambda: Home(home).run_file.exists() or process.poll() is not None,
-            START_S,
-            "the gateway is slow",
-        )
+        wait_for(lambda: Home(home).run_file.exists() or process.poll() is not None, "the gateway is slow")
         assert process.poll() is None, log.read_text()
         yield RunningGateway(home, process, log)
     finally:
-        end_process(process, 20)
+        end_process(process, PATIENCE_S)
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
@@ -162,10 +151,8 @@ def _fetch(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> HttpAnswer:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
-        return _ask_on(connection, method, path, body, dict(headers or {}))
+        return ask_on(connection, method, path, body, dict(headers or {}))
     finally:
         connection.close()

@@ -1,4 +1,4 @@
-"""A real gateway with a certified specialist which recites a script."""
+"""A real gateway whose certified specialist answers from a script."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from gateway.specialists.runtimes.scripted import Script
 from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.specialists.hosting import publish_script
-from tests.support.processes import RunningGateway, gateway_process, wait_for
+from tests.support.processes import RunningGateway, gateway_process
+from tests.support.waiting import wait_for
 
 
 @contextmanager
-def reciting_gateway(home: Path, script: Script, *flags: str, **environment: str) -> Iterator[RunningGateway]:
+def scripted_gateway(home: Path, script: Script, *flags: str, **environment: str) -> Iterator[RunningGateway]:
     """Run `stepdown serve` with a live task "support" (model `stepdown/support`) until the block ends."""
     with open_state(Home(home)) as state:
         publish_script(Registry(Home(home).registry), home / "script", script)
@@ -24,12 +25,6 @@ def reciting_gateway(home: Path, script: Script, *flags: str, **environment: str
             Standing(task="support", lane="fingerprint", stage="live", version=1, threshold=0.5)
         )
         state.tasks.put("support", "contract", "template", b"\0" * 4 * 384, "gpt-4o")
-    with gateway_process(
-        home,
-        *flags,
-        STEPDOWN_LEARN_ENABLED="false",
-        STEPDOWN_SPECIALISTS_BUDGET_MS="5000",
-        **environment,
-    ) as gateway:
-        wait_for(lambda: gateway.status()["specialists_ready"], 20, "the host is slow")
+    with gateway_process(home, *flags, STEPDOWN_LEARN_ENABLED="false", **environment) as gateway:
+        wait_for(lambda: gateway.status()["specialists_ready"], "the model host is not ready")
         yield gateway

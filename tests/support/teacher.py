@@ -31,7 +31,7 @@ def running_teacher(
     `pairs` maps the text of the last user message to the answer.
     """
     control = SimulatedTeacher(pairs, latency_ms=latency_ms, api_key=api_key)
-    # The kernel queues connections from here on, so nobody has to wait for the thread.
+    # The kernel queues connections from here on: the first client need not wait for the thread.
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     server = create_server(control)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="teacher")

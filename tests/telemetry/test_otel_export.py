@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import RunningGateway, gateway_process, wait_for
+from tests.support.processes import RunningGateway, gateway_process
 from tests.support.teacher import RunningTeacher, running_teacher
+from tests.support.waiting import wait_for
 from tests.telemetry.receiver import Receiver, attributes, running_receiver
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -70,7 +71,7 @@ def test_a_request_becomes_one_span_below_the_clients(
     got = gateway.chat({"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "a=1", "baggage": "k=v"})
 
     span = wait_for(
-        lambda: next((span for span in receiver.spans if span.trace_id.hex() == TRACE), None), 10, "no span"
+        lambda: next((span for span in receiver.spans if span.trace_id.hex() == TRACE), None), "no span"
     )
     found = attributes(span.attributes)
     assert (span.parent_span_id.hex(), span.trace_state, span.kind) == (PARENT, "a=1", span.SPAN_KIND_SERVER)
@@ -94,7 +95,7 @@ def test_an_unsampled_trace_has_no_span_and_stays_unsampled(
 
     fence = gateway.chat().header("x-stepdown-request-id")
 
-    wait_for(lambda: any(span.trace_id.hex() == fence for span in receiver.spans), 10, "no span")
+    wait_for(lambda: any(span.trace_id.hex() == fence for span in receiver.spans), "no span")
     assert not any(span.trace_id.hex() == silent for span in receiver.spans)
 
 
@@ -121,7 +122,7 @@ def test_metrics_of_all_workers_are_sent_once(gateway: RunningGateway, receiver:
     for _ in range(8):
         gateway.chat()
 
-    wait_for(lambda: seen() == accounted() >= 8, 10, "the sums differ")
+    wait_for(lambda: seen() == accounted() >= 8, "the sums differ")
     assert {len(sent.resource_metrics) for sent in receiver.metrics} == {1}
     instances = {
         attributes(sent.resource_metrics[0].resource.attributes)["service.instance.id"]
@@ -146,7 +147,7 @@ def test_a_dead_receiver_costs_no_answer_and_no_time_at_the_end(
 
     with gateway_process(tmp_path / "home", **more) as gateway:
         assert {gateway.chat().status for _ in range(40)} == {200}
-        wait_for(lambda: shown(gateway, "stepdown_spans_dropped_total") >= 20, 10, "nothing is dropped")
+        wait_for(lambda: shown(gateway, "stepdown_spans_dropped_total") >= 20, "nothing is dropped")
         began = time.monotonic()
     took_s = time.monotonic() - began
 
