@@ -18,9 +18,9 @@ from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
 from gateway.core import Answer, Header, Request
 from gateway.upstream.base import Call, Reply
+from tests.support.waiting import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
-PATIENCE_S = 5.0
 JSON: Header = (b"content-type", b"application/json")
 
 

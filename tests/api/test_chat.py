@@ -16,6 +16,7 @@ from gateway.errors import (
     UpstreamTimeoutError,
 )
 from tests.api.site_server import CHAT, SiteServer, chat_body, serve_site
+from tests.support.waiting import PATIENCE_S
 
 LABELS = (
     (b"x-stepdown-decision", b"local"),
@@ -185,7 +186,7 @@ def test_pieces_reach_the_client_as_they_come(site: SiteServer) -> None:
         received += sock.recv(4096)
     sock.close()
 
-    assert site.flow.signals.closed.wait(1.0)
+    assert site.flow.signals.closed.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])

@@ -11,6 +11,7 @@ from gateway.api.auth import Authenticator
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
 from tests.api.site_server import CHAT, SiteServer, serve_site
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
@@ -52,7 +53,7 @@ def test_an_upload_flows_while_it_is_still_being_sent(site: SiteServer) -> None:
 
     site.teacher.reply = reply
     sock = site.open_socket(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 6\r\n\r\nabc")
-    assert site.teacher.signals.began.wait(1.0)
+    assert site.teacher.signals.began.wait(PATIENCE_S)
     sock.sendall(b"def")
     answer = sock.recv(65536)
     sock.close()
@@ -151,7 +152,7 @@ def test_get_on_chat_is_a_wrong_method_where_the_teacher_stores_nothing(
     response = site.ask("GET", CHAT)
 
     assert (response.status, response.header("allow")) == (405, "POST")
-    assert site.teacher.signals.closed.wait(1.0)
+    assert site.teacher.signals.closed.wait(PATIENCE_S)
 
 
 def test_get_on_chat_lists_the_completions_that_the_teacher_stored(site: SiteServer) -> None:

@@ -28,9 +28,9 @@ from gateway.core import Secret
 from gateway.upstream.base import Config
 from gateway.upstream.client import HttpClient
 from gateway.upstream.providers.openai import create
+from tests.support.waiting import PATIENCE_S
 
 PATH = "/v1/realtime?model=gpt-realtime"
-PROMPT_S = 1.0
 GATEWAY_KEY = "sk-gateway"
 BEARER = {"authorization": f"Bearer {GATEWAY_KEY}"}
 CONSENT = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n"
@@ -143,6 +143,7 @@ async def teacher() -> AsyncIterator[Teacher]:
         "127.0.0.1",
         0,
         max_size=None,
+        ping_interval=None,  # only the gateway may tell it that the client has left
         process_request=scripted.judge,
         select_subprotocol=choose,
     ) as server:
@@ -234,8 +235,8 @@ async def test_the_teacher_chooses_subprotocol_and_extensions(teacher: Teacher) 
 
 async def test_a_ping_is_answered_by_the_other_end(teacher: Teacher) -> None:
     async with open_websocket(teacher) as (client, teacher_end):
-        await asyncio.wait_for(await client.ping(b"there"), 5)
-        await asyncio.wait_for(await teacher_end.ping(b"back"), 5)
+        await asyncio.wait_for(await client.ping(b"there"), PATIENCE_S)
+        await asyncio.wait_for(await teacher_end.ping(b"back"), PATIENCE_S)
 
 
 @pytest.mark.parametrize("who", ["client", "teacher"])
@@ -243,7 +244,7 @@ async def test_close_code_and_reason_reach_the_other_end(teacher: Teacher, who: 
     async with open_websocket(teacher) as ends:
         one, other = ends if who == "client" else reversed(ends)
         await one.close(4001, "enough")
-        await asyncio.wait_for(other.wait_closed(), 5)
+        await asyncio.wait_for(other.wait_closed(), PATIENCE_S)
 
         assert (other.close_code, other.close_reason) == (4001, "enough")
         assert (one.close_code, one.close_reason) == (4001, "enough")
@@ -350,7 +351,7 @@ async def test_a_client_that_vanishes_ends_the_teachers_websocket(teacher: Teach
     async with open_websocket(teacher) as (client, teacher_end):
         client.transport.abort()
 
-        async with asyncio.timeout(PROMPT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await teacher_end.wait_closed()
 
 
@@ -358,7 +359,7 @@ async def test_a_teacher_that_vanishes_ends_the_clients_websocket(teacher: Teach
     async with open_websocket(teacher) as (client, teacher_end):
         teacher_end.transport.abort()
 
-        async with asyncio.timeout(PROMPT_S):
+        async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(ConnectionClosed):
                 await client.recv()
 
@@ -380,7 +381,7 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_teachers_handshak
         await asked.wait()
         writer.close()
 
-        async with asyncio.timeout(PROMPT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await left.wait()
 
 
@@ -465,6 +466,6 @@ async def test_a_server_that_stops_does_not_wait_for_ever(teacher: Teacher) -> N
             client = await stack.enter_async_context(connect(url(port)))
             teacher_end = await teacher.opened.get()
 
-        async with asyncio.timeout(PROMPT_S):
+        async with asyncio.timeout(PATIENCE_S):
             await teacher_end.wait_closed()
             await client.wait_closed()

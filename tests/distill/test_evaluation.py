@@ -12,6 +12,7 @@ from gateway.distill.evaluation import drafts_of, evaluate
 from gateway.specialists.base import Listener, Prediction
 from tests.distill.conftest import Train, harvested, tickets
 from tests.specialists.hosting import drafted
+from tests.support.waiting import PATIENCE_S
 
 
 def test_the_runtime_itself_is_scored(train: Train) -> None:
@@ -37,7 +38,7 @@ class Meeting:
     is_remote = True
 
     def __init__(self, guests: int, end: Prediction | None = None) -> None:
-        self._table = threading.Barrier(guests, timeout=10)
+        self._table = threading.Barrier(guests, timeout=PATIENCE_S)
         self._end = end or Prediction(text="", score=0.9)
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:

@@ -23,6 +23,7 @@ from loadtests.peers.tables import tables
 from loadtests.peers.teacher import marker
 from loadtests.support.generator import Generator, Job
 from loadtests.support.timestamps import STAMP
+from tests.support.waiting import PATIENCE_S
 
 BRIEF = Length(seconds=0.2, rounds=1, block=10, open_chunks=3, open_every_ms=20)
 
@@ -41,7 +42,7 @@ def generator() -> Iterator[Generator]:
 
 def ask(port: int, body: bytes, *, pieces: int = 1, headers: dict[str, str] | None = None) -> bytes:
     """Send a chat completion, in chunks if more than one piece; return the answer's body."""
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)) as connection:
         length = len(body) // pieces + 1
         parts = (body[start : start + length] for start in range(0, len(body), length))
         sent = body if pieces == 1 else parts

@@ -13,7 +13,7 @@ from gateway.settings import Server, Settings
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, read_run_file, write_run_file
 from tests.support.processes import children, gateway_process, is_alive
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 
 UNREACHABLE = "http://127.0.0.1:9/v1"
 
@@ -70,7 +70,7 @@ def test_a_running_gateway_writes_its_address_and_removes_it_at_its_end(tmp_path
         assert run.pid == gateway.process.pid
         assert gateway.ask("GET", "/healthz").status == 200
         gateway.process.terminate()
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(PATIENCE_S) == 0
 
     assert not Home(home).run_file.exists()
 
@@ -79,7 +79,7 @@ def test_a_supervisor_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -
     with gateway_process(tmp_path / "home", "--open", OPENAI_BASE_URL=UNREACHABLE) as gateway:
         pids = wait_for(lambda: children(gateway.process.pid), "no child runs")
         gateway.process.terminate()
-        assert gateway.process.wait(20) == 0
+        assert gateway.process.wait(PATIENCE_S) == 0
 
     assert not any(map(is_alive, pids))
 

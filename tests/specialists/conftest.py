@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from gateway.registry.models import Registry
-from gateway.specialists.client.client import HostClient
+from gateway.specialists.client.client import Config, HostClient
 from gateway.specialists.encoders import minilm
 from gateway.specialists.onnx_encoder import OnnxEncoder
-from tests.specialists.hosting import PATIENCE_S, HostProcess, ReplyInbox, running_host
+from tests.specialists.hosting import HostProcess, ReplyInbox, running_host
+from tests.support.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +46,8 @@ def own_host(socket_path: Path) -> Iterator[HostProcess]:
 
 @pytest.fixture
 async def client(host: HostProcess) -> AsyncIterator[HostClient]:
-    client = HostClient(host.socket)
+    # Patient: only the tests that freeze a host are about its silence.
+    client = HostClient(host.socket, Config(ping_timeout_s=PATIENCE_S))
     assert await client.open(PATIENCE_S)
     yield client
     await client.close()

@@ -28,11 +28,9 @@ from gateway.specialists.runtimes.head import runtime as head
 from gateway.specialists.runtimes.head.features import feature_width
 from gateway.specialists.runtimes.scripted import SCRIPT, Script
 from gateway.specialists.shared_resources import SharedResources
+from tests.support.waiting import PATIENCE_S
 
 MINILM = "minilm@8199be6f"
-
-PATIENCE_S = 60.0
-"""Nothing in these tests takes so long, unless it never ends: a busy machine fails no test."""
 
 EXAMPLES = {
     "where is my card": "card_arrival",

@@ -22,8 +22,7 @@ from gateway.core import Standing
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_metrics import MetricsPush, to_metrics_data
 from tests.support.builders import outcome, reading
-
-WAIT_S = 5.0
+from tests.support.waiting import PATIENCE_S
 
 
 class Exporter(MetricExporter):
@@ -133,11 +132,11 @@ def test_metrics_are_sent_at_an_interval_and_at_the_end() -> None:
     exporter = Exporter()
 
     push = pushed(counted().collect, exporter, 0.001)
-    assert exporter.arrived.wait(WAIT_S)
-    push.stop().join(WAIT_S)
+    assert exporter.arrived.wait(PATIENCE_S)
+    push.stop().join(PATIENCE_S)
 
     late = Exporter()
-    pushed(counted().collect, late, 3600.0).stop().join(WAIT_S)
+    pushed(counted().collect, late, 3600.0).stop().join(PATIENCE_S)
     assert len(late.got) == 1
 
 
@@ -151,5 +150,5 @@ def test_one_failed_collection_does_not_end_the_later_ones() -> None:
         return counted().collect()
 
     push = pushed(collect, exporter, 0.001)
-    assert exporter.arrived.wait(WAIT_S)
-    push.stop().join(WAIT_S)
+    assert exporter.arrived.wait(PATIENCE_S)
+    push.stop().join(PATIENCE_S)

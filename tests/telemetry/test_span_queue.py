@@ -13,8 +13,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 
 from gateway.telemetry import semconv, span_queue
 from gateway.telemetry.span_queue import SpanQueue
-
-WAIT_S = 5.0
+from tests.support.waiting import PATIENCE_S
 
 
 class Exporter(SpanExporter):
@@ -29,7 +28,7 @@ class Exporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.began.set()
-        assert self.may_go_on.wait(WAIT_S)
+        assert self.may_go_on.wait(PATIENCE_S)
         self.names += [span.name for span in spans]
         return self.result
 
@@ -52,7 +51,7 @@ def test_waiting_spans_are_exported_at_the_end() -> None:
     for number in range(10):
         queue.put(span(str(number)))
 
-    queue.stop().join(WAIT_S)
+    queue.stop().join(PATIENCE_S)
 
     assert exporter.names == [str(number) for number in range(10)]
     assert (queue.waiting, queue.dropped) == (0, 0)
@@ -73,7 +72,7 @@ def test_a_receiver_that_hangs_fills_no_memory(
 
     assert (queue.waiting, queue.dropped) == (3, 47)
     exporter.may_go_on.set()
-    queue.stop().join(WAIT_S)
+    queue.stop().join(PATIENCE_S)
     assert len(exporter.names) == 3
 
 
@@ -85,7 +84,7 @@ def test_refused_spans_are_counted_and_logged_once(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             queue.put(span())
-        queue.stop().join(WAIT_S)
+        queue.stop().join(PATIENCE_S)
 
     assert (queue.waiting, queue.dropped) == (0, 2)
     assert len([record for record in caplog.records if "cannot be exported" in record.message]) == 1
@@ -97,6 +96,6 @@ def test_one_exporter_that_fails_does_not_keep_spans_from_the_other() -> None:
     queue = queue_of([failing, sound], 10, 10)
 
     queue.put(span())
-    queue.stop().join(WAIT_S)
+    queue.stop().join(PATIENCE_S)
 
     assert sound.names == ["chat giant"]

@@ -82,6 +82,7 @@ async def raw() -> AsyncIterator[RawTeacher]:
 
 @pytest.fixture
 async def client() -> AsyncIterator[HttpClient]:
-    client = HttpClient(Config(connect_timeout_s=2, first_byte_timeout_s=5, idle_timeout_s=5))
+    # No test of this client waits for one of its limits.
+    client = HttpClient(Config(connect_timeout_s=1_000, first_byte_timeout_s=1_000, idle_timeout_s=1_000))
     yield client
     await client.close()

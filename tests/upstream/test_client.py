@@ -14,6 +14,7 @@ from gateway.errors import RequestError, UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Config
 from gateway.upstream.client import HttpClient
 from tests.support.teacher import RunningTeacher
+from tests.support.waiting import PATIENCE_S
 from tests.upstream.conftest import OK, RawTeacher, read
 
 ENDLESS = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n"
@@ -108,7 +109,7 @@ async def test_the_reason_why_an_upload_stopped_reaches_the_caller(
 
     with pytest.raises(RequestError, match="too large"):
         await client.send(raw.origin, post(too_long()))
-    await asyncio.wait_for(raw.left.wait(), 1)
+    await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +278,7 @@ async def test_a_target_with_a_line_break_is_refused(client: HttpClient, raw: Ra
     assert raw.asked == []
 
 
-async def test_cancelling_before_the_head_closes_the_connection_within_a_second(
+async def test_cancelling_before_the_head_closes_the_connection_at_once(
     client: HttpClient, raw: RawTeacher
 ) -> None:
     raw.script = [b""]
@@ -286,10 +287,10 @@ async def test_cancelling_before_the_head_closes_the_connection_within_a_second(
 
     call.cancel()
 
-    await asyncio.wait_for(raw.left.wait(), 1)
+    await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
 
 
-async def test_closing_an_unread_body_closes_the_connection_within_a_second(
+async def test_closing_an_unread_body_closes_the_connection_at_once(
     client: HttpClient, raw: RawTeacher
 ) -> None:
     """Also before its first byte was asked for, where a generator's `finally` would not run."""
@@ -298,10 +299,10 @@ async def test_closing_an_unread_body_closes_the_connection_within_a_second(
 
     await reply.body.aclose()
 
-    await asyncio.wait_for(raw.left.wait(), 1)
+    await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
 
 
-async def test_cancelling_the_reader_of_a_body_closes_the_connection_within_a_second(
+async def test_cancelling_the_reader_of_a_body_closes_the_connection_at_once(
     client: HttpClient, raw: RawTeacher
 ) -> None:
     raw.script = [ENDLESS]
@@ -312,10 +313,10 @@ async def test_cancelling_the_reader_of_a_body_closes_the_connection_within_a_se
 
     reader.cancel()
 
-    await asyncio.wait_for(raw.left.wait(), 1)
+    await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
 
 
-async def test_cancelling_an_upload_closes_the_connection_within_a_second(
+async def test_cancelling_an_upload_closes_the_connection_at_once(
     client: HttpClient, raw: RawTeacher
 ) -> None:
     is_uploading = asyncio.Event()
@@ -330,7 +331,7 @@ async def test_cancelling_an_upload_closes_the_connection_within_a_second(
 
     call.cancel()
 
-    await asyncio.wait_for(raw.left.wait(), 1)
+    await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
 
 
 async def test_a_body_read_to_its_end_frees_the_connection_for_the_next_call(
@@ -365,4 +366,4 @@ async def test_a_connection_which_nobody_uses_is_closed(
     reply = await client.send(raw.origin, get())
     await read(reply.body)
 
-    await asyncio.wait_for(raw.left.wait(), 1)
+    await asyncio.wait_for(raw.left.wait(), PATIENCE_S)

@@ -14,6 +14,7 @@ import trustme
 from gateway.errors import ConfigError, UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Config
 from gateway.upstream.client import HttpClient
+from tests.support.waiting import PATIENCE_S
 from tests.upstream.conftest import OK, RawTeacher, read
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -89,7 +90,7 @@ async def test_what_comes_late_and_unasked_for_closes_the_connection(
         reply = await client.send(f"http://127.0.0.1:{port}", get())
         assert await read(reply.body) == b"ok"
         surplus.set()
-        await asyncio.wait_for(closed.wait(), 2)
+        await asyncio.wait_for(closed.wait(), PATIENCE_S)
 
 
 async def test_a_body_after_head_is_not_the_next_answer(client: HttpClient, raw: RawTeacher) -> None:

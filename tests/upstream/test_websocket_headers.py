@@ -12,11 +12,11 @@ from gateway.upstream.base import Call, Config
 from gateway.upstream.client import HttpClient
 from gateway.upstream.providers.openai import create
 from gateway.upstream.websocket_headers import offered_key, without_credentials
+from tests.support.waiting import PATIENCE_S
 from tests.upstream.conftest import OK, RawTeacher, read
 
 CONSENT = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nx-a: 1\r\n\r\n"
 PROTOCOLS = b"sec-websocket-protocol"
-PROMPT_S = 1.0
 
 
 def asking(*headers: Header) -> Call:
@@ -45,7 +45,7 @@ async def test_the_heir_gets_every_byte_behind_the_consent(client: HttpClient, r
     assert reply.link is not None
     way_back = reply.link.detach(heir)
     way_back.write(b"not HTTP\r\n\r\n")
-    await asyncio.wait_for(heir.lost.wait(), PROMPT_S)
+    await asyncio.wait_for(heir.lost.wait(), PATIENCE_S)
 
     assert (reply.status, dict(reply.headers)[b"x-a"]) == (101, b"1")
     assert heir.heard == b"\x81\x02hi"
@@ -60,7 +60,7 @@ async def test_a_consent_which_nobody_takes_is_closed_with_its_body(
     reply = await client.send(raw.origin, asking())
     await reply.body.aclose()
 
-    await asyncio.wait_for(raw.left.wait(), PROMPT_S)
+    await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
     assert reply.link is not None
     with pytest.raises(UpstreamError):
         reply.link.detach(Heir())

@@ -9,8 +9,7 @@ import pytest
 from gateway.core import Answer, Request
 from gateway.upstream.base import Call, Reply
 from tests.api.site_server import SiteServer, chat_body, chat_head
-
-LEAVING_S = 1.0
+from tests.support.waiting import PATIENCE_S
 
 
 async def wait_for_ever() -> None:
@@ -25,11 +24,11 @@ def test_leaving_while_waiting_for_the_head_cancels_the_flow(site: SiteServer) -
 
     site.flow.answer = answer
     sock = site.open_socket(chat_head(len(chat_body())) + chat_body())
-    assert site.flow.signals.began.wait(LEAVING_S)
+    assert site.flow.signals.began.wait(PATIENCE_S)
 
     sock.close()
 
-    assert site.flow.signals.cancelled.wait(LEAVING_S)
+    assert site.flow.signals.cancelled.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("kind", [b"application/json", b"text/event-stream"])
@@ -41,11 +40,11 @@ def test_leaving_in_the_middle_closes_the_body(site: SiteServer, kind: bytes) ->
 
     site.flow.answer = answer
     sock = site.open_socket(chat_head(len(chat_body())) + chat_body())
-    assert site.flow.signals.began.wait(LEAVING_S)
+    assert site.flow.signals.began.wait(PATIENCE_S)
 
     sock.close()
 
-    assert site.flow.signals.closed.wait(LEAVING_S)
+    assert site.flow.signals.closed.wait(PATIENCE_S)
 
 
 def test_leaving_with_answer_bytes_unread_closes_the_body(site: SiteServer) -> None:
@@ -56,12 +55,12 @@ def test_leaving_with_answer_bytes_unread_closes_the_body(site: SiteServer) -> N
 
     site.flow.answer = answer
     sock = site.open_socket(chat_head(len(chat_body())) + chat_body())
-    assert site.flow.signals.began.wait(LEAVING_S)
+    assert site.flow.signals.began.wait(PATIENCE_S)
     assert not site.flow.signals.closed.is_set()
 
     sock.close()
 
-    assert site.flow.signals.closed.wait(LEAVING_S)
+    assert site.flow.signals.closed.wait(PATIENCE_S)
 
 
 def test_leaving_cancels_a_request_that_passes_through(site: SiteServer) -> None:
@@ -72,11 +71,11 @@ def test_leaving_cancels_a_request_that_passes_through(site: SiteServer) -> None
 
     site.teacher.reply = reply
     sock = site.open_socket(b"GET /v1/files HTTP/1.1\r\nhost: x\r\n\r\n")
-    assert site.teacher.signals.began.wait(LEAVING_S)
+    assert site.teacher.signals.began.wait(PATIENCE_S)
 
     sock.close()
 
-    assert site.teacher.signals.cancelled.wait(LEAVING_S)
+    assert site.teacher.signals.cancelled.wait(PATIENCE_S)
 
 
 def test_leaving_during_an_upload_cancels_the_call(site: SiteServer) -> None:
@@ -88,11 +87,11 @@ def test_leaving_during_an_upload_cancels_the_call(site: SiteServer) -> None:
 
     site.teacher.reply = reply
     sock = site.open_socket(b"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\nabc")
-    assert site.teacher.signals.began.wait(LEAVING_S)
+    assert site.teacher.signals.began.wait(PATIENCE_S)
 
     sock.close()
 
-    assert site.teacher.signals.cancelled.wait(LEAVING_S)
+    assert site.teacher.signals.cancelled.wait(PATIENCE_S)
 
 
 def test_a_finished_answer_is_closed_without_being_cancelled(site: SiteServer) -> None:
@@ -123,7 +122,7 @@ def test_a_finished_answer_is_closed_without_being_cancelled(site: SiteServer) -
     site.flow.answer = answer
 
     assert site.chat().status == 200
-    assert ended.wait(LEAVING_S)
+    assert ended.wait(PATIENCE_S)
 
 
 def test_the_next_client_is_answered_after_a_thousand_left(site: SiteServer) -> None:

@@ -12,9 +12,9 @@ import uvicorn
 
 from gateway.api.http.asgi import Receive, Scope, Send
 from gateway.api.http.ignore_upgrade import IgnoreUpgradeProtocol
+from tests.support.waiting import PATIENCE_S
 
 OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
-PATIENCE_S = 5.0
 
 
 async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,6 @@ from gateway.specialists.protocol import MAX_TEXT_CHARS
 from gateway.specialists.runtimes.head import runtime as head
 from gateway.specialists.runtimes.scripted import Script
 from tests.specialists.hosting import (
-    PATIENCE_S,
     HostProcess,
     drafted,
     publish_head,
@@ -25,6 +24,7 @@ from tests.specialists.hosting import (
     resources_of,
     running_host,
 )
+from tests.support.waiting import PATIENCE_S
 
 HELLO = DraftRequest(text="hello")
 SOON = Config(first_pause_s=0.01, longest_pause_s=0.05, ping_every_s=0.05, ping_timeout_s=2.0)

@@ -27,7 +27,7 @@ from gateway.specialists.protocol import (
     decode_request,
     encode_frame,
 )
-from tests.specialists.hosting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 BEGINNING = Opened(1, Prediction(text="once", score=0.9), 1.0)
 WHOLE = Drafted(1, Prediction(text="once upon", score=0.9, finish_reason="length", completion_tokens=2), 2.0)

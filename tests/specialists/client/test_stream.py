@@ -13,7 +13,8 @@ from gateway.errors import SpecialistError
 from gateway.registry.models import Registry
 from gateway.specialists.client.client import HostClient
 from gateway.specialists.runtimes.scripted import Script
-from tests.specialists.hosting import PATIENCE_S, HostProcess, publish_script
+from tests.specialists.hosting import HostProcess, publish_script
+from tests.support.waiting import PATIENCE_S
 
 STORY = "once upon a time there was"
 WHOLE = DraftRequest(text="tell")

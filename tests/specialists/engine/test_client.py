@@ -14,7 +14,7 @@ from gateway.errors import SpecialistError
 from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.engine.client import EngineClient
 from tests.specialists.engine.listeners import CancelledListener, RecordingListener
-from tests.specialists.hosting import PATIENCE_S
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.learn
 

@@ -8,7 +8,8 @@ from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
 from gateway.specialists.base import Listener, Prediction
 from gateway.specialists.host.loaded_models import LoadedModels, Version
-from tests.specialists.hosting import PATIENCE_S, FlatEncoder, resources_of
+from tests.specialists.hosting import FlatEncoder, resources_of
+from tests.support.waiting import PATIENCE_S
 
 
 class GatedModels(LoadedModels):

@@ -15,7 +15,8 @@ from gateway.registry.models import Registry
 from gateway.specialists.client.client import HostClient
 from gateway.specialists.protocol import EmbedText, LoadVersion, MakeDraft, Ping, encode_frame
 from gateway.specialists.runtimes.scripted import Script
-from tests.specialists.hosting import PATIENCE_S, HostProcess, publish_script
+from tests.specialists.hosting import HostProcess, publish_script
+from tests.support.waiting import PATIENCE_S
 
 
 def test_a_host_ends_with_its_parent(own_host: HostProcess) -> None:

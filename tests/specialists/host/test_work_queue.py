@@ -25,7 +25,8 @@ from gateway.specialists.protocol import (
 )
 from gateway.specialists.runtimes.scripted import Script
 from tests.specialists.host.fake_models import CancellableModels, GatedModels
-from tests.specialists.hosting import PATIENCE_S, FlatEncoder, ReplyInbox, publish_script, resources_of
+from tests.specialists.hosting import FlatEncoder, ReplyInbox, publish_script, resources_of
+from tests.support.waiting import PATIENCE_S
 
 DELAY_MS = 20
 

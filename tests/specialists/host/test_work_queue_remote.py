@@ -10,7 +10,8 @@ from gateway.core import DraftRequest
 from gateway.specialists.host.work_queue import QueueLimits, WorkQueue
 from gateway.specialists.protocol import Drafted, Embedded, EmbedText, Failed, MakeDraft
 from tests.specialists.host.fake_models import RemoteModels
-from tests.specialists.hosting import PATIENCE_S, ReplyInbox
+from tests.specialists.hosting import ReplyInbox
+from tests.support.waiting import PATIENCE_S
 
 BUDGET_MS = PATIENCE_S * 1_000
 

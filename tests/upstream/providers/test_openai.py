@@ -54,7 +54,7 @@ async def test_a_base_url_which_cannot_work_is_refused(client: HttpClient, base_
 async def test_forwarding_passes_the_clients_credential(client: HttpClient, teacher: RunningTeacher) -> None:
     call = chat((b"authorization", b"Bearer sk-client"), (b"openai-project", b"p"))
 
-    await create(Config(base_url=teacher.base_url), client).ask(call)
+    await read((await create(Config(base_url=teacher.base_url), client).ask(call)).body)
 
     seen = teacher.control.seen[0]
     assert (seen.header("authorization"), seen.header("openai-project")) == (["Bearer sk-client"], ["p"])
@@ -70,7 +70,7 @@ async def test_an_own_key_replaces_every_credential_of_the_client(
         (b"openai-organization", b"theirs"),
     )
 
-    await create(config, client).ask(call)
+    await read((await create(config, client).ask(call)).body)
 
     seen = teacher.control.seen[0]
     assert seen.header("authorization") == ["Bearer sk-own"]
@@ -115,7 +115,7 @@ async def test_headers_of_the_hop_and_of_stepdown_stay_here(
         (b"x-kept", b"2"),
     )
 
-    await create(Config(base_url=teacher.base_url), client).ask(call)
+    await read((await create(Config(base_url=teacher.base_url), client).ask(call)).body)
 
     headers = teacher.control.seen[0].headers
     assert headers[1:] == [("x-kept", "1"), ("x-kept", "2"), ("content-length", str(len(CHAT)))]
@@ -128,7 +128,7 @@ async def test_what_the_observers_read_comes_in_encodings_which_they_can_undo(
 ) -> None:
     call = msgspec.structs.replace(chat((b"accept-encoding", b"gzip, br, zstd")), target=target)
 
-    await create(Config(base_url=teacher.base_url), client).ask(call)
+    await read((await create(Config(base_url=teacher.base_url), client).ask(call)).body)
 
     assert teacher.control.seen[0].header("accept-encoding") == ["gzip"]
 
@@ -138,7 +138,7 @@ async def test_what_passes_through_may_be_encoded_as_the_client_likes(
 ) -> None:
     call = Call(method="GET", target=b"/v1/models", headers=((b"accept-encoding", b"br"),))
 
-    await create(Config(base_url=teacher.base_url), client).ask(call)
+    await read((await create(Config(base_url=teacher.base_url), client).ask(call)).body)
 
     assert teacher.control.seen[0].header("accept-encoding") == ["br"]
 

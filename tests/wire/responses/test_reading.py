@@ -15,6 +15,7 @@ from gateway.demo.teacher.faults import Fault
 from gateway.wire.responses.reading import ends_complete, error_event, parse_answer
 from gateway.wire.sse import iter_events
 from tests.support.teacher import running_teacher
+from tests.support.waiting import PATIENCE_S
 
 MESSAGE: dict[str, Any] = {
     "id": "msg_1",
@@ -211,7 +212,7 @@ def test_the_official_client_raises_an_error_event() -> None:
         teacher.control.fail_next(
             Fault(status=200, body=body, headers=(("content-type", "text/event-stream"),))
         )
-        client = OpenAI(base_url=teacher.base_url, api_key="any", max_retries=0, timeout=5)
+        client = OpenAI(base_url=teacher.base_url, api_key="any", max_retries=0, timeout=PATIENCE_S)
 
         with pytest.raises(openai.APIError, match="broken off"):
             list(client.responses.create(model="gpt-4o", input="hello", stream=True))
