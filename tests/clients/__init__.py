@@ -1,1 +1,1 @@
-"""The official clients against a whole gateway: each a script which prints what it was given."""
+"""The official clients against a whole gateway: each is a script that prints what it received."""

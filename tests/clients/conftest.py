@@ -5,13 +5,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.teacher import answer
-from tests.conformance.harness import Lab
-from tests.conformance.ours import our_lab
-from tests.conformance.teacher import teaching
+from tests.conformance.harness import Harness
+from tests.conformance.ours import our_harness
+from tests.conformance.teacher import serve_teacher
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Our gateway before a teacher which answers by the question."""
-    with teaching(answer) as teacher, our_lab(tmp_path_factory.mktemp("clients") / "home", teacher) as lab:
-        yield lab
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    """Our gateway in front of a teacher that answers by the question."""
+    with (
+        serve_teacher(answer) as teacher,
+        our_harness(tmp_path_factory.mktemp("clients") / "home", teacher) as harness,
+    ):
+        yield harness

@@ -1,4 +1,4 @@
-"""Running a client's script against the gateway, and what became of each of its scenarios."""
+"""Runs a client's script against the gateway and returns the result of each scenario."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 
 import msgspec
 
-from tests.conformance.harness import Lab
+from tests.conformance.harness import Harness
+from tests.support.waiting import PATIENCE_S
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 KEY = "sk-conformance"
-PATIENCE_S = 60
 
 
 class Client(msgspec.Struct, frozen=True):
-    """One client: the script which uses it, the package without which it cannot run."""
+    """One client: its script, and the package that the script needs."""
 
     name: str
     package: str
@@ -36,7 +36,7 @@ class Client(msgspec.Struct, frozen=True):
 
     @property
     def absence(self) -> str:
-        """Why it cannot run here; empty when it can."""
+        """The reason why it cannot run here; empty if it can."""
         if not self.is_of_node:
             return "" if find_spec(self.package) else f"{self.package} is not installed"
         if shutil.which("node") is None:
@@ -44,13 +44,16 @@ class Client(msgspec.Struct, frozen=True):
         is_there = (HERE / "node" / "node_modules" / self.package).exists()
         return "" if is_there else "its packages are not installed: make test installs them"
 
-    def run(self, lab: Lab, model: str, scenarios: Iterable[str]) -> dict[str, Any]:
-        """Return what the client was given, by scenario; `local.` before one asks the specialist."""
+    def run(self, harness: Harness, model: str, scenarios: Iterable[str]) -> dict[str, Any]:
+        """Return what the client received, by scenario, and `ended_at`, the script's last monotonic second.
+
+        `local.` before a scenario asks the specialist.
+        """
         if self.is_of_node:
             command = ["node", f"{self.name}.js"]
         else:
             command = [sys.executable, "-W", "ignore", "-m", f"tests.clients.scripts.{self.name}"]
-        base_url = f"http://{lab.address[0]}:{lab.address[1]}{lab.prefix}"
+        base_url = f"http://{harness.address[0]}:{harness.address[1]}{harness.prefix}"
         run = subprocess.run(
             [*command, *scenarios],
             cwd=HERE / "node" if self.is_of_node else ROOT,
@@ -59,7 +62,7 @@ class Client(msgspec.Struct, frozen=True):
                 "CLIENT_BASE_URL": base_url,
                 "CLIENT_KEY": KEY,
                 "CLIENT_MODEL": model,
-                "CLIENT_LOCAL": lab.local,
+                "CLIENT_LOCAL": harness.local,
             },
             capture_output=True,
             text=True,
@@ -67,12 +70,12 @@ class Client(msgspec.Struct, frozen=True):
             check=False,
         )
         assert run.returncode == 0, f"{run.stdout[-2000:]}\n{run.stderr[-4000:]}"
-        told: dict[str, Any] = json.loads(run.stdout)
-        return told
+        results: dict[str, Any] = json.loads(run.stdout)
+        return results
 
 
 def _environment() -> dict[str, str]:
-    """Return ours without what would lead a client elsewhere."""
+    """Return our variables without those that would lead a client elsewhere."""
     return {
         name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "LANGSMITH_"))
     }

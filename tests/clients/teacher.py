@@ -1,4 +1,4 @@
-"""A teacher for clients: what it says depends on the question alone, so that scripts need no timing."""
+"""A teacher for clients: its answer depends on the question alone, so that scripts need no timing."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.conformance.answers import COMPLETION, DONE, chat_event, chunk, encoded, event, reply, stream
+from tests.conformance.answers import COMPLETION, DONE, chat_event, chunk, event, reply, stream, to_json
 from tests.conformance.checks.response_streams import OPENING
 from tests.conformance.checks.responses import RESPONSE
 from tests.conformance.ours import ANSWERS
-from tests.conformance.teacher import Play, Step, Taught, cut, hang, pause
+from tests.conformance.teacher import Play, Step, TeacherRequest, cut, hang, pause
 
-ENDLESS_EVENTS = 400
+ENDLESS_EVENTS = 5_000
+"""A hundred seconds of them."""
 VECTOR = [0.5, -0.25, 2.0]
 # VECTOR as little-endian float32.
 PACKED = "AAAAPwAAgL4AAABA"
@@ -27,46 +28,46 @@ ITEM = {
 }
 
 
-def answer(taught: Taught) -> Play:
-    """Return what the teacher does with one request: "say 429", "cut", "endless", or one of ANSWERS."""
-    if taught.method != "POST":
-        return [reply(200, encoded({"object": "list", "data": []}))]
-    asked = json.loads(taught.body)
-    if taught.path.endswith("/embeddings"):
-        return [reply(200, _embeddings(asked))]
-    text = question(asked)
+def answer(request: TeacherRequest) -> Play:
+    """Return the teacher's reaction to one request: "say 429", "cut", "endless", or one of ANSWERS."""
+    if request.method != "POST":
+        return [reply(200, to_json({"object": "list", "data": []}))]
+    body = json.loads(request.body)
+    if request.path.endswith("/embeddings"):
+        return [reply(200, _embeddings(body))]
+    text = last_text(body)
     if text.startswith("say "):
         return [_refusal(int(text.removeprefix("say ")))]
-    if taught.path.endswith("/responses"):
-        return _respond(asked, text)
-    return _chat(asked, text)
+    if request.path.endswith("/responses"):
+        return _respond(body, text)
+    return _chat(body, text)
 
 
-def question(asked: dict[str, Any]) -> str:
+def last_text(body: dict[str, Any]) -> str:
     """Return the text of the last message, of a chat completion or a response."""
-    latest = asked["messages"][-1]["content"] if "messages" in asked else asked["input"]
+    latest = body["messages"][-1]["content"] if "messages" in body else body["input"]
     if isinstance(latest, list):
         last = latest[-1]
-        latest = last["text"] if "text" in last else question({"input": last["content"]})
+        latest = last["text"] if "text" in last else last_text({"input": last["content"]})
     return str(latest)
 
 
 def _refusal(status: int) -> bytes:
     error = {"message": f"This is a {status}.", "type": "some_type", "param": None, "code": "some_code"}
-    # A wish of one millisecond, lest a test waits for a client's patience.
-    return reply(status, encoded({"error": error}), "retry-after-ms: 1")
+    # A millisecond, so that no test waits for a client's own pause.
+    return reply(status, to_json({"error": error}), "retry-after-ms: 1")
 
 
-def _embeddings(asked: dict[str, Any]) -> bytes:
-    vector = PACKED if asked.get("encoding_format") == "base64" else VECTOR
-    count = len(asked["input"]) if isinstance(asked["input"], list) else 1
+def _embeddings(body: dict[str, Any]) -> bytes:
+    vector = PACKED if body.get("encoding_format") == "base64" else VECTOR
+    count = len(body["input"]) if isinstance(body["input"], list) else 1
     data = [{"object": "embedding", "index": index, "embedding": vector} for index in range(count)]
     usage = {"prompt_tokens": 1, "total_tokens": 1}
-    return encoded({"object": "list", "data": data, "model": asked["model"], "usage": usage})
+    return to_json({"object": "list", "data": data, "model": body["model"], "usage": usage})
 
 
-def _chat(asked: dict[str, Any], text: str) -> Play:
-    if asked.get("stream"):
+def _chat(body: dict[str, Any], text: str) -> Play:
+    if body.get("stream"):
         return _broken(text, chat_event({"role": "assistant", "content": "x"})) or stream(*_chunks(text))
     if text == "endless":
         return [hang]
@@ -77,7 +78,7 @@ def _chat(asked: dict[str, Any], text: str) -> Play:
         completion["choices"][0]["finish_reason"] = "tool_calls"
     else:
         message["content"] = ANSWERS.get(text, "Hello!")
-    return [reply(200, encoded(completion))]
+    return [reply(200, to_json(completion))]
 
 
 def _chunks(text: str) -> Iterator[bytes]:
@@ -96,11 +97,11 @@ def _chunks(text: str) -> Iterator[bytes]:
     yield DONE
 
 
-def _respond(asked: dict[str, Any], text: str) -> Play:
-    if asked.get("stream"):
+def _respond(body: dict[str, Any], text: str) -> Play:
+    if body.get("stream"):
         begun = [_named({"type": "response.created", "response": _begun(), "sequence_number": 0})]
         return _broken(text, *begun, _delta("x", 1)) or stream(*begun, *_response_events(text))
-    return [reply(200, encoded(_response(text)))]
+    return [reply(200, to_json(_response(text)))]
 
 
 def _response(text: str) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def _named(fields: dict[str, Any]) -> bytes:
 
 
 def _broken(text: str, *pieces: bytes) -> Play | None:
-    """Return a stream which is cut, or never ends, if that was asked for."""
+    """Return a stream that is cut, or never ends, if the question says so."""
     if text == "cut":
         return [OPENING, *map(chunk, pieces), pause(0.05), cut]
     if text == "endless":

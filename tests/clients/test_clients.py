@@ -1,4 +1,4 @@
-"""Every official client gets from the gateway what it would get from OpenAI, whoever answers."""
+"""Every official client gets from the gateway what it would get from OpenAI, whichever model answers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.clients.runs import Client
-from tests.clients.teacher import VECTOR, question
-from tests.conformance.harness import Lab
+from tests.clients.teacher import VECTOR, last_text
+from tests.conformance.harness import Harness
 from tests.conformance.ours import ANSWERS, MODEL
-from tests.conformance.teacher import Taught
+from tests.conformance.teacher import TeacherRequest
+from tests.support.waiting import PATIENCE_S
 
 CHAT = ("chat", "stream", "tools", "stream_tools", "structured")
 RESPONSES = ("responses", "response_stream", "response_tools", "response_structured")
@@ -20,7 +21,7 @@ REFUSED = ("refused_400", "refused_404", "refused_429", "refused_500")
 CUT = ("cut", "response_cut")
 CANCELLED = ("cancel", "cancel_early")
 BY_TEACHER = (*ANSWERED, "embeddings", *REFUSED, *CUT, *CANCELLED)
-# What a client asks for at all; the rest of its scenarios would be another client's.
+# The scenarios of each client; the others would only repeat another client's.
 SOME = frozenset({"chat", "stream", "stream_tools", "responses", "response_tools", "embeddings"})
 ASYNC = SOME | {"refused_429", "cut", *CANCELLED}
 MOST = frozenset(BY_TEACHER) - {"cancel_early"}
@@ -36,9 +37,9 @@ CLIENTS = {
     )
 }
 TYPES = {400: "BadRequestError", 404: "NotFoundError", 429: "RateLimitError", 500: "InternalServerError"}
-PROMPT_S = 1.0
-
-Told = dict[str, Any]
+Result = dict[str, Any]
+Results = dict[str, Any]
+"""Scenario -> result, and `ended_at`."""
 
 
 @pytest.fixture(scope="module", params=CLIENTS)
@@ -50,41 +51,41 @@ def client(request: pytest.FixtureRequest) -> Client:
 
 
 @pytest.fixture(scope="module")
-def told(client: Client, lab: Lab) -> Told:
-    """What the client made of every scenario, in one run: starting it is what takes time."""
-    lab.teacher.forget()
-    locally = [f"local.{scenario}" for scenario in client.scenarios & set(ANSWERED)]
-    return client.run(lab, "gpt-4o", [*sorted(client.scenarios), *sorted(locally)])
+def results(client: Client, harness: Harness) -> Results:
+    """The results of every scenario, from one run: the start of a client takes seconds."""
+    harness.teacher.forget()
+    local = [f"local.{scenario}" for scenario in client.scenarios & set(ANSWERED)]
+    return client.run(harness, "gpt-4o", [*sorted(client.scenarios), *sorted(local)])
 
 
 @pytest.fixture(scope="module")
-def asked_of_teacher(told: Told, lab: Lab) -> list[Taught]:
-    """What that run asked of the teacher."""
-    return lab.teacher.seen
+def teacher_requests(results: Results, harness: Harness) -> list[TeacherRequest]:
+    """The requests of that run that reached the teacher."""
+    return harness.teacher.seen
 
 
 @pytest.mark.parametrize("scenario", ANSWERED)
-def test_the_teachers_answer_is_understood(client: Client, told: Told, scenario: str) -> None:
-    is_right(of(client, told, scenario), scenario)
+def test_the_teachers_answer_is_understood(client: Client, results: Results, scenario: str) -> None:
+    assert_answer(result_of(client, results, scenario), scenario)
 
 
 @pytest.mark.parametrize("scenario", ANSWERED)
 def test_a_local_answer_is_understood_the_same(
-    client: Client, told: Told, asked_of_teacher: list[Taught], scenario: str
+    client: Client, results: Results, teacher_requests: list[TeacherRequest], scenario: str
 ) -> None:
-    is_right(of(client, told, scenario, "local."), scenario)
-    assert not [taught for taught in asked_of_teacher if MODEL.encode() in taught.body], (
+    assert_answer(result_of(client, results, scenario, "local."), scenario)
+    assert not [request for request in teacher_requests if MODEL.encode() in request.body], (
         "the teacher was asked"
     )
 
 
-def test_an_embedding_keeps_its_numbers(client: Client, told: Told) -> None:
-    assert of(client, told, "embeddings")["vector"] == VECTOR
+def test_an_embedding_keeps_its_numbers(client: Client, results: Results) -> None:
+    assert result_of(client, results, "embeddings")["vector"] == VECTOR
 
 
 @pytest.mark.parametrize("scenario", REFUSED)
-def test_an_error_has_its_type_status_and_text(client: Client, told: Told, scenario: str) -> None:
-    refusal, status = of(client, told, scenario), int(scenario.removeprefix("refused_"))
+def test_an_error_has_its_type_status_and_text(client: Client, results: Results, scenario: str) -> None:
+    refusal, status = result_of(client, results, scenario), int(scenario.removeprefix("refused_"))
 
     assert refusal["status"] == status
     assert f"This is a {status}." in refusal["message"]
@@ -95,53 +96,61 @@ def test_an_error_has_its_type_status_and_text(client: Client, told: Told, scena
     ("scenario", "most"), [("refused_400", 1), ("refused_404", 1), ("refused_429", 3), ("refused_500", 3)]
 )
 def test_retries_of_client_and_gateway_do_not_multiply(
-    client: Client, told: Told, asked_of_teacher: list[Taught], scenario: str, most: int
+    client: Client, results: Results, teacher_requests: list[TeacherRequest], scenario: str, most: int
 ) -> None:
-    """The gateway has asked three times, and tells the client that this was enough."""
-    of(client, told, scenario)
+    """The gateway has asked three times, and tells the client not to retry."""
+    result_of(client, results, scenario)
     text = scenario.replace("refused_", "say ")
 
-    assert [_text(taught) for taught in asked_of_teacher].count(text) == most
+    assert [_text(request) for request in teacher_requests].count(text) == most
 
 
 @pytest.mark.parametrize("scenario", CUT)
-def test_a_stream_which_was_cut_raises(client: Client, told: Told, scenario: str) -> None:
-    assert "error" in of(client, told, scenario)
+def test_a_stream_that_was_cut_raises(client: Client, results: Results, scenario: str) -> None:
+    assert "error" in result_of(client, results, scenario)
 
 
 @pytest.mark.parametrize("scenario", CANCELLED)
-def test_a_client_which_cancels_ends_the_teachers_work_within_a_second(
-    client: Client, told: Told, asked_of_teacher: list[Taught], scenario: str
+def test_a_client_that_cancels_ends_the_teachers_work(
+    client: Client, results: Results, teacher_requests: list[TeacherRequest], scenario: str
 ) -> None:
-    left_at = of(client, told, scenario)["left_at"]
-    endless = [taught for taught in asked_of_teacher if _text(taught) == "endless"]
+    """While the client lives on; within a second is what conformance demands (451, 452)."""
+    cancelled_at = result_of(client, results, scenario)["left_at"]
+    endless = [request for request in teacher_requests if _text(request) == "endless"]
+    ended = [request for request in endless if _is_streamed(request) == (scenario == "cancel")]
 
-    for taught in endless:
-        assert taught.left.wait(PROMPT_S), "the teacher still works for nobody"
-    assert min(abs(taught.left_at - left_at) for taught in endless) < PROMPT_S
+    # An early cancellation may overtake its own request on a busy machine: then there is nothing to end.
+    assert ended or scenario == "cancel_early"
+    for request in ended:
+        assert request.left.wait(PATIENCE_S), "the teacher still works for a client that left"
+        assert cancelled_at <= request.left_at < results["ended_at"]
 
 
-def is_right(told: Told, scenario: str) -> None:
-    """Demand what both the teacher and the specialist say to this scenario's question."""
-    assert "error" not in told, told
+def assert_answer(result: Result, scenario: str) -> None:
+    """Demand the answer that both the teacher and the specialist give to this scenario's question."""
+    assert "error" not in result, result
     if "tools" in scenario:
-        assert told["name"] == "find"
-        assert json.loads(told["arguments"]) == {"city": "K\u00f6ln"}
+        assert result["name"] == "find"
+        assert json.loads(result["arguments"]) == {"city": "K\u00f6ln"}
     elif "structured" in scenario:
-        assert json.loads(told["json"]) == {"city": "K\u00f6ln"}
+        assert json.loads(result["json"]) == {"city": "K\u00f6ln"}
     else:
-        assert told["text"] == ANSWERS["text"]
-        assert told.get("has_usage", True)
+        assert result["text"] == ANSWERS["text"]
+        assert result.get("has_usage", True)
 
 
-def of(client: Client, told: Told, scenario: str, prefix: str = "") -> Told:
-    """Return what became of one scenario; skip what this client does not do."""
+def result_of(client: Client, results: Results, scenario: str, prefix: str = "") -> Result:
+    """Return the result of one scenario; skip scenarios that this client does not have."""
     if scenario not in client.scenarios:
-        pytest.skip("not done by this client")
-    one: Told = told[prefix + scenario]
+        pytest.skip("no scenario of this client")
+    one: Result = results[prefix + scenario]
     return one
 
 
-def _text(taught: Taught) -> str:
-    body = json.loads(taught.body) if taught.body else {}
-    return question(body) if "messages" in body else ""
+def _is_streamed(request: TeacherRequest) -> bool:
+    return bool(json.loads(request.body).get("stream"))
+
+
+def _text(request: TeacherRequest) -> str:
+    body = json.loads(request.body) if request.body else {}
+    return last_text(body) if "messages" in body else ""

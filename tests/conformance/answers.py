@@ -1,11 +1,11 @@
-"""What OpenAI says, as bytes for a scripted teacher to say."""
+"""OpenAI's answers as bytes, for a scripted teacher."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
-from tests.conformance.teacher import Play, Taught
+from tests.conformance.teacher import Play, TeacherRequest
 
 
 def reply(
@@ -30,17 +30,17 @@ def chunk(data: bytes) -> bytes:
 def stream(
     *pieces: bytes, kind: str = "text/event-stream; charset=utf-8", headers: Sequence[str] = ()
 ) -> Play:
-    """Return a play which sends `pieces` as chunks, each a TCP segment of its own if the kernel agrees."""
+    """Return a play that sends `pieces` as chunks, each in its own TCP segment if the kernel agrees."""
     opening = head(200, f"content-type: {kind}", "transfer-encoding: chunked", *headers)
     return [opening, *map(chunk, pieces), chunk(b"")]
 
 
-def encoded(value: object) -> bytes:
+def to_json(value: object) -> bytes:
     """Return `value` as compact JSON."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-COMPLETION = encoded(
+COMPLETION = to_json(
     {
         "id": "chatcmpl-1",
         "object": "chat.completion",
@@ -74,7 +74,7 @@ COMPLETION = encoded(
 
 def event(value: object) -> bytes:
     """Return a server-sent event of `value` as JSON."""
-    return b"data: %b\n\n" % encoded(value)
+    return b"data: %b\n\n" % to_json(value)
 
 
 def chat_event(delta: dict[str, object], finish: str | None = None, **more: object) -> bytes:
@@ -101,10 +101,10 @@ STREAM = (
 )
 
 
-def usual(taught: Taught) -> Play:
-    """Return what OpenAI would say to a chat completion, and a bare object to anything else."""
-    if not taught.path.endswith("/chat/completions"):
+def default_play(request: TeacherRequest) -> Play:
+    """Return OpenAI's answer to a chat completion, and a bare object for any other path."""
+    if not request.path.endswith("/chat/completions"):
         return [reply(200, b'{"object":"list","data":[]}')]
-    if b'"stream":true' in taught.body.replace(b" ", b""):
+    if b'"stream":true' in request.body.replace(b" ", b""):
         return stream(*STREAM)
     return [reply(200, COMPLETION)]

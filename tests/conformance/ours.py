@@ -1,4 +1,4 @@
-"""Our own gateway in forward mode, with a certified specialist which recites."""
+"""Our own gateway in forward mode, with a certified, scripted specialist."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.specialists.runtimes.scripted import Script
-from tests.conformance.harness import Lab
+from tests.conformance.harness import Harness
 from tests.conformance.teacher import Teacher
 from tests.support.processes import RunningGateway
 from tests.support.scripted_gateway import scripted_gateway
+from tests.support.waiting import PATIENCE_S
 
 MODEL = "stepdown/support"
 ENCODER = "stepdown/minilm"
@@ -32,16 +33,16 @@ ANSWERS = {
     ),
     "long": LONG,
 }
-"""What the specialist says to which text."""
+"""The specialist's answers by the text of the request."""
 
 
 @contextmanager
 def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[RunningGateway]:
-    """Run `stepdown serve` before `teacher`, with a live specialist for the task of MODEL, and ENCODER."""
+    """Run `stepdown serve` in front of `teacher`, with a live specialist for MODEL's task, and ENCODER."""
     policies = home.with_name(f"{home.name}-policies")
     policies.mkdir(parents=True)
     (policies / "default.yaml").write_text(POLICIES)
-    script = Script(answers=ANSWERS, otherwise=LONG, score=0.9, hold_back=3, piece_delay_ms=5)
+    script = Script(answers=ANSWERS, otherwise=LONG, score=0.9, hold_back=3, piece_delay_ms=20)
     with scripted_gateway(
         home,
         script,
@@ -53,9 +54,9 @@ def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[Ru
 
 
 @contextmanager
-def our_lab(home: Path, teacher: Teacher) -> Iterator[Lab]:
-    """Run our gateway and return its lab, whose key the teacher has accepted once."""
+def our_harness(home: Path, teacher: Teacher) -> Iterator[Harness]:
+    """Run our gateway and yield its harness; the teacher has accepted the harness's key once."""
     with our_gateway(home, teacher) as gateway:
-        lab = Lab(gateway.base_url, teacher, local=MODEL, encoder=ENCODER)
-        assert lab.chat().status == 200
-        yield lab
+        harness = Harness(gateway.base_url, teacher, local=MODEL, encoder=ENCODER, timeout_s=PATIENCE_S)
+        assert harness.chat().status == 200
+        yield harness

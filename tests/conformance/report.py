@@ -8,7 +8,7 @@ import msgspec
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What became of one check; `outcome` is pass, fail or skip, `reason` is one line."""
+    """The result of one check; `outcome` is pass, fail or skip, `reason` is one line."""
 
     number: int
     rule: str
@@ -18,23 +18,23 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct, frozen=True):
-    """One gateway's."""
+    """The results of one gateway."""
 
     gateway: str
     entries: list[Entry]
 
     def count(self, outcome: str) -> int:
-        """Return how many checks ended so."""
+        """Return the number of checks with this outcome."""
         return sum(entry.outcome == outcome for entry in self.entries)
 
     @property
     def summary(self) -> str:
-        """How many passed, failed and were skipped."""
+        """The numbers of passed, failed and skipped checks."""
         return ", ".join(f"{self.count(outcome)} {outcome}" for outcome in ("pass", "fail", "skip"))
 
 
-def side_by_side(several: Sequence[Results]) -> str:
-    """Return a Markdown table with a column a gateway, then the reasons of what did not pass."""
+def compare_results(several: Sequence[Results]) -> str:
+    """Return a Markdown table with one column per gateway, then the reasons of failed checks."""
     names = [one.gateway for one in several]
     lines = [_row(["", "check", "source", *names]), _row(["---:", "---", "---", *["---"] * len(names)])]
     lines.append(_row(["", "", "", *(one.summary for one in several)]))
@@ -45,7 +45,7 @@ def side_by_side(several: Sequence[Results]) -> str:
         lines.append(_row([str(number), rule.rule, rule.source, *outcomes]))
     for one in several:
         failed = [entry for entry in one.entries if entry.outcome == "fail"]
-        lines += [f"\nWhat {one.gateway} fails, and how:\n"] if failed else []
+        lines += [f"\nChecks that {one.gateway} fails:\n"] if failed else []
         lines += [f"- {entry.number} {entry.rule}: `{entry.reason.replace('`', '')}`" for entry in failed]
     return "\n".join(lines)
 

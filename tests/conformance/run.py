@@ -1,4 +1,4 @@
-"""Running checks one after another, whatever a strange gateway does to them."""
+"""Runs checks one after another, whatever a strange gateway does to them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from tests.conformance.harness import Got, Lab
+from tests.conformance.harness import Harness, WireAnswer
 from tests.conformance.report import Entry
 from tests.conformance.table import Check, SkipError
 
@@ -16,7 +16,7 @@ REASON_CHARS = 140
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What became of one check; `outcome` is pass, fail or skip."""
+    """The result of one check; `outcome` is pass, fail or skip."""
 
     check: Check
     outcome: str
@@ -24,33 +24,35 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def entry(self) -> Entry:
-        """The same as it stands in tables."""
+        """The result as it stands in tables."""
         return Entry(self.check.number, self.check.rule, self.check.source, self.outcome, self.reason)
 
 
-def run(lab: Lab, checks: Iterable[Check]) -> Iterator[Result]:
+def run_checks(harness: Harness, checks: Iterable[Check]) -> Iterator[Result]:
     """Yield the result of each check, in order."""
     for one in checks:
-        lab.teacher.forget()
+        harness.teacher.forget()
         try:
-            one.body(lab)
-        except SkipError as fault:
-            yield Result(one, "skip", str(fault))
-        except Exception as fault:
-            # Whatever it was, the gateway did not do what the check asks for.
-            yield Result(one, "fail", _short(fault))
+            one.body(harness)
+        except SkipError as exc:
+            yield Result(one, "skip", str(exc))
+        except Exception as exc:
+            # Any error means that the gateway did not do what the check asks for.
+            yield Result(one, "fail", _short(exc))
         else:
             yield Result(one, "pass")
 
 
-def _short(fault: Exception) -> str:
-    """Return one line: the fault's own words, else the demand which was not met, and the answer."""
-    line = " ".join(str(fault).split()) or _demand(fault)
+def _short(exc: Exception) -> str:
+    """Return one line: the error's message, or else the failed demand, and the answer."""
+    line = " ".join(str(exc).split()) or _demand(exc)
     return f"{line[:REASON_CHARS]}..." if len(line) > REASON_CHARS else line
 
 
-def _demand(fault: Exception) -> str:
-    frame, number = list(traceback.walk_tb(fault.__traceback__))[-1]
+def _demand(exc: Exception) -> str:
+    frame, number = list(traceback.walk_tb(exc.__traceback__))[-1]
     demand = linecache.getline(frame.f_code.co_filename, number).strip().removeprefix("assert ")
     got = frame.f_locals.get("got")
-    return f"not so: {demand}" + (f"; but {got.status} {got.body[:40]!r}" if isinstance(got, Got) else "")
+    return f"not so: {demand}" + (
+        f"; but {got.status} {got.body[:40]!r}" if isinstance(got, WireAnswer) else ""
+    )

@@ -1,4 +1,4 @@
-"""The numbered table which every check enters itself into."""
+"""The numbered table of all checks; each enters itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import msgspec
 from tests.conformance import checks
 
 if TYPE_CHECKING:
-    from tests.conformance.harness import Lab
+    from tests.conformance.harness import Harness
 
-Body = Callable[["Lab"], None]
+Body = Callable[["Harness"], None]
 
 
 class SkipError(Exception):
@@ -22,7 +22,7 @@ class SkipError(Exception):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One demand: `rule` is a sentence, `source` says who asks for it, `body` raises AssertionError."""
+    """One demand: `rule` is a sentence, `source` is its origin, `body` raises AssertionError."""
 
     number: int
     rule: str
@@ -34,7 +34,7 @@ _TABLE: dict[int, Check] = {}
 
 
 def check(number: int, rule: str, *, source: str) -> Callable[[Body], Body]:
-    """Enter a function into the table under its number, which never changes and is used once."""
+    """Enter a function into the table; its number never changes and is used once."""
 
     def enter(body: Body) -> Body:
         assert number not in _TABLE, f"check {number} exists: {_TABLE[number].rule}"

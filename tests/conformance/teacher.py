@@ -1,4 +1,4 @@
-"""A teacher made of raw sockets: replays exact bytes, records exact bytes, misbehaves as told."""
+"""A teacher made of raw sockets: replays exact bytes, records exact bytes, misbehaves as scripted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.conformance.wire import Head, Source, read_body
+from tests.conformance.wire import Head, MessageReader, read_body
 
 PATIENCE_S = 20.0
 
-Step = bytes | Callable[["Taught", socket.socket], None]
+Step = bytes | Callable[["TeacherRequest", socket.socket], None]
 Play = Sequence[Step]
-"""What the teacher does with one request: bytes to send, or something to do to the connection."""
+"""The teacher's reaction to one request: bytes to send, or actions on the connection."""
 
 
-class Taught:
-    """One request as it arrived, and whether its sender left before the play was over."""
+class TeacherRequest:
+    """One request as it arrived. `left` is set if its sender left before the play was over."""
 
     def __init__(self, head: Head, body: bytes, connection: int) -> None:
         self.head = head
@@ -49,91 +49,91 @@ class Taught:
         """Return the only value of a header, None without one."""
         return self.head.value(name)
 
-    def notice_leaving(self) -> None:
-        """Note that whoever asked has gone."""
+    def note_departure(self) -> None:
+        """Note that the sender has left."""
         self.left_at = time.monotonic()
         self.left.set()
 
 
-def cut(_: Taught, plug: socket.socket) -> None:
-    """Close the connection in good order, in the middle of whatever it was."""
-    plug.shutdown(socket.SHUT_RDWR)
+def cut(_: TeacherRequest, connection: socket.socket) -> None:
+    """Close the connection in good order, in the middle of the answer."""
+    connection.shutdown(socket.SHUT_RDWR)
 
 
-def reset(_: Taught, plug: socket.socket) -> None:
+def reset(_: TeacherRequest, connection: socket.socket) -> None:
     """Drop the connection with RST."""
-    plug.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    plug.close()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
-def hang(taught: Taught, plug: socket.socket) -> None:
-    """Say nothing until the other side closes."""
+def hang(request: TeacherRequest, connection: socket.socket) -> None:
+    """Send nothing until the other side closes."""
     with contextlib.suppress(OSError):
-        plug.settimeout(PATIENCE_S)
-        while plug.recv(65536):
+        connection.settimeout(PATIENCE_S)
+        while connection.recv(65536):
             pass
-    taught.notice_leaving()
+    request.note_departure()
     raise ConnectionAbortedError
 
 
 def wait_for(event: threading.Event) -> Step:
-    """Go on when `event` happens."""
+    """Continue when `event` is set."""
 
-    def wait(_: Taught, __: socket.socket) -> None:
-        assert event.wait(PATIENCE_S), "nobody let the teacher go on"
+    def wait(_: TeacherRequest, __: socket.socket) -> None:
+        assert event.wait(PATIENCE_S), "the check never let the teacher continue"
 
     return wait
 
 
 def pause(seconds: float) -> Step:
-    """Go on later: a teacher's network is slow."""
+    """Continue later: a teacher's network is slow."""
     return lambda _, __: time.sleep(seconds)
 
 
 class Teacher:
-    """Listens on 127.0.0.1; `plays` are used one a request, then `usual` decides.
+    """Listens on 127.0.0.1; `plays` are used one per request, then `default_play` decides.
 
     Attributes and methods may be used from any thread.
     """
 
-    def __init__(self, listener: socket.socket, usual: Callable[[Taught], Play]) -> None:
+    def __init__(self, listener: socket.socket, default_play: Callable[[TeacherRequest], Play]) -> None:
         self._listener = listener
         self.port: int = listener.getsockname()[1]
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
-        self.usual: Callable[[Taught], Play] = usual
+        self.default_play: Callable[[TeacherRequest], Play] = default_play
         self._plays: deque[Play] = deque()
         self._repeated: Play | None = None
-        self._seen: list[Taught] = []
-        self._plugs: list[socket.socket] = []
+        self._seen: list[TeacherRequest] = []
+        self._connections: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
         self._is_over = False
 
     def forget(self) -> None:
-        """Drop what was seen and what was scripted."""
+        """Drop the recorded requests and the scripted plays."""
         self._plays.clear()
         self._repeated = None
         self._seen = []
 
     def play(self, *plays: Play) -> None:
-        """Do `plays` to the next requests, one each."""
+        """Answer the next requests by `plays`, one each."""
         self._plays.extend(plays)
 
     def repeat(self, play: Play) -> None:
-        """Do `play` to every request, retries included."""
+        """Answer every request by `play`, retries included."""
         self._repeated = play
 
     @property
-    def seen(self) -> list[Taught]:
-        """Every request so far."""
+    def seen(self) -> list[TeacherRequest]:
+        """All requests so far."""
         return list(self._seen)
 
     @property
-    def last(self) -> Taught:
+    def last(self) -> TeacherRequest:
         """The latest request."""
         assert self._seen, "nothing reached the teacher"
         return self._seen[-1]
 
-    def wait(self, count: int = 1) -> Taught:
+    def wait(self, count: int = 1) -> TeacherRequest:
         """Return the latest request once there were `count`."""
         deadline = time.monotonic() + PATIENCE_S
         while len(self._seen) < count:
@@ -145,62 +145,64 @@ class Teacher:
         """Accept until `close`."""
         while not self._is_over:
             try:
-                plug, _ = self._listener.accept()
+                connection, _ = self._listener.accept()
             except OSError:
                 return
-            self._plugs.append(plug)
-            thread = threading.Thread(target=self._teach, args=(plug, len(self._plugs)), daemon=True)
+            self._connections.append(connection)
+            thread = threading.Thread(
+                target=self._teach, args=(connection, len(self._connections)), daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 
     def close(self) -> None:
         """End every connection."""
         self._is_over = True
-        for plug in self._plugs:
+        for connection in self._connections:
             with contextlib.suppress(OSError):
-                plug.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(PATIENCE_S)
 
     def close_idle(self) -> None:
-        """Close every connection, as a server does which has waited long enough."""
-        for plug in self._plugs:
+        """Close every connection, like a server whose idle timeout has passed."""
+        for connection in self._connections:
             with contextlib.suppress(OSError):
-                plug.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
-    def _teach(self, plug: socket.socket, number: int) -> None:
-        source = Source(plug)
-        with plug, contextlib.suppress(OSError, EOFError):
-            while head := source.head():
+    def _teach(self, connection: socket.socket, number: int) -> None:
+        reader = MessageReader(connection)
+        with connection, contextlib.suppress(OSError, EOFError):
+            while head := reader.read_head():
                 if "100-continue" in map(str.lower, head.values("expect")):
-                    plug.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-                taught = Taught(head, read_body(source, head), number)
-                self._seen.append(taught)
-                self._do(taught, plug)
+                    connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request = TeacherRequest(head, read_body(reader, head), number)
+                self._seen.append(request)
+                self._do(request, connection)
 
-    def _do(self, taught: Taught, plug: socket.socket) -> None:
-        for step in self._next(taught):
+    def _do(self, request: TeacherRequest, connection: socket.socket) -> None:
+        for step in self._next(request):
             try:
                 if isinstance(step, bytes):
-                    plug.sendall(step)
+                    connection.sendall(step)
                 else:
-                    step(taught, plug)
+                    step(request, connection)
             except OSError:
-                if not taught.left.is_set():
-                    taught.notice_leaving()
+                if not request.left.is_set():
+                    request.note_departure()
                 raise
 
-    def _next(self, taught: Taught) -> Play:
+    def _next(self, request: TeacherRequest) -> Play:
         if self._plays:
             return self._plays.popleft()
-        return self.usual(taught) if self._repeated is None else self._repeated
+        return self.default_play(request) if self._repeated is None else self._repeated
 
 
 @contextmanager
-def teaching(usual: Callable[[Taught], Play], port: int = 0) -> Iterator[Teacher]:
+def serve_teacher(default_play: Callable[[TeacherRequest], Play], port: int = 0) -> Iterator[Teacher]:
     """Run a teacher in a thread until the block ends."""
     listener = socket.create_server(("127.0.0.1", port), backlog=256)
-    teacher = Teacher(listener, usual)
+    teacher = Teacher(listener, default_play)
     thread = threading.Thread(target=teacher.run, name="teacher", daemon=True)
     thread.start()
     try:

@@ -1,18 +1,18 @@
-// The Vercel AI SDK: its models are of the Responses API unless chat is asked for.
+// The Vercel AI SDK: its models use the Responses API unless chat is requested.
 import { createOpenAI } from "@ai-sdk/openai";
 import { embed, generateText, jsonSchema, Output, streamText, tool } from "ai";
-import { account, now, parameters, tell } from "./script.js";
+import { account, now, parameters, runScenarios } from "./script.js";
 
 const openai = createOpenAI(account);
 const tools = { find: tool({ inputSchema: jsonSchema(parameters) }) };
 const output = Output.object({ schema: jsonSchema(parameters) });
 
 async function streamed(options) {
-  let fault = null;
-  const stream = streamText({ ...options, onError: ({ error }) => (fault = error) });
+  let failure = null;
+  const stream = streamText({ ...options, onError: ({ error }) => (failure = error) });
   let text = "";
   for await (const piece of stream.textStream) text += piece;
-  if (fault) throw fault;
+  if (failure) throw failure;
   return { text };
 }
 
@@ -67,4 +67,4 @@ function scenarios(name) {
   };
 }
 
-await tell(scenarios);
+await runScenarios(scenarios);

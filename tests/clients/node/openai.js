@@ -1,8 +1,8 @@
 // openai for Node.
 import OpenAI from "openai";
-import { account, now, parameters, tell } from "./script.js";
+import { account, now, parameters, runScenarios } from "./script.js";
 
-const client = new OpenAI({ ...account, timeout: 20_000 });
+const client = new OpenAI({ ...account, timeout: 100_000 });
 const tool = { type: "function", function: { name: "find", strict: true, parameters } };
 const toolOfResponses = { type: "function", name: "find", strict: true, parameters };
 const schema = { name: "place", strict: true, schema: parameters };
@@ -62,12 +62,12 @@ function scenarios(model) {
     response_cut: async () => every(await respond("cut", { stream: true })),
     cancel: async () => {
       const stream = await ask("endless", { stream: true });
-      for await (const _ of stream) break; // which aborts the request
+      for await (const _ of stream) break; // this aborts the request
       return { left_at: now() };
     },
     cancel_early: async () => {
       const control = new AbortController();
-      const waiting = ask("endless", {}, { signal: control.signal }).catch((fault) => fault.constructor.name);
+      const waiting = ask("endless", {}, { signal: control.signal }).catch((error) => error.constructor.name);
       await new Promise((go) => setTimeout(go, 300));
       const left_at = now();
       control.abort();
@@ -76,4 +76,4 @@ function scenarios(model) {
   };
 }
 
-await tell(scenarios);
+await runScenarios(scenarios);

@@ -1,4 +1,4 @@
-// What every script shares: how it is asked, and how it tells.
+// The shared part of every script: its arguments and its output.
 
 export const account = { baseURL: process.env.CLIENT_BASE_URL, apiKey: process.env.CLIENT_KEY };
 
@@ -9,29 +9,29 @@ export const parameters = {
   additionalProperties: false,
 };
 
-// Seconds on the clock which Python calls time.monotonic.
+// Seconds on the clock that Python calls time.monotonic.
 export const now = () => Number(process.hrtime.bigint()) / 1e9;
 
-// Run the scenarios which the command line names, and print name -> result as JSON. `local.chat`
-// asks the specialist, `chat` the teacher. An error is a result: its types, status and text.
-export async function tell(scenarios) {
+// Run the scenarios that the command line names, and print name -> result as JSON, with `ended_at`.
+// `local.chat` asks the specialist, `chat` the teacher. An error is a result: its types, status and text.
+export async function runScenarios(scenarios) {
   const hosted = scenarios(process.env.CLIENT_MODEL);
   const local = scenarios(process.env.CLIENT_LOCAL);
-  const told = {};
+  const results = {};
   for (const name of process.argv.slice(2)) {
     const scenario = name.replace(/^local\./, "");
     try {
-      told[name] = await (scenario === name ? hosted : local)[scenario]();
-    } catch (fault) {
-      const status = fault.status ?? fault.statusCode ?? null;
-      told[name] = { error: types(fault), status, message: fault.message };
+      results[name] = await (scenario === name ? hosted : local)[scenario]();
+    } catch (error) {
+      const status = error.status ?? error.statusCode ?? null;
+      results[name] = { error: types(error), status, message: error.message };
     }
   }
-  process.stdout.write(JSON.stringify(told));
+  process.stdout.write(JSON.stringify({ ...results, ended_at: now() }));
 }
 
-function types(fault) {
+function types(error) {
   const names = [];
-  for (let kind = fault.constructor; kind?.name; kind = Object.getPrototypeOf(kind)) names.push(kind.name);
+  for (let kind = error.constructor; kind?.name; kind = Object.getPrototypeOf(kind)) names.push(kind.name);
   return names;
 }

@@ -1,1 +1,1 @@
-"""One script a client; it prints what its client made of the gateway's answers."""
+"""One script per client; it prints what its client received from the gateway."""

@@ -9,32 +9,35 @@ from typing import Any
 import openai
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 
-from tests.clients.scripts.script import PARAMETERS, TOOL, Asked, Told, told_by
+from tests.clients.scripts.script import PARAMETERS, TOOL, Result, Target, run_scenarios
+from tests.support.waiting import PATIENCE_S
 
 
-def scenarios(asked: Asked) -> dict[str, Any]:
-    account: dict[str, Any] = {"base_url": asked.base_url, "api_key": asked.key}
-    model = ChatOpenAI(model=asked.model, timeout=20, **account)
-    responses = ChatOpenAI(model=asked.model, timeout=20, use_responses_api=True, store=False, **account)
-    # Else it splits texts into tokens with a vocabulary which it would have to download.
+def scenarios(target: Target) -> dict[str, Any]:
+    account: dict[str, Any] = {"base_url": target.base_url, "api_key": target.key}
+    model = ChatOpenAI(model=target.model, timeout=PATIENCE_S, **account)
+    responses = ChatOpenAI(
+        model=target.model, timeout=PATIENCE_S, use_responses_api=True, store=False, **account
+    )
+    # Otherwise it splits texts into tokens with a vocabulary that it would have to download.
     encoder = OpenAIEmbeddings(model="text-embedding-3-small", check_embedding_ctx_length=False, **account)
     schema = {"title": "place", **PARAMETERS}
 
-    def streamed(one: Any) -> Told:
+    def streamed(one: Any) -> Result:
         return {"text": "".join(chunk.text for chunk in one.stream("text"))}
 
-    def called(one: Any) -> Told:
+    def called(one: Any) -> Result:
         (call,) = one.bind_tools([TOOL]).invoke("call").tool_calls
         return {"name": call["name"], "arguments": json.dumps(call["args"], ensure_ascii=False)}
 
-    def stream_called(one: Any) -> Told:
+    def stream_called(one: Any) -> Result:
         first, *others = one.bind_tools([TOOL]).stream("call")
         for other in others:
             first += other
         (call,) = first.tool_calls
         return {"name": call["name"], "arguments": json.dumps(call["args"], ensure_ascii=False)}
 
-    def cancel() -> Told:
+    def cancel() -> Result:
         stream: Any = model.stream("endless")
         next(stream)
         left_at = time.monotonic()
@@ -62,4 +65,4 @@ def scenarios(asked: Asked) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    told_by(scenarios, (openai.APIError,))
+    run_scenarios(scenarios, (openai.APIError,))

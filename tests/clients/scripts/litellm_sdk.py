@@ -6,20 +6,21 @@ import os
 import time
 from typing import Any
 
-# Else it fetches a table of prices when it is imported.
+# Otherwise it fetches a table of prices at import.
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm
 import openai
 
-from tests.clients.scripts.script import FORMAT, SCHEMA, TOOL, Asked, Told, told_by
+from tests.clients.scripts.script import FORMAT, SCHEMA, TOOL, Result, Target, run_scenarios
+from tests.support.waiting import PATIENCE_S
 
 
-def scenarios(asked: Asked) -> dict[str, Any]:
-    account: dict[str, Any] = {"api_base": asked.base_url, "api_key": asked.key, "timeout": 20}
-    model = f"openai/{asked.model}"
+def scenarios(target: Target) -> dict[str, Any]:
+    account: dict[str, Any] = {"api_base": target.base_url, "api_key": target.key, "timeout": PATIENCE_S}
+    model = f"openai/{target.model}"
     library: Any = litellm
-    # It prints advice where the result is to stand.
+    # It would print advice into the output.
     library.suppress_debug_info = True
 
     def ask(said: str, **more: Any) -> Any:
@@ -29,28 +30,28 @@ def scenarios(asked: Asked) -> dict[str, Any]:
     def respond(said: str, **more: Any) -> Any:
         return library.responses(model=model, input=said, store=False, **account, **more)
 
-    def called(response: Any) -> Told:
+    def called(response: Any) -> Result:
         (call,) = response.choices[0].message.tool_calls
         return {"name": call.function.name, "arguments": call.function.arguments}
 
-    def streamed() -> Told:
+    def streamed() -> Result:
         chunks = list(ask("text", stream=True))
         return {"text": "".join(chunk.choices[0].delta.content or "" for chunk in chunks)}
 
-    def structured() -> Told:
+    def structured() -> Result:
         form = {"type": "json_schema", "json_schema": SCHEMA}
         return {"json": ask("json", response_format=form).choices[0].message.content}
 
-    def embedded() -> Told:
+    def embedded() -> Result:
         made = library.embedding(model="openai/text-embedding-3-small", input=["x"], **account)
         return {"vector": made.data[0]["embedding"]}
 
-    def response_streamed() -> Told:
+    def response_streamed() -> Result:
         events = list(respond("text", stream=True))
         texts = [one.delta for one in events if str(one.type.value) == "response.output_text.delta"]
         return {"text": "".join(texts)}
 
-    def cancel() -> Told:
+    def cancel() -> Result:
         stream = ask("endless", stream=True)
         next(stream)
         left_at = time.monotonic()
@@ -81,4 +82,4 @@ def scenarios(asked: Asked) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    told_by(scenarios, (openai.APIError,))
+    run_scenarios(scenarios, (openai.APIError,))

@@ -7,54 +7,63 @@ from typing import Any
 
 import openai
 
-from tests.clients.scripts.script import FORMAT, SCHEMA, TOOL, TOOL_OF_RESPONSES, Asked, Told, told_by
+from tests.clients.scripts.script import (
+    FORMAT,
+    SCHEMA,
+    TOOL,
+    TOOL_OF_RESPONSES,
+    Result,
+    Target,
+    run_scenarios,
+)
+from tests.support.waiting import PATIENCE_S
 
 
-def scenarios(asked: Asked) -> dict[str, Any]:
-    client: Any = openai.OpenAI(base_url=asked.base_url, api_key=asked.key, timeout=20)
+def scenarios(target: Target) -> dict[str, Any]:
+    client: Any = openai.OpenAI(base_url=target.base_url, api_key=target.key, timeout=PATIENCE_S)
     chat, respond = client.chat.completions, client.responses
 
     def ask(text: str, **more: Any) -> Any:
-        return chat.create(model=asked.model, messages=[{"role": "user", "content": text}], **more)
+        return chat.create(model=target.model, messages=[{"role": "user", "content": text}], **more)
 
     def create(said: str, **more: Any) -> Any:
-        return respond.create(model=asked.model, input=said, store=False, **more)
+        return respond.create(model=target.model, input=said, store=False, **more)
 
     def streamed(text: str, **more: Any) -> Any:
-        return chat.stream(model=asked.model, messages=[{"role": "user", "content": text}], **more)
+        return chat.stream(model=target.model, messages=[{"role": "user", "content": text}], **more)
 
-    def call_of_stream() -> Told:
+    def call_of_stream() -> Result:
         with streamed("call", tools=[TOOL]) as stream:
             (call,) = stream.get_final_completion().choices[0].message.tool_calls
         return {"name": call.function.name, "arguments": call.function.arguments}
 
-    def call() -> Told:
+    def call() -> Result:
         (made,) = ask("call", tools=[TOOL]).choices[0].message.tool_calls
         return {"name": made.function.name, "arguments": made.function.arguments}
 
-    def structured() -> Told:
+    def structured() -> Result:
         parsed = ask("json", response_format={"type": "json_schema", "json_schema": SCHEMA})
         return {"json": parsed.choices[0].message.content}
 
-    def stream() -> Told:
+    def stream() -> Result:
         chunks = list(ask("text", stream=True, stream_options={"include_usage": True}))
         texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
         return {"text": "".join(filter(None, texts)), "has_usage": chunks[-1].usage is not None}
 
-    def cancel() -> Told:
+    def cancel() -> Result:
         stream = ask("endless", stream=True)
         next(iter(stream))
         left_at = time.monotonic()
         stream.close()
         return {"left_at": left_at}
 
-    def response_stream() -> Told:
-        with respond.stream(model=asked.model, input="text", store=False) as stream:
+    def response_stream() -> Result:
+        with respond.stream(model=target.model, input="text", store=False) as stream:
             return {"text": stream.get_final_response().output_text}
 
-    def response_call() -> Told:
+    def response_call() -> Result:
         with respond.stream(
-            model=asked.model, input="call", store=False, tools=[TOOL_OF_RESPONSES]
+            model=target.model, input="call", store=False, tools=[TOOL_OF_RESPONSES]
         ) as stream:
             (item,) = stream.get_final_response().output
         return {"name": item.name, "arguments": item.arguments}
@@ -85,4 +94,4 @@ def _embedded(client: Any) -> list[float]:
 
 
 if __name__ == "__main__":
-    told_by(scenarios, (openai.APIError,))
+    run_scenarios(scenarios, (openai.APIError,))

@@ -1,16 +1,17 @@
-"""What every Python script shares: how it is asked, and how it tells."""
+"""The shared part of every Python script: its arguments and its output."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-Told = dict[str, Any]
+Result = dict[str, Any]
 LOCALLY = "local."
 
 PARAMETERS: dict[str, Any] = {
@@ -25,31 +26,31 @@ SCHEMA: Any = {"name": "place", "strict": True, "schema": PARAMETERS}
 FORMAT: Any = {"type": "json_schema", **SCHEMA}
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """Whom to ask for which model."""
+class Target(msgspec.Struct, frozen=True):
+    """Gateway, key and model that a script asks."""
 
     base_url: str
     key: str
     model: str
 
 
-def told_by(scenarios: Callable[[Asked], dict[str, Any]], errors: tuple[type[Exception], ...]) -> None:
-    """Run the scenarios which the command line names, and print name -> result as JSON.
+def run_scenarios(scenarios: Callable[[Target], dict[str, Any]], errors: tuple[type[Exception], ...]) -> None:
+    """Run the scenarios that the command line names, and print name -> result as JSON, with `ended_at`.
 
     `local.chat` asks the specialist, `chat` the teacher. One of `errors` is a result: its types
     from its own to Exception, its status and its text.
     """
     base_url, key, *models = (os.environ[f"CLIENT_{name}"] for name in ("BASE_URL", "KEY", "MODEL", "LOCAL"))
-    hosted, local = (scenarios(Asked(base_url, key, model)) for model in models)
-    told: Told = {}
+    hosted, local = (scenarios(Target(base_url, key, model)) for model in models)
+    results: Result = {}
     for name in sys.argv[1:]:
         is_local, _, scenario = name.rpartition(LOCALLY)
         try:
-            told[name] = (local if is_local else hosted)[scenario]()
-        except errors as fault:
-            status = getattr(fault, "status_code", None)
-            types = [kind.__name__ for kind in type(fault).__mro__]
-            told[name] = {"error": types, "status": status, "message": str(fault)}
-        if not isinstance(told[name], dict):
-            told[name] = {"unexpected": repr(told[name])}
-    sys.stdout.write(json.dumps(told))
+            results[name] = (local if is_local else hosted)[scenario]()
+        except errors as exc:
+            status = getattr(exc, "status_code", None)
+            types = [kind.__name__ for kind in type(exc).__mro__]
+            results[name] = {"error": types, "status": status, "message": str(exc)}
+        if not isinstance(results[name], dict):
+            results[name] = {"unexpected": repr(results[name])}
+    sys.stdout.write(json.dumps({**results, "ended_at": time.monotonic()}))

@@ -1,1 +1,1 @@
-"""One module a topic; each number belongs to one check for ever."""
+"""One module per topic; a number belongs to one check and is never used again."""

@@ -4,35 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.conformance.answers import COMPLETION, encoded, reply
-from tests.conformance.harness import Lab, identical, question, same
+from tests.conformance.answers import COMPLETION, reply, to_json
+from tests.conformance.harness import Harness, assert_identical, assert_same_json, chat_body
 from tests.conformance.table import check
 
 CHAT = "/chat/completions"
 
 
-def passes(number: int, what: str, field: str, *, message: object = None, **asked: object) -> None:
-    """Enter a check that fields of a request, and a message of the answer, arrive as they are.
+def passes(number: int, what: str, field: str, *, message: object = None, **fields: object) -> None:
+    """Enter a check that fields of a request, and a message of the answer, arrive unchanged.
 
     Spaces and escapes may change; order, names, types and the spelling of numbers may not.
     """
 
     @check(number, f"{what} arrives as it was sent", source=f"API: Chat, create chat completion, {field}")
-    def body(lab: Lab) -> None:
-        sent = question(**asked)
-        answered = COMPLETION if message is None else completion(message)
-        lab.teacher.play([reply(200, answered)])
-        got = lab.ask("POST", CHAT, sent)
+    def body(harness: Harness) -> None:
+        sent = chat_body(**fields)
+        answer = COMPLETION if message is None else completion(message)
+        harness.teacher.play([reply(200, answer)])
+        got = harness.ask("POST", CHAT, sent)
         assert got.status == 200, got.body[:200]
-        same(lab.teacher.last.body, sent)
-        same(got.body, answered)
+        assert_same_json(harness.teacher.last.body, sent)
+        assert_same_json(got.body, answer)
 
 
 def completion(message: object, **more: object) -> bytes:
     """Return a completion with this message."""
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     frame = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1_700_000_000, "model": "gpt-4o"}
-    return encoded({**frame, "choices": [choice], **more})
+    return to_json({**frame, "choices": [choice], **more})
 
 
 TOOL = {
@@ -228,16 +228,16 @@ passes(549, "max_tokens", "max_tokens", max_tokens=5)
 
 
 @check(550, "usage keeps every detail", source="API: the chat completion object, usage")
-def usage(lab: Lab) -> None:
+def usage(harness: Harness) -> None:
     details = {"prompt_tokens_details": {"cached_tokens": 5, "audio_tokens": 0, "x": 1}, "cost": 0.10}
-    answered = completion(
+    answer = completion(
         SAID, usage={"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, **details}
     )
-    identical(lab.chat([reply(200, answered)]).body, answered)
+    assert_identical(harness.chat([reply(200, answer)]).body, answer)
 
 
 @check(551, "logprobs keep every digit", source="API: the chat completion object, logprobs")
-def logprobs(lab: Lab) -> None:
+def logprobs(harness: Harness) -> None:
     token = b'{"token":"Hi","logprob":-0.00012340980,"bytes":[72,105],"top_logprobs":[]}'
-    answered = b'{"choices":[{"index":0,"logprobs":{"content":[%b],"refusal":null}}]}' % token
-    identical(lab.chat([reply(200, answered)], logprobs=True).body, answered)
+    answer = b'{"choices":[{"index":0,"logprobs":{"content":[%b],"refusal":null}}]}' % token
+    assert_identical(harness.chat([reply(200, answer)], logprobs=True).body, answer)

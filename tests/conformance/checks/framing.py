@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tests.conformance.answers import COMPLETION, chunk, head, reply
-from tests.conformance.harness import Lab, identical, question, same, says_hello
+from tests.conformance.harness import Harness, assert_hello, assert_identical, assert_same_json, chat_body
 from tests.conformance.table import check
 from tests.conformance.teacher import cut, pause
 
@@ -14,273 +14,279 @@ BIG = bytes(range(256)) * 16384
 
 
 @check(101, "a request with content-length arrives with that length", source="RFC 9112, 6.2")
-def content_length_up(lab: Lab) -> None:
-    body = question()
-    lab.ask("POST", CHAT, body)
-    same(lab.teacher.last.body, body)
-    assert lab.teacher.last.value("content-length") == str(len(lab.teacher.last.body))
+def content_length_up(harness: Harness) -> None:
+    body = chat_body()
+    harness.ask("POST", CHAT, body)
+    assert_same_json(harness.teacher.last.body, body)
+    assert harness.teacher.last.value("content-length") == str(len(harness.teacher.last.body))
 
 
 @check(102, "a chat request in chunks arrives whole", source="RFC 9112, 7.1")
-def chunked_chat(lab: Lab) -> None:
-    body = question()
-    with lab.connect() as plug:
-        plug.send(
-            lab.request(
+def chunked_chat(harness: Harness) -> None:
+    body = chat_body()
+    with harness.connect() as connection:
+        connection.send(
+            harness.request(
                 "POST", CHAT, headers={"transfer-encoding": "chunked", "content-type": "application/json"}
             )
         )
         for start in range(0, len(body), 7):
-            plug.send(chunk(body[start : start + 7]))
-        plug.send(chunk(b""))
-        assert plug.got().status == 200
-    same(lab.teacher.last.body, body)
+            connection.send(chunk(body[start : start + 7]))
+        connection.send(chunk(b""))
+        assert connection.got().status == 200
+    assert_same_json(harness.teacher.last.body, body)
 
 
 @check(103, "an upload in chunks arrives whole", source="RFC 9112, 7.1")
-def chunked_upload(lab: Lab) -> None:
-    with lab.connect() as plug:
+def chunked_upload(harness: Harness) -> None:
+    with harness.connect() as connection:
         kind = {"transfer-encoding": "chunked", "content-type": "multipart/form-data; boundary=x"}
-        plug.send(lab.request("POST", "/files", headers=kind))
-        plug.send(b"".join(map(chunk, (b"--x\r\n", BIG[:70_000], b"\r\n--x--", b""))))
-        assert plug.got().status == 200
-    identical(lab.teacher.last.body, b"--x\r\n" + BIG[:70_000] + b"\r\n--x--")
+        connection.send(harness.request("POST", "/files", headers=kind))
+        connection.send(b"".join(map(chunk, (b"--x\r\n", BIG[:70_000], b"\r\n--x--", b""))))
+        assert connection.got().status == 200
+    assert_identical(harness.teacher.last.body, b"--x\r\n" + BIG[:70_000] + b"\r\n--x--")
 
 
 @check(104, "an answer with content-length keeps it", source="RFC 9112, 6.2")
-def content_length_down(lab: Lab) -> None:
-    got = lab.chat()
-    says_hello(got)
+def content_length_down(harness: Harness) -> None:
+    got = harness.chat()
+    assert_hello(got)
     assert got.value("content-length") == str(len(got.body))
 
 
 @check(105, "an answer in chunks arrives whole and ends as such", source="RFC 9112, 7.1")
-def chunked_down(lab: Lab) -> None:
+def chunked_down(harness: Harness) -> None:
     pieces = [chunk(COMPLETION[start : start + 11]) for start in range(0, len(COMPLETION), 11)]
     opening = head(200, "content-type: application/json", "transfer-encoding: chunked")
-    got = lab.chat([opening, *pieces, chunk(b"")])
-    says_hello(got)
+    got = harness.chat([opening, *pieces, chunk(b"")])
+    assert_hello(got)
 
 
-@check(106, "an answer which ends with its connection arrives whole", source="RFC 9112, 6.3 (8)")
-def until_close(lab: Lab) -> None:
-    got = lab.chat([head(200, "content-type: application/json", "connection: close"), COMPLETION, cut])
-    says_hello(got)
+@check(106, "an answer that ends with its connection arrives whole", source="RFC 9112, 6.3 (8)")
+def until_close(harness: Harness) -> None:
+    got = harness.chat([head(200, "content-type: application/json", "connection: close"), COMPLETION, cut])
+    assert_hello(got)
 
 
 @check(107, "HEAD gets the length but no body, and the connection lives on", source="RFC 9110, 9.3.2")
-def head_request(lab: Lab) -> None:
-    lab.teacher.play([head(200, "content-type: application/json", "content-length: 1234")])
-    with lab.connect() as plug:
-        plug.send(lab.request("HEAD", "/files/file-1/content"))
-        got = plug.got("HEAD")
+def head_request(harness: Harness) -> None:
+    harness.teacher.play([head(200, "content-type: application/json", "content-length: 1234")])
+    with harness.connect() as connection:
+        connection.send(harness.request("HEAD", "/files/file-1/content"))
+        got = connection.got("HEAD")
         assert (got.status, got.value("content-length")) == (200, "1234")
-        plug.send(lab.request("GET", "/files"))
-        assert plug.got("GET").status == 200
+        connection.send(harness.request("GET", "/files"))
+        assert connection.got("GET").status == 200
 
 
 @check(108, "204 has neither a body nor a length", source="RFC 9110, 8.6")
-def no_content(lab: Lab) -> None:
-    lab.teacher.play([head(204, "x-kept: 1")])
-    with lab.connect() as plug:
-        plug.send(lab.request("DELETE", "/files/file-1"))
-        got = plug.got("DELETE")
+def no_content(harness: Harness) -> None:
+    harness.teacher.play([head(204, "x-kept: 1")])
+    with harness.connect() as connection:
+        connection.send(harness.request("DELETE", "/files/file-1"))
+        got = connection.got("DELETE")
         assert (got.status, got.value("x-kept")) == (204, "1")
         assert got.value("content-length") is None
         assert got.value("transfer-encoding") is None
-        plug.send(lab.request("GET", "/files"))
-        assert plug.got("GET").status == 200
+        connection.send(harness.request("GET", "/files"))
+        assert connection.got("GET").status == 200
 
 
 @check(109, "304 keeps its validators and has no body", source="RFC 9110, 15.4.5")
-def not_modified(lab: Lab) -> None:
-    lab.teacher.play([head(304, 'etag: "a"')])
-    got = lab.ask("GET", "/files/file-1/content", headers={"if-none-match": '"a"'})
+def not_modified(harness: Harness) -> None:
+    harness.teacher.play([head(304, 'etag: "a"')])
+    got = harness.ask("GET", "/files/file-1/content", headers={"if-none-match": '"a"'})
     assert (got.status, got.value("etag")) == (304, '"a"')
-    assert lab.teacher.last.value("if-none-match") == '"a"'
+    assert harness.teacher.last.value("if-none-match") == '"a"'
 
 
 @check(110, "a connection is kept for the next request", source="RFC 9112, 9.3")
-def keep_alive(lab: Lab) -> None:
-    with lab.connect() as plug:
+def keep_alive(harness: Harness) -> None:
+    with harness.connect() as connection:
         for _ in range(3):
-            plug.send(lab.request("POST", CHAT, question()))
-            assert plug.got().status == 200
+            connection.send(harness.request("POST", CHAT, chat_body()))
+            assert connection.got().status == 200
 
 
 @check(111, "pipelined requests are answered in their order", source="RFC 9112, 9.3.2")
-def pipelined(lab: Lab) -> None:
-    lab.teacher.play([pause(0.05), reply(200, b'"first"')], [reply(200, b'"second"')])
-    with lab.connect() as plug:
-        plug.send(lab.request("GET", "/files?1") + lab.request("GET", "/files?2"))
-        assert [plug.got("GET").body, plug.got("GET").body] == [b'"first"', b'"second"']
+def pipelined(harness: Harness) -> None:
+    harness.teacher.play([pause(0.05), reply(200, b'"first"')], [reply(200, b'"second"')])
+    with harness.connect() as connection:
+        connection.send(harness.request("GET", "/files?1") + harness.request("GET", "/files?2"))
+        assert [connection.got("GET").body, connection.got("GET").body] == [b'"first"', b'"second"']
 
 
 @check(112, "connection: close is obeyed", source="RFC 9112, 9.6")
-def connection_close(lab: Lab) -> None:
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", CHAT, question(), {"connection": "close"}))
-        assert plug.got().status == 200
-        assert plug.is_closed
+def connection_close(harness: Harness) -> None:
+    with harness.connect() as connection:
+        connection.send(harness.request("POST", CHAT, chat_body(), {"connection": "close"}))
+        assert connection.got().status == 200
+        assert connection.is_closed
 
 
 @check(113, "a client of HTTP/1.0 gets no chunks, and the connection ends", source="RFC 9112, 6.1")
-def http_1_0(lab: Lab) -> None:
-    with lab.connect() as plug:
-        plug.send(
-            lab.request("POST", CHAT, question(), {"connection": "close"}).replace(
+def http_1_0(harness: Harness) -> None:
+    with harness.connect() as connection:
+        connection.send(
+            harness.request("POST", CHAT, chat_body(), {"connection": "close"}).replace(
                 b"HTTP/1.1", b"HTTP/1.0", 1
             )
         )
-        got = plug.got()
-        says_hello(got)
-        assert plug.is_closed
+        got = connection.got()
+        assert_hello(got)
+        assert connection.is_closed
 
 
 @check(114, "expect: 100-continue is answered before the body is sent", source="RFC 9110, 10.1.1")
-def expect_continue(lab: Lab) -> None:
-    body = question()
-    with lab.connect() as plug:
-        head_only = lab.request("POST", CHAT, body, {"expect": "100-continue"})[: -len(body)]
-        plug.send(head_only)
-        interim = plug.source.head()
+def expect_continue(harness: Harness) -> None:
+    body = chat_body()
+    with harness.connect() as connection:
+        head_only = harness.request("POST", CHAT, body, {"expect": "100-continue"})[: -len(body)]
+        connection.send(head_only)
+        interim = connection.reader.read_head()
         assert interim, "the connection was closed"
         assert interim.first.split(" ")[1] == "100"
-        plug.send(body)
-        assert plug.got().status == 200
-    same(lab.teacher.last.body, body)
+        connection.send(body)
+        assert connection.got().status == 200
+    assert_same_json(harness.teacher.last.body, body)
 
 
 @check(115, "an interim answer of the teacher does not stand for the final one", source="RFC 9110, 15.2")
-def interim_answer(lab: Lab) -> None:
-    got = lab.chat([b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", reply(200, COMPLETION)])
-    says_hello(got)
+def interim_answer(harness: Harness) -> None:
+    got = harness.chat([b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n", reply(200, COMPLETION)])
+    assert_hello(got)
 
 
 @check(116, "4 MB of a chat request arrive whole", source="API: Images and vision, file size limits")
-def big_request(lab: Lab) -> None:
+def big_request(harness: Harness) -> None:
     part = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "QUJD" * 1_000_000}}
-    body = question(messages=[{"role": "user", "content": [part]}])
-    assert lab.ask("POST", CHAT, body).status == 200
-    same(lab.teacher.last.body, body)
+    body = chat_body(messages=[{"role": "user", "content": [part]}])
+    assert harness.ask("POST", CHAT, body).status == 200
+    assert_same_json(harness.teacher.last.body, body)
 
 
 @check(117, "8 MB of an answer arrive whole", source="API: Files, retrieve file content")
-def big_answer(lab: Lab) -> None:
-    lab.teacher.play([reply(200, BIG * 2, kind="application/octet-stream")])
-    got = lab.ask("GET", "/files/file-1/content")
-    identical(got.body, BIG * 2)
+def big_answer(harness: Harness) -> None:
+    harness.teacher.play([reply(200, BIG * 2, kind="application/octet-stream")])
+    got = harness.ask("GET", "/files/file-1/content")
+    assert_identical(got.body, BIG * 2)
 
 
 @check(118, "an empty answer stays empty", source="RFC 9110, 8.6")
-def empty_answer(lab: Lab) -> None:
-    lab.teacher.play([reply(200, b"")])
-    got = lab.ask("POST", "/anything", b"{}")
+def empty_answer(harness: Harness) -> None:
+    harness.teacher.play([reply(200, b"")])
+    got = harness.ask("POST", "/anything", b"{}")
     assert (got.status, got.body, got.is_whole) == (200, b"", True)
 
 
 @check(119, "a head in single bytes is understood", source="RFC 9112, 2.2")
-def head_in_bytes(lab: Lab) -> None:
-    body = question()
-    with lab.connect() as plug:
-        for byte in lab.request("POST", CHAT, body):
-            plug.send(bytes([byte]))
-        assert plug.got().status == 200
-    same(lab.teacher.last.body, body)
+def head_in_bytes(harness: Harness) -> None:
+    body = chat_body()
+    with harness.connect() as connection:
+        for byte in harness.request("POST", CHAT, body):
+            connection.send(bytes([byte]))
+        assert connection.got().status == 200
+    assert_same_json(harness.teacher.last.body, body)
 
 
 @check(120, "a length beside chunks smuggles no second request", source="RFC 9112, 6.3 (3)")
-def smuggling(lab: Lab) -> None:
-    hidden = lab.request("DELETE", "/files/victim")
-    with lab.connect() as plug:
+def smuggling(harness: Harness) -> None:
+    hidden = harness.request("DELETE", "/files/victim")
+    with harness.connect() as connection:
         lengths = {"transfer-encoding": "chunked", "content-length": str(len(chunk(b"")) + len(hidden))}
-        plug.send(lab.request("POST", "/files", headers=lengths) + chunk(b"") + hidden)
-        plug.got()
-        # Whoever takes the chunks for the body must not read on: the peer may have meant the length.
+        connection.send(harness.request("POST", "/files", headers=lengths) + chunk(b"") + hidden)
+        connection.got()
+        # A reader of the chunks must not read on: the peer may have meant the length.
         time.sleep(0.1)
-    assert not [taught for taught in lab.teacher.seen if taught.method == "DELETE"], "the hidden request ran"
+    assert not [request for request in harness.teacher.seen if request.method == "DELETE"], (
+        "the hidden request ran"
+    )
 
 
-@check(121, "two lengths which differ are refused", source="RFC 9112, 6.3 (5)")
-def two_lengths(lab: Lab) -> None:
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", "/files", b"{}", {"content-length": "2"}, "content-length: 3"))
-        got = plug.got()
+@check(121, "two lengths that differ are refused", source="RFC 9112, 6.3 (5)")
+def two_lengths(harness: Harness) -> None:
+    with harness.connect() as connection:
+        connection.send(
+            harness.request("POST", "/files", b"{}", {"content-length": "2"}, "content-length: 3")
+        )
+        got = connection.got()
         assert got.status == 400
-    assert not lab.teacher.seen
+    assert not harness.teacher.seen
 
 
 @check(122, "a request of HTTP/1.1 without a host is refused", source="RFC 9112, 3.2")
-def no_host(lab: Lab) -> None:
-    with lab.connect() as plug:
-        plug.send(lab.request("GET", "/models").replace(b"host: ", b"x-host: ", 1))
-        got = plug.got("GET")
+def no_host(harness: Harness) -> None:
+    with harness.connect() as connection:
+        connection.send(harness.request("GET", "/models").replace(b"host: ", b"x-host: ", 1))
+        got = connection.got("GET")
         assert got.status == 400
 
 
 @check(123, "two hosts are refused", source="RFC 9112, 3.2")
-def two_hosts(lab: Lab) -> None:
-    with lab.connect() as plug:
-        plug.send(lab.request("GET", "/models", None, None, "host: other"))
-        got = plug.got("GET")
+def two_hosts(harness: Harness) -> None:
+    with harness.connect() as connection:
+        connection.send(harness.request("GET", "/models", None, None, "host: other"))
+        got = connection.got("GET")
         assert got.status == 400
 
 
 @check(124, "trailers after a chunked answer harm nothing", source="RFC 9112, 7.1.2")
-def trailers(lab: Lab) -> None:
+def trailers(harness: Harness) -> None:
     opening = head(200, "content-type: application/json", "transfer-encoding: chunked", "trailer: x-sum")
-    lab.teacher.play([opening, chunk(COMPLETION), b"0\r\nx-sum: 1\r\n\r\n"])
-    with lab.connect() as plug:
+    harness.teacher.play([opening, chunk(COMPLETION), b"0\r\nx-sum: 1\r\n\r\n"])
+    with harness.connect() as connection:
         for _ in range(2):
-            plug.send(lab.request("POST", CHAT, question()))
-            got = plug.got()
-            says_hello(got)
+            connection.send(harness.request("POST", CHAT, chat_body()))
+            got = connection.got()
+            assert_hello(got)
 
 
 @check(125, "chunk extensions and hexadecimal in capitals are understood", source="RFC 9112, 7.1.1")
-def chunk_extensions(lab: Lab) -> None:
+def chunk_extensions(harness: Harness) -> None:
     opening = head(200, "content-type: application/json", "transfer-encoding: chunked")
     first = b"A;name=value\r\n" + COMPLETION[:10] + b"\r\n"
-    got = lab.chat([opening, first, chunk(COMPLETION[10:]), chunk(b"")])
-    says_hello(got)
+    got = harness.chat([opening, first, chunk(COMPLETION[10:]), chunk(b"")])
+    assert_hello(got)
 
 
-@check(126, "a connection which the teacher has closed meanwhile costs no request", source="RFC 9112, 9.3.1")
-def stale_connection(lab: Lab) -> None:
+@check(126, "a connection that the teacher has closed costs no request", source="RFC 9112, 9.3.1")
+def stale_connection(harness: Harness) -> None:
     for _ in range(3):
-        assert lab.chat().status == 200
-        lab.teacher.close_idle()
+        assert harness.chat().status == 200
+        harness.teacher.close_idle()
 
 
-@check(127, "a body which drips in is waited for", source="RFC 9112, 9.5")
-def slow_body(lab: Lab) -> None:
-    body = question()
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", CHAT, body)[: -len(body)])
+@check(127, "a body that drips in is waited for", source="RFC 9112, 9.5")
+def slow_body(harness: Harness) -> None:
+    body = chat_body()
+    with harness.connect() as connection:
+        connection.send(harness.request("POST", CHAT, body)[: -len(body)])
         for start in range(0, len(body), 8):
             time.sleep(0.02)
-            plug.send(body[start : start + 8])
-        assert plug.got().status == 200
-    same(lab.teacher.last.body, body)
+            connection.send(body[start : start + 8])
+        assert connection.got().status == 200
+    assert_same_json(harness.teacher.last.body, body)
 
 
 @check(128, "a head of the teacher in pieces is understood", source="RFC 9112, 2.2")
-def head_in_pieces(lab: Lab) -> None:
+def head_in_pieces(harness: Harness) -> None:
     answer = reply(200, COMPLETION)
-    got = lab.chat([answer[:9], pause(0.02), answer[9:30], pause(0.02), answer[30:]])
-    says_hello(got)
+    got = harness.chat([answer[:9], pause(0.02), answer[9:30], pause(0.02), answer[30:]])
+    assert_hello(got)
 
 
 @check(129, "a POST without a body is passed on as such", source="API: Uploads, cancel upload")
-def post_without_body(lab: Lab) -> None:
-    assert lab.ask("POST", "/uploads/upload_1/cancel").status == 200
-    assert lab.teacher.last.body == b""
-    assert lab.teacher.last.value("transfer-encoding") is None
+def post_without_body(harness: Harness) -> None:
+    assert harness.ask("POST", "/uploads/upload_1/cancel").status == 200
+    assert harness.teacher.last.body == b""
+    assert harness.teacher.last.value("transfer-encoding") is None
 
 
 @check(130, "an answer without a reason phrase and with odd spaces is understood", source="RFC 9112, 4 and 5")
-def odd_head(lab: Lab) -> None:
-    with lab.connect() as plug:
-        lab.teacher.play([b"HTTP/1.1 200\r\ncontent-type:application/json\r\ncontent-length:  2 \r\n\r\n{}"])
-        plug.send(lab.request("GET", "/files") + lab.request("GET", "/files"))
-        assert [plug.got("GET").status, plug.got("GET").status] == [200, 200]
+def odd_head(harness: Harness) -> None:
+    with harness.connect() as connection:
+        harness.teacher.play(
+            [b"HTTP/1.1 200\r\ncontent-type:application/json\r\ncontent-length:  2 \r\n\r\n{}"]
+        )
+        connection.send(harness.request("GET", "/files") + harness.request("GET", "/files"))
+        assert [connection.got("GET").status, connection.got("GET").status] == [200, 200]

@@ -1,4 +1,4 @@
-"""Which headers travel, and that they travel as they are."""
+"""Headers that pass, and that they pass unchanged."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ import re
 import zlib
 
 from tests.conformance.answers import COMPLETION, head, reply
-from tests.conformance.harness import Lab, identical
+from tests.conformance.harness import Harness, assert_identical
 from tests.conformance.table import check
 
 CHAT = "/chat/completions"
-PASSED = "RFC 9110, 5.1: fields which a proxy does not know are passed on"
+PASSED = "RFC 9110, 5.1: fields that a proxy does not know are passed on"
 
 
-def kept_down(number: int, what: str, source: str, *lines: str, status: int = 200) -> None:
+def header_reaches_client(number: int, what: str, source: str, *lines: str, status: int = 200) -> None:
     """Enter a check that header lines of the teacher reach the client of a chat completion."""
 
     @check(number, f"{what} of an answer reaches the client", source=source)
-    def body(lab: Lab) -> None:
-        # So that a gateway which asks again of its own accord does so for ever, or not at all.
+    def body(harness: Harness) -> None:
+        # A gateway that retries by itself then retries to its limit, or not at all.
         calm = () if status == 200 or "x-should-retry: false" in lines else ("x-should-retry: false",)
-        lab.teacher.repeat([reply(status, COMPLETION, *lines, *calm)])
-        got = lab.chat()
+        harness.teacher.repeat([reply(status, COMPLETION, *lines, *calm)])
+        got = harness.chat()
         for line in lines:
             name, _, value = line.partition(": ")
             assert got.value(name) == value, f"{name}: {got.value(name)}"
 
 
-def kept_up(number: int, what: str, source: str, **headers: str) -> None:
+def header_reaches_teacher(number: int, what: str, source: str, **headers: str) -> None:
     """Enter a check that headers of the client reach the teacher."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
 
     @check(number, f"{what} of a request reaches the teacher", source=source)
-    def body(lab: Lab) -> None:
-        lab.chat(headers=sent)
+    def body(harness: Harness) -> None:
+        harness.chat(headers=sent)
         for name, value in sent.items():
-            assert lab.teacher.last.value(name) == value, f"{name}: {lab.teacher.last.value(name)}"
+            assert harness.teacher.last.value(name) == value, f"{name}: {harness.teacher.last.value(name)}"
 
 
-kept_down(201, "an unknown header", PASSED, "x-brand-new: Some Value")
-kept_down(
+header_reaches_client(201, "an unknown header", PASSED, "x-brand-new: Some Value")
+header_reaches_client(
     202, "retry-after", "API: Error codes, 429; openai-python _base_client.py", "retry-after: 30", status=429
 )
-kept_down(
+header_reaches_client(
     203,
     "retry-after-ms",
     "openai-python _base_client.py, _parse_retry_after_header",
     "retry-after-ms: 45000",
     status=429,
 )
-kept_down(
+header_reaches_client(
     204,
     "x-ratelimit-*",
     "API: Rate limits in headers",
@@ -61,7 +61,7 @@ kept_down(
     "x-ratelimit-remaining-tokens: 39000",
     "x-ratelimit-reset-tokens: 6m0s",
 )
-kept_down(
+header_reaches_client(
     205,
     "openai-*",
     "API: Debugging requests",
@@ -70,15 +70,15 @@ kept_down(
     "openai-organization: org-x",
     "openai-project: proj_x",
 )
-kept_down(
+header_reaches_client(
     206, "x-should-retry", "openai-python _base_client.py, _should_retry", "x-should-retry: false", status=500
 )
-kept_down(207, "cache-control", "RFC 9111, 5.2", "cache-control: no-store, max-age=0")
-kept_down(208, "an empty value", "RFC 9110, 5.5", "x-empty: ")
-kept_down(209, "a header of 8 kB", "RFC 9110, 5.4", f"x-long: {'v' * 8000}")
+header_reaches_client(207, "cache-control", "RFC 9111, 5.2", "cache-control: no-store, max-age=0")
+header_reaches_client(208, "an empty value", "RFC 9110, 5.5", "x-empty: ")
+header_reaches_client(209, "a header of 8 kB", "RFC 9110, 5.4", f"x-long: {'v' * 8000}")
 
-kept_up(211, "an unknown header", PASSED, x_brand_new="Some Value")
-kept_up(
+header_reaches_teacher(211, "an unknown header", PASSED, x_brand_new="Some Value")
+header_reaches_teacher(
     212,
     "x-stainless-*",
     "openai-python _base_client.py, platform_headers",
@@ -86,16 +86,22 @@ kept_up(
     x_stainless_retry_count="1",
     x_stainless_read_timeout="600",
 )
-kept_up(213, "user-agent", "openai-python _base_client.py, user_agent", user_agent="OpenAI/Python 3.54.0")
-kept_up(214, "openai-beta", "API: Assistants, beta header", openai_beta="assistants=v2")
-kept_up(215, "idempotency-key", "openai-node src/client.ts, idempotencyHeader", idempotency_key="stainless-1")
-kept_up(216, "accept", "RFC 9110, 12.5.1", accept="application/json")
-kept_up(
+header_reaches_teacher(
+    213, "user-agent", "openai-python _base_client.py, user_agent", user_agent="OpenAI/Python 3.54.0"
+)
+header_reaches_teacher(214, "openai-beta", "API: Assistants, beta header", openai_beta="assistants=v2")
+header_reaches_teacher(
+    215, "idempotency-key", "openai-node src/client.ts, idempotencyHeader", idempotency_key="stainless-1"
+)
+header_reaches_teacher(216, "accept", "RFC 9110, 12.5.1", accept="application/json")
+header_reaches_teacher(
     217, "x-client-request-id", "API: Debugging requests, client request id", x_client_request_id="my-id-1"
 )
-kept_up(218, "content-type with parameters", "RFC 9110, 8.3", content_type="application/json; charset=utf-8")
-kept_up(219, "cookie", "RFC 6265, 5.4", cookie="a=1; b=2")
-kept_up(220, "baggage", "W3C Baggage, 3.3", baggage="user=1")
+header_reaches_teacher(
+    218, "content-type with parameters", "RFC 9110, 8.3", content_type="application/json; charset=utf-8"
+)
+header_reaches_teacher(219, "cookie", "RFC 6265, 5.4", cookie="a=1; b=2")
+header_reaches_teacher(220, "baggage", "W3C Baggage, 3.3", baggage="user=1")
 
 
 @check(
@@ -103,153 +109,153 @@ kept_up(220, "baggage", "W3C Baggage, 3.3", baggage="user=1")
     "the teacher's request id is the only one",
     source="API: Debugging requests; openai-python _request_id",
 )
-def request_id(lab: Lab) -> None:
-    got = lab.chat([reply(200, COMPLETION, "x-request-id: req_teacher")])
+def request_id(harness: Harness) -> None:
+    got = harness.chat([reply(200, COMPLETION, "x-request-id: req_teacher")])
     assert got.value("x-request-id") == "req_teacher"
 
 
 @check(222, "an answer has a request id", source="API: Debugging requests; openai-node _request_id")
-def own_request_id(lab: Lab) -> None:
-    assert lab.chat().value("x-request-id")
+def own_request_id(harness: Harness) -> None:
+    assert harness.chat().value("x-request-id")
 
 
 @check(223, "the date is the teacher's, and there is one", source="RFC 9110, 6.6.1")
-def date(lab: Lab) -> None:
-    got = lab.chat([reply(200, COMPLETION, "date: Mon, 02 Nov 2026 10:00:00 GMT")])
+def date(harness: Harness) -> None:
+    got = harness.chat([reply(200, COMPLETION, "date: Mon, 02 Nov 2026 10:00:00 GMT")])
     assert got.value("date") == "Mon, 02 Nov 2026 10:00:00 GMT"
 
 
 @check(224, "an answer without a date gets one", source="RFC 9110, 6.6.1")
-def added_date(lab: Lab) -> None:
-    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", lab.chat().value("date") or "")
+def added_date(harness: Harness) -> None:
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", harness.chat().value("date") or "")
 
 
 @check(225, "hop-by-hop headers of a request end at the gateway", source="RFC 9110, 7.6.1")
-def hop_by_hop_up(lab: Lab) -> None:
+def hop_by_hop_up(harness: Harness) -> None:
     named = {
         "connection": "keep-alive, x-private",
         "x-private": "1",
         "te": "trailers",
         "keep-alive": "timeout=5",
     }
-    lab.chat(headers={**named, "proxy-authorization": "Basic c2VjcmV0", "upgrade": "h2c"})
-    seen = lab.teacher.last
+    harness.chat(headers={**named, "proxy-authorization": "Basic c2VjcmV0", "upgrade": "h2c"})
+    seen = harness.teacher.last
     for name in ("x-private", "keep-alive", "proxy-authorization", "upgrade"):
         assert seen.value(name) is None, f"{name} arrived"
     assert "x-private" not in (seen.value("connection") or "")
 
 
 @check(226, "hop-by-hop headers of an answer end at the gateway", source="RFC 9110, 7.6.1")
-def hop_by_hop_down(lab: Lab) -> None:
+def hop_by_hop_down(harness: Harness) -> None:
     lines = ("connection: x-private", "x-private: 1", "keep-alive: timeout=77", "proxy-authenticate: Basic")
-    got = lab.chat([reply(200, COMPLETION, *lines)])
+    got = harness.chat([reply(200, COMPLETION, *lines)])
     for name in ("x-private", "proxy-authenticate"):
         assert got.value(name) is None, f"{name} arrived"
     assert "timeout=77" not in (got.value("keep-alive") or "")
 
 
 @check(227, "headers of an answer sent twice stay two, in order", source="RFC 9110, 5.3")
-def duplicates_down(lab: Lab) -> None:
-    got = lab.chat([reply(200, COMPLETION, "set-cookie: a=1", "x-two: 1", "set-cookie: b=2", "x-two: 2")])
+def duplicates_down(harness: Harness) -> None:
+    got = harness.chat([reply(200, COMPLETION, "set-cookie: a=1", "x-two: 1", "set-cookie: b=2", "x-two: 2")])
     assert got.head.values("set-cookie") == ["a=1", "b=2"]
     assert ", ".join(got.head.values("x-two")) == "1, 2"
 
 
 @check(228, "headers of a request sent twice keep both values, in order", source="RFC 9110, 5.3")
-def duplicates_up(lab: Lab) -> None:
-    lab.ask("GET", "/files", None, None, "x-two: 1", "x-other: 0", "x-two: 2")
-    assert ", ".join(lab.teacher.last.head.values("x-two")) == "1, 2"
+def duplicates_up(harness: Harness) -> None:
+    harness.ask("GET", "/files", None, None, "x-two: 1", "x-other: 0", "x-two: 2")
+    assert ", ".join(harness.teacher.last.head.values("x-two")) == "1, 2"
 
 
 @check(229, "bytes beyond ASCII in a header of an answer are kept", source="RFC 9110, 5.5 (obs-text)")
-def odd_bytes_down(lab: Lab) -> None:
-    got = lab.chat([reply(200, COMPLETION, "x-name: caf\xe9")])
+def odd_bytes_down(harness: Harness) -> None:
+    got = harness.chat([reply(200, COMPLETION, "x-name: caf\xe9")])
     assert got.value("x-name") == "caf\xe9"
 
 
 @check(230, "UTF-8 in a header of a request is kept", source="RFC 9110, 5.5 (obs-text)")
-def odd_bytes_up(lab: Lab) -> None:
-    lab.chat(headers={"x-name": "café".encode().decode("latin-1")})
-    assert lab.teacher.last.value("x-name") == "café".encode().decode("latin-1")
+def odd_bytes_up(harness: Harness) -> None:
+    harness.chat(headers={"x-name": "café".encode().decode("latin-1")})
+    assert harness.teacher.last.value("x-name") == "café".encode().decode("latin-1")
 
 
 @check(231, "one credential reaches the teacher, as bearer", source="API: Authentication")
-def credential(lab: Lab) -> None:
-    lab.chat()
-    assert (lab.teacher.last.value("authorization") or "").startswith("Bearer ")
+def credential(harness: Harness) -> None:
+    harness.chat()
+    assert (harness.teacher.last.value("authorization") or "").startswith("Bearer ")
 
 
 @check(232, "the teacher is addressed by its own host", source="RFC 9112, 3.2.1")
-def host(lab: Lab) -> None:
-    lab.chat()
-    assert lab.teacher.last.value("host") == f"127.0.0.1:{lab.teacher.port}"
+def host(harness: Harness) -> None:
+    harness.chat()
+    assert harness.teacher.last.value("host") == f"127.0.0.1:{harness.teacher.port}"
 
 
 @check(233, "a gzipped answer arrives as the same bytes", source="RFC 9110, 8.4")
-def gzipped(lab: Lab) -> None:
+def gzipped(harness: Harness) -> None:
     packed = gzip.compress(COMPLETION)
-    lab.teacher.play([reply(200, packed, "content-encoding: gzip")])
-    got = lab.ask(
+    harness.teacher.play([reply(200, packed, "content-encoding: gzip")])
+    got = harness.ask(
         "POST",
         CHAT,
         b'{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}',
         {"accept-encoding": "gzip"},
     )
     assert got.value("content-encoding") == "gzip"
-    identical(got.body, packed)
+    assert_identical(got.body, packed)
 
 
-@check(234, "a client which takes no encoding gets none", source="RFC 9110, 12.5.3")
-def identity(lab: Lab) -> None:
-    got = lab.chat(headers={"accept-encoding": "identity"})
-    assert lab.teacher.last.value("accept-encoding") in {"identity", None}
+@check(234, "a client that takes no encoding gets none", source="RFC 9110, 12.5.3")
+def identity(harness: Harness) -> None:
+    got = harness.chat(headers={"accept-encoding": "identity"})
+    assert harness.teacher.last.value("accept-encoding") in {"identity", None}
     assert got.value("content-encoding") is None
 
 
-@check(235, "an encoding which only the client knows passes untouched", source="RFC 9110, 8.4; RFC 7932")
-def brotli(lab: Lab) -> None:
-    lab.teacher.play([reply(200, b"\x0b\x00\x80{}\x03", "content-encoding: br", kind="text/plain")])
-    got = lab.ask("GET", "/files/file-1/content", headers={"accept-encoding": "br"})
+@check(235, "an encoding that only the client knows passes unchanged", source="RFC 9110, 8.4; RFC 7932")
+def brotli(harness: Harness) -> None:
+    harness.teacher.play([reply(200, b"\x0b\x00\x80{}\x03", "content-encoding: br", kind="text/plain")])
+    got = harness.ask("GET", "/files/file-1/content", headers={"accept-encoding": "br"})
     assert got.value("content-encoding") == "br"
-    identical(got.body, b"\x0b\x00\x80{}\x03")
+    assert_identical(got.body, b"\x0b\x00\x80{}\x03")
 
 
-@check(236, "a compressed request passes untouched", source="RFC 9110, 8.4")
-def compressed_request(lab: Lab) -> None:
+@check(236, "a compressed request passes unchanged", source="RFC 9110, 8.4")
+def compressed_request(harness: Harness) -> None:
     packed = zlib.compress(b'{"input":"a"}')
-    lab.ask("POST", "/moderations", packed, {"content-encoding": "deflate"})
-    assert lab.teacher.last.value("content-encoding") == "deflate"
-    identical(lab.teacher.last.body, packed)
+    harness.ask("POST", "/moderations", packed, {"content-encoding": "deflate"})
+    assert harness.teacher.last.value("content-encoding") == "deflate"
+    assert_identical(harness.teacher.last.body, packed)
 
 
-@check(237, "a redirect is the client's to follow", source="RFC 9110, 15.4")
-def redirect(lab: Lab) -> None:
-    lab.teacher.play([head(307, "location: https://elsewhere/v1/x", "content-length: 0")])
-    got = lab.ask("GET", "/files/file-1/content")
+@check(237, "a redirect is left to the client", source="RFC 9110, 15.4")
+def redirect(harness: Harness) -> None:
+    harness.teacher.play([head(307, "location: https://elsewhere/v1/x", "content-length: 0")])
+    got = harness.ask("GET", "/files/file-1/content")
     assert (got.status, got.value("location")) == (307, "https://elsewhere/v1/x")
-    assert len(lab.teacher.seen) == 1
+    assert len(harness.teacher.seen) == 1
 
 
 @check(238, "cookies of one client never reach another's request", source="RFC 6265, 5.4")
-def cookies(lab: Lab) -> None:
-    lab.chat([reply(200, COMPLETION, "set-cookie: session=secret; path=/")])
-    lab.chat()
-    assert lab.teacher.last.value("cookie") is None
+def cookies(harness: Harness) -> None:
+    harness.chat([reply(200, COMPLETION, "set-cookie: session=secret; path=/")])
+    harness.chat()
+    assert harness.teacher.last.value("cookie") is None
 
 
 @check(239, "header names are matched in any case", source="RFC 9110, 5.1")
-def name_case(lab: Lab) -> None:
-    key = lab.headers["authorization"]
-    bare = Lab(f"http://{lab.address[0]}:{lab.address[1]}{lab.prefix}", lab.teacher)
-    bare.headers = {name: value for name, value in lab.headers.items() if name != "authorization"}
+def name_case(harness: Harness) -> None:
+    key = harness.headers["authorization"]
+    bare = Harness(f"http://{harness.address[0]}:{harness.address[1]}{harness.prefix}", harness.teacher)
+    bare.headers = {name: value for name, value in harness.headers.items() if name != "authorization"}
     body = b'{"model":"gpt-4o","messages":[{"role":"user","content":"x"}]}'
     got = bare.ask("POST", CHAT, body, {"AUTHORIZATION": key, "CONTENT-TYPE": "application/json"})
     assert got.status == 200
 
 
 @check(240, "a range of a file can be asked for", source="RFC 9110, 14.2")
-def partial(lab: Lab) -> None:
-    lab.teacher.play([reply(206, b"abc", "content-range: bytes 0-2/9", kind="text/plain")])
-    got = lab.ask("GET", "/files/file-1/content", headers={"range": "bytes=0-2"})
+def partial(harness: Harness) -> None:
+    harness.teacher.play([reply(206, b"abc", "content-range: bytes 0-2/9", kind="text/plain")])
+    got = harness.ask("GET", "/files/file-1/content", headers={"range": "bytes=0-2"})
     assert (got.status, got.value("content-range"), got.body) == (206, "bytes 0-2/9", b"abc")
-    assert lab.teacher.last.value("range") == "bytes=0-2"
+    assert harness.teacher.last.value("range") == "bytes=0-2"

@@ -8,67 +8,67 @@ from typing import Any
 
 from openai.types import CreateEmbeddingResponse
 
-from tests.conformance.answers import encoded
-from tests.conformance.checks.errors import is_envelope
-from tests.conformance.harness import Got, Lab
-from tests.conformance.shape import alike
+from tests.conformance.answers import to_json
+from tests.conformance.checks.errors import assert_error
+from tests.conformance.harness import Harness, WireAnswer
+from tests.conformance.shape import assert_shape
 from tests.conformance.table import check
 
 API = "API: Embeddings"
 
 
-def ask(lab: Lab, given: object, **fields: object) -> Got:
-    """Ask the local encoder; the teacher must not hear of it."""
-    asked = encoded({"model": lab.encoder, "input": given, **fields})
-    got = lab.ask("POST", "/embeddings", asked)
-    assert not lab.teacher.seen, "the teacher was asked"
+def ask(harness: Harness, value: object, **fields: object) -> WireAnswer:
+    """Ask the local encoder; the teacher must not be asked."""
+    body = to_json({"model": harness.encoder, "input": value, **fields})
+    got = harness.ask("POST", "/embeddings", body)
+    assert not harness.teacher.seen, "the teacher was asked"
     return got
 
 
-def embedded(lab: Lab, given: object, **fields: object) -> dict[str, Any]:
-    """Return the answer to a request which is right."""
-    got = ask(lab, given, **fields)
+def embedded(harness: Harness, value: object, **fields: object) -> dict[str, Any]:
+    """Return the answer to a valid request."""
+    got = ask(harness, value, **fields)
     assert got.status == 200, got.body.decode()
-    made: dict[str, Any] = got.json
-    return made
+    answer: dict[str, Any] = got.json
+    return answer
 
 
 @check(
     961, "a local embedding has every field of OpenAI's and no other", source=f"{API}, the embedding object"
 )
-def shape(lab: Lab) -> None:
-    made = embedded(lab, "Hi", encoding_format="float")
+def shape(harness: Harness) -> None:
+    made = embedded(harness, "Hi", encoding_format="float")
     item = {"object": "embedding", "index": 0, "embedding": list}
     usage = {"prompt_tokens": int, "total_tokens": int}
-    alike(made, {"object": "list", "data": [item], "model": str, "usage": usage})
+    assert_shape(made, {"object": "list", "data": [item], "model": str, "usage": usage})
     assert all(isinstance(number, float) for number in made["data"][0]["embedding"])
     CreateEmbeddingResponse.model_validate(made, strict=True)
 
 
 @check(962, "a local embedding in base64 is that in floats, little-endian", source=f"{API}, encoding_format")
-def packed(lab: Lab) -> None:
-    floats = embedded(lab, "Hi", encoding_format="float")["data"][0]["embedding"]
-    text = embedded(lab, "Hi", encoding_format="base64")["data"][0]["embedding"]
+def packed(harness: Harness) -> None:
+    floats = embedded(harness, "Hi", encoding_format="float")["data"][0]["embedding"]
+    text = embedded(harness, "Hi", encoding_format="base64")["data"][0]["embedding"]
     assert array("f", base64.b64decode(text)).tolist() == array("f", floats).tolist()
 
 
 @check(963, "local embeddings of several texts keep their order", source=f"{API}, input")
-def order(lab: Lab) -> None:
-    several = embedded(lab, ["one", "two words", "three"], encoding_format="float")["data"]
+def order(harness: Harness) -> None:
+    several = embedded(harness, ["one", "two words", "three"], encoding_format="float")["data"]
     assert [item["index"] for item in several] == [0, 1, 2]
-    alone = embedded(lab, "two words", encoding_format="float")["data"][0]["embedding"]
+    alone = embedded(harness, "two words", encoding_format="float")["data"][0]["embedding"]
     difference = max(abs(a - b) for a, b in zip(several[1]["embedding"], alone, strict=True))
     assert difference < 1e-5, f"the second is {difference} away from the same text alone"
 
 
-def refused(number: int, what: str, param: str, given: object, **fields: object) -> None:
-    """Enter a check of a request which OpenAI refuses, and so must we."""
+def refused(number: int, what: str, param: str, value: object, **fields: object) -> None:
+    """Enter a check that a request is refused locally as OpenAI refuses it."""
 
-    @check(number, f"{what} is refused with 400 which names {param}", source=f"{API}; Error codes, 400")
-    def body(lab: Lab) -> None:
-        got = ask(lab, given, **fields)
+    @check(number, f"{what} is refused with a 400 that names {param}", source=f"{API}; Error codes, 400")
+    def body(harness: Harness) -> None:
+        got = ask(harness, value, **fields)
         assert got.status == 400, got.status
-        is_envelope(got)
+        assert_error(got)
         assert got.json["error"]["param"] == param
 
 

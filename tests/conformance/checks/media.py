@@ -29,7 +29,7 @@ passes(
     "Images, create",
     "POST /images/generations",
     {"model": "gpt-image-1", "prompt": "x", "size": "1024x1024"},
-    answered={"created": 1, "data": [{"b64_json": "AAAA"}]},
+    answer={"created": 1, "data": [{"b64_json": "AAAA"}]},
 )
 
 
@@ -52,8 +52,8 @@ passes(
     "Audio, create speech",
     "POST /audio/speech",
     {"model": "tts-1", "input": "x", "voice": "alloy"},
-    answered=BINARY,
-    answered_kind="audio/mpeg",
+    answer=BINARY,
+    answer_kind="audio/mpeg",
 )
 
 
@@ -64,7 +64,7 @@ passes(
     "POST /audio/transcriptions",
     form("file", model="whisper-1", language="de"),
     kind=FORM,
-    answered={"text": "x"},
+    answer={"text": "x"},
 )
 
 
@@ -75,8 +75,8 @@ passes(
     "POST /audio/transcriptions",
     form("file", model="whisper-1", response_format="text"),
     kind=FORM,
-    answered=b"hello\n",
-    answered_kind="text/plain; charset=utf-8",
+    answer=b"hello\n",
+    answer_kind="text/plain; charset=utf-8",
 )
 
 
@@ -106,8 +106,8 @@ passes(
     "the content of a file",
     "Files, retrieve content",
     "GET /files/file-1/content",
-    answered=BINARY,
-    answered_kind="application/octet-stream",
+    answer=BINARY,
+    answer_kind="application/octet-stream",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conformance.harness import Lab
+from tests.conformance.harness import Harness
 from tests.conformance.table import check
 
 
@@ -10,9 +10,9 @@ def arrives(number: int, what: str, path: str, source: str) -> None:
     """Enter a check that a path arrives byte for byte below the teacher's own."""
 
     @check(number, f"{what} in a path arrives as it was written", source=source)
-    def body(lab: Lab) -> None:
-        assert lab.ask("GET", path).status == 200
-        assert lab.teacher.last.target == f"/v1{path}"
+    def body(harness: Harness) -> None:
+        assert harness.ask("GET", path).status == 200
+        assert harness.teacher.last.target == f"/v1{path}"
 
 
 URI = "RFC 3986"
@@ -42,8 +42,10 @@ arrives(719, "a tilde and its code", "/files/~a%7Eb", f"{URI}, 2.3")
 
 
 @check(720, "dots never lead out of the API", source="RFC 3986, 5.2.4; CWE-22")
-def dots(lab: Lab) -> None:
-    lab.ask("GET", "/files/../../admin")
+def dots(harness: Harness) -> None:
+    harness.ask("GET", "/files/../../admin")
     assert not [
-        taught for taught in lab.teacher.seen if not taught.target.startswith("/v1/") or ".." in taught.target
+        request
+        for request in harness.teacher.seen
+        if not request.target.startswith("/v1/") or ".." in request.target
     ]

@@ -101,8 +101,8 @@ passes(
     "POST /realtime/calls",
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\n",
     kind="application/sdp",
-    answered=b"v=0\r\n",
-    answered_kind="application/sdp",
+    answer=b"v=0\r\n",
+    answer_kind="application/sdp",
 )
 
 
@@ -123,8 +123,8 @@ passes(
     "a container's file",
     "Containers, file content",
     "GET /containers/cntr_1/files/cfile_1/content",
-    answered=BINARY,
-    answered_kind="application/octet-stream",
+    answer=BINARY,
+    answer_kind="application/octet-stream",
 )
 
 

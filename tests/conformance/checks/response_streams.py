@@ -1,13 +1,13 @@
-"""Streams of the Responses API pass as they are, and never seem complete when cut."""
+"""Streams of the Responses API pass unchanged, and never look complete when cut."""
 
 from __future__ import annotations
 
 import json
 
-from tests.conformance.answers import chunk, encoded, head, stream
-from tests.conformance.checks.leaving import leave_amid_stream
-from tests.conformance.checks.responses import API, PATH, RESPONSE, asked
-from tests.conformance.harness import Lab, identical
+from tests.conformance.answers import chunk, head, stream, to_json
+from tests.conformance.checks.leaving import assert_stream_left_in_time
+from tests.conformance.checks.responses import API, PATH, RESPONSE, response_request
+from tests.conformance.harness import Harness, assert_identical
 from tests.conformance.table import check
 from tests.conformance.teacher import Step, cut, hang, pause
 
@@ -15,7 +15,7 @@ from tests.conformance.teacher import Step, cut, hang, pause
 def events(*fields: dict[str, object]) -> list[bytes]:
     """Return events as the API names and numbers them."""
     return [
-        b"event: %b\ndata: %b\n\n" % (str(one["type"]).encode(), encoded({**one, "sequence_number": number}))
+        b"event: %b\ndata: %b\n\n" % (str(one["type"]).encode(), to_json({**one, "sequence_number": number}))
         for number, one in enumerate(fields)
     ]
 
@@ -62,21 +62,21 @@ STREAM = events(
 
 
 @check(831, "a stream arrives byte for byte, event names and all", source=f"{API}, streaming events")
-def streamed(lab: Lab) -> None:
-    lab.teacher.play(stream(*STREAM))
-    got = lab.ask("POST", PATH, asked(stream=True))
-    identical(got.body, b"".join(STREAM))
+def streamed(harness: Harness) -> None:
+    harness.teacher.play(stream(*STREAM))
+    got = harness.ask("POST", PATH, response_request(stream=True))
+    assert_identical(got.body, b"".join(STREAM))
     assert got.is_whole
 
 
 def ending(number: int, kind: str, **response: object) -> None:
-    """Enter a check that another end of a stream is an end."""
+    """Enter a check that another final event also ends a stream."""
 
-    @check(number, f"a stream which ends with {kind} gets nothing added", source=f"{API}, streaming events")
-    def body(lab: Lab) -> None:
+    @check(number, f"a stream that ends with {kind} gets nothing added", source=f"{API}, streaming events")
+    def body(harness: Harness) -> None:
         pieces = events({"type": "response.created", "response": RESPONSE}, {"type": kind, **response})
-        lab.teacher.play(stream(*pieces))
-        identical(lab.ask("POST", PATH, asked(stream=True)).body, b"".join(pieces))
+        harness.teacher.play(stream(*pieces))
+        assert_identical(harness.ask("POST", PATH, response_request(stream=True)).body, b"".join(pieces))
 
 
 ending(
@@ -96,13 +96,13 @@ ending(
 ending(835, "error", code="server_error", message="no", param=None)
 
 
-def never_complete(number: int, rule: str, *play: Step) -> None:
-    """Enter a check that a stream which ends too early is no complete answer to anybody."""
+def never_looks_complete(number: int, rule: str, *play: Step) -> None:
+    """Enter a check that no client takes a stream that ends too early for a complete answer."""
 
     @check(number, rule, source="openai-python _streaming.py: an end without an error is an end")
-    def body(lab: Lab) -> None:
-        lab.teacher.repeat(play)
-        got = lab.ask("POST", PATH, asked(stream=True))
+    def body(harness: Harness) -> None:
+        harness.teacher.repeat(play)
+        got = harness.ask("POST", PATH, response_request(stream=True))
         assert b"response.completed" not in got.body
         if got.is_whole:
             last = got.events[-1]
@@ -112,12 +112,12 @@ def never_complete(number: int, rule: str, *play: Step) -> None:
 OPENING = head(200, "content-type: text/event-stream", "transfer-encoding: chunked")
 
 
-never_complete(
+never_looks_complete(
     841, "a stream cut between events never looks complete", OPENING, chunk(STREAM[0]), pause(0.05), cut
 )
 
 
-never_complete(
+never_looks_complete(
     842,
     "a stream cut inside an event never looks complete",
     OPENING,
@@ -127,9 +127,9 @@ never_complete(
 )
 
 
-never_complete(
+never_looks_complete(
     843,
-    "a stream without framing which ends early never looks complete",
+    "a stream without framing that ends early never looks complete",
     head(200, "content-type: text/event-stream", "connection: close"),
     STREAM[0] + STREAM[1],
     cut,
@@ -141,18 +141,18 @@ never_complete(
     "a stream without [DONE] gets none and is complete",
     source="openai-python _streaming.py; API: response.completed",
 )
-def no_done(lab: Lab) -> None:
-    lab.teacher.play(stream(*STREAM))
-    got = lab.ask("POST", PATH, asked(stream=True))
+def no_done(harness: Harness) -> None:
+    harness.teacher.play(stream(*STREAM))
+    got = harness.ask("POST", PATH, response_request(stream=True))
     assert b"[DONE]" not in got.body
     assert got.events[-1]["type"] == "response.completed"
 
 
 @check(
     844,
-    "a client which leaves ends the teacher's work within a second",
+    "a client that leaves ends the teacher's work within a second",
     source="openai-node Stream.controller.abort",
 )
-def leaves(lab: Lab) -> None:
-    lab.teacher.play([OPENING, chunk(STREAM[0]), hang])
-    leave_amid_stream(lab, lab.request("POST", PATH, asked(stream=True)))
+def leaves(harness: Harness) -> None:
+    request = harness.request("POST", PATH, response_request(stream=True))
+    assert_stream_left_in_time(harness, [OPENING, chunk(STREAM[0]), hang], request)

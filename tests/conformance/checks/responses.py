@@ -1,10 +1,10 @@
-"""The Responses API: what the teacher answers passes as it is, and never seems complete when cut."""
+"""The Responses API: the teacher's answers pass unchanged, and never look complete when cut."""
 
 from __future__ import annotations
 
-from tests.conformance.answers import encoded, reply
+from tests.conformance.answers import reply, to_json
 from tests.conformance.checks.errors import envelope, refused
-from tests.conformance.harness import Lab, identical, same
+from tests.conformance.harness import Harness, assert_identical, assert_same_json
 from tests.conformance.table import check
 
 PATH = "/responses"
@@ -22,21 +22,21 @@ RESPONSE = {
 }  # fmt: skip
 
 
-def asked(**fields: object) -> bytes:
+def response_request(**fields: object) -> bytes:
     """Return the body of a request."""
-    return encoded({"model": "gpt-4o", "input": "Hi", **fields})
+    return to_json({"model": "gpt-4o", "input": "Hi", **fields})
 
 
-def passes(number: int, what: str, section: str, *, answered: object = RESPONSE, **fields: object) -> None:
+def passes(number: int, what: str, section: str, *, answer: object = RESPONSE, **fields: object) -> None:
     """Enter a check that a request and its answer pass: fields, order, names and numbers."""
 
     @check(number, f"{what} passes both ways", source=f"{API}, {section}")
-    def body(lab: Lab) -> None:
-        lab.teacher.play([reply(200, encoded(answered))])
-        got = lab.ask("POST", PATH, asked(**fields))
+    def body(harness: Harness) -> None:
+        harness.teacher.play([reply(200, to_json(answer))])
+        got = harness.ask("POST", PATH, response_request(**fields))
         assert got.status == 200, got.body[:200]
-        same(lab.teacher.last.body, asked(**fields))
-        same(got.body, encoded(answered))
+        assert_same_json(harness.teacher.last.body, response_request(**fields))
+        assert_same_json(got.body, to_json(answer))
 
 
 passes(801, "a plain response", "create")
@@ -47,14 +47,14 @@ passes(
     "a background response",
     "create, background",
     background=True,
-    answered={**RESPONSE, "status": "queued", "output": []},
+    answer={**RESPONSE, "status": "queued", "output": []},
 )
 passes(
     805,
     "a built-in tool",
     "create, tools",
     tools=[{"type": "web_search"}],
-    answered={**RESPONSE, "output": [{"type": "web_search_call", "id": "ws_1", "status": "completed"}]},
+    answer={**RESPONSE, "output": [{"type": "web_search_call", "id": "ws_1", "status": "completed"}]},
 )
 passes(
     806,
@@ -64,7 +64,7 @@ passes(
     store=False,
     include=["reasoning.encrypted_content"],
     reasoning={"effort": "low", "summary": "auto"},
-    answered={
+    answer={
         **RESPONSE,
         "output": [{"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}],
     },
@@ -125,15 +125,15 @@ passes(
 def other(number: int, what: str, section: str, call: str, body: object = None) -> None:
     """Enter a check that a path below responses passes both ways."""
     method, path = call.split(" ")
-    sent = None if body is None else encoded(body)
+    sent = None if body is None else to_json(body)
 
     @check(number, f"{what} passes both ways", source=f"{API}, {section}")
-    def demand(lab: Lab) -> None:
-        lab.teacher.play([reply(200, encoded(RESPONSE))])
-        got = lab.ask(method, path, sent)
-        same(got.body, encoded(RESPONSE))
-        assert (lab.teacher.last.method, lab.teacher.last.target) == (method, f"/v1{path}")
-        identical(lab.teacher.last.body, sent or b"")
+    def demand(harness: Harness) -> None:
+        harness.teacher.play([reply(200, to_json(RESPONSE))])
+        got = harness.ask(method, path, sent)
+        assert_same_json(got.body, to_json(RESPONSE))
+        assert (harness.teacher.last.method, harness.teacher.last.target) == (method, f"/v1{path}")
+        assert_identical(harness.teacher.last.body, sent or b"")
 
 
 other(
@@ -158,21 +158,21 @@ other(826, "a compaction", "compact", "POST /responses/compact", {"model": "gpt-
 
 
 def refusal(number: int, status: int) -> None:
-    """Enter a check that an error of the teacher arrives as it is."""
+    """Enter a check that an error of the teacher arrives unchanged."""
 
     @check(number, f"{status} arrives with its body", source="API: Error codes")
-    def body(lab: Lab) -> None:
-        lab.teacher.repeat(refused(status, envelope()))
-        got = lab.ask("POST", PATH, asked())
+    def body(harness: Harness) -> None:
+        harness.teacher.repeat(refused(status, envelope()))
+        got = harness.ask("POST", PATH, response_request())
         assert got.status == status
-        same(got.body, envelope())
+        assert_same_json(got.body, envelope())
 
 
 for _number, _status in enumerate((400, 404, 429, 500), 851):
     refusal(_number, _status)
 
 
-@check(855, "JSON which ends too early is refused with 400", source="API: Error codes, 400")
-def malformed(lab: Lab) -> None:
-    lab.teacher.repeat(refused(400, envelope()))
-    assert lab.ask("POST", PATH, b'{"model":"gpt-4o","input":').status == 400
+@check(855, "JSON that ends too early is refused with 400", source="API: Error codes, 400")
+def malformed(harness: Harness) -> None:
+    harness.teacher.repeat(refused(400, envelope()))
+    assert harness.ask("POST", PATH, b'{"model":"gpt-4o","input":').status == 400

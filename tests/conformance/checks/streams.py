@@ -1,4 +1,4 @@
-"""Server-sent events arrive as they were made, when they were made, and never seem complete when cut."""
+"""Server-sent events arrive unchanged and at once, and never look complete when cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tests.conformance.answers import CHUNK, DONE, STREAM, chat_event, chunk, event, head, stream
-from tests.conformance.harness import Got, Lab, identical, question
+from tests.conformance.harness import Harness, WireAnswer, assert_identical, chat_body
 from tests.conformance.table import check
 from tests.conformance.teacher import Step, pause, wait_for
 
@@ -19,28 +19,28 @@ OPENING = head(200, "content-type: text/event-stream; charset=utf-8", "transfer-
 USAGE = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11}
 
 
-def arrives(number: int, rule: str, source: str, *pieces: bytes, **asked: object) -> None:
+def arrives(number: int, rule: str, source: str, *pieces: bytes, **more: object) -> None:
     """Enter a check that the pieces of a stream arrive byte for byte."""
 
     @check(number, rule, source=source)
-    def body(lab: Lab) -> None:
-        fields: dict[str, Any] = {"stream": True, **asked}
-        got = lab.chat(stream(*pieces), **fields)
-        identical(got.body, b"".join(pieces))
+    def body(harness: Harness) -> None:
+        fields: dict[str, Any] = {"stream": True, **more}
+        got = harness.chat(stream(*pieces), **fields)
+        assert_identical(got.body, b"".join(pieces))
         assert got.is_whole
 
 
-def says(number: int, rule: str, text: str, *pieces: bytes) -> None:
-    """Enter a check that the pieces of a stream arrive in sense."""
+def text_arrives(number: int, rule: str, text: str, *pieces: bytes) -> None:
+    """Enter a check that the text of a stream arrives."""
 
     @check(number, rule, source=STANDARD)
-    def body(lab: Lab) -> None:
-        said = heard(lab.chat(stream(*pieces), stream=True))
-        assert said == text, f"{said[:40]!r}..."
+    def body(harness: Harness) -> None:
+        arrived = stream_text(harness.chat(stream(*pieces), stream=True))
+        assert arrived == text, f"{arrived[:40]!r}..."
 
 
-def heard(got: Got) -> str:
-    """Return the text of a stream which [DONE] ends."""
+def stream_text(got: WireAnswer) -> str:
+    """Return the text of a stream that ends with [DONE]."""
     *events, last = got.events
     assert last == "[DONE]"
     deltas = [one["choices"][0]["delta"] for one in events if one["choices"]]
@@ -48,7 +48,7 @@ def heard(got: Got) -> str:
 
 
 def delta(**fields: object) -> bytes:
-    """Return an event whose delta has these fields."""
+    """Return an event with a delta of these fields."""
     return chat_event(fields)
 
 
@@ -91,9 +91,9 @@ arrives(
     STANDARD,
     *(piece.replace(b"data: ", b"data:") for piece in STREAM),
 )
-says(407, "many events in one TCP piece all arrive", "Hello!", b"".join(STREAM))
-says(408, "an event in single bytes arrives", "Hello!", *(bytes([byte]) for byte in b"".join(STREAM)))
-says(
+text_arrives(407, "many events in one TCP piece all arrive", "Hello!", b"".join(STREAM))
+text_arrives(408, "an event in single bytes arrives", "Hello!", *(bytes([byte]) for byte in b"".join(STREAM)))
+text_arrives(
     409,
     "a character split over TCP pieces arrives",
     "\u20ac",
@@ -101,7 +101,7 @@ says(
     EURO[EURO.index(b"\xe2") + 1 :],
     *END,
 )
-says(410, "an event of 1 MB arrives", "x" * 1_000_000, delta(content="x" * 1_000_000), *END)
+text_arrives(410, "an event of 1 MB arrives", "x" * 1_000_000, delta(content="x" * 1_000_000), *END)
 arrives(
     411,
     "the usage chunk arrives where it was asked for",
@@ -205,7 +205,7 @@ arrives(
 )
 arrives(
     422,
-    "an error of the teacher amid a stream is kept",
+    "an error of the teacher during a stream is kept",
     "openai-python _streaming.py: data.error is raised",
     STREAM[0],
     event({"error": {"message": "overloaded", "type": "server_error", "param": None, "code": None}}),
@@ -220,75 +220,77 @@ arrives(
 )
 
 
-@check(431, "an event arrives before the next one is made", source=CHUNKS)
-def live(lab: Lab) -> None:
+@check(431, "an event arrives before the next one is generated", source=CHUNKS)
+def live(harness: Harness) -> None:
     gate = threading.Event()
-    lab.teacher.play([OPENING, *map(chunk, STREAM[:2]), wait_for(gate), *map(chunk, STREAM[2:]), chunk(b"")])
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", CHAT, question(stream=True)))
-        plug.head()
+    harness.teacher.play(
+        [OPENING, *map(chunk, STREAM[:2]), wait_for(gate), *map(chunk, STREAM[2:]), chunk(b"")]
+    )
+    with harness.connect() as connection:
+        connection.send(harness.request("POST", CHAT, chat_body(stream=True)))
+        connection.head()
         seen = b""
         while b"Hel" not in seen:
-            seen += plug.source.exactly(1)
+            seen += connection.reader.read_exactly(1)
         gate.set()
-        while DONE not in seen and (more := plug.source.more()):
+        while DONE not in seen and (more := connection.reader.read_some()):
             seen += more
     assert DONE in seen
 
 
 @check(432, "the head of a stream arrives before its first event", source=STANDARD)
-def early_head(lab: Lab) -> None:
+def early_head(harness: Harness) -> None:
     gate = threading.Event()
-    lab.teacher.play([OPENING, wait_for(gate), *map(chunk, STREAM), chunk(b"")])
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", CHAT, question(stream=True)))
-        plug.socket.settimeout(5)
+    harness.teacher.play([OPENING, wait_for(gate), *map(chunk, STREAM), chunk(b"")])
+    with harness.connect() as connection:
+        connection.send(harness.request("POST", CHAT, chat_body(stream=True)))
+        connection.socket.settimeout(15)
         try:
-            assert (plug.head().value("content-type") or "").startswith("text/event-stream")
+            assert (connection.head().value("content-type") or "").startswith("text/event-stream")
         finally:
             gate.set()
 
 
 @check(433, "a stream is text/event-stream", source=f"{STANDARD}; openai-python _streaming.py")
-def kind(lab: Lab) -> None:
-    assert (lab.chat(stream=True).value("content-type") or "").startswith("text/event-stream")
+def kind(harness: Harness) -> None:
+    assert (harness.chat(stream=True).value("content-type") or "").startswith("text/event-stream")
 
 
-@check(434, "a client which asked for no usage gets none", source="API: Chat, stream_options.include_usage")
-def no_usage(lab: Lab) -> None:
-    def usage_if_asked(taught: object) -> Sequence[Step]:
-        asked = b"include_usage" in lab.teacher.last.body
-        pieces = (event({**CHUNK, "choices": [], "usage": USAGE}),) if asked else ()
+@check(434, "a client that asked for no usage gets none", source="API: Chat, stream_options.include_usage")
+def no_usage(harness: Harness) -> None:
+    def usage_if_asked(request: object) -> Sequence[Step]:
+        is_asked_for = b"include_usage" in harness.teacher.last.body
+        pieces = (event({**CHUNK, "choices": [], "usage": USAGE}),) if is_asked_for else ()
         return stream(*STREAM[:-1], *pieces, DONE)
 
-    usual, lab.teacher.usual = lab.teacher.usual, usage_if_asked
+    default_play, harness.teacher.default_play = harness.teacher.default_play, usage_if_asked
     try:
-        got = lab.chat(stream=True)
+        got = harness.chat(stream=True)
     finally:
-        lab.teacher.usual = usual
+        harness.teacher.default_play = default_play
     assert not [one for one in got.events if one != "[DONE]" and one.get("usage")]
 
 
 @check(435, "[DONE] comes once, at the end", source="API: Chat, streaming: terminated by data: [DONE]")
-def done_once(lab: Lab) -> None:
-    got = lab.chat(stream=True)
+def done_once(harness: Harness) -> None:
+    got = harness.chat(stream=True)
     assert got.body.count(b"[DONE]") == 1
     assert got.body.endswith(DONE)
 
 
-@check(456, "20 MB of events reach a client which reads slowly", source="RFC 9293, 3.8.6: flow control")
-def slow_reader(lab: Lab) -> None:
+@check(456, "20 MB of events reach a client that reads slowly", source="RFC 9293, 3.8.6: flow control")
+def slow_reader(harness: Harness) -> None:
     big = chunk(delta(content="x" * 200_000))
-    lab.teacher.play([OPENING, *[big] * 100, chunk(DONE), chunk(b"")])
-    with lab.connect() as plug:
-        plug.send(lab.request("POST", CHAT, question(stream=True)))
+    harness.teacher.play([OPENING, *[big] * 100, chunk(DONE), chunk(b"")])
+    with harness.connect() as connection:
+        connection.send(harness.request("POST", CHAT, chat_body(stream=True)))
         time.sleep(0.2)
-        got = plug.got()
+        got = connection.got()
     assert got.is_whole
-    assert heard(got) == "x" * 20_000_000
+    assert stream_text(got) == "x" * 20_000_000
 
 
-@check(457, "a pause of the teacher's between events does not end a stream", source=STANDARD)
-def slow_teacher(lab: Lab) -> None:
+@check(457, "a pause of the teacher between events does not end a stream", source=STANDARD)
+def slow_teacher(harness: Harness) -> None:
     steps = [step for piece in STREAM for step in (chunk(piece), pause(0.1))]
-    assert heard(lab.chat([OPENING, *steps, chunk(b"")], stream=True)) == "Hello!"
+    assert stream_text(harness.chat([OPENING, *steps, chunk(b"")], stream=True)) == "Hello!"

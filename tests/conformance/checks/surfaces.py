@@ -1,9 +1,9 @@
-"""Everything of the API beside chat completions passes both ways."""
+"""All of the API beside chat completions passes both ways."""
 
 from __future__ import annotations
 
-from tests.conformance.answers import encoded, reply, stream
-from tests.conformance.harness import Lab, identical, same_content
+from tests.conformance.answers import reply, stream, to_json
+from tests.conformance.harness import Harness, assert_identical, assert_same_content
 from tests.conformance.table import check
 
 
@@ -15,26 +15,24 @@ def passes(
     body: object = None,
     *,
     kind: str = "application/json",
-    answered: object = None,
-    answered_kind: str = "application/json",
+    answer: object = None,
+    answer_kind: str = "application/json",
 ) -> None:
-    """Enter a check that a call and its answer pass; `call` is method and path, see `same_content`."""
+    """Enter a check that a call and its answer pass; `call` is method and path, see `assert_same_content`."""
     method, path = call.split(" ")
-    sent = body if isinstance(body, bytes) or body is None else encoded(body)
-    reply_body = (
-        answered if isinstance(answered, bytes) else encoded(answered or {"id": "x", "x_new": ["y", None]})
-    )
+    sent = body if isinstance(body, bytes) or body is None else to_json(body)
+    reply_body = answer if isinstance(answer, bytes) else to_json(answer or {"id": "x", "x_new": ["y", None]})
 
     @check(number, f"{what} passes both ways", source=f"API: {section}")
-    def demand(lab: Lab) -> None:
-        lab.teacher.play([reply(200, reply_body, kind=answered_kind)])
-        got = lab.ask(method, path, sent, {"content-type": kind} if sent is not None else {})
-        assert (got.status, got.value("content-type")) == (200, answered_kind)
-        same_content(got.body, answered_kind, reply_body, answered_kind)
-        seen = lab.teacher.last
+    def demand(harness: Harness) -> None:
+        harness.teacher.play([reply(200, reply_body, kind=answer_kind)])
+        got = harness.ask(method, path, sent, {"content-type": kind} if sent is not None else {})
+        assert (got.status, got.value("content-type")) == (200, answer_kind)
+        assert_same_content(got.body, answer_kind, reply_body, answer_kind)
+        seen = harness.teacher.last
         assert (seen.method, seen.target) == (method, f"/v1{path}")
         seen_kind = seen.value("content-type") or ""
-        same_content(seen.body, seen_kind, sent or b"", kind)
+        assert_same_content(seen.body, seen_kind, sent or b"", kind)
         assert sent is None or seen_kind.split(";")[0] == kind.split(";", maxsplit=1)[0]
 
 
@@ -58,7 +56,7 @@ passes(
         "suffix": "!",
         "logprobs": 1,
     },
-    answered={
+    answer={
         "object": "text_completion",
         "choices": [{"text": "x", "index": 0, "logprobs": None, "finish_reason": "length"}],
     },
@@ -69,7 +67,7 @@ passes(
     "Embeddings, encoding_format",
     "POST /embeddings",
     {**EMBED, "encoding_format": "float"},
-    answered=VECTOR,
+    answer=VECTOR,
 )
 passes(
     603,
@@ -77,7 +75,7 @@ passes(
     "Embeddings, encoding_format",
     "POST /embeddings",
     {**EMBED, "encoding_format": "base64"},
-    answered={**VECTOR, "data": [{"object": "embedding", "index": 0, "embedding": "zczMPQ=="}]},
+    answer={**VECTOR, "data": [{"object": "embedding", "index": 0, "embedding": "zczMPQ=="}]},
 )
 passes(
     604,
@@ -105,7 +103,7 @@ passes(
     "one model",
     "Models, retrieve",
     "GET /models/gpt-4o",
-    answered={"id": "gpt-4o", "object": "model", "created": 1, "owned_by": "system", "x": 1},
+    answer={"id": "gpt-4o", "object": "model", "created": 1, "owned_by": "system", "x": 1},
 )
 passes(608, "a model of a slash in its name", "Models, retrieve", "GET /models/ft%3Agpt-4o%2Fx")
 passes(609, "the deletion of a model", "Models, delete", "DELETE /models/ft:gpt-4o:x")
@@ -115,7 +113,7 @@ passes(
     "Moderations",
     "POST /moderations",
     {"model": "omni-moderation-latest", "input": [{"type": "text", "text": "x"}]},
-    answered={"id": "m", "results": [{"flagged": False, "category_scores": {"hate": 1.1e-7}}]},
+    answer={"id": "m", "results": [{"flagged": False, "category_scores": {"hate": 1.1e-7}}]},
 )
 
 
@@ -123,11 +121,11 @@ def streams(number: int, what: str, section: str, path: str, body: object, *piec
     """Enter a check that the events of another path pass byte for byte."""
 
     @check(number, f"{what} passes byte for byte", source=f"API: {section}")
-    def demand(lab: Lab) -> None:
-        lab.teacher.play(stream(*pieces, kind="text/event-stream"))
-        got = lab.ask("POST", path, encoded(body))
+    def demand(harness: Harness) -> None:
+        harness.teacher.play(stream(*pieces, kind="text/event-stream"))
+        got = harness.ask("POST", path, to_json(body))
         assert got.value("content-type") == "text/event-stream"
-        identical(got.body, b"".join(pieces))
+        assert_identical(got.body, b"".join(pieces))
 
 
 streams(
@@ -173,20 +171,20 @@ streams(
     "the teacher's models are listed with every field",
     source="API: Models, list; openai-python SyncPage",
 )
-def models(lab: Lab) -> None:
+def models(harness: Harness) -> None:
     theirs = [
         {"id": "gpt-4o", "object": "model", "created": 1, "owned_by": "system", "x": 1},
         {"id": "o4-mini", "object": "model", "created": 2, "owned_by": "openai"},
     ]
-    lab.teacher.play([reply(200, encoded({"object": "list", "data": theirs}))])
-    got = lab.ask("GET", "/models").json
+    harness.teacher.play([reply(200, to_json({"object": "list", "data": theirs}))])
+    got = harness.ask("GET", "/models").json
     assert got["object"] == "list"
     assert [one for one in got["data"] if one in theirs] == theirs
 
 
-@check(662, "a model which nobody has gets the teacher's 404", source="API: Models, retrieve; Error codes")
-def no_model(lab: Lab) -> None:
-    body = encoded(
+@check(662, "an unknown model gets the teacher's 404", source="API: Models, retrieve; Error codes")
+def no_model(harness: Harness) -> None:
+    body = to_json(
         {
             "error": {
                 "message": "no",
@@ -196,7 +194,7 @@ def no_model(lab: Lab) -> None:
             }
         }
     )
-    lab.teacher.repeat([reply(404, body)])
-    got = lab.ask("GET", "/models/nothing")
+    harness.teacher.repeat([reply(404, body)])
+    got = harness.ask("GET", "/models/nothing")
     assert got.status == 404
-    identical(got.body, body)
+    assert_identical(got.body, body)

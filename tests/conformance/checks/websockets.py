@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 from tests.conformance.answers import head, reply
 from tests.conformance.checks.errors import envelope
-from tests.conformance.harness import Lab, Plug
+from tests.conformance.harness import Connection, Harness, best_of_three
 from tests.conformance.table import check
-from tests.conformance.teacher import Taught, reset
-from tests.conformance.wire import Head, Source
+from tests.conformance.teacher import PATIENCE_S, TeacherRequest, reset
+from tests.conformance.wire import Head, MessageReader
 
 PATH = "/realtime?model=gpt-realtime"
 RFC = "RFC 6455"
@@ -39,29 +39,31 @@ def frame(kind: int, data: bytes, *, is_masked: bool, is_final: bool = True) -> 
     return first + length[1:] + (b"\0\0\0\0" if is_masked else b"") + data
 
 
-def read_frame(source: Source) -> tuple[int, bytes, bool]:
+def read_frame(reader: MessageReader) -> tuple[int, bytes, bool]:
     """Return kind, data and whether it is the last frame of its message."""
-    first, second = source.exactly(2)
+    first, second = reader.read_exactly(2)
     size = second & 0x7F
     if size >= 126:
-        size = int.from_bytes(source.exactly(2 if size == 126 else 8))
-    mask = source.exactly(4) if second & 0x80 else b""
-    data = source.exactly(size)
+        size = int.from_bytes(reader.read_exactly(2 if size == 126 else 8))
+    mask = reader.read_exactly(4) if second & 0x80 else b""
+    data = reader.read_exactly(size)
     if mask:
         key = int.from_bytes((mask * (size // 4 + 1))[:size])
         data = (int.from_bytes(data) ^ key).to_bytes(size) if size else b""
     return first & 0x0F, data, bool(first & FINAL)
 
 
-def read_message(source: Source, answer: Callable[[bytes], None] = lambda _: None) -> tuple[int, bytes]:
+def read_message(
+    reader: MessageReader, answer: Callable[[bytes], None] = lambda _: None
+) -> tuple[int, bytes]:
     """Return the next message or CLOSE; `answer` gets the pongs to be sent before it."""
-    kind, data, is_last = read_frame(source)
+    kind, data, is_last = read_frame(reader)
     while kind in (PING, PONG):
         if kind == PING:
             answer(frame(PONG, data, is_masked=False))
-        kind, data, is_last = read_frame(source)
+        kind, data, is_last = read_frame(reader)
     while not is_last:
-        _, more, is_last = read_frame(source)
+        _, more, is_last = read_frame(reader)
         data += more
     return kind, data
 
@@ -76,14 +78,14 @@ class Peer:
         self._protocol = protocol
         self._first = first
 
-    def __call__(self, taught: Taught, plug: socket.socket) -> None:
+    def __call__(self, request: TeacherRequest, connection: socket.socket) -> None:
         accept = base64.b64encode(
             hashlib.sha1(
-                (taught.value("sec-websocket-key") or "").encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+                (request.value("sec-websocket-key") or "").encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
             ).digest()
         )
         more = [f"sec-websocket-protocol: {self._protocol}"] if self._protocol else []
-        plug.sendall(
+        connection.sendall(
             head(
                 101,
                 "upgrade: websocket",
@@ -92,16 +94,16 @@ class Peer:
                 *more,
             )
         )
-        plug.sendall(self._first)
-        source = Source(plug)
+        connection.sendall(self._first)
+        reader = MessageReader(connection)
         try:
             while True:
-                kind, data = read_message(source, plug.sendall)
+                kind, data = read_message(reader, connection.sendall)
                 if kind == CLOSE:
                     self.closed.append(data)
-                    plug.sendall(frame(CLOSE, data, is_masked=False))
+                    connection.sendall(frame(CLOSE, data, is_masked=False))
                     break
-                plug.sendall(frame(kind, data, is_masked=False))
+                connection.sendall(frame(kind, data, is_masked=False))
         except (EOFError, OSError):
             pass
         self.ended_at = time.monotonic()
@@ -109,7 +111,7 @@ class Peer:
         raise ConnectionAbortedError
 
 
-def handshake(lab: Lab, path: str = PATH, **headers: str) -> bytes:
+def handshake(harness: Harness, path: str = PATH, **headers: str) -> bytes:
     """Return the request of a client."""
     key = base64.b64encode(os.urandom(16)).decode()
     wanted = {
@@ -118,75 +120,80 @@ def handshake(lab: Lab, path: str = PATH, **headers: str) -> bytes:
         "sec-websocket-version": "13",
         "sec-websocket-key": key,
     }
-    return lab.request(
+    return harness.request(
         "GET", path, None, {**wanted, **{name.replace("_", "-"): value for name, value in headers.items()}}
     )
 
 
 @contextmanager
-def opened(lab: Lab, peer: Peer, path: str = PATH, **headers: str) -> Iterator[tuple[Plug, Head]]:
+def opened(
+    harness: Harness, peer: Peer, path: str = PATH, **headers: str
+) -> Iterator[tuple[Connection, Head]]:
     """Open a WebSocket through the gateway to `peer`."""
-    lab.teacher.play([peer])
-    with lab.connect() as plug:
-        plug.send(handshake(lab, path, **headers))
-        answer = plug.head()
+    harness.teacher.play([peer])
+    with harness.connect() as connection:
+        connection.send(handshake(harness, path, **headers))
+        answer = connection.head()
         assert answer.first.split(" ")[1] == "101", answer.first
-        yield plug, answer
+        yield connection, answer
 
 
-def send(plug: Plug, kind: int, data: bytes) -> None:
+def send(connection: Connection, kind: int, data: bytes) -> None:
     """Send a frame as a client."""
-    plug.send(frame(kind, data, is_masked=True))
+    connection.send(frame(kind, data, is_masked=True))
 
 
 @check(1001, "text goes both ways", source="API: Realtime, WebSocket; RFC 6455, 5.6")
-def text(lab: Lab) -> None:
-    with opened(lab, Peer()) as (plug, _):
-        send(plug, TEXT, '{"type":"session.update","x":"caf\u00e9"}'.encode())
-        assert read_message(plug.source) == (TEXT, '{"type":"session.update","x":"caf\u00e9"}'.encode())
+def text(harness: Harness) -> None:
+    with opened(harness, Peer()) as (connection, _):
+        send(connection, TEXT, '{"type":"session.update","x":"caf\u00e9"}'.encode())
+        assert read_message(connection.reader) == (TEXT, '{"type":"session.update","x":"caf\u00e9"}'.encode())
 
 
 @check(1002, "bytes go both ways", source=f"{RFC}, 5.6")
-def binary(lab: Lab) -> None:
-    with opened(lab, Peer()) as (plug, _):
-        send(plug, BINARY, bytes(range(256)))
-        assert read_message(plug.source) == (BINARY, bytes(range(256)))
+def binary(harness: Harness) -> None:
+    with opened(harness, Peer()) as (connection, _):
+        send(connection, BINARY, bytes(range(256)))
+        assert read_message(connection.reader) == (BINARY, bytes(range(256)))
 
 
 @check(1003, "path, query and headers arrive at the teacher", source="API: Realtime, connection details")
-def target(lab: Lab) -> None:
+def target(harness: Harness) -> None:
     with opened(
-        lab, Peer(), "/realtime?model=gpt-realtime&x=%2F", openai_beta="realtime=v1", x_brand_new="1"
+        harness, Peer(), "/realtime?model=gpt-realtime&x=%2F", openai_beta="realtime=v1", x_brand_new="1"
     ):
-        seen = lab.teacher.wait()
+        seen = harness.teacher.wait()
         assert seen.target == "/v1/realtime?model=gpt-realtime&x=%2F"
         assert (seen.value("openai-beta"), seen.value("x-brand-new")) == ("realtime=v1", "1")
         assert (seen.value("authorization") or "").startswith("Bearer ")
 
 
 @check(1004, "the subprotocol is the teacher's choice", source=f"{RFC}, 1.9; API: Realtime in a browser")
-def subprotocol(lab: Lab) -> None:
-    offered = "realtime, openai-insecure-api-key." + lab.headers["authorization"].removeprefix("Bearer ")
-    with opened(lab, Peer(protocol="realtime"), sec_websocket_protocol=offered) as (_, answer):
+def subprotocol(harness: Harness) -> None:
+    offered = "realtime, openai-insecure-api-key." + harness.headers["authorization"].removeprefix("Bearer ")
+    with opened(harness, Peer(protocol="realtime"), sec_websocket_protocol=offered) as (_, answer):
         assert answer.value("sec-websocket-protocol") == "realtime"
 
 
 @check(
     1005,
-    "what the teacher sends at once after its handshake is not lost",
+    "the teacher's first bytes after its handshake are not lost",
     source="API: Realtime, session.created",
 )
-def first_event(lab: Lab) -> None:
-    with opened(lab, Peer(first=frame(TEXT, b'{"type":"session.created"}', is_masked=False))) as (plug, _):
-        assert read_message(plug.source) == (TEXT, b'{"type":"session.created"}')
+def first_event(harness: Harness) -> None:
+    with opened(harness, Peer(first=frame(TEXT, b'{"type":"session.created"}', is_masked=False))) as (
+        connection,
+        _,
+    ):
+        assert read_message(connection.reader) == (TEXT, b'{"type":"session.created"}')
 
 
 @check(1006, "the client's close code and reason reach the teacher", source=f"{RFC}, 7.4")
-def close_up(lab: Lab) -> None:
+def close_up(harness: Harness) -> None:
     peer = Peer()
-    with opened(lab, peer) as (plug, _):
-        send(plug, CLOSE, (4001).to_bytes(2) + b"enough")
-        assert peer.ended.wait(2)
+    with opened(harness, peer) as (connection, _):
+        send(connection, CLOSE, (4001).to_bytes(2) + b"enough")
+        assert peer.ended.wait(PATIENCE_S)
     assert peer.closed == [(4001).to_bytes(2) + b"enough"]
 
 
@@ -195,47 +202,52 @@ def close_up(lab: Lab) -> None:
     "the teacher's close code and reason reach the client",
     source=f"{RFC}, 7.4; openai-python realtime: ConnectionClosed",
 )
-def close_down(lab: Lab) -> None:
+def close_down(harness: Harness) -> None:
     words = (4008).to_bytes(2) + b"session expired"
-    with opened(lab, Peer(first=frame(CLOSE, words, is_masked=False))) as (plug, _):
-        assert read_message(plug.source) == (CLOSE, words)
+    with opened(harness, Peer(first=frame(CLOSE, words, is_masked=False))) as (connection, _):
+        assert read_message(connection.reader) == (CLOSE, words)
 
 
 @check(
     1008,
-    "a client which drops the connection ends the teacher's within a second",
+    "a client that drops the connection ends the teacher's within a second",
     source="API: Realtime, cost of sessions",
 )
-def drop(lab: Lab) -> None:
-    peer = Peer()
-    with opened(lab, peer) as (plug, _):
-        send(plug, TEXT, b"{}")
-        read_message(plug.source)
-    left_at = time.monotonic()
-    assert peer.ended.wait(3), "the teacher's end is still open"
-    assert peer.ended_at - left_at <= 1.0
+def drop(harness: Harness) -> None:
+    def attempt() -> None:
+        peer = Peer()
+        with opened(harness, peer) as (connection, _):
+            send(connection, TEXT, b"{}")
+            read_message(connection.reader)
+        left_at = time.monotonic()
+        assert peer.ended.wait(3), "the teacher's end is still open"
+        assert peer.ended_at - left_at <= 1.0
+
+    best_of_three(attempt)
 
 
 @check(1009, "a ping is answered", source=f"{RFC}, 5.5.2")
-def ping(lab: Lab) -> None:
-    with opened(lab, Peer()) as (plug, _):
-        send(plug, PING, b"are you there")
-        assert read_frame(plug.source)[:2] == (PONG, b"are you there")
+def ping(harness: Harness) -> None:
+    with opened(harness, Peer()) as (connection, _):
+        send(connection, PING, b"are you there")
+        assert read_frame(connection.reader)[:2] == (PONG, b"are you there")
 
 
 @check(1010, "a message in fragments arrives whole", source=f"{RFC}, 5.4")
-def fragments(lab: Lab) -> None:
-    with opened(lab, Peer()) as (plug, _):
-        plug.send(frame(TEXT, b"one ", is_masked=True, is_final=False) + frame(0, b"two", is_masked=True))
-        assert read_message(plug.source) == (TEXT, b"one two")
+def fragments(harness: Harness) -> None:
+    with opened(harness, Peer()) as (connection, _):
+        connection.send(
+            frame(TEXT, b"one ", is_masked=True, is_final=False) + frame(0, b"two", is_masked=True)
+        )
+        assert read_message(connection.reader) == (TEXT, b"one two")
 
 
 @check(1011, "a message of 4 MB arrives", source="API: Realtime, input_audio_buffer.append: up to 15 MiB")
-def large(lab: Lab) -> None:
-    with opened(lab, Peer()) as (plug, _):
-        sender = threading.Thread(target=send, args=(plug, BINARY, b"\x07" * (4 << 20)))
+def large(harness: Harness) -> None:
+    with opened(harness, Peer()) as (connection, _):
+        sender = threading.Thread(target=send, args=(connection, BINARY, b"\x07" * (4 << 20)))
         sender.start()
-        kind, data = read_message(plug.source)
+        kind, data = read_message(connection.reader)
         sender.join()
         assert (kind, len(data)) == (BINARY, 4 << 20)
 
@@ -245,14 +257,14 @@ def refusal(number: int, status: int) -> None:
 
     @check(
         number,
-        f"a handshake which the teacher refuses is {status} to the client",
+        f"a handshake that the teacher refuses is {status} to the client",
         source=f"{RFC}, 4.2.2; openai-python realtime: InvalidStatus",
     )
-    def body(lab: Lab) -> None:
-        lab.teacher.repeat([reply(status, envelope(), "x-should-retry: false")])
-        with lab.connect() as plug:
-            plug.send(handshake(lab, **lab.stranger))
-            assert plug.got("GET").status == status
+    def body(harness: Harness) -> None:
+        harness.teacher.repeat([reply(status, envelope(), "x-should-retry: false")])
+        with harness.connect() as connection:
+            connection.send(handshake(harness, **harness.refused_key))
+            assert connection.got("GET").status == status
 
 
 refusal(1012, 401)
@@ -260,17 +272,17 @@ refusal(1013, 404)
 refusal(1014, 429)
 
 
-@check(1015, "a teacher which cannot be reached is a 5xx before the upgrade", source=f"{RFC}, 4.2.2")
-def unreachable(lab: Lab) -> None:
-    lab.teacher.repeat([reset])
-    with lab.connect() as plug:
-        plug.send(handshake(lab))
-        assert plug.got("GET").status in {500, 502, 503, 504}
+@check(1015, "an unreachable teacher is a 5xx before the upgrade", source=f"{RFC}, 4.2.2")
+def unreachable(harness: Harness) -> None:
+    harness.teacher.repeat([reset])
+    with harness.connect() as connection:
+        connection.send(handshake(harness))
+        assert connection.got("GET").status in {500, 502, 503, 504}
 
 
-@check(1016, "responses are to be had over a WebSocket", source="API: Responses, WebSocket mode")
-def responses(lab: Lab) -> None:
-    with opened(lab, Peer(), "/responses") as (plug, _):
-        send(plug, TEXT, b'{"type":"response.create"}')
-        assert read_message(plug.source) == (TEXT, b'{"type":"response.create"}')
-        assert lab.teacher.last.target == "/v1/responses"
+@check(1016, "responses are available over a WebSocket", source="API: Responses, WebSocket mode")
+def responses(harness: Harness) -> None:
+    with opened(harness, Peer(), "/responses") as (connection, _):
+        send(connection, TEXT, b'{"type":"response.create"}')
+        assert read_message(connection.reader) == (TEXT, b'{"type":"response.create"}')
+        assert harness.teacher.last.target == "/v1/responses"
