@@ -63,21 +63,21 @@ class ScriptedTeacher:
 
 
 class ScriptedStream:
-    """The rest of a draft: `pieces`, then `error` if there is one."""
+    """The rest of a draft: `pieces`, which it takes one by one, then `error` if there is one."""
 
     def __init__(self, pieces: Sequence[str], error: Exception | None = None) -> None:
         self.finish_reason: FinishReason = "stop"
         self.completion_tokens = len(pieces)
         self.closed = 0
-        self._pieces = list(pieces)
+        self.pieces = list(pieces)
         self._error = error
 
     def __aiter__(self) -> ScriptedStream:
         return self
 
     async def __anext__(self) -> str:
-        if self._pieces:
-            return self._pieces.pop(0)
+        if self.pieces:
+            return self.pieces.pop(0)
         if self._error:
             raise self._error
         raise StopAsyncIteration

@@ -63,7 +63,7 @@ async def test_the_beginning_goes_out_before_the_rest_is_known(flow: Flow) -> No
     first = await anext(answer.body)
 
     assert "".join(texts(first)) == "once upon"
-    assert len(rest_of(flow)._pieces) == 2
+    assert len(rest_of(flow).pieces) == 2
     await answer.body.aclose()
 
 

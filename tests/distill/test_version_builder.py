@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from tests.specialists.hosting import drafted, resources_of
 
 HEAD = recipe.create(recipe.Config())
 LANES: tuple[Lane, ...] = ("fingerprint", "embedding")
+Build = Callable[..., VersionBuilder]
 
 
 @pytest.fixture
@@ -28,15 +29,21 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def builder(registry: Registry, encoder: ToyEncoder, tmp_path: Path) -> VersionBuilder:
-    return VersionBuilder(
-        recipes=[recipe.create(recipe.Config())],
+def build(registry: Registry, encoder: ToyEncoder, tmp_path: Path) -> Build:
+    """Return the builder with these recipes, the quickest first."""
+    return lambda *recipes: VersionBuilder(
+        recipes=recipes,
         registry=registry,
         open_runtime=lambda _, folder: runtime.create(folder, resources_of(encoder)),
         resources=resources_of(encoder),
         workspaces=tmp_path / "learn",
         config=Config(),
     )
+
+
+@pytest.fixture
+def builder(build: Build) -> VersionBuilder:
+    return build(recipe.create(recipe.Config()))
 
 
 def chosen(builder: VersionBuilder, rows: Sequence[Row], valid_from: float) -> Choice:
@@ -255,7 +262,7 @@ class Told:
     ],
 )
 def test_a_slower_recipe_is_tried_where_the_quick_one_leaves_much_to_the_teacher(
-    builder: VersionBuilder,
+    build: Build,
     right: tuple[float | None, float | None],
     rows: int,
     taken: str,
@@ -263,23 +270,20 @@ def test_a_slower_recipe_is_tried_where_the_quick_one_leaves_much_to_the_teacher
 ) -> None:
     """And enough has been harvested for it; a missing extra costs nothing."""
     first, second = Told("quick", right[0]), Told("slow", right[1])
-    builder._recipes = [first, second]
 
-    choice = chosen(builder, tickets(rows, held_out_share=0.0), 0.0)
+    choice = chosen(build(first, second), tickets(rows, held_out_share=0.0), 0.0)
 
     assert choice.recipe.name == taken
     assert second.validations == slow_rehearsals
 
 
-def test_a_general_recipe_is_tried_only_where_no_other_can_learn(builder: VersionBuilder) -> None:
+def test_a_general_recipe_is_tried_only_where_no_other_can_learn(build: Build) -> None:
     narrow, general = Told("narrow", 0.5), Told("general", 0.99, is_general=True)
 
-    builder._recipes = [general, narrow]
-    assert chosen(builder, tickets(2_000), 0.0).recipe.name == "narrow"
+    assert chosen(build(general, narrow), tickets(2_000), 0.0).recipe.name == "narrow"
     assert general.validations == 0
 
-    builder._recipes = [HEAD, general]
-    assert chosen(builder, essays(2_000), 0.0).recipe.name == "general"
+    assert chosen(build(HEAD, general), essays(2_000), 0.0).recipe.name == "general"
 
 
 def test_answers_that_no_recipe_can_learn_are_refused(builder: VersionBuilder) -> None:

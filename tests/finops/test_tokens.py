@@ -62,11 +62,15 @@ def test_any_text_can_be_estimated(text: str) -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client which sends ever new templates forgets the oldest, not the model."""
+    """Ever new templates push out the oldest, not the model."""
     monkeypatch.setattr(tokens, "MAX_RATIOS", 10)
     estimator = TokenEstimator()
     for n in range(100):
         estimator.learn(ask("p" * 1000, template=f"t{n}"), "a" * 30, teachers_usage("p" * 1000, "a" * 30))
 
-    assert len(estimator._ratios) == 10
     assert estimator.estimate(ask("p" * 1000, template="t0"), "").prompt_tokens == 207
+    # Now the model's ratio is another, so an estimate of 207 comes from a remembered template.
+    estimator.learn(ask("p" * 1000, template="costly"), "a" * 30, Usage(100_000, 10))
+    estimates = [estimator.estimate(ask("p" * 1000, template=f"t{n}"), "") for n in range(100)]
+    remembered = [n for n, estimate in enumerate(estimates) if estimate.prompt_tokens == 207]
+    assert remembered == list(range(92, 100)), "ten ratios: the model's, the last one's and eight more"
