@@ -1,14 +1,16 @@
+"""Settings of pytest for every room."""
+
 from importlib.util import find_spec
 
 import pytest
 
-# So that a check which fails shows what it compared. Here, because whoever imports a check first
-# decides how it is read.
+# So that a failed check shows both values. Here, because the first import of a module decides
+# whether its assertions are rewritten.
 pytest.register_assert_rewrite("tests.conformance.checks", "tests.conformance.shape")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what is marked `learn` where the extra is not installed."""
+    """Skip tests marked `learn` if the extra is not installed."""
     if find_spec("torch") is None:
         for item in items:
             if item.get_closest_marker("learn"):

@@ -1,4 +1,4 @@
-"""The rules of CONVENTIONS.md which a program can check and import-linter does not."""
+"""The rules of the code that a program can check and import-linter does not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.support.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted((ROOT / "gateway").rglob("*.py"))
@@ -41,7 +43,7 @@ PLURALS = {
     "specialists/runtimes": {"create"},
     "upstream/providers": {"create"},
 }
-"""Folders of interchangeable things, and the functions each module in them offers."""
+"""Folders of interchangeable things, and the functions that each module in them offers."""
 
 
 @cache
@@ -68,15 +70,20 @@ def loaded_by(statement: str) -> set[str]:
     """Return the top-level names in sys.modules after `statement` in a fresh interpreter."""
     script = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
     run = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     return set(run.stdout.split())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_is_short_and_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(tree(path)), "the first line of a module says what it is for"
+def test_a_module_is_short_and_has_a_docstring(path: Path) -> None:
+    assert ast.get_docstring(tree(path)), "the first line of a module states its purpose"
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_MODULE_LINES
 
 
@@ -91,7 +98,7 @@ def test_a_function_fits_on_a_screen(path: Path) -> None:
     assert not long
 
 
-def test_no_module_has_a_name_which_says_nothing() -> None:
+def test_no_module_has_a_vague_name() -> None:
     names = {part.removesuffix(".py") for path in MODULES for part in path.relative_to(ROOT).parts}
 
     assert not names & VAGUE_NAMES
@@ -111,11 +118,11 @@ def test_a_folder_of_interchangeable_things_holds_nothing_else(folder: str) -> N
 
 
 @pytest.mark.parametrize("module", ["gateway", "gateway.cli", "gateway.settings"])
-def test_importing_the_command_pulls_in_nothing_heavy(module: str) -> None:
+def test_importing_the_command_loads_nothing_heavy(module: str) -> None:
     assert not loaded_by(f"import {module}") & HEAVY
 
 
-def test_the_general_help_pulls_in_nothing_heavy() -> None:
+def test_the_general_help_loads_nothing_heavy() -> None:
     """`stepdown --help` imports every command module, so none may import a library at its top."""
     statement = (
         "import contextlib, io, gateway.cli\n"
@@ -126,21 +133,21 @@ def test_the_general_help_pulls_in_nothing_heavy() -> None:
     assert not loaded_by(statement) & HEAVY
 
 
-def test_the_gateway_worker_pulls_in_no_models() -> None:
+def test_the_gateway_worker_loads_no_models() -> None:
     assert not loaded_by("import gateway.processes.worker") & MODELS
 
 
-def test_the_gateway_worker_loads_opentelemetry_only_where_something_is_exported() -> None:
+def test_the_gateway_worker_loads_opentelemetry_only_to_export() -> None:
     assert "opentelemetry" not in loaded_by("import gateway.processes.worker")
 
 
-def test_the_supervisor_pulls_in_neither_models_nor_the_web_framework() -> None:
+def test_the_supervisor_loads_neither_models_nor_the_web_framework() -> None:
     assert not loaded_by("import gateway.processes.supervisor") & (
         MODELS | {"litestar", "uvicorn", "aiohttp"}
     )
 
 
-def test_the_model_host_pulls_in_neither_training_nor_the_web_framework() -> None:
+def test_the_model_host_loads_neither_training_nor_the_web_framework() -> None:
     assert not loaded_by("import gateway.specialists.host.process") & {
         "sklearn",
         "torch",
@@ -153,7 +160,7 @@ def test_the_lock_names_no_host_and_pins_every_file_by_hash() -> None:
     lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and line[0] not in "# "]
 
-    assert all(line.endswith("\\") for line in pins), "a pin goes on with its hashes"
+    assert all(line.endswith("\\") for line in pins), "a pin continues with its hashes"
     assert not [line for line in lines if "://" in line or line.startswith("-")]
     assert [line for line in lines if line.startswith("# == ")] == [
         "# == serve",

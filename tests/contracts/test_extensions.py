@@ -1,4 +1,4 @@
-"""What the files of every plural folder share, whichever folder: they can take each other's place."""
+"""The modules of one plural folder can replace each other, whichever folder it is."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ EXTENSIONS = [(folder, name) for folder in FOLDERS for name in plugins.list_plug
 
 
 def entry(module: ModuleType) -> tuple[str, list[str]]:
-    """Return the name and the parameters of what the composition root calls."""
+    """Return the name and the parameters of the function that the composition root calls."""
     name = next(name for name in ENTRIES if hasattr(module, name))
     return name, list(inspect.signature(getattr(module, name)).parameters)
 
 
 def test_the_folders_are_found() -> None:
-    """Else the tests below would test nothing."""
+    """Otherwise the tests below would test nothing."""
     assert "gateway.harvest.formats" in FOLDERS
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_files_of_one_folder_are_called_alike(folder: str) -> None:
+def test_modules_of_one_folder_are_called_alike(folder: str) -> None:
     """Each has one entry point, with the same parameters as its neighbors'."""
     entries = {name: entry(plugins.load_plugin(folder, name)) for name in plugins.list_plugins(folder)}
 
@@ -39,7 +39,7 @@ def test_files_of_one_folder_are_called_alike(folder: str) -> None:
 
 @pytest.mark.parametrize(("folder", "name"), EXTENSIONS)
 def test_a_config_is_frozen_and_refuses_unknown_keys(folder: str, name: str) -> None:
-    """A misspelt key must stop the start, in every extension."""
+    """A misspelled key must stop the start, in every extension."""
     config = getattr(plugins.load_plugin(folder, name), "Config", None)
     if config is None:
         return

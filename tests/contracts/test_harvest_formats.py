@@ -1,4 +1,4 @@
-"""What every format of the harvest promises, whichever it is."""
+"""The contract of every format of the harvest."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def test_held_out_rows_are_left_out_by_default(module: object) -> None:
     assert b"held-out answer" not in content
 
 
-def test_held_out_rows_come_when_asked_for(module: object) -> None:
+def test_held_out_rows_are_written_on_request(module: object) -> None:
     count, content = written(module, [row(7, answer="held-out answer", is_held_out=True)], with_held_out=True)
 
     assert count == 1
     assert b"held-out answer" in content
 
 
-def test_no_rows_are_no_error(module: object) -> None:
+def test_an_empty_harvest_is_no_error(module: object) -> None:
     assert written(module, [])[0] == 0
 
 
 def test_the_same_rows_give_the_same_bytes(module: object) -> None:
-    """A data set can be made again."""
+    """A data set can be reproduced."""
     rows = [row(n) for n in range(5)]
 
     assert written(module, rows) == written(module, rows)

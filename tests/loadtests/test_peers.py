@@ -53,7 +53,7 @@ def ask(port: int, body: bytes, *, pieces: int = 1, headers: dict[str, str] | No
 
 
 @pytest.mark.parametrize("pieces", [1, 7])
-def test_the_teacher_answers_what_the_question_asks_for(teacher_port: int, pieces: int) -> None:
+def test_the_teacher_answers_as_the_question_says(teacher_port: int, pieces: int) -> None:
     body = b'{"messages": [{"role": "user", "content": "hello %b"}]}' + b" " * 70_000
 
     plain = ask(teacher_port, body % b"[[plain]]", pieces=pieces)
@@ -68,7 +68,7 @@ def test_the_teacher_answers_what_the_question_asks_for(teacher_port: int, piece
 
 
 @pytest.mark.parametrize("size", [1_024, 10_240, 51_200])
-def test_a_prompt_has_the_size_which_was_asked_for(size: int) -> None:
+def test_a_prompt_has_the_requested_size(size: int) -> None:
     requests = prompts(size, [("authorization", "Bearer any")], marker(2, 1, "all"))
     heads, bodies = zip(*(request.split(b"\r\n\r\n") for request in requests), strict=True)
 
@@ -78,29 +78,31 @@ def test_a_prompt_has_the_size_which_was_asked_for(size: int) -> None:
     assert len(set(bodies)) > 50
 
 
-def test_requests_which_no_one_takes_are_counted_as_failed(generator: Generator, teacher_port: int) -> None:
+def test_refused_requests_are_counted_as_failed(generator: Generator, teacher_port: int) -> None:
     refused = generator.attempt(Job(port=free_port(), requests=prompts(1_024, ()), in_flight=2, count=2))
     answered = generator.attempt(Job(port=teacher_port, requests=prompts(1_024, ()), in_flight=2, count=4))
 
     assert refused.answers == 0
     assert len(refused.failed) == 1
-    assert answered.answers == 4, "the generator is still of use"
+    assert answered.answers == 4, "the generator still works"
 
 
-def test_many_open_streams_all_come_whole_with_their_delays(generator: Generator, teacher_port: int) -> None:
+def test_many_open_streams_all_arrive_whole_with_their_delays(
+    generator: Generator, teacher_port: int
+) -> None:
     bench = Bench(generator, os.getpid(), BRIEF)
 
     opened = open_streams(bench, Running("direct", teacher_port), 200)
 
     assert opened.finished == 1
     assert opened.delay_p50_ms is not None
-    assert opened.delay_p50_ms < 1_000
+    assert opened.delay_p50_ms < PATIENCE_S * 1_000
     assert opened.lag_p50_ms is None, "there is no gateway to ask"
     assert not bench.failed["direct"]
 
 
 @pytest.mark.parametrize("name", sorted(set(list_plugins(ADAPTERS)) - {"stepdown"}))
-def test_a_peer_which_is_not_installed_says_where_it_was_looked_for(
+def test_an_absent_peer_is_reported_with_the_folder_searched(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -110,7 +112,7 @@ def test_a_peer_which_is_not_installed_says_where_it_was_looked_for(
         load_plugin(ADAPTERS, name).prepare(place)
 
 
-def test_a_gateway_can_be_served_before_any_teacher(teacher_port: int) -> None:
+def test_a_gateway_can_be_served_in_front_of_any_teacher(teacher_port: int) -> None:
     command = [sys.executable, "-m", "loadtests.peers", "--serve", "stepdown"]
     with subprocess.Popen(
         [*command, "--teacher-port", str(teacher_port)], stdout=subprocess.PIPE, text=True
@@ -123,12 +125,12 @@ def test_a_gateway_can_be_served_before_any_teacher(teacher_port: int) -> None:
             body = prompts(1_024, ())[0].partition(b"\r\n\r\n")[2]
             answer = json.loads(ask(port, body, headers={name: value}))
         finally:
-            end_process(process, 20)
+            end_process(process, PATIENCE_S)
     assert answer["id"] == "chatcmpl-mock"
     assert process.returncode == 0
 
 
-def test_each_figure_of_ours_stands_beside_its_bar() -> None:
+def test_each_of_our_figures_stands_beside_its_bar() -> None:
     figures = {
         "litellm": Figures(plain_1k_per_s=100.0, plain_1k_cpu_us=9_000.0),
         "stepdown": Figures(plain_1k_per_s=4_500.0, plain_1k_cpu_us=250.0),

@@ -13,6 +13,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.store.database import Database
+from tests.support.waiting import PATIENCE_S
 
 COUNTER = "CREATE TABLE IF NOT EXISTS counter (n INTEGER NOT NULL)"
 
@@ -45,7 +46,7 @@ def test_processes_that_start_together_all_get_a_turn(path: Path) -> None:
     """Four processes create the file at once; no transaction is lost or interleaved."""
     writers = [subprocess.Popen([sys.executable, "-c", ADD_ONE, str(path)]) for _ in range(4)]
 
-    assert [writer.wait(60) for writer in writers] == [0, 0, 0, 0]
+    assert [writer.wait(PATIENCE_S) for writer in writers] == [0, 0, 0, 0]
 
     database = Database(path)
     assert [n for (n,) in database.read("SELECT n FROM counter ORDER BY n")] == list(range(100))

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.processes import RunningGateway, gateway_process
 from tests.support.teacher import RunningTeacher, running_teacher
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 from tests.telemetry.receiver import Receiver, attributes, running_receiver
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -59,7 +59,7 @@ def forwarded(teacher: RunningTeacher, name: str) -> list[str]:
 
 def shown(gateway: RunningGateway, name: str) -> float:
     """Return the value of a metric without labels on the admin port."""
-    with urllib.request.urlopen(f"{gateway.admin_url}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{gateway.admin_url}/metrics", timeout=PATIENCE_S) as answer:
         lines = answer.read().decode().splitlines()
     return next((float(line.split()[1]) for line in lines if line.startswith(f"{name} ")), 0.0)
 
