@@ -1,1 +1,1 @@
-"""Load tests: each a command which prints its figures as JSON and as a table."""
+"""Load tests: each is a command that prints its figures as JSON and as a table."""

@@ -1,8 +1,8 @@
-"""Whether an HTTP client still answers after thousands of clients have left at random moments.
+"""Shows whether an HTTP client still works after thousands of clients left at random moments.
 
 `python -m loadtests.churn` lets 3,000 requests to a simulated teacher be cancelled while they
 connect, wait or stream, asks 100 good ones, then measures the CPU of whole requests. `--client
-aiohttp` (or `httpx2`, `httpx`, where installed) does the same to the clients which were not chosen.
+aiohttp` (or `httpx2`, `httpx`, where installed) does the same to the clients that we did not choose.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ POOL = 10
 """Connections of httpx's pool: a leak in a larger one only takes longer to show."""
 
 Ask = Callable[[int | None], Awaitable[bool]]
-"""Reads so many chunks of an answer, all if None, then closes it; says whether [DONE] came."""
+"""Reads so many chunks of an answer, all if None, then closes it; returns whether [DONE] arrived."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run showed. CPU and memory are those of the client's process."""
+    """The figures of one run. CPU and memory are those of the client's process."""
 
     client: str
     disconnects: int
@@ -61,7 +61,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def main() -> None:
-    """Run it; exit with 1 if a good request stayed without its answer."""
+    """Measure and print; exit with 1 if a good request got no answer."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.churn", description=__doc__)
     parser.add_argument("--client", choices=["ours", "aiohttp", "httpx", "httpx2"], default="ours")
     parser.add_argument("--disconnects", type=int, default=3_000)
@@ -125,7 +125,7 @@ async def disconnect(ask: Ask, count: int, dice: random.Random, origin: str) -> 
     _teacher(origin, "POST", "faults", msgspec.json.encode(faults))
 
     async def leave() -> bool:
-        # A client may fail here as it likes; what counts is whether it answers afterwards.
+        # A client may fail here; its answers afterwards count.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(dice.choice([0.002, 0.01, 0.05]) * dice.random()):
                 return await ask(dice.choice([0, 1, 2, None]))
@@ -139,7 +139,7 @@ async def _good(ask: Ask) -> bool:
     try:
         return await asyncio.wait_for(ask(None), GOOD_LIMIT_S)
     except Exception:
-        # Whatever a client raises here, it left a good request without an answer.
+        # Any error here leaves a good request without an answer.
         return False
 
 
@@ -152,7 +152,7 @@ async def _cost(ask: Ask, count: int) -> tuple[float, float]:
 
 
 async def _at_once(width: int, count: int, work: Callable[[], Awaitable[bool]]) -> int:
-    """Do `work` `count` times, `width` at once; return how often it was true."""
+    """Do `work` `count` times, `width` at once; return how often it returned true."""
     turns = iter(range(count))
 
     async def worker() -> int:

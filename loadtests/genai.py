@@ -1,8 +1,8 @@
-"""How fast a small decoder writes, what it takes, and what the gateway feels of it.
+"""Measures a small decoder: its speed, its memory, and its effect on the gateway.
 
 `python -m loadtests.genai --base FOLDER` takes the base in the models folder FOLDER (see
-`stepdown models pull`) with adapters of random weights, which cost what trained ones do. Inputs make
-prompts of 64 tokens, answers have 32. Figures mean something on a machine which is idle otherwise.
+`stepdown models pull`) with adapters of random weights: they cost as much as trained ones. Inputs make
+prompts of 64 tokens, answers have 32. Figures mean something on an otherwise idle machine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
-from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, table
+from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, build_table
 from loadtests.support.generator import Generator, Job
 from loadtests.support.processes import child_named, rss_mb
 
@@ -65,7 +65,7 @@ def main() -> None:
     if options.json:
         options.json.write_bytes(encoded)
     print(encoded.decode())
-    Console().print(table(figures))
+    Console().print(build_table(figures))
 
 
 def measure(models: Path, scratch: Path) -> Figures:
@@ -81,8 +81,8 @@ def measure(models: Path, scratch: Path) -> Figures:
         numbers = _speed(engine, adapters, text)
     version = _version(scratch, adapters[0], name, base_model.base_digest(manifest))
     with Generator() as generator, _stage(models) as stack:
-        neighbourly = asyncio.run(_neighbourly(stack, generator, version, text))
-    return Figures(load_average=load, **numbers, **neighbourly)  # type: ignore[arg-type]
+        beside_host = asyncio.run(_beside_host(stack, generator, version, text))
+    return Figures(load_average=load, **numbers, **beside_host)  # type: ignore[arg-type]
 
 
 def write_adapter(base: Path, path: Path, seed: int) -> Path:
@@ -130,13 +130,13 @@ def _speed(engine: EngineClient, adapters: list[Path], text: str) -> dict[str, o
 
 
 def _rates(count: int, drafted: Callable[[Path, int], float], adapters: list[Path]) -> tuple[float, float]:
-    """Return the tokens per second of batches of `count` drafts: writing, and with reading the prompts.
+    """Return the tokens per second of batches of `count` drafts: without and with reading the prompts.
 
-    What writing takes is the difference between whole answers and answers of one token.
+    The time without is the difference between whole answers and answers of one token.
     """
 
     def batch_s(pool: ThreadPoolExecutor, most: int) -> float:
-        # While the engine is busy with another adapter they queue, and come to be one batch.
+        # While the engine is busy with another adapter they queue and become one batch.
         busy = pool.submit(drafted, adapters[1], most)
         work = [pool.submit(drafted, adapters[0], most) for _ in range(count)]
         busy.result()
@@ -151,10 +151,10 @@ def _rates(count: int, drafted: Callable[[Path, int], float], adapters: list[Pat
     return count * (ANSWER_TOKENS - 1) / (whole - short), count * ANSWER_TOKENS / whole
 
 
-async def _neighbourly(
+async def _beside_host(
     stack: Stack, generator: Generator, version: Path, text: str
 ) -> dict[str, float | int]:
-    """Compare the gateway while the host is idle with the same while it drafts as fast as it can."""
+    """Compare the gateway with an idle host and with one that drafts as fast as it can."""
     client = HostClient(stack.home.host_socket)
     await client.open(10)
     await client.load("story", 1, version)
@@ -170,7 +170,7 @@ async def _neighbourly(
 
 @contextlib.asynccontextmanager
 async def _saturated(client: HostClient, text: str) -> AsyncIterator[list[float]]:
-    """Keep 16 drafts in work; give the list of their latencies, which grows."""
+    """Keep 16 drafts in work; yield the growing list of their latencies."""
     latencies: list[float] = []
     busy = asyncio.Event()
 
@@ -190,7 +190,7 @@ async def _saturated(client: HostClient, text: str) -> AsyncIterator[list[float]
 
 
 def _felt(stack: Stack, generator: Generator) -> dict[str, float]:
-    """Return what clients of the gateway wait for, one request at a time."""
+    """Return the waiting times of the gateway's clients, one request at a time."""
     port = urlsplit(stack.gateway_url).port
     assert port is not None
     small = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
@@ -217,7 +217,7 @@ def _questions() -> list[bytes]:
 
 @contextlib.contextmanager
 def _stage(models: Path) -> Iterator[Stack]:
-    """Give a gateway whose host can reach the base; its learner sleeps."""
+    """Run a gateway whose host can reach the base; its learner sleeps."""
     with tempfile.TemporaryDirectory(prefix="stepdown-") as folder:
         home = Home(Path(folder) / "home")
         home.make()

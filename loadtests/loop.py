@@ -1,4 +1,4 @@
-"""The whole loop on recorded data: the real gateway over HTTP before a recorded teacher.
+"""The whole loop on recorded data: the real gateway over HTTP in front of a recorded teacher.
 
 `python -m loadtests.loop --data clinc150` prints escalation per decile, agreement of
 everything served, whether the certificate was kept, dollars and latency. `--seeds` repeats it.
@@ -34,7 +34,7 @@ CHUNK = 256
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run showed. Shares are 0..1, latencies milliseconds at the client."""
+    """The figures of one run. Shares are 0..1, latencies milliseconds at the client."""
 
     data: str
     seed: int
@@ -59,7 +59,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Means over the seeds, and every run."""
+    """Means over the seeds, and all runs."""
 
     data: str
     alpha: float
@@ -70,12 +70,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     usd_per_1000: float
     usd_per_1000_without: float
     added_latency_ms: float | None
-    """Local p50 minus the recorded teacher's, which answers at once."""
+    """Local p50 minus that of the recorded teacher, which answers at once."""
     runs: list[Figures]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the loop once per seed, print a table, write `--json`; exit 3 when a certificate broke."""
+    """Run the loop once per seed, print a table, write `--json`; return 3 if a certificate was broken."""
     options = _options().parse_args(arguments)
     console = Console(width=170)
     runs = []
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(data: DataSet, seed: int, alpha: float, in_flight: int, models: Path | None = None) -> Figures:
-    """Send every pair of `data` through a fresh gateway and return what it did."""
+    """Send every pair of `data` through a new gateway and return the figures."""
     with tempfile.TemporaryDirectory() as folder:
         policies = Path(folder)
         (policies / "default.yaml").write_text(
@@ -114,10 +114,10 @@ def run(data: DataSet, seed: int, alpha: float, in_flight: int, models: Path | N
 
 
 async def _replayed(data: DataSet, stack: Stack, in_flight: int) -> list[Served]:
-    """Return every answer in the order of asking.
+    """Return every answer in the order of the requests.
 
     Days of traffic pass in a minute here, so between two chunks the replay waits until the
-    learner has looked at what was harvested, as it has time to between real requests.
+    learner has looked at the harvest, as it has time to between real requests.
     """
     served: list[Served] = []
     for start in range(0, len(data.pairs), CHUNK):
@@ -134,7 +134,7 @@ async def _replayed(data: DataSet, stack: Stack, in_flight: int) -> list[Served]
 
 @asynccontextmanager
 async def lean_client(base_url: str, model: str) -> AsyncIterator[SendChat]:
-    """Ask with a client which leaves the two cores to the gateway."""
+    """Yield a client that leaves the two cores to the gateway."""
     url = f"{base_url}/v1/chat/completions"
     async with aiohttp.ClientSession() as session:
 
@@ -239,10 +239,10 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, required=True, help="a fetched data set's name, its folder, or a .jsonl file"
     )
-    parser.add_argument("--task", default="", help="another reading of the data: json (snips_slots)")
+    parser.add_argument("--task", default="", help="another reading of the data set: json (snips_slots)")
     parser.add_argument("--seed", type=int, default=0, help="first seed (0)")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds (1)")
-    parser.add_argument("--alpha", type=float, help="promise of the certificate (the data set's own)")
+    parser.add_argument("--alpha", type=float, help="alpha of the certificate (the data set's own)")
     parser.add_argument("--limit", type=int, help="only the first requests")
     parser.add_argument("--in-flight", type=int, default=8, help="concurrent requests (8)")
     parser.add_argument("--models", type=Path, help="folder of pulled bases, for generative students")

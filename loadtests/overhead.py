@@ -1,7 +1,7 @@
-"""What the gateway adds to a call: milliseconds, CPU, memory, and how soon it starts.
+"""Measures the gateway's own part of a call: milliseconds, CPU, memory, and the time to start.
 
-`python -m loadtests.overhead` measures `stepdown serve` as it is shipped, with one worker, before a
-simulated teacher which answers at once. Everything is on this machine, so only ratios and medians mean
+`python -m loadtests.overhead` measures `stepdown serve` as it is shipped, with one worker, in front of
+a simulated teacher that answers at once. Everything is on this machine, so only ratios and medians mean
 something while others use it; the table shows each figure beside its bar.
 """
 
@@ -31,7 +31,7 @@ from gateway.demo.teacher.faults import CHUNK_BYTES, Fault
 from gateway.demo.tickets import PROMPT, Pair, generate_tickets
 from gateway.store.run_file import read_run_file
 from loadtests.support.generator import Generator, Job
-from loadtests.support.overhead_figures import Figures, table
+from loadtests.support.overhead_figures import Figures, build_table
 from loadtests.support.processes import child_named, cpu_s, rss_mb, waited_s
 
 ROUNDS = 8
@@ -39,12 +39,12 @@ PER_ROUND = 250
 SATURATING = 32
 STREAMS, STREAMS_AT_ONCE, CHUNKS = 100, 16, 100
 CHUNK_DELAY_MS = 1.0
-LESSONS, LESSONS_AT_ONCE = 200, 8
-MOST_LESSONS = 4_000
+BATCH, BATCH_AT_ONCE = 200, 8
+MOST_TICKETS = 4_000
 LOCAL_QUESTIONS = 400
-TEACHING_LIMIT_S = 40.0
+CERTIFY_LIMIT_S = 40.0
 HELP_RUNS = 7
-# How good a specialist must be does not change how fast it is: an easy certificate comes sooner.
+# The quality demanded does not change the speed: an easy certificate comes sooner.
 EASY_POLICY = """
 policies:
   - name: easy
@@ -54,10 +54,10 @@ policies:
 
 
 def main() -> None:
-    """Run it; a request which fails ends it with a traceback."""
+    """Measure and print; a failed request ends it with a traceback."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.overhead", description=__doc__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each of three rounds at saturation")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
 
     with Generator() as generator:
@@ -66,7 +66,7 @@ def main() -> None:
     if options.json:
         options.json.write_bytes(encoded)
     print(encoded.decode())
-    Console().print(table(figures))
+    Console().print(build_table(figures))
 
 
 def measure(generator: Generator, seconds: float) -> Figures:
@@ -74,12 +74,12 @@ def measure(generator: Generator, seconds: float) -> Figures:
     load = round(os.getloadavg()[0], 1)
     numbers = dict(zip(("help_ms", "help_cpu_ms"), _run_ms("-m", "gateway", "--help"), strict=True))
     numbers["bare_python_ms"] = _run_ms("-c", "pass")[0]
-    # A learner at work would take the core on which the teacher or the generator runs.
+    # A learner at work would take the core of the teacher or the generator.
     with Stack(environment={"STEPDOWN_LEARN_INTERVAL_S": "3600"}) as stack:
         early = _first_answer_s(stack, generator)
         numbers |= _latency(stack, generator) | _saturation(stack, generator, seconds)
         numbers |= _streams(stack, generator)
-    with _eager_stage() as stack:
+    with _quick_stack() as stack:
         numbers["first_answer_s"] = statistics.median([early, _first_answer_s(stack, generator)])
         local_ms, host_ms = _local_ms(stack, generator)
         memory = _memory(stack)
@@ -95,8 +95,8 @@ def measure(generator: Generator, seconds: float) -> Figures:
 
 
 @contextlib.contextmanager
-def _eager_stage() -> Iterator[Stack]:
-    """Give a stage whose learner looks twice a second and whose policy certifies soon."""
+def _quick_stack() -> Iterator[Stack]:
+    """Run a stack whose learner looks twice per second and whose policy certifies soon."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "easy.yaml").write_text(EASY_POLICY)
         environment = {"STEPDOWN_LEARN_INTERVAL_S": "0.5"}
@@ -128,7 +128,7 @@ def _latency(stack: Stack, generator: Generator) -> dict[str, float]:
 
 
 def _saturation(stack: Stack, generator: Generator, seconds: float) -> dict[str, float]:
-    """Measure the worker under more requests than it can take, and the teacher under the same."""
+    """Measure the worker under more requests than it can serve, and the teacher under the same."""
     requests = _requests(generate_tickets(PER_ROUND, seed=1))
     worker = _pid(stack, "gateway.processes.worker")
     cpu_us, rates, generator_us = [], [], []
@@ -151,7 +151,7 @@ def _saturation(stack: Stack, generator: Generator, seconds: float) -> dict[str,
 
 
 def _streams(stack: Stack, generator: Generator) -> dict[str, float]:
-    """Measure the worker's CPU for streams whose chunks come one by one."""
+    """Measure the worker's CPU for streams of single chunks."""
     requests = _requests(generate_tickets(STREAMS, seed=1), is_streamed=True)
     worker = _pid(stack, "gateway.processes.worker")
     cpu_us, chunks = [], []
@@ -173,27 +173,27 @@ def _streams(stack: Stack, generator: Generator) -> dict[str, float]:
 def _local_ms(stack: Stack, generator: Generator) -> tuple[list[float], float | None]:
     """Send tickets until their specialist is certified; return the latencies of its next answers.
 
-    Also the CPU which each took in the model host. Nothing when it takes longer than TEACHING_LIMIT_S.
+    Also the CPU of each in the model host. Returns nothing after CERTIFY_LIMIT_S without a certificate.
     """
-    lessons = list(generate_tickets(MOST_LESSONS, seed=1))
-    exam = list(generate_tickets(LOCAL_QUESTIONS, seed=2))
-    stack.set_pairs([*lessons, *exam])
-    give_up_at = time.monotonic() + TEACHING_LIMIT_S
-    remaining = iter(lessons)
-    while not _is_taught(stack):
+    tickets = list(generate_tickets(MOST_TICKETS, seed=1))
+    questions = list(generate_tickets(LOCAL_QUESTIONS, seed=2))
+    stack.set_pairs([*tickets, *questions])
+    give_up_at = time.monotonic() + CERTIFY_LIMIT_S
+    remaining = iter(tickets)
+    while not _is_certified(stack):
         if time.monotonic() > give_up_at:
             return [], None
-        if pairs := list(itertools.islice(remaining, LESSONS)):
-            generator.run(_job(stack, pairs, LESSONS_AT_ONCE))
-        # Traffic which outruns the learner would be wasted.
+        if pairs := list(itertools.islice(remaining, BATCH)):
+            generator.run(_job(stack, pairs, BATCH_AT_ONCE))
+        # Traffic that outruns the learner would be wasted.
         time.sleep(0.3)
     host = _pid(stack, "gateway.specialists.host.process")
     before = cpu_s(host)
-    latencies = generator.run(_job(stack, exam, 1)).latencies_ms.get("local", [])
-    return latencies, _rounded((cpu_s(host) - before) / len(exam) * 1000)
+    latencies = generator.run(_job(stack, questions, 1)).latencies_ms.get("local", [])
+    return latencies, _rounded((cpu_s(host) - before) / len(questions) * 1000)
 
 
-def _is_taught(stack: Stack) -> bool:
+def _is_certified(stack: Stack) -> bool:
     return any(task["stage"] == "live" for task in stack.status()["tasks"])
 
 
@@ -223,7 +223,7 @@ def _requests(pairs: Iterable[Pair], *, is_streamed: bool = False) -> list[bytes
     """Return whole HTTP requests of about 1 KB, as OpenAI's Python client would send them."""
     found = []
     for pair in pairs:
-        # The tickets' own prompt is short for a narrow task: twice of it makes a usual body.
+        # The tickets' own prompt is short for a narrow task: twice of it makes a typical body.
         messages = [{"role": "system", "content": f"{PROMPT}\n{PROMPT}"}, pair.messages[-1]]
         body = msgspec.json.encode({"model": "gpt-4o", "messages": messages, "stream": is_streamed})
         found.append(
@@ -251,7 +251,7 @@ def _post(url: str, body: bytes) -> None:
 
 
 def _run_ms(*arguments: str) -> tuple[float, float]:
-    """Return how long Python takes with `arguments` from start to end, and its CPU time."""
+    """Return the wall time and the CPU time of Python with `arguments`, from start to end."""
     times, cpu = [], []
     for _ in range(HELP_RUNS):
         begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -277,7 +277,7 @@ def _median_gap(ones: list[float], others: list[float]) -> float:
 
 
 def _quantile(values: list[float], share: float) -> float:
-    """Return the value which `share` of `values` do not exceed; nan of none."""
+    """Return the value that `share` of `values` do not exceed; nan without values."""
     ordered = sorted(values)
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else math.nan
 

@@ -15,11 +15,11 @@ from gateway.demo.run import read_traffic
 from gateway.demo.tickets import Pair
 from loadtests.datasets.public_source import find_cached
 
-Labelled = Iterable[tuple[str, str]]
+Labeled = Iterable[tuple[str, str]]
 
 
 class DataSet(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream of pairs, and the alpha at which the project's bars speak of it."""
+    """A stream of pairs, and the alpha of the project's bars for it."""
 
     name: str
     pairs: list[Pair]
@@ -27,9 +27,9 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
-    """How to read one data set's folder."""
+    """Reads the folder of one data set."""
 
-    read: Callable[[Path], Labelled]
+    read: Callable[[Path], Labeled]
     prompt: str
     alpha: float = 0.02
 
@@ -39,7 +39,7 @@ def read_data(data: Path, seed: int, limit: int | None = None, task: str = "") -
 
     `data` is a folder, the name of a data set that was fetched, or a file. A folder is recognized by
     its name, and read in another way when `task` names one. A file is JSON Lines of {"messages",
-    "answer"} and keeps its order: that of the traffic. Raises SystemExit with what is known otherwise.
+    "answer"} and keeps its order: that of the traffic. Raises SystemExit with the known names otherwise.
     """
     path = data if data.exists() else find_cached(str(data))
     if path.is_file():
@@ -53,7 +53,7 @@ def read_data(data: Path, seed: int, limit: int | None = None, task: str = "") -
     return DataSet(name=name, pairs=pairs[:limit], alpha=reader.alpha)
 
 
-def _pairs(rows: Labelled, prompt: str) -> list[Pair]:
+def _pairs(rows: Labeled, prompt: str) -> list[Pair]:
     # A recorded teacher has one answer to one text: where the data repeat a text with another
     # label, the first counts.
     answers: dict[str, str] = {}
@@ -74,7 +74,7 @@ def _banking77(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _ocats(folder: Path) -> Iterator[tuple[str, str]]:
-    """The 3,080 messages which GPT really labelled."""
+    """The 3,080 messages that GPT labeled."""
     for row in _table(folder / "raw" / "banking77" / "test.csv"):
         yield row["text"], row["gpt-label"]
 
@@ -92,7 +92,7 @@ def _snips_intents(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _snips_json(folder: Path) -> Iterator[tuple[str, str]]:
-    """The intent and its slots; a slot which an utterance fills twice (0.4 % of them) is a list."""
+    """The intent and its slots; a slot that an utterance fills twice (0.4 % of them) is a list."""
     for text, intent, found in _snips(folder):
         slots = {name: values if len(values) > 1 else values[0] for name, values in found.items()}
         yield text, json.dumps({"intent": intent, "slots": slots}, ensure_ascii=False)
@@ -124,7 +124,7 @@ def _headlines(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _nl2regex(folder: Path) -> Iterator[tuple[str, str]]:
-    """The synthetic phrasings; those of people (NL-RX-Turk) are of the same expressions."""
+    """The synthetic phrasings; people's phrasings (NL-RX-Turk) are of the same expressions."""
     texts, answers = (
         (folder / "NL-RX-Synth" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
         for name in ("src", "targ")
@@ -133,7 +133,7 @@ def _nl2regex(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _biomed(folder: Path) -> Iterator[tuple[str, str]]:
-    """BC5CDR's sentences; of each kind what is named, once, in the order of the sentence."""
+    """BC5CDR's sentences, with the names of each kind, once each, in the order of the sentence."""
     for split in ("train", "devel", "test"):
         sentences = (folder / "BC5CDR-IOB" / f"{split}.tsv").read_text(encoding="utf-8").split("\n\n")
         for sentence in filter(str.strip, sentences):

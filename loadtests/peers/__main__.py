@@ -1,8 +1,8 @@
-"""Stepdown, a direct call, nginx and every peer in a folder, side by side.
+"""Measures stepdown, a direct call, nginx and every peer in a folder, side by side.
 
 `python -m loadtests.peers --peers FOLDER` prints the tables. `--serve NAME --teacher-port P` starts one of
-them before whatever listens on that port, prints its base URL and what a client must send, and serves
-until it is interrupted. How to install the peers: `loadtests/README.md`.
+them in front of the teacher on that port, prints its base URL and the headers a client must send, and
+serves until it is interrupted. How to install the peers: `loadtests/README.md`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from loadtests.peers import ours
 from loadtests.peers.base import AbsentError
 from loadtests.peers.bench import Bench, Length
 from loadtests.peers.figures import Report
-from loadtests.peers.rounds import compared
-from loadtests.peers.running import ADAPTERS, Running, pinned, running, teacher
-from loadtests.peers.tables import tables
+from loadtests.peers.rounds import compare_gateways
+from loadtests.peers.running import ADAPTERS, Running, pinned, running, running_teacher
+from loadtests.peers.tables import format_tables
 from loadtests.support.generator import Generator
 
 DIRECT = "direct"
@@ -37,11 +37,11 @@ def main() -> None:
     """Measure, or serve."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.peers", description=__doc__)
     parser.add_argument("--peers", type=Path, help="the folder of installed peers")
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each round under many requests")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each round under many requests")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="measure these and the direct call")
-    parser.add_argument("--quick", action="store_true", help="one short round: whether it works at all")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
-    parser.add_argument("--serve", metavar="NAME", help="start this one and wait")
+    parser.add_argument("--quick", action="store_true", help="one short round, to see that everything works")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--serve", metavar="NAME", help="start this one and serve")
     parser.add_argument("--teacher-port", type=int, help="where its teacher listens")
     options = parser.parse_args()
     options.peers = options.peers and options.peers.absolute()
@@ -55,7 +55,7 @@ def main() -> None:
         report = measure(options, Path(folder))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
-    print(tables(report))
+    print(format_tables(report))
 
 
 def serve(name: str, peers: Path | None, teacher_port: int, scratch: Path) -> None:
@@ -72,7 +72,7 @@ def serve(name: str, peers: Path | None, teacher_port: int, scratch: Path) -> No
 
 
 def measure(options: argparse.Namespace, scratch: Path) -> Report:
-    """Return the figures of all who are there."""
+    """Return the figures of every gateway that is installed."""
     length = QUICK if options.quick else Length(seconds=options.seconds)
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -81,7 +81,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> Report:
     skipped: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         stack.enter_context(pinned({cores[1]}))
-        port, pid = stack.enter_context(teacher({cores[1]}))
+        port, pid = stack.enter_context(running_teacher({cores[1]}))
         bench = Bench(stack.enter_context(Generator()), pid, length)
         targets = [Running(DIRECT, port)]
         for name in options.only or list_plugins(ADAPTERS):
@@ -97,9 +97,9 @@ def measure(options: argparse.Namespace, scratch: Path) -> Report:
                         )
                     )
                 )
-            except AbsentError as absence:
-                skipped[name] = str(absence)
-        figures = compared(bench, targets)
+            except AbsentError as exc:
+                skipped[name] = str(exc)
+        figures = compare_gateways(bench, targets)
     is_ours = not options.only or "stepdown" in options.only
     return Report(
         cores=(cores[0], cores[1]),
@@ -108,8 +108,8 @@ def measure(options: argparse.Namespace, scratch: Path) -> Report:
         skipped=skipped,
         failures={name: dict(failed) for name, failed in bench.failed.items() if failed},
         figures=figures,
-        workers=ours.workers(scratch, length) if is_ours else None,
-        start=ours.start(scratch) if is_ours else None,
+        workers=ours.compare_workers(scratch, length) if is_ours else None,
+        start=ours.measure_start(scratch) if is_ours else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Quantiles, medians and slopes of what was measured, None where nothing was."""
+"""Quantiles, medians and slopes of measured values, None without any."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import overload
 
 
 def quantile(values: Sequence[float], share: float) -> float | None:
-    """Return the value which `share` of `values` do not exceed."""
+    """Return the value that `share` of `values` do not exceed."""
     ordered = sorted(values)
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
 def median(values: Sequence[float | None]) -> float | None:
-    """Return the median of those which are known."""
+    """Return the median of the known values."""
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
 
 
 def gap(one: float | None, other: float | None) -> float | None:
-    """Return by how much `one` is more than `other`."""
+    """Return the amount by which `one` exceeds `other`."""
     return None if one is None or other is None else one - other
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
-    """Return that of the line which fits (x, y) `points` best."""
+    """Return the slope of the line that fits (x, y) `points` best."""
     return float(statistics.linear_regression(*zip(*points, strict=True)).slope)
 
 

@@ -1,4 +1,4 @@
-"""What is measured of one gateway in one round, with the teacher, the load and the failures they share."""
+"""The measurements of one gateway in one round, with the teacher, load and failures they share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 import msgspec
 
 from loadtests.peers.arithmetic import quantile
-from loadtests.peers.prompts import prompts
+from loadtests.peers.prompts import build_requests
 from loadtests.peers.running import Running
 from loadtests.peers.teacher import PLAIN, marker
 from loadtests.support.generator import Generator, Job, Result
@@ -19,34 +19,34 @@ SATURATING = 32
 STREAMS_SATURATING, STREAMS_FEW = 64, 8
 CHUNKS = 100
 Sample = dict[str, float | None]
-"""Figures of one round by the name which they have in `figures.Figures`."""
+"""Figures of one round by their name in `figures.Figures`."""
 
 
 class Length(msgspec.Struct, frozen=True, kw_only=True):
-    """How much is measured."""
+    """The length of each measurement."""
 
     seconds: float
     """Of each round under many requests."""
     rounds: int = 5
     block: int = 500
-    """Requests of a round with one in flight; a slow gateway is given `seconds` for them."""
+    """Requests of a round with one in flight; a slow gateway gets `seconds` for them."""
     memory_requests: int = 100_000
     memory_s: float = 90.0
-    """What a slow gateway is given for these."""
+    """The time a slow gateway gets for these."""
     open_chunks: int = 20
     """Of each of many open streams."""
     open_every_ms: int = 500
 
 
 class Bench:
-    """What all measurements share: the generator, the teacher's process, how long, and what failed."""
+    """The shared part of all measurements: generator, teacher's process, lengths and failures."""
 
     def __init__(self, generator: Generator, teacher_pid: int, length: Length) -> None:
         self.generator = generator
         self.teacher_pid = teacher_pid
         self.length = length
         self.failed: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """By gateway, how many requests failed for which reason."""
+        """Failed requests by gateway and reason."""
 
     def run(
         self,
@@ -56,18 +56,18 @@ class Bench:
         seconds: float,
         count: int | None = None,
         size: str = "1k",
-        asked: str = PLAIN,
+        answer: str = PLAIN,
         opened_per_s: float | None = None,
     ) -> Result:
-        """Send requests to `target`; note what failed."""
+        """Send requests to `target`; note the failures."""
         limit = {} if count is None else {"count": count}
         job = Job(
             port=target.port,
-            requests=prompts(SIZES[size], target.headers, asked),
+            requests=build_requests(SIZES[size], target.headers, answer),
             in_flight=in_flight,
             seconds=seconds,
             opened_per_s=opened_per_s,
-            times_chunks=asked != PLAIN,
+            times_chunks=answer != PLAIN,
             **limit,
         )
         result = self.generator.attempt(job)
@@ -75,8 +75,8 @@ class Bench:
         return result
 
 
-def saturated(bench: Bench, target: Running) -> Sample:
-    """Measure requests a second and CPU for each size of prompt."""
+def measure_saturation(bench: Bench, target: Running) -> Sample:
+    """Measure requests per second and CPU for each size of prompt."""
     found: Sample = {}
     for size in SIZES:
         before, teacher_before = target.cpu_s(), cpu_s(bench.teacher_pid)
@@ -94,13 +94,13 @@ def saturated(bench: Bench, target: Running) -> Sample:
     return found
 
 
-def one_at_a_time(bench: Bench, target: Running) -> Sample:
-    """Measure how long a plain request takes, and the first chunk of a stream."""
+def measure_latency(bench: Bench, target: Running) -> Sample:
+    """Measure the time of a plain request, and of the first chunk of a stream."""
     block, seconds = bench.length.block, bench.length.seconds
     plain = bench.run(target, in_flight=1, seconds=seconds, count=block)
-    # Two chunks: what is measured is the first one's way, and the connection is free again soon.
-    asked = marker(2, 1, "first")
-    stream = bench.run(target, in_flight=1, seconds=seconds, count=block, asked=asked)
+    # Two chunks: only the first is measured, and the connection is free again soon.
+    answer = marker(2, 1, "first")
+    stream = bench.run(target, in_flight=1, seconds=seconds, count=block, answer=answer)
     took_ms = [one for some in plain.latencies_ms.values() for one in some]
     return {
         "p50_ms": quantile(took_ms, 0.5),
@@ -111,12 +111,12 @@ def one_at_a_time(bench: Bench, target: Running) -> Sample:
     }
 
 
-def streamed(bench: Bench, target: Running) -> Sample:
-    """Measure streams of CHUNKS chunks, first as many as can be, then a few for their CPU."""
-    asked, seconds = marker(CHUNKS, 1, "first"), bench.length.seconds
-    many = bench.run(target, in_flight=STREAMS_SATURATING, seconds=seconds, asked=asked)
+def measure_streams(bench: Bench, target: Running) -> Sample:
+    """Measure streams of CHUNKS chunks, first as many as possible, then a few for their CPU."""
+    answer, seconds = marker(CHUNKS, 1, "first"), bench.length.seconds
+    many = bench.run(target, in_flight=STREAMS_SATURATING, seconds=seconds, answer=answer)
     before = target.cpu_s()
-    few = bench.run(target, in_flight=STREAMS_FEW, seconds=seconds, asked=asked)
+    few = bench.run(target, in_flight=STREAMS_FEW, seconds=seconds, answer=answer)
     spent_s = target.cpu_s() - before
     found: Sample = {"streams_per_s": many.answers / many.seconds}
     if few.answers:
@@ -127,8 +127,8 @@ def streamed(bench: Bench, target: Running) -> Sample:
 
 
 def warm_up(bench: Bench, target: Running) -> None:
-    """Let a compiler which works while a program runs see its requests."""
-    for asked in (PLAIN, marker(CHUNKS, 1, "first")):
-        bench.run(target, in_flight=STREAMS_FEW, seconds=bench.length.seconds, asked=asked)
-    # What was put off, as writing the harvest, is over before anything is measured.
+    """Let a just-in-time compiler see its requests."""
+    for answer in (PLAIN, marker(CHUNKS, 1, "first")):
+        bench.run(target, in_flight=STREAMS_FEW, seconds=bench.length.seconds, answer=answer)
+    # Deferred work, such as writing the harvest, ends before the measurement.
     time.sleep(0.5)

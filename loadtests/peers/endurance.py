@@ -1,4 +1,4 @@
-"""What only shows after a while: memory over 100,000 requests, and thousands of streams open at once."""
+"""Measurements that take a while: memory over 100,000 requests, and thousands of open streams."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PROBE_EVERY_S = 0.02
 PROBE_LIMIT_S = 20.0
 
 
-def memory(bench: Bench, target: Running) -> Memory | None:
-    """Send very many requests; return what the memory did. None when the gateway answered none."""
+def measure_memory(bench: Bench, target: Running) -> Memory | None:
+    """Send very many requests; return the memory afterwards and its slope, None without an answer."""
     length = bench.length
     warm = round(length.memory_requests * WARM_SHARE)
     each = (length.memory_requests - warm) // POINTS
@@ -46,7 +46,7 @@ def memory(bench: Bench, target: Running) -> Memory | None:
 
 
 def open_streams(bench: Bench, target: Running, count: int) -> Open:
-    """Hold `count` streams open, all at once for most of the time; return how they fared."""
+    """Hold `count` streams open, all at once for most of the time; return their figures."""
     length = bench.length
     lasts_s = length.open_chunks * length.open_every_ms / 1000
     with _watched(target) as seen:
@@ -54,9 +54,9 @@ def open_streams(bench: Bench, target: Running, count: int) -> Open:
             target,
             in_flight=count,
             count=count,
-            # A gateway which is late may be three times as slow before its streams count as lost.
+            # A late gateway may be three times as slow before its streams count as lost.
             seconds=3 * (lasts_s + count / OPENED_PER_S),
-            asked=marker(length.open_chunks, length.open_every_ms, "all"),
+            answer=marker(length.open_chunks, length.open_every_ms, "all"),
             opened_per_s=OPENED_PER_S,
         )
     return Open(
@@ -70,7 +70,7 @@ def open_streams(bench: Bench, target: Running, count: int) -> Open:
 
 
 class _Seen:
-    """What was seen of a gateway while many streams were open."""
+    """Observations of a gateway while many streams were open."""
 
     def __init__(self) -> None:
         self.lags_ms: list[float] = []
@@ -79,11 +79,11 @@ class _Seen:
 
 @contextmanager
 def _watched(target: Running) -> Iterator[_Seen]:
-    """Look at the gateway's memory and time its health page all the while."""
+    """Read the gateway's memory and time its health page until the block ends."""
     seen, is_over = _Seen(), threading.Event()
 
     def watch() -> None:
-        # It shares a core with the load, whose turns are not what is to be measured.
+        # It shares a core with the load: its priority keeps the load's turns out of the figure.
         with contextlib.suppress(PermissionError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -15)
         connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=PROBE_LIMIT_S)

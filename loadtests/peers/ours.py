@@ -1,4 +1,4 @@
-"""What is asked of stepdown alone: how soon it is there, and what a second worker brings."""
+"""Measurements of stepdown alone: its time to start, and the gain from a second worker."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import msgspec
 from loadtests.peers.arithmetic import rounded
 from loadtests.peers.bench import STREAMS_SATURATING, Bench, Length
 from loadtests.peers.figures import Start, Workers
-from loadtests.peers.running import Running, free_port, running, teacher
+from loadtests.peers.running import Running, free_port, running, running_teacher
 from loadtests.support.generator import Generator
 from loadtests.support.processes import cpu_s
 
 IMPORTS = 7
 STARTS = 3
-# Inside the interpreter: its own start is no part of it.
+# Inside the interpreter, without its own start.
 TIMED = "import time; begun = time.perf_counter(); import {}; print(time.perf_counter() - begun)"
 
 
 class _Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """A round: requests a second, CPU a request of all workers and of teacher and generator."""
+    """A round: requests per second, CPU per request of all workers and of teacher and generator."""
 
     per_s: float
     worker_us: float
@@ -34,8 +34,8 @@ class _Sample(msgspec.Struct, frozen=True, kw_only=True):
     busiest_share: float
 
 
-def start(scratch: Path) -> Start:
-    """Return how soon stepdown is imported, and ready; no teacher is needed for either."""
+def measure_start(scratch: Path) -> Start:
+    """Return the times until stepdown is imported, and ready; neither needs a teacher."""
     ready_s = []
     for number in range(STARTS):
         with _stepdown(scratch / f"start-{number}", free_port(), 1) as target:
@@ -47,11 +47,11 @@ def start(scratch: Path) -> Start:
     )
 
 
-def workers(scratch: Path, length: Length) -> Workers:
-    """Return what two workers do beside one; all processes share all cores."""
+def compare_workers(scratch: Path, length: Length) -> Workers:
+    """Return the figures of two workers beside those of one; all processes share all cores."""
     cores = os.sched_getaffinity(0)
     samples: dict[int, list[_Sample]] = {1: [], 2: []}
-    with teacher(cores) as (port, pid), Generator() as generator:
+    with running_teacher(cores) as (port, pid), Generator() as generator:
         bench = Bench(generator, pid, length)
         with _stepdown(scratch / "one", port, 1) as one, _stepdown(scratch / "two", port, 2) as two:
             for _ in range(length.rounds):

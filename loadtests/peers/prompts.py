@@ -21,24 +21,24 @@ _USUAL: Headers = (
 )
 
 
-def prompts(size_bytes: int, headers: Headers, asked: str = PLAIN) -> list[bytes]:
-    """Return whole HTTP requests whose bodies have `size_bytes`; `asked` tells the teacher what to answer.
+def build_requests(size_bytes: int, headers: Headers, answer: str = PLAIN) -> list[bytes]:
+    """Return whole HTTP requests with bodies of `size_bytes`; `answer` says what the teacher answers.
 
     The system message, an app's template, is the same in all of them.
     """
     questions = [str(pair.messages[-1]["content"]) for pair in generate_tickets(DIFFERENT, seed=1)]
     longest = max(map(len, questions))
-    room = size_bytes - len(_body("", " " * longest, asked))
+    room = size_bytes - len(_body("", " " * longest, answer))
     template = (f"{PROMPT} " * (room // len(PROMPT) + 1))[:room]
-    return [_request(_body(template, question.ljust(longest), asked), headers) for question in questions]
+    return [_request(_body(template, question.ljust(longest), answer), headers) for question in questions]
 
 
-def _body(template: str, question: str, asked: str) -> bytes:
+def _body(template: str, question: str, answer: str) -> bytes:
     messages = [
         {"role": "system", "content": template},
-        {"role": "user", "content": f"{question} {asked}"},
+        {"role": "user", "content": f"{question} {answer}"},
     ]
-    return msgspec.json.encode({"model": "gpt-4o", "messages": messages, "stream": asked != PLAIN})
+    return msgspec.json.encode({"model": "gpt-4o", "messages": messages, "stream": answer != PLAIN})
 
 
 def _request(body: bytes, headers: Headers) -> bytes:

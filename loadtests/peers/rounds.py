@@ -1,4 +1,4 @@
-"""Rounds in which every gateway has its turn, and the medians over them."""
+"""Runs rounds in which every gateway has its turn, and takes the medians over them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from loadtests.peers.arithmetic import gap, median, rounded
-from loadtests.peers.bench import Bench, Sample, one_at_a_time, saturated, streamed, warm_up
-from loadtests.peers.endurance import memory, open_streams
+from loadtests.peers.bench import Bench, Sample, measure_latency, measure_saturation, measure_streams, warm_up
+from loadtests.peers.endurance import measure_memory, open_streams
 from loadtests.peers.figures import Figures, Memory, Open
 from loadtests.peers.running import Running
 
@@ -17,11 +17,11 @@ ADDED = {
     "added_p99_ms": "p99_ms",
     "added_first_chunk_ms": "first_chunk_ms",
 }
-"""By the figure which compares with the direct call of the same round, what it compares."""
+"""The figures compared with the direct call of the same round, by the name of the difference."""
 
 
 class _Tally:
-    """What is known so far of one gateway."""
+    """The samples of one gateway so far."""
 
     def __init__(self, target: Running) -> None:
         self.target = target
@@ -31,7 +31,7 @@ class _Tally:
         self.open: list[Open] = []
 
     def figures(self) -> Figures:
-        """Return the medians and the rest."""
+        """Return the medians and the single figures."""
         named = {name for sample in self.samples for name in sample}
         medians = {name: median([sample.get(name) for sample in self.samples]) for name in named}
         few, many = self.open
@@ -43,8 +43,8 @@ class _Tally:
         )
 
 
-def compared(bench: Bench, targets: Sequence[Running]) -> dict[str, Figures]:
-    """Return the figures of `targets`, the first of which is the direct call."""
+def compare_gateways(bench: Bench, targets: Sequence[Running]) -> dict[str, Figures]:
+    """Return the figures of `targets`; the first is the direct call."""
     tallies = [_Tally(target) for target in targets]
     for tally in tallies:
         _begin(bench, tally)
@@ -61,7 +61,7 @@ def compared(bench: Bench, targets: Sequence[Running]) -> dict[str, Figures]:
 
 
 def _begin(bench: Bench, tally: _Tally) -> None:
-    """Note what an idle gateway takes, then how its memory grows, before longer prompts have stretched it."""
+    """Measure an idle gateway, then the growth of its memory before longer prompts have stretched it."""
     target = tally.target
     if target.plan:
         tally.idle = {
@@ -72,11 +72,11 @@ def _begin(bench: Bench, tally: _Tally) -> None:
     _say(f"warming up {target.name}, then its memory")
     warm_up(bench, target)
     if target.plan:
-        tally.memory = memory(bench, target)
+        tally.memory = measure_memory(bench, target)
 
 
 def _round(bench: Bench, target: Running) -> Sample:
-    return one_at_a_time(bench, target) | saturated(bench, target) | streamed(bench, target)
+    return measure_latency(bench, target) | measure_saturation(bench, target) | measure_streams(bench, target)
 
 
 def _compare(sample: Sample, direct: Sample) -> None:
@@ -84,5 +84,5 @@ def _compare(sample: Sample, direct: Sample) -> None:
         sample |= {added: gap(sample[name], direct[name]) for added, name in ADDED.items()}
 
 
-def _say(what: str) -> None:
-    print(what, file=sys.stderr, flush=True)
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""A gateway which runs, on the cores it is given, and what its processes take."""
+"""A running gateway on given cores, and the CPU and memory of its processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from gateway.config.plugins import load_plugin
 from gateway.ipc.child_process import end_process
 from loadtests.peers.base import Place, Plan
-from loadtests.support.processes import command_line, cpu_s, rss_mb, tree
+from loadtests.support.processes import command_line, cpu_s, process_tree, rss_mb
 
 READY_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
@@ -42,12 +42,12 @@ class Running:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """What its clients must send."""
+        """Headers that its clients must send."""
         return self.plan.headers if self.plan else ()
 
     @property
     def ready_path(self) -> str:
-        """A page which it answers itself, "" for none."""
+        """A page that it answers itself, "" for none."""
         return self.plan.ready_path if self.plan else ""
 
     def cpu_s(self) -> float:
@@ -55,19 +55,19 @@ class Running:
         return sum(cpu_s(pid) for pid in self._tree())
 
     def workers_cpu_s(self) -> list[float]:
-        """Return the CPU seconds of each process which answers."""
+        """Return the CPU seconds of each process that answers."""
         return [cpu_s(pid) for pid in self._workers]
 
     def worker_rss_mb(self) -> float:
-        """Return the resident memory of the processes which answer, in MB."""
+        """Return the resident memory of the processes that answer, in MB."""
         return sum(rss_mb(pid) for pid in self._workers)
 
     def rss_mb(self) -> float:
-        """Return that of all its processes; pages which they share are counted in each."""
+        """Return the resident memory of all its processes; shared pages count in each."""
         return sum(rss_mb(pid) for pid in self._tree())
 
     def _tree(self) -> list[int]:
-        return tree(self._root) if self._root else []
+        return process_tree(self._root) if self._root else []
 
 
 @contextmanager
@@ -107,13 +107,13 @@ def running(
         yield Running(name, place.port, plan, process.pid, time.monotonic() - begun)
     finally:
         end_process(process, STOP_LIMIT_S)
-        # What a master which had to be killed leaves behind.
+        # The rest of a master that had to be killed.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
-def teacher(cores: Iterable[int]) -> Iterator[tuple[int, int]]:
+def running_teacher(cores: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Run the cheap teacher on `cores`; yield its port and its process."""
     command = [sys.executable, "-m", "loadtests.peers.teacher"]
     with pinned(cores), subprocess.Popen(command, stdout=subprocess.PIPE) as process:
@@ -126,7 +126,7 @@ def teacher(cores: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def pinned(cores: Iterable[int]) -> Iterator[None]:
-    """Let what is started within run on `cores` only, as does the caller meanwhile."""
+    """Run this process on `cores` until the block ends; processes started inside stay on them."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -136,7 +136,7 @@ def pinned(cores: Iterable[int]) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 on which nobody listens now."""
+    """Return a port of 127.0.0.1 that is free now."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         return int(bound.getsockname()[1])

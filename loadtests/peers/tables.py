@@ -10,13 +10,13 @@ import msgspec
 from loadtests.peers.figures import LEAST_RATIO, Bar, Figures, Memory, Open, Report, Start, Workers
 
 FIRST = ("direct", "nginx", "stepdown")
-"""The columns' order; what else there is follows."""
+"""The first columns, in order; other gateways follow."""
 WITHIN: dict[str, type[msgspec.Struct]] = {"memory": Memory, "open_500": Open, "open_2000": Open}
-"""Figures which consist of several."""
+"""Figures that consist of several."""
 
 
-def tables(report: Report) -> str:
-    """Return all of them, with what was skipped and what failed below."""
+def format_tables(report: Report) -> str:
+    """Return all tables, with skipped peers and failures below."""
     parts = [_comparison(report)]
     if report.workers:
         parts.append(_single("two workers of stepdown", report.workers, Workers))
@@ -52,7 +52,7 @@ def _comparison(report: Report) -> str:
         for name in names
     ]
     lines.append(["stepdown's requests per core to its own", asked, *ratios])
-    # The same said in CPU time, which others' work on the machine disturbs less.
+    # The same in CPU time: other work on the machine disturbs it less.
     spent = [_cell(_ratio(report, name, "plain_1k_cpu_us"), None) for name in names]
     lines.append(["its CPU per request to stepdown's", "", *spent])
     return _markdown(lines)
@@ -83,7 +83,7 @@ def _flat(figures: msgspec.Struct, prefix: str = "") -> Iterator[tuple[str, floa
 
 
 def _ratio(report: Report, name: str, figure: str = "plain_1k_per_s") -> float | None:
-    """Return how many times better stepdown is."""
+    """Return the factor by which stepdown is better."""
     if "stepdown" not in report.figures:
         return None
     ours: float | None = getattr(report.figures["stepdown"], figure)

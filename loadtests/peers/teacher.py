@@ -1,8 +1,8 @@
-"""A teacher which costs next to nothing: answers are bytes made beforehand, on uvloop.
+"""A teacher that costs almost nothing: answers are bytes made beforehand, on uvloop.
 
-`python -m loadtests.peers.teacher --port 0` prints `{"port": N}` once it listens. What it answers stands
-in the question, since a gateway may rewrite everything else: `[[plain]]`, or `[[stream CHUNKS MS WHICH]]`
-for so many chunks, one every MS milliseconds, with a stamp in WHICH of them (`first` or `all`).
+`python -m loadtests.peers.teacher --port 0` prints `{"port": N}` once it listens. The question names the
+answer, since a gateway may rewrite everything else: `[[plain]]`, or `[[stream CHUNKS MS STAMPS]]` for a
+stream of CHUNKS, one every MS milliseconds, with a timestamp in the `first` or in `all` of them.
 Every chunk is written by itself.
 """
 
@@ -25,7 +25,7 @@ BACKLOG = 4096
 PLAIN = "[[plain]]"
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-# What api.openai.com sends beside its answers, so that gateways have as much to pass on.
+# The headers of api.openai.com, so that gateways have as much to pass on.
 _HEADERS = (
     b"HTTP/1.1 200 OK\r\nopenai-organization: org-mock\r\nopenai-processing-ms: 1\r\n"
     b"openai-version: 2020-10-01\r\nx-request-id: req_0123456789abcdef0123456789abcdef\r\n"
@@ -38,14 +38,14 @@ _TEXT = "The parcel left our warehouse this morning and should be with you in tw
 
 
 class Script(msgspec.Struct, frozen=True):
-    """What a stream consists of. `stamped` is what stands before and after the stamp of a chunk."""
+    """The parts of a stream. `stamped` are the bytes before and after the timestamp of a chunk."""
 
     head: bytes
     stamped: tuple[bytes, bytes]
     chunk: bytes
     end: bytes
     chunks: int
-    """All of them, the last one, `end`, included."""
+    """The number of chunks; the last one, `end`, counts."""
     every_ticks: int
     stamps_all: bool
 
@@ -60,17 +60,17 @@ class Ticker:
         self._is_running = False
 
     def add(self, stream: _Conversation, ticks: int) -> None:
-        """Have `stream.advance` called after so many ticks."""
+        """Call `stream.advance` after so many ticks."""
         if not self._is_running:
             self._is_running = True
             self._done = self._tick()
             self._loop.call_later(TICK_S, self._advance)
-        # Never a tick which is over: nobody would come back to it.
+        # Never a past tick: it would not come again.
         self._due[max(self._tick(), self._done) + ticks].append(stream)
 
     def _advance(self) -> None:
         now = self._tick()
-        # A loop which was late has several ticks to make good.
+        # A late loop has several ticks to make up for.
         while self._done < now:
             self._done += 1
             for stream in self._due.pop(self._done, ()):
@@ -94,7 +94,7 @@ class _Conversation(asyncio.Protocol):
         self._left = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's by class.
+        # uvloop's transports do not subclass asyncio.Transport.
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -103,7 +103,7 @@ class _Conversation(asyncio.Protocol):
             self._answer()
 
     def advance(self) -> int:
-        """Write the next chunk; return after how many ticks the one after it is due, 0 after the last."""
+        """Write the next chunk; return the ticks until the one after it, 0 after the last."""
         if self._transport.is_closing():
             return 0
         script = self._script
@@ -126,7 +126,7 @@ class _Conversation(asyncio.Protocol):
         start = self._buffer.rfind(b"[[")
         key = self._buffer[start : self._buffer.find(b"]]", start) + 2] if start >= 0 else PLAIN.encode()
         self._buffer = b""
-        answer = self._answers.get(key) or self._answers.setdefault(key, _made(key))
+        answer = self._answers.get(key) or self._answers.setdefault(key, _build_answer(key))
         if isinstance(answer, bytes):
             self._transport.write(answer)
             return
@@ -136,15 +136,15 @@ class _Conversation(asyncio.Protocol):
         self._ticker.add(self, answer.every_ticks)
 
 
-def marker(chunks: int, every_ms: int, which: str) -> str:
-    """Return what asks for a stream; `which` chunks have a stamp: "first" or "all"."""
-    return f"[[stream {chunks} {every_ms} {which}]]"
+def marker(chunks: int, every_ms: int, stamps: str) -> str:
+    """Return the mark in a question that asks for a stream; `stamps` is "first" or "all"."""
+    return f"[[stream {chunks} {every_ms} {stamps}]]"
 
 
-def _made(key: bytes) -> bytes | Script:
+def _build_answer(key: bytes) -> bytes | Script:
     words = key.strip(b"[]").split()
     if words[0] != b"stream":
-        return _plain()
+        return _build_plain()
     before, after = _chunk(_event({"role": "assistant", "content": "t" * BYTES})).split(b"t" * BYTES)
     last = _event({}, "stop") + b"data: [DONE]\n\n"
     kind = b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -159,7 +159,7 @@ def _made(key: bytes) -> bytes | Script:
     )
 
 
-def _plain() -> bytes:
+def _build_plain() -> bytes:
     message: dict[str, object] = {"role": "assistant", "content": _TEXT, "refusal": None, "annotations": []}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
     usage = {"prompt_tokens": 200, "completion_tokens": 50, "total_tokens": 250}
@@ -195,7 +195,7 @@ async def _serve(port: int) -> None:
 
 
 def main() -> None:
-    """Answer until the process is ended."""
+    """Answer until the process ends."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.peers.teacher", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -1,1 +1,1 @@
-"""What several load tests share: load, processes, clocks, figures."""
+"""The shared parts of several load tests: load, processes, clocks, figures."""

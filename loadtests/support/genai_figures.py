@@ -1,4 +1,4 @@
-"""What the load test of small decoders reports, beside the bars for two cores."""
+"""The figures of the load test of small decoders, beside the bars for two cores."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ AT_ONCE = (1, 4, 16)
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured; the bars for two cores stand in `table`.
+    """The figures of one run; the bars for two cores are in `build_table`.
 
     `writing_per_s` and `whole_per_s` are tokens by the number of drafts at once: between an answer's first
-    and last token, and with the reading of prompts. `lag_p99_ms` is that of the smallest request which
+    and last token, and with the reading of prompts. `lag_p99_ms` is that of the smallest request that
     the worker answers itself, and so no less than the lag of its event loop.
     """
 
@@ -32,7 +32,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     drafts_meanwhile: int
 
 
-def table(figures: Figures) -> Table:
+def build_table(figures: Figures) -> Table:
     """Return the figures beside their bars."""
     shown = Table("figure", "measured", "bar", title=f"load average at the start {figures.load_average}")
     for count, bar in zip(AT_ONCE, (110, 190, 280), strict=True):
@@ -55,5 +55,5 @@ def table(figures: Figures) -> Table:
         f"{figures.idle_proxied_p99_ms:.1f} -> {figures.proxied_p99_ms:.1f} ms",
         "<= 2x",
     )
-    shown.add_row("local drafts meanwhile", str(figures.drafts_meanwhile), "")
+    shown.add_row("local drafts during it", str(figures.drafts_meanwhile), "")
     return shown

@@ -1,4 +1,4 @@
-"""A load generator which costs so little CPU that it is never the bottleneck.
+"""A load generator that costs so little CPU that it is never the bottleneck.
 
 `python -m loadtests.support.generator` reads one Job a line from its input and prints one Result a line.
 `Generator` is the other side: it starts that process and hands it jobs.
@@ -24,7 +24,7 @@ from loadtests.support.timestamps import delays_ms
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 DECISION = re.compile(rb"\r\nx-stepdown-decision: (\w+)")
 GRACE_S = 30.0
-"""How long answers may take beyond the job's own time before the job fails."""
+"""Time for answers beyond the job's own time before the job fails."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,35 +40,35 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     count: int = sys.maxsize
     seconds: float = 60.0
     opened_per_s: float | None = None
-    """How fast the connections are opened; as fast as can be if None."""
+    """Rate at which connections are opened; as fast as possible if None."""
     times_chunks: bool = False
-    """Note when the first byte of each body came, and how old its timestamps were (`support.timestamps`)."""
+    """Record the time of each body's first byte, and the age of its timestamps (`support.timestamps`)."""
 
 
 class Result(msgspec.Struct, kw_only=True):
-    """What came back. `latencies_ms` is by `x-stepdown-decision`, "" where an answer had none."""
+    """The answers. `latencies_ms` is by `x-stepdown-decision`, "" for answers without it."""
 
     latencies_ms: dict[str, list[float]] = {}
     pieces: int = 0
     """HTTP chunks, an answer with a content-length counting as one."""
     first_ms: list[float] = []
-    """From request to first byte of the body, where the job asked for it."""
+    """From request to first byte of the body, if the job times chunks."""
     delays_ms: list[float] = []
-    """Of every stamped chunk, where the job asked for it."""
+    """Of every stamped chunk, if the job times chunks."""
     failed: list[str] = []
-    """Status lines other than 200, connections refused or lost in an answer, answers which took too long."""
+    """Status lines other than 200, connections refused or lost during an answer, late answers."""
     seconds: float = 0.0
     cpu_s: float = 0.0
     """Of the generator's own process."""
 
     @property
     def answers(self) -> int:
-        """How many good answers came."""
+        """The number of good answers."""
         return sum(len(some) for some in self.latencies_ms.values())
 
 
 class Generator:
-    """The process which sends; use as a context manager."""
+    """The sending process; use as a context manager."""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "loadtests.support.generator"]
@@ -76,7 +76,7 @@ class Generator:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         with self._process:
             self._process.terminate()
@@ -90,11 +90,11 @@ class Generator:
 
     @property
     def pid(self) -> int:
-        """The process."""
+        """The id of the process."""
         return self._process.pid
 
     def attempt(self, job: Job) -> Result:
-        """Return the result of `job`, whatever failed."""
+        """Return the result of `job`, failures included."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
@@ -104,7 +104,7 @@ class Generator:
 
 
 class _Run:
-    """A job on its way."""
+    """A job in progress."""
 
     def __init__(self, job: Job) -> None:
         self.result = Result()
@@ -115,7 +115,7 @@ class _Run:
         self._ends_at = time.perf_counter() + job.seconds
 
     def next_request(self) -> bytes | None:
-        """Return what to send next, None once the job is done."""
+        """Return the next request, None once the job is done."""
         if self._sent >= self._job.count or time.perf_counter() >= self._ends_at:
             return None
         self._sent += 1
@@ -136,7 +136,7 @@ class _Sender(asyncio.Protocol):
         self._has_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none of asyncio's by class.
+        # uvloop's transports do not subclass asyncio.Transport.
         self._transport = cast(asyncio.Transport, transport)
         self._send()
 
@@ -162,7 +162,7 @@ class _Sender(asyncio.Protocol):
         self._send()
 
     def give_up(self) -> None:
-        """Note as failed what has no whole answer by now."""
+        """Count a request without a whole answer as failed."""
         if not self.done.done():
             self._run.result.failed.append("no whole answer in time")
             self.done.set_result(None)
@@ -205,7 +205,7 @@ class _Sender(asyncio.Protocol):
         return (time.perf_counter() - self._begun) * 1000
 
     def _read_chunks(self) -> bool:
-        """Drop every whole chunk; return whether the last one came."""
+        """Drop every whole chunk; return whether the last one arrived."""
         buffer, start = self._buffer, 0
         while (end := buffer.find(b"\r\n", start)) >= 0:
             size = int(buffer[start:end], 16)
@@ -226,12 +226,12 @@ async def _perform(job: Job) -> Result:
     try:
         async with asyncio.timeout(job.seconds + GRACE_S):
             await _connect(job, run, senders)
-            # Unlike `gather`, it leaves those which are late as they are.
+            # Unlike `gather`, it does not cancel the late ones.
             await asyncio.wait([sender.done for sender in senders])
     except TimeoutError:
-        pass  # who is late is counted below
-    except OSError as error:
-        run.result.failed.append(f"no connection: {error}")
+        pass  # late senders are counted below
+    except OSError as exc:
+        run.result.failed.append(f"no connection: {exc}")
     for sender in senders:
         sender.give_up()
     run.result.seconds = time.perf_counter() - begun
@@ -240,7 +240,7 @@ async def _perform(job: Job) -> Result:
 
 
 async def _connect(job: Job, run: _Run, senders: list[_Sender]) -> None:
-    """Open the job's connections one by one; each begins to ask as soon as it is open."""
+    """Open the job's connections one by one; each sends as soon as it is open."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     for number in range(job.in_flight):

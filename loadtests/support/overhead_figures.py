@@ -1,4 +1,4 @@
-"""What a run of `loadtests.overhead` shows, and the bar which each figure must meet."""
+"""The figures of a run of `loadtests.overhead`, and the bar that each must meet."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import msgspec
 from rich.table import Table
 
 Bar = tuple[str, float]
-"""What is asked of a figure: "<=" or ">=", and the number."""
+"""The bar of a figure: "<=" or ">=", and the number."""
 _MILLISECOND: Bar = ("<=", 1.0)
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run showed; medians over rounds, all CPU and memory by process."""
+    """The figures of one run: medians over rounds, CPU and memory by process."""
 
     load_average: float
-    """Of the machine when the run began: far above 0, the figures are of a shared machine."""
+    """Of the machine at the start: far above 0, the figures are of a shared machine."""
     direct_p50_ms: float
     direct_p99_ms: float
     through_p50_ms: float
@@ -24,9 +24,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     added_p50_ms: Annotated[float, _MILLISECOND]
     added_p99_ms: float
     worker_waited_share: float
-    """Of the time of those rounds, how long the worker was ready to run and no core was free.
+    """Share of these rounds in which the worker was ready to run and no core was free.
 
-    Others' work then, not the gateway's, makes the p99.
+    If it is high, other work on the machine makes the p99, not the gateway.
     """
     ratio_p50: float
     cpu_us_per_request: float
@@ -34,13 +34,13 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_s: float
     """Measured with the worker saturated, while teacher and generator share the cores with it."""
     direct_requests_per_s: float
-    """The same without a gateway: what teacher and generator are able to."""
+    """The same without a gateway: the limit of teacher and generator."""
     generator_cpu_us_per_request: float
     cpu_us_per_stream: float
     """Of 100 chunks."""
     cpu_us_per_chunk: float
     chunks_per_stream: float
-    """As they arrived: fewer than were sent when some came together."""
+    """As they arrived: fewer than were sent if some came together."""
     worker_rss_mb: Annotated[float, ("<=", 120.0)]
     host_rss_mb: float
     learner_rss_mb: float
@@ -48,19 +48,19 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     first_answer_s: Annotated[float, ("<=", 3.0)]
     help_ms: Annotated[float, ("<=", 150.0)]
     help_cpu_ms: float
-    """What of it was work: the rest is waiting for a core or the disk."""
+    """Its CPU time: the rest is waiting for a core or the disk."""
     bare_python_ms: float
-    """An interpreter which does nothing: the part of `--help` which is not ours."""
+    """An interpreter that does nothing: the part of `--help` that is not ours."""
     local_p50_ms: Annotated[float | None, ("<=", 15.0)]
-    """None when the gateway was not taught in time, which takes a core for some seconds."""
+    """None if no specialist was certified in time; that takes a core for some seconds."""
     local_p99_ms: float | None
     local_host_cpu_ms: float | None
-    """CPU of the model host for each: what an answer takes where a core is free for it."""
+    """CPU of the model host for each: the time of an answer with a free core."""
     local_answers: int
-    """How many of the questions asked of the taught gateway were answered locally."""
+    """The number of questions answered locally after the certificate."""
 
 
-def table(figures: Figures) -> Table:
+def build_table(figures: Figures) -> Table:
     """Return the figures as a table, each beside its bar."""
     shown = Table("figure", "measured", "bar", "")
     for name, hint in get_type_hints(Figures, include_extras=True).items():

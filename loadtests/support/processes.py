@@ -1,4 +1,4 @@
-"""What Linux says of a process: its children, its CPU time, its memory."""
+"""Reads a process from Linux's /proc: its children, its CPU time, its memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def child_named(parent: int, module: str) -> int:
-    """Return the child of `parent` which runs `python -m module`. Raises LookupError without one."""
+    """Return the child of `parent` that runs `python -m module`. Raises LookupError without one."""
     for child in (_PROC / f"{parent}/task/{parent}/children").read_text().split():
         if module in (_PROC / child / "cmdline").read_text().split("\0"):
             return int(child)
     raise LookupError(f"process {parent} has no child {module}")
 
 
-def tree(root: int) -> list[int]:
-    """Return the process `root` and all which descend from it, without those which end meanwhile."""
+def process_tree(root: int) -> list[int]:
+    """Return the process `root` and all its descendants, without those that end during the call."""
     found = [root]
     for pid in found:
-        # A child belongs to the thread which started it.
+        # A child belongs to the thread that started it.
         for thread in (_PROC / f"{pid}/task").glob("*/children"):
             with contextlib.suppress(OSError):
                 found += map(int, thread.read_text().split())
@@ -31,19 +31,19 @@ def tree(root: int) -> list[int]:
 
 
 def command_line(pid: int) -> str:
-    """Return the words by which a process was started."""
+    """Return the command line of a process."""
     return (_PROC / f"{pid}/cmdline").read_text().replace("\0", " ")
 
 
 def cpu_s(pid: int) -> float:
-    """Return the seconds of CPU, user and system, which all threads of a process have taken."""
+    """Return the CPU seconds, user and system, of all threads of a process."""
     # The name, in parentheses, may hold spaces: fields are counted after it.
     fields = (_PROC / f"{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def waited_s(pid: int) -> float:
-    """Return the seconds for which a process' main thread was ready to run while no core was free."""
+    """Return the seconds in which a process' main thread was ready to run while no core was free."""
     return int((_PROC / f"{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 

@@ -1,4 +1,4 @@
-"""A moment written into a chunk where it leaves, so that its way to the reader can be timed.
+"""Timestamps in chunks, written where they leave, so that their way to the reader can be timed.
 
 Both ends must run on one machine: they read the same monotonic clock.
 """
@@ -13,11 +13,11 @@ BYTES = 18
 
 
 def stamp() -> bytes:
-    """Return now as BYTES bytes which need no escaping in JSON."""
+    """Return the current time as BYTES bytes that need no escaping in JSON."""
     return b"t=%016d" % (time.monotonic_ns() // 1_000)
 
 
 def delays_ms(data: bytes) -> list[float]:
-    """Return how long ago each stamp in `data` was written; one which `data` cuts in two is left out."""
+    """Return the age of each stamp in `data`; a stamp that `data` cuts in two is left out."""
     now = time.monotonic_ns() // 1_000
     return [(now - int(moment)) / 1_000 for moment in STAMP.findall(data)]

@@ -17,9 +17,9 @@ from loadtests.peers.base import AbsentError, Place
 from loadtests.peers.bench import Bench, Length
 from loadtests.peers.endurance import open_streams
 from loadtests.peers.figures import Figures, Report
-from loadtests.peers.prompts import prompts
-from loadtests.peers.running import ADAPTERS, Running, free_port, teacher
-from loadtests.peers.tables import tables
+from loadtests.peers.prompts import build_requests
+from loadtests.peers.running import ADAPTERS, Running, free_port, running_teacher
+from loadtests.peers.tables import format_tables
 from loadtests.peers.teacher import marker
 from loadtests.support.generator import Generator, Job
 from loadtests.support.timestamps import STAMP
@@ -30,7 +30,7 @@ BRIEF = Length(seconds=0.2, rounds=1, block=10, open_chunks=3, open_every_ms=20)
 
 @pytest.fixture(scope="module")
 def teacher_port() -> Iterator[int]:
-    with teacher(os.sched_getaffinity(0)) as (port, _):
+    with running_teacher(os.sched_getaffinity(0)) as (port, _):
         yield port
 
 
@@ -69,7 +69,7 @@ def test_the_teacher_answers_as_the_question_says(teacher_port: int, pieces: int
 
 @pytest.mark.parametrize("size", [1_024, 10_240, 51_200])
 def test_a_prompt_has_the_requested_size(size: int) -> None:
-    requests = prompts(size, [("authorization", "Bearer any")], marker(2, 1, "all"))
+    requests = build_requests(size, [("authorization", "Bearer any")], marker(2, 1, "all"))
     heads, bodies = zip(*(request.split(b"\r\n\r\n") for request in requests), strict=True)
 
     assert {len(body) for body in bodies} == {size}
@@ -79,8 +79,9 @@ def test_a_prompt_has_the_requested_size(size: int) -> None:
 
 
 def test_refused_requests_are_counted_as_failed(generator: Generator, teacher_port: int) -> None:
-    refused = generator.attempt(Job(port=free_port(), requests=prompts(1_024, ()), in_flight=2, count=2))
-    answered = generator.attempt(Job(port=teacher_port, requests=prompts(1_024, ()), in_flight=2, count=4))
+    requests = build_requests(1_024, ())
+    refused = generator.attempt(Job(port=free_port(), requests=requests, in_flight=2, count=2))
+    answered = generator.attempt(Job(port=teacher_port, requests=requests, in_flight=2, count=4))
 
     assert refused.answers == 0
     assert len(refused.failed) == 1
@@ -122,7 +123,7 @@ def test_a_gateway_can_be_served_in_front_of_any_teacher(teacher_port: int) -> N
             base_url = process.stdout.readline().strip()
             name, _, value = process.stdout.readline().strip().partition(": ")
             port = int(base_url.removeprefix("http://127.0.0.1:").removesuffix("/v1"))
-            body = prompts(1_024, ())[0].partition(b"\r\n\r\n")[2]
+            body = build_requests(1_024, ())[0].partition(b"\r\n\r\n")[2]
             answer = json.loads(ask(port, body, headers={name: value}))
         finally:
             end_process(process, PATIENCE_S)
@@ -147,7 +148,7 @@ def test_each_of_our_figures_stands_beside_its_bar() -> None:
         start=None,
     )
 
-    text = tables(report)
+    text = format_tables(report)
 
     assert "| figure | bar | direct | stepdown 0.1.0 | litellm 1.0 |" in text
     assert "| plain 1k per s | >= 4,000 | 40,000 | **4,500** (met) | 100 |" in text

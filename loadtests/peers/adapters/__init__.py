@@ -1,1 +1,1 @@
-"""Gateways which can be measured, one file each: see `loadtests.peers.base.Adapter`."""
+"""The gateways that can be measured, one file each: see `loadtests.peers.base.Adapter`."""

@@ -20,7 +20,7 @@ def prepare(place: Place) -> Plan:
         "api_base": f"http://127.0.0.1:{place.teacher_port}/v1",
         "api_key": "sk-mock",
     }
-    # YAML reads JSON. Retries would hide what the teacher said.
+    # YAML reads JSON. Retries would hide the teacher's answers.
     config.write_text(
         json.dumps(
             {

@@ -1,4 +1,4 @@
-"""nginx `proxy_pass`, from PATH or from a Debian package unpacked into the folder: what a proxy must cost."""
+"""nginx `proxy_pass`, from PATH or a Debian package unpacked into the folder: the cost of a bare proxy."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def prepare(place: Place) -> Plan:
         "STEPDOWN_HOME": str(place.scratch / "home"),
         "OPENAI_BASE_URL": f"http://127.0.0.1:{place.teacher_port}/v1",
         "OPENAI_API_KEY": KEY_OF_THE_TEACHER,
-        # It looks at the harvest once and then stays: training is no part of answering.
+        # The learner looks at the harvest once and then sleeps: training is not part of answering.
         "STEPDOWN_LEARN_INTERVAL_S": "3600",
     }
     stepdown = (sys.executable, "-m", "gateway")
