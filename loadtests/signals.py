@@ -1,6 +1,6 @@
 """How well each confidence signal tells right drafts from wrong ones, on real students.
 
-`python -m loadtests.signals --data ../shared/data/snips_slots --task json` trains a student on the
+`python -m loadtests.signals --data snips_slots --task json` trains a student on the
 first rows of the stream, asks it the next ones, and prints the AUROC of every signal (0.5 is a
 coin, 1.0 sorts perfectly) and of the fitted deferral head. With `--version FOLDER` a published
 specialist is asked instead, the last rows of its stream.
@@ -132,7 +132,9 @@ def _print(figures: Figures, alpha: float) -> None:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="loadtests.signals", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="a folder of ../shared/data")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="a fetched data set's name, its folder, or a .jsonl file"
+    )
     parser.add_argument("--task", default="", help="another reading of the data: json (snips_slots)")
     parser.add_argument("--recipe", default="span", help="who trains the student (span)")
     parser.add_argument(

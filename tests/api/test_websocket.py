@@ -365,11 +365,11 @@ async def test_a_teacher_that_vanishes_ends_the_clients_websocket(teacher: Teach
 
 
 async def test_a_client_that_leaves_before_the_answer_ends_the_teachers_handshake() -> None:
-    asked, left = asyncio.Event(), asyncio.Event()
+    arrived, left = asyncio.Event(), asyncio.Event()
 
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        asked.set()
+        arrived.set()
         with contextlib.suppress(ConnectionError):
             await reader.read()
         left.set()
@@ -378,7 +378,7 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_teachers_handshak
     async with raw_teacher(never_answer) as dark, gateway(dark) as port:
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE)
-        await asked.wait()
+        await arrived.wait()
         writer.close()
 
         async with asyncio.timeout(PATIENCE_S):
@@ -408,18 +408,18 @@ async def test_bytes_behind_the_teachers_consent_arrive_byte_for_byte() -> None:
 
 
 async def test_a_client_that_sends_before_the_answer_is_cut_off() -> None:
-    asked = asyncio.Event()
+    arrived = asyncio.Event()
 
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        asked.set()
+        arrived.set()
         assert await reader.read() == b""
         writer.close()
 
     async with raw_teacher(never_answer) as dark, gateway(dark) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(HANDSHAKE)
-        await asked.wait()
+        await arrived.wait()
         writer.write(b"too early")
 
         with contextlib.suppress(ConnectionError):

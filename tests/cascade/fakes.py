@@ -147,7 +147,7 @@ class Flow:
     async def embed(self, texts: Sequence[str]) -> list[bytes]:
         return [await self.drafter.embed(text, 1.0) for text in texts]
 
-    async def serve(self, asked: Request | None = None) -> Answer:
+    async def serve(self, for_request: Request | None = None) -> Answer:
         stages = Stages(
             planner=self,
             router=self,
@@ -162,11 +162,11 @@ class Flow:
             estimate_usage=lambda _request, _text: Usage(10, 2, is_estimated=True),
             budget_s=1.0,
         )
-        return await serve(asked or request(), stages)
+        return await serve(for_request or request(), stages)
 
-    async def read(self, asked: Request | None = None) -> bytes:
+    async def read(self, for_request: Request | None = None) -> bytes:
         """Return the whole body of the answer."""
-        answer = await self.serve(asked)
+        answer = await self.serve(for_request)
         return b"".join([piece async for piece in answer.body])
 
     async def wait_for_outcome(self) -> Outcome:

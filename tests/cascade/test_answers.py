@@ -190,11 +190,11 @@ async def test_the_draft_of_an_audit_is_scored_by_the_head_too(flow: Flow) -> No
 
 async def test_a_client_that_leaves_before_the_decision_leaves_no_draft_behind(flow: Flow) -> None:
     flow.drafter.gate = asyncio.Event()
-    asked = asyncio.create_task(flow.serve(request(is_streamed=True)))
+    serving = asyncio.create_task(flow.serve(request(is_streamed=True)))
     await asyncio.sleep(0)
 
-    asked.cancel()
+    serving.cancel()
 
     with pytest.raises(asyncio.CancelledError):
-        await asked
+        await serving
     assert len(asyncio.all_tasks()) == 1

@@ -68,27 +68,27 @@ async def test_without_an_encoder_for_it_the_teacher_answers(
     flow: EncoderFlow, plan: Plan, fields: dict[str, Any], reason: str
 ) -> None:
     flow.the_plan = plan
-    asked = request(**fields)
+    embedding_request = request(**fields)
 
-    body = await flow.read(asked)
+    body = await flow.read(embedding_request)
 
     assert body == b"".join(flow.teacher.pieces)
-    assert flow.teacher.calls[0].body == asked.body
+    assert flow.teacher.calls[0].body == embedding_request.body
     assert flow.outcome.decision == "bypass"
     assert reason in flow.outcome.reason
 
 
 @pytest.mark.parametrize(
-    ("asked", "reason"),
+    ("embedding_request", "reason"),
     [
         (request(is_trusted=False), "caller not yet accepted by the teacher"),
         (request(mode=b"shadow"), "shadow asked for"),
     ],
 )
 async def test_a_caller_that_may_not_be_served_locally_gets_the_teachers_answer(
-    flow: EncoderFlow, asked: Request, reason: str
+    flow: EncoderFlow, embedding_request: Request, reason: str
 ) -> None:
-    await flow.read(asked)
+    await flow.read(embedding_request)
 
     assert (flow.outcome.decision, flow.outcome.reason) == ("escalated", reason)
 

@@ -21,11 +21,11 @@ class SlowTeacher(ScriptedTeacher):
     def __init__(self) -> None:
         super().__init__()
         self.gate = asyncio.Event()
-        self.asked = asyncio.Event()
+        self.was_called = asyncio.Event()
         self.is_cancelled = False
 
     async def ask(self, call: Call) -> Reply:
-        self.asked.set()
+        self.was_called.set()
         try:
             await self.gate.wait()
         except asyncio.CancelledError:
@@ -58,7 +58,7 @@ async def test_a_faster_teacher_answers_and_the_draft_is_cancelled(flow: Flow) -
 
 async def test_a_draft_before_the_teacher_is_served_and_the_call_cancelled(flow: Flow) -> None:
     reading = asyncio.create_task(flow.read())
-    await slow(flow).asked.wait()
+    await slow(flow).was_called.wait()
     assert flow.drafter.gate is not None
     flow.drafter.gate.set()
 
@@ -71,7 +71,7 @@ async def test_a_draft_before_the_teacher_is_served_and_the_call_cancelled(flow:
 async def test_a_bug_in_drafting_leaves_no_call_behind(flow: Flow) -> None:
     flow.drafter.error = ValueError("a bug of ours")
     reading = asyncio.create_task(flow.read())
-    await slow(flow).asked.wait()
+    await slow(flow).was_called.wait()
     assert flow.drafter.gate is not None
     flow.drafter.gate.set()
     while not slow(flow).is_cancelled:
@@ -88,7 +88,7 @@ async def test_a_draft_that_is_not_served_costs_no_second_call(
 ) -> None:
     flow.drafter.score, flow.drafter.error = 0.1, error
     reading = asyncio.create_task(flow.read())
-    await slow(flow).asked.wait()
+    await slow(flow).was_called.wait()
     assert flow.drafter.gate is not None
     flow.drafter.gate.set()
     await asyncio.sleep(0)
@@ -103,7 +103,7 @@ async def test_a_failing_teacher_leaves_the_draft_alone(flow: Flow) -> None:
     teacher = slow(flow)
     teacher.is_down, teacher.error = True, UpstreamError("down")
     reading = asyncio.create_task(flow.read())
-    await teacher.asked.wait()
+    await teacher.was_called.wait()
     teacher.gate.set()
     await asyncio.sleep(0)
     assert flow.drafter.gate is not None
@@ -114,7 +114,7 @@ async def test_a_failing_teacher_leaves_the_draft_alone(flow: Flow) -> None:
 
 async def test_a_client_that_leaves_stops_both(flow: Flow) -> None:
     reading = asyncio.create_task(flow.read())
-    await slow(flow).asked.wait()
+    await slow(flow).was_called.wait()
 
     reading.cancel()
 
@@ -134,5 +134,5 @@ async def test_without_permission_no_second_answer_is_paid_for(flow: Flow, plan:
     flow.drafter.gate.set()
 
     assert b"from the specialist" in await reading
-    assert not slow(flow).asked.is_set()
+    assert not slow(flow).was_called.is_set()
     assert not flow.outcome.is_hedged

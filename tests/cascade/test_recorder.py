@@ -61,8 +61,8 @@ async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: p
         return Draft(text="late", score=0.5, task="t", version=1)
 
     late = asyncio.create_task(draft())
-    asked = request(received_at=9.0)
-    state = RequestState(request=asked, plan=Plan(policy="p", may_serve=True), late_draft=late)
+    chat = request(received_at=9.0)
+    state = RequestState(request=chat, plan=Plan(policy="p", may_serve=True), late_draft=late)
 
     Recorder(state, outcomes.append, 200, ()).finish(is_complete=True)
     clock.now = 100.0

@@ -121,8 +121,10 @@ def test_a_gateway_that_was_killed_is_a_warning(
     command: Command, teacher: RunningTeacher, home: Path, silent: str
 ) -> None:
     home.mkdir()
-    gone = silent.removesuffix("/v1")
-    Home(home).run_file.write_bytes(msgspec.json.encode(RunFile(pid=1, url=gone, admin_url=gone)))
+    unreachable = silent.removesuffix("/v1")
+    Home(home).run_file.write_bytes(
+        msgspec.json.encode(RunFile(pid=1, url=unreachable, admin_url=unreachable))
+    )
 
     code, findings = run_doctor(command, OPENAI_BASE_URL=teacher.base_url)
 
