@@ -66,7 +66,7 @@ class Client(msgspec.Struct, frozen=True):
             },
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=2 * PATIENCE_S,  # litellm alone takes 7 s of CPU to be imported
             check=False,
         )
         assert run.returncode == 0, f"{run.stdout[-2000:]}\n{run.stderr[-4000:]}"
