@@ -38,6 +38,14 @@ class GatewayKey(Protocol):
         """The name of its holder in policies; may be empty."""
 
     @property
+    def tenant(self) -> str:
+        """Whose data its requests are."""
+
+    @property
+    def may_force_local(self) -> bool:
+        """Whether its holder may ask for a specialist's answer whatever the certificate says."""
+
+    @property
     def is_trusted(self) -> bool:
         """Whether its holder sees scores and thresholds."""
 
@@ -47,7 +55,10 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     is_trusted: bool
+    tenant: str
     sees_scores: bool = False
+    """Whether the operator vouches for it: it sees scores and audits."""
+    may_force_local: bool = False
     credential: bytes = b""
     """Hash of a forwarded credential; empty where the gateway itself knows its callers."""
 
@@ -72,7 +83,7 @@ class Authenticator:
     def authenticate(self, headers: tuple[Header, ...]) -> Caller:
         """Return the caller. Raises RequestError (401); its message never repeats what was sent."""
         if self._mode == "open":
-            return Caller(id=OPEN, is_trusted=True, sees_scores=True)
+            return Caller(id=OPEN, is_trusted=True, tenant=OPEN, sees_scores=True, may_force_local=True)
         sent = [value for name, value in headers if name == b"authorization"]
         if not sent:
             raise _unauthorized(_MISSING)
@@ -103,7 +114,13 @@ class Authenticator:
         found = self._find_key(hashlib.sha256(key.strip()).hexdigest())
         if found is None:
             raise _unauthorized("Incorrect API key provided. Keys are made with `stepdown keys create`.")
-        return Caller(id=found.name or found.id, is_trusted=True, sees_scores=found.is_trusted)
+        return Caller(
+            id=found.name or found.id,
+            is_trusted=True,
+            tenant=found.tenant,
+            sees_scores=found.is_trusted,
+            may_force_local=found.may_force_local,
+        )
 
     def _identify_forwarded(self, authorization: bytes) -> Caller:
         if not authorization.strip():
@@ -113,7 +130,8 @@ class Authenticator:
         is_trusted = accepted_at is not None and self._clock() - accepted_at < TRUST_S
         # The id is short and could be matched on purpose; trust depends on the whole hash.
         caller_id = f"fwd-{digest.hexdigest()[:12]}"
-        return Caller(id=caller_id, is_trusted=is_trusted, credential=digest.digest())
+        tenant = f"fwd-{digest.hexdigest()}"
+        return Caller(id=caller_id, is_trusted=is_trusted, tenant=tenant, credential=digest.digest())
 
 
 def _unauthorized(message: str) -> RequestError:

@@ -12,8 +12,6 @@ from gateway.api.http.exchange import Exchange, cancel_on_disconnect
 from gateway.api.passthrough import pass_through
 from gateway.core import Answer, Header, IncomingRequest, Request
 
-_SCORES = frozenset({b"x-stepdown-score", b"x-stepdown-threshold"})
-
 RequestReader = Callable[[IncomingRequest], Request]
 """Reads the body of one API. Raises RequestError naming the `param`."""
 
@@ -30,6 +28,9 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
         id=exchange.id,
         caller=caller.id,
         is_trusted=caller.is_trusted,
+        tenant=caller.tenant,
+        is_vouched_for=caller.sees_scores,
+        may_force_local=caller.may_force_local,
         target=exchange.target,
         headers=exchange.headers,
         body=body,
@@ -57,4 +58,4 @@ def _headers(answer: Answer, exchange: Exchange, caller: Caller, *, show_labels:
         headers += ((b"x-request-id", exchange.id.encode()),)
     if not show_labels:
         return headers
-    return headers + tuple(label for label in answer.labels if caller.sees_scores or label[0] not in _SCORES)
+    return headers + (answer.details if caller.sees_scores else answer.labels)

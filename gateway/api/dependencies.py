@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from gateway.api.auth import Authenticator
+from gateway.api.auth import Authenticator, Caller
 from gateway.api.http.body import BodyLimits
 from gateway.core import Answer, Request
 from gateway.upstream.base import Teacher
@@ -19,7 +19,7 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     teacher: Teacher
     authenticator: Authenticator
     limits: BodyLimits = BodyLimits()
-    own_models: Callable[[], list[str]] = list
+    own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`."""
     is_ready: Callable[[], bool] = lambda: True
     show_labels: bool = True

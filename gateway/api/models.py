@@ -20,12 +20,12 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 async def list_models(exchange: Exchange, deps: ApiDependencies) -> None:
     """Send the teacher's list with ours at its end; a failing teacher is reported as it failed."""
-    deps.authenticator.authenticate(exchange.headers)
+    caller = deps.authenticator.authenticate(exchange.headers)
     headers = _without_compression(exchange.headers)
     call = Call(method="GET", target=exchange.target, headers=headers, is_repeatable=True)
     async with cancel_on_disconnect(exchange):
         reply = await deps.teacher.ask(call)
-        own = deps.own_models()
+        own = deps.own_models(caller)
         if reply.status == 200 and own:
             await exchange.send_json(200, _append_models(await _read_list(reply.body), own))
         else:
@@ -36,7 +36,8 @@ async def show_model(exchange: Exchange, deps: ApiDependencies) -> None:
     """Send one of our models, or pass the request on: the teacher, too, may have a model of that name."""
     name = exchange.path.removeprefix(_PREFIX)
     # An unproven caller learns nothing about us: the teacher itself judges its key.
-    if name in deps.own_models() and deps.authenticator.authenticate(exchange.headers).is_trusted:
+    caller = deps.authenticator.authenticate(exchange.headers)
+    if caller.is_trusted and name in deps.own_models(caller):
         await exchange.send_json(200, msgspec.json.encode(_model_object(name)))
     else:
         await pass_through(exchange, deps)

@@ -12,6 +12,11 @@ from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
 from gateway.wire.surfaces import Renderer, codec_of
 
+UNSURE_OR_AUDITED = "unsure or audited"
+_UNSURE_OR_AUDITED = frozenset(
+    {"audit", "unsure", "unfamiliar text", "form not certified", "template on probation"}
+)
+
 
 def answer_with_draft(state: RequestState, stages: Stages) -> Answer:
     """Return the specialist's draft as an answer, in OpenAI's exact shape."""
@@ -60,23 +65,31 @@ async def answer_with_teacher(state: RequestState, stages: Stages) -> Answer:
         reply = await (state.teacher_call or call_teacher(state.request, stages))
     except (UpstreamError, asyncio.CancelledError) as exc:
         status = 499 if isinstance(exc, asyncio.CancelledError) else 502
-        Recorder(state, stages.observe, status, ()).finish(is_complete=False)
+        Recorder(state, stages, status, ()).finish(is_complete=False)
         raise
-    recorder = Recorder(state, stages.observe, reply.status, reply.headers)
+    recorder = Recorder(state, stages, reply.status, reply.headers)
+    labels = _labels(state, "teacher")
     return Answer(
         status=reply.status,
         headers=reply.headers,
         body=recorder.record_body(reply.body),
-        labels=_labels(state, "teacher"),
+        labels=labels,
+        details=_details(state, labels),
     )
 
 
 def _local_answer(
     state: RequestState, stages: Stages, headers: tuple[Header, ...], body: Body, served_by: str
 ) -> Answer:
-    recorder = Recorder(state, stages.observe, 200, headers)
+    recorder = Recorder(state, stages, 200, headers)
     labels = _labels(state, served_by)
-    return Answer(status=200, headers=headers, body=recorder.record_body(body), labels=labels)
+    return Answer(
+        status=200,
+        headers=headers,
+        body=recorder.record_body(body),
+        labels=labels,
+        details=_details(state, labels),
+    )
 
 
 class _OnePieceBody:
@@ -139,15 +152,27 @@ class _DraftStreamBody:
 
 
 def _labels(state: RequestState, served_by: str) -> tuple[Header, ...]:
+    """Return what any caller may know. It names no audit: who knows one could repeat what it knows right."""
+    decision = "escalated" if state.decision == "audit" else state.decision
+    reason = UNSURE_OR_AUDITED if state.reason in _UNSURE_OR_AUDITED else state.reason
     labels = [
         (b"x-stepdown-served-by", served_by.encode()),
-        (b"x-stepdown-decision", state.decision.encode()),
-        (b"x-stepdown-reason", state.reason.encode()),
+        (b"x-stepdown-decision", decision.encode()),
+        (b"x-stepdown-reason", reason.encode()),
     ]
     if state.route:
         labels.append((b"x-stepdown-route", state.route.task.encode()))
-    if state.draft:
-        labels.append((b"x-stepdown-score", f"{state.draft.score:.4f}".encode()))
-    if state.verdict and state.verdict.threshold is not None:
-        labels.append((b"x-stepdown-threshold", f"{state.verdict.threshold:.4f}".encode()))
     return tuple(labels)
+
+
+def _details(state: RequestState, labels: tuple[Header, ...]) -> tuple[Header, ...]:
+    """Return what a caller that the operator vouches for may know."""
+    details = [label for label in labels if label[0] != b"x-stepdown-reason"]
+    details.append((b"x-stepdown-reason", state.reason.encode()))
+    if state.decision == "audit":
+        details.append((b"x-stepdown-audit", b"true"))
+    if state.draft:
+        details.append((b"x-stepdown-score", f"{state.draft.score:.4f}".encode()))
+    if state.verdict and state.verdict.threshold is not None:
+        details.append((b"x-stepdown-threshold", f"{state.verdict.threshold:.4f}".encode()))
+    return tuple(details)

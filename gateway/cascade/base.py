@@ -11,8 +11,9 @@ import msgspec
 
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
-from gateway.confidence.validity import invalid_reason
 from gateway.core import (
+    Certification,
+    Certifications,
     Decision,
     Draft,
     Header,
@@ -20,8 +21,6 @@ from gateway.core import (
     Plan,
     Request,
     Route,
-    Standing,
-    Standings,
     Usage,
     Verdict,
 )
@@ -39,14 +38,19 @@ class Planner(Protocol):
 class Router(Protocol):
     """The naming of tasks."""
 
-    async def route(self, request: Request) -> Route:
-        """Return the task of `request`, a new one if no known task fits. May raise SpecialistError."""
+    async def route(self, request: Request, scope: str) -> Route:
+        """Return the task of `request` in `scope`, a new one if no known task fits.
+
+        May raise SpecialistError.
+        """
 
 
 class AuditSampler(Protocol):
     """The random choice of audits, independent of every decision."""
 
-    def sample(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
+    def sample(
+        self, request: Request, plan: Plan, certification: Certification, route: Route
+    ) -> tuple[bool, float]:
         """Return whether `request` is held out as evidence, and the probability of that.
 
         At equal probability, equal content gets an equal answer.
@@ -68,7 +72,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
 
     planner: Planner
     router: Router
-    standings: Standings
+    certifications: Certifications
     sampler: AuditSampler
     drafter: Drafter
     embed: EmbedTexts
@@ -90,7 +94,9 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     plan: Plan
     route: Route | None = None
-    standing: Standing | None = None
+    certification: Certification | None = None
+    is_certified: bool = False
+    """Whether drafts of the task may be served to this request's policy."""
     draft: Draft | None = None
     late_draft: asyncio.Task[Draft] | None = None
     """The draft of an audit or a shadow; the answer does not wait for it."""
@@ -114,17 +120,7 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
             return "local"
         if self.is_bypass:
             return "bypass"
-        is_audit = self.is_held_out and self.standing is not None and self.standing.serves
-        return "audit" if is_audit else "escalated"
-
-    def would_serve(self, draft: Draft | None) -> bool:
-        """Return whether `draft` is valid and passes the threshold, in shadow the tentative one."""
-        if self.is_accepted:
-            return True
-        if draft is None or self.standing is None or invalid_reason(draft, self.request):
-            return False
-        bar = self.standing.threshold if self.standing.serves else self.standing.tentative
-        return bar is not None and draft.score >= bar
+        return "audit" if self.is_held_out and self.is_certified else "escalated"
 
     def bypassed(self, reason: str) -> RequestState:
         """Return the state of a request that no specialist may answer."""
@@ -135,16 +131,31 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, reason=reason, late_draft=late_draft)
 
     def with_route(
-        self, route: Route, standing: Standing, is_held_out: bool, propensity: float
+        self,
+        route: Route,
+        certification: Certification,
+        is_certified: bool,
+        is_held_out: bool,
+        propensity: float,
     ) -> RequestState:
         """Return the state with its task, what the task's specialist may do, and the draw for an audit."""
         return msgspec.structs.replace(
-            self, route=route, standing=standing, is_held_out=is_held_out, propensity=propensity
+            self,
+            route=route,
+            certification=certification,
+            is_certified=is_certified,
+            is_held_out=is_held_out,
+            propensity=propensity,
         )
 
     def with_teacher_call(self, teacher_call: TeacherCall | None) -> RequestState:
         """Return the state with the teacher's call, if one has begun."""
         return msgspec.structs.replace(self, teacher_call=teacher_call)
+
+    def audited_from_reserve(self) -> RequestState:
+        """Return the state of an accepted draft that the teacher's answer is to be compared with."""
+        plan = msgspec.structs.replace(self.plan, may_escalate=True)
+        return msgspec.structs.replace(self, plan=plan, verdict=None, reason="audit")
 
     def with_verdict(self, draft: Draft, verdict: Verdict) -> RequestState:
         """Return the state with its draft and the verdict on it."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Self
 
-from gateway.cascade.base import Observer, RequestState
+from gateway.cascade.base import RequestState, Stages
 from gateway.core import Body, Draft, Header, Outcome
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.sse import last_event_end
@@ -21,11 +21,10 @@ TAIL_BYTES = 4096
 class Recorder:
     """Keeps the data for the Outcome while the answer passes, then emits the Outcome, once."""
 
-    def __init__(
-        self, state: RequestState, observe: Observer, status: int, headers: tuple[Header, ...]
-    ) -> None:
+    def __init__(self, state: RequestState, stages: Stages, status: int, headers: tuple[Header, ...]) -> None:
         self._state = state
-        self._observe = observe
+        self._observe = stages.observe
+        self._gate = stages.gate
         self._codec = codec_of(state.request)
         self._status = status
         values = {name.lower(): value.lower() for name, value in reversed(headers)}
@@ -101,14 +100,20 @@ class Recorder:
                 is_complete=is_complete,
                 is_captured=is_captured,
                 draft=draft,
-                threshold=state.standing.threshold if state.standing else None,
-                would_serve=state.would_serve(draft),
+                threshold=state.verdict.threshold if state.verdict else None,
+                would_serve=self._would_serve(draft),
                 audit_propensity=state.propensity,
                 is_held_out=state.is_held_out,
                 is_hedged=state.teacher_call is not None,
-                epoch=state.standing.epoch if state.standing else 0,
+                certification=state.certification,
             )
         )
+
+    def _would_serve(self, draft: Draft | None) -> bool:
+        state = self._state
+        if state.is_accepted or draft is None or state.certification is None or state.route is None:
+            return state.is_accepted
+        return self._gate.would_pass(draft, state.certification, state.request, state.plan, state.route)
 
     def _tail(self) -> bytes:
         """Return the end of the answer so far, however small its pieces were."""

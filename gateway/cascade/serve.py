@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 import msgspec
 
 from gateway.cascade.answers import answer_with_draft, answer_with_teacher, call_teacher
+from gateway.cascade.audit_sampler import is_stored_by_teacher
 from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
-from gateway.core import Answer, Draft, Plan, Request, Standing
+from gateway.core import Answer, Certification, Draft, Request, Route
 from gateway.errors import RequestError, SpecialistError
 
 logger = logging.getLogger(__name__)
@@ -53,32 +55,37 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
     teacher's answer is served and must not wait for it.
     """
     request, plan = state.request, state.plan
-    route = await stages.router.route(request)
-    standing = _within_policy(plan, stages.standings.of(route))
-    state = state.with_route(route, standing, *stages.sampler.sample(request, plan, standing))
-    if standing.version is None:
+    route = await stages.router.route(request, plan.scope)
+    certification = stages.certifications.of(route.task)
+    is_certified = certification.serves(plan.alpha, plan.delta, time.time())
+    draw = stages.sampler.sample(request, plan, certification, route)
+    state = state.with_route(route, certification, is_certified, *draw)
+    if certification.version is None:
         return state.deferred("no specialist yet")
-    is_shadow = not standing.serves or request.mode == "shadow" or _is_stored_by_teacher(state)
-    if request.mode != "local" and (state.is_held_out or is_shadow):
-        late = asyncio.create_task(_draft(request, standing, stages, is_streamed=False))
-        reason = "audit" if state.is_held_out and standing.serves else _shadow_reason(request, standing)
+    if plan.is_reserve and state.is_held_out and is_certified:
+        decided = await _decide(state, certification, route, stages)
+        return decided.audited_from_reserve() if decided.is_accepted else decided
+    if request.mode != "local" and (reason := _observation_reason(state)):
+        late = asyncio.create_task(_draft(request, certification, stages, is_streamed=False))
         return state.deferred(reason, late_draft=late)
     if not request.is_trusted:
         return state.deferred("caller not yet accepted by the teacher")
-    return await _decide(state, standing, stages)
+    return await _decide(state, certification, route, stages)
 
 
-async def _decide(state: RequestState, standing: Standing, stages: Stages) -> RequestState:
+async def _decide(
+    state: RequestState, certification: Certification, route: Route, stages: Stages
+) -> RequestState:
     """Return `state` with the draft and the verdict on it, or with the teacher that was faster."""
     request, plan = state.request, state.plan
-    drafting = _draft(request, standing, stages, is_streamed=request.may_begin_early)
+    drafting = _draft(request, certification, stages, is_streamed=request.may_begin_early)
     may_hedge = plan.may_escalate and request.mode != "local"
     hedge_s = plan.hedge_s if may_hedge else None
     hedged = await await_draft(drafting, lambda: call_teacher(request, stages), hedge_s)
     state = state.with_teacher_call(hedged.teacher_call)
     if hedged.draft is None:
         return state.deferred(hedged.reason)
-    verdict = stages.gate.judge_draft(hedged.draft, standing, request)
+    verdict = stages.gate.judge_draft(hedged.draft, certification, request, plan, route)
     if hedged.teacher_call and verdict.accepts:
         await cancel_teacher_call(hedged.teacher_call)
     if hedged.draft.stream and not verdict.accepts:
@@ -86,12 +93,15 @@ async def _decide(state: RequestState, standing: Standing, stages: Stages) -> Re
     return state.with_verdict(hedged.draft, verdict)
 
 
-async def _draft(request: Request, standing: Standing, stages: Stages, *, is_streamed: bool) -> Draft:
+async def _draft(
+    request: Request, certification: Certification, stages: Stages, *, is_streamed: bool
+) -> Draft:
     """Return the specialist's draft with its version's score; only its beginning if streamed."""
-    assert standing.version is not None
+    task, version = certification.task, certification.version
+    assert version is not None
     draft_request = request.draft_request(is_streamed=is_streamed)
-    draft = await stages.drafter.draft(standing.task, standing.version, draft_request, stages.budget_s)
-    return msgspec.structs.replace(draft, score=stages.scorer.score_draft(draft, standing.deferral))
+    draft = await stages.drafter.draft(task, version, draft_request, stages.budget_s)
+    return msgspec.structs.replace(draft, score=stages.scorer.score_draft(draft, certification.deferral))
 
 
 async def _encode(state: RequestState, stages: Stages) -> Answer:
@@ -126,21 +136,27 @@ def _unsupported_reason(request: Request) -> str:
     return request.unsupported_reason or ("no encoder" if request.surface == "embeddings" else "")
 
 
-def _within_policy(plan: Plan, standing: Standing) -> Standing:
-    """Return `standing`, without its threshold if the policy now asks for more than was certified."""
-    if standing.alpha <= plan.alpha and standing.delta <= plan.delta:
-        return standing
-    return msgspec.structs.replace(standing, threshold=None)
-
-
-def _is_stored_by_teacher(state: RequestState) -> bool:
-    """Whether the client may ask the teacher for this answer later: a local one is not there then."""
-    return state.request.is_stored_by_default and not state.plan.may_serve_stored
-
-
-def _shadow_reason(request: Request, standing: Standing) -> str:
-    if request.mode == "shadow":
+def _observation_reason(state: RequestState) -> str:
+    """Return why a draft is made for comparison only; empty if it may be served."""
+    if state.route and state.route.is_on_probation:
+        return "template on probation"
+    if state.is_held_out and state.is_certified:
+        return "audit"
+    if state.request.mode == "shadow":
         return "shadow asked for"
-    if standing.serves:
-        return "stored by the teacher"
-    return "alarm" if standing.stage == "alarm" else "not certified yet"
+    if not state.is_certified:
+        return _uncertified_reason(state)
+    return "stored by the teacher" if is_stored_by_teacher(state.request, state.plan) else ""
+
+
+def _uncertified_reason(state: RequestState) -> str:
+    """Return why no certificate is in force for this request's policy."""
+    certification, plan = state.certification, state.plan
+    assert certification is not None
+    if certification.stage == "alarm":
+        return "alarm"
+    laxer = sorted(certification.in_force(1.0, 1.0, time.time()), key=lambda each: each.target)
+    if laxer:
+        return f"certified at {laxer[0].target.alpha:.1%}, policy asks for {plan.alpha:.1%}"
+    has_lapsed = any(each.stage == "live" for each in certification.certificates)
+    return "certificate lapsed" if has_lapsed else "not certified yet"

@@ -19,7 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     create = actions.add_parser("create", help="print a new key: only now, for only its hash is kept")
     create.add_argument("--name", default="", help="the holder of the key")
-    create.add_argument("--trusted", action="store_true", help="its holder sees scores and thresholds")
+    create.add_argument("--tenant", default="", help="whose data its requests are (its own: the name)")
+    create.add_argument("--trusted", action="store_true", help="its holder sees scores and audits")
+    create.add_argument(
+        "--force-local", action="store_true", help="its holder may demand local answers without a certificate"
+    )
     create.add_argument("--json", action="store_true", help="print JSON")
     listing = actions.add_parser("list", help="list ids, names and states, never the keys themselves")
     listing.add_argument("--json", action="store_true", help="print JSON")
@@ -45,7 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _create(keys: KeyStore, arguments: argparse.Namespace) -> int:
-    key_id, plain = keys.create(arguments.name, is_trusted=arguments.trusted)
+    key_id, plain = keys.create(
+        arguments.name,
+        tenant=arguments.tenant,
+        is_trusted=arguments.trusted,
+        may_force_local=arguments.force_local,
+    )
     print(json.dumps({"id": key_id, "key": plain}) if arguments.json else plain)
     return OK
 
@@ -60,5 +69,6 @@ def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
     for key in known:
         made = time.strftime("%Y-%m-%d", time.gmtime(key.created_at))
         state = "revoked" if key.revoked_at else "trusted" if key.is_trusted else "valid"
-        print(f"{key.id}  {state:8}  {made}  {key.name}")
+        owner = "" if key.tenant in (key.name, key.id) else f"  of {key.tenant}"
+        print(f"{key.id}  {state:8}  {made}  {key.name}{owner}")
     return OK

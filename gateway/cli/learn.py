@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gateway.cli import OK
 
 if TYPE_CHECKING:
-    from gateway.core import Standing
+    from gateway.core import Certification
     from gateway.settings import Settings
 
 WIDTH = 80
@@ -55,28 +54,38 @@ def _status(settings: Settings, *, as_json: bool) -> int:
     from gateway.store.state import open_state
 
     with open_state(settings.home) as state:
-        standings = state.standings.all()
-        templates = {task.task: task.template_text for task in state.tasks.all()}
+        certifications = state.certifications.all()
+        adopted = {task.task: task for task in state.tasks.all()}
     if as_json:
         import msgspec
 
-        print(msgspec.json.encode(standings).decode())
+        from gateway.confidence.summary import summarize_certification
+
+        scopes = {name: task.scope for name, task in adopted.items()}
+        report = [summarize_certification(one, scopes.get(one.task, "")) for one in certifications]
+        print(msgspec.json.encode(report).decode())
         return OK
-    for task, group in groupby(standings, key=lambda standing: standing.task):
-        print("\n".join(_describe_task(task, templates.get(task, ""), list(group))))
-    if not standings:
+    for one in certifications:
+        task = adopted.get(one.task)
+        print("\n".join(_describe_task(one, task.scope if task else "", task.template_text if task else "")))
+    if not certifications:
         print("no task yet: send traffic through `stepdown serve`")
     return OK
 
 
-def _describe_task(task: str, template: str, standings: Sequence[Standing]) -> Iterator[str]:
-    """Yield lines of at most 80 characters: the task, its template, then each way to recognize it."""
-    yield task
+def _describe_task(certification: Certification, scope: str, template: str) -> Iterator[str]:
+    """Yield lines of at most 80 characters: the task, whose it is, its template, then each certificate."""
+    version = f"v{certification.version}" if certification.version else "no version yet"
+    yield f"{certification.task}  {version}  {scope}".rstrip()
     if template:
         yield textwrap.shorten(template, WIDTH, initial_indent="  ", placeholder=" ...")
-    for standing in standings:
-        version = f"v{standing.version}" if standing.version else "-"
-        head = f"  {standing.lane:<11}  {standing.stage:<6}  {version:<3}  "
-        yield from textwrap.wrap(
-            standing.note, WIDTH, initial_indent=head, subsequent_indent=" " * len(head)
-        ) or [head.rstrip()]
+    for one in certification.certificates:
+        target = f"{one.target.alpha:.3g}/{one.target.delta:.3g}"
+        yield from _wrap(f"  {one.stratum:<7}  {target:<9}  {one.stage:<6}  ", one.note)
+    if not certification.certificates:
+        yield from _wrap("  ", certification.note)
+
+
+def _wrap(head: str, text: str) -> list[str]:
+    indent = " " * len(head)
+    return textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=indent) or [head.rstrip()]

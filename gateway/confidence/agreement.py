@@ -6,14 +6,23 @@ import unicodedata
 
 import msgspec
 
+from gateway.core import Ending
 from gateway.wire.tool_calls import ToolCall, parse_tool_calls, render_tool_calls
 
 _LARGEST_EXACT = 2.0**53
 """Up to here a float holds every integer."""
 
 
-def measure_loss(teacher: str, draft: str) -> float:
-    """Return 0.0 if both answers say the same, else 1.0."""
+def measure_loss(teacher: str, draft: str, ending: Ending = "whole") -> float:
+    """Return 0.0 if the client would have got the same from the draft as from the teacher, else 1.0.
+
+    A teacher's answer that was cut is compared with as much of the draft; a refused one, with
+    whatever the draft says, is a loss.
+    """
+    if ending == "refused":
+        return 1.0
+    if ending == "cut":
+        return 0.0 if canonical_text(draft).startswith(canonical_text(teacher)) else 1.0
     return 0.0 if teacher == draft or canonical_text(teacher) == canonical_text(draft) else 1.0
 
 

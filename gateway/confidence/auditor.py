@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.base import AuditSink
-from gateway.core import Audit, Outcome, Reading
+from gateway.confidence.gate import refusal_reason
+from gateway.core import (
+    Audit,
+    Certificate,
+    Draft,
+    Outcome,
+    Reading,
+    RiskTarget,
+    Stratum,
+    ending_of,
+    hash_text,
+    stratum_of,
+)
 
 
 class Auditor:
@@ -15,26 +29,53 @@ class Auditor:
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Record an audit if `outcome` is one; never blocks."""
-        draft, route = outcome.draft, outcome.route
-        if draft is None or route is None or reading.text is None or not _is_comparable(outcome, reading):
+        draft, route, request = outcome.draft, outcome.route, outcome.request
+        ending = ending_of(outcome, reading)
+        if not outcome.is_held_out or draft is None or route is None or ending == "none":
             return
         self._log.put(
             Audit(
+                request_id=request.id,
                 at=outcome.at,
                 task=route.task,
-                lane=route.lane,
+                stratum=stratum_of(draft, is_variant=route.is_variant),
+                template=request.template,
+                place=route.place,
+                is_on_probation=route.is_on_probation,
+                text_hash=hash_text(request.text),
+                caller=request.caller,
+                is_vouched_for=request.is_vouched_for,
+                propensity=outcome.audit_propensity,
                 version=draft.version,
-                epoch=outcome.epoch,
-                loss=measure_loss(reading.text, draft.text),
+                loss=measure_loss(reading.text or "", draft.text, ending),
                 score=draft.score,
-                # In shadow a draft passes a tentative threshold only. No certificate covers that
-                # one, so the drift alarm must not count it.
-                accepted=outcome.would_serve and outcome.decision == "audit",
+                passes_as_new=_passes_as_new(draft, outcome) if route.is_on_probation else None,
+                accepted=tuple(_accepted_by(draft, outcome)),
             )
         )
 
 
-def _is_comparable(outcome: Outcome, reading: Reading) -> bool:
-    """Whether the teacher ended its answer by itself, so that equality means something."""
-    is_whole = outcome.is_complete and reading.is_complete
-    return outcome.is_held_out and is_whole and reading.finish_reason in ("stop", "tool_calls")
+def _accepted_by(draft: Draft, outcome: Outcome) -> Iterator[RiskTarget]:
+    """Yield the targets of the certificates in force under which the client would have got `draft`."""
+    route = outcome.route
+    assert route is not None
+    for certificate in _in_force(draft, outcome, stratum_of(draft, is_variant=route.is_variant)):
+        if not refusal_reason(draft, outcome.request.demands, outcome.request.form, certificate):
+            yield certificate.target
+
+
+def _passes_as_new(draft: Draft, outcome: Outcome) -> bool | None:
+    """Return whether `draft` would be served if its template were the task's own; None if nothing is."""
+    certificates = list(_in_force(draft, outcome, "new"))
+    if not certificates:
+        return None
+    demands, form = outcome.request.demands, outcome.request.form
+    return any(not refusal_reason(draft, demands, form, each) for each in certificates)
+
+
+def _in_force(draft: Draft, outcome: Outcome, stratum: Stratum) -> Iterator[Certificate]:
+    certification = outcome.certification
+    if certification is not None and draft.version == certification.version:
+        for each in certification.certificates:
+            if each.stratum == stratum and each.is_in_force(outcome.at):
+                yield each

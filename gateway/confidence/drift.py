@@ -6,71 +6,103 @@ import msgspec
 
 from gateway.confidence.base import AuditHistory
 from gateway.confidence.e_detector import EDetector
-from gateway.core import Audit, Route, Standing, Standings
+from gateway.confidence.units import UnitFilter
+from gateway.core import Audit, Certificate, Certification, Certifications, RiskTarget, Stratum
 
-_Certificate = tuple[str, str, int, int]
-"""Task, lane, version, epoch."""
+_Watched = tuple[str, Stratum, RiskTarget]
 
 
 class DriftMonitor:
-    """Sends a task back to the teacher when its audited losses show that its certificate is broken.
+    """Withdraws a certificate when the audited losses of what it serves show that it is broken.
 
-    Every worker may run one: all see the audits in the same order and raise the same alarm, and
-    the first to write it wins. A new monitor replays the audit log to the same state.
+    One detector per task, stratum and risk target. It goes on over versions: each of them came with
+    the same promise, and a drift that outlives a version must not be forgotten with it. Every
+    worker may run a monitor: all see the audits in one order and raise the same alarm, and the
+    first to write it wins. A new monitor replays the audit log to the same state.
     """
 
-    def __init__(self, standings: Standings, audits: AuditHistory) -> None:
-        self._standings = standings
+    def __init__(self, certifications: Certifications, audits: AuditHistory) -> None:
+        self._certifications = certifications
         self._audits = audits
         self._seen = 0
-        self._detectors: dict[_Certificate, EDetector] = {}
+        self._detectors: dict[_Watched, _Detector] = {}
 
-    def refresh(self) -> list[Standing]:
-        """Process the new audits; return the standings that this call put into alarm. May block."""
+    def refresh(self) -> list[Certification]:
+        """Process the new audits; return the certifications that this call put into alarm. May block."""
         alarms = []
         for seq, audit in self._audits.since(self._seen):
             self._seen = seq
-            if audit.accepted and (alarm := self._process_audit(audit)):
-                alarms.append(alarm)
+            for target in audit.accepted:
+                if alarm := self._process_audit(audit, target):
+                    alarms.append(alarm)
         return alarms
 
-    def _process_audit(self, audit: Audit) -> Standing | None:
-        standing = self._standings.of(Route(audit.task, audit.lane))
-        if not standing.serves or (standing.version, standing.epoch) != (audit.version, audit.epoch):
+    def _process_audit(self, audit: Audit, target: RiskTarget) -> Certification | None:
+        certification = self._certifications.of(audit.task)
+        certificate = _find(certification, audit.stratum, target)
+        if certificate is None or certificate.stage != "live" or audit.at < certificate.valid_from:
             return None
-        detector = self._detector_of(audit, standing.alpha)
-        if not detector.update(audit.loss, audit.at):
+        watched = (audit.task, audit.stratum, target)
+        detector = self._detectors.get(watched)
+        if detector is None or detector.valid_from != certificate.valid_from:
+            detector = self._detectors[watched] = _Detector(target.alpha, certificate.valid_from)
+        if not detector.is_alarmed_by(audit):
             return None
-        alarm = _in_alarm(standing, detector.changed_at)
-        return alarm if self._standings.put_if(standing.epoch, alarm) else None
-
-    def _detector_of(self, audit: Audit, alpha: float) -> EDetector:
-        key = (audit.task, audit.lane, audit.version, audit.epoch)
-        if key not in self._detectors:
-            stale = [old for old in self._detectors if old[:2] == key[:2]]
-            for old in stale:
-                del self._detectors[old]
-            self._detectors[key] = EDetector(alpha)
-        return self._detectors[key]
+        alarm = _in_alarm(certification, certificate, detector.changed_at)
+        return alarm if self._certifications.put_if(certification.epoch, alarm) else None
 
 
-def _in_alarm(standing: Standing, changed_at: float) -> Standing:
-    """Return `standing` in alarm: nothing is served, and evidence from before `changed_at` is void.
+class _Detector:
+    """The e-detector of one certificate, fed with independent units since its last alarm."""
 
-    Attempts restart at 0: later evidence shares nothing with the evidence of earlier attempts,
-    so the new epoch earns its own certificate with its own delta.
+    def __init__(self, alpha: float, valid_from: float) -> None:
+        self.valid_from = valid_from
+        self._losses = EDetector(alpha)
+        self._units = UnitFilter()
+
+    @property
+    def changed_at(self) -> float:
+        return self._losses.changed_at
+
+    def is_alarmed_by(self, audit: Audit) -> bool:
+        return self._units.admit(audit) and self._losses.update(audit.loss, audit.at)
+
+
+def _find(certification: Certification, stratum: Stratum, target: RiskTarget) -> Certificate | None:
+    for certificate in certification.certificates:
+        if certificate.stratum == stratum and certificate.target == target:
+            return certificate
+    return None
+
+
+def _in_alarm(certification: Certification, broken: Certificate, changed_at: float) -> Certification:
+    """Return `certification` with `broken` in alarm and the other strata under suspicion.
+
+    Evidence from before `changed_at` is void for it, and its attempts restart at 0: later evidence
+    shares nothing with what earlier attempts saw, so it earns its certificate with its own delta.
     """
-    return msgspec.structs.replace(
-        standing,
+    alarm = msgspec.structs.replace(
+        broken,
         stage="alarm",
-        epoch=standing.epoch + 1,
         threshold=None,
         tentative=None,
         attempts=0,
+        issued_at_attempt=0,
         audits=0,
+        accepted=0,
+        losses=0.0,
+        coverage=0.0,
         is_settled=False,
         audits_missing=None,
-        coverage=0.0,
         valid_from=changed_at,
         note="drift: audited answers disagree with the teacher more often than certified",
     )
+
+    def after_alarm(each: Certificate) -> Certificate:
+        if each == broken:
+            return alarm
+        is_sister = each.stratum != broken.stratum
+        return msgspec.structs.replace(each, is_suspect=each.is_suspect or is_sister)
+
+    certificates = tuple(map(after_alarm, certification.certificates))
+    return msgspec.structs.replace(certification, epoch=certification.epoch + 1, certificates=certificates)

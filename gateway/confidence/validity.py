@@ -4,64 +4,69 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import Draft, Request
+from gateway.core import Demands, Draft
 from gateway.wire.schema import SchemaError, answer_schema, is_valid, tool_schemas
 from gateway.wire.tool_calls import CALL_BEGIN, ToolCall, parse_tool_calls
 
 
-def invalid_reason(draft: Draft, request: Request) -> str:
-    """Return why `draft` cannot answer `request`, as a short countable phrase; empty if it can.
+def invalid_reason(draft: Draft, demands: Demands) -> str:
+    """Return why `draft` cannot meet `demands`, as a short countable phrase; empty if it can.
 
     Of a draft that is still being written only the beginning is judged.
     """
     if not draft.text.strip():
         return "empty draft"
-    if request.top_logprobs is not None and not draft.tokens:
+    if demands.top_logprobs is not None and not draft.tokens:
         return "draft has no logprobs"
-    if any(stop and stop in draft.text for stop in request.stop):
+    if any(stop and stop in draft.text for stop in demands.stop):
         return "stop string in draft"
     if draft.stream is not None:
         return ""
-    return _invalid_length(draft, request) or _invalid_form(draft, request)
+    return _invalid_length(draft, demands) or _invalid_form(draft, demands)
 
 
-def _invalid_length(draft: Draft, request: Request) -> str:
+def _invalid_length(draft: Draft, demands: Demands) -> str:
     """Return why the teacher would have ended its answer elsewhere; empty if it would not."""
-    if draft.finish_reason == "length":
+    if draft.finish_reason == "length" and not (demands.may_begin_early and _is_decided_early(draft)):
         return "draft cut at its length"
-    if request.max_tokens is not None and token_upper_bound(draft.text) > request.max_tokens:
+    if demands.max_tokens is not None and token_upper_bound(draft.text) > demands.max_tokens:
         return "draft longer than max_tokens"
     return ""
 
 
-def _invalid_form(draft: Draft, request: Request) -> str:
+def _is_decided_early(draft: Draft) -> bool:
+    """Whether the score speaks of the beginning: a stream would have carried the answer to its cut."""
+    return draft.trace is not None and len(draft.trace.logprobs) < draft.completion_tokens
+
+
+def _invalid_form(draft: Draft, demands: Demands) -> str:
     """Return why `draft` does not have the form that the client demands; empty if it has."""
     try:
-        if request.tools and CALL_BEGIN in draft.text:
-            return _invalid_calls(parse_tool_calls(draft.text), request)
-        if request.tools and _choice_of(request.tool_choice) not in ("auto", "none"):
+        if demands.tools and CALL_BEGIN in draft.text:
+            return _invalid_calls(parse_tool_calls(draft.text), demands)
+        if demands.tools and _choice_of(demands.tool_choice) not in ("auto", "none"):
             return "tool call required"
-        return _invalid_json(draft, request) if request.wants_json else ""
+        return _invalid_json(draft, demands) if demands.wants_json else ""
     except (SchemaError, msgspec.MsgspecError, RecursionError):
         # The teacher may support it.
         return "schema not supported"
 
 
-def _invalid_json(draft: Draft, request: Request) -> str:
+def _invalid_json(draft: Draft, demands: Demands) -> str:
     if not _is_json_object(draft.text):
         return "draft is not JSON"
-    schema = answer_schema(request.response_format) if request.response_format else None
+    schema = answer_schema(demands.response_format) if demands.response_format else None
     return "draft breaks the schema" if schema and not is_valid(draft.text, schema) else ""
 
 
-def _invalid_calls(calls: tuple[ToolCall, ...] | None, request: Request) -> str:
-    """Return why the request's tools do not allow `calls` (None if broken); empty if they do."""
-    choice, schemas = _choice_of(request.tool_choice), tool_schemas(request.tools)
+def _invalid_calls(calls: tuple[ToolCall, ...] | None, demands: Demands) -> str:
+    """Return why the client's tools do not allow `calls` (None if broken); empty if they do."""
+    choice, schemas = _choice_of(demands.tool_choice), tool_schemas(demands.tools)
     if not calls:
         return "broken tool call"
     if choice == "none":
         return "no tool call allowed"
-    if len(calls) > 1 and not request.may_call_in_parallel:
+    if len(calls) > 1 and not demands.may_call_in_parallel:
         return "parallel tool calls"
     for call in calls:
         if call.name not in schemas or choice not in ("auto", "required", call.name):

@@ -1,41 +1,59 @@
-"""The nouns that all rooms share: Request, Plan, Route, Standing, Draft, Verdict, Answer, Outcome."""
+"""The nouns that all rooms share: Request, Plan, Route, Certificate, Draft, Verdict, Answer, Outcome."""
 
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
-from gateway.core.decision import Lane, Plan, Route, Stage, Standing, Standings, Verdict
-from gateway.core.draft import Deferral, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
-from gateway.core.outcome import Decision, Outcome, Reading, Usage
+from gateway.core.certificate import (
+    Certificate,
+    Certification,
+    Certifications,
+    RiskTarget,
+    Stage,
+    Stratum,
+    stratum_of,
+)
+from gateway.core.decision import MatchKind, Plan, Route, Verdict
+from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
+from gateway.core.outcome import Decision, Ending, Outcome, Reading, Usage, ending_of
 from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
 from gateway.core.secret import Secret
+from gateway.core.text_hash import hash_text
 
 __all__ = [
     "OWN_PREFIX",
     "Answer",
     "Audit",
     "Body",
+    "Certificate",
+    "Certification",
+    "Certifications",
     "Decision",
     "Deferral",
+    "Demands",
     "Draft",
     "DraftRequest",
     "DraftStream",
+    "Ending",
     "FinishReason",
     "Header",
     "IncomingRequest",
-    "Lane",
+    "MatchKind",
     "Message",
     "Mode",
     "Outcome",
     "Plan",
     "Reading",
     "Request",
+    "RiskTarget",
     "Route",
     "Secret",
     "Stage",
-    "Standing",
-    "Standings",
+    "Stratum",
     "SurfaceName",
     "Token",
     "Trace",
     "Usage",
     "Verdict",
+    "ending_of",
+    "hash_text",
+    "stratum_of",
 ]

@@ -31,5 +31,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     headers: tuple[Header, ...]
     body: Body
+    details: tuple[Header, ...] = ()
+    """The same headers for a caller that the operator vouches for: with audits, scores, thresholds."""
     labels: tuple[Header, ...] = ()
     """The `x-stepdown-*` headers; api decides which callers see them."""

@@ -1,20 +1,13 @@
-"""The nouns between a request and its answer: Plan, Route, Standing, Verdict."""
+"""The nouns between a request and its answer: Plan, Route, Verdict."""
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
-from gateway.core.draft import Deferral
-
-Lane = Literal["fingerprint", "embedding"]
-"""How a task was recognized: its template is equal, or near to it. Each lane of a task has its own
-certificate."""
-
-Stage = Literal["shadow", "live", "alarm"]
-"""shadow: drafts are made and never served. live: certified, so drafts are served. alarm: audits
-showed that the certificate no longer holds, so the teacher answers until a new one is earned."""
+MatchKind = Literal["fingerprint", "embedding"]
+"""How a task was recognized: its template is equal, or near to it."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,10 +16,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     """The policy's name."""
     may_serve: bool
+    scope: str = ""
+    """Whose traffic this request learns from and is served from: a tenant, a policy, or all."""
     because: str = ""
     """Why no specialist may serve; empty if one may."""
     may_escalate: bool = True
     """False once the day's budget is spent: a request that needs the teacher is then refused."""
+    is_reserve: bool = False
+    """Whether only the budget's reserve is left: the teacher then answers nothing but audits of drafts
+    that pass."""
     alpha: float = 0.02
     """Of the answers served locally, at most this share may disagree with the teacher ..."""
     delta: float = 0.10
@@ -53,58 +51,17 @@ class Route(msgspec.Struct, frozen=True):
     """
 
     task: str
-    lane: Lane = "fingerprint"
+    match: MatchKind = "fingerprint"
     similarity: float = 1.0
-
-
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task's specialist is allowed to do in one lane, and the evidence for it."""
-
-    task: str
-    lane: Lane
-    stage: Stage = "shadow"
-    version: int | None = None
-    """The version that drafts; None while the task has no specialist."""
-    threshold: float | None = None
-    """The lowest score that is served; None while nothing is certified."""
-    tentative: float | None = None
-    """The threshold that the evidence suggests but does not prove: for the shadow report, never served."""
-    alpha: float = 0.02
-    delta: float = 0.10
-    """With alpha: the risk target that the threshold was certified for, or is tried for."""
-    audits: int = 0
-    """Number of held-out requests that `version` was evaluated on."""
-    is_settled: bool = False
-    """Whether there is so much evidence that more would hardly loosen the threshold."""
-    audits_missing: int | None = None
-    """Held-out requests that a certificate still needs, estimated; None if unknown or certified."""
-    coverage: float = 0.0
-    """Share of the evidence that passes the threshold, or the tentative one."""
-    attempts: int = 0
-    """Certification attempts for this task so far in this epoch; delta is spent over them."""
-    epoch: int = 0
-    """Alarms so far. Evidence from an earlier epoch is void."""
-    valid_from: float = 0.0
-    """Unix seconds; older evidence does not count."""
-    deferral: Deferral | None = None
-    """How the version's drafts are scored; None: by their runtime's own score."""
-    note: str = ""
-    """The reason for all this, in words for the status report."""
+    place: str = ""
+    """Where a near copy of the template differs from it; empty if only in dates, ids and the like."""
+    is_on_probation: bool = False
+    """Whether a near copy has yet to show that it is the same task: each of its requests is audited."""
 
     @property
-    def serves(self) -> bool:
-        """Whether drafts may reach clients."""
-        return self.stage == "live" and self.threshold is not None and self.version is not None
-
-
-class Standings(Protocol):
-    """The standing of every task, shared by all processes."""
-
-    def of(self, route: Route) -> Standing:
-        """Return the standing of `route`'s task in its lane; an empty shadow if unknown. Never blocks."""
-
-    def put_if(self, epoch: int, standing: Standing) -> bool:
-        """Store `standing` if the stored one is still of `epoch`; return whether it was. May block."""
+    def is_variant(self) -> bool:
+        """Whether the template is a near copy of the task's own."""
+        return self.match == "embedding"
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -113,4 +70,4 @@ class Verdict(msgspec.Struct, frozen=True):
     accepts: bool
     because: str
     threshold: float | None = None
-    """The threshold in force; None if nothing is certified."""
+    """The threshold that the draft was compared with; None if there was none."""

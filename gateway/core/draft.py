@@ -27,6 +27,24 @@ class DraftRequest(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
 
 
+class Demands(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What the client demands of an answer's form; a draft that breaks one of them is never served.
+
+    JSON fields are as sent, empty when absent. Kept beside evidence, so that a later version is
+    judged by the same demands.
+    """
+
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    response_format: bytes = b""
+    tools: bytes = b""
+    tool_choice: bytes = b""
+    may_call_in_parallel: bool = True
+    wants_json: bool = False
+    top_logprobs: int | None = None
+    may_begin_early: bool = False
+
+
 class Trace(msgspec.Struct, frozen=True, array_like=True):
     """How sure the model was at each step of its answer; all three have one entry per step.
 
@@ -84,6 +102,13 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[Token, ...] = ()
     finish_reason: FinishReason = "stop"
     stream: DraftStream | None = None
+    is_learnt: bool = False
+    """Whether its version has learnt this very text."""
+
+    @property
+    def similarity(self) -> float | None:
+        """The cosine to the nearest learnt text; None if the runtime does not say."""
+        return self.evidence.get("similarity")
 
 
 class Deferral(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.certificate import Certification
 from gateway.core.decision import Plan, Route
 from gateway.core.draft import Draft
 from gateway.core.request import Request
@@ -38,6 +39,14 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     is_complete: bool = False
 
 
+Ending = Literal["whole", "cut", "refused", "none"]
+"""How the teacher's answer ended: by itself, at a length limit, or as a refusal of any kind (filtered,
+a refusal, words where a specialist could only call tools). none: it gave no answer to compare with."""
+
+_WHOLE = frozenset({"stop", "tool_calls"})
+_FILTERED = (b"content_filter", b"content_policy_violation")
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """One finished request: who answered it, why, how fast, and how likely it was to be an audit.
 
@@ -62,14 +71,30 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_captured: bool = True
     draft: Draft | None = None
     threshold: float | None = None
-    """The lowest score that is served for this task and lane; None if no draft is."""
+    """The lowest score that was served to this request's policy and stratum; None if no draft was."""
     would_serve: bool = False
     """Whether the draft passed the threshold (in shadow the tentative one), served or not."""
     audit_propensity: float = 0.0
     """The probability of this request to be an audit, fixed before the decision."""
     is_held_out: bool = False
     """Whether it is evidence for certificates: never trained on."""
-    epoch: int = 0
-    """The epoch of the Standing that was in force."""
+    certification: Certification | None = None
+    """What the task's specialist was allowed to do when the request was decided."""
     is_hedged: bool = False
     """Whether the teacher was called beside the draft; its prompt is paid even if the draft was served."""
+
+
+def ending_of(outcome: Outcome, reading: Reading) -> Ending:
+    """Return how the teacher's answer to a request ended; "none" also where the client left early."""
+    if outcome.decision not in ("escalated", "audit"):
+        return "none"
+    if outcome.status == 400 and any(code in outcome.answer for code in _FILTERED):
+        return "refused"
+    is_received = outcome.status == 200 and outcome.is_complete and outcome.is_captured
+    if not (is_received and reading.is_complete):
+        return "none"
+    if not reading.text or reading.finish_reason == "content_filter":
+        return "refused"
+    if reading.finish_reason == "length":
+        return "cut"
+    return "whole" if reading.finish_reason in _WHOLE else "none"

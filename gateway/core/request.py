@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core.draft import DraftRequest
+from gateway.core.draft import Demands, DraftRequest
 
 Mode = Literal["auto", "teacher", "local", "shadow"]
 """The client's wish for one request, from the header x-stepdown-mode. auto: we decide. teacher: only
@@ -18,6 +18,10 @@ SurfaceName = Literal["chat", "responses", "embeddings"]
 
 OWN_PREFIX = "stepdown/"
 """Our own models are named `stepdown/<task>`, or `stepdown/<encoder>` for embeddings."""
+
+
+_LENGTHS = ((256, "short"), (1_024, "medium"), (4_096, "long"))
+"""Characters of what varies: a sentence or two, a paragraph, a page."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -44,6 +48,12 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     received_at: float
     is_trusted: bool = True
     """False until the teacher has accepted this caller's own credential."""
+    tenant: str = ""
+    """Whose data this is; what one tenant's traffic has taught is served to no other."""
+    is_vouched_for: bool = True
+    """Whether the operator trusts this caller: only then do its repeats count as evidence each minute."""
+    may_force_local: bool = True
+    """Whether it may ask for a specialist's answer whatever the certificate says."""
 
 
 class Request(IncomingRequest, frozen=True, kw_only=True):
@@ -109,6 +119,32 @@ class Request(IncomingRequest, frozen=True, kw_only=True):
             is_streamed=is_streamed,
             seed=self.seed,
         )
+
+    @property
+    def demands(self) -> Demands:
+        """What an answer must look like."""
+        return Demands(
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            response_format=self.response_format,
+            tools=self.tools,
+            tool_choice=self.tool_choice,
+            may_call_in_parallel=self.may_call_in_parallel,
+            wants_json=self.wants_json,
+            top_logprobs=self.top_logprobs,
+            may_begin_early=self.may_begin_early,
+        )
+
+    @property
+    def form(self) -> str:
+        """The form of the conversation: its turns and the class of its length.
+
+        What was certified on single short questions says nothing of long threads.
+        """
+        turns = sum(message.role not in ("system", "developer") for message in self.messages)
+        length = len(self.text)
+        size = next((name for most, name in _LENGTHS if length <= most), "huge")
+        return f"{'single' if turns <= 1 else 'multi'}/{size}"
 
     @property
     def names_specialist(self) -> bool:

@@ -54,6 +54,11 @@ class EvalResult(msgspec.Struct, frozen=True):
         surest = surest[: int(len(surest) * coverage)]
         return laplace_mean(sum(loss for _, loss in surest), len(surest))
 
+    def error_above(self, threshold: float) -> float:
+        """Return the estimated error among the answers that score at least `threshold`."""
+        above = [loss for score, loss in zip(self.scores, self.losses, strict=True) if score >= threshold]
+        return laplace_mean(sum(above), len(above))
+
     def coverage_at(self, alpha: float) -> float:
         """Return the largest share, the surest first, whose estimated error is within `alpha`."""
         ranked = sorted(zip(self.scores, self.losses, strict=True), key=lambda pair: -pair[0])
@@ -126,14 +131,7 @@ class Recipe(Protocol):
         """
 
 
-class RiskTarget(msgspec.Struct, frozen=True):
-    """What certificates of a task must say: at most `alpha` wrong, with probability 1 - `delta`."""
-
-    alpha: float = 0.02
-    delta: float = 0.10
-
-
-EventKind = Literal["adopted", "postponed", "trained", "certified", "kept", "overtaken"]
+EventKind = Literal["adopted", "postponed", "trained", "certified", "kept", "lapsed", "overtaken"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,10 +22,9 @@ class Curated(msgspec.Struct, frozen=True, kw_only=True):
 def curate(training: Sequence[Row], evidence: Sequence[Row]) -> Curated:
     """Return what may be learnt from and what may be certified on.
 
-    Training holds each text once, in canonical form, with its latest answer. Evidence stays as
-    it was drawn: the certificate speaks of requests, so a text that half of all clients send
-    must weigh half. A text may stand in both, as it will be both learnt and asked again in
-    service; a row never does.
+    Training holds each text once, in canonical form, with its latest answer. Evidence stays as it was
+    drawn: which of its rows count, and for which certificate, is decided for each version by the
+    texts that it has learnt (confidence/judging.py). A text may stand in both; a row never does.
     """
     return Curated(
         training=list(_latest(training).values()),

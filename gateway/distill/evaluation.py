@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.deferral import Scorer
-from gateway.core import Deferral, Draft, DraftRequest
+from gateway.core import Deferral, Demands, Draft, DraftRequest
 from gateway.distill.base import EvalResult, TrainingSet
 from gateway.errors import SpecialistError
 from gateway.specialists.base import NullListener, Runtime
@@ -16,14 +16,24 @@ from gateway.specialists.base import NullListener, Runtime
 _AT_ONCE = 16
 
 
-def drafts_of(runtime: Runtime, texts: Sequence[str]) -> list[Draft | None]:
-    """Return the draft for each text, None where the runtime refuses; many at once if it is remote."""
+def draft_answers(runtime: Runtime, requests: Sequence[tuple[str, Demands]]) -> list[Draft | None]:
+    """Return the draft for each text and the demands it came with, None where the runtime refuses.
 
-    def drafted(text: str) -> Draft | None:
+    What the client demanded is asked for as in service: a guided draft may be another one. Many
+    are asked for at once if the runtime is remote.
+    """
+
+    def draft_one(text: str, demands: Demands) -> Draft | None:
+        request = DraftRequest(
+            text=text,
+            max_tokens=demands.max_tokens,
+            stop=demands.stop,
+            response_format=demands.response_format,
+            tools=demands.tools,
+            top_logprobs=demands.top_logprobs,
+        )
         try:
-            # Without the form that a client prescribes: a guided draft is another one only where
-            # this is invalid, and then it counts as wrong.
-            said = runtime.draft(DraftRequest(text=text), NullListener())
+            said = runtime.draft(request, NullListener())
         except SpecialistError:
             return None
         return Draft(
@@ -35,13 +45,14 @@ def drafts_of(runtime: Runtime, texts: Sequence[str]) -> list[Draft | None]:
             completion_tokens=said.completion_tokens,
             evidence=said.evidence,
             trace=said.trace,
+            tokens=said.tokens,
             finish_reason=said.finish_reason,
         )
 
     if not runtime.is_remote:
-        return [drafted(text) for text in texts]
+        return [draft_one(text, demands) for text, demands in requests]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(drafted, texts))
+        return list(pool.map(draft_one, *zip(*requests, strict=True))) if requests else []
 
 
 def evaluate(
@@ -52,7 +63,10 @@ def evaluate(
     What it refuses, or cuts at its length limit, is escalated when it serves, so it has no draft
     and scores 0: below every threshold.
     """
-    drafts = [draft if draft and _may_be_served(draft) else None for draft in drafts_of(runtime, exam.texts)]
+    drafts = [
+        draft if draft and _may_be_served(draft) else None
+        for draft in draft_answers(runtime, [(text, Demands()) for text in exam.texts])
+    ]
     scores = [scorer.score_draft(draft, deferral) if draft else 0.0 for draft in drafts]
     losses = [
         measure_loss(answer, draft.text) if draft else 1.0

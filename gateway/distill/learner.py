@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import numpy as np
 
-from gateway.confidence.sample_size import audits_to_settle
-from gateway.core import Lane, Route, Standing
-from gateway.distill.base import Config, Event, EventKind, RiskTarget
+from gateway.confidence.probation import place_key
+from gateway.core import Certification, RiskTarget
+from gateway.distill.base import Config, Event, EventKind
 from gateway.distill.curate import curate
+from gateway.distill.judge import Judge
+from gateway.distill.prospects import Candidate, predict_coverage
+from gateway.distill.renewal import (
+    expected_share,
+    is_renewal_due,
+    lapse_if_due,
+    must_renew,
+    warn_of_lapse,
+    with_attempts_of,
+)
 from gateway.distill.task_rows import TaskRows
+from gateway.distill.training_progress import TrainingProgress
 from gateway.distill.version_builder import Choice, VersionBuilder
 from gateway.errors import RegistryError, SpecialistError, TrainingError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.registry.models import Registry
 from gateway.specialists.base import Encoder
-from gateway.store.standings import StandingStore
+from gateway.store.certifications import CertificationStore
 from gateway.store.tasks import TaskStore
-
-LANES: tuple[Lane, ...] = ("fingerprint", "embedding")
+from gateway.store.templates import TemplateStore
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,16 +40,17 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
 
     harvest: HarvestReader
     registry: Registry
-    standings: StandingStore
+    certifications: CertificationStore
     tasks: TaskStore
+    templates: TemplateStore
 
 
 class Learner:
     """Adopts tasks, trains their specialists and certifies them, one step at a time.
 
-    One learner a home; it may be stopped and started at any time, since what it has done is
-    read from the registry and the standings. `risk_target_of` gives the policy's alpha and delta
-    for a model's name.
+    One learner per home. It may be stopped and started at any time: what it has done is read from
+    the registry and the certifications, and a version that was published but not judged is judged
+    first. `risk_targets_of` returns what the policies ask of a model's specialists.
     """
 
     def __init__(
@@ -46,28 +58,35 @@ class Learner:
         stores: Stores,
         builder: VersionBuilder,
         encoder: Encoder,
-        risk_target_of: Callable[[str], RiskTarget],
+        risk_targets_of: Callable[[str], Sequence[RiskTarget]],
         config: Config,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._stores = stores
         self._builder = builder
         self._encoder = encoder
-        self._promise_of = risk_target_of
+        self._risk_targets_of = risk_targets_of
         self._config = config
+        self._clock = clock
+        self._judge = Judge(config, clock)
         self._rows_by_task: dict[str, TaskRows] = {}
         self._looked: dict[str, tuple[Count, int]] = {}
-        self._progress: dict[str, _Progress] = {}
+        self._progress: dict[str, TrainingProgress] = {}
 
     def step(self) -> list[Event]:
         """Look at every task once and return what was done; may take minutes.
 
-        Costs one count of the harvest when nothing has changed.
+        Costs one count of the harvest if nothing has changed.
         """
-        self._stores.standings.refresh()
+        self._stores.certifications.refresh()
         self._stores.tasks.refresh()
+        self._stores.templates.refresh()
         events: list[Event] = []
+        for certification in self._stores.certifications.all():
+            events += self._keep_dates(certification)
         for task, count in self._stores.harvest.counts().items():
-            look = count, self._epoch(task)
+            look = count, self._of(task).epoch
             if self._looked.get(task) != look:
                 self._looked[task] = look
                 events += self._look(task, count)
@@ -77,18 +96,31 @@ class Learner:
         if count.training + count.held_out < self._config.adopt_rows:
             return
         try:
-            if task not in self._stores.tasks:
+            if self._stores.tasks.get(task) is None:
                 yield self._adopt(task)
+            newest = max(self._stores.registry.versions(task), default=0)
+            if newest > self._of(task).judged_version:
+                # Published, then killed before it was judged.
+                yield self._judge_newest(task, newest)
             # Rows since an alarm are at most all rows: most looks end before any is read.
             if self._is_due(task, count) and self._is_due(task, self._grown(task)):
-                yield from self._advance(task)
-        except (TrainingError, RegistryError) as fault:
-            yield self._postpone(task, str(fault))
+                yield self._advance(task)
+            elif self._may_renew(task):
+                yield self._renew(task)
+        except (TrainingError, RegistryError) as exc:
+            yield self._postpone(task, str(exc))
 
     def _adopt(self, task: str) -> Event:
         row = self._task_rows(task).newest()
         assert row is not None
-        self._stores.tasks.put(task, row.contract_hash, row.template_text, self._vector(row), row.model)
+        self._stores.tasks.put(
+            task,
+            scope=row.scope,
+            contract_hash=row.contract_hash,
+            template_text=row.template_text,
+            vector=self._vector(row),
+            model=row.model,
+        )
         return Event(task=task, kind="adopted", detail=row.model)
 
     def _vector(self, row: Row) -> bytes:
@@ -103,82 +135,127 @@ class Learner:
         """Whether `count` rows are worth a new version."""
         last = self._last(task)
         growth = self._builder.growth(last.recipe)
-        is_enough = count.training >= self._config.rows_needed(last.training, growth)
-        if is_enough or self._may_settle(task, count, last):
+        if count.training >= self._config.rows_needed(last.training, growth):
             return True
-        waits = any(not standing.serves for standing in self._stored(task).values())
         has_more = count.held_out >= growth * max(last.held_out, 1)
-        return waits and has_more and count.training >= self._config.first_rows
+        is_waiting = self._of(task).stage != "live"
+        return is_waiting and has_more and count.training >= self._config.first_rows
 
-    def _may_settle(self, task: str, count: Count, last: _Progress) -> bool:
-        """Whether a live task has got the evidence for an attempt with full power since its last version.
-
-        Since: evidence that is spread over lanes settles none of them, and asking again at
-        every look would spend delta for nothing.
-        """
-        return any(
-            standing.serves
-            and not standing.is_settled
-            and last.held_out < audits_to_settle(standing.alpha, standing.delta) <= count.held_out
-            for standing in self._stored(task).values()
-        )
-
-    def _advance(self, task: str) -> list[Event]:
-        """Make the next version of `task`. Raises TrainingError or RegistryError."""
+    def _advance(self, task: str) -> Event:
+        """Make the next version of `task` and judge it. Raises TrainingError or RegistryError."""
         task_rows, grown, last = self._task_rows(task), self._grown(task), self._last(task)
         progress = msgspec.structs.replace(last, training=grown.training, held_out=grown.held_out)
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
-        curated = curate(task_rows.training(), task_rows.evidence())
-        promise = self._promise_of(curated.training[-1].model)
-        standings = self._standings(task, {row.lane for row in curated.evidence})
-        choice = self._choose(task, curated.training, standings, last.recipe, promise)
+        own = [row for row in task_rows.training() if not self._is_separate(row)]
+        training = curate(own, ()).training
+        choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
         draft = self._builder.manifest(task, choice.recipe, progress.metrics())
-        runtime = self._builder.publish(draft, choice)
-        try:
-            results = self._builder.evaluate(
-                runtime,
-                version=draft.version,
-                standings=standings,
-                evidence=curated.evidence,
-                choice=choice,
-                promise=promise,
-            )
-        finally:
-            runtime.close()
-        return [self._put(draft.version, standings[new.lane], new) for new in results]
+        self._builder.publish(draft, choice)
+        return self._judge_newest(task, draft.version)
 
-    def _choose(
-        self, task: str, rows: list[Row], standings: Mapping[Lane, Standing], recipe: str, promise: RiskTarget
-    ) -> Choice:
+    def _choose(self, task: str, rows: list[Row], recipe: str) -> Choice:
         """Return what to learn and how. Raises TrainingError."""
-        valid_from = self._valid_from(task)
-        live = [standing for standing in standings.values() if standing.serves]
-        # A live task that does well and never was in alarm has nothing to choose, and no first
-        # attempt to judge.
-        is_well = all(standing.coverage >= self._config.enough_coverage for standing in live)
-        if valid_from == 0.0 and len(live) == len(standings) and is_well:
-            deferral = next(standing.deferral for standing in live)
-            if kept := self._builder.kept_to(recipe, rows, deferral):
-                return kept
-        return self._builder.choose(task, rows, valid_from, promise)
+        certification, valid_from = self._of(task), self._valid_from(task)
+        is_well = expected_share(certification, self._clock()) >= self._config.enough_coverage
+        # A live task that does well and never was in alarm has nothing to choose.
+        if valid_from == 0.0 and is_well and (kept := self._builder.keep_recipe(task, recipe, rows)):
+            return kept
+        strictest = min(self._targets(task), default=RiskTarget())
+        return self._builder.choose(task, rows, valid_from, strictest.alpha)
+
+    def _judge_newest(self, task: str, version: int) -> Event:
+        """Test a new version and let it take over if it may serve more. Raises RegistryError."""
+        old, now = self._of(task), self._clock()
+        with self._builder.open_version(task, version) as candidate:
+            tested = self._test(task, candidate, old)
+        if tested is None:
+            return self._put(old, msgspec.structs.replace(old, judged_version=version), version)
+        if expected_share(old, now) > 0.0 and expected_share(tested, now) <= expected_share(old, now):
+            tested = with_attempts_of(old, tested, now)
+        return self._put(old, tested, version)
+
+    def _test(self, task: str, candidate: Candidate, old: Certification) -> Certification | None:
+        """Return what `candidate` may do; None if testing it cannot improve on what is in force."""
+        rows, targets = self._evidence(task), self._targets(task)
+        may_lose = old.stage == "live"
+        if may_lose and (must_renew(old) or not self._may_improve(candidate, old, rows, targets)):
+            return None
+        return self._judge.judge_version(candidate, old, rows, targets)
+
+    def _may_improve(
+        self, candidate: Candidate, old: Certification, rows: Sequence[Row], targets: Sequence[RiskTarget]
+    ) -> bool:
+        audits = self._judge.score_audits(candidate, rows, targets)
+        return any(
+            predict_coverage(candidate, each, audits[each.stratum], self._config.min_power) > each.coverage
+            for each in old.certificates
+            if each.target in targets and audits[each.stratum]
+        )
+
+    def _may_renew(self, task: str) -> bool:
+        """Whether a certificate should be tested again without a new version."""
+        certification = self._of(task)
+        if certification.version is None:
+            return False
+        asked = set(self._targets(task))
+        if asked - {each.target for each in certification.certificates}:
+            return True
+        return is_renewal_due(certification, len(self._evidence(task)), self._clock())
+
+    def _renew(self, task: str) -> Event:
+        """Test the version that drafts again on today's evidence. Raises RegistryError."""
+        old = self._of(task)
+        assert old.version is not None
+        with self._builder.open_version(task, old.version) as candidate:
+            new = self._judge.renew(candidate, old, self._evidence(task), self._targets(task))
+        return self._put(old, new, old.version)
+
+    def _keep_dates(self, old: Certification) -> Iterator[Event]:
+        """Let certificates lapse when their days are over, and warn before."""
+        now = self._clock()
+        certificates = tuple(warn_of_lapse(lapse_if_due(each, now), now) for each in old.certificates)
+        if certificates != old.certificates:
+            new = msgspec.structs.replace(old, certificates=certificates)
+            is_put = self._stores.certifications.put_if(old.epoch, new)
+            lapsed = [
+                each.note
+                for each, before in zip(certificates, old.certificates, strict=True)
+                if each.stage != before.stage
+            ]
+            if is_put and lapsed:
+                yield Event(task=old.task, kind="lapsed", version=old.version, detail=lapsed[0])
 
     def _postpone(self, task: str, why: str) -> Event:
         """Leave the reason where status reports look; what is live stays live."""
-        for old in self._standings(task, set()).values():
-            if not old.serves:
-                self._stores.standings.put_if(old.epoch, msgspec.structs.replace(old, note=why))
+        old = self._of(task)
+        self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(old, note=why))
         return Event(task=task, kind="postponed", detail=why)
 
-    def _put(self, version: int, old: Standing, new: Standing) -> Event:
-        is_put = self._stores.standings.put_if(old.epoch, new)
+    def _put(self, old: Certification, new: Certification, version: int) -> Event:
+        is_put = self._stores.certifications.put_if(old.epoch, new)
         return Event(
             task=new.task,
             kind=_outcome(version, new) if is_put else "overtaken",
             version=version,
-            detail=f"{new.lane}: {new.note}" if is_put else f"{new.lane}: an alarm came first",
+            detail=_describe(new) if is_put else "an alarm came first",
         )
+
+    def _evidence(self, task: str) -> list[Row]:
+        """Return the held-out rows of `task`, without those of copies that proved to be another task."""
+        return [row for row in self._task_rows(task).evidence() if not self._is_separate(row)]
+
+    def _is_separate(self, row: Row) -> bool:
+        if row.match == "fingerprint":
+            return False
+        copies = (row.template, place_key(row.place))
+        statuses = [self._stores.templates.status_of(row.task, copy) for copy in copies]
+        return next((status for status in statuses if status), None) == "separate"
+
+    def _targets(self, task: str) -> Sequence[RiskTarget]:
+        known = self._stores.tasks.get(task)
+        return self._risk_targets_of(known.model) if known else ()
 
     def _task_rows(self, task: str) -> TaskRows:
         """Return the rows of `task`, up to date."""
@@ -190,53 +267,31 @@ class Learner:
         """Return the rows of `task` since its last alarm."""
         return self._task_rows(task).grown(self._valid_from(task))
 
-    def _stored(self, task: str) -> Mapping[Lane, Standing]:
-        standings = self._stores.standings.all()
-        return {standing.lane: standing for standing in standings if standing.task == task}
-
-    def _standings(self, task: str, lanes: set[Lane]) -> Mapping[Lane, Standing]:
-        """Return the standings of every lane that has one or could earn one; never empty."""
-        wanted = lanes | set(self._stored(task)) or {LANES[0]}
-        return {lane: self._stores.standings.of(Route(task, lane)) for lane in LANES if lane in wanted}
-
-    def _epoch(self, task: str) -> int:
-        """Return how many alarms `task` has had in all lanes."""
-        return sum(standing.epoch for standing in self._stored(task).values())
+    def _of(self, task: str) -> Certification:
+        return self._stores.certifications.of(task)
 
     def _valid_from(self, task: str) -> float:
-        return max((standing.valid_from for standing in self._stored(task).values()), default=0.0)
+        return max((each.valid_from for each in self._of(task).certificates), default=0.0)
 
-    def _last(self, task: str) -> _Progress:
+    def _last(self, task: str) -> TrainingProgress:
         """Return what the last version of this epoch had seen, by memory or by its manifest."""
         if task not in self._progress:
             versions = self._stores.registry.versions(task)
             manifest = self._stores.registry.read(task, versions[-1]) if versions else None
             metrics, recipe = (manifest.metrics, manifest.recipe) if manifest else ({}, "")
-            self._progress[task] = _Progress.of(metrics, recipe)
-        progress, epoch = self._progress[task], self._epoch(task)
-        return progress if progress.epoch == epoch else _Progress(epoch=epoch, recipe=progress.recipe)
+            self._progress[task] = TrainingProgress.of(metrics, recipe)
+        progress, epoch = self._progress[task], self._of(task).epoch
+        return progress if progress.epoch == epoch else TrainingProgress(epoch=epoch, recipe=progress.recipe)
 
 
-class _Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """A version's recipe, and the rows before it, counted since the alarm that began its epoch."""
-
-    epoch: int = 0
-    training: int = 0
-    held_out: int = 0
-    recipe: str = ""
-
-    @classmethod
-    def of(cls, metrics: Mapping[str, float], recipe: str) -> _Progress:
-        return cls(**{name: int(metrics.get(name, 0)) for name in _COUNTED}, recipe=recipe)
-
-    def metrics(self) -> dict[str, float]:
-        return {name: float(getattr(self, name)) for name in _COUNTED}
-
-
-_COUNTED = ("epoch", "training", "held_out")
-
-
-def _outcome(version: int, standing: Standing) -> EventKind:
-    if not standing.serves:
+def _outcome(version: int, certification: Certification) -> EventKind:
+    if certification.stage != "live":
         return "trained"
-    return "certified" if standing.version == version else "kept"
+    return "certified" if certification.version == version else "kept"
+
+
+def _describe(certification: Certification) -> str:
+    """Return one clause per certificate: its stratum, its target, its note."""
+    return "; ".join(
+        f"{each.stratum} texts at {each.target.alpha:.1%}: {each.note}" for each in certification.certificates
+    )

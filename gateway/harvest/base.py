@@ -7,7 +7,7 @@ from typing import IO, Protocol
 
 import msgspec
 
-from gateway.core import Lane
+from gateway.core import Ending, MatchKind
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,14 +15,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
     `messages` is the JSON array as the client sent it; `text` is what varied, the
     specialist's input. `at` is unix seconds. `propensity` is the probability with which
-    the row was to be an audit.
+    the row was to be an audit. `demands` is core.Demands in msgpack, of held-out rows alone: a
+    later version is judged by what this client demanded. `ending` is "whole" unless held out.
     """
 
     request_id: str
     at: float
     task: str
-    lane: Lane
+    match: MatchKind
     model: str
+    template: str
     template_text: str
     contract_hash: str
     text: str
@@ -30,10 +32,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     messages: bytes
     is_held_out: bool
     propensity: float
-    epoch: int
+    ending: Ending = "whole"
+    form: str = "single/short"
+    demands: bytes = b""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     caller: str = ""
+    tenant: str = ""
+    is_vouched_for: bool = True
+    scope: str = ""
+    place: str = ""
 
 
 class Sink(Protocol):

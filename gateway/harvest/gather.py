@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from gateway.core import Outcome, Reading, Usage
+import msgspec
+
+from gateway.core import Ending, Outcome, Reading, Usage, ending_of
 from gateway.harvest.base import Row, Sink
 from gateway.wire.surfaces import codec_of
+
+_encoder = msgspec.msgpack.Encoder()
 
 
 class Gatherer:
@@ -24,37 +28,42 @@ def row_of(outcome: Outcome, reading: Reading) -> Row | None:
     """Return what can be learnt from `outcome`; None when nothing can or may be.
 
     Only whole answers of the teacher teach, texts and tool calls: one cut short, filtered or
-    refused would teach the specialist to do the same.
+    refused would teach the specialist to do the same. Held out, such an answer is evidence all the same.
     """
-    request, route, text = outcome.request, outcome.route, reading.text
-    if not _is_allowed(outcome) or not _is_whole(outcome, reading) or route is None or not text:
+    request, route, ending = outcome.request, outcome.route, ending_of(outcome, reading)
+    if not _is_allowed(outcome) or not _is_useful(ending, outcome) or route is None:
         return None
     usage = reading.usage or Usage(0, 0)
     return Row(
         request_id=request.id,
         at=outcome.at,
         task=route.task,
-        lane=route.lane,
+        match=route.match,
         model=request.model,
+        template=request.template,
         template_text=request.template_text,
         contract_hash=request.contract_hash,
         text=request.text,
-        answer=text,
+        answer=reading.text or "",
         messages=codec_of(request).messages(request),
         is_held_out=outcome.is_held_out,
         propensity=outcome.audit_propensity,
-        epoch=outcome.epoch,
+        ending=ending,
+        form=request.form,
+        demands=_encoder.encode(request.demands) if outcome.is_held_out else b"",
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         caller=request.caller,
+        tenant=request.tenant,
+        is_vouched_for=request.is_vouched_for,
+        scope=outcome.plan.scope,
+        place=route.place,
     )
 
 
 def _is_allowed(outcome: Outcome) -> bool:
-    is_teachers = outcome.decision in ("escalated", "audit")
-    return is_teachers and outcome.request.may_harvest and outcome.plan.may_harvest
+    return outcome.request.may_harvest and outcome.plan.may_harvest
 
 
-def _is_whole(outcome: Outcome, reading: Reading) -> bool:
-    is_received = outcome.status == 200 and outcome.is_complete and outcome.is_captured
-    return is_received and reading.is_complete and reading.finish_reason in ("stop", "tool_calls")
+def _is_useful(ending: Ending, outcome: Outcome) -> bool:
+    return ending == "whole" or (outcome.is_held_out and ending != "none")

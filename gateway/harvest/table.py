@@ -17,8 +17,9 @@ CREATE TABLE IF NOT EXISTS rows (
     request_id TEXT NOT NULL,
     at REAL NOT NULL,
     task TEXT NOT NULL,
-    lane TEXT NOT NULL,
+    match TEXT NOT NULL,
     model TEXT NOT NULL,
+    template TEXT NOT NULL,
     template_text TEXT NOT NULL,
     contract_hash TEXT NOT NULL,
     text TEXT NOT NULL,
@@ -26,10 +27,16 @@ CREATE TABLE IF NOT EXISTS rows (
     messages BLOB NOT NULL,
     is_held_out INTEGER NOT NULL,
     propensity REAL NOT NULL,
-    epoch INTEGER NOT NULL,
+    ending TEXT NOT NULL,
+    form TEXT NOT NULL,
+    demands BLOB NOT NULL,
     prompt_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
-    caller TEXT NOT NULL
+    caller TEXT NOT NULL,
+    tenant TEXT NOT NULL,
+    is_vouched_for INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    place TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS rows_by_task ON rows (task, is_held_out);
 """

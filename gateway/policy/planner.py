@@ -8,9 +8,14 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway.core import Plan, Request
+from gateway.core import Plan, Request, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.schema import Policy
+
+RESERVE = 0.05
+"""The share of a daily budget that only audits of drafts that pass may spend."""
+MOST_PLANS = 10_000
+"""Tenants times policies whose plans are kept; about 300 bytes each."""
 
 UNMATCHED = Plan(
     policy="none",
@@ -35,18 +40,20 @@ class PolicyPlanner:
     """Implements cascade's Planner: the first policy that matches a request decides.
 
     `spent_today(policy name)` returns the teacher's cost of the current UTC day in dollars,
-    from memory. Once it reaches `usd_per_day`, the plan forbids escalation and audits: cascade
-    refuses requests that need the teacher with 429, and certified local service goes on.
-    Answers already in flight at that moment may overrun the limit.
+    from memory. Near `usd_per_day` the plan forbids escalation: cascade refuses requests that need
+    the teacher with 429, and certified local service goes on. The last RESERVE of the budget pays
+    audits of it, so that a spent budget does not blind the drift alarm. Answers already in flight at
+    that moment may overrun the limit.
     """
 
     def __init__(self, policies: Sequence[Policy], spent_today: Callable[[str], float]) -> None:
         self._entries = [_entry(policy) for policy in policies]
         self._spent_today = spent_today
+        self._plans: dict[tuple[str, str], Plan] = {}
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
-        entry = self._match(request)
+        entry = self._match(request.model, request.caller)
         if entry is None:
             return UNMATCHED
         if entry.policy.forbid:
@@ -56,27 +63,56 @@ class PolicyPlanner:
                 param="model",
                 code="forbidden_by_policy",
             )
-        plan = entry.plan
+        plan = self._plan_of(entry, request.tenant)
         if plan.may_serve and request.mode == "teacher":
             plan = msgspec.structs.replace(plan, may_serve=False, because="teacher asked for")
-        return plan if self._has_budget(entry.policy) else _without_budget(plan)
+        return self._within_budget(plan, entry.policy)
 
-    def risk_target(self, model: str) -> tuple[float, float]:
-        """Return alpha and delta of the first policy for `model`, whatever its callers."""
-        for entry in self._entries:
-            if entry.models.match(model):
-                return entry.plan.alpha, entry.plan.delta
-        return UNMATCHED.alpha, UNMATCHED.delta
+    def risk_targets(self, model: str) -> tuple[RiskTarget, ...]:
+        """Return what the policies that may serve `model` ask of its specialists, strictest first."""
+        asked = {
+            RiskTarget(entry.policy.alpha, entry.policy.delta, entry.policy.certificate.days)
+            for entry in self._entries
+            if entry.policy.serve and not entry.policy.forbid and entry.models.match(model)
+        }
+        return tuple(sorted(asked))
 
-    def _match(self, request: Request) -> _Entry | None:
+    def scope(self, model: str, caller: str, tenant: str) -> str:
+        """Return whose traffic a caller's requests for `model` learn from and are served from."""
+        entry = self._match(model, caller)
+        return _scope_of(entry.policy, tenant) if entry else ""
+
+    def _match(self, model: str, caller: str) -> _Entry | None:
         for entry in self._entries:
-            if entry.models.match(request.model) and entry.callers.match(request.caller):
+            if entry.models.match(model) and entry.callers.match(caller):
                 return entry
         return None
 
-    def _has_budget(self, policy: Policy) -> bool:
-        limit = policy.usd_per_day
-        return limit is None or self._spent_today(policy.name) < limit
+    def _plan_of(self, entry: _Entry, tenant: str) -> Plan:
+        """Return the entry's plan with the scope of `tenant`; made once, not per request."""
+        key = (entry.policy.name, tenant)
+        if (plan := self._plans.get(key)) is None:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            scope = _scope_of(entry.policy, tenant)
+            plan = self._plans[key] = msgspec.structs.replace(entry.plan, scope=scope)
+        return plan
+
+    def _within_budget(self, plan: Plan, policy: Policy) -> Plan:
+        if policy.usd_per_day is None:
+            return plan
+        spent = self._spent_today(policy.name)
+        if spent < policy.usd_per_day * (1 - RESERVE):
+            return plan
+        return _in_reserve(plan) if spent < policy.usd_per_day else _without_budget(plan)
+
+
+def _scope_of(policy: Policy, tenant: str) -> str:
+    return {"tenant": f"tenant:{tenant}", "policy": f"policy:{policy.name}", "all": "all"}[policy.share]
+
+
+def _in_reserve(plan: Plan) -> Plan:
+    return msgspec.structs.replace(plan, may_escalate=False, is_reserve=True, shadow_audit_share=0.0)
 
 
 def _without_budget(plan: Plan) -> Plan:

@@ -25,6 +25,13 @@ class AuditShares(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The evidence for the alarm and the next certificate; each audit costs a teacher's answer."""
 
 
+class CertificateRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long evidence speaks for the traffic."""
+
+    days: Annotated[float, Meta(gt=0, le=365)] = 30.0
+    """The window of evidence, and how long a certificate is in force unless it is renewed."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The rules for requests that match both `models` and `callers`."""
 
@@ -39,8 +46,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the answers served locally, at most this share may disagree with the teacher ..."""
     delta: Risk = 0.10
     """... except with this probability."""
+    certificate: CertificateRules = CertificateRules()
     audit: AuditShares = AuditShares()
     harvest: bool = True
+    share: Literal["tenant", "policy", "all"] = "tenant"
+    """Whose traffic teaches and is served by one specialist: each tenant's own, that of all callers of
+    this policy, or all traffic that says so. Anything but "tenant" lets what one tenant's answers
+    taught reach another."""
     stored_responses: Literal["teacher", "serve"] = "teacher"
     """Who answers requests of the Responses API without `store`. OpenAI stores those answers for 30 days;
     ours are not stored, so a client cannot continue one by its id."""

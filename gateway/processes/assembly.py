@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.api.auth import Caller
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
 from gateway.cascade.serve import serve
@@ -18,6 +19,8 @@ from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.gate import Gate
+from gateway.confidence.probation import ProbationMonitor
+from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
 from gateway.core import OWN_PREFIX, Answer, Request
@@ -40,7 +43,7 @@ from gateway.specialists.client.client import HostClient
 from gateway.store.home import read_audit_key
 from gateway.store.learner_progress import read_learner_progress
 from gateway.store.state import State
-from gateway.store.tasks import TaskStore
+from gateway.store.tasks import Task
 from gateway.telemetry.exporters import Exporters
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
@@ -51,7 +54,7 @@ from gateway.wire.surfaces import read_outcome
 
 logger = logging.getLogger(__name__)
 
-# The longest that a worker does not see the keys, standings and audits of its siblings.
+# The longest that a worker does not see the keys, certifications and audits of its siblings.
 REFRESH_S = 0.25
 
 
@@ -77,17 +80,21 @@ class GatewayWorker:
             provider=settings.upstream.provider,
             base_url=settings.upstream.base_url,
         )
-        self.metrics = Metrics([*self._create_probes(), *self.exporters.list_probes()], state.standings.all)
+        self.metrics = Metrics(
+            [*self._create_probes(), *self.exporters.list_probes()], state.certifications.all
+        )
         self.outcomes = OutcomeQueue(read_outcome, self._create_observers())
-        self._drift_monitor = DriftMonitor(state.standings, state.audits)
+        self._drift_monitor = DriftMonitor(state.certifications, state.audits)
+        self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refreshing: asyncio.Task[None] | None = None
         self._failing: set[str] = set()
         self._encoders = encoder_models(policies)
+        self._planner = PolicyPlanner(policies, self.ledger.spent_today)
         self.stages = Stages(
-            planner=PolicyPlanner(policies, self.ledger.spent_today),
+            planner=self._planner,
             router=TaskRouter(self._create_classifiers()),
-            standings=state.standings,
+            certifications=state.certifications,
             sampler=StickySampler(read_audit_key(home)),
             drafter=self.drafter,
             embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
@@ -125,7 +132,10 @@ class GatewayWorker:
             "home": str(self.settings.home.folder),
             "admission": self.settings.admission,
             "specialists_ready": self.drafter.is_ready,
-            "tasks": [msgspec.to_builtins(standing) for standing in self.state.standings.all()],
+            "tasks": [
+                summarize_certification(one, self._scope_of(one.task))
+                for one in self.state.certifications.all()
+            ],
             "costs": self.state.spend.summarize(),
             "harvested": {
                 task: count.training + count.held_out for task, count in self.harvest.counts().items()
@@ -143,10 +153,23 @@ class GatewayWorker:
             },
         }
 
-    def own_models(self) -> list[str]:
-        """Return the names by which clients may ask for our specialists and encoder, sorted."""
-        tasks = {OWN_PREFIX + standing.task for standing in self.state.standings.all() if standing.serves}
+    def own_models(self, caller: Caller) -> list[str]:
+        """Return the names by which `caller` may ask for our specialists and encoder, sorted."""
+        live = {one.task for one in self.state.certifications.all() if one.stage == "live"}
+        tasks = {
+            OWN_PREFIX + task.task
+            for task in self.state.tasks.all()
+            if task.task in live and self._sees(caller, task)
+        }
         return sorted(tasks | self._encoders)
+
+    def _sees(self, caller: Caller, task: Task) -> bool:
+        """Whether requests of `caller` for the task's model would be served from its scope."""
+        return self._planner.scope(task.model, caller.id, caller.tenant) == task.scope
+
+    def _scope_of(self, task: str) -> str:
+        known = self.state.tasks.get(task)
+        return known.scope if known else ""
 
     def _create_observers(self) -> list[Observe]:
         gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
@@ -161,7 +184,7 @@ class GatewayWorker:
     def _create_classifiers(self) -> list[Classifier]:
         routing = self.settings.routing
         return [
-            create_classifier(name, routing.options.get(name, {}), self.state.tasks, self.drafter)
+            create_classifier(name, routing.options.get(name, {}), self.state, self.drafter)
             for name in routing.classifiers
         ]
 
@@ -190,8 +213,9 @@ class GatewayWorker:
         """Exchange state with the other processes, off the loop; a step that fails is tried again."""
         state = self.state
         steps = (
-            state.keys.refresh, state.tasks.refresh, state.audits.flush, state.standings.refresh,
-            self._drift_monitor.refresh, self.ledger.refresh, self.metrics.update_registry,
+            state.keys.refresh, state.tasks.refresh, state.audits.flush, state.certifications.refresh,
+            self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
+            self.ledger.refresh, self.metrics.update_registry,
         )  # fmt: skip
         for step in steps:
             try:
@@ -204,8 +228,9 @@ class GatewayWorker:
                 self._failing.discard(step.__qualname__)
 
     async def _follow_versions(self) -> None:
-        """Let the host load the versions that standings name, and unload the others."""
-        wanted = {(one.task, one.version) for one in self.state.standings.all() if one.version is not None}
+        """Let the host load the versions that certifications name, and unload the others."""
+        certifications = self.state.certifications.all()
+        wanted = {(one.task, one.version) for one in certifications if one.version is not None}
         for task, version in wanted - self._loaded:
             with contextlib.suppress(SpecialistError):
                 # The client remembers the load, and repeats it when a host starts.
@@ -229,13 +254,11 @@ class GatewayWorker:
             self.ledger.flush()
 
 
-def create_classifier(
-    name: str, options: dict[str, Any], tasks: TaskStore, drafter: HostClient
-) -> Classifier:
+def create_classifier(name: str, options: dict[str, Any], state: State, drafter: HostClient) -> Classifier:
     """Return the classifier `name`. Raises ConfigError for an unknown name or option."""
     module = load_plugin("gateway.routing.classifiers", name)
     config = build_config(module.Config, options, f"routing.options.{name}")
-    classifier: Classifier = module.create(config, tasks, drafter)
+    classifier: Classifier = module.create(config, state.tasks, state.templates, drafter)
     return classifier
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import itertools
 import logging
 import os
 import signal
-import threading
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,10 +17,11 @@ from typing import Any
 
 import msgspec
 
+from gateway.confidence.judging import DAY_S
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
-from gateway.core import Standing
-from gateway.distill.base import Event, Recipe, RiskTarget
+from gateway.core import Certification, RiskTarget
+from gateway.distill.base import Event, Recipe
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.version_builder import VersionBuilder
@@ -34,10 +37,10 @@ from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.shared_resources import SharedResources
+from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
 from gateway.store.home import Home
 from gateway.store.learner_progress import write_learner_progress
-from gateway.store.standings import StandingStore
 from gateway.store.state import State, open_state
 from gateway.telemetry.logs import configure_logging
 
@@ -45,6 +48,13 @@ logger = logging.getLogger(__name__)
 
 # No client waits for training: the gateway and the model host come first.
 NICENESS = 5
+
+AUDIT_DAYS = 90
+"""Days that audits are kept: three windows of the default length."""
+KEPT_VERSIONS = 5
+"""The newest versions of a task, kept beside the one that drafts."""
+ROUNDS_PER_PRUNING = 1_800
+"""An hour at the default interval."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,16 +64,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exit_with_parent()
     limit_threads()
     os.nice(NICENESS)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    harvest = HarvestReader(settings.home.harvest)
+    # At once, also amid a training: all that it leaves is whole, and what was published is judged next time.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    harvest, registry = HarvestReader(settings.home.harvest), Registry(settings.home.registry)
     with open_state(settings.home) as state:
         learner = create_learner(settings, state)
-        while not stop.wait(settings.learn.interval_s):
+        for round_number in itertools.count():
+            time.sleep(settings.learn.interval_s)
             rows = sum(count.training + count.held_out for count in harvest.counts().values())
             for event in learn_once(settings, learner):
                 logger.info("%s", describe_event(event))
             write_learner_progress(settings.home, rows)
+            if round_number % ROUNDS_PER_PRUNING == 0:
+                prune_history(state, registry, time.time())
+
+
+def prune_history(state: State, registry: Registry, now: float) -> None:
+    """Delete audits and versions that no certificate can need again."""
+    state.audits.prune(now - AUDIT_DAYS * DAY_S)
+    for task in registry.tasks():
+        certification = state.certifications.of(task)
+        versions = registry.versions(task)
+        needed = {certification.version, certification.judged_version, *versions[-KEPT_VERSIONS:]}
+        for version in versions:
+            if version not in needed:
+                registry.delete(task, version)
 
 
 def limit_threads() -> None:
@@ -87,8 +112,9 @@ def create_learner(settings: Settings, state: State) -> Learner:
     stores = Stores(
         harvest=HarvestReader(home.harvest),
         registry=registry,
-        standings=PreloadingStandingStore(state.database, home, registry),
+        certifications=PreloadingCertificationStore(state.database, home, registry),
         tasks=state.tasks,
+        templates=state.templates,
     )
     builder = VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
@@ -98,7 +124,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
         workspaces=home.learn,
         config=learn,
     )
-    return Learner(stores, builder, encoder, _risk_target_lookup(settings), learn)
+    return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
 
 
 def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
@@ -124,20 +150,20 @@ def describe_event(event: Event) -> str:
     return f"{event.task}{version} {event.kind}" + (f": {event.detail}" if event.detail else "")
 
 
-class PreloadingStandingStore(StandingStore):
-    """A StandingStore that has the model host load a version before any standing names it."""
+class PreloadingCertificationStore(CertificationStore):
+    """A CertificationStore that has the model host load a version before any certification names it."""
 
     def __init__(self, database: Database, home: Home, registry: Registry) -> None:
         super().__init__(database)
         self._home = home
         self._registry = registry
 
-    def put_if(self, epoch: int, standing: Standing) -> bool:
-        """See StandingStore; may also wait for the model host, where one runs."""
-        if standing.version is not None:
+    def put_if(self, epoch: int, certification: Certification) -> bool:
+        """See CertificationStore; may also wait for the model host, where one runs."""
+        if certification.version is not None:
             with suppress(StepdownError):
-                asyncio.run(self._load(standing.task, standing.version))
-        return super().put_if(epoch, standing)
+                asyncio.run(self._load(certification.task, certification.version))
+        return super().put_if(epoch, certification)
 
     async def _load(self, task: str, version: int) -> None:
         client = HostClient(self._home.host_socket)
@@ -149,10 +175,9 @@ class PreloadingStandingStore(StandingStore):
             await client.close()
 
 
-def _risk_target_lookup(settings: Settings) -> Callable[[str], RiskTarget]:
-    """Return the function from a model's name to the alpha and delta of its policy."""
-    planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
-    return lambda model: RiskTarget(*planner.risk_target(model))
+def _risk_targets_lookup(settings: Settings) -> Callable[[str], tuple[RiskTarget, ...]]:
+    """Return the function from a model's name to what the policies ask of its specialists."""
+    return PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0).risk_targets
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _plan_children(
         )
     if settings.learn.enabled and settings.harvest.enabled:
         yield ChildPlan(
-            name="learner", module="gateway.processes.learner", environment=environment, stop_grace_s=3.0
+            name="learner", module="gateway.processes.learner", environment=environment, stop_grace_s=15.0
         )
     specialists = settings.specialists
     yield ChildPlan(

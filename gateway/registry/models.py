@@ -75,6 +75,14 @@ class Registry:
         _sync_folder(self._folder)
         return published
 
+    def delete(self, task: str, version: int) -> None:
+        """Delete a version; nothing if there is none. A reader sees it whole or not at all."""
+        folder = self.folder(task, version)
+        if folder.is_dir():
+            leaving = Path(tempfile.mkdtemp(prefix=".deleting-", dir=folder.parent))
+            folder.rename(leaving / folder.name)
+            shutil.rmtree(leaving)
+
     def read(self, task: str, version: int) -> Manifest:
         """Return the manifest without looking at the files. Raises RegistryError."""
         return read_manifest(self.folder(task, version))

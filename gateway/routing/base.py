@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from hashlib import blake2b
+from typing import Literal, Protocol
 
 from gateway.core import Request, Route
 
@@ -11,8 +12,8 @@ from gateway.core import Request, Route
 class Classifier(Protocol):
     """One way to recognize a task."""
 
-    async def classify(self, request: Request) -> Route | None:
-        """Return the known task of `request`, or None if unsure: it must not guess.
+    async def classify(self, request: Request, scope: str) -> Route | None:
+        """Return the known task of `request` in `scope`, or None if unsure: it must not guess.
 
         After None the next classifier is asked. Called from many asyncio tasks at once. May raise
         SpecialistError if the model host fails.
@@ -27,8 +28,16 @@ class KnownTask(Protocol):
         """The task's name."""
 
     @property
+    def scope(self) -> str:
+        """Whose traffic founded it."""
+
+    @property
     def contract_hash(self) -> str:
         """Hash of the parts that must be equal: model, tools, response_format."""
+
+    @property
+    def template_text(self) -> str:
+        """The text of the template that founded it."""
 
     @property
     def vector(self) -> bytes:
@@ -38,10 +47,18 @@ class KnownTask(Protocol):
 class KnownTasks(Protocol):
     """All adopted tasks; cheap to ask on every request."""
 
-    def __contains__(self, task: str, /) -> bool: ...
+    def get(self, task: str) -> KnownTask | None:
+        """Return an adopted task by its name."""
 
     def all(self) -> Sequence[KnownTask]:
         """Return every adopted task."""
+
+
+class NearCopies(Protocol):
+    """What near copies of templates have proved; cheap to ask on every request."""
+
+    def status_of(self, task: str, copy: str) -> Literal["known", "separate"] | None:
+        """Return whether a template, or a place where templates differ, belongs to `task`; None: unproven."""
 
 
 class Embedder(Protocol):
@@ -54,10 +71,11 @@ class Embedder(Protocol):
         """
 
 
-def task_name(template: str) -> str:
-    """Return the name of the task that a template (hex hash) founds.
+def task_name(template: str, scope: str) -> str:
+    """Return the name of the task that a template (hex hash) founds in a scope.
 
     48 bits: among 1,000 adopted tasks and a million templates that vary by a date or a
     name, a false match has a probability of 0.0004 %; with 32 bits it would be 21 %.
     """
-    return f"task-{template[:12]}"
+    digest = blake2b(f"{scope} {template}".encode(), digest_size=6)
+    return f"task-{digest.hexdigest()}"

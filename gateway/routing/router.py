@@ -14,13 +14,13 @@ class TaskRouter:
     def __init__(self, classifiers: Sequence[Classifier]) -> None:
         self._classifiers = tuple(classifiers)
 
-    async def route(self, request: Request) -> Route:
-        """Return the task of `request`; if all classifiers are unsure, the new task of its template.
+    async def route(self, request: Request, scope: str) -> Route:
+        """Return the task of `request` in `scope`; if all classifiers are unsure, its template's new task.
 
         A classifier's SpecialistError passes through: to call a request new because a classifier
         failed would file its answer under the wrong task.
         """
         for classifier in self._classifiers:
-            if route := await classifier.classify(request):
+            if route := await classifier.classify(request, scope):
                 return route
-        return Route(task_name(request.template))
+        return Route(task_name(request.template, scope))

@@ -77,17 +77,22 @@ class Done(Numbered, frozen=True):
 
 
 class Drafted(Numbered, frozen=True):
-    """A whole draft. `latency_ms` is the runtime's own time, without the queue; the host adds it."""
+    """A whole draft. `latency_ms` is the runtime's own time, without the queue; the host adds it.
+
+    `is_learnt` says that the version has learnt this very text; the host adds it, too.
+    """
 
     prediction: Prediction
     latency_ms: float = 0.0
+    is_learnt: bool = False
 
 
 class Opened(Numbered, frozen=True):
-    """The beginning of a draft, and the score of the whole. `latency_ms` as in Drafted."""
+    """The beginning of a draft, and the score of the whole. The other fields are as in Drafted."""
 
     prediction: Prediction
     latency_ms: float = 0.0
+    is_learnt: bool = False
 
 
 class Piece(Numbered, frozen=True):

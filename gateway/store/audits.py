@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import Any
+
+import msgspec
 
 from gateway.core import Audit
 from gateway.store.database import Database
 
+_COLUMNS = Audit.__struct_fields__
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS audits (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    request_id TEXT NOT NULL,
     at REAL NOT NULL,
     task TEXT NOT NULL,
-    lane TEXT NOT NULL,
+    stratum TEXT NOT NULL,
+    template TEXT NOT NULL,
+    place TEXT NOT NULL,
+    is_on_probation INTEGER NOT NULL,
+    text_hash TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    is_vouched_for INTEGER NOT NULL,
+    propensity REAL NOT NULL,
     version INTEGER NOT NULL,
-    epoch INTEGER NOT NULL,
     loss REAL NOT NULL,
     score REAL NOT NULL,
-    accepted INTEGER NOT NULL
+    passes_as_new INTEGER,
+    accepted TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS audits_by_time ON audits (at);
 """
-_COLUMNS = "at, task, lane, version, epoch, loss, score, accepted"
+_NAMES = ", ".join(_COLUMNS)
+_INSERT = f"INSERT INTO audits ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_SINCE = f"SELECT seq, {_NAMES} FROM audits WHERE seq > ? ORDER BY seq"  # noqa: S608
 
 
 class AuditLog:
@@ -53,10 +68,7 @@ class AuditLog:
             if not batch:
                 return
             with self._database.write() as connection:
-                connection.executemany(
-                    f"INSERT INTO audits ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
-                    [_to_row(audit) for audit in batch],
-                )
+                connection.executemany(_INSERT, [_to_row(audit) for audit in batch])
             for _ in batch:
                 self._waiting.popleft()
 
@@ -65,10 +77,7 @@ class AuditLog:
 
         Numbers grow in the order of writing over all processes; none is used twice.
         """
-        rows = self._database.read(
-            f"SELECT seq, {_COLUMNS} FROM audits WHERE seq > ? ORDER BY seq",  # noqa: S608
-            (seq,),
-        )
+        rows = self._database.read(_SINCE, (seq,))
         return [(row[0], _to_audit(row[1:])) for row in rows]
 
     def prune(self, before: float) -> int:
@@ -77,31 +86,16 @@ class AuditLog:
             return connection.execute("DELETE FROM audits WHERE at < ?", (before,)).rowcount
 
 
-_AuditRow = tuple[float, str, str, int, int, float, float, bool]
+def _to_row(audit: Audit) -> tuple[object, ...]:
+    # SQLite's integers are signed, and its columns hold no lists.
+    facts = msgspec.structs.asdict(audit)
+    facts["text_hash"] = f"{audit.text_hash:016x}"
+    facts["accepted"] = msgspec.json.encode(audit.accepted).decode()
+    return tuple(facts.values())
 
 
-def _to_row(audit: Audit) -> _AuditRow:
-    return (
-        audit.at,
-        audit.task,
-        audit.lane,
-        audit.version,
-        audit.epoch,
-        audit.loss,
-        audit.score,
-        audit.accepted,
-    )
-
-
-def _to_audit(row: _AuditRow) -> Audit:
-    at, task, lane, version, epoch, loss, score, accepted = row
-    return Audit(
-        at=at,
-        task=task,
-        lane="fingerprint" if lane == "fingerprint" else "embedding",
-        version=version,
-        epoch=epoch,
-        loss=loss,
-        score=score,
-        accepted=bool(accepted),
-    )
+def _to_audit(row: tuple[Any, ...]) -> Audit:
+    facts = dict(zip(_COLUMNS, row, strict=True))
+    facts["text_hash"] = int(facts["text_hash"], 16)
+    facts["accepted"] = msgspec.json.decode(facts["accepted"])
+    return msgspec.convert(facts, Audit, strict=False)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from gateway.errors import ConfigError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 NEW_FILE = 0
 """SQLite's version of a file without content."""
 BUSY_TIMEOUT_S = 5.0

@@ -16,8 +16,10 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL,
+    tenant TEXT NOT NULL,
     hash TEXT NOT NULL UNIQUE,
     is_trusted INTEGER NOT NULL,
+    may_force_local INTEGER NOT NULL,
     created_at REAL NOT NULL,
     revoked_at REAL
 );
@@ -29,7 +31,11 @@ class KeyFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    tenant: str
+    """Whose data its requests are."""
     is_trusted: bool
+    may_force_local: bool
+    """Whether its holder may ask for a specialist's answer whatever the certificate says."""
     created_at: float
     revoked_at: float | None = None
 
@@ -49,14 +55,27 @@ class KeyStore:
         """Return the key with that hash (see `hash_key`), None if unknown or revoked. Never blocks."""
         return self._by_hash.get(key_hash)
 
-    def create(self, name: str, *, is_trusted: bool = False) -> tuple[str, str]:
-        """Return the id and the plain text of a new key; the plain text is stored nowhere."""
+    def create(
+        self, name: str, *, tenant: str = "", is_trusted: bool = False, may_force_local: bool = False
+    ) -> tuple[str, str]:
+        """Return the id and the plain text of a new key; the plain text is stored nowhere.
+
+        Without a `tenant` the key is one of its own, called as its name.
+        """
         key_id = "key-" + secrets.token_hex(4)
         plain = PREFIX + secrets.token_urlsafe(32)
         with self._database.write() as connection:
             connection.execute(
-                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, NULL)",
-                (key_id, name, hash_key(plain.encode()), is_trusted, self._clock()),
+                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                (
+                    key_id,
+                    name,
+                    tenant or name or key_id,
+                    hash_key(plain.encode()),
+                    is_trusted,
+                    may_force_local,
+                    self._clock(),
+                ),
             )
         self.refresh()
         return key_id, plain
@@ -79,12 +98,13 @@ class KeyStore:
         """Read what other processes created and revoked; may block."""
         version = self._database.data_version()
         if version != self._seen:
-            self._by_hash = {row[2]: _facts(row) for row in self._rows() if row[5] is None}
+            self._by_hash = {row[3]: _facts(row) for row in self._rows() if row[7] is None}
             self._seen = version
 
-    def _rows(self) -> list[tuple[str, str, str, int, float, float | None]]:
+    def _rows(self) -> list[_KeyRow]:
         return self._database.read(
-            "SELECT id, name, hash, is_trusted, created_at, revoked_at FROM keys ORDER BY created_at, id"
+            "SELECT id, name, tenant, hash, is_trusted, may_force_local, created_at, revoked_at "
+            "FROM keys ORDER BY created_at, id"
         )
 
 
@@ -96,12 +116,17 @@ def hash_key(plain: bytes) -> str:
     return hashlib.sha256(plain).hexdigest()
 
 
-def _facts(row: tuple[str, str, str, int, float, float | None]) -> KeyFacts:
-    key_id, name, _, is_trusted, created_at, revoked_at = row
+_KeyRow = tuple[str, str, str, str, int, int, float, float | None]
+
+
+def _facts(row: _KeyRow) -> KeyFacts:
+    key_id, name, tenant, _, is_trusted, may_force_local, created_at, revoked_at = row
     return KeyFacts(
         id=key_id,
         name=name,
+        tenant=tenant,
         is_trusted=bool(is_trusted),
+        may_force_local=bool(may_force_local),
         created_at=created_at,
         revoked_at=revoked_at,
     )

@@ -6,22 +6,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.store.audits import AuditLog
+from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
 from gateway.store.home import Home
 from gateway.store.keys import KeyStore
 from gateway.store.spend import SpendLog
-from gateway.store.standings import StandingStore
 from gateway.store.tasks import TaskStore
+from gateway.store.templates import TemplateStore
 
 
 class State:
-    """Everything that the processes of one home agree on: keys, standings, tasks, audits, spend."""
+    """Everything that the processes of one home agree on: keys, certifications, tasks, audits, spend."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.keys = KeyStore(database)
-        self.standings = StandingStore(database)
+        self.certifications = CertificationStore(database)
         self.tasks = TaskStore(database)
+        self.templates = TemplateStore(database)
         self.audits = AuditLog(database)
         self.spend = SpendLog(database)
 

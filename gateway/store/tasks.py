@@ -12,6 +12,7 @@ from gateway.store.database import Database
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tasks (
     task TEXT PRIMARY KEY,
+    scope TEXT NOT NULL,
     contract_hash TEXT NOT NULL,
     template_text TEXT NOT NULL,
     vector BLOB NOT NULL,
@@ -22,7 +23,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 CREATE INDEX IF NOT EXISTS tasks_by_revision ON tasks (revision);
 """
 _UPSERT = """
-INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, (SELECT coalesce(max(revision), 0) + 1 FROM tasks))
+INSERT INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, (SELECT coalesce(max(revision), 0) + 1 FROM tasks))
 ON CONFLICT (task) DO UPDATE SET
     contract_hash = excluded.contract_hash,
     template_text = excluded.template_text,
@@ -31,15 +32,19 @@ ON CONFLICT (task) DO UPDATE SET
     revision = excluded.revision
 """
 _CHANGED = """
-SELECT task, contract_hash, template_text, vector, model, adopted_at, revision
+SELECT task, scope, contract_hash, template_text, vector, model, adopted_at, revision
 FROM tasks WHERE revision > ? ORDER BY revision
 """
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """One adopted task. `vector` is the template's unit embedding, float32 bytes."""
+    """One adopted task.
+
+    `scope` says whose traffic founded it; `vector` is the template's unit embedding, float32 bytes.
+    """
 
     task: str
+    scope: str
     contract_hash: str
     template_text: str
     vector: bytes
@@ -71,10 +76,13 @@ class TaskStore:
         """Return every adopted task, oldest first; the same object until a refresh finds a change."""
         return self._all
 
-    def put(self, task: str, contract_hash: str, template_text: str, vector: bytes, model: str) -> None:
-        """Adopt `task`, or replace all but the time of its adoption. May block."""
+    def put(
+        self, task: str, *, scope: str, contract_hash: str, template_text: str, vector: bytes, model: str
+    ) -> None:
+        """Adopt `task`, or replace what is known of it; keeps the time of its adoption. May block."""
+        facts = (task, scope, contract_hash, template_text, vector, model, self._clock())
         with self._database.write() as connection:
-            connection.execute(_UPSERT, (task, contract_hash, template_text, vector, model, self._clock()))
+            connection.execute(_UPSERT, facts)
         self.refresh()
 
     def refresh(self) -> None:
@@ -91,10 +99,11 @@ class TaskStore:
         self._seen = version
 
 
-def _to_task(row: tuple[str, str, str, bytes, str, float, int]) -> Task:
-    task, contract_hash, template_text, vector, model, adopted_at, _ = row
+def _to_task(row: tuple[str, str, str, str, bytes, str, float, int]) -> Task:
+    task, scope, contract_hash, template_text, vector, model, adopted_at, _ = row
     return Task(
         task=task,
+        scope=scope,
         contract_hash=contract_hash,
         template_text=template_text,
         vector=vector,

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from gateway.core import Outcome, Reading
-from gateway.telemetry.certificates import Certificates, ListStandings
+from gateway.telemetry.certificates import Certificates, ListCertifications
 
 # A client can send any number of templates, each a route: without a bound it could fill the memory.
 MAX_ROUTES = 200
@@ -48,11 +48,11 @@ class Metrics:
     """An observer that counts Outcomes for Prometheus.
 
     Counting only adds to sums in memory; `update_registry` moves them to the registry, because each
-    number costs a microsecond in a file that processes share. `list_standings` returns the
+    number costs a microsecond in a file that processes share. `list_certifications` returns the
     certificates in force.
     """
 
-    def __init__(self, probes: Sequence[Probe] = (), list_standings: ListStandings = tuple) -> None:
+    def __init__(self, probes: Sequence[Probe] = (), list_certifications: ListCertifications = tuple) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "stepdown_requests",
@@ -74,7 +74,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._recent = _Recent()
         self._probes = [_ProbeMetric(probe, self._registry) for probe in probes]
-        self._certificates = Certificates(list_standings)
+        self._certificates = Certificates(list_certifications)
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:

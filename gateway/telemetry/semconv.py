@@ -42,7 +42,7 @@ ERROR_TYPE: Final = "error.type"
 DECISION: Final = "stepdown.decision"
 REASON: Final = "stepdown.reason"
 ROUTE: Final = "stepdown.route"
-LANE: Final = "stepdown.lane"
+MATCH: Final = "stepdown.match"
 POLICY: Final = "stepdown.policy"
 VERSION: Final = "stepdown.version"
 SCORE: Final = "stepdown.score"
@@ -68,7 +68,8 @@ LABELS: Final = {
     "decision": DECISION,
     "reason": REASON,
     "route": ROUTE,
-    "lane": LANE,
+    "stratum": "stepdown.stratum",
+    "target": "stepdown.target",
     "stage": "stepdown.stage",
     "status": HTTP_STATUS,
     "streamed": REQUEST_STREAM,

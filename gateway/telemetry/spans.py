@@ -150,7 +150,7 @@ def _decision_attributes(outcome: Outcome) -> Attributes:
         attributes[semconv.HELD_OUT] = True
     if outcome.route:
         attributes[semconv.ROUTE] = outcome.route.task
-        attributes[semconv.LANE] = outcome.route.lane
+        attributes[semconv.MATCH] = outcome.route.match
     if outcome.draft:
         attributes[semconv.VERSION] = outcome.draft.version
         attributes[semconv.SCORE] = outcome.draft.score

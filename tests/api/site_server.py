@@ -84,10 +84,11 @@ class ScriptedFlow:
         status: int = 200,
         headers: tuple[Header, ...] = (JSON,),
         labels: tuple[Header, ...] = (),
+        details: tuple[Header, ...] = (),
         then: Awaitable[object] | None = None,
     ) -> Answer:
         body = ScriptedBody(self.signals, content, then)
-        return Answer(status=status, headers=headers, body=body, labels=labels)
+        return Answer(status=status, headers=headers, body=body, labels=labels, details=labels + details)
 
 
 class ScriptedTeacher:

@@ -12,8 +12,12 @@ from gateway.upstream.base import Call, Reply
 from tests.api.site_server import CHAT, SiteServer, chat_head, serve_site
 
 KEYS = {
-    hash_key(b"sd-good"): KeyFacts(id="key-1", name="app", is_trusted=False, created_at=0.0),
-    hash_key(b"sd-inside"): KeyFacts(id="key-2", name="ops", is_trusted=True, created_at=0.0),
+    hash_key(b"sd-good"): KeyFacts(
+        id="key-1", name="app", tenant="shop", is_trusted=False, may_force_local=False, created_at=0.0
+    ),
+    hash_key(b"sd-inside"): KeyFacts(
+        id="key-2", name="ops", tenant="ops", is_trusted=True, may_force_local=True, created_at=0.0
+    ),
 }
 SCORE: Header = (b"x-stepdown-score", b"0.9")
 
@@ -35,6 +39,16 @@ def test_a_gateway_key_names_its_holder(headers: tuple[Header, ...]) -> None:
     caller = Authenticator("keys", KEYS.get).authenticate(headers)
 
     assert (caller.id, caller.is_trusted, caller.sees_scores) == ("app", True, False)
+    assert (caller.tenant, caller.may_force_local) == ("shop", False)
+
+
+def test_every_forwarded_credential_is_a_tenant_of_its_own() -> None:
+    """By its whole hash: the short id of a caller could be matched on purpose."""
+    one, other = (Authenticator("forward").authenticate(bearer(key)) for key in (b"sk-1", b"sk-2"))
+
+    assert one.tenant != other.tenant
+    assert len(one.tenant) > 64
+    assert (one.may_force_local, one.sees_scores) == (False, False)
 
 
 @pytest.mark.parametrize("mode", ["keys", "forward"])
@@ -140,7 +154,7 @@ def test_scores_are_for_trusted_keys_only(key: str, shown: str | None) -> None:
     with serve_site(Authenticator("keys", KEYS.get)) as site:
 
         async def answer(_: Request) -> Answer:
-            return site.flow.with_body(b"{}", labels=(SCORE,))
+            return site.flow.with_body(b"{}", details=(SCORE,))
 
         site.flow.answer = answer
         response = site.chat({"Authorization": f"Bearer {key}"})

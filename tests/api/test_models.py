@@ -19,7 +19,7 @@ THEIRS = {"id": "gpt-4o", "object": "model", "created": 1, "owned_by": "openai",
 
 @pytest.fixture
 def site_with_model() -> Iterator[SiteServer]:
-    with serve_site(own_models=lambda: [OWN]) as site:
+    with serve_site(own_models=lambda _: [OWN]) as site:
         yield site
 
 
@@ -107,7 +107,7 @@ def test_every_other_request_about_models_is_the_teachers(
 
 
 def test_an_unproven_caller_does_not_see_our_models() -> None:
-    with serve_site(Authenticator("forward"), own_models=lambda: [OWN]) as site:
+    with serve_site(Authenticator("forward"), own_models=lambda _: [OWN]) as site:
         response = site.ask("GET", f"/v1/models/{OWN}", headers={"Authorization": "Bearer sk-any"})
 
     assert response.body == b"from the teacher"

@@ -47,7 +47,9 @@ class KeyHolder(msgspec.Struct, frozen=True):
 
     id: str = "key_1"
     name: str = "tests"
+    tenant: str = "tests"
     is_trusted: bool = True
+    may_force_local: bool = False
 
 
 class QuietServer(uvicorn.Server):

@@ -12,6 +12,7 @@ from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.core import (
     Answer,
+    Certification,
     Draft,
     DraftRequest,
     FinishReason,
@@ -20,13 +21,12 @@ from gateway.core import (
     Plan,
     Request,
     Route,
-    Standing,
     Usage,
 )
 from gateway.upstream.base import Call, Reply
-from tests.support.builders import request
+from tests.support.builders import certified, request
 
-LIVE = Standing(task="t", lane="fingerprint", stage="live", version=1, threshold=0.5)
+LIVE = certified()
 
 
 class ScriptedTeacher:
@@ -116,42 +116,44 @@ class ScriptedDrafter:
 
 
 class Flow:
-    """The flow over scripted stages. It is its own planner, router, standings and audit sampler."""
+    """The flow over scripted stages. It is its own planner, router, certifications and audit sampler."""
 
     def __init__(self) -> None:
         self.teacher = ScriptedTeacher()
         self.drafter = ScriptedDrafter()
         self.outcomes: list[Outcome] = []
         self.the_plan = Plan(policy="p", may_serve=True)
-        self.standing = LIVE
+        self.certification = LIVE
         self.is_audit = False
         self.route_error: Exception | None = None
 
     def plan(self, request: Request) -> Plan:
         return self.the_plan
 
-    async def route(self, request: Request) -> Route:
+    async def route(self, request: Request, scope: str) -> Route:
         if self.route_error:
             raise self.route_error
         return Route("t")
 
-    def of(self, route: Route) -> Standing:
-        return self.standing
+    def of(self, task: str) -> Certification:
+        return self.certification
 
-    def put_if(self, epoch: int, standing: Standing) -> bool:
+    def put_if(self, epoch: int, certification: Certification) -> bool:
         raise NotImplementedError
 
-    def sample(self, request: Request, plan: Plan, standing: Standing) -> tuple[bool, float]:
+    def sample(
+        self, request: Request, plan: Plan, certification: Certification, route: Route
+    ) -> tuple[bool, float]:
         return self.is_audit, 0.1
 
     async def embed(self, texts: Sequence[str]) -> list[bytes]:
         return [await self.drafter.embed(text, 1.0) for text in texts]
 
-    async def serve(self, for_request: Request | None = None) -> Answer:
-        stages = Stages(
+    def stages(self) -> Stages:
+        return Stages(
             planner=self,
             router=self,
-            standings=self,
+            certifications=self,
             sampler=self,
             drafter=self.drafter,
             embed=self.embed,
@@ -162,7 +164,9 @@ class Flow:
             estimate_usage=lambda _request, _text: Usage(10, 2, is_estimated=True),
             budget_s=1.0,
         )
-        return await serve(for_request or request(), stages)
+
+    async def serve(self, for_request: Request | None = None) -> Answer:
+        return await serve(for_request or request(), self.stages())
 
     async def read(self, for_request: Request | None = None) -> bytes:
         """Return the whole body of the answer."""

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Deferral, DraftRequest, Standing
+from gateway.core import Certification, Deferral, DraftRequest
 from gateway.errors import SpecialistError
 from tests.cascade.fakes import LIVE, Flow, ScriptedStream
-from tests.support.builders import request
+from tests.support.builders import certified, request
 
 
 @pytest.fixture
@@ -130,10 +130,10 @@ async def test_an_answer_that_is_judged_whole_is_drafted_whole(flow: Flow, chang
     assert [draft_request.is_streamed for draft_request in flow.drafter.requests] == [False]
 
 
-@pytest.mark.parametrize("standing", [LIVE, msgspec.structs.replace(LIVE, stage="shadow", threshold=None)])
-async def test_evidence_is_drafted_whole(flow: Flow, standing: Standing) -> None:
+@pytest.mark.parametrize("certification", [LIVE, certified(stage="shadow", threshold=None)])
+async def test_evidence_is_drafted_whole(flow: Flow, certification: Certification) -> None:
     """The draft of an audit or a shadow is not sent, only compared."""
-    flow.standing = standing
+    flow.certification = certification
     flow.is_audit = True
     flow.teacher.content_type = b"text/event-stream"
     flow.teacher.pieces = (b"data: [DONE]\n\n",)
@@ -168,7 +168,7 @@ async def test_the_score_is_the_one_of_the_versions_deferral_head(
     """The runtime's own score does not count: the certificate is about the head's."""
     flow.drafter.text = "from the specialist"
     flow.drafter.score = 0.5 - bias / 10
-    flow.standing = msgspec.structs.replace(LIVE, deferral=Deferral(bias, {}))
+    flow.certification = msgspec.structs.replace(LIVE, deferral=Deferral(bias, {}))
 
     body = await flow.read()
 
@@ -180,7 +180,7 @@ async def test_the_score_is_the_one_of_the_versions_deferral_head(
 async def test_the_draft_of_an_audit_is_scored_by_the_head_too(flow: Flow) -> None:
     flow.is_audit = True
     flow.drafter.score = 0.9
-    flow.standing = msgspec.structs.replace(LIVE, deferral=Deferral(-3.0, {}))
+    flow.certification = msgspec.structs.replace(LIVE, deferral=Deferral(-3.0, {}))
 
     await flow.read()
 

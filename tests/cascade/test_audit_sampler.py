@@ -4,27 +4,28 @@ import msgspec
 import pytest
 
 from gateway.cascade.audit_sampler import StickySampler
-from gateway.core import Plan, Standing
+from gateway.core import Certification, Plan, Request, Route
 from tests.cascade.fakes import LIVE
-from tests.support.builders import request
+from tests.support.builders import certified, request
 
 PLAN = Plan(policy="p", may_serve=True, audit_share=0.1, settling_audit_share=0.2, shadow_audit_share=0.4)
-SETTLED = msgspec.structs.replace(LIVE, is_settled=True)
-SHADOW = Standing(task="t", lane="fingerprint")
+SETTLED = certified(is_settled=True)
+SHADOW = Certification(task="t")
+ROUTE = Route("t")
 
 
 def sampler_at(minute: int, key: bytes = b"key") -> StickySampler:
     return StickySampler(key, clock=lambda: minute * 60.0 + 5)
 
 
-def drawn(sampler: StickySampler, standing: Standing, count: int = 4_000) -> list[bool]:
-    return [sampler.sample(request(text=f"text {n}"), PLAN, standing)[0] for n in range(count)]
+def drawn(sampler: StickySampler, certification: Certification, count: int = 4_000) -> list[bool]:
+    return [sampler.sample(request(text=f"text {n}"), PLAN, certification, ROUTE)[0] for n in range(count)]
 
 
-@pytest.mark.parametrize(("standing", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4)])
-def test_the_share_of_audits_is_the_plans(standing: Standing, share: float) -> None:
+@pytest.mark.parametrize(("certification", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4)])
+def test_the_share_of_audits_is_the_plans(certification: Certification, share: float) -> None:
     """Within 4 standard errors."""
-    draws = drawn(sampler_at(1), standing)
+    draws = drawn(sampler_at(1), certification)
 
     assert abs(sum(draws) / len(draws) - share) < 4 * (share * (1 - share) / len(draws)) ** 0.5
 
@@ -47,16 +48,47 @@ def test_another_key_draws_other_audits() -> None:
     assert drawn(sampler_at(1, b"one"), LIVE) != drawn(sampler_at(1, b"two"), LIVE)
 
 
-def test_a_request_that_insists_on_local_service_is_never_an_audit() -> None:
-    assert sampler_at(1).sample(request(mode="local"), PLAN, SHADOW) == (False, 0.0)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        request(mode="local"),
+        request(mode="shadow"),
+        request(may_harvest=False),
+        request(is_stored_by_default=True),
+    ],
+)
+def test_what_no_certificate_serves_is_evidence_for_none(asked: Request) -> None:
+    everything = msgspec.structs.replace(PLAN, shadow_audit_share=1.0)
+
+    assert sampler_at(1).sample(asked, everything, SHADOW, ROUTE) == (False, 0.0)
+
+
+def test_a_near_copy_on_probation_is_always_audited() -> None:
+    probation = Route("t", "embedding", 0.95, is_on_probation=True)
+
+    assert sampler_at(1).sample(request(), PLAN, SETTLED, probation) == (True, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("certification", "share"),
+    [
+        (certified(is_settled=True, is_suspect=True), 0.2),
+        (certified(is_settled=True, renewal_share=0.3), 0.3),
+        (certified(is_settled=True, renewal_share=0.9), 0.4),
+        (certified(is_settled=True, expires_at=0.0), 0.4),
+    ],
+)
+def test_suspicion_and_a_renewal_raise_the_share(certification: Certification, share: float) -> None:
+    """Never above the shadow share, which a lapsed certificate goes back to."""
+    assert sampler_at(1).sample(request(), PLAN, certification, ROUTE)[1] == share
 
 
 def test_lone_surrogates_in_the_text_do_not_fail() -> None:
-    sampler_at(1).sample(request(text="\ud800"), PLAN, LIVE)
+    sampler_at(1).sample(request(text="\ud800"), PLAN, LIVE, ROUTE)
 
 
 def test_a_popular_text_is_drawn_again_every_minute() -> None:
     """Otherwise a wrong answer to it might never be audited."""
-    draws = [sampler_at(minute).sample(request(), PLAN, SHADOW)[0] for minute in range(200)]
+    draws = [sampler_at(minute).sample(request(), PLAN, SHADOW, ROUTE)[0] for minute in range(200)]
 
     assert 40 < sum(draws) < 120

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.cascade.base import RequestState
 from gateway.cascade.recorder import Recorder
-from gateway.core import Draft, Outcome, Plan
+from gateway.core import Draft, Plan
+from tests.cascade.fakes import Flow
 from tests.support.builders import request
 
 STREAM = (
@@ -38,14 +39,14 @@ class Pieces:
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 async def test_a_whole_stream_is_whole_however_small_its_pieces(size: int) -> None:
     """No error event follows [DONE], even where the teacher sends byte by byte."""
-    outcomes: list[Outcome] = []
+    flow = Flow()
     state = RequestState(request=request(is_streamed=True), plan=Plan(policy="p", may_serve=True))
-    recorder = Recorder(state, outcomes.append, 200, ((b"content-type", b"text/event-stream"),))
+    recorder = Recorder(state, flow.stages(), 200, ((b"content-type", b"text/event-stream"),))
 
     passed = b"".join([piece async for piece in recorder.record_body(Pieces(STREAM, size))])
 
     assert passed == STREAM
-    assert [outcome.is_complete for outcome in outcomes] == [True]
+    assert [outcome.is_complete for outcome in flow.outcomes] == [True]
 
 
 async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +54,7 @@ async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: p
     clock = SimpleNamespace(now=10.0)
     stopped = SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.now)
     monkeypatch.setattr("gateway.cascade.recorder.time", stopped)
-    outcomes: list[Outcome] = []
+    flow = Flow()
     is_drafted = asyncio.Event()
 
     async def draft() -> Draft:
@@ -64,11 +65,11 @@ async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: p
     chat = request(received_at=9.0)
     state = RequestState(request=chat, plan=Plan(policy="p", may_serve=True), late_draft=late)
 
-    Recorder(state, outcomes.append, 200, ()).finish(is_complete=True)
+    Recorder(state, flow.stages(), 200, ()).finish(is_complete=True)
     clock.now = 100.0
     is_drafted.set()
     await late
     await asyncio.sleep(0)
 
-    (outcome,) = outcomes
+    (outcome,) = flow.outcomes
     assert (outcome.latency_ms, outcome.at, outcome.draft) == (1000.0, 10.0, late.result())

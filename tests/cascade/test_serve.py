@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from gateway.core import Plan, Standing
+from gateway.core import Certification, Plan
 from gateway.errors import RequestError, SpecialistError, UpstreamError
 from tests.cascade.fakes import LIVE, Flow
-from tests.support.builders import request
+from tests.support.builders import certified, request
 
 
 @pytest.fixture
@@ -91,17 +91,17 @@ async def test_a_failing_draft_does_not_break_an_audit(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize(
-    ("standing", "reason"),
+    ("certification", "reason"),
     [
-        (Standing(task="t", lane="fingerprint"), "no specialist yet"),
-        (Standing(task="t", lane="fingerprint", version=1, tentative=0.5), "not certified yet"),
-        (Standing(task="t", lane="fingerprint", version=1, stage="alarm"), "alarm"),
+        (Certification(task="t"), "no specialist yet"),
+        (certified(stage="shadow", threshold=None, tentative=0.5), "not certified yet"),
+        (certified(stage="alarm", threshold=None), "alarm"),
     ],
 )
 async def test_without_a_certificate_nothing_is_served_locally(
-    flow: Flow, standing: Standing, reason: str
+    flow: Flow, certification: Certification, reason: str
 ) -> None:
-    flow.standing = standing
+    flow.certification = certification
 
     assert b"from the teacher" in await flow.read()
     outcome = await flow.wait_for_outcome()
@@ -109,7 +109,7 @@ async def test_without_a_certificate_nothing_is_served_locally(
 
 
 async def test_a_shadow_draft_counts_as_would_serve_by_its_tentative_threshold(flow: Flow) -> None:
-    flow.standing = Standing(task="t", lane="fingerprint", version=1, tentative=0.5)
+    flow.certification = certified(stage="shadow", threshold=None, tentative=0.5)
 
     await flow.read()
 
@@ -139,13 +139,13 @@ async def test_a_credential_that_the_teacher_never_accepted_gets_no_local_answer
 
 
 async def test_local_asked_for_serves_an_uncertified_draft(flow: Flow) -> None:
-    flow.standing = Standing(task="t", lane="fingerprint", version=1)
+    flow.certification = Certification(task="t", version=1)
 
     assert b"from the specialist" in await flow.read(request(mode="local"))
 
 
 async def test_local_asked_for_without_a_specialist_is_an_error_that_names_the_header(flow: Flow) -> None:
-    flow.standing = Standing(task="t", lane="fingerprint")
+    flow.certification = Certification(task="t")
 
     with pytest.raises(RequestError) as caught:
         await flow.read(request(mode="local"))
@@ -250,11 +250,26 @@ async def test_labels_tell_who_served_and_why(flow: Flow) -> None:
     labels = dict(answer.labels)
     assert labels[b"x-stepdown-served-by"] == b"t@1"
     assert labels[b"x-stepdown-decision"] == b"local"
-    assert labels[b"x-stepdown-threshold"] == b"0.5000"
+    assert b"x-stepdown-threshold" not in labels
+    assert dict(answer.details)[b"x-stepdown-threshold"] == b"0.5000"
+
+
+@pytest.mark.parametrize(("is_audit", "score"), [(True, 0.9), (False, 0.1)])
+async def test_no_label_that_any_caller_sees_names_an_audit(flow: Flow, is_audit: bool, score: float) -> None:
+    """A caller that knows which text is audited could repeat it; an unsure draft looks the same."""
+    flow.is_audit, flow.drafter.score = is_audit, score
+
+    answer = await flow.serve()
+    await answer.body.aclose()
+
+    labels = dict(answer.labels)
+    assert labels[b"x-stepdown-decision"] == b"escalated"
+    assert labels[b"x-stepdown-reason"] == b"unsure or audited"
+    assert (dict(answer.details).get(b"x-stepdown-audit") == b"true") == is_audit
 
 
 async def test_a_draft_of_another_version_than_the_certified_one_is_not_served(flow: Flow) -> None:
-    flow.standing = msgspec.structs.replace(LIVE, version=2)
+    flow.certification = msgspec.structs.replace(LIVE, version=2)
     flow.drafter.error = SpecialistError("version unknown")
 
     assert b"from the teacher" in await flow.read()
@@ -276,7 +291,7 @@ async def test_a_spent_budget_refuses_requests_that_need_the_teacher(flow: Flow,
 
 async def test_a_spent_budget_stops_the_draft_of_a_task_in_shadow(flow: Flow) -> None:
     flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False)
-    flow.standing = msgspec.structs.replace(LIVE, stage="shadow", threshold=None)
+    flow.certification = certified(stage="shadow", threshold=None)
     flow.drafter.gate = asyncio.Event()
 
     with pytest.raises(RequestError, match="budget"):
@@ -318,11 +333,32 @@ async def test_half_an_event_never_reaches_the_client(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize("stricter", [{"alpha": 0.01}, {"delta": 0.05}])
-async def test_a_stricter_policy_voids_a_laxer_certificate(flow: Flow, stricter: dict[str, float]) -> None:
+async def test_a_stricter_policy_is_not_served_by_a_laxer_certificate(
+    flow: Flow, stricter: dict[str, float]
+) -> None:
     flow.the_plan = msgspec.structs.replace(flow.the_plan, **stricter)
 
     assert b"from the teacher" in await flow.read()
-    assert (await flow.wait_for_outcome()).reason == "not certified yet"
+    assert (await flow.wait_for_outcome()).reason.startswith("certified at 2.0%, policy asks for")
+
+
+async def test_the_reserve_of_a_budget_pays_audits_of_drafts_that_pass(flow: Flow) -> None:
+    """So a spent budget does not blind the drift alarm."""
+    flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False, is_reserve=True)
+    flow.is_audit = True
+
+    assert b"from the teacher" in await flow.read()
+    assert (flow.outcome.decision, flow.outcome.is_held_out) == ("audit", True)
+
+
+async def test_the_reserve_of_a_budget_pays_nothing_else(flow: Flow) -> None:
+    flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False, is_reserve=True)
+    flow.is_audit, flow.drafter.score = True, 0.1
+
+    with pytest.raises(RequestError, match="budget"):
+        await flow.serve()
+
+    assert flow.teacher.calls == []
 
 
 async def test_an_audited_draft_that_could_not_be_served_is_not_counted_as_served(flow: Flow) -> None:

@@ -1,4 +1,4 @@
-"""A request, a standing and stores in memory, for the tests of confidence."""
+"""A request, a certification and stores in memory, for the tests of confidence."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.core import Audit, Request, Route, Standing
-from tests.support.builders import request
+from gateway.core import Audit, Certification, Request, RiskTarget
+from tests.support.builders import certified, request
+
+TARGET = RiskTarget(alpha=0.05)
 
 
 class AuditList:
@@ -23,21 +25,20 @@ class AuditList:
         return list(enumerate(self.audits, start=1))[seq:]
 
 
-class StandingDict:
-    """Standings in memory."""
+class CertificationDict:
+    """Certifications in memory."""
 
-    def __init__(self, *standings: Standing) -> None:
-        self._standings = {(standing.task, standing.lane): standing for standing in standings}
+    def __init__(self, *certifications: Certification) -> None:
+        self._certifications = {certification.task: certification for certification in certifications}
         self.writes = 0
 
-    def of(self, route: Route) -> Standing:
-        known = self._standings.get((route.task, route.lane))
-        return known or Standing(task=route.task, lane=route.lane)
+    def of(self, task: str) -> Certification:
+        return self._certifications.get(task) or Certification(task=task)
 
-    def put_if(self, epoch: int, standing: Standing) -> bool:
-        if self.of(Route(standing.task, standing.lane)).epoch != epoch:
+    def put_if(self, epoch: int, certification: Certification) -> bool:
+        if self.of(certification.task).epoch != epoch:
             return False
-        self._standings[standing.task, standing.lane] = standing
+        self._certifications[certification.task] = certification
         self.writes += 1
         return True
 
@@ -48,11 +49,9 @@ def audits() -> AuditList:
 
 
 @pytest.fixture
-def live() -> Standing:
-    """A standing that serves drafts of version 3 with a score of at least 0.6."""
-    return Standing(
-        task="intents", lane="fingerprint", stage="live", version=3, threshold=0.6, alpha=0.05, attempts=4
-    )
+def live() -> Certification:
+    """A task that serves drafts of version 3 with a score of at least 0.6."""
+    return certified("intents", 3, threshold=0.6, target=TARGET, attempts=4)
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from gateway.confidence.auditor import Auditor
-from gateway.core import Draft, Outcome, Plan, Reading, Request, Route
-from tests.confidence.conftest import AuditList
+from gateway.core import Certification, Draft, Outcome, Plan, Reading, Request, Route, hash_text
+from tests.confidence.conftest import TARGET, AuditList
+from tests.support.builders import certified
 
 
 @pytest.fixture
@@ -26,7 +27,8 @@ def outcome(ask: Callable[..., Request]) -> Outcome:
         draft=Draft(text="card_lost", score=0.8, task="intents", version=3),
         would_serve=True,
         is_held_out=True,
-        epoch=2,
+        audit_propensity=0.1,
+        certification=certified("intents", 3, target=TARGET),
     )
 
 
@@ -37,8 +39,9 @@ def test_a_held_out_outcome_becomes_an_audit(audits: AuditList, outcome: Outcome
     Auditor(audits)(outcome, READING)
 
     (audit,) = audits.audits
-    assert (audit.task, audit.lane, audit.version, audit.epoch) == ("intents", "embedding", 3, 2)
-    assert (audit.at, audit.loss, audit.score, audit.accepted) == (12.5, 1.0, 0.8, True)
+    assert (audit.task, audit.stratum, audit.version, audit.propensity) == ("intents", "variant", 3, 0.1)
+    assert (audit.at, audit.loss, audit.score, audit.accepted) == (12.5, 1.0, 0.8, (TARGET,))
+    assert (audit.request_id, audit.text_hash) == (outcome.request.id, hash_text(outcome.request.text))
 
 
 def test_an_equal_answer_has_no_loss(audits: AuditList, outcome: Outcome) -> None:
@@ -54,10 +57,37 @@ def test_tool_calls_of_both_are_evidence(audits: AuditList, outcome: Outcome) ->
     assert audits.audits[0].loss == 0.0
 
 
-def test_a_shadow_audit_is_never_counted_as_accepted(audits: AuditList, outcome: Outcome) -> None:
-    """In shadow `would_serve` is about a tentative threshold, and no certificate covers that."""
-    Auditor(audits)(msgspec.structs.replace(outcome, decision="escalated"), READING)
-    assert not audits.audits[0].accepted
+@pytest.mark.parametrize(
+    "certification",
+    [
+        certified("intents", 3, stage="shadow", threshold=None, tentative=0.1),
+        certified("intents", 3, threshold=0.85),
+        certified("intents", 3, forms=("multi/short",)),
+        certified("intents", 4),
+    ],
+)
+def test_a_draft_that_the_client_would_not_have_got_is_accepted_by_nothing(
+    audits: AuditList, outcome: Outcome, certification: Certification
+) -> None:
+    Auditor(audits)(msgspec.structs.replace(outcome, certification=certification), READING)
+    assert audits.audits[0].accepted == ()
+
+
+@pytest.mark.parametrize("changes", [{"text": None}, {"text": "card", "finish_reason": "content_filter"}])
+def test_what_the_teacher_refuses_is_a_loss(
+    audits: AuditList, outcome: Outcome, changes: dict[str, object]
+) -> None:
+    """The draft would have gone out where the teacher gives no answer."""
+    Auditor(audits)(outcome, msgspec.structs.replace(READING, **changes))
+    assert (audits.audits[0].loss, audits.audits[0].accepted) == (1.0, (TARGET,))
+
+
+@pytest.mark.parametrize(("text", "loss"), [("card_l", 0.0), ("card_a", 1.0)])
+def test_an_answer_that_was_cut_is_compared_under_the_same_cut(
+    audits: AuditList, outcome: Outcome, text: str, loss: float
+) -> None:
+    Auditor(audits)(outcome, msgspec.structs.replace(READING, text=text, finish_reason="length"))
+    assert audits.audits[0].loss == loss
 
 
 @pytest.mark.parametrize(
@@ -71,9 +101,6 @@ def test_other_outcomes_are_not_audits(
     assert not audits.audits
 
 
-@pytest.mark.parametrize("changes", [{"text": None}, {"is_complete": False}, {"finish_reason": "length"}])
-def test_an_answer_that_the_teacher_did_not_finish_is_no_audit(
-    audits: AuditList, outcome: Outcome, changes: dict[str, object]
-) -> None:
-    Auditor(audits)(outcome, msgspec.structs.replace(READING, **changes))
+def test_an_answer_that_broke_off_is_no_audit(audits: AuditList, outcome: Outcome) -> None:
+    Auditor(audits)(outcome, msgspec.structs.replace(READING, is_complete=False))
     assert not audits.audits

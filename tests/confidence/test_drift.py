@@ -1,31 +1,36 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
 from gateway.confidence.drift import DriftMonitor
-from gateway.core import Audit, Route, Standing
-from tests.confidence.conftest import AuditList, StandingDict
-
-ROUTE = Route("intents")
+from gateway.core import Audit, Certification, RiskTarget
+from tests.confidence.conftest import TARGET, AuditList, CertificationDict
+from tests.support.builders import certificate
 
 
 @pytest.fixture
-def standings(live: Standing) -> StandingDict:
-    return StandingDict(live)
+def certifications(live: Certification) -> CertificationDict:
+    return CertificationDict(live)
 
 
-def audit(at: float, loss: float, accepted: bool = True, version: int = 3, epoch: int = 0) -> Audit:
-    return Audit(
-        at=at,
-        task="intents",
-        lane="fingerprint",
-        version=version,
-        epoch=epoch,
-        loss=loss,
-        score=0.9,
-        accepted=accepted,
-    )
+def audit(at: float, loss: float, **changes: Any) -> Audit:
+    """Return an audit of a text of its own; `at` is in minutes."""
+    facts: dict[str, Any] = {
+        "request_id": f"req-{at}",
+        "at": at * 60,
+        "task": "intents",
+        "stratum": "new",
+        "template": "feed",
+        "text_hash": int(at),
+        "version": 3,
+        "loss": loss,
+        "score": 0.9,
+        "accepted": (TARGET,),
+    }
+    return Audit(**facts | changes)
 
 
 def drift(audits: AuditList, good: int = 100, bad: int = 40) -> None:
@@ -33,65 +38,106 @@ def drift(audits: AuditList, good: int = 100, bad: int = 40) -> None:
     audits.audits += [audit(good + n, 1.0) for n in range(bad)]
 
 
-def test_drift_sends_the_task_back_to_the_teacher(standings: StandingDict, audits: AuditList) -> None:
+def test_drift_sends_the_task_back_to_the_teacher(
+    certifications: CertificationDict, audits: AuditList
+) -> None:
     drift(audits)
 
-    (alarm,) = DriftMonitor(standings, audits).refresh()
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
 
-    assert standings.of(ROUTE) == alarm
-    assert (alarm.stage, alarm.epoch, alarm.threshold, alarm.version) == ("alarm", 1, None, 3)
-    assert not alarm.serves
-    assert alarm.valid_from == 100.0
-    assert alarm.attempts == 0
-
-
-def test_agreement_raises_no_alarm(standings: StandingDict, audits: AuditList, live: Standing) -> None:
-    audits.audits += [audit(n, float(n % 40 == 0)) for n in range(1000)]
-    assert DriftMonitor(standings, audits).refresh() == []
-    assert standings.of(ROUTE) == live
+    assert certifications.of("intents") == alarm
+    broken = alarm.certificates[0]
+    assert (broken.stage, alarm.epoch, broken.threshold, alarm.version) == ("alarm", 1, None, 3)
+    assert alarm.certificate_of("new", 0.05, 0.1, 0.0) is None
+    assert broken.valid_from == 6000.0
+    assert broken.attempts == 0
 
 
-@pytest.mark.parametrize("changes", [{"accepted": False}, {"version": 2}, {"epoch": 7}])
-def test_audits_outside_the_certificate_raise_no_alarm(
-    standings: StandingDict, audits: AuditList, changes: dict[str, object]
+def test_an_alarm_puts_the_other_strata_under_suspicion(
+    certifications: CertificationDict, audits: AuditList
 ) -> None:
-    """The certificate promises nothing about drafts below its threshold, or of another version or epoch."""
+    """They go on serving, but are audited more."""
+    drift(audits)
+
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
+
+    assert [each.is_suspect for each in alarm.certificates] == [False, True, True]
+    assert alarm.certificate_of("learnt", 0.05, 0.1, 0.0) is not None
+
+
+def test_agreement_raises_no_alarm(
+    certifications: CertificationDict, audits: AuditList, live: Certification
+) -> None:
+    audits.audits += [audit(n, float(n % 40 == 0)) for n in range(1000)]
+    assert DriftMonitor(certifications, audits).refresh() == []
+    assert certifications.of("intents") == live
+
+
+@pytest.mark.parametrize("changes", [{"accepted": ()}, {"accepted": (RiskTarget(),)}, {"task": "other"}])
+def test_audits_outside_the_certificate_raise_no_alarm(
+    certifications: CertificationDict, audits: AuditList, changes: dict[str, object]
+) -> None:
+    """The certificate promises nothing about drafts below its threshold, or of another stratum or task."""
     drift(audits)
     audits.audits = [msgspec.structs.replace(old, **changes) for old in audits.audits]
-    assert DriftMonitor(standings, audits).refresh() == []
+    assert DriftMonitor(certifications, audits).refresh() == []
 
 
-def test_many_workers_raise_one_alarm(standings: StandingDict, audits: AuditList) -> None:
-    monitors = [DriftMonitor(standings, audits) for _ in range(4)]
+def test_many_workers_raise_one_alarm(certifications: CertificationDict, audits: AuditList) -> None:
+    monitors = [DriftMonitor(certifications, audits) for _ in range(4)]
     drift(audits)
 
     alarms = [alarm for monitor in monitors for alarm in monitor.refresh()]
 
-    assert len(alarms) == standings.writes == 1
+    assert len(alarms) == certifications.writes == 1
 
 
-def test_a_restarted_monitor_has_the_state_of_the_old_one(standings: StandingDict, audits: AuditList) -> None:
+def test_a_restarted_monitor_has_the_state_of_the_old_one(
+    certifications: CertificationDict, audits: AuditList
+) -> None:
     drift(audits, bad=3)
-    assert DriftMonitor(standings, audits).refresh() == []
+    assert DriftMonitor(certifications, audits).refresh() == []
     audits.put(audit(200, 1.0))
 
-    assert len(DriftMonitor(standings, audits).refresh()) == 1
+    assert len(DriftMonitor(certifications, audits).refresh()) == 1
 
 
-def test_an_audit_counts_once(standings: StandingDict, audits: AuditList) -> None:
-    monitor = DriftMonitor(standings, audits)
+def test_an_audit_counts_once(certifications: CertificationDict, audits: AuditList) -> None:
+    monitor = DriftMonitor(certifications, audits)
     drift(audits, bad=3)
     assert [monitor.refresh() for _ in range(5)] == [[]] * 5
 
 
-def test_a_new_version_starts_with_a_clean_record(
-    standings: StandingDict, audits: AuditList, live: Standing
+def test_a_new_version_does_not_forget_what_the_old_one_did(
+    certifications: CertificationDict, audits: AuditList, live: Certification
 ) -> None:
-    monitor = DriftMonitor(standings, audits)
+    """Each version came with the same promise; a drift that outlives one must not be forgotten with it."""
+    monitor = DriftMonitor(certifications, audits)
     drift(audits, bad=3)
-    monitor.refresh()
-    standings.put_if(0, msgspec.structs.replace(live, version=4))
+    assert monitor.refresh() == []
+    certifications.put_if(0, msgspec.structs.replace(live, version=4))
     audits.put(audit(200, 1.0, version=4))
 
-    assert monitor.refresh() == []
-    assert standings.of(ROUTE).version == 4
+    assert len(monitor.refresh()) == 1
+
+
+def test_copies_of_a_text_in_a_minute_are_one_unit(
+    certifications: CertificationDict, audits: AuditList
+) -> None:
+    """A retry storm of one wrong answer is no drift."""
+    audits.audits += [audit(n, 0.0) for n in range(100)]
+    audits.audits += [audit(100, 1.0, request_id=f"copy-{n}") for n in range(50)]
+
+    assert DriftMonitor(certifications, audits).refresh() == []
+
+
+def test_each_risk_target_has_an_alarm_of_its_own(audits: AuditList) -> None:
+    """What breaks a promise of 2 % may keep one of 50 %."""
+    lax = RiskTarget(alpha=0.5)
+    certificates = (certificate(), certificate(target=lax))
+    certifications = CertificationDict(Certification(task="intents", version=3, certificates=certificates))
+    audits.audits += [audit(n, float(n % 5 == 0), accepted=(RiskTarget(), lax)) for n in range(200)]
+
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
+
+    assert [each.stage for each in alarm.certificates] == ["alarm", "live"]

@@ -71,7 +71,7 @@ def drafted(text: str, **more: Any) -> Draft:
     ],
 )
 def test_a_call_that_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict[str, object]) -> None:
-    assert invalid_reason(drafted(text), ask(tools=TOOLS, **fields)) == ""
+    assert invalid_reason(drafted(text), ask(tools=TOOLS, **fields).demands) == ""
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_a_call_that_the_tools_allow_is_valid(ask: Ask, text: str, fields: dict[
 def test_a_call_that_the_client_could_not_use_is_deferred(
     ask: Ask, text: str, fields: dict[str, object], reason: str
 ) -> None:
-    assert invalid_reason(drafted(text), ask(**{"tools": TOOLS, **fields})) == reason
+    assert invalid_reason(drafted(text), ask(**{"tools": TOOLS, **fields}).demands) == reason
 
 
 def test_without_tools_a_text_that_looks_like_a_call_is_a_text(ask: Ask) -> None:
     """An app may have asked for it in its own prompt."""
-    assert invalid_reason(drafted(FIND), ask()) == ""
+    assert invalid_reason(drafted(FIND), ask().demands) == ""
 
 
 @pytest.mark.parametrize(
@@ -118,24 +118,26 @@ def test_without_tools_a_text_that_looks_like_a_call_is_a_text(ask: Ask) -> None
     ],
 )
 def test_an_answer_in_a_prescribed_form_has_it(ask: Ask, text: str, form: bytes, reason: str) -> None:
-    assert invalid_reason(drafted(text), ask(wants_json=True, response_format=form)) == reason
+    assert invalid_reason(drafted(text), ask(wants_json=True, response_format=form).demands) == reason
 
 
 def test_a_draft_that_was_cut_is_no_answer(ask: Ask) -> None:
-    assert invalid_reason(drafted("two wor", finish_reason="length"), ask()) == "draft cut at its length"
+    assert (
+        invalid_reason(drafted("two wor", finish_reason="length"), ask().demands) == "draft cut at its length"
+    )
 
 
 def test_a_draft_without_logprobs_cannot_answer_a_client_that_wants_them(ask: Ask) -> None:
     with_logprobs = drafted("yes", tokens=(Token("yes", -0.1),))
 
-    assert invalid_reason(drafted("yes"), ask(top_logprobs=0)) == "draft has no logprobs"
-    assert invalid_reason(with_logprobs, ask(top_logprobs=0)) == ""
-    assert invalid_reason(drafted("yes"), ask()) == ""
+    assert invalid_reason(drafted("yes"), ask(top_logprobs=0).demands) == "draft has no logprobs"
+    assert invalid_reason(with_logprobs, ask(top_logprobs=0).demands) == ""
+    assert invalid_reason(drafted("yes"), ask().demands) == ""
 
 
 def test_a_beginning_is_judged_only_by_what_it_shows(ask: Ask) -> None:
     beginning = drafted("word " * 40, stream=EmptyStream())
 
-    assert invalid_reason(beginning, ask(max_tokens=300)) == ""
-    assert invalid_reason(beginning, ask(stop=("word word",))) == "stop string in draft"
-    assert invalid_reason(drafted(" ", stream=EmptyStream()), ask()) == "empty draft"
+    assert invalid_reason(beginning, ask(max_tokens=300).demands) == ""
+    assert invalid_reason(beginning, ask(stop=("word word",)).demands) == "stop string in draft"
+    assert invalid_reason(drafted(" ", stream=EmptyStream()), ask().demands) == "empty draft"

@@ -21,6 +21,7 @@ policies:
     models: ["{ENCODER}"]
     embed: minilm
   - name: rest
+    share: all
 """
 LONG = " ".join(f"word{number}" for number in range(30))
 ANSWERS = {
@@ -46,6 +47,7 @@ def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[Ru
     with scripted_gateway(
         home,
         script,
+        scope="all",
         OPENAI_BASE_URL=teacher.base_url,
         STEPDOWN_POLICIES_FOLDER=str(policies),
         **environment,

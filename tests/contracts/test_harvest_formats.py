@@ -23,7 +23,8 @@ def row(n: int, **changes: Any) -> Row:
         "request_id": f"req-{n}",
         "at": float(n),
         "task": "cards",
-        "lane": "fingerprint",
+        "match": "fingerprint",
+        "template": "feed",
         "model": "giant",
         "template_text": "",
         "contract_hash": "",
@@ -32,7 +33,6 @@ def row(n: int, **changes: Any) -> Row:
         "messages": b'[{"role":"user","content":"question"}]',
         "is_held_out": False,
         "propensity": 0.0,
-        "epoch": 0,
     }
     return Row(**facts | changes)
 

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from gateway.core import Lane, Route, Standing
-from gateway.distill.base import Config, RiskTarget, TrainingSet, Workspace
+from gateway.core import Certificate, Certification, MatchKind, RiskTarget, Stratum
+from gateway.distill.base import Config, TrainingSet, Workspace
 from gateway.distill.learner import Learner, Stores
 from gateway.distill.recipes import head as recipe
 from gateway.distill.version_builder import VersionBuilder
@@ -23,9 +23,10 @@ from gateway.harvest.reader import HarvestReader
 from gateway.registry.models import Registry
 from gateway.specialists.knn import FloatVector
 from gateway.specialists.runtimes.head import runtime
+from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
-from gateway.store.standings import StandingStore
 from gateway.store.tasks import TaskStore
+from gateway.store.templates import TemplateStore
 from tests.specialists.hosting import resources_of
 
 ANSWERS = ("card_lost", "card_arrival", "refund")
@@ -57,14 +58,15 @@ class ToyEncoder:
 
 
 def harvested(
-    text: str, answer: str, *, at: float = 0.0, held_out: bool = False, lane: Lane = "fingerprint"
+    text: str, answer: str, *, at: float = 0.0, held_out: bool = False, match: MatchKind = "fingerprint"
 ) -> Row:
     return Row(
         request_id=f"{at}-{text}",
         at=at,
         task="task-1",
-        lane=lane,
+        match=match,
         model="gpt-4o",
+        template="feed",
         template_text="sort the ticket",
         contract_hash="g",
         text=text,
@@ -72,7 +74,7 @@ def harvested(
         messages=b"[]",
         is_held_out=held_out,
         propensity=0.3,
-        epoch=0,
+        scope="tenant:shop",
     )
 
 
@@ -100,14 +102,16 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.encoder = ToyEncoder()
+        self.now = 20_000.0
         self.resources = resources_of(self.encoder)
         self._database = Database(folder / "state.db")
         self._outbox = Outbox(folder / "harvest" / "worker-0.db")
         self.stores = Stores(
             harvest=HarvestReader(folder / "harvest"),
             registry=Registry(folder / "registry"),
-            standings=StandingStore(self._database),
+            certifications=CertificationStore(self._database),
             tasks=TaskStore(self._database),
+            templates=TemplateStore(self._database),
         )
 
     def harvest(self, rows: Sequence[Row]) -> None:
@@ -124,18 +128,29 @@ class Home:
             workspaces=self.folder / "learn",
             config=CONFIG,
         )
-        return Learner(self.stores, builder, self.encoder, lambda _: RiskTarget(alpha, 0.1), CONFIG)
+        target = RiskTarget(alpha, 0.1)
+        return Learner(
+            self.stores, builder, self.encoder, lambda _: (target,), CONFIG, clock=lambda: self.now
+        )
 
-    def standing(self, lane: Lane = "fingerprint") -> Standing:
-        return self.stores.standings.of(Route("task-1", lane))
+    def certification(self) -> Certification:
+        return self.stores.certifications.of("task-1")
+
+    def certificate(self, stratum: Stratum = "new") -> Certificate:
+        """Return the only certificate of a stratum."""
+        (found,) = [each for each in self.certification().certificates if each.stratum == stratum]
+        return found
 
     def alarm(self, at: float) -> None:
-        """Put the task into alarm, with evidence from before `at` void."""
-        old = self.standing()
-        new = msgspec.structs.replace(
-            old, stage="alarm", epoch=old.epoch + 1, threshold=None, valid_from=at, attempts=0
+        """Put every certificate of the task into alarm, with evidence from before `at` void."""
+        old = self.certification()
+        certificates = tuple(
+            msgspec.structs.replace(each, stage="alarm", threshold=None, valid_from=at, attempts=0)
+            for each in old.certificates
         )
-        self.stores.standings.put(new)
+        self.stores.certifications.put(
+            msgspec.structs.replace(old, epoch=old.epoch + 1, certificates=certificates)
+        )
 
     def close(self) -> None:
         self._outbox.close()
@@ -152,11 +167,6 @@ def home(tmp_path: Path) -> Iterator[Home]:
     opened = Home(tmp_path)
     yield opened
     opened.close()
-
-
-@pytest.fixture
-def shadow() -> Standing:
-    return Standing(task="task-1", lane="fingerprint")
 
 
 def bench_of(encoder: ToyEncoder, folder: Path, seed: int = 0) -> Workspace:

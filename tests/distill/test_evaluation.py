@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from gateway.confidence.deferral import Scorer
-from gateway.core import Deferral, DraftRequest, Trace
+from gateway.core import Deferral, Demands, DraftRequest, Trace
 from gateway.distill.base import TrainingSet
-from gateway.distill.evaluation import drafts_of, evaluate
+from gateway.distill.evaluation import draft_answers, evaluate
 from gateway.specialists.base import Listener, Prediction
 from tests.distill.conftest import Train, harvested, tickets
 from tests.specialists.hosting import drafted
@@ -52,7 +52,7 @@ class Meeting:
 def test_a_remote_specialist_is_asked_many_at_once_and_answers_in_order() -> None:
     texts = [str(number) for number in range(8)]
 
-    drafts = drafts_of(Meeting(8), texts)
+    drafts = draft_answers(Meeting(8), [(text, Demands()) for text in texts])
 
     assert [draft.text for draft in drafts if draft] == texts
 
@@ -76,6 +76,22 @@ def test_a_cut_answer_whose_beginning_was_decided_on_counts_as_served() -> None:
     scored = evaluate(Meeting(1, cut), TrainingSet(["a"], ["a and more"]), Scorer())
 
     assert (list(scored.scores), list(scored.losses)) == ([0.9], [1.0])
+
+
+def test_a_specialist_is_asked_for_what_the_client_demanded() -> None:
+    """A guided draft may be another one: what is tested must be what serves."""
+    asked: list[DraftRequest] = []
+
+    class Listening(Meeting):
+        def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
+            asked.append(draft_request)
+            return super().draft(draft_request, listener)
+
+    demands = Demands(max_tokens=9, stop=("END",), response_format=b'{"type":"json_object"}', top_logprobs=2)
+    draft_answers(Listening(1), [("a", demands)])
+
+    assert (asked[0].max_tokens, asked[0].stop, asked[0].top_logprobs) == (9, ("END",), 2)
+    assert asked[0].response_format == demands.response_format
 
 
 def traced(steps: int) -> Trace:

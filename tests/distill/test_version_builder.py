@@ -3,23 +3,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from gateway.core import DraftRequest, Lane, Standing
-from gateway.distill.base import Config, EvalResult, Report, RiskTarget, TrainingSet, Workspace
+from gateway.core import Deferral, DraftRequest
+from gateway.distill.base import Config, EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.recipes import head as recipe
 from gateway.distill.version_builder import Choice, VersionBuilder
 from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.models import Registry
-from gateway.specialists.base import Listener, Prediction, Runtime
+from gateway.specialists.base import Listener, Prediction
 from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import ToyEncoder, harvested, tickets
 from tests.specialists.hosting import drafted, resources_of
 
 HEAD = recipe.create(recipe.Config())
-LANES: tuple[Lane, ...] = ("fingerprint", "embedding")
+VALIDATION = EvalResult([0.9, 0.4], [0.0, 1.0])
 Build = Callable[..., VersionBuilder]
 
 
@@ -47,7 +46,7 @@ def builder(build: Build) -> VersionBuilder:
 
 
 def chosen(builder: VersionBuilder, rows: Sequence[Row], valid_from: float) -> Choice:
-    return builder.choose("task-1", rows, valid_from, RiskTarget(0.05, 0.1))
+    return builder.choose("task-1", rows, valid_from, 0.05)
 
 
 def essays(count: int) -> list[Row]:
@@ -64,28 +63,6 @@ class Always:
 
     def close(self) -> None:
         pass
-
-
-def evidence(count: int, lane: Lane = "fingerprint", at: float = 0.0) -> list[Row]:
-    return [harvested(f"{lane} {n}", "yes", at=at + n, held_out=True, lane=lane) for n in range(count)]
-
-
-def examined(
-    builder: VersionBuilder,
-    rows: Sequence[Row],
-    standings: Sequence[Standing],
-    validation: EvalResult | None = None,
-    specialist: Runtime | None = None,
-) -> dict[Lane, Standing]:
-    results = builder.evaluate(
-        specialist or Always(),
-        version=5,
-        standings={standing.lane: standing for standing in standings},
-        evidence=rows,
-        choice=Choice(rows=[], recipe=HEAD, validation=validation or EvalResult([0.9] * 1000, [0.0] * 1000)),
-        promise=RiskTarget(0.05, 0.1),
-    )
-    return {result.lane: result for result in results}
 
 
 def test_old_rows_are_left_out_when_the_teacher_has_changed_its_mind(builder: VersionBuilder) -> None:
@@ -142,85 +119,47 @@ def test_no_row_is_in_the_lessons_and_the_exam_of_a_rehearsal(
 
 def test_what_is_published_says_where_it_comes_from(builder: VersionBuilder, registry: Registry) -> None:
     rows = tickets(100)
-    specialist = builder.publish(
-        builder.manifest("task-1", HEAD, {"training": 100.0}), Choice(rows=rows, recipe=HEAD)
+    builder.publish(
+        builder.manifest("task-1", HEAD, {"training": 100.0}),
+        Choice(rows=rows, recipe=HEAD, validation=VALIDATION, deferral=Deferral(0.5, {"validity": 1.0})),
     )
 
     manifest, _ = registry.verify("task-1", 1)
     assert (manifest.recipe, manifest.runtime, manifest.seed, manifest.parent) == ("head", "head", 0, None)
     assert (manifest.rows, manifest.answers, manifest.metrics) == (100, 3, {"training": 100.0})
-    assert drafted(specialist, rows[0].text).text == rows[0].answer
+    with builder.open_version("task-1", 1) as candidate:
+        assert drafted(candidate.runtime, rows[0].text).text == rows[0].answer
     assert builder.manifest("task-1", HEAD, {}).version == 2
 
 
 def test_a_version_number_is_never_used_twice(builder: VersionBuilder) -> None:
     draft = builder.manifest("task-1", HEAD, {})
-    builder.publish(draft, Choice(rows=tickets(100), recipe=HEAD))
+    builder.publish(draft, Choice(rows=tickets(100), recipe=HEAD, validation=VALIDATION))
     with pytest.raises(RegistryError):
-        builder.publish(draft, Choice(rows=tickets(100), recipe=HEAD))
+        builder.publish(draft, Choice(rows=tickets(100), recipe=HEAD, validation=VALIDATION))
 
 
-def test_enough_evidence_is_certified_and_the_attempt_counted(
-    builder: VersionBuilder, shadow: Standing
-) -> None:
-    result = examined(builder, evidence(200), [shadow])["fingerprint"]
-    assert (result.serves, result.version, result.attempts) == (True, 5, 1)
+def test_a_version_keeps_what_a_later_judgment_needs(builder: VersionBuilder) -> None:
+    """The texts that it has learnt, how it was validated, and its deferral head."""
+    rows, head = tickets(100), Deferral(0.5, {"validity": 1.0})
+    choice = Choice(rows=rows, recipe=HEAD, validation=VALIDATION, deferral=head)
+    builder.publish(builder.manifest("task-1", HEAD, {}), choice)
+
+    with builder.open_version("task-1", 1) as candidate:
+        assert all(row.text in candidate.learnt for row in rows)
+        assert "never seen" not in candidate.learnt
+        assert (candidate.deferral, candidate.validation) == (head, VALIDATION)
 
 
-def test_no_attempt_is_spent_where_it_would_probably_fail(builder: VersionBuilder, shadow: Standing) -> None:
-    for rows, validation in (
-        (evidence(40), EvalResult([0.9] * 1000, [0.0] * 1000)),
-        (evidence(200), EvalResult([0.9] * 1000, [0.0, 1.0] * 500)),
-    ):
-        result = examined(builder, rows, [shadow], validation)["fingerprint"]
-        assert (result.serves, result.attempts, result.version) == (False, 0, 5)
+def test_a_kept_recipe_is_expected_to_do_as_its_last_version(builder: VersionBuilder) -> None:
+    choice = Choice(rows=tickets(100), recipe=HEAD, validation=VALIDATION)
+    builder.publish(builder.manifest("task-1", HEAD, {}), choice)
 
+    kept = builder.keep_recipe("task-1", "head", tickets(200))
 
-def test_a_shadow_asks_for_what_the_next_attempt_will_ask(builder: VersionBuilder, shadow: Standing) -> None:
-    """As many audits as are said to be missing are enough for the attempt to be made."""
-    missing = examined(builder, evidence(40), [shadow])["fingerprint"].audits_missing
-
-    assert missing is not None
-    assert examined(builder, evidence(40 + missing), [shadow])["fingerprint"].attempts == 1
-
-
-def test_a_specialist_which_errs_too_often_is_said_to_need_lessons(
-    builder: VersionBuilder, shadow: Standing
-) -> None:
-    poor = EvalResult([0.9] * 1000, [0.0, 1.0] * 500)
-    result = examined(builder, evidence(40), [shadow], poor)["fingerprint"]
-    assert "needs more lessons" in result.note
-    assert result.audits_missing is not None
-
-
-def test_whether_to_attempt_never_depends_on_what_the_evidence_says(
-    builder: VersionBuilder, shadow: Standing
-) -> None:
-    """Else the certificate would be conditioned on its own evidence."""
-    agreeing = evidence(200)
-    disagreeing = [msgspec.structs.replace(row, answer="no") for row in agreeing]
-    attempts = [examined(builder, rows, [shadow])["fingerprint"].attempts for rows in (agreeing, disagreeing)]
-    assert attempts == [1, 1]
-
-
-def test_each_attempt_has_less_delta_than_the_last(builder: VersionBuilder, shadow: Standing) -> None:
-    """What the first attempt certifies, the ninth does not: 6 / (pi^2 81) of delta is left for it."""
-    tired = msgspec.structs.replace(shadow, attempts=8)
-    outcomes = [examined(builder, evidence(130), [old])["fingerprint"] for old in (shadow, tired)]
-    assert [outcome.serves for outcome in outcomes] == [True, False]
-
-
-def test_lanes_share_delta_and_their_own_evidence_decides(builder: VersionBuilder, shadow: Standing) -> None:
-    other = msgspec.structs.replace(shadow, lane="embedding")
-    results = examined(builder, evidence(200) + evidence(20, "embedding"), [shadow, other])
-    assert (results["fingerprint"].serves, results["embedding"].serves) == (True, False)
-    assert (results["fingerprint"].attempts, results["embedding"].attempts) == (1, 0)
-
-
-def test_evidence_from_before_the_alarm_does_not_count(builder: VersionBuilder, shadow: Standing) -> None:
-    alarm = msgspec.structs.replace(shadow, stage="alarm", epoch=1, valid_from=190.0)
-    result = examined(builder, evidence(200), [alarm])["fingerprint"]
-    assert (result.serves, result.audits) == (False, 10)
+    assert kept is not None
+    assert (len(kept.rows), kept.validation) == (200, VALIDATION)
+    assert builder.keep_recipe("task-1", "gone", []) is None
 
 
 class Told:

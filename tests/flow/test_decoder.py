@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.core import Standing
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.routing.base import task_name
@@ -26,14 +25,16 @@ from tests.api.site_server import CHAT, HttpAnswer, chat_body
 from tests.flow.conftest import TEACHER_KEY
 from tests.specialists.engine.bases import make_models, write_adapter
 from tests.specialists.hosting import MINILM
+from tests.support.builders import certified
 from tests.support.processes import RunningGateway, children, gateway_process
+from tests.support.scripted_gateway import SCOPE
 from tests.support.teacher import RunningTeacher
 from tests.support.waiting import PATIENCE_S, wait_for
 from tests.wire.chat.requests import chat_request
 
 pytestmark = pytest.mark.learn
 
-TASK = task_name(chat_request().template)
+TASK = task_name(chat_request().template, SCOPE)
 ANYTHING = 1e-30
 """A threshold that every draft passes: random weights give low scores."""
 HOST, ENGINE = "gateway.specialists.host.process", "gateway.specialists.engine.main"
@@ -67,17 +68,15 @@ def publish(home: Path, models: Path, version: int) -> None:
     Registry(Home(home).registry).publish(manifest, folder)
     shutil.rmtree(folder)
     with open_state(Home(home)) as state:
-        state.tasks.put(TASK, "contract", "", b"\0" * 4 * 384, "gpt-4o")
-        state.standings.put(
-            Standing(
-                task=TASK,
-                lane="fingerprint",
-                stage="live",
-                version=version,
-                threshold=ANYTHING,
-                is_settled=True,
-            )
+        state.tasks.put(
+            TASK,
+            scope=SCOPE,
+            contract_hash="contract",
+            template_text="",
+            vector=b"\0" * 4 * 384,
+            model="gpt-4o",
         )
+        state.certifications.put(certified(TASK, version, threshold=ANYTHING, is_settled=True))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ def row() -> Callable[..., Row]:
             "request_id": "req-1",
             "at": 1.0,
             "task": "cards",
-            "lane": "fingerprint",
+            "match": "fingerprint",
+            "template": "feed",
             "model": "giant",
             "template_text": "You sort questions.",
             "contract_hash": "beef",
@@ -30,7 +31,6 @@ def row() -> Callable[..., Row]:
             "messages": b'[{"role":"user","content":"where is my card?"}]',
             "is_held_out": False,
             "propensity": 0.3,
-            "epoch": 0,
         }
         return Row(**facts | changes)
 

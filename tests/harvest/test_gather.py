@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Plan, Reading, Route, Usage
+from gateway.core import Demands, Plan, Reading, Route, Usage
 from gateway.harvest.base import Row
 from gateway.harvest.gather import Gatherer, row_of
 from tests.support.builders import NOON, outcome, reading, request
@@ -31,9 +31,7 @@ class ListSink:
 def test_an_escalation_becomes_a_row() -> None:
     sink = ListSink()
     asked = request(template_text="You sort questions.")
-    held_out = outcome(
-        asked, route=Route("cards", "embedding", 0.97), is_held_out=True, audit_propensity=0.3, epoch=2
-    )
+    held_out = outcome(asked, route=Route("cards", "embedding", 0.97), is_held_out=True, audit_propensity=0.3)
 
     Gatherer(sink)(held_out, reading(usage=Usage(12, 3)))
 
@@ -42,8 +40,9 @@ def test_an_escalation_becomes_a_row() -> None:
             request_id="req-1",
             at=NOON,
             task="cards",
-            lane="embedding",
+            match="embedding",
             model="giant",
+            template="feed",
             template_text="You sort questions.",
             contract_hash="beef",
             text="where is my card?",
@@ -51,7 +50,8 @@ def test_an_escalation_becomes_a_row() -> None:
             messages=b'[{"role":"user","content":"where is my card?"}]',
             is_held_out=True,
             propensity=0.3,
-            epoch=2,
+            form="single/short",
+            demands=msgspec.msgpack.encode(Demands()),
             prompt_tokens=12,
             completion_tokens=3,
             caller="key-1",
@@ -123,5 +123,25 @@ def test_what_may_not_or_cannot_teach_is_never_kept(changes: dict[str, Any]) -> 
     ],
     ids=["no text", "empty", "cut by length", "filtered", "broken off"],
 )
-def test_an_answer_which_is_not_whole_text_is_never_kept(said: Reading) -> None:
+def test_an_answer_which_is_not_whole_text_teaches_nothing(said: Reading) -> None:
     assert row_of(outcome(), said) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "ending"),
+    [
+        (reading(text=None), "refused"),
+        (reading(finish_reason="content_filter"), "refused"),
+        (reading(finish_reason="length"), "cut"),
+    ],
+)
+def test_held_out_it_is_evidence_all_the_same(said: Reading, ending: str) -> None:
+    """A draft would have gone out where the teacher refuses: that must count against it."""
+    row = row_of(outcome(is_held_out=True), said)
+
+    assert row is not None
+    assert row.ending == ending
+
+
+def test_an_answer_that_broke_off_is_no_evidence() -> None:
+    assert row_of(outcome(is_held_out=True), reading(is_complete=False)) is None

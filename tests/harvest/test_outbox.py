@@ -21,9 +21,9 @@ from gateway.harvest.base import Row
 from gateway.harvest.outbox import Config, Outbox
 
 def row(n, size=0):
-    return Row(request_id=f"req-{n}", at=float(n), task="cards", lane="fingerprint", model="giant",
-               template_text="", contract_hash="", text="t" * size, answer="a", messages=b"[]",
-               is_held_out=False, propensity=0.0, epoch=0)
+    return Row(request_id=f"req-{n}", at=float(n), task="cards", match="fingerprint", model="giant",
+               template="feed", template_text="", contract_hash="", text="t" * size, answer="a",
+               messages=b"[]", is_held_out=False, propensity=0.0)
 """
 
 PUT_UNTIL_KILLED = (
@@ -82,7 +82,7 @@ def test_a_flushed_row_comes_back_whole(
     outbox: Callable[..., Outbox], folder: Path, row: Callable[..., Row]
 ) -> None:
     box = outbox()
-    sent = row(is_held_out=True, lane="embedding", prompt_tokens=7, caller="key-1")
+    sent = row(is_held_out=True, match="embedding", prompt_tokens=7, caller="key-1")
 
     assert box.put(sent)
     box.flush()

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from gateway.core import Mode, Request
+from gateway.core import Mode, Request, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.planner import PolicyPlanner
-from gateway.policy.schema import AuditShares, Policy
+from gateway.policy.schema import AuditShares, CertificateRules, Policy
 from tests.support.builders import request
 
 
-def asking(model: str = "gpt-4o", caller: str = "app", mode: Mode = "auto") -> Request:
-    return request(model=model, caller=caller, mode=mode)
+def asking(model: str = "gpt-4o", caller: str = "app", mode: Mode = "auto", tenant: str = "shop") -> Request:
+    return request(model=model, caller=caller, mode=mode, tenant=tenant)
 
 
 def planner(*policies: Policy, spent: float = 0.0) -> PolicyPlanner:
@@ -88,11 +90,41 @@ def test_mode_local_does_not_overrule_a_policy_without_local_service() -> None:
     assert not planner(Policy(name="p", serve=False)).plan(asking(mode="local")).may_serve
 
 
-@pytest.mark.parametrize(("spent", "may_escalate"), [(9.99, True), (10.0, False), (11.0, False)])
+@pytest.mark.parametrize(("spent", "may_escalate"), [(9.49, True), (9.5, False), (11.0, False)])
 def test_a_spent_budget_forbids_escalation(spent: float, may_escalate: bool) -> None:
     plan = planner(Policy(name="p", usd_per_day=10.0), spent=spent).plan(asking())
 
     assert plan.may_escalate is may_escalate
+
+
+@pytest.mark.parametrize(("spent", "is_reserve", "audit_share"), [(9.6, True, 0.02), (10.0, False, 0.0)])
+def test_the_last_share_of_a_budget_is_for_audits(spent: float, is_reserve: bool, audit_share: float) -> None:
+    """Certified traffic stays watched; what nobody is served from is not drawn any more."""
+    plan = planner(Policy(name="p", usd_per_day=10.0), spent=spent).plan(asking())
+
+    assert (plan.is_reserve, plan.audit_share) == (is_reserve, audit_share)
+    assert plan.shadow_audit_share == 0.0
+
+
+@pytest.mark.parametrize(
+    ("share", "scope"), [("tenant", "tenant:shop"), ("policy", "policy:p"), ("all", "all")]
+)
+def test_what_one_tenant_taught_is_shared_only_if_the_policy_says_so(share: Any, scope: str) -> None:
+    rules = planner(Policy(name="p", share=share))
+
+    assert rules.plan(asking(tenant="shop")).scope == scope
+    assert rules.scope("gpt-4o", "anyone", "shop") == scope
+
+
+def test_a_specialist_must_meet_every_policy_that_may_serve_its_model() -> None:
+    rules = planner(
+        Policy(name="strict", callers=("support-*",), alpha=0.02),
+        Policy(name="lax", alpha=0.05, certificate=CertificateRules(days=7)),
+        Policy(name="never", serve=False, alpha=0.01),
+        Policy(name="other", models=("o3",), alpha=0.1),
+    )
+
+    assert rules.risk_targets("gpt-4o") == (RiskTarget(0.02, 0.1, 30.0), RiskTarget(0.05, 0.1, 7.0))
 
 
 def test_a_spent_budget_stops_audits_and_not_local_service() -> None:

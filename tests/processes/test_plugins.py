@@ -10,12 +10,12 @@ from gateway.errors import ConfigError
 from gateway.processes.assembly import create_classifier
 from gateway.processes.learner import create_recipe
 from gateway.specialists.client.client import HostClient
-from gateway.store.tasks import TaskStore
+from gateway.store.state import State
 
 
 def test_an_unknown_option_of_a_classifier_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"^routing\.options\.embedding: unknown key 'x'; known: "):
-        create_classifier("embedding", {"x": 1}, cast(TaskStore, None), cast(HostClient, None))
+        create_classifier("embedding", {"x": 1}, cast(State, None), cast(HostClient, None))
 
 
 def test_an_unknown_option_of_a_recipe_is_refused_with_the_known_ones() -> None:

@@ -173,3 +173,17 @@ def test_a_folder_can_be_verified_without_knowing_what_it_holds(registry: Regist
     registry.publish(manifest(7), source)
 
     assert verify_folder(registry.verify("support", 7)[1]).version == 7
+
+
+def test_a_deleted_version_is_gone_and_its_number_never_comes_back_below_a_newer_one(
+    registry: Registry, source: Path
+) -> None:
+    for version in (1, 2):
+        registry.publish(manifest(version), source)
+
+    registry.delete("support", 1)
+    registry.delete("support", 7)
+
+    assert registry.versions("support") == [2]
+    assert registry.next_version("support") == 3
+    assert [entry.name for entry in registry.folder("support", 2).parent.iterdir()] == ["2"]

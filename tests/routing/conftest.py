@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from gateway.routing.base import KnownTask
 from tests.support.builders import request
 
 Ask = Callable[..., Request]
+SCOPE = "tenant:shop"
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -19,6 +21,19 @@ class Known(msgspec.Struct, frozen=True):
     task: str
     contract_hash: str
     vector: bytes
+    template_text: str = "You label support tickets."
+    scope: str = SCOPE
+
+
+class Copies:
+    """What near copies have proved, in memory."""
+
+    def __init__(self, **statuses: Literal["known", "separate"]) -> None:
+        self.statuses: dict[str, Literal["known", "separate"]] = dict(statuses)
+
+    def status_of(self, task: str, copy: str) -> Literal["known", "separate"] | None:
+        """Return what the copy has proved."""
+        return self.statuses.get(copy)
 
 
 class Tasks:
@@ -27,8 +42,9 @@ class Tasks:
     def __init__(self, *known: Known) -> None:
         self._known = known
 
-    def __contains__(self, task: str, /) -> bool:
-        return any(known.task == task for known in self._known)
+    def get(self, task: str) -> KnownTask | None:
+        """Return one of them."""
+        return next((known for known in self._known if known.task == task), None)
 
     def all(self) -> Sequence[KnownTask]:
         """Return them all."""

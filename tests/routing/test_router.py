@@ -5,7 +5,7 @@ import pytest
 from gateway.core import Request, Route
 from gateway.errors import SpecialistError
 from gateway.routing.router import TaskRouter
-from tests.routing.conftest import Ask
+from tests.routing.conftest import SCOPE, Ask
 
 
 class ScriptedClassifier:
@@ -15,7 +15,7 @@ class ScriptedClassifier:
         self._answer = answer
         self.asked = 0
 
-    async def classify(self, request: Request) -> Route | None:
+    async def classify(self, request: Request, scope: str) -> Route | None:
         """Return or raise the answer that it was created with."""
         self.asked += 1
         if isinstance(self._answer, SpecialistError):
@@ -27,7 +27,7 @@ async def test_the_first_sure_classifier_names_the_task(ask: Ask) -> None:
     later = ScriptedClassifier(Route("other"))
     router = TaskRouter([ScriptedClassifier(None), ScriptedClassifier(Route("support")), later])
 
-    route = await router.route(ask())
+    route = await router.route(ask(), SCOPE)
 
     assert route == Route("support")
     assert later.asked == 0
@@ -36,12 +36,21 @@ async def test_the_first_sure_classifier_names_the_task(ask: Ask) -> None:
 async def test_an_unrecognized_request_is_a_new_task_of_its_template(ask: Ask) -> None:
     router = TaskRouter([ScriptedClassifier(None)])
 
-    first, again, other = [await router.route(ask(template=name * 16)) for name in ("ab", "ab", "cd")]
+    first, again, other = [await router.route(ask(template=name * 16), SCOPE) for name in ("ab", "ab", "cd")]
 
-    assert first == again == Route("task-abababababab", "fingerprint", 1.0)
-    assert other.task != first.task
+    assert first == again == Route(first.task, "fingerprint", 1.0)
+    assert len({first.task, other.task}) == 2
+
+
+async def test_the_same_template_of_two_tenants_is_two_tasks(ask: Ask) -> None:
+    """What one tenant's answers taught must not reach another."""
+    router = TaskRouter([ScriptedClassifier(None)])
+
+    ours, theirs = [await router.route(ask(), f"tenant:{name}") for name in ("us", "them")]
+
+    assert ours.task != theirs.task
 
 
 async def test_a_failing_classifier_does_not_make_a_request_new(ask: Ask) -> None:
     with pytest.raises(SpecialistError, match="host down"):
-        await TaskRouter([ScriptedClassifier(SpecialistError("host down"))]).route(ask())
+        await TaskRouter([ScriptedClassifier(SpecialistError("host down"))]).route(ask(), SCOPE)

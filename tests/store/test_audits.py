@@ -8,11 +8,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Audit
+from gateway.core import Audit, RiskTarget
 from gateway.store.audits import AuditLog
 from gateway.store.database import Database
 
-AUDIT = Audit(at=1.5, task="cards", lane="embedding", version=2, epoch=1, loss=0.25, score=0.9, accepted=True)
+AUDIT = Audit(
+    request_id="req-1",
+    at=1.5,
+    task="cards",
+    stratum="variant",
+    template="feed",
+    place="3-0",
+    is_on_probation=True,
+    text_hash=2**64 - 1,
+    caller="key-1",
+    is_vouched_for=False,
+    propensity=0.3,
+    version=2,
+    loss=0.25,
+    score=0.9,
+    accepted=(RiskTarget(0.02), RiskTarget(0.05)),
+)
 
 
 def audit(**changes: Any) -> Audit:

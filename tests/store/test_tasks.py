@@ -9,13 +9,25 @@ from gateway.store.tasks import TaskStore
 VECTOR = b"\x00\x00\x80\x3f" * 384
 
 
+def adopt(tasks: TaskStore, template_text: str) -> None:
+    tasks.put(
+        "cards",
+        scope="tenant:shop",
+        contract_hash="contract",
+        template_text=template_text,
+        vector=VECTOR,
+        model="gpt-4o",
+    )
+
+
 def test_an_adopted_task_is_known_with_its_vector(database: Database) -> None:
     tasks = TaskStore(database, clock=lambda: 9.0)
 
-    tasks.put("cards", "contract", "You sort questions.", VECTOR, "gpt-4o")
+    adopt(tasks, "You sort questions.")
 
     (task,) = tasks.all()
     assert "cards" in tasks
+    assert task.scope == "tenant:shop"
     assert (task.vector, task.contract_hash, task.model, task.adopted_at) == (
         VECTOR,
         "contract",
@@ -27,16 +39,16 @@ def test_an_adopted_task_is_known_with_its_vector(database: Database) -> None:
 def test_a_task_put_again_keeps_the_time_of_its_adoption(database: Database) -> None:
     times = iter([1.0, 2.0])
     tasks = TaskStore(database, clock=lambda: next(times))
-    tasks.put("cards", "contract", "old", VECTOR, "gpt-4o")
+    adopt(tasks, "old")
 
-    tasks.put("cards", "contract", "new", VECTOR, "gpt-4o")
+    adopt(tasks, "new")
 
     assert [(task.template_text, task.adopted_at) for task in tasks.all()] == [("new", 1.0)]
 
 
 def test_a_refresh_shows_what_another_process_adopted(database: Database, other_process: Database) -> None:
     tasks = TaskStore(database)
-    TaskStore(other_process).put("cards", "contract", "text", VECTOR, "gpt-4o")
+    adopt(TaskStore(other_process), "text")
 
     tasks.refresh()
 
@@ -46,7 +58,7 @@ def test_a_refresh_shows_what_another_process_adopted(database: Database, other_
 def test_unrelated_changes_keep_the_same_object(database: Database, other_process: Database) -> None:
     """A classifier may keep its own data made from `all()` as long as that is the same object."""
     tasks = TaskStore(database)
-    tasks.put("cards", "contract", "text", VECTOR, "gpt-4o")
+    adopt(tasks, "text")
     before = tasks.all()
     other_process.create("CREATE TABLE unrelated (n)")
 

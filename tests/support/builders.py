@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.core import IncomingRequest, Message, Outcome, Plan, Reading, Request, Route, Usage
+from gateway.core import (
+    Certificate,
+    Certification,
+    IncomingRequest,
+    Message,
+    Outcome,
+    Plan,
+    Reading,
+    Request,
+    RiskTarget,
+    Route,
+    Usage,
+)
 
 NOON = 1_700_000_000.0
 """The time (Unix seconds) at which a plain outcome ends."""
@@ -64,3 +76,28 @@ def reading(**changes: Any) -> Reading:
         "is_complete": True,
     }
     return Reading(**facts | changes)
+
+
+ALL_FORMS = tuple(
+    f"{turns}/{size}" for turns in ("single", "multi") for size in ("short", "medium", "long", "huge")
+)
+
+
+def certificate(**changes: Any) -> Certificate:
+    """Return a certificate in force for new texts of every form, at alpha 2 % and delta 10 %."""
+    facts: dict[str, Any] = {
+        "stratum": "new",
+        "target": RiskTarget(),
+        "stage": "live",
+        "threshold": 0.5,
+        "forms": ALL_FORMS,
+        "expires_at": 1e12,
+    }
+    return Certificate(**facts | changes)
+
+
+def certified(task: str = "t", version: int | None = 1, **changes: Any) -> Certification:
+    """Return a task with such a certificate in each stratum; keywords replace fields of all three."""
+    strata = ("new", "learnt", "variant")
+    certificates = tuple(certificate(**{"stratum": stratum} | changes) for stratum in strata)
+    return Certification(task=task, version=version, certificates=certificates)

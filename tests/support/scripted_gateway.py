@@ -6,25 +6,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gateway.core import Standing
 from gateway.registry.models import Registry
 from gateway.specialists.runtimes.scripted import Script
 from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.specialists.hosting import publish_script
+from tests.support.builders import certified
 from tests.support.processes import RunningGateway, gateway_process
 from tests.support.waiting import wait_for
 
+SCOPE = "tenant:open"
+"""The tenant of every caller of `stepdown serve --open`."""
+
 
 @contextmanager
-def scripted_gateway(home: Path, script: Script, *flags: str, **environment: str) -> Iterator[RunningGateway]:
+def scripted_gateway(
+    home: Path, script: Script, *flags: str, scope: str = SCOPE, **environment: str
+) -> Iterator[RunningGateway]:
     """Run `stepdown serve` with a live task "support" (model `stepdown/support`) until the block ends."""
     with open_state(Home(home)) as state:
         publish_script(Registry(Home(home).registry), home / "script", script)
-        state.standings.put(
-            Standing(task="support", lane="fingerprint", stage="live", version=1, threshold=0.5)
+        state.certifications.put(certified("support"))
+        state.tasks.put(
+            "support",
+            scope=scope,
+            contract_hash="contract",
+            template_text="template",
+            vector=b"\0" * 4 * 384,
+            model="gpt-4o",
         )
-        state.tasks.put("support", "contract", "template", b"\0" * 4 * 384, "gpt-4o")
     with gateway_process(home, *flags, STEPDOWN_LEARN_ENABLED="false", **environment) as gateway:
         wait_for(lambda: gateway.status()["specialists_ready"], "the model host is not ready")
         yield gateway

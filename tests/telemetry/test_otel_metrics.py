@@ -18,10 +18,10 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from gateway.core import Standing
+from gateway.core import Certification
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_metrics import MetricsPush, to_metrics_data
-from tests.support.builders import outcome, reading
+from tests.support.builders import certificate, outcome, reading
 from tests.support.waiting import PATIENCE_S
 
 
@@ -63,7 +63,7 @@ def number(metric: Metric) -> float:
 def counted() -> Metrics:
     metrics = Metrics(
         [Probe("queue_depth", "Waiting.", lambda: 3.0), Probe("rows_dropped_total", "Dropped.", lambda: 5.0)],
-        lambda: [Standing(task="cards", lane="fingerprint", stage="live", threshold=0.8, version=1)],
+        lambda: [Certification(task="cards", version=1, certificates=(certificate(threshold=0.8),))],
     )
     metrics(outcome(latency_ms=800.0, first_byte_ms=700.0), reading())
     metrics(outcome(decision="local", latency_ms=3.0, first_byte_ms=2.0, status=200), reading())
@@ -113,7 +113,8 @@ def test_probes_and_certificates_are_sent_too() -> None:
     assert number(threshold) == 0.8
     assert threshold.data.data_points[0].attributes == {
         "stepdown.route": "cards",
-        "stepdown.lane": "fingerprint",
+        "stepdown.stratum": "new",
+        "stepdown.target": "0.02/0.1",
     }
 
 

@@ -79,7 +79,7 @@ def test_an_escalation_names_request_teacher_and_usage() -> None:
         "stepdown.decision": "escalated",
         "stepdown.reason": "no specialist yet",
         "stepdown.route": "cards",
-        "stepdown.lane": "fingerprint",
+        "stepdown.match": "fingerprint",
         "stepdown.policy": "default",
     }
 

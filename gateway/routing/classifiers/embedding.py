@@ -11,7 +11,8 @@ import msgspec
 
 from gateway.core import Request, Route
 from gateway.errors import SpecialistError
-from gateway.routing.base import Embedder, KnownTask, KnownTasks
+from gateway.routing.base import Embedder, KnownTask, KnownTasks, NearCopies
+from gateway.routing.variation import Variation, compare_templates
 
 _NOT_EMBEDDABLE = frozenset({"input too long", "input unreadable", "empty input"})
 """Reasons that lie in the text itself: asking again would not help."""
@@ -30,9 +31,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Embeddings kept, 1.6 KB each."""
 
 
-def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> EmbeddingClassifier:
+def create(config: Config, tasks: KnownTasks, copies: NearCopies, embedder: Embedder) -> EmbeddingClassifier:
     """Return the classifier."""
-    return EmbeddingClassifier(config, tasks, embedder)
+    return EmbeddingClassifier(config, tasks, copies, embedder)
 
 
 class EmbeddingClassifier:
@@ -42,23 +43,54 @@ class EmbeddingClassifier:
     response_format it is another task, even if the words are the same.
     """
 
-    def __init__(self, config: Config, tasks: KnownTasks, embedder: Embedder) -> None:
+    def __init__(self, config: Config, tasks: KnownTasks, copies: NearCopies, embedder: Embedder) -> None:
         self._config = config
         self._tasks = tasks
+        self._copies = copies
         self._embedder = embedder
         self._vectors: OrderedDict[bytes, bytes] = OrderedDict()
+        self._variations: OrderedDict[tuple[str, str], Variation] = OrderedDict()
 
-    async def classify(self, request: Request) -> Route | None:
+    async def classify(self, request: Request, scope: str) -> Route | None:
         """Return the one task that is near enough, else None. Raises SpecialistError if the host fails.
 
         If there is no task to compare with, nothing is embedded, so a gateway that has not
         learned anything yet does not need the host.
         """
-        candidates = [known for known in self._tasks.all() if known.contract_hash == request.contract_hash]
+        wanted = (scope, request.contract_hash)
+        candidates = [known for known in self._tasks.all() if (known.scope, known.contract_hash) == wanted]
         if not candidates:
             return None
         vector = await self._embed(request.template_text or request.text)
-        return self._nearest(vector, candidates)
+        route = self._nearest(vector, candidates)
+        return self._admit(request, route) if route else None
+
+    def _admit(self, request: Request, route: Route) -> Route | None:
+        """Return `route` as far as this near copy has proved that it is the same task.
+
+        None for a copy that has proved to be another one.
+        """
+        variation = self._compare(request, route.task)
+        if variation.is_volatile:
+            return route
+        place = msgspec.structs.replace(route, place=variation.place)
+        for copy in (request.template, f"place {variation.place}"):
+            status = self._copies.status_of(route.task, copy)
+            if status is not None:
+                return place if status == "known" else None
+        return msgspec.structs.replace(place, is_on_probation=True)
+
+    def _compare(self, request: Request, task: str) -> Variation:
+        key = (task, request.template)
+        if (known := self._variations.get(key)) is not None:
+            self._variations.move_to_end(key)
+            return known
+        own = self._tasks.get(task)
+        variation = compare_templates(own.template_text if own else "", request.template_text)
+        self._variations[key] = variation
+        if len(self._variations) > self._config.cached:
+            self._variations.popitem(last=False)
+        return variation
 
     def _nearest(self, vector: bytes, candidates: Sequence[KnownTask]) -> Route | None:
         # A task adopted without a vector, or under another encoder, has another length.

@@ -5,14 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from gateway.core import Request, Route
-from gateway.routing.base import Embedder, KnownTasks, task_name
+from gateway.routing.base import Embedder, KnownTasks, NearCopies, task_name
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No settings."""
 
 
-def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> FingerprintClassifier:
+def create(
+    config: Config, tasks: KnownTasks, copies: NearCopies, embedder: Embedder
+) -> FingerprintClassifier:
     """Return the classifier."""
     return FingerprintClassifier(tasks)
 
@@ -23,7 +25,7 @@ class FingerprintClassifier:
     def __init__(self, tasks: KnownTasks) -> None:
         self._tasks = tasks
 
-    async def classify(self, request: Request) -> Route | None:
+    async def classify(self, request: Request, scope: str) -> Route | None:
         """Return the adopted task with exactly this template; never waits."""
-        name = task_name(request.template)
-        return Route(name) if name in self._tasks else None
+        name = task_name(request.template, scope)
+        return Route(name) if self._tasks.get(name) else None

@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from gateway.core import OWN_PREFIX, Request, Route
-from gateway.routing.base import Embedder, KnownTasks
+from gateway.routing.base import Embedder, KnownTasks, NearCopies
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No settings."""
 
 
-def create(config: Config, tasks: KnownTasks, embedder: Embedder) -> NamedClassifier:
+def create(config: Config, tasks: KnownTasks, copies: NearCopies, embedder: Embedder) -> NamedClassifier:
     """Return the classifier."""
     return NamedClassifier(tasks)
 
@@ -23,7 +23,8 @@ class NamedClassifier:
     def __init__(self, tasks: KnownTasks) -> None:
         self._tasks = tasks
 
-    async def classify(self, request: Request) -> Route | None:
-        """Return the task that `request` names as its model, if it is adopted; never waits."""
+    async def classify(self, request: Request, scope: str) -> Route | None:
+        """Return the task that `request` names as its model, if it is adopted in `scope`; never waits."""
         name = request.model.removeprefix(OWN_PREFIX)
-        return Route(name) if request.names_specialist and name in self._tasks else None
+        known = self._tasks.get(name) if request.names_specialist else None
+        return Route(name) if known and known.scope == scope else None

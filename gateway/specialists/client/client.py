@@ -120,6 +120,7 @@ class HostClient:
             task=task,
             version=version,
             latency_ms=reply.latency_ms,
+            is_learnt=reply.is_learnt,
             prompt_tokens=prediction.prompt_tokens,
             completion_tokens=prediction.completion_tokens,
             evidence=prediction.evidence,

@@ -29,6 +29,8 @@ class ReplyListener:
         self._loop = loop
         self._send = send
         self._clock = clock
+        self.is_learnt = False
+        """Whether the version that drafts has learnt the request's text; set before work starts."""
         self._lock = threading.Lock()
         self._is_cancelled = False
         self._callbacks: list[Callable[[], None]] = []
@@ -69,7 +71,7 @@ class ReplyListener:
 
     def on_opening(self, prediction: Prediction) -> None:
         """See Listener."""
-        self._send_soon(Opened(self._number, prediction, self.elapsed_ms()))
+        self._send_soon(Opened(self._number, prediction, self.elapsed_ms(), self.is_learnt))
 
     def on_piece(self, text: str) -> None:
         """See Listener."""

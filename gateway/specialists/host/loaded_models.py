@@ -13,7 +13,10 @@ from gateway.core import DraftRequest
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.registry.models import verify_folder
 from gateway.specialists.base import Listener, Prediction, Runtime
+from gateway.specialists.learnt import LearntTexts, read_learnt_texts
 from gateway.specialists.shared_resources import SharedResources
+
+_NOTHING = LearntTexts()
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -29,6 +32,7 @@ class LoadedModels:
     def __init__(self, resources: SharedResources) -> None:
         self._resources = resources
         self._runtimes: dict[Version, Runtime] = {}
+        self._learnt: dict[Version, LearntTexts] = {}
         self._loading = threading.Lock()
 
     def load(self, version: Version, folder: Path) -> None:
@@ -39,10 +43,12 @@ class LoadedModels:
         """
         with self._loading:
             if version not in self._runtimes:
+                self._learnt[version] = read_learnt_texts(folder)
                 self._runtimes[version] = self._create(version, folder)
 
     def unload(self, version: Version) -> None:
         """Free `version`; a draft in progress may fail."""
+        self._learnt.pop(version, None)
         runtime = self._runtimes.pop(version, None)
         if runtime is not None:
             runtime.close()
@@ -51,6 +57,10 @@ class LoadedModels:
         """Whether the drafts of `version` are made in another process."""
         runtime = self._runtimes.get(version)
         return runtime is not None and runtime.is_remote
+
+    def has_learnt(self, version: Version, text: str) -> bool:
+        """Whether `version` has learnt this very text; about 3 us."""
+        return text in self._learnt.get(version, _NOTHING)
 
     def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the prediction of `version`. Blocks. Raises SpecialistError."""

@@ -173,8 +173,10 @@ class WorkQueue:
     def _draft_now(self, request: MakeDraft | EmbedText, listener: ReplyListener) -> HostReply:
         if isinstance(request, EmbedText):
             return Embedded(request.id, self._models.embed(request.text))
-        prediction = self._models.draft(_version(request), request.draft_request, listener)
-        return Drafted(request.id, prediction, listener.elapsed_ms())
+        version = _version(request)
+        listener.is_learnt = self._models.has_learnt(version, request.draft_request.text)
+        prediction = self._models.draft(version, request.draft_request, listener)
+        return Drafted(request.id, prediction, listener.elapsed_ms(), listener.is_learnt)
 
     def _load_now(self, request: LoadVersion, version: Version) -> HostReply:
         try:

@@ -1,0 +1,143 @@
+"""From scored audits to a certificate: which of them are its evidence, and what they prove."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.confidence.learn_then_test import certify_threshold
+from gateway.confidence.spending import delta_for_attempt
+from gateway.confidence.units import independent_units
+from gateway.confidence.window import equal_propensity
+from gateway.core import Certificate
+
+DAY_S = 86_400.0
+UNITS_OF_A_FORM = 10
+"""Evidence from which a form of conversation belongs to the certified population."""
+NOVEL_SHARE = 0.01
+"""Share of the evidence that lies below the novelty floor: what new texts lose to it."""
+AUDITS_OF_A_TEMPLATE = 30
+"""First requests of a near copy that are evidence for copies; more would make one template the rule."""
+NEVER = -1.0
+"""The score of an audit whose draft could not have been served: below every threshold."""
+
+
+class ScoredAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """A held-out request with the draft of the version under test, scored and compared.
+
+    `is_servable` says that the draft is a valid answer to its request, whatever its score.
+    """
+
+    request_id: str
+    at: float
+    text_hash: int
+    caller: str
+    is_vouched_for: bool
+    propensity: float
+    form: str
+    template: str = ""
+    similarity: float | None
+    score: float
+    loss: float
+    is_servable: bool = True
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The units of one stratum inside one window, and the population that they speak of.
+
+    `scores` and `losses` are (units,); a unit outside the population has the score NEVER.
+    """
+
+    audits: list[ScoredAudit]
+    scores: list[float]
+    losses: list[float]
+    forms: tuple[str, ...]
+    novelty_floor: float
+    starts_at: float
+    ends_at: float
+    propensity: float
+
+
+def select_evidence(
+    audits: Sequence[ScoredAudit], certificate: Certificate, now: float, most: int
+) -> Evidence:
+    """Return the evidence for a test of `certificate` among the `audits` of its stratum, oldest first.
+
+    Nothing is chosen by losses: window, units, forms and floor follow from times, texts, callers and
+    similarities alone, so the tests on what is left are valid.
+    """
+    since = max(certificate.valid_from, now - certificate.target.days * DAY_S)
+    if certificate.stratum == "variant":
+        audits = _first_of_each_template(audits)
+    window = equal_propensity(audits, since, most)
+    units = independent_units(window.rows, once_per_text=certificate.stratum == "new")
+    forms = _covered_forms(units)
+    floor = NEVER if certificate.stratum == "learnt" else _novelty_floor(units)
+    population = msgspec.structs.replace(certificate, forms=forms, novelty_floor=floor)
+    return Evidence(
+        audits=units,
+        scores=[unit.score if _is_member(unit, population) else NEVER for unit in units],
+        losses=[unit.loss for unit in units],
+        forms=forms,
+        novelty_floor=floor,
+        starts_at=window.starts_at,
+        ends_at=window.ends_at,
+        propensity=window.propensity,
+    )
+
+
+def try_certificate(evidence: Evidence, certificate: Certificate, now: float) -> Certificate | None:
+    """Return `certificate` as its next attempt issues it, None if no threshold passes."""
+    attempt = certificate.attempts + 1
+    target = certificate.target
+    level = delta_for_attempt(target.delta, attempt)
+    passed = certify_threshold(evidence.scores, evidence.losses, target.alpha, level)
+    if passed is None:
+        return None
+    return msgspec.structs.replace(
+        certificate,
+        stage="live",
+        threshold=passed.threshold,
+        tentative=None,
+        forms=evidence.forms,
+        novelty_floor=evidence.novelty_floor,
+        evidence_from=evidence.starts_at,
+        evidence_to=evidence.ends_at,
+        expires_at=now + target.days * DAY_S,
+        audits=len(evidence.scores),
+        accepted=passed.accepted,
+        losses=passed.losses,
+        coverage=passed.coverage,
+        attempts=attempt,
+        issued_at_attempt=attempt,
+        is_suspect=False,
+        audits_missing=None,
+        note=f"certified on {passed.accepted} accepted audits, {passed.losses:g} of them wrong",
+    )
+
+
+def _first_of_each_template(audits: Sequence[ScoredAudit]) -> list[ScoredAudit]:
+    """Return the first requests of each template: a certificate for copies speaks of unseen ones."""
+    counts: Counter[str] = Counter()
+    first = []
+    for audit in audits:
+        counts[audit.template] += 1
+        if counts[audit.template] <= AUDITS_OF_A_TEMPLATE:
+            first.append(audit)
+    return first
+
+
+def _is_member(audit: ScoredAudit, population: Certificate) -> bool:
+    return audit.is_servable and not population.exclusion(audit.form, audit.similarity)
+
+
+def _covered_forms(units: Sequence[ScoredAudit]) -> tuple[str, ...]:
+    counts = Counter(unit.form for unit in units)
+    return tuple(sorted(form for form, count in counts.items() if count >= UNITS_OF_A_FORM))
+
+
+def _novelty_floor(units: Sequence[ScoredAudit]) -> float:
+    similarities = sorted(unit.similarity for unit in units if unit.similarity is not None)
+    return similarities[int(NOVEL_SHARE * len(similarities))] if similarities else NEVER

@@ -1,0 +1,77 @@
+"""The window of evidence: dated, and brought to equal propensity.
+
+Shadow traffic is audited at 30 %, certified traffic at 2 %. Counted alike, old traffic would weigh
+fifteen times as much as today's, and a certificate would speak of a mix that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from gateway.confidence.units import is_kept
+
+
+class Drawn(Protocol):
+    """What must be known of a held-out request to weigh it."""
+
+    @property
+    def request_id(self) -> str:
+        """Unique; decides what thinning keeps."""
+
+    @property
+    def at(self) -> float:
+        """Unix seconds."""
+
+    @property
+    def propensity(self) -> float:
+        """The probability with which it was held out."""
+
+
+DrawnT = TypeVar("DrawnT", bound=Drawn)
+
+
+class Window(msgspec.Struct, Generic[DrawnT], frozen=True):
+    """Held-out requests of one propensity, oldest first, and from when to when they came."""
+
+    rows: list[DrawnT]
+    propensity: float
+    starts_at: float
+    ends_at: float
+
+
+def equal_propensity(rows: Sequence[DrawnT], since: float, most: int) -> Window[DrawnT]:
+    """Return the newest window of `rows` (oldest first) since `since` that holds the most of them.
+
+    All rows of a window weigh alike: those that were drawn more often than its rarest are thinned.
+    It begins at `since`, or where the propensity changed, whichever leaves more; it ends with the
+    newest row and holds at most the newest `most`. Which rows stay depends on their ids and
+    propensities alone, never on how a specialist did on them.
+    """
+    recent = [row for row in rows if row.at >= since and row.propensity > 0.0]
+    if not recent:
+        return Window([], 0.0, since, since)
+    best: list[DrawnT] = []
+    lowest = 1.0
+    for start in _starts(recent):
+        lowest_after = min(row.propensity for row in recent[start:])
+        kept = [
+            row for row in recent[start:] if is_kept(row.request_id, lowest_after / row.propensity, b"window")
+        ]
+        if len(kept) > len(best):
+            best, lowest = kept, lowest_after
+    best = best[-most:]
+    return Window(best, lowest, best[0].at, best[-1].at)
+
+
+def _starts(rows: Sequence[Drawn]) -> list[int]:
+    """Return where a window may begin: at the first row, and where the lowest propensity ahead rises."""
+    starts = [0]
+    lowest = float("inf")
+    for place in range(len(rows) - 1, 0, -1):
+        lowest = min(lowest, rows[place].propensity)
+        if rows[place - 1].propensity < lowest:
+            starts.append(place)
+    return starts

@@ -1,0 +1,147 @@
+"""Certificates: what a task's specialist may answer, for whom, and on which evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import msgspec
+
+from gateway.core.draft import Deferral, Draft
+
+Stratum = Literal["new", "learnt", "variant"]
+"""Three populations that never vouch for each other: texts that the version has not learnt, texts that
+it has, and requests with a template that is a near copy of the task's own."""
+
+Stage = Literal["shadow", "live", "alarm"]
+"""shadow: drafts are made and never served. live: certified, so drafts are served. alarm: audits
+showed that the certificate no longer holds, so the teacher answers until a new one is earned."""
+
+
+class RiskTarget(msgspec.Struct, frozen=True, order=True):
+    """What a policy asks for: at most `alpha` wrong with probability 1 - `delta`, on `days` of evidence."""
+
+    alpha: float = 0.02
+    delta: float = 0.10
+    days: float = 30.0
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """What one stratum of a task has earned for one risk target, or still lacks.
+
+    All times are unix seconds.
+    """
+
+    stratum: Stratum
+    target: RiskTarget
+    stage: Stage = "shadow"
+    threshold: float | None = None
+    """The lowest score that is served; None while nothing is certified."""
+    tentative: float | None = None
+    """The threshold that the evidence suggests but does not prove: for the shadow report, never served."""
+    forms: tuple[str, ...] = ()
+    """The forms of conversation that the evidence covers; requests of any other go to the teacher."""
+    novelty_floor: float = -1.0
+    """The lowest similarity to a learnt text that the evidence covers; -1 covers all."""
+    evidence_from: float = 0.0
+    evidence_to: float = 0.0
+    """With evidence_from: the dates of the audits that it rests on."""
+    expires_at: float = 0.0
+    """When it lapses unless it was renewed."""
+    audits: int = 0
+    """Independent audits in the window that the version was tested on."""
+    accepted: int = 0
+    losses: float = 0.0
+    """Among the accepted audits."""
+    coverage: float = 0.0
+    """Share of the audits that passes the threshold, or the tentative one."""
+    attempts: int = 0
+    """Attempts to certify since the last alarm; each spends its share of delta."""
+    issued_at_attempt: int = 0
+    valid_from: float = 0.0
+    """Older evidence does not count: an alarm voided it."""
+    is_settled: bool = False
+    """Whether there is so much evidence that more would hardly loosen the threshold."""
+    is_suspect: bool = False
+    """Whether another stratum of the task went into alarm since the last attempt."""
+    audits_missing: int | None = None
+    """Audits that a certificate still needs, estimated; None if unknown or certified."""
+    renewal_share: float = 0.0
+    """The share of the traffic that must be audited for a renewal in time."""
+    note: str = ""
+    """The reason for all this, in words for the status report."""
+
+    def is_in_force(self, now: float) -> bool:
+        """Whether drafts may be served under it."""
+        return self.stage == "live" and self.threshold is not None and now < self.expires_at
+
+    def meets(self, alpha: float, delta: float) -> bool:
+        """Whether it promises at least as much as a policy of `alpha` and `delta` asks for."""
+        return self.target.alpha <= alpha and self.target.delta <= delta
+
+    def exclusion(self, form: str, similarity: float | None) -> str:
+        """Return why it does not speak of such a request; empty if it does."""
+        if form not in self.forms:
+            return "form not certified"
+        if similarity is not None and similarity < self.novelty_floor:
+            return "unfamiliar text"
+        return ""
+
+
+class Certification(msgspec.Struct, frozen=True, kw_only=True):
+    """What a task's specialist is allowed to do.
+
+    All its certificates speak of one `version`. `epoch` counts alarms: a writer that has not seen
+    the latest one must not overwrite it.
+    """
+
+    task: str
+    version: int | None = None
+    """The version that drafts; None while the task has no specialist."""
+    deferral: Deferral | None = None
+    """How the version's drafts are scored; None: by their runtime's own score."""
+    judged_version: int = 0
+    """The newest version that was judged, whether or not it drafts; 0 before the first."""
+    epoch: int = 0
+    certificates: tuple[Certificate, ...] = ()
+    note: str = ""
+    """What the learner last said of the task as a whole."""
+
+    def in_force(self, alpha: float, delta: float, now: float) -> Iterator[Certificate]:
+        """Yield the certificates under which drafts may be served to a policy of `alpha` and `delta`."""
+        if self.version is not None:
+            for certificate in self.certificates:
+                if certificate.is_in_force(now) and certificate.meets(alpha, delta):
+                    yield certificate
+
+    def serves(self, alpha: float, delta: float, now: float) -> bool:
+        """Whether any draft may be served to a policy of `alpha` and `delta`."""
+        return any(True for _ in self.in_force(alpha, delta, now))
+
+    def certificate_of(self, stratum: Stratum, alpha: float, delta: float, now: float) -> Certificate | None:
+        """Return the certificate in force that lets the most drafts of `stratum` pass; None without one."""
+        found = [each for each in self.in_force(alpha, delta, now) if each.stratum == stratum]
+        return min(found, key=lambda each: each.threshold or 0.0, default=None)
+
+    @property
+    def stage(self) -> Stage:
+        """The stage of the task as a whole: live if any certificate is, else alarm if any is in alarm."""
+        stages = {certificate.stage for certificate in self.certificates}
+        return "live" if "live" in stages else "alarm" if "alarm" in stages else "shadow"
+
+
+class Certifications(Protocol):
+    """The certification of every task, shared by all processes."""
+
+    def of(self, task: str) -> Certification:
+        """Return the certification of `task`; an empty one if it is unknown. Never blocks."""
+
+    def put_if(self, epoch: int, certification: Certification) -> bool:
+        """Store `certification` if the stored one is still of `epoch`; return whether it was. May block."""
+
+
+def stratum_of(draft: Draft, *, is_variant: bool) -> Stratum:
+    """Return the stratum of a request with this draft; `is_variant`: its template is a near copy."""
+    if is_variant:
+        return "variant"
+    return "learnt" if draft.is_learnt else "new"

@@ -1,0 +1,209 @@
+"""What a version may do: its answers on the evidence, and a test of each certificate that can win it."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from gateway.confidence.agreement import measure_loss
+from gateway.confidence.deferral import Scorer
+from gateway.confidence.judging import Evidence, ScoredAudit, select_evidence, try_certificate
+from gateway.confidence.learn_then_test import THRESHOLDS, audits_accepted
+from gateway.confidence.sample_size import audits_to_settle
+from gateway.confidence.validity import invalid_reason
+from gateway.core import (
+    Certificate,
+    Certification,
+    Demands,
+    Draft,
+    RiskTarget,
+    Stratum,
+    hash_text,
+)
+from gateway.distill.base import Config
+from gateway.distill.evaluation import draft_answers
+from gateway.distill.prospects import (
+    Candidate,
+    describe_outlook,
+    least_coverage,
+    predict_coverage,
+    renewal_share,
+)
+from gateway.distill.renewal import find_certificate
+from gateway.harvest.base import Row
+from gateway.specialists.learnt import LearntTexts
+
+ENOUGH_EVIDENCE = 4
+"""Times what settles a certificate: the newest so many audits are scored. More would loosen nothing,
+and a decoder drafts ten per second."""
+
+STRATA: tuple[Stratum, ...] = ("new", "learnt", "variant")
+
+_demands = msgspec.msgpack.Decoder(Demands)
+
+
+class Judge:
+    """Tests versions on held-out rows. Whether a test is made never depends on the losses in them."""
+
+    def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
+        self._config = config
+        self._clock = clock
+        self._scorer = Scorer()
+
+    def judge_version(
+        self,
+        candidate: Candidate,
+        certification: Certification,
+        rows: Sequence[Row],
+        targets: Sequence[RiskTarget],
+    ) -> Certification:
+        """Return what `candidate` may do; `rows` are the task's held-out rows, oldest first.
+
+        Every attempt is counted, whether or not it passed. Certificates of another version are
+        not looked at: `choose_certification` says which of the two certifications to keep.
+        """
+        audits = self.score_audits(candidate, rows, targets)
+        certificates = [
+            self._test(candidate, find_certificate(certification, stratum, target), audits[stratum])
+            for stratum in STRATA
+            if audits[stratum] or any(each.stratum == stratum for each in certification.certificates)
+            for target in targets
+        ]
+        return msgspec.structs.replace(
+            certification,
+            version=candidate.version,
+            judged_version=max(candidate.version, certification.judged_version),
+            deferral=candidate.deferral,
+            certificates=tuple(certificates),
+        )
+
+    def score_audits(
+        self, candidate: Candidate, rows: Sequence[Row], targets: Sequence[RiskTarget]
+    ) -> Mapping[Stratum, list[ScoredAudit]]:
+        """Return the newest held-out rows by stratum, with the candidate's drafts scored and compared."""
+        most = max((most_evidence(target) for target in targets), default=0)
+        by_stratum: dict[Stratum, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_stratum[_stratum_of(row, candidate.learnt)].append(row)
+        return defaultdict(
+            list, {stratum: self._score(candidate, found[-most:]) for stratum, found in by_stratum.items()}
+        )
+
+    def renew(
+        self,
+        candidate: Candidate,
+        certification: Certification,
+        rows: Sequence[Row],
+        targets: Sequence[RiskTarget],
+    ) -> Certification:
+        """Return `certification` after testing its own version (`candidate`) again on today's evidence.
+
+        What is in force and cannot be renewed yet stays as it is; what is not in force is tried as
+        for a new version.
+        """
+        now = self._clock()
+        audits = self.score_audits(candidate, rows, targets)
+        certificates = []
+        for stratum in STRATA:
+            for target in targets:
+                old = find_certificate(certification, stratum, target)
+                if old.is_in_force(now):
+                    certificates.append(self._renew_one(candidate, old, audits[stratum]))
+                elif audits[stratum] or old in certification.certificates:
+                    certificates.append(self._test(candidate, old, audits[stratum]))
+        return msgspec.structs.replace(certification, certificates=tuple(certificates))
+
+    def _renew_one(
+        self, candidate: Candidate, old: Certificate, audits: Sequence[ScoredAudit]
+    ) -> Certificate:
+        """Return `old` renewed, or as it is if the test cannot be won yet.
+
+        A test that fails ends it: today's audits do not support what older ones did.
+        """
+        new = self._test(candidate, old, audits)
+        if new.threshold is not None or new.attempts > old.attempts:
+            return new
+        return old
+
+    def _test(self, candidate: Candidate, old: Certificate, audits: Sequence[ScoredAudit]) -> Certificate:
+        now = self._clock()
+        evidence = select_evidence(audits, old, now, most_evidence(old.target))
+        counted = evidence.audits
+        least = least_coverage(old, len(counted), self._config)
+        if predict_coverage(candidate, old, counted, self._config.min_power) < least:
+            return self._without_attempt(candidate, old, evidence)
+        passed = try_certificate(evidence, old, now)
+        if passed is None:
+            attempted = msgspec.structs.replace(old, attempts=old.attempts + 1)
+            return self._without_attempt(candidate, attempted, evidence)
+        settled = audits_to_settle(old.target.alpha, old.target.delta)
+        return msgspec.structs.replace(
+            passed,
+            is_settled=passed.accepted >= settled,
+            renewal_share=renewal_share(passed, audits),
+        )
+
+    def _score(self, candidate: Candidate, rows: Sequence[Row]) -> list[ScoredAudit]:
+        requests = [(row, _demands.decode(row.demands) if row.demands else Demands()) for row in rows]
+        drafts = draft_answers(candidate.runtime, [(row.text, demands) for row, demands in requests])
+        return [
+            self._scored(candidate, row, demands, draft)
+            for (row, demands), draft in zip(requests, drafts, strict=True)
+        ]
+
+    def _scored(self, candidate: Candidate, row: Row, demands: Demands, draft: Draft | None) -> ScoredAudit:
+        is_servable = draft is not None and not invalid_reason(draft, demands)
+        return ScoredAudit(
+            request_id=row.request_id,
+            at=row.at,
+            text_hash=hash_text(row.text),
+            caller=row.caller,
+            is_vouched_for=row.is_vouched_for,
+            propensity=row.propensity,
+            form=row.form,
+            template=row.template,
+            similarity=draft.similarity if draft else None,
+            score=self._scorer.score_draft(draft, candidate.deferral) if draft else 0.0,
+            loss=measure_loss(row.answer, draft.text, row.ending) if draft else 1.0,
+            is_servable=is_servable,
+        )
+
+    def _without_attempt(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> Certificate:
+        """Return `old` for a version that is not certified, with what it lacks; for reports only."""
+        alpha, audits = old.target.alpha, len(evidence.scores)
+        points = [
+            point for point in audits_accepted(evidence.scores, evidence.losses, THRESHOLDS) if point.count
+        ]
+        passing = [point for point in points if point.losses <= alpha * point.count]
+        best = passing[-1] if passing else None
+        missing, note = describe_outlook(candidate, old, audits, self._config)
+        return msgspec.structs.replace(
+            old,
+            stage="alarm" if old.stage == "alarm" else "shadow",
+            threshold=None,
+            tentative=best.threshold if best else None,
+            forms=evidence.forms,
+            novelty_floor=evidence.novelty_floor,
+            evidence_from=evidence.starts_at,
+            evidence_to=evidence.ends_at,
+            audits=audits,
+            accepted=best.count if best else 0,
+            losses=best.losses if best else 0.0,
+            coverage=best.count / audits if best else 0.0,
+            audits_missing=missing,
+            note=note,
+        )
+
+
+def most_evidence(target: RiskTarget) -> int:
+    """Return how many of the newest audits a test for `target` looks at."""
+    return ENOUGH_EVIDENCE * audits_to_settle(target.alpha, target.delta)
+
+
+def _stratum_of(row: Row, learnt: LearntTexts) -> Stratum:
+    if row.match == "embedding":
+        return "variant"
+    return "learnt" if row.text in learnt else "new"

@@ -1,0 +1,107 @@
+"""What an attempt to certify can expect, before it is made; never judged by the losses in its evidence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.confidence.judging import DAY_S, ScoredAudit
+from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
+from gateway.confidence.sample_size import audits_needed, power_to_certify
+from gateway.confidence.spending import delta_for_attempt
+from gateway.core import Certificate, Deferral, Stratum
+from gateway.distill.base import Config, EvalResult, laplace_mean
+from gateway.specialists.base import Runtime
+from gateway.specialists.learnt import LearntTexts
+
+_EASIER: dict[Stratum, float] = {"learnt": 10.0}
+"""Validation asks what a student has not learnt; what it has, it repeats."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A published version at work, and how a student of most of its lessons did on the rest."""
+
+    version: int
+    runtime: Runtime
+    learnt: LearntTexts
+    deferral: Deferral | None
+    validation: EvalResult
+
+
+def predict_coverage(
+    candidate: Candidate, certificate: Certificate, audits: Sequence[ScoredAudit], min_power: float
+) -> float:
+    """Return the share of requests that the next attempt can expect to certify, 0 without hope.
+
+    Errors are taken from validation, shares from how the candidate scores the audits; what the
+    audits say of right and wrong is not looked at: an attempt chosen by that would not be
+    independent of it.
+    """
+    alpha, level = certificate.target.alpha, expected_level(certificate)
+    scores = sorted((audit.score for audit in audits if audit.is_servable), reverse=True)
+    best, count = 0.0, 0
+    for threshold in THRESHOLDS:
+        while count < len(scores) and scores[count] >= threshold:
+            count += 1
+        error = _expected_error(candidate, certificate.stratum, threshold)
+        if power_to_certify(count, alpha, level, error) >= min_power:
+            best = count / len(audits)
+    return best
+
+
+def least_coverage(certificate: Certificate, audits: int, config: Config) -> float:
+    """Return the share of the requests that an attempt must promise: less once many audits came."""
+    level = expected_level(certificate)
+    is_patient = audits < _audits_before_less(certificate.target.alpha, level, config)
+    return config.first_coverage if is_patient else config.first_coverage / 2
+
+
+def describe_outlook(
+    candidate: Candidate, old: Certificate, audits: int, config: Config
+) -> tuple[int | None, str]:
+    """Return how many audits the next attempt still needs, and the same in words."""
+    alpha, level = old.target.alpha, expected_level(old)
+    coverage = least_coverage(old, audits, config)
+    error = candidate.validation.error_at(coverage) / _EASIER.get(old.stratum, 1.0)
+    needed = audits_needed(alpha, level, error, config.min_power)
+    if needed is not None and math.ceil(needed / coverage) > audits:
+        missing = math.ceil(needed / coverage) - audits
+        return missing, f"a certificate needs about {missing} more audits"
+    if needed is not None:
+        return None, "enough audits, but no test has passed: waits for more of them or a better version"
+    later = max(0, _audits_before_less(alpha, level, config) - audits)
+    wrong = f"in validation {error:.1%} of the surest {coverage:.0%} were wrong, {alpha:.1%} are allowed"
+    if later:
+        return later, f"{wrong}: needs more training rows, or {later} more audits for a smaller share"
+    return None, f"{wrong}: needs more training rows"
+
+
+def renewal_share(certificate: Certificate, audits: Sequence[ScoredAudit]) -> float:
+    """Return the share of traffic to audit so that the window can renew the certificate.
+
+    The traffic is estimated from the audits themselves: each stands for 1 / propensity requests.
+    """
+    recent = [audit for audit in audits if audit.at >= certificate.evidence_from]
+    days = max(1.0, (certificate.evidence_to - certificate.evidence_from) / DAY_S)
+    per_day = sum(1.0 / audit.propensity for audit in recent if audit.propensity) / days
+    error = laplace_mean(certificate.losses, certificate.accepted)
+    needed = audits_needed(certificate.target.alpha, expected_level(certificate), error)
+    if needed is None or not per_day or not certificate.coverage:
+        return 0.0
+    return min(1.0, needed / certificate.coverage / (per_day * certificate.target.days))
+
+
+def expected_level(certificate: Certificate) -> float:
+    """Return the level that a chain of the next attempt can expect: not all of it, nor its share alone."""
+    return delta_for_attempt(certificate.target.delta, certificate.attempts + 1) * 2 / STARTS
+
+
+def _expected_error(candidate: Candidate, stratum: Stratum, threshold: float) -> float:
+    return candidate.validation.error_above(threshold) / _EASIER.get(stratum, 1.0)
+
+
+def _audits_before_less(alpha: float, level: float, config: Config) -> int:
+    fewest = audits_needed(alpha, level, 0.0, config.min_power) or 0
+    return math.ceil(config.halve_coverage_after * fewest / config.first_coverage)

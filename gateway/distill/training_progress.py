@@ -1,0 +1,28 @@
+"""How many rows a task's last version had seen, kept in the manifest of each version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """A version's recipe, and the rows before it, counted since the alarm that began its epoch."""
+
+    epoch: int = 0
+    training: int = 0
+    held_out: int = 0
+    recipe: str = ""
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float], recipe: str) -> TrainingProgress:
+        """Return the progress that a manifest's `metrics` hold."""
+        return cls(**{name: int(metrics.get(name, 0)) for name in _COUNTED}, recipe=recipe)
+
+    def metrics(self) -> dict[str, float]:
+        """Return it as a manifest holds it."""
+        return {name: float(getattr(self, name)) for name in _COUNTED}
+
+
+_COUNTED = ("epoch", "training", "held_out")

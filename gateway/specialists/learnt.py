@@ -1,0 +1,46 @@
+"""The texts that a version has learnt, as hashes: a population with a certificate of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from gateway.core import hash_text
+from gateway.errors import RegistryError
+
+FILE = "learnt.npy"
+
+
+class LearntTexts:
+    """A set of texts, known by their hashes."""
+
+    def __init__(self, hashes: Iterable[int] = ()) -> None:
+        self._hashes = frozenset(hashes)
+
+    def __contains__(self, text: str) -> bool:
+        return hash_text(text) in self._hashes
+
+    def __len__(self) -> int:
+        return len(self._hashes)
+
+
+def write_learnt_texts(texts: Iterable[str], folder: Path) -> None:
+    """Write the hashes of `texts` into `folder`, 8 bytes each."""
+    hashes = sorted({hash_text(text) for text in texts})
+    np.save(folder / FILE, np.array(hashes, np.uint64))
+
+
+def read_learnt_texts(folder: Path) -> LearntTexts:
+    """Return what a version has learnt; nothing if its folder does not say. Raises RegistryError."""
+    path = folder / FILE
+    if not path.exists():
+        return LearntTexts()
+    try:
+        hashes = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    if hashes.ndim != 1 or hashes.dtype != np.uint64:
+        raise RegistryError(f"{path} does not hold hashes of texts: train the version again")
+    return LearntTexts(hashes.tolist())

@@ -1,0 +1,57 @@
+"""What near copies of templates have proved: the same task, or one of their own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from gateway.store.database import Database
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS templates (
+    task TEXT NOT NULL,
+    copy TEXT NOT NULL,
+    status TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (task, copy)
+);
+"""
+
+CopyStatus = Literal["known", "separate"]
+"""known: audits have shown that it is the same task. separate: they have shown that it is not."""
+
+
+class TemplateStore:
+    """The status of every near copy, in memory for classifiers and on disk for the other processes.
+
+    A `copy` is the hash of a template, or a place where templates of the task differ.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._seen: tuple[int, int] | None = None
+        self._statuses: dict[tuple[str, str], CopyStatus] = {}
+        database.create(_SCHEMA)
+        self.refresh()
+
+    def status_of(self, task: str, copy: str) -> CopyStatus | None:
+        """Return what a copy has proved; None while nothing. Never blocks."""
+        return self._statuses.get((task, copy))
+
+    def put(self, task: str, copy: str, status: CopyStatus) -> None:
+        """Store a status unless the copy has one already: of several writers the first wins. May block."""
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO templates VALUES (?, ?, ?, ?)", (task, copy, status, self._clock())
+            )
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read what other processes stored; may block."""
+        version = self._database.data_version()
+        if version != self._seen:
+            rows = self._database.read("SELECT task, copy, status FROM templates")
+            self._statuses = {(task, copy): status for task, copy, status in rows}
+            self._seen = version

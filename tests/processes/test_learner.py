@@ -1,0 +1,54 @@
+"""The learner's process keeps no history that no certificate can need."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from gateway.core import Audit
+from gateway.processes.learner import AUDIT_DAYS, KEPT_VERSIONS, prune_history
+from gateway.registry.manifest import Manifest
+from gateway.registry.models import Registry
+from gateway.store.home import Home
+from gateway.store.state import open_state
+from tests.support.builders import certified
+
+DAY_S = 86_400.0
+
+
+def publish(registry: Registry, folder: Path, version: int) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "head.npz").write_bytes(b"weights")
+    manifest = Manifest(
+        task="cards",
+        version=version,
+        runtime="head",
+        encoder="minilm@0",
+        created_at=1.0,
+        recipe="head",
+        seed=0,
+        rows=10,
+        answers=2,
+    )
+    registry.publish(manifest, folder)
+
+
+def test_old_audits_and_versions_go_and_what_drafts_stays(tmp_path: Path) -> None:
+    now, registry = 200 * DAY_S, Registry(tmp_path / "registry")
+    for version in range(1, 12):
+        publish(registry, tmp_path / "trained", version)
+    audit = Audit(
+        request_id="r", at=0.0, task="cards", stratum="new", template="feed", version=2, loss=0.0, score=0.9
+    )
+    with open_state(Home(tmp_path / "home")) as state:
+        state.certifications.put(certified("cards", 2))
+        for at in (now - (AUDIT_DAYS + 1) * DAY_S, now - DAY_S):
+            state.audits.put(msgspec.structs.replace(audit, at=at))
+        state.audits.flush()
+
+        prune_history(state, registry, now)
+
+        assert [kept.at for _, kept in state.audits.since(0)] == [now - DAY_S]
+    newest = list(range(12 - KEPT_VERSIONS, 12))
+    assert registry.versions("cards") == [2, *newest]

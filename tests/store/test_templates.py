@@ -1,0 +1,28 @@
+"""What near copies have proved: the same for every process, and decided once."""
+
+from __future__ import annotations
+
+from gateway.routing.base import NearCopies
+from gateway.store.database import Database
+from gateway.store.templates import TemplateStore
+
+
+def test_a_status_is_seen_by_other_processes(database: Database, other_process: Database) -> None:
+    ours: NearCopies = TemplateStore(database)
+    theirs = TemplateStore(other_process)
+    assert ours.status_of("cards", "feed") is None
+
+    theirs.put("cards", "feed", "separate")
+    TemplateStore.refresh(ours)  # type: ignore[arg-type]
+
+    assert ours.status_of("cards", "feed") == "separate"
+    assert ours.status_of("loans", "feed") is None
+
+
+def test_of_two_writers_the_first_wins(database: Database, other_process: Database) -> None:
+    first, second = TemplateStore(database), TemplateStore(other_process)
+
+    first.put("cards", "feed", "separate")
+    second.put("cards", "feed", "known")
+
+    assert second.status_of("cards", "feed") == "separate"
