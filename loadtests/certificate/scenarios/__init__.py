@@ -1,0 +1,20 @@
+"""The scenarios by name, in the order of the table."""
+
+from __future__ import annotations
+
+from loadtests.certificate.base import Scenario
+from loadtests.certificate.scenarios import alarm, boundary, copies, drift, guards, price, returning, slack
+
+SCENARIOS: dict[str, Scenario] = {
+    "returning": returning.run_returning_texts,
+    "bursts": boundary.run_bursts,
+    "mix": drift.run_moving_mix,
+    "muted": alarm.run_muted_alarm,
+    "refusals": alarm.run_refusing_teacher,
+    "copies": copies.run_contradicting_copy,
+    "versions": drift.run_new_versions,
+    "attempts": boundary.run_attempts,
+    "slack": slack.run_coverage_lost,
+    "price": price.show_renewal_price,
+    "guards": guards.show_guards_price,
+}
