@@ -67,7 +67,8 @@ def wrong_method(allowed: bytes) -> ErrorResponse:
 
 def unknown_path(path: str) -> ErrorResponse:
     """Return the response to a path that is neither ours nor the teacher's."""
-    body = error_body(f"Unknown request URL: {path[:200]}.", "invalid_request_error", None, "unknown_url")
+    message = f"Unknown request URL: {path[:200]}. The API is below /v1."
+    body = error_body(message, "invalid_request_error", None, "unknown_url")
     return ErrorResponse(status=404, body=body)
 
 
