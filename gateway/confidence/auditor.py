@@ -76,6 +76,6 @@ def _passes_as_new(draft: Draft, outcome: Outcome) -> bool | None:
 def _in_force(draft: Draft, outcome: Outcome, stratum: Stratum) -> Iterator[Certificate]:
     certification = outcome.certification
     if certification is not None and draft.version == certification.version:
-        for each in certification.certificates:
-            if each.stratum == stratum and each.is_in_force(outcome.at):
+        for each in certification.in_force(1.0, 1.0, outcome.at):
+            if each.stratum == stratum:
                 yield each

@@ -39,8 +39,8 @@ class DriftMonitor:
 
     def _process_audit(self, audit: Audit, target: RiskTarget) -> Certification | None:
         certification = self._certifications.of(audit.task)
-        certificate = _find(certification, audit.stratum, target)
-        if certificate is None or certificate.stage != "live" or audit.at < certificate.valid_from:
+        certificate = certification.find_certificate(audit.stratum, target)
+        if certificate.stage != "live" or audit.at < certificate.valid_from:
             return None
         watched = (audit.task, audit.stratum, target)
         detector = self._detectors.get(watched)
@@ -66,13 +66,6 @@ class _Detector:
 
     def is_alarmed_by(self, audit: Audit) -> bool:
         return self._units.admit(audit) and self._losses.update(audit.loss, audit.at)
-
-
-def _find(certification: Certification, stratum: Stratum, target: RiskTarget) -> Certificate | None:
-    for certificate in certification.certificates:
-        if certificate.stratum == stratum and certificate.target == target:
-            return certificate
-    return None
 
 
 def _in_alarm(certification: Certification, broken: Certificate, changed_at: float) -> Certification:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.core import Certificate, Certification
+from gateway.core import STRATA, Certificate, Certification
 
 
 def summarize_certification(certification: Certification, scope: str) -> dict[str, Any]:
@@ -33,5 +33,5 @@ def summarize_certification(certification: Certification, scope: str) -> dict[st
 
 
 def _rank(certificate: Certificate) -> tuple[bool, int, float]:
-    stratum = ("new", "learnt", "variant").index(certificate.stratum)
+    stratum = STRATA.index(certificate.stratum)
     return certificate.stage != "live", stratum, certificate.target.alpha

@@ -3,6 +3,7 @@
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
 from gateway.core.certificate import (
+    STRATA,
     Certificate,
     Certification,
     Certifications,
@@ -20,6 +21,7 @@ from gateway.core.text_hash import hash_text
 
 __all__ = [
     "OWN_PREFIX",
+    "STRATA",
     "Answer",
     "Audit",
     "Body",

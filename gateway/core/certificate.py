@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
@@ -12,6 +12,9 @@ from gateway.core.draft import Deferral, Draft
 Stratum = Literal["new", "learnt", "variant"]
 """Three populations that never vouch for each other: texts that the version has not learnt, texts that
 it has, and requests with a template that is a near copy of the task's own."""
+
+STRATA: tuple[Stratum, ...] = get_args(Stratum)
+"""All of them, in the order of reports."""
 
 Stage = Literal["shadow", "live", "alarm"]
 """shadow: drafts are made and never served. live: certified, so drafts are served. alarm: audits
@@ -106,6 +109,13 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     certificates: tuple[Certificate, ...] = ()
     note: str = ""
     """What the learner last said of the task as a whole."""
+
+    def find_certificate(self, stratum: Stratum, target: RiskTarget) -> Certificate:
+        """Return the certificate of a stratum for a target, an empty one in shadow if there is none yet."""
+        for certificate in self.certificates:
+            if certificate.stratum == stratum and certificate.target == target:
+                return certificate
+        return Certificate(stratum=stratum, target=target)
 
     def in_force(self, alpha: float, delta: float, now: float) -> Iterator[Certificate]:
         """Yield the certificates under which drafts may be served to a policy of `alpha` and `delta`."""

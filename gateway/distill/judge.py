@@ -15,6 +15,7 @@ from gateway.confidence.learn_then_test import THRESHOLDS, audits_accepted
 from gateway.confidence.sample_size import audits_to_settle
 from gateway.confidence.validity import invalid_reason
 from gateway.core import (
+    STRATA,
     Certificate,
     Certification,
     Demands,
@@ -32,15 +33,12 @@ from gateway.distill.prospects import (
     predict_coverage,
     renewal_share,
 )
-from gateway.distill.renewal import find_certificate
 from gateway.harvest.base import Row
 from gateway.specialists.learnt import LearntTexts
 
 ENOUGH_EVIDENCE = 4
 """Times what settles a certificate: the newest so many audits are scored. More would loosen nothing,
 and a decoder drafts ten per second."""
-
-STRATA: tuple[Stratum, ...] = ("new", "learnt", "variant")
 
 _demands = msgspec.msgpack.Decoder(Demands)
 
@@ -67,7 +65,7 @@ class Judge:
         """
         audits = self.score_audits(candidate, rows, targets)
         certificates = [
-            self._test(candidate, find_certificate(certification, stratum, target), audits[stratum])
+            self._test(candidate, certification.find_certificate(stratum, target), audits[stratum])
             for stratum in STRATA
             if audits[stratum] or any(each.stratum == stratum for each in certification.certificates)
             for target in targets
@@ -109,7 +107,7 @@ class Judge:
         certificates = []
         for stratum in STRATA:
             for target in targets:
-                old = find_certificate(certification, stratum, target)
+                old = certification.find_certificate(stratum, target)
                 if old.is_in_force(now):
                     certificates.append(self._renew_one(candidate, old, audits[stratum]))
                 elif audits[stratum] or old in certification.certificates:

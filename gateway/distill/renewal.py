@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.confidence.judging import DAY_S
 from gateway.confidence.spending import ATTEMPTS_IN_FORCE, has_lapsed
-from gateway.core import Certificate, Certification, RiskTarget, Stratum
+from gateway.core import Certificate, Certification
 
 _GROWN = 1.5
 """Times the audits of a certificate that make a looser threshold likely enough to try for it."""
@@ -53,14 +53,6 @@ def warn_of_lapse(certificate: Certificate, now: float) -> Certificate:
     return msgspec.structs.replace(certificate, note=note)
 
 
-def find_certificate(certification: Certification, stratum: Stratum, target: RiskTarget) -> Certificate:
-    """Return the certificate of a stratum for a target, an empty one if there is none yet."""
-    for certificate in certification.certificates:
-        if certificate.stratum == stratum and certificate.target == target:
-            return certificate
-    return Certificate(stratum=stratum, target=target)
-
-
 def expected_share(certification: Certification, now: float) -> float:
     """Return the share of the audited requests that would be served, at the strictest target."""
     strictest = min((each.target for each in certification.certificates), default=None)
@@ -74,7 +66,7 @@ def with_attempts_of(kept: Certification, tested: Certification, now: float) -> 
     """Return `kept` with the attempts that a test of another version spent, lapsed where it must."""
     certificates = []
     for each in kept.certificates:
-        attempts = find_certificate(tested, each.stratum, each.target).attempts
+        attempts = tested.find_certificate(each.stratum, each.target).attempts
         spent = msgspec.structs.replace(each, attempts=max(attempts, each.attempts))
         certificates.append(lapse_if_due(spent, now))
     return msgspec.structs.replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.core import (
+    STRATA,
     Certificate,
     Certification,
     IncomingRequest,
@@ -98,6 +99,5 @@ def certificate(**changes: Any) -> Certificate:
 
 def certified(task: str = "t", version: int | None = 1, **changes: Any) -> Certification:
     """Return a task with such a certificate in each stratum; keywords replace fields of all three."""
-    strata = ("new", "learnt", "variant")
-    certificates = tuple(certificate(**{"stratum": stratum} | changes) for stratum in strata)
+    certificates = tuple(certificate(**{"stratum": stratum} | changes) for stratum in STRATA)
     return Certification(task=task, version=version, certificates=certificates)
