@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 from gateway.confidence.base import AuditHistory
-from gateway.core import Audit
+from gateway.core import Audit, CopyStatus, copy_keys
 
 PROBATION_AUDITS = 30
 PASSES_NEEDED = 10
@@ -20,7 +20,7 @@ PLACE_TEMPLATES = 3
 class CopyBook(Protocol):
     """Where the status of near copies is kept."""
 
-    def put(self, task: str, copy: str, status: Literal["known", "separate"]) -> None:
+    def put(self, task: str, copy: str, status: CopyStatus) -> None:
         """Store a status unless the copy has one already. May block."""
 
 
@@ -45,16 +45,12 @@ class ProbationMonitor:
                 self._process_audit(audit)
 
     def _process_audit(self, audit: Audit) -> None:
-        for copy, templates_needed in ((audit.template, 1), (place_key(audit.place), PLACE_TEMPLATES)):
+        copies = copy_keys(audit.template, audit.place)
+        for copy, templates_needed in zip(copies, (1, PLACE_TEMPLATES), strict=True):
             probation = self._probations.setdefault((audit.task, copy), _Probation())
             status = probation.status_after(audit, templates_needed)
             if status is not None:
                 self._book.put(audit.task, copy, status)
-
-
-def place_key(place: str) -> str:
-    """Return the name under which a place is kept beside templates."""
-    return f"place {place}"
 
 
 class _Probation:
@@ -67,7 +63,7 @@ class _Probation:
         self._losing: list[str] = []
         self._is_over = False
 
-    def status_after(self, audit: Audit, templates_needed: int) -> Literal["known", "separate"] | None:
+    def status_after(self, audit: Audit, templates_needed: int) -> CopyStatus | None:
         """Return the status that `audit` decides, once; None before and after."""
         if self._is_over:
             return None

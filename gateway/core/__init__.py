@@ -12,7 +12,7 @@ from gateway.core.certificate import (
     Stratum,
     stratum_of,
 )
-from gateway.core.decision import MatchKind, Plan, Route, Verdict
+from gateway.core.decision import CopyStatus, MatchKind, Plan, Route, Verdict, copy_keys
 from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
 from gateway.core.outcome import Decision, Ending, Outcome, Reading, Usage, ending_of
 from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
@@ -28,6 +28,7 @@ __all__ = [
     "Certificate",
     "Certification",
     "Certifications",
+    "CopyStatus",
     "Decision",
     "Deferral",
     "Demands",
@@ -55,6 +56,7 @@ __all__ = [
     "Trace",
     "Usage",
     "Verdict",
+    "copy_keys",
     "ending_of",
     "hash_text",
     "stratum_of",

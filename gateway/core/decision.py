@@ -9,6 +9,9 @@ import msgspec
 MatchKind = Literal["fingerprint", "embedding"]
 """How a task was recognized: its template is equal, or near to it."""
 
+CopyStatus = Literal["known", "separate"]
+"""What a near copy of a template has proved to be: the same task, or one of its own."""
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy allows for one request."""
@@ -62,6 +65,14 @@ class Route(msgspec.Struct, frozen=True):
     def is_variant(self) -> bool:
         """Whether the template is a near copy of the task's own."""
         return self.match == "embedding"
+
+
+def copy_keys(template: str, place: str) -> tuple[str, str]:
+    """Return the keys under which a near copy's status is kept: its own, that of its place.
+
+    Its own status outranks its place's.
+    """
+    return template, f"place {place}"
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 
-from gateway.confidence.probation import place_key
-from gateway.core import Certification, RiskTarget
+from gateway.core import Certification, RiskTarget, copy_keys
 from gateway.distill.base import Config, Event, EventKind
 from gateway.distill.curate import curate
 from gateway.distill.judge import Judge
@@ -249,9 +248,8 @@ class Learner:
     def _is_separate(self, row: Row) -> bool:
         if row.match == "fingerprint":
             return False
-        copies = (row.template, place_key(row.place))
-        statuses = [self._stores.templates.status_of(row.task, copy) for copy in copies]
-        return next((status for status in statuses if status), None) == "separate"
+        copies = copy_keys(row.template, row.place)
+        return self._stores.templates.status_of(row.task, *copies) == "separate"
 
     def _targets(self, task: str) -> Sequence[RiskTarget]:
         known = self._stores.tasks.get(task)

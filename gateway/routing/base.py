@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Protocol
 
-from gateway.core import Request, Route
+from gateway.core import CopyStatus, Request, Route
 
 
 class Classifier(Protocol):
@@ -57,8 +57,8 @@ class KnownTasks(Protocol):
 class NearCopies(Protocol):
     """What near copies of templates have proved; cheap to ask on every request."""
 
-    def status_of(self, task: str, copy: str) -> Literal["known", "separate"] | None:
-        """Return whether a template, or a place where templates differ, belongs to `task`; None: unproven."""
+    def status_of(self, task: str, *copies: str) -> CopyStatus | None:
+        """Return what the first of `copies` that has proved anything is; None without one."""
 
 
 class Embedder(Protocol):

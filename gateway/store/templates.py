@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Literal
 
+from gateway.core import CopyStatus
 from gateway.store.database import Database
 
 _SCHEMA = """
@@ -18,14 +18,11 @@ CREATE TABLE IF NOT EXISTS templates (
 );
 """
 
-CopyStatus = Literal["known", "separate"]
-"""known: audits have shown that it is the same task. separate: they have shown that it is not."""
-
 
 class TemplateStore:
     """The status of every near copy, in memory for classifiers and on disk for the other processes.
 
-    A `copy` is the hash of a template, or a place where templates of the task differ.
+    A `copy` is one of its keys; see `copy_keys`.
     """
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
@@ -36,9 +33,10 @@ class TemplateStore:
         database.create(_SCHEMA)
         self.refresh()
 
-    def status_of(self, task: str, copy: str) -> CopyStatus | None:
-        """Return what a copy has proved; None while nothing. Never blocks."""
-        return self._statuses.get((task, copy))
+    def status_of(self, task: str, *copies: str) -> CopyStatus | None:
+        """Return what the first of `copies` that has proved anything is; None without one. Never blocks."""
+        statuses = (self._statuses.get((task, copy)) for copy in copies)
+        return next((status for status in statuses if status), None)
 
     def put(self, task: str, copy: str, status: CopyStatus) -> None:
         """Store a status unless the copy has one already: of several writers the first wins. May block."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
-from gateway.confidence.probation import PROBATION_AUDITS, ProbationMonitor, place_key
-from gateway.core import Audit
+from gateway.confidence.probation import PROBATION_AUDITS, ProbationMonitor
+from gateway.core import Audit, CopyStatus
 from tests.confidence.conftest import AuditList
 
 
@@ -15,9 +15,9 @@ class Book:
     """Statuses in memory; the first writer wins."""
 
     def __init__(self) -> None:
-        self.statuses: dict[str, Literal["known", "separate"]] = {}
+        self.statuses: dict[str, CopyStatus] = {}
 
-    def put(self, task: str, copy: str, status: Literal["known", "separate"]) -> None:
+    def put(self, task: str, copy: str, status: CopyStatus) -> None:
         self.statuses.setdefault(copy, status)
 
 
@@ -39,7 +39,7 @@ def audit(n: int, loss: float, **changes: Any) -> Audit:
     return Audit(**facts | changes)
 
 
-def after(audits: list[Audit]) -> dict[str, Literal["known", "separate"]]:
+def after(audits: list[Audit]) -> dict[str, CopyStatus]:
     log, book = AuditList(), Book()
     log.audits += audits
     ProbationMonitor(book, log).refresh()
@@ -68,14 +68,14 @@ def test_a_place_is_known_to_vary_after_several_fillings() -> None:
     """Such as the name of a user: what thirty have shown need not be shown by each."""
     names = [audit(n, 0.0, template=f"user-{n}") for n in range(PROBATION_AUDITS)]
 
-    assert after(names) == {place_key("3-1"): "known"}
+    assert after(names) == {"place 3-1": "known"}
     assert after([audit(n, 0.0) for n in range(PROBATION_AUDITS)]) == {"copy": "known"}
 
 
 def test_one_templates_losses_say_nothing_of_another_at_its_place() -> None:
     assert after([audit(n, 1.0) for n in range(9)]) == {"copy": "separate"}
     two = [audit(n, 1.0, template=f"copy-{n % 2}") for n in range(6)]
-    assert after(two)[place_key("3-1")] == "separate"
+    assert after(two)["place 3-1"] == "separate"
 
 
 def test_other_audits_end_no_probation() -> None:

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Literal
 
 import msgspec
 import pytest
 
-from gateway.core import Request
+from gateway.core import CopyStatus, Request
 from gateway.routing.base import KnownTask
 from tests.support.builders import request
 
@@ -28,12 +27,12 @@ class Known(msgspec.Struct, frozen=True):
 class Copies:
     """What near copies have proved, in memory."""
 
-    def __init__(self, **statuses: Literal["known", "separate"]) -> None:
-        self.statuses: dict[str, Literal["known", "separate"]] = dict(statuses)
+    def __init__(self, **statuses: CopyStatus) -> None:
+        self.statuses: dict[str, CopyStatus] = dict(statuses)
 
-    def status_of(self, task: str, copy: str) -> Literal["known", "separate"] | None:
-        """Return what the copy has proved."""
-        return self.statuses.get(copy)
+    def status_of(self, task: str, *copies: str) -> CopyStatus | None:
+        """Return what the first of the copies has proved."""
+        return next((self.statuses[copy] for copy in copies if copy in self.statuses), None)
 
 
 class Tasks:

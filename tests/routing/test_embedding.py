@@ -2,11 +2,10 @@ from __future__ import annotations
 
 import math
 from array import array
-from typing import Literal
 
 import pytest
 
-from gateway.confidence.probation import place_key
+from gateway.core import CopyStatus, copy_keys
 from gateway.errors import SpecialistError
 from gateway.routing.classifiers.embedding import Config, EmbeddingClassifier
 from tests.routing.conftest import SCOPE, Ask, Copies, Known, Tasks
@@ -160,13 +159,12 @@ async def test_a_copy_that_differs_in_words_is_on_probation(ask: Ask) -> None:
 
 @pytest.mark.parametrize("by", ["template", "place"])
 @pytest.mark.parametrize("status", ["known", "separate"])
-async def test_what_a_copy_or_its_place_has_proved_decides(
-    ask: Ask, by: str, status: Literal["known", "separate"]
-) -> None:
+async def test_what_a_copy_or_its_place_has_proved_decides(ask: Ask, by: str, status: CopyStatus) -> None:
     asked = ask(template_text=OPPOSITE)
     first = await classifier(task_with(OWN), Angles()).classify(asked, SCOPE)
     assert first is not None
-    copy = asked.template if by == "template" else place_key(first.place)
+    own, place = copy_keys(asked.template, first.place)
+    copy = own if by == "template" else place
 
     route = await classifier(task_with(OWN), Angles(), Copies(**{copy: status})).classify(asked, SCOPE)
 

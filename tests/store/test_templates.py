@@ -26,3 +26,12 @@ def test_of_two_writers_the_first_wins(database: Database, other_process: Databa
     second.put("cards", "feed", "known")
 
     assert second.status_of("cards", "feed") == "separate"
+
+
+def test_the_status_of_the_first_key_that_has_one_decides(database: Database) -> None:
+    store = TemplateStore(database)
+    store.put("cards", "place 3-1", "known")
+    assert store.status_of("cards", "feed", "place 3-1") == "known"
+
+    store.put("cards", "feed", "separate")
+    assert store.status_of("cards", "feed", "place 3-1") == "separate"

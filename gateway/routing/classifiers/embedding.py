@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.core import Request, Route
+from gateway.core import Request, Route, copy_keys
 from gateway.errors import SpecialistError
 from gateway.routing.base import Embedder, KnownTask, KnownTasks, NearCopies
 from gateway.routing.variation import Variation, compare_templates
@@ -74,11 +74,10 @@ class EmbeddingClassifier:
         if variation.is_volatile:
             return route
         place = msgspec.structs.replace(route, place=variation.place)
-        for copy in (request.template, f"place {variation.place}"):
-            status = self._copies.status_of(route.task, copy)
-            if status is not None:
-                return place if status == "known" else None
-        return msgspec.structs.replace(place, is_on_probation=True)
+        status = self._copies.status_of(route.task, *copy_keys(request.template, variation.place))
+        if status is None:
+            return msgspec.structs.replace(place, is_on_probation=True)
+        return place if status == "known" else None
 
     def _compare(self, request: Request, task: str) -> Variation:
         key = (task, request.template)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from gateway.confidence.probation import ProbationMonitor
-from gateway.core import Audit
+from gateway.core import Audit, CopyStatus
 from loadtests.certificate.audit_log import TASK, AuditList
 from loadtests.certificate.base import Row, Setting
 
@@ -71,9 +69,9 @@ class _Book:
     """The status of the one copy."""
 
     def __init__(self) -> None:
-        self.status: Literal["known", "separate"] | None = None
+        self.status: CopyStatus | None = None
 
-    def put(self, task: str, copy: str, status: Literal["known", "separate"]) -> None:
+    def put(self, task: str, copy: str, status: CopyStatus) -> None:
         """Keep the copy's own status."""
         if task == TASK and copy == _COPY and self.status is None:
             self.status = status
