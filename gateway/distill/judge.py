@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -40,6 +40,9 @@ ENOUGH_EVIDENCE = 4
 """Times what settles a certificate: the newest so many audits are scored. More would loosen nothing,
 and a decoder drafts ten per second."""
 
+ScoredAudits = Mapping[Stratum, list[ScoredAudit]]
+"""The evidence of each stratum as one version answers it, oldest first; every stratum has an entry."""
+
 _demands = msgspec.msgpack.Decoder(Demands)
 
 
@@ -55,15 +58,14 @@ class Judge:
         self,
         candidate: Candidate,
         certification: Certification,
-        rows: Sequence[Row],
+        audits: ScoredAudits,
         targets: Sequence[RiskTarget],
     ) -> Certification:
-        """Return what `candidate` may do; `rows` are the task's held-out rows, oldest first.
+        """Return what `candidate` may do; `audits` are those that `score_audits` returns for it.
 
         Every attempt is counted, whether or not it passed. Certificates of another version are
         not looked at: `choose_certification` says which of the two certifications to keep.
         """
-        audits = self.score_audits(candidate, rows, targets)
         certificates = [
             self._test(candidate, certification.find_certificate(stratum, target), audits[stratum])
             for stratum in STRATA
@@ -80,21 +82,22 @@ class Judge:
 
     def score_audits(
         self, candidate: Candidate, rows: Sequence[Row], targets: Sequence[RiskTarget]
-    ) -> Mapping[Stratum, list[ScoredAudit]]:
-        """Return the newest held-out rows by stratum, with the candidate's drafts scored and compared."""
+    ) -> ScoredAudits:
+        """Return the newest of the held-out `rows` (oldest first) by stratum, drafted, scored and compared.
+
+        Dear: a decoder drafts ten per second.
+        """
         most = max((most_evidence(target) for target in targets), default=0)
-        by_stratum: dict[Stratum, list[Row]] = defaultdict(list)
+        by_stratum = {stratum: deque[Row](maxlen=most) for stratum in STRATA}
         for row in rows:
             by_stratum[_stratum_of(row, candidate.learnt)].append(row)
-        return defaultdict(
-            list, {stratum: self._score(candidate, found[-most:]) for stratum, found in by_stratum.items()}
-        )
+        return {stratum: self._score(candidate, newest) for stratum, newest in by_stratum.items()}
 
     def renew(
         self,
         candidate: Candidate,
         certification: Certification,
-        rows: Sequence[Row],
+        audits: ScoredAudits,
         targets: Sequence[RiskTarget],
     ) -> Certification:
         """Return `certification` after testing its own version (`candidate`) again on today's evidence.
@@ -103,7 +106,6 @@ class Judge:
         for a new version.
         """
         now = self._clock()
-        audits = self.score_audits(candidate, rows, targets)
         certificates = []
         for stratum in STRATA:
             for target in targets:

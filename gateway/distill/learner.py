@@ -11,7 +11,7 @@ import numpy as np
 from gateway.core import Certification, RiskTarget, copy_keys
 from gateway.distill.base import Config, Event, EventKind
 from gateway.distill.curate import curate
-from gateway.distill.judge import Judge
+from gateway.distill.judge import Judge, ScoredAudits
 from gateway.distill.prospects import Candidate, predict_coverage
 from gateway.distill.renewal import (
     expected_share,
@@ -177,16 +177,17 @@ class Learner:
 
     def _test(self, task: str, candidate: Candidate, old: Certification) -> Certification | None:
         """Return what `candidate` may do; None if testing it cannot improve on what is in force."""
-        rows, targets = self._evidence(task), self._targets(task)
-        may_lose = old.stage == "live"
-        if may_lose and (must_renew(old) or not self._may_improve(candidate, old, rows, targets)):
+        if must_renew(old):
             return None
-        return self._judge.judge_version(candidate, old, rows, targets)
+        targets = self._targets(task)
+        audits = self._judge.score_audits(candidate, self._evidence(task), targets)
+        if old.stage == "live" and not self._may_improve(candidate, old, audits, targets):
+            return None
+        return self._judge.judge_version(candidate, old, audits, targets)
 
     def _may_improve(
-        self, candidate: Candidate, old: Certification, rows: Sequence[Row], targets: Sequence[RiskTarget]
+        self, candidate: Candidate, old: Certification, audits: ScoredAudits, targets: Sequence[RiskTarget]
     ) -> bool:
-        audits = self._judge.score_audits(candidate, rows, targets)
         return any(
             predict_coverage(candidate, each, audits[each.stratum], self._config.min_power) > each.coverage
             for each in old.certificates
@@ -205,10 +206,11 @@ class Learner:
 
     def _renew(self, task: str) -> Event:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""
-        old = self._of(task)
+        old, targets = self._of(task), self._targets(task)
         assert old.version is not None
         with self._builder.open_version(task, old.version) as candidate:
-            new = self._judge.renew(candidate, old, self._evidence(task), self._targets(task))
+            audits = self._judge.score_audits(candidate, self._evidence(task), targets)
+            new = self._judge.renew(candidate, old, audits, targets)
         return self._put(old, new, old.version)
 
     def _keep_dates(self, old: Certification) -> Iterator[Event]:

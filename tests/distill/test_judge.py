@@ -58,9 +58,16 @@ def judged(
     targets: Sequence[RiskTarget] = (TARGET,),
 ) -> dict[tuple[Stratum, float], Certificate]:
     judge = Judge(Config(), clock=lambda: NOW)
-    result = judge.judge_version(of or candidate(), old or Certification(task="task-1"), rows, targets)
+    version = of or candidate()
+    audits = judge.score_audits(version, rows, targets)
+    result = judge.judge_version(version, old or Certification(task="task-1"), audits, targets)
     assert (result.version, result.judged_version) == (5, 5)
     return {(each.stratum, each.target.alpha): each for each in result.certificates}
+
+
+def renew(live: Certification, rows: Sequence[Row]) -> Certification:
+    judge = Judge(Config(), clock=lambda: NOW)
+    return judge.renew(candidate(), live, judge.score_audits(candidate(), rows, (TARGET,)), (TARGET,))
 
 
 def test_enough_evidence_is_certified_and_dated() -> None:
@@ -175,7 +182,7 @@ def test_attempts_of_another_version_end_what_they_do_not_renew() -> None:
 def test_a_renewal_that_cannot_win_yet_leaves_what_is_in_force() -> None:
     live = certified("task-1", 5, target=TARGET, attempts=1, issued_at_attempt=1)
 
-    renewed = Judge(Config(), clock=lambda: NOW).renew(candidate(), live, evidence(10), (TARGET,))
+    renewed = renew(live, evidence(10))
 
     assert renewed.certificates[0] == live.certificates[0]
 
@@ -184,7 +191,7 @@ def test_a_renewal_that_fails_ends_what_was_in_force() -> None:
     """Today's audits do not support what older ones did: the traffic or the teacher has changed."""
     live = certified("task-1", 5, target=TARGET, attempts=1, issued_at_attempt=1)
 
-    renewed = Judge(Config(), clock=lambda: NOW).renew(candidate(), live, evidence(300, "no"), (TARGET,))
+    renewed = renew(live, evidence(300, "no"))
 
     assert (renewed.certificates[0].stage, renewed.certificates[0].threshold) == ("shadow", None)
     assert renewed.certificates[0].attempts == 2
@@ -193,7 +200,7 @@ def test_a_renewal_that_fails_ends_what_was_in_force() -> None:
 def test_a_renewal_moves_the_dates() -> None:
     live = certified("task-1", 5, target=TARGET, attempts=1, issued_at_attempt=1, expires_at=NOW + 9)
 
-    renewed = Judge(Config(), clock=lambda: NOW).renew(candidate(), live, evidence(300), (TARGET,))
+    renewed = renew(live, evidence(300))
 
     assert renewed.certificates[0].expires_at == NOW + 30 * 86_400
     assert renewed.certificates[0].issued_at_attempt == 2

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import numpy as np
 import pytest
 
 from gateway.confidence.sample_size import audits_to_settle
-from gateway.core import Certification
+from gateway.core import Certification, Draft
 from gateway.distill.base import Event
+from gateway.distill.evaluation import draft_answers
 from gateway.distill.learner import Learner
 from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import Home, harvested, tickets
@@ -119,6 +122,26 @@ def test_a_live_task_keeps_its_certificate_while_it_learns_on(home: Home) -> Non
     assert set(kinds(events)) <= {"kept", "certified"}
     assert home.certificate().stage == "live"
     assert len(home.stores.registry.versions("task-1")) > len(versions)
+
+
+def test_a_version_that_may_replace_a_live_one_drafts_the_evidence_once(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder drafts ten per second: what tells whether a test can be won is also what it tests."""
+    learner, batches = home.learner(), []
+    fed(home, learner)
+
+    def counted(*arguments: Any) -> list[Draft | None]:
+        batches.append(len(arguments[1]))
+        return draft_answers(*arguments)
+
+    monkeypatch.setattr("gateway.distill.judge.draft_answers", counted)
+    home.harvest(tickets(600, start=600))
+    events = learner.step()
+
+    held_out = home.stores.harvest.counts()["task-1"].held_out
+    assert kinds(events) in (["kept"], ["certified"])
+    assert 0 < sum(batches) <= held_out
 
 
 def test_what_could_not_win_spends_no_attempt(home: Home) -> None:
