@@ -9,11 +9,10 @@ import msgspec
 
 from gateway.confidence.learn_then_test import certify_threshold
 from gateway.confidence.spending import delta_for_attempt
-from gateway.confidence.units import independent_units
+from gateway.confidence.units import DAY_S, independent_units
 from gateway.confidence.window import equal_propensity
 from gateway.core import Certificate
 
-DAY_S = 86_400.0
 UNITS_OF_A_FORM = 10
 """Evidence from which a form of conversation belongs to the certified population."""
 NOVEL_SHARE = 0.01

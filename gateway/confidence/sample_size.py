@@ -1,4 +1,4 @@
-"""The evidence that a certificate takes, and the share of delta that each attempt spends."""
+"""The evidence that a certificate takes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,17 @@ import math
 from gateway.confidence.binomial import binomial_cdf
 
 MOST_AUDITS = 1_000_000
-
-
-def delta_for_attempt(delta: float, attempt: int) -> float:
-    """Return the share of `delta` for the attempt numbered from 1.
-
-    The shares of infinitely many attempts sum to `delta`, so all certificates ever issued
-    hold together with probability >= 1 - delta.
-    """
-    return delta * 6.0 / (math.pi**2 * attempt**2)
+_SETTLED_LEVEL = 1 / (3 * math.pi**2)
+"""As a share of delta, 3.4 %."""
 
 
 def audits_to_settle(alpha: float, delta: float) -> int:
     """Return the number of held-out rows that lets a good specialist prove itself.
 
-    Good: it errs 0.4 times as often as `alpha` allows. Proven: its third attempt passes with
-    probability 0.8 on half of its share of `delta`, as one chain of several must.
+    Good: it errs 0.4 times as often as `alpha` allows. Proven: it passes with probability 0.8 at a
+    level well below that of any attempt (confidence/spending.py), so that it would pass again.
     """
-    return audits_needed(alpha, delta_for_attempt(delta, 3) / 2, 0.4 * alpha) or 0
+    return audits_needed(alpha, _SETTLED_LEVEL * delta, 0.4 * alpha) or 0
 
 
 def power_to_certify(accepted: int, alpha: float, level: float, error_rate: float) -> float:

@@ -55,8 +55,7 @@ def equal_propensity(rows: Sequence[DrawnT], since: float, most: int) -> Window[
         return Window([], 0.0, since, since)
     best: list[DrawnT] = []
     lowest = 1.0
-    for start in _starts(recent):
-        lowest_after = min(row.propensity for row in recent[start:])
+    for start, lowest_after in _starts(recent):
         kept = [
             row for row in recent[start:] if is_kept(row.request_id, lowest_after / row.propensity, b"window")
         ]
@@ -66,12 +65,15 @@ def equal_propensity(rows: Sequence[DrawnT], since: float, most: int) -> Window[
     return Window(best, lowest, best[0].at, best[-1].at)
 
 
-def _starts(rows: Sequence[Drawn]) -> list[int]:
-    """Return where a window may begin: at the first row, and where the lowest propensity ahead rises."""
-    starts = [0]
+def _starts(rows: Sequence[Drawn]) -> list[tuple[int, float]]:
+    """Return where a window may begin, with the lowest propensity from there on.
+
+    At the first row, and where the lowest propensity ahead rises.
+    """
+    starts = []
     lowest = float("inf")
     for place in range(len(rows) - 1, 0, -1):
         lowest = min(lowest, rows[place].propensity)
         if rows[place - 1].propensity < lowest:
-            starts.append(place)
-    return starts
+            starts.append((place, lowest))
+    return [(0, min(lowest, rows[0].propensity)), *starts]

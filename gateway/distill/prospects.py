@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.confidence.judging import DAY_S, ScoredAudit
+from gateway.confidence.judging import ScoredAudit
 from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
 from gateway.confidence.sample_size import audits_needed, power_to_certify
 from gateway.confidence.spending import delta_for_attempt
+from gateway.confidence.units import DAY_S
 from gateway.core import Certificate, Deferral, Stratum
 from gateway.distill.base import Config, EvalResult, laplace_mean
 from gateway.specialists.base import Runtime

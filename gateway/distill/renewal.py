@@ -6,8 +6,8 @@ import time
 
 import msgspec
 
-from gateway.confidence.judging import DAY_S
 from gateway.confidence.spending import ATTEMPTS_IN_FORCE, has_lapsed
+from gateway.confidence.units import DAY_S
 from gateway.core import Certificate, Certification
 
 _GROWN = 1.5

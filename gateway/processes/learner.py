@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.confidence.judging import DAY_S
+from gateway.confidence.units import DAY_S
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
 from gateway.core import Certification, RiskTarget
