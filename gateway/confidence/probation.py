@@ -46,9 +46,12 @@ class ProbationMonitor:
 
     def _process_audit(self, audit: Audit) -> None:
         copies = copy_keys(audit.template, audit.place)
-        for copy, templates_needed in zip(copies, (1, PLACE_TEMPLATES), strict=True):
-            probation = self._probations.setdefault((audit.task, copy), _Probation())
-            status = probation.status_after(audit, templates_needed)
+        # Counted for both before anything is written: a write may fail, and is tried at the next audit.
+        decided = [
+            (copy, self._probations.setdefault((audit.task, copy), _Probation()).status_after(audit, needed))
+            for copy, needed in zip(copies, (1, PLACE_TEMPLATES), strict=True)
+        ]
+        for copy, status in decided:
             if status is not None:
                 self._book.put(audit.task, copy, status)
 
@@ -61,22 +64,28 @@ class _Probation:
         self._passed = 0
         self._templates: set[str] = set()
         self._losing: list[str] = []
-        self._is_over = False
+        self._status: CopyStatus | None = None
 
     def status_after(self, audit: Audit, templates_needed: int) -> CopyStatus | None:
-        """Return the status that `audit` decides, once; None before and after."""
-        if self._is_over:
-            return None
+        """Return the status that is decided by now, None before; it never changes.
+
+        It is returned for later audits too: one that could not be stored is then stored.
+        """
+        if self._status is None:
+            self._count(audit)
+            self._status = self._decide(templates_needed)
+        return self._status
+
+    def _count(self, audit: Audit) -> None:
         self._audits += 1
         self._passed += bool(audit.passes_as_new)
         self._templates.add(audit.template)
         if audit.passes_as_new and audit.loss > 0.0:
             self._losing.append(audit.template)
+
+    def _decide(self, templates_needed: int) -> CopyStatus | None:
         if len(self._losing) > MOST_LOSSES:
             # One template's losses say nothing of another at the same place.
-            self._is_over = len(set(self._losing)) >= min(templates_needed, 2)
-            return "separate" if self._is_over else None
+            return "separate" if len(set(self._losing)) >= min(templates_needed, 2) else None
         is_long = self._audits >= PROBATION_AUDITS and self._passed >= PASSES_NEEDED
-        is_long = is_long and len(self._templates) >= templates_needed
-        self._is_over = is_long
-        return "known" if is_long else None
+        return "known" if is_long and len(self._templates) >= templates_needed else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -93,3 +94,25 @@ def test_monitors_of_all_workers_agree() -> None:
         monitor.refresh()
 
     assert book.statuses == {"copy": "known"}
+
+
+def test_a_status_that_could_not_be_stored_is_stored_at_the_next_audit() -> None:
+    class FullDisk(Book):
+        is_full = True
+
+        def put(self, task: str, copy: str, status: CopyStatus) -> None:
+            if self.is_full:
+                raise sqlite3.OperationalError("database or disk is full")
+            super().put(task, copy, status)
+
+    log, book = AuditList(), FullDisk()
+    monitor = ProbationMonitor(book, log)
+    log.audits += [audit(n, 1.0) for n in range(3)]
+    with pytest.raises(sqlite3.OperationalError):
+        monitor.refresh()
+
+    book.is_full = False
+    log.put(audit(3, 1.0))
+    monitor.refresh()
+
+    assert book.statuses == {"copy": "separate"}
