@@ -1,4 +1,4 @@
-"""From harvested rows to lessons and evidence that share no row."""
+"""From harvested rows to training rows."""
 
 from __future__ import annotations
 
@@ -15,22 +15,12 @@ class Curated(msgspec.Struct, frozen=True, kw_only=True):
     """Rows in the order of time; `conflicts` counts training texts answered in two ways."""
 
     training: list[Row]
-    evidence: list[Row]
     conflicts: int
 
 
-def curate(training: Sequence[Row], evidence: Sequence[Row]) -> Curated:
-    """Return what may be learnt from and what may be certified on.
-
-    Training holds each text once, in canonical form, with its latest answer. Evidence stays as it was
-    drawn: which of its rows count, and for which certificate, is decided for each version by the
-    texts that it has learnt (confidence/judging.py). A text may stand in both; a row never does.
-    """
-    return Curated(
-        training=list(_latest(training).values()),
-        evidence=list(evidence),
-        conflicts=_conflicts(training),
-    )
+def curate(training: Sequence[Row]) -> Curated:
+    """Return what to learn: each text once, in canonical form, with its latest answer."""
+    return Curated(training=list(_latest(training).values()), conflicts=_conflicts(training))
 
 
 def _latest(rows: Sequence[Row]) -> dict[str, Row]:

@@ -147,7 +147,7 @@ class Learner:
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
         own = [row for row in task_rows.training() if not self._is_separate(row)]
-        training = curate(own, ()).training
+        training = curate(own).training
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
         draft = self._builder.manifest(task, choice.recipe, progress.metrics())

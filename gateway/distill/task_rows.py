@@ -39,9 +39,9 @@ class TaskRows:
         """Return the training rows since `valid_from`."""
         return [row for row in self._training if row.at >= valid_from]
 
-    def evidence(self, valid_from: float = 0.0) -> list[Row]:
-        """Return the held-out rows since `valid_from`."""
-        return [row for row in self._evidence if row.at >= valid_from]
+    def evidence(self) -> list[Row]:
+        """Return the held-out rows as they were drawn: what was asked more often is there more often."""
+        return list(self._evidence)
 
     def grown(self, valid_from: float) -> Count:
         """Return how many training and held-out rows have come since `valid_from`, forgotten ones too."""

@@ -7,18 +7,12 @@ from tests.distill.conftest import harvested
 def test_a_text_is_learnt_once_with_its_latest_answer() -> None:
     rows = [harvested("t", "old", at=1), harvested("u", "x", at=2), harvested(" t\n", "new", at=3)]
 
-    curated = curate(rows, [])
+    curated = curate(rows)
 
     assert [(row.text, row.answer) for row in curated.training] == [("u", "x"), (" t\n", "new")]
     assert curated.conflicts == 1
 
 
-def test_evidence_stays_as_it_was_drawn() -> None:
-    """The certificate speaks of requests: what is asked more often weighs more."""
-    evidence = [harvested("t", "a", at=n, held_out=True) for n in range(3)]
-    assert curate([harvested("t", "a")], evidence).evidence == evidence
-
-
 def test_equal_answers_in_another_form_are_no_conflict() -> None:
     rows = [harvested("t", '{"a": 1}', at=1), harvested("t", '{"a":1}', at=2)]
-    assert curate(rows, []).conflicts == 0
+    assert curate(rows).conflicts == 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from gateway.distill.task_rows import TaskRows
 from gateway.harvest.reader import Count
-from tests.distill.conftest import Home, tickets
+from tests.distill.conftest import Home, harvested, tickets
 
 
 def test_each_row_is_taken_in_once(home: Home) -> None:
@@ -15,6 +15,18 @@ def test_each_row_is_taken_in_once(home: Home) -> None:
     assert len(task_rows.training()) + len(task_rows.evidence()) == 80
     assert not any(row.is_held_out for row in task_rows.training())
     assert all(row.is_held_out for row in task_rows.evidence())
+
+
+def test_evidence_stays_as_it_was_drawn(home: Home) -> None:
+    """The certificate speaks of requests: what is asked more often weighs more."""
+    evidence = [harvested("t", "a", at=n, held_out=True) for n in range(3)]
+    home.harvest([harvested("t", "a"), *evidence])
+    task_rows = TaskRows("task-1", 1000)
+    task_rows.read(home.stores.harvest)
+
+    assert [(row.text, row.answer, row.at) for row in task_rows.evidence()] == [
+        ("t", "a", n) for n in range(3)
+    ]
 
 
 def test_only_rows_since_the_alarm_count_as_grown(home: Home) -> None:
