@@ -39,7 +39,7 @@ class GatewayKey(Protocol):
 
     @property
     def tenant(self) -> str:
-        """Whose data its requests are."""
+        """The owner of its requests' data."""
 
     @property
     def may_force_local(self) -> bool:

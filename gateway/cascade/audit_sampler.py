@@ -15,7 +15,7 @@ _SCALE = float(1 << 64)
 class StickySampler:
     """Draws by a keyed hash of the request's content and the current minute.
 
-    Sticky, so that a retry does not draw again and nobody can ask until the draw is another one.
+    Sticky, so that a retry does not draw again and no client can ask until the draw is another one.
     Copies of a text in a minute fall alike for that: they are one draw, and confidence/units.py
     counts them as one. The key keeps clients from choosing their audits.
     """

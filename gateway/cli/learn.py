@@ -74,7 +74,7 @@ def _status(settings: Settings, *, as_json: bool) -> int:
 
 
 def _describe_task(certification: Certification, scope: str, template: str) -> Iterator[str]:
-    """Yield lines of at most 80 characters: the task, whose it is, its template, then each certificate."""
+    """Yield lines of at most 80 characters: the task, its owner, its template, then each certificate."""
     version = f"v{certification.version}" if certification.version else "no version yet"
     yield f"{certification.task}  {version}  {scope}".rstrip()
     if template:

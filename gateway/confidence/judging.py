@@ -20,7 +20,7 @@ NOVEL_SHARE = 0.01
 AUDITS_OF_A_TEMPLATE = 30
 """First requests of a near copy that are evidence for copies; more would make one template the rule."""
 NEVER = -1.0
-"""The score of an audit whose draft could not have been served: below every threshold."""
+"""The score of an audit without a draft that could have been served: below every threshold."""
 
 
 class ScoredAudit(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,9 +9,9 @@ from gateway.core import Audit, CopyStatus, copy_keys
 
 PROBATION_AUDITS = 30
 PASSES_NEEDED = 10
-"""Audits whose draft would have been served: without them, no loss could have counted."""
+"""Audits with a draft that would have been served: without them, no loss could have counted."""
 MOST_LOSSES = 2
-"""A copy whose answers are the task's own exceeds it in 30 audits in 6 % of the cases at alpha 5 %; it
+"""A copy with the task's own answers exceeds it in 30 audits in 6 % of the cases at alpha 5 %; it
 then founds a task of its own, which costs time and no answer."""
 PLACE_TEMPLATES = 3
 """Templates that must differ at one place before any other filling of it is known to vary."""

@@ -49,7 +49,7 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_trusted: bool = True
     """False until the teacher has accepted this caller's own credential."""
     tenant: str = ""
-    """Whose data this is; what one tenant's traffic has taught is served to no other."""
+    """The owner of its data; what one tenant's traffic has taught is served to no other."""
     is_vouched_for: bool = True
     """Whether the operator trusts this caller: only then do its repeats count as evidence each minute."""
     may_force_local: bool = True

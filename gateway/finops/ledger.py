@@ -48,7 +48,7 @@ class Ledger:
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Enter one request."""
         if outcome.status >= 400:
-            # Nobody bills a refused request.
+            # A refused request is not billed.
             return
         usage = self._usage(outcome, reading)
         account = Account(

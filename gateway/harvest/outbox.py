@@ -1,4 +1,4 @@
-"""The outbox of one worker, whose own thread makes rows durable."""
+"""The outbox of one worker: its own thread makes rows durable."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from gateway.policy.schema import Policy
 RESERVE = 0.05
 """The share of a daily budget that only audits of drafts that pass may spend."""
 MOST_PLANS = 10_000
-"""Tenants times policies whose plans are kept; about 300 bytes each."""
+"""Plans kept, one per tenant and policy; about 300 bytes each."""
 
 UNMATCHED = Plan(
     policy="none",

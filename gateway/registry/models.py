@@ -123,7 +123,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def verify_folder(folder: Path) -> Manifest:
-    """Return the manifest of a version's folder, all of whose files are as published.
+    """Return the manifest of a version's folder if all files are as published.
 
     Raises RegistryError naming the file that is missing, changed or not listed.
     """

@@ -29,7 +29,7 @@ class KnownTask(Protocol):
 
     @property
     def scope(self) -> str:
-        """Whose traffic founded it."""
+        """The tenant, policy or all whose traffic founded it."""
 
     @property
     def contract_hash(self) -> str:

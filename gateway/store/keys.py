@@ -32,7 +32,7 @@ class KeyFacts(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     tenant: str
-    """Whose data its requests are."""
+    """The owner of its requests' data."""
     is_trusted: bool
     may_force_local: bool
     """Whether its holder may ask for a specialist's answer whatever the certificate says."""

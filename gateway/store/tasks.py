@@ -40,7 +40,7 @@ FROM tasks WHERE revision > ? ORDER BY revision
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One adopted task.
 
-    `scope` says whose traffic founded it; `vector` is the template's unit embedding, float32 bytes.
+    `scope` names the traffic that founded it; `vector` is the template's unit embedding, float32 bytes.
     """
 
     task: str

@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
         if self._response is None:
-            # Nobody asked: whatever this answers, it must not become the answer of the next call.
+            # There is no call: whatever this answers, it must not become the answer of the next call.
             self.close()
         elif fault := self._response.feed(data):
             self._fail(fault)

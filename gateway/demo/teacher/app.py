@@ -59,7 +59,7 @@ class SimulatedTeacher:
         self.seen: deque[SeenRequest] = deque(maxlen=SEEN_KEPT)
         self.requests = 0
         self.cancelled = 0
-        """Requests whose client left before the answer was complete."""
+        """Requests that lost their client before the answer was complete."""
         self._faults: deque[Fault] = deque()
 
     def fail_next(self, fault: Fault, times: int = 1) -> None:

@@ -86,7 +86,7 @@ class HeadRecipe:
         return Report(rows=len(learnt.answers), answers=len(answers))
 
     def _fitted(self, learnt: _Readable, seed: int) -> Any:
-        # A heavy import: whoever only lists recipes must not pay for it.
+        # A heavy import: to list recipes must not cost it.
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
         from threadpoolctl import threadpool_limits

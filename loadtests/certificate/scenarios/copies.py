@@ -15,7 +15,7 @@ _COPY = "copy"
 
 
 def run_contradicting_copy(setting: Setting) -> list[Row]:
-    """Let a near copy whose answers all differ join a live task."""
+    """Let a near copy with other answers throughout join a live task."""
     scenario, bar = "a contradicting near copy joins", f"<= {MOST_WRONG} wrong answers served"
     counts = [count_wrong_answers(chance) for chance in setting.generators("copies")]
     most = max(counts)
