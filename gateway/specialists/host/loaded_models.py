@@ -16,8 +16,6 @@ from gateway.specialists.base import Listener, Prediction, Runtime
 from gateway.specialists.learnt import LearntTexts, read_learnt_texts
 from gateway.specialists.shared_resources import SharedResources
 
-_NOTHING = LearntTexts()
-
 
 class Version(msgspec.Struct, frozen=True):
     """One version of one task."""
@@ -26,13 +24,19 @@ class Version(msgspec.Struct, frozen=True):
     number: int
 
 
+class _LoadedVersion(msgspec.Struct, frozen=True):
+    """A version that is ready, and the texts that it has learnt."""
+
+    runtime: Runtime
+    learnt: LearntTexts
+
+
 class LoadedModels:
     """Loads versions and lets them draft; every method may be called from any thread."""
 
     def __init__(self, resources: SharedResources) -> None:
         self._resources = resources
-        self._runtimes: dict[Version, Runtime] = {}
-        self._learnt: dict[Version, LearntTexts] = {}
+        self._loaded: dict[Version, _LoadedVersion] = {}
         self._loading = threading.Lock()
 
     def load(self, version: Version, folder: Path) -> None:
@@ -42,32 +46,31 @@ class LoadedModels:
         another version, or when it was trained on another encoder's vectors.
         """
         with self._loading:
-            if version not in self._runtimes:
-                self._learnt[version] = read_learnt_texts(folder)
-                self._runtimes[version] = self._create(version, folder)
+            if version not in self._loaded:
+                learnt = read_learnt_texts(folder)
+                self._loaded[version] = _LoadedVersion(self._create(version, folder), learnt)
 
     def unload(self, version: Version) -> None:
         """Free `version`; a draft in progress may fail."""
-        self._learnt.pop(version, None)
-        runtime = self._runtimes.pop(version, None)
-        if runtime is not None:
-            runtime.close()
+        if loaded := self._loaded.pop(version, None):
+            loaded.runtime.close()
 
     def is_remote(self, version: Version) -> bool:
         """Whether the drafts of `version` are made in another process."""
-        runtime = self._runtimes.get(version)
-        return runtime is not None and runtime.is_remote
+        loaded = self._loaded.get(version)
+        return loaded is not None and loaded.runtime.is_remote
 
     def has_learnt(self, version: Version, text: str) -> bool:
         """Whether `version` has learnt this very text; about 3 us."""
-        return text in self._learnt.get(version, _NOTHING)
+        loaded = self._loaded.get(version)
+        return loaded is not None and text in loaded.learnt
 
     def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the prediction of `version`. Blocks. Raises SpecialistError."""
-        runtime = self._runtimes.get(version)
-        if runtime is None:
+        loaded = self._loaded.get(version)
+        if loaded is None:
             raise SpecialistError("version not loaded", f"{version.task} {version.number}")
-        return runtime.draft(draft_request, listener)
+        return loaded.runtime.draft(draft_request, listener)
 
     def embed(self, text: str) -> bytes:
         """Return the unit embedding of `text` as float32 bytes. Blocks. Raises SpecialistError."""
