@@ -24,7 +24,20 @@ def varying_text(messages: tuple[Message, ...]) -> str:
     return "\n".join(f"{message.role}: {message.text}" for message in varying)
 
 
-def compute_fingerprint(*fields: bytes) -> str:
+def compute_fingerprints(
+    model: bytes, shared: str, tools: bytes, response_format: bytes, tool_choice: bytes
+) -> tuple[str, str]:
+    """Return `template` and `contract_hash` of a core.Request; `shared` is its `template_text`.
+
+    The last three are JSON, empty where the client left them out.
+    """
+    # A model that must call a function answers otherwise than one that may: that is another task.
+    forced = () if tool_choice in (b"", b'"auto"') else (tool_choice,)
+    contract = (tools, response_format, *forced)
+    return _fingerprint(model, shared.encode(), *contract), _fingerprint(model, *contract)
+
+
+def _fingerprint(*fields: bytes) -> str:
     """Return the hex hash of `fields` in their order."""
     digest = blake2b(digest_size=16)
     for field in fields:

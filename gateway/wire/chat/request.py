@@ -9,7 +9,7 @@ from gateway.wire.body import get_field
 from gateway.wire.chat.fields import ChatFields, read_fields
 from gateway.wire.chat.unsupported import unsupported_reason
 from gateway.wire.control_headers import read_control_headers
-from gateway.wire.template import compute_fingerprint, template_text, varying_text
+from gateway.wire.template import compute_fingerprints, template_text, varying_text
 
 
 class _Conversation(msgspec.Struct):
@@ -29,15 +29,14 @@ def read_chat(incoming: IncomingRequest) -> Request:
     messages = tuple(Message(message.role, message.text) for message in fields.messages)
     shared = template_text(messages)
     tools, form, choice = (get_field(raw, name) for name in ("tools", "response_format", "tool_choice"))
-    # A model that must call a function answers otherwise than one that may: that is another task.
-    forced = () if choice in (b"", b'"auto"') else (choice,)
+    template, contract_hash = compute_fingerprints(fields.model.encode(), shared, tools, form, choice)
     options, response_format = fields.stream_options, fields.response_format
     return Request(
         **msgspec.structs.asdict(incoming),
         model=fields.model,
         messages=messages,
-        template=compute_fingerprint(fields.model.encode(), shared.encode(), tools, form, *forced),
-        contract_hash=compute_fingerprint(fields.model.encode(), tools, form, *forced),
+        template=template,
+        contract_hash=contract_hash,
         template_text=shared,
         text=varying_text(messages),
         is_streamed=bool(fields.stream),

@@ -15,7 +15,7 @@ from gateway.wire.responses.conversation import read_conversation
 from gateway.wire.responses.fields import read_fields
 from gateway.wire.responses.output_format import OutputFormat, read_output_format
 from gateway.wire.responses.unsupported import unsupported_reason
-from gateway.wire.template import compute_fingerprint, template_text, varying_text
+from gateway.wire.template import compute_fingerprints, template_text, varying_text
 
 
 def read_responses(incoming: IncomingRequest) -> Request:
@@ -32,15 +32,14 @@ def read_responses(incoming: IncomingRequest) -> Request:
     model, shared = fields.model or "", template_text(messages)
     name = b"responses %b" % model.encode()
     tools, form = get_field(raw, "tools"), output.response_format
-    # A model that must call a function answers otherwise than one that may: that is another task.
-    forced = () if choice in (b"", b'"auto"') else (choice,)
+    template, contract_hash = compute_fingerprints(name, shared, tools, form, choice)
     return Request(
         **msgspec.structs.asdict(incoming),
         surface="responses",
         model=model,
         messages=messages,
-        template=compute_fingerprint(name, shared.encode(), tools, form, *forced),
-        contract_hash=compute_fingerprint(name, tools, form, *forced),
+        template=template,
+        contract_hash=contract_hash,
         template_text=shared,
         text=varying_text(messages),
         is_streamed=bool(fields.stream),
