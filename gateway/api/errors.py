@@ -13,12 +13,10 @@ from gateway.errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
+from gateway.upstream.retry import DO_NOT_RETRY
 from gateway.wire.errors import error_body
 
 logger = logging.getLogger(__name__)
-
-# Our own retries are spent; the client's would only multiply them.
-_NO_RETRY: Header = (b"x-should-retry", b"false")
 
 
 class ClientGoneError(Exception):
@@ -74,7 +72,7 @@ def unknown_path(path: str) -> ErrorResponse:
 
 def _teacher_error(status: int, message: str, code: str) -> ErrorResponse:
     body = error_body(message, "api_error", code=code)
-    return ErrorResponse(status=status, body=body, headers=(_NO_RETRY,))
+    return ErrorResponse(status=status, body=body, headers=(DO_NOT_RETRY,))
 
 
 def _auth_headers(status: int) -> tuple[Header, ...]:

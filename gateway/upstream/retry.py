@@ -10,8 +10,8 @@ from gateway.core import Header
 from gateway.errors import UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Config, Reply
 
+# Our own retries are spent; the client's would only multiply them.
 DO_NOT_RETRY: Header = (b"x-should-retry", b"false")
-
 
 Attempt = Reply | UpstreamError
 """How one attempt ended: any reply, or no reply at all."""
