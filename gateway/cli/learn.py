@@ -55,19 +55,19 @@ def _status(settings: Settings, *, as_json: bool) -> int:
 
     with open_state(settings.home) as state:
         certifications = state.certifications.all()
-        adopted = {task.task: task for task in state.tasks.all()}
+        tasks = state.tasks.all()
+    scopes = {task.task: task.scope for task in tasks}
     if as_json:
         import msgspec
 
         from gateway.confidence.summary import summarize_certification
 
-        scopes = {name: task.scope for name, task in adopted.items()}
         report = [summarize_certification(one, scopes.get(one.task, "")) for one in certifications]
         print(msgspec.json.encode(report).decode())
         return OK
+    templates = {task.task: task.template_text for task in tasks}
     for one in certifications:
-        task = adopted.get(one.task)
-        print("\n".join(_describe_task(one, task.scope if task else "", task.template_text if task else "")))
+        print("\n".join(_describe_task(one, scopes.get(one.task, ""), templates.get(one.task, ""))))
     if not certifications:
         print("no task yet: send traffic through `stepdown serve`")
     return OK
