@@ -6,7 +6,13 @@ import logging
 
 from gateway.api.chat import answer_other_methods, answer_request
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.errors import ClientGoneError, to_error_response, unknown_path
+from gateway.api.errors import (
+    ClientGoneError,
+    inexact_path,
+    to_error_response,
+    unknown_path,
+    wrong_method,
+)
 from gateway.api.http.asgi import App, Receive, Scope, Send
 from gateway.api.http.exchange import Exchange
 from gateway.api.models import list_models, show_model
@@ -50,7 +56,15 @@ def _require_one_host(scope: Scope) -> None:
 
 
 async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:
-    match exchange.method, exchange.path:
+    path = exchange.path
+    if deps.has_own_key and not path.is_exact:
+        raise inexact_path(path.path)
+    # In forward mode another spelling is decided on as the canonical one, and arrives as it was sent.
+    passes = may_pass(exchange.target, path)
+    match exchange.method, path.path if passes or path.is_exact else "":
+        # TRACE sends the request's headers back, with our credential among them (RFC 9110 section 9.3.8).
+        case (("TRACE" | "CONNECT"), _):
+            await exchange.send_error(wrong_method(b"GET, POST, DELETE"))
         case "POST", "/v1/chat/completions":
             await answer_request(exchange, deps, read_chat)
         case _, "/v1/chat/completions":
@@ -63,16 +77,16 @@ async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:
             await answer_request(exchange, deps, read_embeddings)
         case "GET", "/v1/models":
             await list_models(exchange, deps)
-        case "GET", path if path.startswith("/v1/models/stepdown/"):
+        case "GET", name if name.startswith("/v1/models/stepdown/"):
             await show_model(exchange, deps)
-        case _, path if may_pass(path):
+        case _ if passes:
             await pass_through(exchange, deps)
         case _, "/healthz":
             await exchange.send_json(200, b'{"status":"alive"}')
         case _, "/readyz":
             await _send_readiness(exchange, deps)
-        case _, path:
-            await exchange.send_error(unknown_path(path))
+        case _:
+            await exchange.send_error(unknown_path(path.path))
 
 
 async def _send_readiness(exchange: Exchange, deps: ApiDependencies) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from gateway.api.auth import Caller
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import wrong_method
 from gateway.api.http.exchange import Exchange, cancel_on_disconnect
+from gateway.api.http.response_headers import with_labels
+from gateway.api.incoming import describe_incoming
 from gateway.api.passthrough import pass_through
-from gateway.core import Answer, Header, IncomingRequest, Request
+from gateway.core import IncomingRequest, Request
 
 RequestReader = Callable[[IncomingRequest], Request]
 """Reads the body of one API. Raises RequestError naming the `param`."""
@@ -24,23 +25,22 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
     received_at = time.monotonic()
     caller = deps.authenticator.authenticate(exchange.headers)
     body = await exchange.open_body(deps.limits.chat).read_all()
-    incoming = IncomingRequest(
-        id=exchange.id,
-        caller=caller.id,
-        is_trusted=caller.is_trusted,
-        tenant=caller.tenant,
-        is_vouched_for=caller.sees_scores,
-        may_force_local=caller.may_force_local,
+    incoming = describe_incoming(
+        caller,
+        request_id=exchange.id,
+        resource=exchange.resource,
         target=exchange.target,
         headers=exchange.headers,
-        body=body,
         received_at=received_at,
+        body=body,
     )
     request = read_request(incoming)
     async with cancel_on_disconnect(exchange):
         answer = await deps.serve(request)
         deps.authenticator.observe_status(caller, answer.status)
-        headers = _headers(answer, exchange, caller, show_labels=deps.show_labels)
+        headers = with_labels(answer, sees_details=caller.sees_scores, show_labels=deps.show_labels)
+        if not any(name.lower() == b"x-request-id" for name, _ in headers):
+            headers += ((b"x-request-id", exchange.id.encode()),)
         await exchange.send_response(answer.status, headers, answer.body)
 
 
@@ -50,12 +50,3 @@ async def answer_other_methods(exchange: Exchange, deps: ApiDependencies) -> Non
         return await exchange.send_error(wrong_method(b"GET, POST"))
     error = wrong_method(b"POST")
     return await pass_through(exchange, deps, replacements={404: error, 405: error, 501: error})
-
-
-def _headers(answer: Answer, exchange: Exchange, caller: Caller, *, show_labels: bool) -> tuple[Header, ...]:
-    headers = answer.headers
-    if not any(name.lower() == b"x-request-id" for name, _ in headers):
-        headers += ((b"x-request-id", exchange.id.encode()),)
-    if not show_labels:
-        return headers
-    return headers + (answer.details if caller.sees_scores else answer.labels)

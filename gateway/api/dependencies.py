@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
 from gateway.api.auth import Authenticator, Caller
 from gateway.api.http.body import BodyLimits
 from gateway.core import Answer, Request
-from gateway.upstream.base import Teacher
+from gateway.upstream.base import Reply
 
 
 class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the public application calls; the callables must not block."""
 
     serve: Callable[[Request], Awaitable[Answer]]
-    teacher: Teacher
+    pass_through: Callable[[Request, bytes | AsyncIterator[bytes]], Awaitable[Answer]]
+    """As `serve`, for what only the teacher answers."""
+    open_tunnel: Callable[[Request], Awaitable[Reply]]
+    """As `pass_through`, for a websocket's handshake."""
     authenticator: Authenticator
     limits: BodyLimits = BodyLimits()
     own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`."""
     is_ready: Callable[[], bool] = lambda: True
     show_labels: bool = True
+    has_own_key: bool = False
+    """Whether calls carry the gateway's own credential, so that it is the only door to the account."""

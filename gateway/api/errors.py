@@ -63,6 +63,14 @@ def wrong_method(allowed: bytes) -> ErrorResponse:
     return ErrorResponse(status=405, body=body, headers=((b"allow", allowed),))
 
 
+def inexact_path(path: str) -> RequestError:
+    """Return the refusal of a path that is spelled otherwise than rules and teacher might read it."""
+    return RequestError(
+        f"Spell the path as {path[:200]}: this gateway takes one spelling of each path.",
+        code="path_not_canonical",
+    )
+
+
 def unknown_path(path: str) -> ErrorResponse:
     """Return the response to a path that is neither ours nor the teacher's."""
     message = f"Unknown request URL: {path[:200]}. The API is below /v1."

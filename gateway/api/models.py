@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.exchange import Exchange, cancel_on_disconnect
+from gateway.api.http.response_headers import with_labels
+from gateway.api.incoming import describe_incoming, unread_request
 from gateway.api.passthrough import pass_through
 from gateway.core import Body, Header
 from gateway.errors import UpstreamError
-from gateway.upstream.base import Call
 
 _PREFIX = "/v1/models/"
 _MAX_LIST_BYTES = 8 << 20
@@ -20,21 +23,30 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 async def list_models(exchange: Exchange, deps: ApiDependencies) -> None:
     """Send the teacher's list with ours at its end; a failing teacher is reported as it failed."""
+    received_at = time.monotonic()
     caller = deps.authenticator.authenticate(exchange.headers)
     headers = _without_compression(exchange.headers)
-    call = Call(method="GET", target=exchange.target, headers=headers, is_repeatable=True)
+    incoming = describe_incoming(
+        caller,
+        request_id=exchange.id,
+        resource=exchange.resource,
+        target=exchange.target,
+        headers=headers,
+        received_at=received_at,
+    )
     async with cancel_on_disconnect(exchange):
-        reply = await deps.teacher.ask(call)
+        answer = await deps.pass_through(unread_request(incoming, ""), b"")
         own = deps.own_models(caller)
-        if reply.status == 200 and own:
-            await exchange.send_json(200, _append_models(await _read_list(reply.body), own))
+        if answer.status == 200 and own:
+            await exchange.send_json(200, _append_models(await _read_list(answer.body), own))
         else:
-            await exchange.send_response(reply.status, reply.headers, reply.body)
+            sent = with_labels(answer, sees_details=caller.sees_scores, show_labels=deps.show_labels)
+            await exchange.send_response(answer.status, sent, answer.body)
 
 
 async def show_model(exchange: Exchange, deps: ApiDependencies) -> None:
     """Send one of our models, or pass the request on: the teacher, too, may have a model of that name."""
-    name = exchange.path.removeprefix(_PREFIX)
+    name = exchange.path.path.removeprefix(_PREFIX)
     # An unproven caller learns nothing about us: the teacher itself judges its key.
     caller = deps.authenticator.authenticate(exchange.headers)
     if caller.is_trusted and name in deps.own_models(caller):

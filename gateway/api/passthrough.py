@@ -1,22 +1,22 @@
-"""Every path below /v1/ that is not ours: to the teacher and back, untouched."""
+"""Every path below /v1/ that no specialist serves: under the policies, to the teacher and back, untouched."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import ErrorResponse
-from gateway.api.http.body import announced_bytes
 from gateway.api.http.exchange import Exchange, Upload, cancel_on_disconnect
-from gateway.upstream.base import Call
+from gateway.api.http.response_headers import with_labels
+from gateway.api.incoming import describe_incoming, unread_request
+from gateway.api.model_reader import read_model
+from gateway.wire.canonical_path import CanonicalPath
 
-# RFC 9110 section 9.2.1: asking twice changes nothing.
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-
-def may_pass(path: str) -> bool:
-    """Return whether a decoded path may go to the teacher: below /v1/, without a step up."""
-    return path.startswith("/v1/") and ".." not in path.split("/")
+def may_pass(raw_path: bytes, path: CanonicalPath) -> bool:
+    """Return whether a path may go to the teacher: below /v1/ as sent, and as any server may read it."""
+    return raw_path.startswith(b"/v1/") and f"{path.path}/".startswith("/v1/")
 
 
 async def pass_through(
@@ -26,22 +26,26 @@ async def pass_through(
 
     Raises StepdownError before the response began, UpstreamError and ClientGoneError any time.
     """
+    received_at = time.monotonic()
     caller = deps.authenticator.authenticate(exchange.headers)
-    body_reader = exchange.open_body(deps.limits.upload)
-    upload = None if announced_bytes(exchange.headers) == 0 else Upload(body_reader)
-    call = Call(
-        method=exchange.method,
+    readable = await read_model(exchange, deps.limits, is_strict=deps.has_own_key)
+    incoming = describe_incoming(
+        caller,
+        request_id=exchange.id,
+        resource=exchange.resource,
         target=exchange.target,
         headers=exchange.headers,
-        body=upload or b"",
-        is_repeatable=upload is None and exchange.method in _SAFE_METHODS,
+        received_at=received_at,
     )
+    request = unread_request(incoming, readable.model)
+    upload = readable.body if isinstance(readable.body, Upload) else None
     async with cancel_on_disconnect(exchange, upload):
-        reply = await deps.teacher.ask(call)
-        if reply.status in (401, 403):
-            deps.authenticator.observe_status(caller, reply.status)
-        if replacements and reply.status in replacements:
-            await reply.body.aclose()
-            await exchange.send_error(replacements[reply.status])
+        answer = await deps.pass_through(request, readable.body)
+        if answer.status in (401, 403):
+            deps.authenticator.observe_status(caller, answer.status)
+        if replacements and answer.status in replacements:
+            await answer.body.aclose()
+            await exchange.send_error(replacements[answer.status])
         else:
-            await exchange.send_response(reply.status, reply.headers, reply.body)
+            headers = with_labels(answer, sees_details=caller.sees_scores, show_labels=deps.show_labels)
+            await exchange.send_response(answer.status, headers, answer.body)

@@ -7,21 +7,26 @@ ends alone, and no more is held in memory than a slow reader leaves in the socke
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from http.client import responses
 from typing import Protocol, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from gateway.api.auth import OPEN, Caller
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.errors import ErrorResponse, to_error_response
+from gateway.api.errors import ErrorResponse, inexact_path, to_error_response
 from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
+from gateway.api.incoming import describe_incoming, unread_request
+from gateway.api.model_reader import read_query_model
 from gateway.api.passthrough import may_pass
 from gateway.api.tunnel import splice_connections
 from gateway.core import Header
 from gateway.errors import RequestError
-from gateway.upstream.base import Call, Link, Reply
+from gateway.upstream.base import Link, Reply
 from gateway.upstream.websocket_headers import UPGRADE, offered_key
+from gateway.wire.canonical_path import read_path
+from gateway.wire.endpoints import find_resource
 
 MAX_REFUSAL_BYTES = 1 << 20
 
@@ -92,13 +97,24 @@ class Handshake(asyncio.Protocol):
             self._transport.close()
 
     async def _ask_teacher(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Reply:
-        path = unquote(target.partition(b"?")[0].decode("latin-1"))
-        if method != "GET" or not may_pass(path):
+        received_at = time.monotonic()
+        path = read_path(target.partition(b"?")[0])
+        if self._deps.has_own_key and not path.is_exact:
+            raise inexact_path(path.path)
+        if method != "GET" or not may_pass(target, path):
             raise RequestError("No websocket is here.", status=404, code="unknown_url")
         caller = self._authenticate(headers)
-        reply = await self._deps.teacher.ask(
-            Call(method=method, target=target, headers=headers, is_repeatable=True, may_switch=True)
+        resource = find_resource(method, path.path)
+        incoming = describe_incoming(
+            caller,
+            request_id=self._id,
+            resource=resource,
+            target=target,
+            headers=headers,
+            received_at=received_at,
         )
+        model = read_query_model(target, is_strict=self._deps.has_own_key)
+        reply = await self._deps.open_tunnel(unread_request(incoming, model))
         if reply.status in (401, 403):
             self._deps.authenticator.observe_status(caller, reply.status)
         return reply

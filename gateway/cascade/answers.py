@@ -47,9 +47,9 @@ def answer_with_content(state: RequestState, stages: Stages, content: bytes, ser
     return _local_answer(state, stages, headers, _OnePieceBody(content), served_by)
 
 
-async def call_teacher(request: Request, stages: Stages) -> Reply:
+async def call_teacher(request: Request, stages: Stages, call: Call | None = None) -> Reply:
     """Return the teacher's reply to the client's own bytes. Raises UpstreamError if there is none."""
-    call = Call(
+    call = call or Call(
         method="POST",
         target=request.target,
         headers=stages.teacher_headers(request),
@@ -59,10 +59,13 @@ async def call_teacher(request: Request, stages: Stages) -> Reply:
     return await stages.teacher.ask(call)
 
 
-async def answer_with_teacher(state: RequestState, stages: Stages) -> Answer:
-    """Return the teacher's answer, bytes untouched. Raises UpstreamError if there is none."""
+async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | None = None) -> Answer:
+    """Return the teacher's answer, bytes untouched; to `call` where that is not the chat's own POST.
+
+    Raises UpstreamError if there is none, RequestError if an upload breaks a limit on its way.
+    """
     try:
-        reply = await (state.teacher_call or call_teacher(state.request, stages))
+        reply = await (state.teacher_call or call_teacher(state.request, stages, call))
     except (UpstreamError, asyncio.CancelledError) as exc:
         status = 499 if isinstance(exc, asyncio.CancelledError) else 502
         Recorder(state, stages, status, ()).finish(is_complete=False)

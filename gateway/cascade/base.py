@@ -24,6 +24,7 @@ from gateway.core import (
     Usage,
     Verdict,
 )
+from gateway.errors import RequestError
 from gateway.specialists.base import Drafter
 from gateway.upstream.base import Reply, Teacher
 
@@ -160,3 +161,13 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     def with_verdict(self, draft: Draft, verdict: Verdict) -> RequestState:
         """Return the state with its draft and the verdict on it."""
         return msgspec.structs.replace(self, draft=draft, verdict=verdict, reason=verdict.because)
+
+
+def budget_spent(plan: Plan) -> RequestError:
+    """Return the refusal of a request that needs the teacher when the day's budget is spent."""
+    return RequestError(
+        f"today's budget (UTC) of policy '{plan.policy}' is spent, and no specialist may answer this",
+        status=429,
+        code="budget_exceeded",
+        kind="insufficient_quota",
+    )

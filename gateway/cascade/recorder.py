@@ -53,8 +53,9 @@ class Recorder:
 
     @property
     def can_append(self) -> bool:
-        """Whether our own event can follow: only in an uncompressed stream of no announced length."""
-        return self.is_event_stream and not self._encoding and not self._is_measured
+        """Whether our own event can follow: in an uncompressed stream of an API that we read."""
+        is_known = self._state.request.surface != "other"
+        return self.is_event_stream and is_known and not self._encoding and not self._is_measured
 
     def is_whole(self, last_events: bytes) -> bool:
         """Whether the answer that passed so far is finished; `last_events` are its last ones."""

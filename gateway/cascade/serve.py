@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.cascade.answers import answer_with_draft, answer_with_teacher, call_teacher
 from gateway.cascade.audit_sampler import is_stored_by_teacher
-from gateway.cascade.base import RequestState, Stages
+from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
 from gateway.core import Answer, Certification, Draft, Request, Route
@@ -123,12 +123,7 @@ async def _escalate(state: RequestState, stages: Stages) -> Answer:
         return await answer_with_teacher(state, stages)
     if state.late_draft:
         state.late_draft.cancel()
-    raise RequestError(
-        f"today's budget (UTC) of policy '{state.plan.policy}' is spent, and no specialist may answer this",
-        status=429,
-        code="budget_exceeded",
-        kind="insufficient_quota",
-    )
+    raise budget_spent(state.plan)
 
 
 def _unsupported_reason(request: Request) -> str:

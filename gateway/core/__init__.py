@@ -14,6 +14,7 @@ from gateway.core.certificate import (
 )
 from gateway.core.decision import CopyStatus, MatchKind, Plan, Route, Verdict, copy_keys
 from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
+from gateway.core.endpoint import Access, Endpoint, ModelPlace, Resource, UsagePlace
 from gateway.core.outcome import Decision, Ending, Outcome, Reading, Usage, ending_of
 from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
 from gateway.core.secret import Secret
@@ -22,6 +23,7 @@ from gateway.core.text_hash import hash_text
 __all__ = [
     "OWN_PREFIX",
     "STRATA",
+    "Access",
     "Answer",
     "Audit",
     "Body",
@@ -36,16 +38,19 @@ __all__ = [
     "DraftRequest",
     "DraftStream",
     "Ending",
+    "Endpoint",
     "FinishReason",
     "Header",
     "IncomingRequest",
     "MatchKind",
     "Message",
     "Mode",
+    "ModelPlace",
     "Outcome",
     "Plan",
     "Reading",
     "Request",
+    "Resource",
     "RiskTarget",
     "Route",
     "Secret",
@@ -55,6 +60,7 @@ __all__ = [
     "Token",
     "Trace",
     "Usage",
+    "UsagePlace",
     "Verdict",
     "copy_keys",
     "ending_of",

@@ -45,6 +45,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a specialist may answer a request that the teacher would store by default."""
     embed: str | None = None
     """The local encoder that answers embeddings requests; None: the teacher answers them."""
+    shares_objects: bool = False
+    """Whether the caller may use objects of other tenants, and list all of them."""
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -7,14 +7,15 @@ from typing import Literal
 import msgspec
 
 from gateway.core.draft import Demands, DraftRequest
+from gateway.core.endpoint import Resource
 
 Mode = Literal["auto", "teacher", "local", "shadow"]
 """The client's wish for one request, from the header x-stepdown-mode. auto: we decide. teacher: only
 the teacher answers. local: only a specialist does, certified or not. shadow: the teacher answers, a
 specialist drafts for comparison."""
 
-SurfaceName = Literal["chat", "responses", "embeddings"]
-"""The API that a request came through."""
+SurfaceName = Literal["chat", "responses", "embeddings", "other"]
+"""The API that a request came through; `other` is all that only the teacher answers."""
 
 OWN_PREFIX = "stepdown/"
 """Our own models are named `stepdown/<task>`, or `stepdown/<encoder>` for embeddings."""
@@ -54,6 +55,8 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the operator trusts this caller: only then do its repeats count as evidence each minute."""
     may_force_local: bool = True
     """Whether it may ask for a specialist's answer whatever the certificate says."""
+    resource: Resource = Resource(method="POST", path="")
+    """The method, the canonical path, and the endpoint that they belong to."""
 
 
 class Request(IncomingRequest, frozen=True, kw_only=True):
@@ -66,6 +69,7 @@ class Request(IncomingRequest, frozen=True, kw_only=True):
     """The API that it came through; its answer has that API's shape."""
 
     model: str
+    """Empty if the endpoint uses no model, or the gateway cannot read which."""
     messages: tuple[Message, ...]
     template: str
     """Hex hash of the part that an app repeats: model, system messages, tools, forced tool_choice,

@@ -114,6 +114,9 @@ class Ledger:
             if reading.text and not outcome.request.unsupported_reason:
                 self._tokens.learn(outcome.request, reading.text, reported)
             return reported
+        if outcome.request.surface == "other":
+            # Nothing of it was read: to estimate would be to invent.
+            return Usage(0, 0)
         return self._tokens.estimate(outcome.request, reading.text or "")
 
     def _sums(self, outcome: Outcome, usage: Usage) -> Sums:
@@ -130,7 +133,7 @@ class Ledger:
             counterfactual_usd=worth,
             would_save_usd=worth if outcome.would_serve and not is_local else 0.0,
             estimated=int(usage.is_estimated),
-            unpriced=int(price is None),
+            unpriced=int(price is None and usage != Usage(0, 0)),
         )
 
 

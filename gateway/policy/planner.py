@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway.core import Plan, Request, RiskTarget
+from gateway.core import Plan, Request, Resource, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.schema import Policy
 
@@ -16,6 +16,12 @@ RESERVE = 0.05
 """The share of a daily budget that only audits of drafts that pass may spend."""
 MOST_PLANS = 10_000
 """Plans kept, one per tenant and policy; about 300 bytes each."""
+
+CHAT = Resource(method="POST", path="/v1/chat/completions")
+"""Where a specialist is asked for most."""
+
+# At least the first word below /v1/ without a wildcard: `/v1/*` opens nothing.
+_NAMED_PATH = re.compile(r"/v1/[^/*?\[]+(/|\*?$)")
 
 UNMATCHED = Plan(
     policy="none",
@@ -34,6 +40,11 @@ class _Entry(msgspec.Struct, frozen=True):
     plan: Plan
     models: re.Pattern[str]
     callers: re.Pattern[str]
+    paths: re.Pattern[str] | None
+    """None: every path, as `methods`."""
+    methods: re.Pattern[str] | None
+    opened: re.Pattern[str] | None
+    """The paths that the policy names, and so opens if they are closed by default."""
 
 
 class PolicyPlanner:
@@ -44,25 +55,28 @@ class PolicyPlanner:
     the teacher with 429, and certified local service goes on. The last RESERVE of the budget pays
     audits of it, so that a spent budget does not blind the drift alarm. Answers already in flight at
     that moment may overrun the limit.
+
+    With `has_own_key` every call carries the gateway's credential: what no policy can be held to is then
+    refused unless a policy opens its path.
     """
 
-    def __init__(self, policies: Sequence[Policy], spent_today: Callable[[str], float]) -> None:
+    def __init__(
+        self, policies: Sequence[Policy], spent_today: Callable[[str], float], *, has_own_key: bool = False
+    ) -> None:
+        self._has_own_key = has_own_key
         self._entries = [_entry(policy) for policy in policies]
         self._spent_today = spent_today
         self._plans: dict[tuple[str, str], Plan] = {}
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
-        entry = self._match(request.model, request.caller)
+        entry = self._match(request.model, request.caller, request.resource)
+        if entry is not None and entry.policy.forbid:
+            raise _forbidden(entry.policy, request)
+        if self._has_own_key and (reason := closed_reason(request)) and not _opens(entry, request.resource):
+            raise _closed(request.resource, reason)
         if entry is None:
             return UNMATCHED
-        if entry.policy.forbid:
-            raise RequestError(
-                f"policy '{entry.policy.name}' forbids model '{request.model}'",
-                status=403,
-                param="model",
-                code="forbidden_by_policy",
-            )
         plan = self._plan_of(entry, request.tenant)
         if plan.may_serve and request.mode == "teacher":
             plan = msgspec.structs.replace(plan, may_serve=False, because="teacher asked for")
@@ -79,12 +93,17 @@ class PolicyPlanner:
 
     def scope(self, model: str, caller: str, tenant: str) -> str:
         """Return whose traffic a caller's requests for `model` learn from and are served from."""
-        entry = self._match(model, caller)
+        entry = self._match(model, caller, CHAT)
         return _scope_of(entry.policy, tenant) if entry else ""
 
-    def _match(self, model: str, caller: str) -> _Entry | None:
+    def _match(self, model: str, caller: str, resource: Resource) -> _Entry | None:
         for entry in self._entries:
-            if entry.models.match(model) and entry.callers.match(caller):
+            if (
+                entry.models.match(model)
+                and entry.callers.match(caller)
+                and (entry.paths is None or entry.paths.match(resource.path))
+                and (entry.methods is None or entry.methods.match(resource.method))
+            ):
                 return entry
         return None
 
@@ -105,6 +124,43 @@ class PolicyPlanner:
         if spent < policy.usd_per_day * (1 - RESERVE):
             return plan
         return _in_reserve(plan) if spent < policy.usd_per_day else _without_budget(plan)
+
+
+def closed_reason(request: Request) -> str:
+    """Return why a request with the gateway's own key needs a policy that opens its path; empty if none."""
+    endpoint = request.resource.endpoint
+    if endpoint is None:
+        return "it is not an endpoint that stepdown knows"
+    if endpoint.access == "closed":
+        return "it concerns the teacher's account, not one caller"
+    if not endpoint.names_model_in_time or (endpoint.model != "none" and not request.model):
+        return "its model cannot be read before the teacher acts on it"
+    return ""
+
+
+def _opens(entry: _Entry | None, resource: Resource) -> bool:
+    return entry is not None and entry.opened is not None and entry.opened.match(resource.path) is not None
+
+
+def _forbidden(policy: Policy, request: Request) -> RequestError:
+    what = (
+        f"model '{request.model}'" if request.model else f"{request.resource.method} {request.resource.path}"
+    )
+    return RequestError(
+        f"policy '{policy.name}' forbids {what}",
+        status=403,
+        param="model" if request.model else None,
+        code="forbidden_by_policy",
+    )
+
+
+def _closed(resource: Resource, reason: str) -> RequestError:
+    return RequestError(
+        f"{resource.method} {resource.path[:200]} is closed here: {reason}. "
+        "The operator can open it with a policy that names it in `paths`.",
+        status=403,
+        code="path_not_open",
+    )
 
 
 def _scope_of(policy: Policy, tenant: str) -> str:
@@ -135,8 +191,18 @@ def _entry(policy: Policy) -> _Entry:
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
+        shares_objects=policy.objects == "shared",
     )
-    return _Entry(policy, plan, _any_of(policy.models), _any_of(policy.callers))
+    named = [glob for glob in policy.paths if _NAMED_PATH.match(glob)]
+    return _Entry(
+        policy,
+        plan,
+        models=_any_of(policy.models),
+        callers=_any_of(policy.callers),
+        paths=None if "*" in policy.paths else _any_of(policy.paths),
+        methods=None if "*" in policy.methods else _any_of([method.upper() for method in policy.methods]),
+        opened=_any_of(named) if named else None,
+    )
 
 
 def _any_of(globs: Sequence[str]) -> re.Pattern[str]:

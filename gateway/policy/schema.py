@@ -33,11 +33,17 @@ class CertificateRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The rules for requests that match both `models` and `callers`."""
+    """The rules for requests that match `models`, `callers`, `paths` and `methods`."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     models: Globs = ("*",)
+    """A request without a model, such as one for a file, matches `*` alone."""
     callers: Globs = ("*",)
+    paths: Globs = ("*",)
+    """Canonical paths. With the gateway's own key, a path that is closed by default (the account's, one
+    whose model cannot be read in time, an unknown one) is opened by a policy that names it: its first
+    word below /v1/ at least."""
+    methods: Globs = ("*",)
     serve: bool = True
     """False: the teacher answers all requests."""
     forbid: bool = False
@@ -53,6 +59,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whose traffic teaches and is served by one specialist: each tenant's own, that of all callers of
     this policy, or all traffic that says so. Anything but "tenant" lets what one tenant's answers
     taught reach another."""
+    objects: Literal["owned", "shared"] = "owned"
+    """With the gateway's own key: whether a caller sees the files, batches, responses ... of its tenant
+    alone, or those of the whole account."""
     stored_responses: Literal["teacher", "serve"] = "teacher"
     """Who answers requests of the Responses API without `store`. OpenAI stores those answers for 30 days;
     ours are not stored, so a client cannot continue one by its id."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ import msgspec
 from gateway.api.auth import Caller
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
+from gateway.cascade.passage import open_tunnel, pass_through
 from gateway.cascade.serve import serve
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
@@ -48,7 +50,7 @@ from gateway.telemetry.exporters import Exporters
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
-from gateway.upstream.base import Teacher
+from gateway.upstream.base import Reply, Teacher
 from gateway.upstream.client import HttpClient
 from gateway.wire.surfaces import read_outcome
 
@@ -90,7 +92,9 @@ class GatewayWorker:
         self._refreshing: asyncio.Task[None] | None = None
         self._failing: set[str] = set()
         self._encoders = encoder_models(policies)
-        self._planner = PolicyPlanner(policies, self.ledger.spent_today)
+        self._planner = PolicyPlanner(
+            policies, self.ledger.spent_today, has_own_key=settings.upstream.api_key is not None
+        )
         self.stages = Stages(
             planner=self._planner,
             router=TaskRouter(self._create_classifiers()),
@@ -110,6 +114,14 @@ class GatewayWorker:
     async def serve(self, request: Request) -> Answer:
         """Return the answer to `request`; see cascade.serve."""
         return await serve(request, self.stages)
+
+    async def pass_through(self, request: Request, body: bytes | AsyncIterator[bytes]) -> Answer:
+        """Return the teacher's answer to `request`; see cascade.passage."""
+        return await pass_through(request, body, self.stages)
+
+    async def open_tunnel(self, request: Request) -> Reply:
+        """Return the teacher's reply to the handshake of a websocket; see cascade.passage."""
+        return await open_tunnel(request, self.stages)
 
     async def start(self) -> None:
         """Connect to the model host, and begin to follow what other processes decide."""

@@ -76,11 +76,13 @@ def _create_dependencies(settings: Settings, state: State, worker: GatewayWorker
     chat = BodyLimit(max_bytes=server.max_body_mb << 20, total_s=server.body_timeout_s)
     return ApiDependencies(
         serve=worker.serve,
-        teacher=worker.teacher,
+        pass_through=worker.pass_through,
+        open_tunnel=worker.open_tunnel,
         authenticator=Authenticator(settings.admission, state.keys.find_by_hash),
         limits=BodyLimits(chat=chat),
         own_models=worker.own_models,
         show_labels=server.labels,
+        has_own_key=settings.upstream.api_key is not None,
     )
 
 

@@ -51,7 +51,7 @@ THRESHOLD: Final = "stepdown.threshold"
 WOULD_SERVE: Final = "stepdown.would_serve"
 HELD_OUT: Final = "stepdown.held_out"
 
-OPERATIONS: Final = {"chat": "chat", "responses": "chat", "embeddings": "embeddings"}
+OPERATIONS: Final = {"chat": "chat", "responses": "chat", "embeddings": "embeddings", "other": "passthrough"}
 """Surface of a request -> OPERATION."""
 
 METRICS: Final = {

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags, TraceState
 
-from gateway.core import Outcome, Reading
+from gateway.core import Outcome, Reading, Request
 from gateway.telemetry import semconv
 from gateway.telemetry.semconv import Attributes
 from gateway.telemetry.trace_context import TraceContext, Tracing
@@ -56,7 +56,7 @@ class SpanObserver:
         ended_at = int(outcome.at * _NANOSECONDS)
         # A span of the SDK's own tracer costs three times as much, and here everything is known already.
         span = ReadableSpan(
-            name=f"{semconv.OPERATIONS[outcome.request.surface]} {outcome.request.model}",
+            name=_span_name(outcome.request),
             context=_span_context(context, context.span_id, is_remote=False),
             parent=_span_context(context, context.parent_id, is_remote=True) if context.parent_id else None,
             resource=self._resource,
@@ -83,6 +83,14 @@ class SpanObserver:
         return attributes
 
 
+def _span_name(request: Request) -> str:
+    if request.surface != "other":
+        return f"{semconv.OPERATIONS[request.surface]} {request.model}"
+    endpoint = request.resource.endpoint
+    # Never the path itself: it holds the ids of objects.
+    return f"{request.resource.method} {endpoint.path if endpoint else 'unknown path'}"
+
+
 def _span_context(context: TraceContext, span_id: str, *, is_remote: bool) -> SpanContext:
     state = TraceState.from_header([context.state]) if context.state else None
     return SpanContext(
@@ -104,7 +112,7 @@ def _request_attributes(outcome: Outcome) -> Attributes:
     attributes: Attributes = {
         semconv.OPERATION: semconv.OPERATIONS[request.surface],
         semconv.REQUEST_MODEL: request.model,
-        semconv.HTTP_METHOD: "POST",
+        semconv.HTTP_METHOD: request.resource.method,
         semconv.URL_PATH: request.target.partition(b"?")[0].decode("latin-1"),
     }
     if request.is_streamed:

@@ -69,6 +69,7 @@ _CODECS = {
 }
 # Never drafted, streamed or harvested; the usage stands where a chat completion has it.
 _CODECS["embeddings"] = _CODECS["chat"]
+_CODECS["other"] = _CODECS["chat"]
 
 
 def codec_of(request: Request) -> SurfaceCodec:

@@ -6,7 +6,7 @@ import http.client
 import json
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -16,8 +16,10 @@ import uvicorn
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
-from gateway.core import Answer, Header, Request
+from gateway.core import Answer, Header, Outcome, Request
+from gateway.policy.schema import Policy
 from gateway.upstream.base import Call, Reply
+from tests.support.passage import EVERYTHING, passage_to
 from tests.support.waiting import PATIENCE_S
 
 CHAT = "/v1/chat/completions"
@@ -160,12 +162,14 @@ class SiteServer:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.outcomes: list[Outcome] = []
         self.reset()
 
     def reset(self) -> None:
         """Forget scripts and records; the server stays."""
         self.flow = ScriptedFlow()
         self.teacher = ScriptedTeacher()
+        self.outcomes.clear()
 
     async def serve(self, request: Request) -> Answer:
         return await self.flow(request)
@@ -232,7 +236,13 @@ def chat_head(size: int, extra: bytes = b"") -> bytes:
 
 
 @contextmanager
-def serve_site(authenticator: Authenticator | None = None, **deps: Any) -> Iterator[SiteServer]:
+def serve_site(
+    authenticator: Authenticator | None = None,
+    policies: Sequence[Policy] = EVERYTHING,
+    *,
+    has_own_key: bool = False,
+    **deps: Any,
+) -> Iterator[SiteServer]:
     """Serve the application in a thread, on a free port, until the block ends."""
     # Listening before the thread starts: an early connection waits in the backlog.
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -240,8 +250,8 @@ def serve_site(authenticator: Authenticator | None = None, **deps: Any) -> Itera
     app = create_app(
         ApiDependencies(
             serve=site.serve,
-            teacher=_CurrentTeacher(site),
             authenticator=authenticator or Authenticator("open"),
+            **passage_to(_CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key),
             **deps,
         )
     )

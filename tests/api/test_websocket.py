@@ -28,6 +28,7 @@ from gateway.core import Secret
 from gateway.upstream.base import Config
 from gateway.upstream.client import HttpClient
 from gateway.upstream.providers.openai import create
+from tests.support.passage import passage_to
 from tests.support.waiting import PATIENCE_S
 
 PATH = "/v1/realtime?model=gpt-realtime"
@@ -77,8 +78,8 @@ async def gateway(
     )
     deps = ApiDependencies(
         serve=lambda _: pytest.fail("no chat"),
-        teacher=create(config, client),
         authenticator=authenticator or Authenticator("open"),
+        **passage_to(create(config, client)),
     )
     sock = socket.create_server(("127.0.0.1", 0))
     server = QuietServer(

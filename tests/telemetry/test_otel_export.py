@@ -99,14 +99,17 @@ def test_an_unsampled_trace_has_no_span_and_stays_unsampled(
     assert not any(span.trace_id.hex() == silent for span in receiver.spans)
 
 
-def test_a_request_that_makes_no_span_keeps_the_clients_own_parent(
-    gateway: RunningGateway, teacher: RunningTeacher
+def test_a_request_that_only_the_teacher_answers_has_a_span_too(
+    gateway: RunningGateway, receiver: Receiver, teacher: RunningTeacher
 ) -> None:
-    parent = f"00-{TRACE}-{PARENT}-01"
+    other = TRACE[1:] + "5"
+    gateway.ask("GET", "/v1/models", headers={"traceparent": f"00-{other}-{PARENT}-01"})
 
-    gateway.ask("GET", "/v1/files", headers={"traceparent": parent})
-
-    assert forwarded(teacher, "traceparent") == [parent]
+    span = wait_for(
+        lambda: next((span for span in receiver.spans if span.trace_id.hex() == other), None), "no span"
+    )
+    assert forwarded(teacher, "traceparent") == [f"00-{other}-{span.span_id.hex()}-01"]
+    assert attributes(span.attributes)["http.request.method"] == "GET"
 
 
 def test_metrics_of_all_workers_are_sent_once(gateway: RunningGateway, receiver: Receiver) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from urllib.parse import unquote
+from collections.abc import Callable, Sequence
 
 from gateway.api.errors import ClientGoneError, ErrorResponse
 from gateway.api.http.asgi import Receive, Scope, Send
@@ -11,6 +11,8 @@ from gateway.api.http.body import BodyLimit, BodyReader, announced_bytes
 from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
 from gateway.core import Body, Header
 from gateway.upstream.headers import HOP_BY_HOP, end_to_end
+from gateway.wire.canonical_path import read_path
+from gateway.wire.endpoints import find_resource
 
 # How long a client may go on sending a refused body before its connection is cut.
 LINGER_S = 1.0
@@ -33,7 +35,8 @@ class Exchange:
         raw_path, query = scope["raw_path"], scope["query_string"]
         self.target: bytes = b"%b?%b" % (raw_path, query) if query else raw_path
         # Not scope["path"]: each server decodes it in its own way.
-        self.path = unquote(raw_path.decode("latin-1"))
+        self.path = read_path(raw_path)
+        self.resource = find_resource(self.method, self.path.path)
         self.has_begun = False
         self.is_finished = False
         self.receive = receive
@@ -148,19 +151,37 @@ class cancel_on_disconnect:
 
 
 class Upload:
-    """A request body on its way through: at most a few pieces are held at any time."""
+    """A request body on its way through: at most a few pieces are held at any time.
 
-    def __init__(self, body_reader: BodyReader) -> None:
+    `begun` are the pieces that were read before; `follow` gets each later one before it passes, and ends
+    the work by raising RequestError.
+    """
+
+    def __init__(
+        self,
+        body_reader: BodyReader,
+        begun: Sequence[bytes] = (),
+        follow: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._body_reader = body_reader
+        self._begun = begun
+        self._follow = follow
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=4)
 
     async def fill_queue(self) -> None:
         """Read the body to its end, at the pace of its consumer. Raises like BodyReader."""
+        for piece in self._begun:
+            await self._put(piece)
         while not self._body_reader.is_over:
             piece = await self._body_reader.read_piece()
-            if piece:
-                await self._pieces.put(piece)
+            if self._follow:
+                self._follow(piece)
+            await self._put(piece)
         await self._pieces.put(None)
+
+    async def _put(self, piece: bytes) -> None:
+        if piece:
+            await self._pieces.put(piece)
 
     def __aiter__(self) -> Upload:
         return self

@@ -7,7 +7,7 @@ import time
 from email.utils import formatdate
 from functools import lru_cache
 
-from gateway.core import Header
+from gateway.core import Answer, Header
 
 REQUEST_ID = b"x-stepdown-request-id"
 
@@ -37,6 +37,13 @@ def json_headers(body: bytes, request_id: str) -> list[Header]:
         (b"content-length", b"%d" % len(body)),
         (b"x-request-id", request_id.encode()),
     ]
+
+
+def with_labels(answer: Answer, *, sees_details: bool, show_labels: bool) -> tuple[Header, ...]:
+    """Return the headers of `answer` with the labels of its decision, if they are shown."""
+    if not show_labels:
+        return answer.headers
+    return answer.headers + (answer.details if sees_details else answer.labels)
 
 
 @lru_cache(maxsize=1)

@@ -1,0 +1,48 @@
+"""A client's request as the other rooms see it."""
+
+from __future__ import annotations
+
+from gateway.api.auth import Caller
+from gateway.core import Header, IncomingRequest, Request, Resource
+
+
+def describe_incoming(
+    caller: Caller,
+    *,
+    request_id: str,
+    resource: Resource,
+    target: bytes,
+    headers: tuple[Header, ...],
+    received_at: float,
+    body: bytes = b"",
+) -> IncomingRequest:
+    """Return a request whose caller is known and whose body is not read yet."""
+    return IncomingRequest(
+        id=request_id,
+        caller=caller.id,
+        is_trusted=caller.is_trusted,
+        tenant=caller.tenant,
+        is_vouched_for=caller.sees_scores,
+        may_force_local=caller.may_force_local,
+        resource=resource,
+        target=target,
+        headers=headers,
+        body=body,
+        received_at=received_at,
+    )
+
+
+def unread_request(incoming: IncomingRequest, model: str) -> Request:
+    """Return the request of an API that only the teacher reads; nothing is learnt from it."""
+    facts = {name: getattr(incoming, name) for name in incoming.__struct_fields__}
+    return Request(
+        **facts,
+        surface="other",
+        model=model,
+        messages=(),
+        template="",
+        contract_hash="",
+        template_text="",
+        text="",
+        may_harvest=False,
+    )

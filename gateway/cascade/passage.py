@@ -1,0 +1,63 @@
+"""Requests that only the teacher answers: under the same policies, and counted like all others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from gateway.cascade.answers import answer_with_teacher
+from gateway.cascade.base import RequestState, Stages, budget_spent
+from gateway.cascade.recorder import Recorder
+from gateway.core import Answer, Request
+from gateway.upstream.base import Call, Reply
+
+# RFC 9110 section 9.2.1: asking twice changes nothing.
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], stages: Stages) -> Answer:
+    """Return the teacher's answer to `request`, whose body is sent piece by piece.
+
+    Raises RequestError if the policy forbids or cannot pay for the request, UpstreamError if the
+    teacher was not reached.
+    """
+    plan = stages.planner.plan(request)
+    state = RequestState(request=request, plan=plan).bypassed(plan.because or "only the teacher has it")
+    if not plan.may_escalate and _costs_money(request):
+        raise budget_spent(plan)
+    return await answer_with_teacher(state, stages, _create_call(request, body, stages))
+
+
+async def open_tunnel(request: Request, stages: Stages) -> Reply:
+    """Return the teacher's reply to a websocket's handshake. Raises like `pass_through`.
+
+    Its Outcome is that of the handshake: what the two ends say afterwards is not read.
+    """
+    plan = stages.planner.plan(request)
+    if not plan.may_escalate:
+        raise budget_spent(plan)
+    state = RequestState(request=request, plan=plan).bypassed("websocket")
+    reply = await stages.teacher.ask(_create_call(request, b"", stages, may_switch=True))
+    Recorder(state, stages, reply.status, reply.headers).finish(is_complete=True)
+    return reply
+
+
+def _create_call(
+    request: Request, body: bytes | AsyncIterator[bytes], stages: Stages, *, may_switch: bool = False
+) -> Call:
+    is_safe = request.resource.method in _SAFE_METHODS
+    return Call(
+        method=request.resource.method,
+        target=request.target,
+        headers=stages.teacher_headers(request),
+        body=body,
+        is_repeatable=isinstance(body, bytes) and not body and is_safe,
+        may_switch=may_switch,
+    )
+
+
+def _costs_money(request: Request) -> bool:
+    """Return whether the teacher may bill `request`: what the table does not know may cost anything."""
+    endpoint = request.resource.endpoint
+    if endpoint is None:
+        return True
+    return endpoint.model != "none"
