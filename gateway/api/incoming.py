@@ -45,4 +45,5 @@ def unread_request(incoming: IncomingRequest, model: str) -> Request:
         template_text="",
         text="",
         may_harvest=False,
+        is_stored=True,
     )

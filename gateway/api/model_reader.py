@@ -34,22 +34,28 @@ class ReadableRequest(msgspec.Struct, frozen=True):
 async def read_model(exchange: Exchange, limits: BodyLimits, *, is_strict: bool) -> ReadableRequest:
     """Return the request's body and its model, or the model that the teacher takes without one.
 
-    What names its model in JSON is read whole, within `limits.chat`; everything else passes piece by
-    piece. Raises RequestError if `is_strict` and the body cannot be read; else its model is unknown.
+    What names its model in JSON is read whole, within `limits.chat`, and if `is_strict` every body that
+    is no form, because it may name objects; everything else passes piece by piece. Raises RequestError if
+    `is_strict` and the body of a known endpoint cannot be read; else its model is unknown.
     """
     endpoint = exchange.resource.endpoint
     place = endpoint.model if endpoint else "none"
-    if place == "query":
-        return ReadableRequest(
-            _upload(exchange, limits), read_query_model(exchange.target, is_strict=is_strict)
-        )
-    if endpoint is None or place not in ("body", "form"):
-        return ReadableRequest(_upload(exchange, limits))
     content_type = find_header(exchange.headers, b"content-type")
     if content_type.lower().startswith(b"multipart/form-data"):
+        if endpoint is None or place not in ("body", "form"):
+            return ReadableRequest(_upload(exchange, limits))
         readable = await _read_form(exchange, limits, content_type, is_strict=is_strict)
+    elif announced_bytes(exchange.headers) == 0:
+        exchange.open_body(limits.chat)
+        readable = ReadableRequest(b"")
+    elif is_strict or place in ("body", "form"):
+        readable = await _read_json(exchange, limits, is_strict=is_strict and endpoint is not None)
     else:
-        readable = await _read_json(exchange, limits, is_strict=is_strict)
+        return ReadableRequest(_upload(exchange, limits))
+    if endpoint is None or place not in ("body", "form", "query"):
+        return ReadableRequest(readable.body)
+    if place == "query":
+        return ReadableRequest(readable.body, read_query_model(exchange.target, is_strict=is_strict))
     return ReadableRequest(readable.body, readable.model or endpoint.default_model)
 
 

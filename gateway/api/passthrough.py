@@ -36,6 +36,7 @@ async def pass_through(
         target=exchange.target,
         headers=exchange.headers,
         received_at=received_at,
+        body=readable.body if isinstance(readable.body, bytes) else b"",
     )
     request = unread_request(incoming, readable.model)
     upload = readable.body if isinstance(readable.body, Upload) else None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import msgspec
+
 from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
@@ -56,7 +58,19 @@ async def call_teacher(request: Request, stages: Stages, call: Call | None = Non
         body=request.body,
         is_repeatable=True,
     )
-    return await stages.teacher.ask(call)
+    if stages.ownership is None or not stages.ownership.follows(request):
+        return await stages.teacher.ask(call)
+    # Its objects must be read before it leaves, so it must come as plain bytes.
+    headers = tuple(header for header in call.headers if header[0] != b"accept-encoding")
+    headers += ((b"accept-encoding", b"identity"),)
+    reply = await stages.teacher.ask(msgspec.structs.replace(call, headers=headers))
+    if reply.status >= 400:
+        return reply
+    is_stream = any(
+        name == b"content-type" and value.startswith(b"text/event-stream") for name, value in reply.headers
+    )
+    body = stages.ownership.note_owner(request, reply.body, is_stream=is_stream)
+    return msgspec.structs.replace(reply, body=body)
 
 
 async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | None = None) -> Answer:

@@ -12,6 +12,7 @@ import msgspec
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.core import (
+    Body,
     Certification,
     Certifications,
     Decision,
@@ -34,6 +35,19 @@ class Planner(Protocol):
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Never blocks. Raises RequestError if it is forbidden."""
+
+
+class Ownership(Protocol):
+    """The owners of the objects that the teacher keeps."""
+
+    async def check(self, request: Request, plan: Plan) -> None:
+        """Raise RequestError if `request` names an object that is not its tenant's."""
+
+    def follows(self, request: Request) -> bool:
+        """Return whether the answer to `request` may tell of new objects."""
+
+    def note_owner(self, request: Request, body: Body, *, is_stream: bool) -> Body:
+        """Return `body`, held back where it tells of new objects until their owner is noted."""
 
 
 class Router(Protocol):
@@ -85,6 +99,8 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens that the teacher would have counted for a request and an answer."""
     teacher_headers: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
     """The client's headers as the teacher gets them."""
+    ownership: Ownership | None = None
+    """None: clients' own credentials go to the teacher, which knows whose object is whose."""
     budget_s: float
     """Seconds that a draft may take before the teacher is called instead."""
 

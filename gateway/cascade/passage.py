@@ -21,6 +21,8 @@ async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], sta
     teacher was not reached.
     """
     plan = stages.planner.plan(request)
+    if stages.ownership:
+        await stages.ownership.check(request, plan)
     state = RequestState(request=request, plan=plan).bypassed(plan.because or "only the teacher has it")
     if not plan.may_escalate and _costs_money(request):
         raise budget_spent(plan)
@@ -35,6 +37,8 @@ async def open_tunnel(request: Request, stages: Stages) -> Reply:
     plan = stages.planner.plan(request)
     if not plan.may_escalate:
         raise budget_spent(plan)
+    if stages.ownership:
+        await stages.ownership.check(request, plan)
     state = RequestState(request=request, plan=plan).bypassed("websocket")
     reply = await stages.teacher.ask(_create_call(request, b"", stages, may_switch=True))
     Recorder(state, stages, reply.status, reply.headers).finish(is_complete=True)

@@ -32,6 +32,8 @@ async def serve(request: Request, stages: Stages) -> Answer:
     teacher was needed and not reached. Cancelling it cancels the draft and the teacher's call.
     """
     plan = stages.planner.plan(request)
+    if stages.ownership:
+        await stages.ownership.check(request, plan)
     state = RequestState(request=request, plan=plan)
     if is_for_encoder(state):
         return await _encode(state, stages)

@@ -96,6 +96,8 @@ class Request(IncomingRequest, frozen=True, kw_only=True):
     seed: int | None = None
     mode: Mode = "auto"
     may_harvest: bool = True
+    is_stored: bool = False
+    """Whether the teacher would store its answer, told to or by default."""
     is_stored_by_default: bool = False
     """Whether the teacher would store its answer for later requests, without being told to."""
     unsupported_reason: str = ""

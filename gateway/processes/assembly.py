@@ -35,6 +35,7 @@ from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
+from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
@@ -92,9 +93,8 @@ class GatewayWorker:
         self._refreshing: asyncio.Task[None] | None = None
         self._failing: set[str] = set()
         self._encoders = encoder_models(policies)
-        self._planner = PolicyPlanner(
-            policies, self.ledger.spent_today, has_own_key=settings.upstream.api_key is not None
-        )
+        has_own_key = settings.upstream.api_key is not None
+        self._planner = PolicyPlanner(policies, self.ledger.spent_today, has_own_key=has_own_key)
         self.stages = Stages(
             planner=self._planner,
             router=TaskRouter(self._create_classifiers()),
@@ -107,6 +107,7 @@ class GatewayWorker:
             teacher=self.teacher,
             observe=self.outcomes.put,
             teacher_headers=self.exporters.headers,
+            ownership=ObjectOwnership(state.objects) if has_own_key else None,
             estimate_usage=tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )

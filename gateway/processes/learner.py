@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def prune_history(state: State, registry: Registry, now: float) -> None:
     """Delete audits and versions that no certificate can need again."""
     state.audits.prune(now - AUDIT_DAYS * DAY_S)
+    state.objects.prune()
     for task in registry.tasks():
         certification = state.certifications.of(task)
         versions = registry.versions(task)

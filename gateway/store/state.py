@@ -10,6 +10,7 @@ from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
 from gateway.store.home import Home
 from gateway.store.keys import KeyStore
+from gateway.store.objects import ObjectStore
 from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -26,6 +27,7 @@ class State:
         self.templates = TemplateStore(database)
         self.audits = AuditLog(database)
         self.spend = SpendLog(database)
+        self.objects = ObjectStore(database)
 
     def close(self) -> None:
         """Write what waits, then close the database."""

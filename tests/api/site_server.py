@@ -17,6 +17,7 @@ from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
 from gateway.core import Answer, Header, Outcome, Request
+from gateway.policy.ownership import OwnerStore
 from gateway.policy.schema import Policy
 from gateway.upstream.base import Call, Reply
 from tests.support.passage import EVERYTHING, passage_to
@@ -241,6 +242,7 @@ def serve_site(
     policies: Sequence[Policy] = EVERYTHING,
     *,
     has_own_key: bool = False,
+    owners: OwnerStore | None = None,
     **deps: Any,
 ) -> Iterator[SiteServer]:
     """Serve the application in a thread, on a free port, until the block ends."""
@@ -251,7 +253,9 @@ def serve_site(
         ApiDependencies(
             serve=site.serve,
             authenticator=authenticator or Authenticator("open"),
-            **passage_to(_CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key),
+            **passage_to(
+                _CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key, owners=owners
+            ),
             **deps,
         )
     )

@@ -52,6 +52,7 @@ def read_chat(incoming: IncomingRequest) -> Request:
         seed=fields.seed,
         mode="local" if fields.model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and fields.store is not False,
+        is_stored=fields.store is True,
         unsupported_reason=unsupported_reason(fields, raw),
     )
 

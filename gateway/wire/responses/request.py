@@ -52,6 +52,7 @@ def read_responses(incoming: IncomingRequest) -> Request:
         max_tokens=fields.max_output_tokens,
         mode="local" if model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and fields.store is not False,
+        is_stored=fields.store is not False,
         is_stored_by_default=fields.store is None,
         unsupported_reason=reason,
     )

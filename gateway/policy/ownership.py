@@ -1,0 +1,161 @@
+"""Objects at the teacher belong to the tenant that made them, though all share the gateway's account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Protocol
+
+from gateway.core import Body, Plan, Request
+from gateway.errors import RequestError
+from gateway.wire.object_ids import (
+    MadeObject,
+    find_ids_of_query,
+    find_object_ids,
+    read_made_objects,
+    read_objects_of_events,
+)
+from gateway.wire.sse import last_event_end
+
+# The largest answer in which new objects are looked for; longer ones pass, and what they made stays unknown.
+MAX_ANSWER_BYTES = 64 << 20
+
+
+class OwnerStore(Protocol):
+    """Where owners are kept; `find_owners` and `add` may block."""
+
+    def recall_owner(self, object_id: str) -> str | None:
+        """Return the owner if it is known without asking the disk."""
+
+    def find_owners(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the tenants of `ids`; unknown ones are left out."""
+
+    def add(self, objects: Iterable[tuple[str, str]], tenant: str) -> None:
+        """Remember each (id, kind), unless it has an owner."""
+
+
+class ObjectOwnership:
+    """Holds each tenant to its own objects, where all share the gateway's account at the teacher."""
+
+    def __init__(self, owners: OwnerStore) -> None:
+        self._owners = owners
+
+    async def check(self, request: Request, plan: Plan) -> None:
+        """Raise RequestError if `request` names another's or an unknown object (404), or lists all (403).
+
+        Names are read in the path, the query and the JSON body.
+        """
+        if plan.shares_objects:
+            return
+        endpoint = request.resource.endpoint
+        if endpoint is not None and endpoint.access == "list":
+            raise RequestError(
+                "This list shows the objects of all users of the account. The operator can allow it with "
+                "a policy that says `objects: shared`.",
+                status=403,
+                code="list_not_allowed",
+            )
+        ids = list_named_objects(request)
+        unsure = [one for one in ids if self._owners.recall_owner(one) != request.tenant]
+        if unsure:
+            found = await asyncio.to_thread(self._owners.find_owners, unsure)
+            for one in unsure:
+                if found.get(one) != request.tenant:
+                    raise _not_found(one)
+
+    def follows(self, request: Request) -> bool:
+        """Return whether the answer to `request` may tell of new objects."""
+        endpoint = request.resource.endpoint
+        if endpoint is None:
+            return False
+        # A response that is not stored may still have run code in a container that is.
+        tells = endpoint.makes == "response" or endpoint.path.startswith("/v1/fine_tuning/jobs/{")
+        return _makes(request) or endpoint.usage == "later" or tells
+
+    def note_owner(self, request: Request, body: Body, *, is_stream: bool) -> Body:
+        """Return `body`, held back where it tells of new objects until their owner is noted."""
+        endpoint = request.resource.endpoint
+        kind = endpoint.makes if endpoint and _makes(request) else ""
+        return _NotingBody(body, self._owners, request.tenant, kind, is_stream=is_stream)
+
+
+def list_named_objects(request: Request) -> tuple[str, ...]:
+    """Return the ids of objects that `request` names in its path, its query and its body."""
+    in_path = tuple(value for name, value in request.resource.ids if name.endswith("_id"))
+    in_query = find_ids_of_query(request.target) if b"_id=" in request.target else ()
+    return in_path + in_query + find_object_ids(request.body)
+
+
+def _makes(request: Request) -> bool:
+    endpoint = request.resource.endpoint
+    if endpoint is None or request.resource.method != "POST":
+        return False
+    is_kept = endpoint.makes not in ("completion", "response") or request.is_stored
+    return bool(endpoint.makes) and is_kept
+
+
+def _not_found(object_id: str) -> RequestError:
+    return RequestError(
+        f"No such object: '{object_id[:100]}'. Objects made elsewhere are unknown here until the operator "
+        "claims them (`stepdown objects claim`).",
+        status=404,
+        param="id",
+        code="object_not_found",
+    )
+
+
+class _NotingBody:
+    """A body that passes only after the objects in it have an owner."""
+
+    def __init__(self, body: Body, owners: OwnerStore, tenant: str, kind: str, *, is_stream: bool) -> None:
+        self._body = body
+        self._owners = owners
+        self._tenant = tenant
+        self._kind = kind
+        self._is_stream = is_stream
+        self._noted: set[str] = set()
+        self._pieces = self._read_stream() if is_stream else self._read_whole()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._pieces
+
+    async def __anext__(self) -> bytes:
+        return await anext(self._pieces)
+
+    async def aclose(self) -> None:
+        """Close the source."""
+        await self._body.aclose()
+
+    async def _read_whole(self) -> AsyncIterator[bytes]:
+        held: list[bytes] = []
+        size = 0
+        async for piece in self._body:
+            held.append(piece)
+            size += len(piece)
+            if size > MAX_ANSWER_BYTES:
+                for one in held:
+                    yield one
+                held = []
+        if held:
+            answer = b"".join(held)
+            await self._note(read_made_objects(answer, self._kind))
+            yield answer
+
+    async def _read_stream(self) -> AsyncIterator[bytes]:
+        held = b""
+        async for piece in self._body:
+            held += piece
+            end = last_event_end(held)
+            if end:
+                await self._note(read_objects_of_events(held[:end], self._kind))
+                yield held[:end]
+                held = held[end:]
+        if held:
+            await self._note(read_objects_of_events(held, self._kind))
+            yield held
+
+    async def _note(self, made: Sequence[MadeObject]) -> None:
+        new = [(one.id, one.kind) for one in made if one.id not in self._noted]
+        if new:
+            self._noted.update(object_id for object_id, _ in new)
+            await asyncio.to_thread(self._owners.add, new, self._tenant)

@@ -1,0 +1,157 @@
+"""The ids of objects that the teacher keeps: those that a request names, those that an answer makes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from gateway.wire.sse import iter_events
+
+_ID_FIELDS = frozenset(
+    {
+        "assistant_id", "batch_id", "completion_id", "container_id", "conversation_id", "eval_id", "file_id",
+        "fine_tuning_job_id", "image_file_id", "input_file_id", "previous_response_id", "prompt_id",
+        "response_id", "thread_id", "training_file", "upload_id", "validation_file", "vector_store_id",
+        "video_id",
+    }
+)  # fmt: skip
+_LIST_FIELDS = frozenset({"file_ids", "vector_store_ids"})
+# An id, or an object that holds it.
+_OBJECT_FIELDS = frozenset({"conversation", "container", "prompt", "video", "character"})
+_OBJECT_LISTS = frozenset({"characters"})
+# The client's own words, which the teacher does not look up.
+_OWN_WORDS = frozenset({"metadata", "parameters", "schema"})
+# Whether a body is worth parsing: most name no object at all. `\u00` may hide a field's name.
+_HINT = re.compile(
+    rb'"(?:%b)"|\\u00' % "|".join(sorted(_ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS)).encode()
+)
+
+
+class _Fields(list[tuple[str, Any]]):
+    """The fields of a JSON object, all of them."""
+
+
+class MadeObject(msgspec.Struct, frozen=True):
+    """An object that an answer of the teacher has made, or has a new one of."""
+
+    kind: str
+    id: str
+
+
+class _Answer(msgspec.Struct):
+    """What stands at the top of an answer, or of one event of a stream. Never look deeper: `metadata`
+    repeats what the client has written."""
+
+    id: Any = None
+    object: Any = None
+    response: Any = None
+    item: Any = None
+    output: Any = None
+    file: Any = None
+    output_file_id: Any = None
+    error_file_id: Any = None
+    result_files: Any = None
+    thread_id: Any = None
+
+
+_answers = msgspec.json.Decoder(_Answer)
+
+
+def find_object_ids(body: bytes) -> tuple[str, ...]:
+    """Return the ids that a JSON body names, wherever they stand; empty if it is no JSON.
+
+    250 us for a body of 10 KB that names some, 2 us for one that names none.
+    """
+    if _HINT.search(body) is None:
+        return ()
+    try:
+        # All values of a field that is given twice: the teacher may take the first or the last.
+        return tuple(dict.fromkeys(_walk(json.loads(body, object_pairs_hook=_Fields))))
+    except (ValueError, RecursionError):
+        return ()
+
+
+def find_ids_of_query(target: bytes) -> tuple[str, ...]:
+    """Return the ids that a query names."""
+    query = target.partition(b"?")[2].decode("latin-1")
+    return tuple(value for name, value in parse_qsl(query) if name in _ID_FIELDS)
+
+
+def read_made_objects(answer: bytes, kind: str) -> tuple[MadeObject, ...]:
+    """Return the objects of a whole JSON answer, the first of the `kind` that its endpoint makes.
+
+    Besides it: the file of a completed upload, the files of a batch and of a fine-tuning job, the
+    thread of a run, and the containers in which an answer of the Responses API has run code.
+    """
+    try:
+        found = _answers.decode(answer)
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(_made_by(found, kind))
+
+
+def read_objects_of_events(events: bytes, kind: str) -> tuple[MadeObject, ...]:
+    """Return the objects of some whole events of a stream."""
+    made: list[MadeObject] = []
+    for event in iter_events(events):
+        if b'"id"' in event or b'"container_id"' in event:
+            made += read_made_objects(event, kind)
+    return tuple(made)
+
+
+def _walk(value: Any) -> Iterator[str]:
+    if isinstance(value, _Fields):
+        for name, field in value:
+            if name not in _OWN_WORDS:
+                yield from _ids_of(name, field)
+                yield from _walk(field)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _walk(item)
+
+
+def _ids_of(name: str, field: Any) -> Iterator[str]:
+    if name in _ID_FIELDS and isinstance(field, str):
+        yield field
+    elif name in _LIST_FIELDS and isinstance(field, list):
+        yield from (one for one in field if isinstance(one, str))
+    elif name in _OBJECT_FIELDS:
+        # A prompt of words is no id, as `container: {"type": "auto"}` has none.
+        if isinstance(field, str) and name != "prompt":
+            yield field
+        yield from _own_ids(field)
+    elif name in _OBJECT_LISTS and isinstance(field, list):
+        for one in field:
+            yield from _own_ids(one)
+
+
+def _own_ids(value: Any) -> Iterator[str]:
+    if isinstance(value, _Fields):
+        yield from (field for name, field in value if name == "id" and isinstance(field, str))
+
+
+def _made_by(answer: _Answer, kind: str) -> Iterator[MadeObject]:
+    response = answer.response if isinstance(answer.response, dict) else {}
+    for value in (answer.id, response.get("id")):
+        # An event of a stream may carry an id of its own: those of objects stand beside `object`.
+        if isinstance(value, str) and kind and (answer.object is not None or response):
+            yield MadeObject(kind, value)
+            break
+    if isinstance(answer.file, dict) and isinstance(answer.file.get("id"), str):
+        yield MadeObject("file", answer.file["id"])
+    files = answer.result_files if isinstance(answer.result_files, list) else []
+    for value in (answer.output_file_id, answer.error_file_id, *files):
+        if isinstance(value, str):
+            yield MadeObject("file", value)
+    if isinstance(answer.thread_id, str):
+        yield MadeObject("thread", answer.thread_id)
+    output = answer.output if isinstance(answer.output, list) else response.get("output")
+    for item in [answer.item, *(output if isinstance(output, list) else [])]:
+        has_run_code = isinstance(item, dict) and item.get("type") == "code_interpreter_call"
+        if has_run_code and isinstance(item.get("container_id"), str):
+            yield MadeObject("container", item["container_id"])
