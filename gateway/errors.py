@@ -57,7 +57,7 @@ class UpstreamTimeoutError(UpstreamError):
 
 
 class UpstreamCredentialError(UpstreamError):
-    """The teacher refused the gateway's own credential (401 or 403)."""
+    """The teacher refused the gateway's own credential (401)."""
 
 
 class SpecialistError(StepdownError):

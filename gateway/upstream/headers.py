@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from gateway.core import Header
@@ -25,14 +25,38 @@ HOP_BY_HOP = frozenset(
 READABLE_ENCODINGS = frozenset({b"gzip", b"deflate", b"identity"})
 """Content encodings that stepdown can read afterwards with the standard library alone."""
 
+_MOST_VERDICTS = 4096
 
-def end_to_end(headers: Sequence[Header], dropped: frozenset[bytes] = HOP_BY_HOP) -> list[Header]:
+
+class HeaderFilter(dict[bytes, bool]):
+    """Tells by `filter[name]` whether a header is dropped; names in lower case.
+
+    A name is judged once, so that long lists and prefixes cost no more than a look-up.
+    """
+
+    def __init__(self, names: Iterable[bytes], prefixes: tuple[bytes, ...] = ()) -> None:
+        super().__init__()
+        self._names = frozenset(names)
+        self._prefixes = prefixes
+
+    def __missing__(self, name: bytes) -> bool:
+        is_dropped = name in self._names or name.startswith(self._prefixes)
+        # Names are the sender's invention: they must not fill the memory.
+        if len(self) < _MOST_VERDICTS:
+            self[name] = is_dropped
+        return is_dropped
+
+
+_HOP_BY_HOP = HeaderFilter(HOP_BY_HOP)
+
+
+def end_to_end(headers: Sequence[Header], dropped: HeaderFilter = _HOP_BY_HOP) -> list[Header]:
     """Return `headers` without `dropped` and without those that Connection names.
 
     Order and duplicates are kept, names come out in lower case. `dropped` holds HOP_BY_HOP.
     """
     lowered = [(name.lower(), value) for name, value in headers]
-    kept = [header for header in lowered if header[0] not in dropped]
+    kept = [header for header in lowered if not dropped[header[0]]]
     if len(kept) == len(lowered):
         return kept
     listed = b",".join(value for name, value in lowered if name == b"connection").lower()

@@ -10,7 +10,7 @@ from gateway.api.http.asgi import Receive, Scope, Send
 from gateway.api.http.body import BodyLimit, BodyReader, announced_bytes
 from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
 from gateway.core import Body, Header
-from gateway.upstream.headers import HOP_BY_HOP, end_to_end
+from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end
 from gateway.wire.canonical_path import read_path
 from gateway.wire.endpoints import find_resource
 
@@ -20,9 +20,9 @@ LINGER_S = 1.0
 WATCH_AFTER_S = 0.05
 
 # A teacher may be another stepdown: its request id would stand beside ours.
-_DROPPED = HOP_BY_HOP | {REQUEST_ID}
+_DROPPED = HeaderFilter(HOP_BY_HOP | {REQUEST_ID})
 # A length without a body makes the server believe that the answer was cut.
-_DROPPED_WITHOUT_BODY = _DROPPED | {b"content-length"}
+_DROPPED_WITHOUT_BODY = HeaderFilter(HOP_BY_HOP | {REQUEST_ID, b"content-length"})
 
 
 class Exchange:

@@ -6,22 +6,27 @@ import asyncio
 import random
 from urllib.parse import urlsplit
 
+import msgspec
+
 from gateway.core import Header
 from gateway.errors import ConfigError, UpstreamCredentialError
 from gateway.upstream import retry
 from gateway.upstream.base import Call, Config, Reply, Teacher
 from gateway.upstream.client import HttpClient
-from gateway.upstream.headers import HOP_BY_HOP, end_to_end, readable
+from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end, readable
+from gateway.upstream.trust_boundary import (
+    CLIENT_NAMES,
+    CLIENT_PREFIXES,
+    OWN_PREFIX,
+    keep_for_client,
+)
 from gateway.upstream.websocket_headers import UPGRADE, without_credentials
 
 # The observers read the answers given here.
 READ_BY_US = frozenset({b"/v1/chat/completions", b"/v1/responses", b"/v1/embeddings"})
-OWN_PREFIX = b"x-stepdown-"
 # The HTTP client sets `host`; the server in front of us has answered `expect` already.
 SET_BY_US = frozenset({b"host", b"expect"})
-CREDENTIALS = frozenset(
-    {b"authorization", b"api-key", b"x-api-key", b"openai-organization", b"openai-project"}
-)
+_LENGTH = frozenset({b"content-length"})
 
 
 def create(config: Config, client: HttpClient) -> Teacher:
@@ -35,21 +40,28 @@ class _OpenAITeacher:
     def __init__(self, config: Config, client: HttpClient) -> None:
         self._client = client
         self._config = config
-        self._origin, self._prefix = _split(config.base_url)
+        self._origin, self._host, self._prefix = _split(config.base_url)
         self._has_own_key = config.api_key is not None
         self._credential = _credential(config)
-        self._dropped = HOP_BY_HOP | SET_BY_US | (CREDENTIALS if self._has_own_key else frozenset())
-        self._dropped_with_length = self._dropped | {b"content-length"}
+        names = HOP_BY_HOP | SET_BY_US | (CLIENT_NAMES if self._has_own_key else frozenset())
+        prefixes = (OWN_PREFIX, *(CLIENT_PREFIXES if self._has_own_key else ()))
+        self._stops = HeaderFilter(names, prefixes)
+        self._stops_with_length = HeaderFilter(names | _LENGTH, prefixes)
 
     async def ask(self, call: Call) -> Reply:
-        """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused."""
+        """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused.
+
+        A 403 is the client's to read: the key was accepted, and the teacher's words say what it may not do.
+        """
         reply = await retry.send_with_retries(
             self._send, self._rewritten(call), self._config, random=random.random, sleep=asyncio.sleep
         )
-        if self._has_own_key and reply.status in {401, 403}:
+        if not self._has_own_key:
+            return reply
+        if reply.status == 401:
             await reply.body.aclose()
-            raise UpstreamCredentialError(f"the teacher refused the gateway's own key ({reply.status})")
-        return reply
+            raise UpstreamCredentialError("the teacher refused the gateway's own key (401)")
+        return self._for_client(reply)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -60,10 +72,8 @@ class _OpenAITeacher:
 
     def _rewritten(self, call: Call) -> Call:
         """Return `call` as the teacher sees it; accept-encoding is narrowed where we read the answer."""
-        dropped = self._dropped_with_length if _is_length_untrue(call) else self._dropped
-        headers = [
-            header for header in end_to_end(call.headers, dropped) if not header[0].startswith(OWN_PREFIX)
-        ]
+        stops = self._stops_with_length if _is_length_untrue(call) else self._stops
+        headers = end_to_end(call.headers, stops)
         if call.target.partition(b"?")[0] in READ_BY_US:
             # No encoding that the observers could not undo.
             headers = [
@@ -79,6 +89,10 @@ class _OpenAITeacher:
             is_repeatable=call.is_repeatable,
             may_switch=call.may_switch,
         )
+
+    def _for_client(self, reply: Reply) -> Reply:
+        headers = keep_for_client(reply.status, reply.headers, self._host, self._prefix)
+        return msgspec.structs.replace(reply, headers=headers)
 
 
 def _is_length_untrue(call: Call) -> bool:
@@ -97,8 +111,8 @@ def _credential(config: Config) -> tuple[Header, ...]:
     return tuple(headers)
 
 
-def _split(base_url: str) -> tuple[str, bytes]:
-    """Return origin and path prefix of `base_url`."""
+def _split(base_url: str) -> tuple[str, str, bytes]:
+    """Return origin, host and path prefix of `base_url`."""
     try:
         url = urlsplit(base_url)
         host, _ = url.hostname, url.port
@@ -106,4 +120,4 @@ def _split(base_url: str) -> tuple[str, bytes]:
         raise ConfigError(f"upstream base_url {base_url!r} is no URL: {exc}") from exc
     if url.scheme not in {"http", "https"} or not host or url.query or url.fragment or "@" in url.netloc:
         raise ConfigError("upstream base_url must be http(s)://host[:port][/path] and nothing more")
-    return f"{url.scheme}://{url.netloc}", (url.path.rstrip("/") or "/v1").encode()
+    return f"{url.scheme}://{url.netloc}", host, (url.path.rstrip("/") or "/v1").encode()

@@ -79,15 +79,23 @@ async def test_an_own_key_replaces_every_credential_of_the_client(
     assert "theirs" not in str(seen.headers)
 
 
-@pytest.mark.parametrize("status", [401, 403])
-async def test_a_refusal_of_our_own_key_is_our_fault(
-    client: HttpClient, teacher: RunningTeacher, status: int
-) -> None:
-    teacher.control.fail_next(Fault(status=status))
+async def test_a_refusal_of_our_own_key_is_our_fault(client: HttpClient, teacher: RunningTeacher) -> None:
+    teacher.control.fail_next(Fault(status=401))
     own = create(Config(base_url=teacher.base_url, api_key=Secret("sk-own")), client)
 
     with pytest.raises(UpstreamCredentialError):
         await own.ask(chat())
+
+
+@pytest.mark.parametrize("key", [None, Secret("sk-own")])
+async def test_what_an_accepted_key_may_not_do_is_told_in_the_teachers_words(
+    client: HttpClient, raw: RawTeacher, key: Secret | None
+) -> None:
+    raw.script = [b"HTTP/1.1 403 Forbidden\r\ncontent-length: 9\r\n\r\nno gpt-5!"]
+
+    reply = await create(Config(base_url=raw.origin, api_key=key), client).ask(chat())
+
+    assert (reply.status, await read(reply.body)) == (403, b"no gpt-5!")
 
 
 async def test_a_refusal_of_the_clients_key_is_the_clients(
