@@ -3,6 +3,7 @@
 StepdownError
 ├── ConfigError            a setting or a policy is wrong: the start stops, the message says where
 ├── RequestError           the client asked for something we refuse: 4xx in OpenAI's shape, nothing was spent
+│   └── UnreadableBodyError   we cannot read the body, the teacher perhaps can: passed where it may judge
 ├── UpstreamError          the teacher could not be reached or broke off before its answer began
 │   ├── UpstreamTimeoutError
 │   └── UpstreamCredentialError   the teacher refused the gateway's own key: the operator's to correct
@@ -39,6 +40,25 @@ class RequestError(StepdownError):
         self.param = param
         self.code = code
         self.kind = kind
+
+
+class UnreadableBodyError(RequestError):
+    """The body is in a coding or a shape that we cannot read, and that the teacher perhaps takes.
+
+    `reason` is a short, countable phrase for the case that it goes there unread.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str,
+        status: int = 400,
+        param: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message, status=status, param=param, code=code)
+        self.reason = reason
 
 
 class UpstreamError(StepdownError):

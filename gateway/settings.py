@@ -46,7 +46,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Let any client in, whatever its key; on a loopback address only."""
     labels: bool = True
     """Tell clients in `x-stepdown-*` headers who answered and why."""
-    max_body_mb: PositiveInt = 32
+    max_body_mb: PositiveInt = 50
+    """Of a request that is read (chat, responses, embeddings), as sent and decoded. Held in memory; as
+    much as OpenAI takes."""
+    max_upload_mb: PositiveInt = 512
+    """Of any other request, which passes through piece by piece: OpenAI's largest file, the form on top."""
     body_timeout_s: PositiveFloat = 60.0
     log_format: Literal["plain", "json"] = "plain"
 

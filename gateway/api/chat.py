@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import wrong_method
@@ -11,10 +13,21 @@ from gateway.api.http.exchange import Exchange, cancel_on_disconnect
 from gateway.api.http.response_headers import with_labels
 from gateway.api.incoming import describe_incoming
 from gateway.api.passthrough import pass_through
-from gateway.core import IncomingRequest, Request
+from gateway.core import IncomingRequest, Request, SurfaceName
+from gateway.errors import UnreadableBodyError
+from gateway.wire.chat.request import read_chat
+from gateway.wire.embeddings import read_embeddings
+from gateway.wire.responses.request import read_responses
+from gateway.wire.unread import describe_unread
 
 RequestReader = Callable[[IncomingRequest], Request]
 """Reads the body of one API. Raises RequestError naming the `param`."""
+
+_SURFACES: Mapping[RequestReader, SurfaceName] = {
+    read_chat: "chat",
+    read_responses: "responses",
+    read_embeddings: "embeddings",
+}
 
 
 async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request: RequestReader) -> None:
@@ -33,8 +46,10 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
         headers=exchange.headers,
         received_at=received_at,
         body=body,
+        # With its own key the gateway must know what it pays for.
+        may_go_unread=not deps.has_own_key,
     )
-    request = read_request(incoming)
+    request = await _read(incoming, read_request, deps)
     async with cancel_on_disconnect(exchange):
         answer = await deps.serve(request)
         deps.authenticator.observe_status(caller, answer.status)
@@ -50,3 +65,17 @@ async def answer_other_methods(exchange: Exchange, deps: ApiDependencies) -> Non
         return await exchange.send_error(wrong_method(b"GET, POST"))
     error = wrong_method(b"POST")
     return await pass_through(exchange, deps, replacements={404: error, 405: error, 501: error})
+
+
+async def _read(incoming: IncomingRequest, read_request: RequestReader, deps: ApiDependencies) -> Request:
+    """Return `incoming` with its body read, or as a bypass if it may go to the teacher unread."""
+    decode, limit_bytes = deps.body_decoder.decode, deps.limits.chat.max_bytes
+    try:
+        decoded = await decode(incoming.headers, incoming.body, limit_bytes)
+        if decoded is not None:
+            incoming = msgspec.structs.replace(incoming, decoded=decoded)
+        return read_request(incoming)
+    except UnreadableBodyError as exc:
+        if not incoming.may_go_unread:
+            raise
+        return describe_unread(incoming, _SURFACES[read_request], exc)

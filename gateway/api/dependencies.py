@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.api.auth import Authenticator, Caller
 from gateway.api.http.body import BodyLimits
+from gateway.api.http.encoded_body import BodyDecoder
 from gateway.core import Answer, Request
 from gateway.upstream.base import Reply
 
@@ -26,5 +27,6 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     """Names of our specialists, as clients see them: `stepdown/<task>`."""
     is_ready: Callable[[], bool] = lambda: True
     show_labels: bool = True
+    body_decoder: BodyDecoder = msgspec.field(default_factory=BodyDecoder)
     has_own_key: bool = False
     """Whether calls carry the gateway's own credential, so that it is the only door to the account."""

@@ -14,6 +14,7 @@ from gateway.errors import (
     UpstreamTimeoutError,
 )
 from gateway.upstream.retry import DO_NOT_RETRY
+from gateway.wire.content_encoding import READABLE_REQUESTS
 from gateway.wire.errors import error_body
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def to_error_response(exc: Exception) -> ErrorResponse:
     match exc:
         case RequestError():
             body = error_body(str(exc), exc.kind, exc.param, exc.code)
-            return ErrorResponse(status=exc.status, body=body, headers=_auth_headers(exc.status))
+            return ErrorResponse(status=exc.status, body=body, headers=_headers_of(exc.status))
         case UpstreamCredentialError():
             logger.error("the teacher refused the gateway's own credential: %s", exc)
             return _teacher_error(
@@ -83,5 +84,11 @@ def _teacher_error(status: int, message: str, code: str) -> ErrorResponse:
     return ErrorResponse(status=status, body=body, headers=(DO_NOT_RETRY,))
 
 
-def _auth_headers(status: int) -> tuple[Header, ...]:
-    return ((b"www-authenticate", b"Bearer"),) if status == 401 else ()
+def _headers_of(status: int) -> tuple[Header, ...]:
+    match status:
+        case 401:
+            return ((b"www-authenticate", b"Bearer"),)
+        case 415:
+            # RFC 7694 section 3: so that the client can send the same again in a coding that we read.
+            return ((b"accept-encoding", READABLE_REQUESTS),)
+    return ()

@@ -15,6 +15,8 @@ def describe_incoming(
     headers: tuple[Header, ...],
     received_at: float,
     body: bytes = b"",
+    decoded: bytes | None = None,
+    may_go_unread: bool = False,
 ) -> IncomingRequest:
     """Return a request whose caller is known and whose body is not read yet."""
     return IncomingRequest(
@@ -29,6 +31,8 @@ def describe_incoming(
         headers=headers,
         body=body,
         received_at=received_at,
+        decoded=decoded,
+        may_go_unread=may_go_unread,
     )
 
 

@@ -7,10 +7,12 @@ from urllib.parse import parse_qs
 import msgspec
 
 from gateway.api.http.body import BodyLimits, BodyReader, announced_bytes
+from gateway.api.http.encoded_body import BodyDecoder
 from gateway.api.http.exchange import Exchange, Upload
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.wire.body import read_body
+from gateway.wire.content_encoding import content_codings
 from gateway.wire.form_model import FormModel
 
 # A field such as a prompt may stand before the model; a file never does.
@@ -29,9 +31,13 @@ class ReadableRequest(msgspec.Struct, frozen=True):
 
     body: bytes | Upload
     model: str = ""
+    decoded: bytes | None = None
+    """The body without its content-encoding, None if it has none or passes unread."""
 
 
-async def read_model(exchange: Exchange, limits: BodyLimits, *, is_strict: bool) -> ReadableRequest:
+async def read_model(
+    exchange: Exchange, limits: BodyLimits, decoder: BodyDecoder, *, is_strict: bool
+) -> ReadableRequest:
     """Return the request's body and its model, or the model that the teacher takes without one.
 
     What names its model in JSON is read whole, within `limits.chat`, and if `is_strict` every body that
@@ -49,14 +55,14 @@ async def read_model(exchange: Exchange, limits: BodyLimits, *, is_strict: bool)
         exchange.open_body(limits.chat)
         readable = ReadableRequest(b"")
     elif is_strict or place in ("body", "form"):
-        readable = await _read_json(exchange, limits, is_strict=is_strict and endpoint is not None)
+        readable = await _read_json(exchange, limits, decoder, is_strict=is_strict)
     else:
         return ReadableRequest(_upload(exchange, limits))
     if endpoint is None or place not in ("body", "form", "query"):
-        return ReadableRequest(readable.body)
+        return msgspec.structs.replace(readable, model="")
     if place == "query":
-        return ReadableRequest(readable.body, read_query_model(exchange.target, is_strict=is_strict))
-    return ReadableRequest(readable.body, readable.model or endpoint.default_model)
+        return msgspec.structs.replace(readable, model=read_query_model(exchange.target, is_strict=is_strict))
+    return msgspec.structs.replace(readable, model=readable.model or endpoint.default_model)
 
 
 def read_query_model(target: bytes, *, is_strict: bool) -> str:
@@ -78,15 +84,24 @@ def _upload(exchange: Exchange, limits: BodyLimits) -> bytes | Upload:
     return b"" if announced_bytes(exchange.headers) == 0 else Upload(reader)
 
 
-async def _read_json(exchange: Exchange, limits: BodyLimits, *, is_strict: bool) -> ReadableRequest:
+async def _read_json(
+    exchange: Exchange, limits: BodyLimits, decoder: BodyDecoder, *, is_strict: bool
+) -> ReadableRequest:
     body = await exchange.open_body(limits.chat).read_all()
     try:
-        fields, _ = read_body(body, _model_fields, (b'"model"',))
+        decoded = await decoder.decode(exchange.headers, body, limits.chat.max_bytes)
     except RequestError:
+        # On an unknown path as well: the ids of another tenant's objects may be in it.
         if is_strict:
             raise
         return ReadableRequest(body)
-    return ReadableRequest(body, fields.model or "")
+    try:
+        fields, _ = read_body(body if decoded is None else decoded, _model_fields, (b'"model"',))
+    except RequestError:
+        if is_strict and exchange.resource.endpoint:
+            raise
+        return ReadableRequest(body, decoded=decoded)
+    return ReadableRequest(body, fields.model or "", decoded)
 
 
 async def _read_form(
@@ -94,6 +109,11 @@ async def _read_form(
 ) -> ReadableRequest:
     reader = exchange.open_body(limits.upload)
     begun: list[bytes] = []
+    if content_codings(exchange.headers):
+        if is_strict:
+            # Bytes can be a form as they come, and another one once they are decoded.
+            raise _encoded_form()
+        return ReadableRequest(Upload(reader))
     try:
         form = FormModel(content_type)
         await _read_until_settled(reader, form, begun)
@@ -103,6 +123,15 @@ async def _read_form(
         return ReadableRequest(Upload(reader, begun))
     follow = form.feed if is_strict else None
     return ReadableRequest(Upload(reader, begun, follow), form.model)
+
+
+def _encoded_form() -> RequestError:
+    return RequestError(
+        "A form must come without content-encoding.",
+        status=415,
+        param="content-encoding",
+        code="unsupported_content_encoding",
+    )
 
 
 async def _read_until_settled(reader: BodyReader, form: FormModel, begun: list[bytes]) -> None:

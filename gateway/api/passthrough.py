@@ -28,7 +28,7 @@ async def pass_through(
     """
     received_at = time.monotonic()
     caller = deps.authenticator.authenticate(exchange.headers)
-    readable = await read_model(exchange, deps.limits, is_strict=deps.has_own_key)
+    readable = await read_model(exchange, deps.limits, deps.body_decoder, is_strict=deps.has_own_key)
     incoming = describe_incoming(
         caller,
         request_id=exchange.id,
@@ -37,6 +37,7 @@ async def pass_through(
         headers=exchange.headers,
         received_at=received_at,
         body=readable.body if isinstance(readable.body, bytes) else b"",
+        decoded=readable.decoded,
     )
     request = unread_request(incoming, readable.model)
     upload = readable.body if isinstance(readable.body, Upload) else None

@@ -17,6 +17,7 @@ FLOAT_BYTES = 4
 RENDERED_AT_ONCE = 64
 _CLIENT_ERRORS = frozenset(
     {"input too long", "input unreadable", "empty input", "input is no text", "unknown field"}
+    | {"unreadable field", "content-encoding"}
 )
 
 

@@ -57,6 +57,16 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may ask for a specialist's answer whatever the certificate says."""
     resource: Resource = Resource(method="POST", path="")
     """The method, the canonical path, and the endpoint that they belong to."""
+    decoded: bytes | None = None
+    """The body without its content-encoding, None if it has none: see `content`."""
+    may_go_unread: bool = False
+    """Whether a body that we cannot read goes to the teacher all the same: its own client pays for the
+    answer (forward mode), or the operator's policy allows it."""
+
+    @property
+    def content(self) -> bytes:
+        """The body to be read; `body` is what is sent."""
+        return self.body if self.decoded is None else self.decoded
 
 
 class Request(IncomingRequest, frozen=True, kw_only=True):

@@ -83,7 +83,7 @@ def list_named_objects(request: Request) -> tuple[str, ...]:
     """Return the ids of objects that `request` names in its path, its query and its body."""
     in_path = tuple(value for name, value in request.resource.ids if name.endswith("_id"))
     in_query = find_ids_of_query(request.target) if b"_id=" in request.target else ()
-    return in_path + in_query + find_object_ids(request.body)
+    return in_path + in_query + find_object_ids(request.content)
 
 
 def _makes(request: Request) -> bool:

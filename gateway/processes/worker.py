@@ -18,7 +18,7 @@ from gateway.api.admin import create_admin
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.http.body import BodyLimit, BodyLimits
+from gateway.api.http.body import FORM_BYTES, LONGEST_UPLOAD_S, BodyLimit, BodyLimits
 from gateway.api.http.coalescing import CoalescingProtocol
 from gateway.api.websocket import create_websockets
 from gateway.ipc.child_process import exit_with_parent, run_child
@@ -74,12 +74,13 @@ async def _serve(worker: GatewayWorker, servers: list[tuple[uvicorn.Server, int]
 def _create_dependencies(settings: Settings, state: State, worker: GatewayWorker) -> ApiDependencies:
     server = settings.server
     chat = BodyLimit(max_bytes=server.max_body_mb << 20, total_s=server.body_timeout_s)
+    upload = BodyLimit(max_bytes=(server.max_upload_mb << 20) + FORM_BYTES, total_s=LONGEST_UPLOAD_S)
     return ApiDependencies(
         serve=worker.serve,
         pass_through=worker.pass_through,
         open_tunnel=worker.open_tunnel,
         authenticator=Authenticator(settings.admission, state.keys.find_by_hash),
-        limits=BodyLimits(chat=chat),
+        limits=BodyLimits(chat=chat, upload=upload),
         own_models=worker.own_models,
         show_labels=server.labels,
         has_own_key=settings.upstream.api_key is not None,

@@ -57,7 +57,12 @@ class OutcomeQueue(BoundedQueue[Outcome]):
         return 0
 
     def _size_of(self, item: Outcome) -> int:
-        return OUTCOME_OVERHEAD_BYTES + len(item.request.body) + len(item.answer)
+        return (
+            OUTCOME_OVERHEAD_BYTES
+            + len(item.request.body)
+            + len(item.request.decoded or b"")
+            + len(item.answer)
+        )
 
     def _tell(self, outcome: Outcome) -> None:
         reading = self._read(outcome)

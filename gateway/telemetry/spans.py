@@ -170,7 +170,7 @@ def _decision_attributes(outcome: Outcome) -> Attributes:
 
 def _content_attributes(outcome: Outcome, reading: Reading) -> Attributes:
     """Return the conversation and its answer in the form that the conventions prescribe."""
-    if len(outcome.request.body) + len(outcome.answer) > MOST_CONTENT_BYTES:
+    if len(outcome.request.content) + len(outcome.answer) > MOST_CONTENT_BYTES:
         return {}
     conversation = [
         {"role": message.role, "parts": [{"type": "text", "content": message.text}]}

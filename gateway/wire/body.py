@@ -8,8 +8,10 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.errors import RequestError
+from gateway.errors import RequestError, UnreadableBodyError
 
+Integer = int | float
+"""A field that holds an integer. `256.0` is one to JSON Schema, and some languages write it so."""
 RawFields = dict[str, msgspec.Raw]
 """The top-level fields of a body by name, each as the bytes that the client sent."""
 
@@ -25,13 +27,15 @@ def read_body(
     """Return the fields that `decoder` knows, and the bytes of each top-level field.
 
     `unique` are the names, in quotes, that must not occur twice at the top. Raises RequestError
-    naming the `param` for any body that OpenAI would refuse as malformed.
+    naming the `param` for any body that OpenAI would refuse as malformed: UnreadableBodyError if it is a
+    JSON object all the same, whose fields another teacher may understand.
     """
     try:
         # msgspec does not look into strings that it skips; the teacher would.
         body.isascii() or body.decode()
-        fields, raw = decoder.decode(body), _raw_fields.decode(body)
+        raw = _raw_fields.decode(body)
         _refuse_duplicates(body, unique)
+        fields = decoder.decode(body)
     except UnicodeDecodeError as exc:
         raise _unreadable(f"it is not valid UTF-8 at byte {exc.start}") from exc
     except RecursionError as exc:
@@ -47,6 +51,30 @@ def get_field(raw: RawFields, name: str) -> bytes:
     """Return the JSON of a field, empty if the client left it out or sent null."""
     value = bytes(raw.get(name, _ABSENT))
     return b"" if value == b"null" else value
+
+
+def to_integer(value: Integer | None, param: str) -> int | None:
+    """Return the integer that a field holds. Raises UnreadableBodyError for a fraction."""
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise invalid_type(param, "expected an integer, but got a decimal number instead")
+        return int(value)
+    return value
+
+
+def has_float(*values: Integer | None) -> bool:
+    """Return whether an integer is written as `256.0`: teachers differ in whether they take it."""
+    return float in map(type, values)
+
+
+def invalid_type(param: str, detail: str) -> UnreadableBodyError:
+    """Return the error of a field whose value is of a type that OpenAI does not take."""
+    return unreadable_field(f"Invalid type for '{param}': {detail}.", param, "invalid_type")
+
+
+def unreadable_field(message: str, param: str, code: str | None = None) -> UnreadableBodyError:
+    """Return the error of a field that we cannot read and that another teacher may understand."""
+    return UnreadableBodyError(message, reason="unreadable field", param=param, code=code)
 
 
 def unsupported_field(raw: RawFields, honored: frozenset[str], known: frozenset[str] = frozenset()) -> str:
@@ -89,10 +117,9 @@ def _mistyped(complaint: str) -> RequestError:
     if problem.startswith("Object missing required field"):
         name = problem.split("`")[1]
         param = f"{param}.{name}" if param else name
-        code, message = "missing_required_parameter", f"Missing required parameter: '{param}'."
-    elif param:
-        detail = problem[:1].lower() + problem[1:].replace("`", "")
-        code, message = "invalid_type", f"Invalid type for '{param}': {detail}."
-    else:
-        return _unreadable(problem.replace("`", ""))
-    return RequestError(message, param=param, code=code)
+        return unreadable_field(
+            f"Missing required parameter: '{param}'.", param, "missing_required_parameter"
+        )
+    if param:
+        return invalid_type(param, problem[:1].lower() + problem[1:].replace("`", ""))
+    return _unreadable(problem.replace("`", ""))

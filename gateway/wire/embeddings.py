@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.core import OWN_PREFIX, IncomingRequest, Message, Request
 from gateway.errors import RequestError
-from gateway.wire.body import RawFields, read_body, unsupported_field
+from gateway.wire.body import Integer, RawFields, read_body, to_integer, unsupported_field
 from gateway.wire.control_headers import read_control_headers
 
 MAX_INPUTS = 2048
@@ -28,7 +28,7 @@ class _EmbeddingsFields(msgspec.Struct):
 
 class _EncodingFields(msgspec.Struct):
     encoding_format: Literal["float", "base64"] | None = None
-    dimensions: int | None = None
+    dimensions: Integer | None = None
 
 
 class EncoderRequest(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ def read_embeddings(incoming: IncomingRequest) -> Request:
     Raises RequestError if the body is not a JSON object, and if it asks a model of ours for what only the
     teacher's models do.
     """
-    fields, raw = read_body(incoming.body, _embeddings_fields, _UNIQUE)
+    fields, raw = read_body(incoming.content, _embeddings_fields, _UNIQUE)
     mode, _ = read_control_headers(incoming.headers)
     texts = _read_texts(fields.input)
     reason = _unsupported_reason(texts, raw)
@@ -79,7 +79,8 @@ def read_encoder_request(request: Request) -> EncoderRequest:
 
     Raises RequestError naming the `param` for values that OpenAI refuses as well.
     """
-    fields, _ = read_body(request.body, _encoding_fields, _UNIQUE)
+    fields, _ = read_body(request.content, _encoding_fields, _UNIQUE)
+    dimensions = to_integer(fields.dimensions, "dimensions")
     texts = tuple(message.text for message in request.messages)
     if not texts:
         raise _invalid_input("empty array. Expected an array with minimum length 1.", "empty_array")
@@ -88,7 +89,7 @@ def read_encoder_request(request: Request) -> EncoderRequest:
         raise _invalid_input(problem, "array_above_max_length")
     if not all(texts):
         raise _invalid_input("empty string. An input cannot be an empty string.", "empty_string")
-    return EncoderRequest(texts, fields.encoding_format == "base64", fields.dimensions)
+    return EncoderRequest(texts, fields.encoding_format == "base64", dimensions)
 
 
 def render_vector(index: int, vector: bytes, *, is_base64: bool) -> bytes:

@@ -20,3 +20,16 @@ def site(_running_site: SiteServer) -> SiteServer:
     """A site in its first state. The server is shared: each test also shows that the last one did no harm."""
     _running_site.reset()
     return _running_site
+
+
+@pytest.fixture(scope="session")
+def _running_own_site() -> Iterator[SiteServer]:
+    with serve_site(has_own_key=True) as running:
+        yield running
+
+
+@pytest.fixture
+def own_site(_running_own_site: SiteServer) -> SiteServer:
+    """A site that pays the teacher itself; in front of `site` the clients do."""
+    _running_own_site.reset()
+    return _running_own_site

@@ -28,7 +28,7 @@ BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
     "lone surrogate in the model": (b'{"model":"\\udfff","messages":[{"role":"user","content":"x"}]}', None),
     "NUL byte": (b'{"model":"m\x00","messages":[{"role":"user","content":"x"}]}', None),
     "only NUL bytes": (b"\x00" * 100, None),
-    "nested messages": (b'{"model":"m","messages":' + DEEP + b"}", "messages[0]"),
+    "nested messages": (b'{"model":"m","messages":' + DEEP + b"}", None),
     "nested content": (b'{"model":"m","messages":[{"role":"user","content":[{"x":' + DEEP + b"}]}]}", None),
     "nested unknown field": (b"{" + HELLO + b',"x":' + DEEP + b"}", None),
     "nested and never closed": (b"{" + HELLO + b',"x":' + b"[" * 100_000, None),
@@ -66,10 +66,10 @@ BAD_BODIES: dict[str, tuple[bytes, str | None]] = {
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
-def test_a_bad_body_is_refused_and_the_connection_lives(site: SiteServer, name: str) -> None:
+def test_a_bad_body_is_refused_and_the_connection_lives(own_site: SiteServer, name: str) -> None:
     """400 in OpenAI's shape with the param at fault; a good request on the same connection works."""
     body, param = BAD_BODIES[name]
-    connection = site.connect()
+    connection = own_site.connect()
 
     response = ask_on(connection, "POST", CHAT, body)
     after = ask_on(connection, "POST", CHAT, chat_body())
@@ -79,7 +79,7 @@ def test_a_bad_body_is_refused_and_the_connection_lives(site: SiteServer, name: 
     assert response.error["param"] == param
     assert response.error["type"] == "invalid_request_error"
     assert after.status == 200
-    assert len(site.flow.requests) == 1
+    assert len(own_site.flow.requests) == 1
 
 
 @pytest.mark.parametrize(

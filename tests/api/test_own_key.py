@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import product
 
@@ -236,3 +237,36 @@ def test_the_chat_path_is_the_flows_in_any_spelling_of_forward_mode() -> None:
 
         assert answer.json == {"echo": "hello"}
         assert site.flow.requests[0].target == f"{CHAT}/".encode()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda body: gzip.compress(b"") + gzip.compress(body)])
+def test_an_encoding_hides_no_model(ruled: SiteServer, pack: Callable[[bytes], bytes]) -> None:
+    headers = {"content-encoding": "gzip"}
+
+    refused = ruled.ask("POST", "/v1/completions", pack(b'{"model":"o3-pro","prompt":"x"}'), headers)
+    passed = ruled.ask("POST", "/v1/completions", pack(b'{"model":"gpt-4o","prompt":"x"}'), headers)
+
+    assert (refused.status, passed.status) == (403, 200)
+    assert ruled.teacher.bodies == [pack(b'{"model":"gpt-4o","prompt":"x"}')]
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [("zpaq", b'{"model":"gpt-4o"}', 415), ("gzip", b'{"model":"gpt-4o"}', 400)],
+    ids=["unknown", "damaged"],
+)
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/brand-new/x"])
+def test_what_cannot_be_decoded_does_not_pass(
+    ruled: SiteServer, path: str, coding: str, body: bytes, status: int
+) -> None:
+    assert ruled.ask("POST", path, body, {"content-encoding": coding}).status == status
+    assert ruled.teacher.calls == []
+
+
+def test_a_form_in_front_of_which_another_hides_in_an_encoding_does_not_pass(ruled: SiteServer) -> None:
+    body = gzip.compress(form(part("model", "o3-pro"))) + b"\r\n" + form(part("model", "gpt-image-1"))
+
+    answer = ruled.ask("POST", "/v1/images/edits", body, {**FORM, "content-encoding": "gzip"})
+
+    assert (answer.status, answer.error["code"]) == (415, "unsupported_content_encoding")
+    assert ruled.teacher.calls == []

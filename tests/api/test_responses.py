@@ -23,13 +23,13 @@ def test_the_flow_gets_the_clients_own_bytes(site: SiteServer) -> None:
     assert response.header("x-stepdown-request-id") == request.id
 
 
-def test_a_malformed_body_is_refused_with_openais_error_object(site: SiteServer) -> None:
-    response = site.ask("POST", RESPONSES, b'{"model":"m","input":7}')
+def test_a_malformed_body_is_refused_with_openais_error_object(own_site: SiteServer) -> None:
+    response = own_site.ask("POST", RESPONSES, b'{"model":"m","input":7}')
 
     assert response.status == 400
     assert (response.error["param"], response.error["type"]) == ("input", "invalid_request_error")
-    assert site.flow.requests == []
-    assert site.teacher.calls == []
+    assert own_site.flow.requests == []
+    assert own_site.teacher.calls == []
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,15 @@ async def test_the_next_turn_is_its_own_tenants_alone(owners: ObjectStore) -> No
         await ObjectOwnership(owners).check(ask("/v1/responses", body=turn, tenant="bob"), PLAN)
 
 
+async def test_an_encoding_hides_no_object(owners: ObjectStore) -> None:
+    await read(owners, ask("/v1/responses"), b'{"id":"resp_1","object":"response"}')
+    turn = b'{"model":"m","input":"x","previous_response_id":"resp_1"}'
+    encoded = msgspec.structs.replace(ask("/v1/responses", body=b"packed", tenant="bob"), decoded=turn)
+
+    with pytest.raises(RequestError, match="resp_1"):
+        await ObjectOwnership(owners).check(encoded, PLAN)
+
+
 async def test_shared_objects_are_not_looked_up(owners: ObjectStore) -> None:
     plan = msgspec.structs.replace(PLAN, shares_objects=True)
 

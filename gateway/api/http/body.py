@@ -11,6 +11,10 @@ from gateway.api.http.asgi import AsgiMessage, Receive
 from gateway.core import Header
 from gateway.errors import RequestError
 
+LONGEST_UPLOAD_S = 3600.0
+FORM_BYTES = 1 << 20
+"""What the form around an uploaded file may take."""
+
 
 class BodyLimit(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one request body.
@@ -28,9 +32,10 @@ class BodyLimit(msgspec.Struct, frozen=True, kw_only=True):
 class BodyLimits(msgspec.Struct, frozen=True, kw_only=True):
     """`chat` bodies are held in memory; an `upload` passes through, piece by piece."""
 
-    chat: BodyLimit = BodyLimit(max_bytes=32 << 20, total_s=300.0)
-    # OpenAI takes files of up to 512 MB; the form around them needs a little more.
-    upload: BodyLimit = BodyLimit(max_bytes=1 << 30, total_s=3600.0)
+    # OpenAI takes 50 MB of files in one request (Guides, "PDF files").
+    chat: BodyLimit = BodyLimit(max_bytes=50 << 20, total_s=300.0)
+    # OpenAI takes files of up to 512 MB (API reference, "Upload file").
+    upload: BodyLimit = BodyLimit(max_bytes=(512 << 20) + FORM_BYTES, total_s=LONGEST_UPLOAD_S)
 
 
 def announced_bytes(headers: tuple[Header, ...]) -> int | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.errors import RequestError
-from gateway.wire.body import RawFields, read_body
+from gateway.wire.body import Integer, RawFields, read_body, unreadable_field
 
 _UNIQUE = (b'"model"', b'"messages"', b'"stream"')
 
@@ -60,19 +59,19 @@ class ChatFields(msgspec.Struct):
     messages: list[ChatMessage]
     stream: bool | None = None
     stream_options: ChatStreamOptions | None = None
-    n: int | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    n: Integer | None = None
+    max_tokens: Integer | None = None
+    max_completion_tokens: Integer | None = None
     temperature: float | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    seed: int | None = None
+    seed: Integer | None = None
     stop: str | list[str] | None = None
     user: str | None = None
     store: bool | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Integer | None = None
     response_format: ResponseFormat | None = None
     tools: list[ChatTool] | None = None
     functions: list[msgspec.Raw] | None = None
@@ -87,16 +86,17 @@ _chat_fields = msgspec.json.Decoder(ChatFields)
 def read_fields(body: bytes) -> tuple[ChatFields, RawFields]:
     """Return the known fields of a chat request, and the bytes of each top-level field.
 
-    Raises RequestError naming the `param` for any body that OpenAI would refuse as malformed.
+    Raises RequestError naming the `param` for any body that OpenAI would refuse as malformed, as
+    UnreadableBodyError if another teacher may understand it.
     """
     fields, raw = read_body(body, _chat_fields, _UNIQUE)
     if not fields.model:
-        raise RequestError("you must provide a model parameter", param="model")
+        raise unreadable_field("you must provide a model parameter", "model")
     if not fields.messages:
-        raise RequestError(
+        raise unreadable_field(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty "
             "array instead.",
-            param="messages",
-            code="empty_array",
+            "messages",
+            "empty_array",
         )
     return fields, raw

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.wire.body import RawFields, get_field, unsupported_field
+from gateway.core import OWN_PREFIX
+from gateway.wire.body import RawFields, get_field, has_float, unsupported_field
 from gateway.wire.chat.fields import ChatFields, ChatMessage, ContentPart
 from gateway.wire.template import ROLES
 
@@ -35,11 +36,19 @@ def unsupported_reason(fields: ChatFields, raw: RawFields) -> str:
         ("modalities", fields.modalities not in (None, ["text"])),
         # The client will look for the stored answer at the teacher's.
         ("store", fields.store),
+        ("integral float", _has_integral_float(fields)),
     )
     for reason, is_unsupported in checks:
         if is_unsupported:
             return reason
     return unsupported_field(raw, _HONORED, _KNOWN) or _conversation_reason(fields.messages)
+
+
+def _has_integral_float(fields: ChatFields) -> bool:
+    """Return whether the teacher is to judge a number such as `256.0`; a model of ours takes it."""
+    return not fields.model.startswith(OWN_PREFIX) and has_float(
+        fields.n, fields.max_tokens, fields.max_completion_tokens, fields.seed, fields.top_logprobs
+    )
 
 
 def _has_invalid_logprobs(fields: ChatFields) -> bool:

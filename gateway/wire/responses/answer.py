@@ -35,7 +35,7 @@ class ResponsesRenderer:
         self._id = f"resp_{request.id}"
         self._message_id = f"msg_{request.id}"
         self._created = int(clock())
-        self._raw = _raw_fields.decode(request.body)
+        self._raw = _raw_fields.decode(request.content)
         self._is_padded = _wants_padding(self._raw)
         self._texts: list[str] = []
         self._sent = 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.body import RawFields, read_body
+from gateway.wire.body import Integer, RawFields, read_body
 
 _UNIQUE = (b'"model"', b'"input"', b'"instructions"', b'"stream"', b'"store"')
 
@@ -32,14 +32,14 @@ class ResponsesFields(msgspec.Struct):
     store: bool | None = None
     background: bool | None = None
     include: list[str] | None = None
-    max_output_tokens: int | None = None
+    max_output_tokens: Integer | None = None
     parallel_tool_calls: bool | None = None
     reasoning: dict[str, Any] | None = None
     stream_options: dict[str, Any] | None = None
     temperature: float | None = None
     text: dict[str, msgspec.Raw] | None = None
     tools: list[dict[str, msgspec.Raw]] | None = None
-    top_logprobs: int | None = None
+    top_logprobs: Integer | None = None
     top_p: float | None = None
     truncation: str | None = None
 
@@ -50,6 +50,7 @@ _responses_fields = msgspec.json.Decoder(ResponsesFields)
 def read_fields(body: bytes) -> tuple[ResponsesFields, RawFields]:
     """Return the known fields of a Responses request, and the bytes of each top-level field.
 
-    Raises RequestError naming the `param` for any body that OpenAI would refuse as malformed.
+    Raises RequestError naming the `param` for any body that OpenAI would refuse as malformed, as
+    UnreadableBodyError if another teacher may understand it.
     """
     return read_body(body, _responses_fields, _UNIQUE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway.core import OWN_PREFIX, IncomingRequest, Request
-from gateway.wire.body import get_field
+from gateway.wire.body import get_field, to_integer
 from gateway.wire.control_headers import read_control_headers
 from gateway.wire.responses.conversation import read_conversation
 from gateway.wire.responses.fields import read_fields
@@ -23,8 +23,9 @@ def read_responses(incoming: IncomingRequest) -> Request:
 
     Raises RequestError naming the `param` if the body is not a request of the Responses API.
     """
-    fields, raw = read_fields(incoming.body)
+    fields, raw = read_fields(incoming.content)
     mode, may_harvest = read_control_headers(incoming.headers)
+    to_integer(fields.top_logprobs, "top_logprobs")
     messages, input_reason = read_conversation(fields)
     reason = unsupported_reason(fields, raw) or input_reason
     choice = get_field(raw, "tool_choice")
@@ -49,7 +50,7 @@ def read_responses(incoming: IncomingRequest) -> Request:
         tool_choice=output.tool_choice,
         may_call_in_parallel=fields.parallel_tool_calls is not False,
         wants_json=output.wants_json,
-        max_tokens=fields.max_output_tokens,
+        max_tokens=to_integer(fields.max_output_tokens, "max_output_tokens"),
         mode="local" if model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and fields.store is not False,
         is_stored=fields.store is not False,

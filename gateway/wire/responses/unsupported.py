@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.wire.body import RawFields, get_field, unsupported_field
+from gateway.core import OWN_PREFIX
+from gateway.wire.body import RawFields, get_field, has_float, unsupported_field
 from gateway.wire.responses.fields import ResponsesFields
 
 # What a specialist honors, or may ignore without the client being able to tell.
@@ -35,7 +36,7 @@ def unsupported_reason(fields: ResponsesFields, raw: RawFields) -> str:
 
     The items of the input are judged by `read_conversation`.
     """
-    choice = get_field(raw, "tool_choice")
+    choice, is_ours = get_field(raw, "tool_choice"), (fields.model or "").startswith(OWN_PREFIX)
     checks = (
         ("background", fields.background),
         # The client will look for the stored answer at the teacher's. What an absent `store` means is
@@ -47,6 +48,8 @@ def unsupported_reason(fields: ResponsesFields, raw: RawFields) -> str:
         ("reasoning", _asks_more(fields.reasoning, {"effort"})),
         ("text", _has_unsupported_text(fields.text)),
         ("max_output_tokens", (fields.max_output_tokens or _MIN_OUTPUT_TOKENS) < _MIN_OUTPUT_TOKENS),
+        # Not the teacher's to judge where a model of ours is asked for.
+        ("integral float", not is_ours and has_float(fields.max_output_tokens, fields.top_logprobs)),
         ("tools", not all(_is_plain_function(tool) for tool in fields.tools or ())),
         ("tool_choice", _is_unsupported_choice(choice, has_tools=bool(fields.tools))),
     )

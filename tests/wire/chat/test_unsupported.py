@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 
+from gateway.errors import UnreadableBodyError
 from tests.wire.chat.requests import HELLO, chat_request
 
 HARMLESS: dict[str, object] = {
@@ -128,3 +129,28 @@ def test_an_answer_that_a_client_sends_back_is_harmless() -> None:
     nothing: dict[str, object] = {"tool_calls": None, "function_call": None, "audio": None}
 
     assert chat_request(HELLO, {**echoed, **nothing}, HELLO).unsupported_reason == ""
+
+
+@pytest.mark.parametrize("field", ["n", "max_tokens", "max_completion_tokens", "seed"])
+def test_an_integer_written_as_a_float_is_the_teachers_to_judge(field: str) -> None:
+    assert chat_request(**{field: 1.0}).unsupported_reason == "integral float"
+
+
+def test_an_integer_written_as_a_float_is_read_as_what_it_is() -> None:
+    request = chat_request(max_tokens=256.0, seed=5.0, logprobs=True, top_logprobs=2.0)
+
+    numbers = (request.max_tokens, request.seed, request.top_logprobs)
+    assert numbers == (256, 5, 2)
+    assert set(map(type, numbers)) == {int}
+
+
+def test_a_model_of_ours_takes_an_integer_written_as_a_float() -> None:
+    assert chat_request(model="stepdown/cards", max_tokens=256.0).unsupported_reason == ""
+
+
+@pytest.mark.parametrize("field", ["n", "max_tokens", "max_completion_tokens", "seed", "top_logprobs"])
+def test_a_fraction_is_no_integer(field: str) -> None:
+    with pytest.raises(UnreadableBodyError) as caught:
+        chat_request(**{field: 1.5})
+
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, field, "invalid_type")

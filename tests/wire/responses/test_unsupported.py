@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import UnreadableBodyError
 from tests.wire.responses.requests import FIND, responses_request
 
 USER = {"role": "user", "content": "hello"}
@@ -103,3 +104,18 @@ def test_of_several_such_fields_the_first_by_name_is_the_reason() -> None:
 )
 def test_an_input_that_is_no_text_is_the_reason(item: dict[str, Any], reason: str) -> None:
     assert responses_request(input=[USER, item]).unsupported_reason == reason
+
+
+def test_an_integer_written_as_a_float_is_the_teachers_to_judge() -> None:
+    request = responses_request(max_output_tokens=256.0)
+
+    assert (request.max_tokens, request.unsupported_reason) == (256, "integral float")
+    assert responses_request(model="stepdown/cards", max_output_tokens=256.0).unsupported_reason == ""
+
+
+@pytest.mark.parametrize("field", ["max_output_tokens", "top_logprobs"])
+def test_a_fraction_is_no_integer(field: str) -> None:
+    with pytest.raises(UnreadableBodyError) as caught:
+        responses_request(**{field: 20.5})
+
+    assert (caught.value.status, caught.value.param, caught.value.code) == (400, field, "invalid_type")
