@@ -64,11 +64,22 @@ def _open_harness(options: argparse.Namespace, teacher: Teacher) -> Iterator[Har
         if options.api_key:
             headers["authorization"] = f"Bearer {options.api_key}"
         yield Harness(
-            options.base_url, teacher, headers, local=options.local_model, encoder=options.local_encoder
+            options.base_url,
+            teacher,
+            headers,
+            local=options.local_model,
+            encoder=options.local_encoder,
+            own=_own_harness(options, teacher),
         )
         return
     with tempfile.TemporaryDirectory() as folder, our_harness(Path(folder) / "home", teacher) as harness:
         yield harness
+
+
+def _own_harness(options: argparse.Namespace, teacher: Teacher) -> Harness | None:
+    if not options.own_base_url:
+        return None
+    return Harness(options.own_base_url, teacher, {"authorization": f"Bearer {options.own_api_key}"})
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -86,6 +97,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--local-model", help="a model that the gateway answers itself")
     parser.add_argument("--local-encoder", help="a model whose embeddings the gateway computes itself")
+    parser.add_argument("--own-base-url", help="of the same gateway where it holds the teacher's key")
+    parser.add_argument("--own-api-key", help="the key that it expects there")
     parser.add_argument("--only", type=int, nargs="+", metavar="NUMBER", help="only these checks")
     parser.add_argument("--name", default="stepdown", help="the gateway's name in tables")
     parser.add_argument("--markdown", action="store_true", help="print a Markdown table")

@@ -103,7 +103,10 @@ class Connection:
 
 
 class Harness:
-    """The gateway under test. `local` and `encoder` are models that it answers itself, if it has any."""
+    """The gateway under test. `local` and `encoder` are models that it answers itself, if it has any.
+
+    `own` is the gateway where it holds the teacher's key and knows its clients by keys of its own.
+    """
 
     def __init__(
         self,
@@ -113,6 +116,7 @@ class Harness:
         *,
         local: str | None = None,
         encoder: str | None = None,
+        own: Harness | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         url = urlsplit(base_url)
@@ -122,6 +126,7 @@ class Harness:
         self.headers = {"authorization": FORWARDED, **(headers or {})}
         self._local = local
         self._encoder = encoder
+        self._own = own
         self._timeout_s = timeout_s
 
     @property
@@ -137,6 +142,13 @@ class Harness:
         if self._encoder is None:
             raise SkipError("this gateway has no encoder of its own")
         return self._encoder
+
+    @property
+    def own(self) -> Harness:
+        """The same gateway where it holds the teacher's key, before the same teacher. Raises SkipError."""
+        if self._own is None:
+            raise SkipError("this gateway was not started with a key of its own")
+        return self._own
 
     @property
     def refused_key(self) -> Headers:

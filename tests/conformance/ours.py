@@ -1,4 +1,4 @@
-"""Our own gateway in forward mode, with a certified, scripted specialist."""
+"""Our own gateway: in forward mode with a certified, scripted specialist, and once more with its own key."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gateway.specialists.runtimes.scripted import Script
+from gateway.store.home import Home
+from gateway.store.state import open_state
 from tests.conformance.harness import Harness
 from tests.conformance.teacher import Teacher
-from tests.support.processes import RunningGateway
+from tests.support.processes import RunningGateway, gateway_process
 from tests.support.scripted_gateway import scripted_gateway
 from tests.support.waiting import PATIENCE_S
 
 MODEL = "stepdown/support"
+TEACHER_KEY = "sk-of-the-gateway"
 ENCODER = "stepdown/minilm"
 POLICIES = f"""
 policies:
@@ -56,9 +59,26 @@ def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[Ru
 
 
 @contextmanager
+def own_key_gateway(home: Path, teacher: Teacher) -> Iterator[Harness]:
+    """Run `stepdown serve` with a key for `teacher`, and yield its harness with a key of the gateway's."""
+    with open_state(Home(home)) as state:
+        _, key = state.keys.create("conformance")
+    with gateway_process(
+        home,
+        OPENAI_API_KEY=TEACHER_KEY,
+        OPENAI_BASE_URL=teacher.base_url,
+        STEPDOWN_LEARN_ENABLED="false",
+    ) as gateway:
+        yield Harness(gateway.base_url, teacher, {"authorization": f"Bearer {key}"}, timeout_s=PATIENCE_S)
+
+
+@contextmanager
 def our_harness(home: Path, teacher: Teacher) -> Iterator[Harness]:
     """Run our gateway and yield its harness; the teacher has accepted the harness's key once."""
-    with our_gateway(home, teacher) as gateway:
-        harness = Harness(gateway.base_url, teacher, local=MODEL, encoder=ENCODER, timeout_s=PATIENCE_S)
+    own_home = home.with_name(f"{home.name}-own")
+    with our_gateway(home, teacher) as gateway, own_key_gateway(own_home, teacher) as own:
+        harness = Harness(
+            gateway.base_url, teacher, local=MODEL, encoder=ENCODER, own=own, timeout_s=PATIENCE_S
+        )
         assert harness.chat().status == 200
         yield harness
