@@ -107,7 +107,8 @@ class GatewayWorker:
             teacher=self.teacher,
             observe=self.outcomes.put,
             teacher_headers=self.exporters.headers,
-            ownership=ObjectOwnership(state.objects) if has_own_key else None,
+            # With `--open` all are one tenant, on the operator's own machine.
+            ownership=ObjectOwnership(state.objects) if settings.admission == "keys" else None,
             estimate_usage=tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )

@@ -21,6 +21,8 @@ from tests.support.processes import RunningGateway, gateway_process, stepdown
 from tests.support.waiting import PATIENCE_S, wait_for
 
 OWN_KEY = "sk-own"
+# Its messages name the model, and no rule reads them: a policy must open it.
+POLICY = "policies:\n  - name: sockets\n    paths: [/v1/responses]\n  - name: rest\n"
 WORDS = ("Hello", " there")
 
 
@@ -84,8 +86,12 @@ def teacher() -> Iterator[Realtime]:
 
 @pytest.fixture(scope="module")
 def gateway(home: Path, teacher: Realtime) -> Iterator[RunningGateway]:
+    policies = home.with_name("realtime-policies")
+    policies.mkdir()
+    (policies / "default.yaml").write_text(POLICY)
     with gateway_process(
         home,
+        STEPDOWN_POLICIES_FOLDER=str(policies),
         OPENAI_BASE_URL=f"http://127.0.0.1:{teacher.port}/v1",
         OPENAI_API_KEY=OWN_KEY,
         STEPDOWN_LEARN_ENABLED="false",
@@ -160,7 +166,8 @@ def test_a_lost_client_ends_the_teachers_connection(
     gateway: RunningGateway, teacher: Realtime, key: str
 ) -> None:
     connection = connect(
-        f"ws://127.0.0.1:{gateway.port}/v1/realtime", additional_headers={"authorization": f"Bearer {key}"}
+        f"ws://127.0.0.1:{gateway.port}/v1/realtime?model=gpt-realtime",
+        additional_headers={"authorization": f"Bearer {key}"},
     )
     connection.recv()
     teacher.left.clear()
