@@ -117,6 +117,7 @@ class Harness:
         local: str | None = None,
         encoder: str | None = None,
         own: Harness | None = None,
+        other: Harness | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> None:
         url = urlsplit(base_url)
@@ -127,6 +128,7 @@ class Harness:
         self._local = local
         self._encoder = encoder
         self._own = own
+        self._other = other
         self._timeout_s = timeout_s
 
     @property
@@ -149,6 +151,13 @@ class Harness:
         if self._own is None:
             raise SkipError("this gateway was not started with a key of its own")
         return self._own
+
+    @property
+    def other(self) -> Harness:
+        """The same gateway to a client of another tenant. Raises SkipError."""
+        if self._other is None:
+            raise SkipError("this gateway knows one tenant")
+        return self._other
 
     @property
     def refused_key(self) -> Headers:

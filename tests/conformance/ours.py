@@ -26,6 +26,13 @@ policies:
   - name: rest
     share: all
 """
+OWN_POLICIES = """
+policies:
+  - name: no-giant
+    models: ["o3*"]
+    forbid: true
+  - name: rest
+"""
 LONG = " ".join(f"word{number}" for number in range(30))
 ANSWERS = {
     "text": "Hello there, caf\u00e9 \u20ac \U0001f600!",
@@ -63,13 +70,22 @@ def own_key_gateway(home: Path, teacher: Teacher) -> Iterator[Harness]:
     """Run `stepdown serve` with a key for `teacher`, and yield its harness with a key of the gateway's."""
     with open_state(Home(home)) as state:
         _, key = state.keys.create("conformance")
+        _, other_key = state.keys.create("another tenant")
+    policies = home.with_name(f"{home.name}-policies")
+    policies.mkdir(parents=True)
+    (policies / "default.yaml").write_text(OWN_POLICIES)
     with gateway_process(
         home,
+        STEPDOWN_POLICIES_FOLDER=str(policies),
         OPENAI_API_KEY=TEACHER_KEY,
         OPENAI_BASE_URL=teacher.base_url,
         STEPDOWN_LEARN_ENABLED="false",
     ) as gateway:
-        yield Harness(gateway.base_url, teacher, {"authorization": f"Bearer {key}"}, timeout_s=PATIENCE_S)
+        other = Harness(
+            gateway.base_url, teacher, {"authorization": f"Bearer {other_key}"}, timeout_s=PATIENCE_S
+        )
+        own = {"authorization": f"Bearer {key}"}
+        yield Harness(gateway.base_url, teacher, own, other=other, timeout_s=PATIENCE_S)
 
 
 @contextmanager
