@@ -81,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def prune_history(state: State, registry: Registry, now: float) -> None:
     """Delete audits and versions that no certificate can need again."""
+    # The learner and the alarms write through stores of their own.
+    state.certifications.refresh()
     state.audits.prune(now - AUDIT_DAYS * DAY_S)
     state.objects.prune()
     for task in registry.tasks():

@@ -34,6 +34,18 @@ def publish(registry: Registry, folder: Path, version: int) -> None:
     registry.publish(manifest, folder)
 
 
+def test_the_version_that_drafts_stays_whichever_process_certified_it(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    for version in range(1, 12):
+        publish(registry, tmp_path / "trained", version)
+    with open_state(Home(tmp_path / "home")) as state, open_state(Home(tmp_path / "home")) as other:
+        other.certifications.put(certified("cards", version=2))
+
+        prune_history(state, registry, 200 * DAY_S)
+
+    assert 2 in registry.versions("cards")
+
+
 def test_old_audits_and_versions_go_and_what_drafts_stays(tmp_path: Path) -> None:
     now, registry = 200 * DAY_S, Registry(tmp_path / "registry")
     for version in range(1, 12):
