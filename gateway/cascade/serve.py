@@ -70,6 +70,8 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
     if request.mode != "local" and (reason := _observation_reason(state)):
         late = asyncio.create_task(_draft(request, certification, stages, is_streamed=False))
         return state.deferred(reason, late_draft=late)
+    if route.is_on_probation and not request.may_force_local:
+        return state.deferred("template on probation")
     if not request.is_trusted:
         return state.deferred("caller not yet accepted by the teacher")
     return await _decide(state, certification, route, stages)

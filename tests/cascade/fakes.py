@@ -125,6 +125,7 @@ class Flow:
         self.the_plan = Plan(policy="p", may_serve=True)
         self.certification = LIVE
         self.is_audit = False
+        self.the_route = Route("t")
         self.route_error: Exception | None = None
 
     def plan(self, request: Request) -> Plan:
@@ -133,7 +134,7 @@ class Flow:
     async def route(self, request: Request, scope: str) -> Route:
         if self.route_error:
             raise self.route_error
-        return Route("t")
+        return self.the_route
 
     def of(self, task: str) -> Certification:
         return self.certification

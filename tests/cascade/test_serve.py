@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from gateway.core import Certification, Plan
+from gateway.core import Certification, Plan, Route
 from gateway.errors import RequestError, SpecialistError, UpstreamError
 from tests.cascade.fakes import LIVE, Flow
 from tests.support.builders import certified, request
@@ -340,6 +340,16 @@ async def test_a_stricter_policy_is_not_served_by_a_laxer_certificate(
 
     assert b"from the teacher" in await flow.read()
     assert (await flow.wait_for_outcome()).reason.startswith("certified at 2.0%, policy asks for")
+
+
+async def test_a_near_copy_on_probation_is_not_served_to_a_caller_that_asks_for_local(flow: Flow) -> None:
+    """The certificate for near copies does not speak of one that has proved nothing yet."""
+    flow.the_route = Route("t", "embedding", 0.95, is_on_probation=True)
+
+    with pytest.raises(RequestError, match="template on probation"):
+        await flow.serve(request(mode="local", may_force_local=False))
+
+    assert b"from the specialist" in await flow.read(request(mode="local"))
 
 
 async def test_the_reserve_of_a_budget_pays_audits_of_drafts_that_pass(flow: Flow) -> None:
