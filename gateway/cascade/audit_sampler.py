@@ -63,4 +63,5 @@ def _audit_share(plan: Plan, certification: Certification, now: float) -> float:
         return 0.0
     is_settled = all(each.is_settled and not each.is_suspect for each in in_force)
     least = plan.audit_share if is_settled else plan.settling_audit_share
-    return min(plan.shadow_audit_share, max([least, *(each.renewal_share for each in in_force)]))
+    most = max(least, plan.shadow_audit_share)
+    return min(most, max([least, *(each.renewal_share for each in in_force)]))

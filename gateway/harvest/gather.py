@@ -62,7 +62,9 @@ def row_of(outcome: Outcome, reading: Reading) -> Row | None:
 
 
 def _is_allowed(outcome: Outcome) -> bool:
-    return outcome.request.may_harvest and outcome.plan.may_harvest
+    # The reserve of a budget pays for audits of drafts that pass, and for nothing else: rows that a
+    # decision has chosen are no evidence.
+    return outcome.request.may_harvest and outcome.plan.may_harvest and not outcome.plan.is_reserve
 
 
 def _is_useful(ending: Ending, outcome: Outcome) -> bool:

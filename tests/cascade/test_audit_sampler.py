@@ -5,6 +5,8 @@ import pytest
 
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.core import Certification, Plan, Request, Route
+from gateway.policy.planner import PolicyPlanner
+from gateway.policy.schema import Policy
 from tests.cascade.fakes import LIVE
 from tests.support.builders import certified, request
 
@@ -81,6 +83,15 @@ def test_a_near_copy_on_probation_is_always_audited() -> None:
 def test_suspicion_and_a_renewal_raise_the_share(certification: Certification, share: float) -> None:
     """Never above the shadow share, which a lapsed certificate goes back to."""
     assert sampler_at(1).sample(request(), PLAN, certification, ROUTE)[1] == share
+
+
+def test_the_reserve_of_a_budget_is_drawn_from() -> None:
+    """It pays for nothing else: without draws the alarm would be blind until midnight."""
+    policy = Policy(name="p", usd_per_day=10.0)
+    plan = PolicyPlanner([policy], lambda _: 9.7).plan(request())
+
+    assert plan.is_reserve
+    assert sampler_at(1).sample(request(), plan, SETTLED, ROUTE)[1] == policy.audit.certified
 
 
 def test_lone_surrogates_in_the_text_do_not_fail() -> None:

@@ -28,6 +28,13 @@ class ListSink:
     def close(self) -> None: ...
 
 
+def test_what_the_reserve_of_a_budget_audits_is_no_evidence() -> None:
+    """Only drafts that pass are audited then: evidence must not depend on any decision."""
+    plan = Plan(policy="p", may_serve=True, is_reserve=True)
+
+    assert row_of(outcome(plan=plan, decision="audit", is_held_out=True), reading()) is None
+
+
 def test_an_escalation_becomes_a_row() -> None:
     sink = ListSink()
     asked = request(template_text="You sort questions.")
