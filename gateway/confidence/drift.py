@@ -40,12 +40,12 @@ class DriftMonitor:
     def _process_audit(self, audit: Audit, target: RiskTarget) -> Certification | None:
         certification = self._certifications.of(audit.task)
         certificate = certification.find_certificate(audit.stratum, target)
-        if certificate.stage != "live" or audit.at < certificate.valid_from:
+        if certificate.stage != "live" or audit.at < certificate.watched_from:
             return None
         watched = (audit.task, audit.stratum, target)
         detector = self._detectors.get(watched)
-        if detector is None or detector.valid_from != certificate.valid_from:
-            detector = self._detectors[watched] = _Detector(target.alpha, certificate.valid_from)
+        if detector is None or detector.watched_from != certificate.watched_from:
+            detector = self._detectors[watched] = _Detector(target.alpha, certificate.watched_from)
         if not detector.is_alarmed_by(audit):
             return None
         alarm = _in_alarm(certification, certificate, detector.changed_at)
@@ -55,8 +55,8 @@ class DriftMonitor:
 class _Detector:
     """The e-detector of one certificate, fed with independent units since its last alarm."""
 
-    def __init__(self, alpha: float, valid_from: float) -> None:
-        self.valid_from = valid_from
+    def __init__(self, alpha: float, watched_from: float) -> None:
+        self.watched_from = watched_from
         self._losses = EDetector(alpha)
         self._units = UnitFilter()
 
@@ -69,17 +69,17 @@ class _Detector:
 
 
 def _in_alarm(certification: Certification, broken: Certificate, changed_at: float) -> Certification:
-    """Return `certification` with `broken` in alarm and the other strata under suspicion.
+    """Return `certification` with `broken` in alarm and all that is in force under suspicion.
 
-    Evidence from before `changed_at` is void for it, and its attempts restart at 0: later evidence
-    shares nothing with what earlier attempts saw, so it earns its certificate with its own delta.
+    Evidence from before `changed_at` is void for it and for the other targets of its stratum that
+    are not in force, and their attempts restart at 0: later evidence shares nothing with what earlier
+    attempts saw, so it earns a certificate with its own delta.
     """
     alarm = msgspec.structs.replace(
         broken,
         stage="alarm",
         threshold=None,
         tentative=None,
-        attempts=0,
         issued_at_attempt=0,
         audits=0,
         accepted=0,
@@ -87,15 +87,15 @@ def _in_alarm(certification: Certification, broken: Certificate, changed_at: flo
         coverage=0.0,
         is_settled=False,
         audits_missing=None,
-        valid_from=changed_at,
         note="drift: audited answers disagree with the teacher more often than certified",
     )
 
     def after_alarm(each: Certificate) -> Certificate:
-        if each == broken:
-            return alarm
-        is_sister = each.stratum != broken.stratum
-        return msgspec.structs.replace(each, is_suspect=each.is_suspect or is_sister)
+        if each.stratum == broken.stratum and (each == broken or each.stage != "live"):
+            valid_from = max(each.valid_from, changed_at)
+            changed = alarm if each == broken else each
+            return msgspec.structs.replace(changed, attempts=0, valid_from=valid_from)
+        return msgspec.structs.replace(each, is_suspect=True)
 
     certificates = tuple(map(after_alarm, certification.certificates))
     return msgspec.structs.replace(certification, epoch=certification.epoch + 1, certificates=certificates)

@@ -111,6 +111,8 @@ def try_certificate(evidence: Evidence, certificate: Certificate, now: float) ->
         coverage=passed.coverage,
         attempts=attempt,
         issued_at_attempt=attempt,
+        # A restarted monitor reads the audits again that put the last certificate into alarm.
+        watched_from=certificate.watched_from if certificate.stage == "live" else now,
         is_suspect=False,
         audits_missing=None,
         note=f"certified on {passed.accepted} accepted audits, {passed.losses:g} of them wrong",

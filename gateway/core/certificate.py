@@ -63,6 +63,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     issued_at_attempt: int = 0
     valid_from: float = 0.0
     """Older evidence does not count: an alarm voided it."""
+    watched_from: float = 0.0
+    """When it was issued after a time without one: what was audited before does not count against it."""
     is_settled: bool = False
     """Whether there is so much evidence that more would hardly loosen the threshold."""
     is_suspect: bool = False
@@ -111,11 +113,19 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     """What the learner last said of the task as a whole."""
 
     def find_certificate(self, stratum: Stratum, target: RiskTarget) -> Certificate:
-        """Return the certificate of a stratum for a target, an empty one in shadow if there is none yet."""
-        for certificate in self.certificates:
-            if certificate.stratum == stratum and certificate.target == target:
+        """Return the certificate of a stratum for a target, an empty one in shadow if there is none yet.
+
+        What alarms voided for the stratum's other targets is void for an empty one, too.
+        """
+        ours = [each for each in self.certificates if each.stratum == stratum]
+        for certificate in ours:
+            if certificate.target == target:
                 return certificate
-        return Certificate(stratum=stratum, target=target)
+        return Certificate(
+            stratum=stratum,
+            target=target,
+            valid_from=max((each.valid_from for each in ours), default=0.0),
+        )
 
     def in_force(self, alpha: float, delta: float, now: float) -> Iterator[Certificate]:
         """Yield the certificates under which drafts may be served to a policy of `alpha` and `delta`."""

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gateway.confidence.drift import DriftMonitor
+from gateway.confidence.judging import Evidence, try_certificate
 from gateway.core import Audit, Certification, RiskTarget
 from tests.confidence.conftest import TARGET, AuditList, CertificationDict
 from tests.support.builders import certificate
@@ -38,6 +39,19 @@ def drift(audits: AuditList, good: int = 100, bad: int = 40) -> None:
     audits.audits += [audit(good + n, 1.0) for n in range(bad)]
 
 
+def perfect_evidence(units: int) -> Evidence:
+    return Evidence(
+        audits=[],
+        scores=[0.9] * units,
+        losses=[0.0] * units,
+        forms=("single/short",),
+        novelty_floor=-1.0,
+        starts_at=0.0,
+        ends_at=0.0,
+        propensity=0.3,
+    )
+
+
 def test_drift_sends_the_task_back_to_the_teacher(
     certifications: CertificationDict, audits: AuditList
 ) -> None:
@@ -63,6 +77,52 @@ def test_an_alarm_puts_the_other_strata_under_suspicion(
 
     assert [each.is_suspect for each in alarm.certificates] == [False, True, True]
     assert alarm.certificate_of("learnt", 0.05, 0.1, 0.0) is not None
+
+
+def test_an_alarm_voids_the_evidence_of_every_target_of_its_stratum(audits: AuditList) -> None:
+    """Else answers from before the change would earn the other target a certificate."""
+    lax = RiskTarget(alpha=0.1)
+    waiting = certificate(target=lax, stage="shadow", threshold=None, attempts=1)
+    certificates = (certificate(target=TARGET), waiting, certificate(stratum="learnt", target=lax))
+    certifications = CertificationDict(Certification(task="intents", version=3, certificates=certificates))
+    drift(audits)
+
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
+
+    assert [each.valid_from for each in alarm.certificates] == [6000.0, 6000.0, 0.0]
+    assert alarm.certificates[1].attempts == 0
+    assert alarm.find_certificate("new", RiskTarget(alpha=0.03)).valid_from == 6000.0
+
+
+def test_an_alarm_does_not_void_what_is_in_force_for_another_target(audits: AuditList) -> None:
+    """Its own alarm watches it, and must not begin again; it is under suspicion."""
+    lax = RiskTarget(alpha=0.5)
+    certificates = (certificate(target=TARGET), certificate(target=lax))
+    certifications = CertificationDict(Certification(task="intents", version=3, certificates=certificates))
+    drift(audits)
+
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
+
+    other = alarm.certificates[1]
+    assert (other.stage, other.valid_from, other.is_suspect) == ("live", 0.0, True)
+
+
+def test_audits_from_before_an_alarm_do_not_count_against_the_next_certificate(
+    certifications: CertificationDict, audits: AuditList
+) -> None:
+    """A monitor that starts after a new certificate was earned reads the losses of the old one again."""
+    drift(audits)
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
+    broken = alarm.certificates[0]
+    earned = try_certificate(perfect_evidence(500), broken, now=200 * 60.0)
+    assert earned is not None
+    earned_again = (earned, *alarm.certificates[1:])
+    certifications.put_if(alarm.epoch, msgspec.structs.replace(alarm, certificates=earned_again))
+    restarted = DriftMonitor(certifications, audits)
+
+    assert restarted.refresh() == []
+    audits.audits += [audit(201 + n, 1.0) for n in range(40)]
+    assert len(restarted.refresh()) == 1
 
 
 def test_agreement_raises_no_alarm(
