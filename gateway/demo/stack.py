@@ -32,7 +32,8 @@ class Stack:
     """Gateway and teacher on loopback: a context manager that stops what it started.
 
     `home` holds the gateway's state, a temporary folder unless given. `environment` is added to
-    the gateway's, `policies` is a folder of policy files.
+    the gateway's, `policies` is a folder of policy files. Any client is admitted, or, unless `is_open`,
+    holders of the gateway's keys.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Stack:
         home: Home | None = None,
         policies: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        is_open: bool = True,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="stepdown-")
         self.home = home or Home(Path(self._scratch.name) / "home")
         self.model = model
         self.started_in_s = 0.0
         self._latency_ms = latency_ms
+        self._flags = ["--open"] if is_open else []
         self._environment = dict(environment or {})
         if policies:
             self._environment["STEPDOWN_POLICIES_FOLDER"] = str(policies)
@@ -104,7 +107,7 @@ class Stack:
 
     def _start_gateway(self) -> None:
         begun = time.monotonic()
-        arguments = ["serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0", "--open"]
+        arguments = ["serve", "--host", "127.0.0.1", "--port", "0", "--admin-port", "0", *self._flags]
         environment = {
             "STEPDOWN_HOME": str(self.home.folder),
             "OPENAI_BASE_URL": f"{self.teacher_url}/v1",
