@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import textwrap
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gateway.cli import OK
 
 if TYPE_CHECKING:
-    from gateway.core import Certification
+    from gateway.core import Certificate, Certification
     from gateway.settings import Settings
 
 WIDTH = 80
@@ -82,8 +83,18 @@ def _describe_task(certification: Certification, scope: str, template: str) -> I
     for one in certification.certificates:
         target = f"{one.target.alpha:.3g}/{one.target.delta:.3g}"
         yield from _wrap(f"  {one.stratum:<7}  {target:<9}  {one.stage:<6}  ", one.note)
+        if one.stage == "live":
+            yield f"{'':<30}{_describe_dates(one)}"
     if not certification.certificates:
         yield from _wrap("  ", certification.note)
+
+
+def _describe_dates(certificate: Certificate) -> str:
+    """Return from when to when its evidence is, and how long it is in force."""
+    dates = (certificate.evidence_from, certificate.evidence_to, certificate.expires_at)
+    since, until, ends = (time.strftime("%Y-%m-%d", time.gmtime(at)) for at in dates)
+    verb = "until" if certificate.is_in_force(time.time()) else "lapsed"
+    return f"audits {since} to {until}, {verb} {ends}"
 
 
 def _wrap(head: str, text: str) -> list[str]:

@@ -62,7 +62,7 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
         print(msgspec.json.encode(found).decode())
         return OK
     for one in found:
-        day = time.strftime("%Y-%m-%d %H:%M", time.localtime(one["created_at"]))
+        day = time.strftime("%Y-%m-%d", time.localtime(one["created_at"]))
         print(
             f"{one['kind']:<10}  {one['task']}  v{one['version']}  {one['runtime']}  by {one['recipe']}  "
             f"{one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}"

@@ -50,6 +50,7 @@ def test_every_version_is_listed(command: Command, home: Path) -> None:
         ("specialist", "tickets", 2),
     ]
     assert "tickets  v2  scripted  by head  1,234 rows" in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_without_a_model_the_list_says_where_they_come_from(command: Command) -> None:

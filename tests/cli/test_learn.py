@@ -1,0 +1,34 @@
+"""What `stepdown learn status` shows of certificates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.store.home import Home
+from gateway.store.state import open_state
+from tests.cli.conftest import Command
+from tests.support.builders import NOON, certified
+
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize(("expires_at", "until"), [(1e11, "until 5138-11-16"), (NOON, "lapsed 2023-11-14")])
+def test_a_certificate_says_from_when_to_when_it_speaks(
+    command: Command, home: Path, expires_at: float, until: str
+) -> None:
+    certification = certified(
+        "task-0123456789ab",
+        note="certified on 172 audits",
+        evidence_from=NOON - 9 * DAY_S,
+        evidence_to=NOON,
+        expires_at=expires_at,
+    )
+    with open_state(Home(home)) as state:
+        state.certifications.put(certification)
+
+    lines = command("learn", "status").stdout.splitlines()
+
+    assert f"audits 2023-11-05 to 2023-11-14, {until}" in "\n".join(lines)
+    assert max(map(len, lines)) <= 80
