@@ -70,8 +70,8 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
     if request.mode != "local" and (reason := _observation_reason(state)):
         late = asyncio.create_task(_draft(request, certification, stages, is_streamed=False))
         return state.deferred(reason, late_draft=late)
-    if route.is_on_probation and not request.may_force_local:
-        return state.deferred("template on probation")
+    if request.mode == "local" and (reason := _local_refusal(state)):
+        return state.deferred(reason)
     if not request.is_trusted:
         return state.deferred("caller not yet accepted by the teacher")
     return await _decide(state, certification, route, stages)
@@ -146,6 +146,15 @@ def _observation_reason(state: RequestState) -> str:
     if not state.is_certified:
         return _uncertified_reason(state)
     return "stored by the teacher" if is_stored_by_teacher(state.request, state.plan) else ""
+
+
+def _local_refusal(state: RequestState) -> str:
+    """Return why a caller that asked for a local answer gets none; empty if it may get one."""
+    if state.request.may_force_local:
+        return ""
+    if state.route and state.route.is_on_probation:
+        return "template on probation"
+    return "" if state.is_certified else _uncertified_reason(state)
 
 
 def _uncertified_reason(state: RequestState) -> str:

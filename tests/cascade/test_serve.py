@@ -342,6 +342,13 @@ async def test_a_stricter_policy_is_not_served_by_a_laxer_certificate(
     assert (await flow.wait_for_outcome()).reason.startswith("certified at 2.0%, policy asks for")
 
 
+async def test_a_caller_that_asks_for_local_is_told_why_its_policy_allows_none(flow: Flow) -> None:
+    flow.the_plan = msgspec.structs.replace(flow.the_plan, alpha=0.01)
+
+    with pytest.raises(RequestError, match=r"certified at 2\.0%, policy asks for 1\.0%"):
+        await flow.serve(request(mode="local", may_force_local=False))
+
+
 async def test_a_near_copy_on_probation_is_not_served_to_a_caller_that_asks_for_local(flow: Flow) -> None:
     """The certificate for near copies does not speak of one that has proved nothing yet."""
     flow.the_route = Route("t", "embedding", 0.95, is_on_probation=True)
