@@ -178,8 +178,8 @@ class GatewayWorker:
         return sorted(tasks | self._encoders)
 
     def _sees(self, caller: Caller, task: Task) -> bool:
-        """Whether requests of `caller` for the task's model would be served from its scope."""
-        return self._planner.scope(task.model, caller.id, caller.tenant) == task.scope
+        """Whether requests of `caller` that name the task's specialist would be served from its scope."""
+        return self._planner.scope(OWN_PREFIX + task.task, caller.id, caller.tenant) == task.scope
 
     def _scope_of(self, task: str) -> str:
         known = self.state.tasks.get(task)
