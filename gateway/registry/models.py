@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,8 @@ MANIFEST = "manifest.json"
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _CHUNK_BYTES = 1 << 20
+ABANDONED_S = 3_600.0
+"""Copying the files of a version takes seconds, of a base model minutes."""
 
 
 class Registry:
@@ -61,6 +65,7 @@ class Registry:
         """
         task_folder = self._task_folder(manifest.task)
         task_folder.mkdir(parents=True, exist_ok=True)
+        _sweep_rests(task_folder)
         staging = Path(tempfile.mkdtemp(prefix=".publishing-", dir=task_folder))
         try:
             files = {name: _copy(source / name, staging / name) for name in _publishable(source)}
@@ -109,6 +114,14 @@ class Registry:
         if not _TASK_NAME.fullmatch(task):
             raise RegistryError(f"{task!r} is no task name: 1 to 100 letters, digits, '.', '_' and '-' only")
         return self._folder / task
+
+
+def _sweep_rests(task_folder: Path) -> None:
+    """Delete what publishers and deletions that were killed left behind."""
+    for rest in task_folder.glob(".*ing-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - rest.stat().st_mtime > ABANDONED_S:
+                shutil.rmtree(rest)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,21 @@ def test_the_rest_of_a_killed_publisher_is_no_version(
     (tmp_path / "registry" / "support" / ".publishing-abc").mkdir()
 
     assert registry.versions("support") == [1]
+
+
+def test_the_rest_of_a_killed_publisher_goes_with_the_next_version(
+    registry: Registry, source: Path, tmp_path: Path
+) -> None:
+    """Once it is an hour old: a younger one may be another publisher at work."""
+    rests = [tmp_path / "registry" / "support" / f".publishing-{name}" for name in ("old", "young")]
+    for rest in rests:
+        rest.mkdir(parents=True)
+        (rest / "head.npz").write_bytes(b"half")
+    os.utime(rests[0], (0, 0))
+
+    registry.publish(manifest(), source)
+
+    assert [rest.exists() for rest in rests] == [False, True]
 
 
 def _remove(folder: Path) -> None:
