@@ -55,8 +55,9 @@ def _status(settings: Settings, *, as_json: bool) -> int:
     from gateway.store.state import open_state
 
     with open_state(settings.home) as state:
-        certifications = state.certifications.all()
         tasks = state.tasks.all()
+        names = {task.task for task in tasks} | {one.task for one in state.certifications.all()}
+        certifications = [state.certifications.of(name) for name in sorted(names)]
     scopes = {task.task: task.scope for task in tasks}
     if as_json:
         import msgspec
@@ -85,7 +86,7 @@ def _describe_task(certification: Certification, scope: str, template: str) -> I
         yield from _wrap(f"  {one.stratum:<7}  {target:<9}  {one.stage:<6}  ", one.note)
         if one.stage == "live":
             yield f"{'':<30}{_describe_dates(one)}"
-    if not certification.certificates:
+    if certification.note:
         yield from _wrap("  ", certification.note)
 
 

@@ -27,7 +27,7 @@ def summarize_certification(certification: Certification, scope: str) -> dict[st
         "audits": lead.audits if lead else 0,
         "audits_missing": lead.audits_missing if lead else None,
         "coverage": lead.coverage if lead else 0.0,
-        "note": (lead.note if lead else "") or certification.note,
+        "note": certification.note or (lead.note if lead else ""),
         "certificates": [msgspec.to_builtins(each) for each in certification.certificates],
     }
 

@@ -110,7 +110,7 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     certificates: tuple[Certificate, ...] = ()
     note: str = ""
-    """What the learner last said of the task as a whole."""
+    """Why the task waits: what failed in the learner's last step. Empty once a step succeeds."""
 
     def find_certificate(self, stratum: Stratum, target: RiskTarget) -> Certificate:
         """Return the certificate of a stratum for a target, an empty one in shadow if there is none yet.

@@ -100,7 +100,8 @@ class Learner:
             newest = max(self._stores.registry.versions(task), default=0)
             if newest > self._of(task).judged_version:
                 # Published, then killed before it was judged.
-                yield self._judge_newest(task, newest)
+                damage = self._builder.delete_damaged(task, newest)
+                yield self._postpone(task, damage) if damage else self._judge_newest(task, newest)
             # Rows since an alarm are at most all rows: most looks end before any is read.
             if self._is_due(task, count) and self._is_due(task, self._grown(task)):
                 yield self._advance(task)
@@ -235,7 +236,7 @@ class Learner:
         return Event(task=task, kind="postponed", detail=why)
 
     def _put(self, old: Certification, new: Certification, version: int) -> Event:
-        is_put = self._stores.certifications.put_if(old.epoch, new)
+        is_put = self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=""))
         return Event(
             task=new.task,
             kind=_outcome(version, new) if is_put else "overtaken",

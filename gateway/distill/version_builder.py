@@ -19,7 +19,7 @@ from gateway.distill.base import Config, EvalResult, Recipe, TrainingSet, Worksp
 from gateway.distill.deferral import fit_deferral
 from gateway.distill.prospects import Candidate
 from gateway.distill.validated import read_validation, write_validation
-from gateway.errors import TrainingError
+from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
@@ -117,6 +117,15 @@ class VersionBuilder:
                 draft, rows=report.rows, answers=report.answers, metrics={**draft.metrics, **report.metrics}
             )
             self._registry.publish(manifest, folder)
+
+    def delete_damaged(self, task: str, version: int) -> str:
+        """Delete a version that is not as published; return what is wrong with it, empty if nothing is."""
+        try:
+            self._registry.verify(task, version)
+        except RegistryError as exc:
+            self._registry.delete(task, version)
+            return f"version {version} was deleted: {exc}"
+        return ""
 
     @contextmanager
     def open_version(self, task: str, version: int) -> Iterator[Candidate]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.store.home import Home
@@ -32,3 +33,21 @@ def test_a_certificate_says_from_when_to_when_it_speaks(
 
     assert f"audits 2023-11-05 to 2023-11-14, {until}" in "\n".join(lines)
     assert max(map(len, lines)) <= 80
+
+
+def test_a_task_that_has_no_certificate_yet_is_shown_too(command: Command, home: Path) -> None:
+    with open_state(Home(home)) as state:
+        state.tasks.put(
+            "task-1", scope="tenant:shop", contract_hash="", template_text="Sort.", vector=b"", model="gpt-4o"
+        )
+
+    assert command("learn", "status").stdout == "task-1  no version yet  tenant:shop\n  Sort.\n"
+    assert '"scope":"tenant:shop"' in command("learn", "status", "--json").stdout
+
+
+def test_why_a_task_waits_is_shown_beside_its_certificates(command: Command, home: Path) -> None:
+    live = msgspec.structs.replace(certified("task-1"), note="its newest version is damaged")
+    with open_state(Home(home)) as state:
+        state.certifications.put(live)
+
+    assert "its newest version is damaged" in command("learn", "status").stdout

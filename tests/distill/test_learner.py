@@ -295,6 +295,24 @@ def test_a_version_that_was_published_and_not_judged_is_judged_first(
     assert (home.certification().version, home.certification().judged_version) == (1, 1)
 
 
+def test_a_version_that_was_damaged_before_it_was_judged_is_made_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that cannot be judged must not keep the task from its next one."""
+    home.harvest(tickets(600))
+    killed = home.learner()
+    monkeypatch.setattr(killed, "_judge_newest", lambda task, version: killed._postpone(task, "killed"))
+    killed.step()
+    (home.stores.registry.folder("task-1", 1) / "head.npz").write_bytes(b"damaged")
+
+    events = home.learner().step()
+
+    assert kinds(events) == ["postponed", "certified"]
+    assert "head.npz was changed after publishing" in events[0].detail
+    assert home.certification().version == 1
+    assert home.certification().note == ""
+
+
 def test_a_certificate_lapses_when_its_days_are_over(home: Home) -> None:
     """And says so days before."""
     learner = home.learner()
