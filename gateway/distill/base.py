@@ -81,6 +81,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     answers: int
     metrics: dict[str, float] = {}
+    has_parent: bool = False
+    """Whether its weights went on from those of an earlier version, and so know its lessons."""
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):

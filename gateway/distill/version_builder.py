@@ -24,7 +24,7 @@ from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists.base import Runtime
-from gateway.specialists.learnt import read_learnt_texts, write_learnt_texts
+from gateway.specialists.learnt import LearntTexts, read_learnt_texts, write_learnt_texts
 from gateway.specialists.shared_resources import SharedResources
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,8 @@ class VersionBuilder:
         with tempfile.TemporaryDirectory(prefix="stepdown-study-") as name:
             folder, lessons = Path(name), TrainingSet.of(choice.rows)
             report = choice.recipe.train(lessons, folder, self._workspace(draft.task))
-            write_learnt_texts(lessons.texts, folder)
+            known = self._learnt_before(draft) if report.has_parent else LearntTexts()
+            write_learnt_texts(lessons.texts, folder, known)
             write_validation(choice.validation, choice.deferral, folder)
             manifest = msgspec.structs.replace(
                 draft, rows=report.rows, answers=report.answers, metrics={**draft.metrics, **report.metrics}
@@ -160,6 +161,13 @@ class VersionBuilder:
             parent=version - 1 or None,
             metrics=dict(metrics),
         )
+
+    def _learnt_before(self, draft: Manifest) -> LearntTexts:
+        """Return what the last version by the same recipe has learnt, and those that it went on from."""
+        for version in reversed(self._registry.versions(draft.task)):
+            if self._registry.read(draft.task, version).recipe == draft.recipe:
+                return read_learnt_texts(self._registry.folder(draft.task, version))
+        return LearntTexts()
 
     def _candidates(self, rows: TrainingSet) -> list[Recipe]:
         """Return the recipes for answers like those in `rows`, the quickest first. Raises TrainingError."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +22,16 @@ class LearntTexts:
     def __contains__(self, text: str) -> bool:
         return hash_text(text) in self._hashes
 
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._hashes)
+
     def __len__(self) -> int:
         return len(self._hashes)
 
 
-def write_learnt_texts(texts: Iterable[str], folder: Path) -> None:
-    """Write the hashes of `texts` into `folder`, 8 bytes each."""
-    hashes = sorted({hash_text(text) for text in texts})
+def write_learnt_texts(texts: Iterable[str], folder: Path, known: Iterable[int] = ()) -> None:
+    """Write the hashes of `texts`, and those that are `known` already, into `folder`, 8 bytes each."""
+    hashes = sorted({*known, *map(hash_text, texts)})
     np.save(folder / FILE, np.array(hashes, np.uint64))
 
 

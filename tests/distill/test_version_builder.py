@@ -13,6 +13,7 @@ from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.models import Registry
 from gateway.specialists.base import Listener, Prediction
+from gateway.specialists.learnt import read_learnt_texts
 from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import ToyEncoder, harvested, tickets
 from tests.specialists.hosting import drafted, resources_of
@@ -63,6 +64,51 @@ class Always:
 
     def close(self) -> None:
         pass
+
+
+class GoingOn:
+    """A recipe whose students may go on from the weights of the version before."""
+
+    runtime = "head"
+    is_general = False
+    growth = 1.0
+
+    def __init__(self, *, has_parent: bool, name: str = "going_on") -> None:
+        self.name = name
+        self._has_parent = has_parent
+
+    def can_learn(self, rows: TrainingSet) -> bool:
+        return True
+
+    def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
+        return VALIDATION
+
+    def train(self, lessons: TrainingSet, folder: Path, workspace: Workspace) -> Report:
+        (folder / "weights").write_bytes(b"weights")
+        return Report(rows=len(lessons.texts), answers=2, has_parent=self._has_parent)
+
+
+def publish_by(builder: VersionBuilder, made_by: GoingOn, rows: Sequence[Row]) -> None:
+    choice = Choice(rows=rows, recipe=made_by, validation=VALIDATION)
+    builder.publish(builder.manifest("task-1", made_by, {}), choice)
+
+
+@pytest.mark.parametrize("has_parent", [True, False])
+def test_what_the_weights_learnt_in_earlier_versions_is_learnt(
+    build: Build, registry: Registry, *, has_parent: bool
+) -> None:
+    """Else a text that has left the lessons would count as new, and vouch for new ones."""
+    going_on, other = GoingOn(has_parent=has_parent), GoingOn(has_parent=False, name="other")
+    builder = build(going_on, other)
+    publish_by(builder, going_on, [harvested("an old text", "yes", at=0)])
+    publish_by(builder, other, [harvested("another text", "yes", at=1)])
+    publish_by(builder, going_on, [harvested("a young text", "no", at=2)])
+
+    learnt = read_learnt_texts(registry.folder("task-1", 3))
+
+    assert "a young text" in learnt
+    assert ("an old text" in learnt) is has_parent
+    assert "another text" not in learnt
 
 
 def test_old_rows_are_left_out_when_the_teacher_has_changed_its_mind(builder: VersionBuilder) -> None:

@@ -121,6 +121,7 @@ class LoraRecipe:
                 "agreement_before_quantization": agreement,
                 "agreement": 1.0 - sum(served) / max(1, len(served)),
             },
+            has_parent=lineage.parent is not None,
         )
 
     def _context(self, workspace: Workspace) -> _Context:

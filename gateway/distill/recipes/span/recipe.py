@@ -128,7 +128,9 @@ class SpanRecipe:
             metrics["agreement_before_int8"] = measure_agreement(network, dataset.grammar, validation)
             metrics["agreement_int8"] = _served_agreement(folder, validation, workspace)
         answers = {canonical_text(training.answers[row]) for row in dataset.rows}
-        return Report(rows=len(learned), answers=len(answers), metrics=metrics)
+        return Report(
+            rows=len(learned), answers=len(answers), metrics=metrics, has_parent=lineage.parent is not None
+        )
 
     def _hyperparameters(self, rows: int, seed: int, *, has_parent: bool) -> Hyperparameters:
         config = self._config
