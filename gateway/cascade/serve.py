@@ -17,7 +17,7 @@ from gateway.cascade.audit_sampler import is_stored_by_teacher
 from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
-from gateway.core import Answer, Certification, Draft, Request, Route
+from gateway.core import ANY_TARGET, Answer, Certification, Draft, Request, RiskTarget, Route
 from gateway.errors import RequestError, SpecialistError
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
     request, plan = state.request, state.plan
     route = await stages.router.route(request, plan.scope)
     certification = stages.certifications.of(route.task)
-    is_certified = certification.serves(plan.alpha, plan.delta, time.time())
+    is_certified = certification.serves(plan.target, time.time())
     draw = stages.sampler.sample(request, plan, certification, route)
     state = state.with_route(route, certification, is_certified, *draw)
     if certification.version is None:
@@ -163,8 +163,17 @@ def _uncertified_reason(state: RequestState) -> str:
     assert certification is not None
     if certification.stage == "alarm":
         return "alarm"
-    laxer = sorted(certification.in_force(1.0, 1.0, time.time()), key=lambda each: each.target)
+    laxer = sorted(certification.in_force(ANY_TARGET, time.time()), key=lambda each: each.target)
     if laxer:
-        return f"certified at {laxer[0].target.alpha:.1%}, policy asks for {plan.alpha:.1%}"
+        return _describe_gap(laxer[0].target, plan.target)
     has_lapsed = any(each.stage == "live" for each in certification.certificates)
     return "certificate lapsed" if has_lapsed else "not certified yet"
+
+
+def _describe_gap(ours: RiskTarget, asked: RiskTarget) -> str:
+    """Return what a certificate for `ours` does not promise of what a policy asks for."""
+    if ours.alpha > asked.alpha:
+        return f"certified at {ours.alpha:.1%}, policy asks for {asked.alpha:.1%}"
+    if ours.delta > asked.delta:
+        return f"certified with delta {ours.delta:g}, policy asks for {asked.delta:g}"
+    return f"certified on {ours.days:g} days, policy asks for {asked.days:g}"

@@ -8,6 +8,7 @@ from gateway.confidence.agreement import measure_loss
 from gateway.confidence.base import AuditSink
 from gateway.confidence.gate import refusal_reason
 from gateway.core import (
+    ANY_TARGET,
     Audit,
     Certificate,
     Draft,
@@ -76,6 +77,6 @@ def _passes_as_new(draft: Draft, outcome: Outcome) -> bool | None:
 def _in_force(draft: Draft, outcome: Outcome, stratum: Stratum) -> Iterator[Certificate]:
     certification = outcome.certification
     if certification is not None and draft.version == certification.version:
-        for each in certification.in_force(1.0, 1.0, outcome.at):
+        for each in certification.in_force(ANY_TARGET, outcome.at):
             if each.stratum == stratum:
                 yield each

@@ -43,7 +43,7 @@ class Gate:
         if draft.version != certification.version:
             return Verdict(False, "draft of another version")
         stratum = stratum_of(draft, is_variant=route.is_variant)
-        certificate = certification.certificate_of(stratum, plan.alpha, plan.delta, self._clock())
+        certificate = certification.certificate_of(stratum, plan.target, self._clock())
         if certificate is None:
             return Verdict(False, invalid_reason(draft, demands) or f"{stratum} texts not certified")
         reason = refusal_reason(draft, demands, request.form, certificate)
@@ -55,7 +55,7 @@ class Gate:
         """Return whether `draft` passes a certificate, in shadow at its tentative threshold."""
         stratum, now = stratum_of(draft, is_variant=route.is_variant), self._clock()
         for each in certification.certificates:
-            if each.stratum != stratum or not each.meets(plan.alpha, plan.delta):
+            if each.stratum != stratum or not each.meets(plan.target):
                 continue
             bar = each.threshold if each.is_in_force(now) else each.tentative
             at_bar = msgspec.structs.replace(each, threshold=bar)

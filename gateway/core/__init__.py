@@ -3,6 +3,7 @@
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
 from gateway.core.certificate import (
+    ANY_TARGET,
     STRATA,
     Certificate,
     Certification,
@@ -21,6 +22,7 @@ from gateway.core.secret import Secret
 from gateway.core.text_hash import hash_text
 
 __all__ = [
+    "ANY_TARGET",
     "OWN_PREFIX",
     "STRATA",
     "Access",

@@ -29,6 +29,10 @@ class RiskTarget(msgspec.Struct, frozen=True, order=True):
     days: float = 30.0
 
 
+ANY_TARGET = RiskTarget(1.0, 1.0, float("inf"))
+"""What every certificate meets."""
+
+
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     """What one stratum of a task has earned for one risk target, or still lacks.
 
@@ -80,9 +84,10 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
         """Whether drafts may be served under it."""
         return self.stage == "live" and self.threshold is not None and now < self.expires_at
 
-    def meets(self, alpha: float, delta: float) -> bool:
-        """Whether it promises at least as much as a policy of `alpha` and `delta` asks for."""
-        return self.target.alpha <= alpha and self.target.delta <= delta
+    def meets(self, asked: RiskTarget) -> bool:
+        """Whether it promises at least as much as `asked`, on evidence that is no older."""
+        ours = self.target
+        return ours.alpha <= asked.alpha and ours.delta <= asked.delta and ours.days <= asked.days
 
     def exclusion(self, form: str, similarity: float | None) -> str:
         """Return why it does not speak of such a request; empty if it does."""
@@ -127,20 +132,20 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
             valid_from=max((each.valid_from for each in ours), default=0.0),
         )
 
-    def in_force(self, alpha: float, delta: float, now: float) -> Iterator[Certificate]:
-        """Yield the certificates under which drafts may be served to a policy of `alpha` and `delta`."""
+    def in_force(self, asked: RiskTarget, now: float) -> Iterator[Certificate]:
+        """Yield the certificates under which drafts may be served to a policy that asks for `asked`."""
         if self.version is not None:
             for certificate in self.certificates:
-                if certificate.is_in_force(now) and certificate.meets(alpha, delta):
+                if certificate.is_in_force(now) and certificate.meets(asked):
                     yield certificate
 
-    def serves(self, alpha: float, delta: float, now: float) -> bool:
-        """Whether any draft may be served to a policy of `alpha` and `delta`."""
-        return any(True for _ in self.in_force(alpha, delta, now))
+    def serves(self, asked: RiskTarget, now: float) -> bool:
+        """Whether any draft may be served to a policy that asks for `asked`."""
+        return any(True for _ in self.in_force(asked, now))
 
-    def certificate_of(self, stratum: Stratum, alpha: float, delta: float, now: float) -> Certificate | None:
+    def certificate_of(self, stratum: Stratum, asked: RiskTarget, now: float) -> Certificate | None:
         """Return the certificate in force that lets the most drafts of `stratum` pass; None without one."""
-        found = [each for each in self.in_force(alpha, delta, now) if each.stratum == stratum]
+        found = [each for each in self.in_force(asked, now) if each.stratum == stratum]
         return min(found, key=lambda each: each.threshold or 0.0, default=None)
 
     @property

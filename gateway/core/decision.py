@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.certificate import RiskTarget
+
 MatchKind = Literal["fingerprint", "embedding"]
 """How a task was recognized: its template is equal, or near to it."""
 
@@ -32,6 +34,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Of the answers served locally, at most this share may disagree with the teacher ..."""
     delta: float = 0.10
     """... except with this probability."""
+    days: float = 30.0
+    """The window of evidence that a certificate may rest on."""
     audit_share: float = 0.02
     """Share of certified traffic that teacher and specialist both answer, once the task is settled."""
     settling_audit_share: float = 0.1
@@ -45,6 +49,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a specialist may answer a request that the teacher would store by default."""
     embed: str | None = None
     """The local encoder that answers embeddings requests; None: the teacher answers them."""
+
+    @property
+    def target(self) -> RiskTarget:
+        """What a certificate must promise before a draft is served."""
+        return RiskTarget(self.alpha, self.delta, self.days)
+
     shares_objects: bool = False
     """Whether the caller may use objects of other tenants, and list all of them."""
 

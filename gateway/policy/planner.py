@@ -184,6 +184,7 @@ def _entry(policy: Policy) -> _Entry:
         because="" if policy.serve else "policy says teacher",
         alpha=policy.alpha,
         delta=policy.delta,
+        days=policy.certificate.days,
         audit_share=policy.audit.certified,
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from gateway.core import Certification, Plan, Route
+from gateway.core import Certification, Plan, RiskTarget, Route
 from gateway.errors import RequestError, SpecialistError, UpstreamError
 from tests.cascade.fakes import LIVE, Flow
 from tests.support.builders import certified, request
@@ -332,14 +332,27 @@ async def test_half_an_event_never_reaches_the_client(flow: Flow) -> None:
     assert b'"error"' in body
 
 
-@pytest.mark.parametrize("stricter", [{"alpha": 0.01}, {"delta": 0.05}])
+@pytest.mark.parametrize(
+    ("stricter", "reason"),
+    [
+        ({"alpha": 0.01}, "certified at 2.0%, policy asks for 1.0%"),
+        ({"delta": 0.05}, "certified with delta 0.1, policy asks for 0.05"),
+        ({"days": 7.0}, "certified on 30 days, policy asks for 7"),
+    ],
+)
 async def test_a_stricter_policy_is_not_served_by_a_laxer_certificate(
-    flow: Flow, stricter: dict[str, float]
+    flow: Flow, stricter: dict[str, float], reason: str
 ) -> None:
     flow.the_plan = msgspec.structs.replace(flow.the_plan, **stricter)
 
     assert b"from the teacher" in await flow.read()
-    assert (await flow.wait_for_outcome()).reason.startswith("certified at 2.0%, policy asks for")
+    assert (await flow.wait_for_outcome()).reason == reason
+
+
+async def test_a_policy_of_a_month_is_served_on_the_evidence_of_a_week(flow: Flow) -> None:
+    flow.certification = certified(target=RiskTarget(days=7.0))
+
+    assert b"from the specialist" in await flow.read()
 
 
 async def test_a_caller_that_asks_for_local_is_told_why_its_policy_allows_none(flow: Flow) -> None:

@@ -62,7 +62,7 @@ def test_drift_sends_the_task_back_to_the_teacher(
     assert certifications.of("intents") == alarm
     broken = alarm.certificates[0]
     assert (broken.stage, alarm.epoch, broken.threshold, alarm.version) == ("alarm", 1, None, 3)
-    assert alarm.certificate_of("new", 0.05, 0.1, 0.0) is None
+    assert alarm.certificate_of("new", TARGET, 0.0) is None
     assert broken.valid_from == 6000.0
     assert broken.attempts == 0
 
@@ -76,7 +76,7 @@ def test_an_alarm_puts_the_other_strata_under_suspicion(
     (alarm,) = DriftMonitor(certifications, audits).refresh()
 
     assert [each.is_suspect for each in alarm.certificates] == [False, True, True]
-    assert alarm.certificate_of("learnt", 0.05, 0.1, 0.0) is not None
+    assert alarm.certificate_of("learnt", TARGET, 0.0) is not None
 
 
 def test_an_alarm_voids_the_evidence_of_every_target_of_its_stratum(audits: AuditList) -> None:
