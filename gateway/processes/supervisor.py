@@ -20,6 +20,7 @@ from gateway.ipc.child_process import REFUSED, Child, ChildPlan, supervise_child
 from gateway.settings import Settings
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, write_run_file
+from gateway.store.shared_counters import create_counters
 
 BACKLOG = 2048
 READY_POLL_S = 0.02
@@ -40,6 +41,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
     with ExitStack() as stack:
         stack.enter_context(_lock_home(home))
         server = settings.server
+        _create_counters(home, server.workers)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.host, server.admin_port))
         children = [Child(plan) for plan in _plan_children(settings, environment, public, admin)]
@@ -92,6 +94,14 @@ def _plan_children(
         environment=environment,
         stop_grace_s=3.0,
     )  # fmt: skip
+
+
+def _create_counters(home: Home, workers: int) -> None:
+    try:
+        create_counters(home.counters, workers)
+    except ConfigError as exc:
+        # A full disk costs the exactness of limits, not answers.
+        print(f"stepdown: {exc}; limits are counted in each worker alone", file=sys.stderr)
 
 
 @contextmanager

@@ -32,6 +32,8 @@ class Home:
         self.metrics = folder / "metrics"
         """Sums of each worker since the last start; the supervisor empties it."""
         self.host_socket = socket_path(folder)
+        self.counters = folder / "counters"
+        """What the workers count together: limits and budgets. The supervisor makes it."""
         self.run_file = folder / "run.json"
         self.learner_progress = folder / "learner.json"
         self.audit_key = folder / "audit.key"

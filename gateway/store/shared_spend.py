@@ -1,0 +1,96 @@
+"""Dollars of the current day or month, settled and reserved, over all workers of a machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+from gateway.store.shared_counters import Cell, Counters
+
+Period = Literal["day", "month"]
+_DAY_S = 86_400
+
+
+class SharedSpend:
+    """The dollars of each name, a key's or a policy's, in the current UTC day or month.
+
+    Exact over workers: what `reserve` admits never exceeds the limit by itself. What a killed worker had
+    reserved is free again when it is restarted. A clock that is set back keeps what was spent, for the
+    period that it then shows. `clock` is in unix seconds.
+    """
+
+    def __init__(self, counters: Counters, period: Period, clock: Callable[[], float] = time.time) -> None:
+        self._counters = counters
+        self._period = period
+        self._clock = clock
+        self._number, self._begins_at, self._ends_at = 0, 0.0, 0.0
+
+    def reserve(self, name: str, usd: float, limit: float) -> bool:
+        """Set `usd` aside and return True, or return False if settled and reserved would exceed `limit`."""
+        cell = self._cell(name)
+        with cell.lock:
+            if self._settled(cell) + cell.total + usd > limit:
+                return False
+            cell.own += usd
+            return True
+
+    def settle(self, name: str, reserved: float, actual: float) -> float:
+        """Free `reserved`, book `actual` in the current period, and return what is settled now."""
+        cell = self._cell(name)
+        with cell.lock:
+            cell.own = max(0.0, cell.own - reserved)
+            cell.value = self._settled(cell) + actual
+            return cell.value
+
+    def raise_to(self, name: str, usd: float) -> None:
+        """Let at least `usd` be settled: what a ledger on disk knows of this period."""
+        cell = self._cell(name)
+        with cell.lock:
+            cell.value = max(self._settled(cell), usd)
+
+    def spent(self, name: str) -> float:
+        """Return what is settled in the current period."""
+        cell = self._cell(name)
+        return cell.value if cell.stamp >= self._current() else 0.0
+
+    def reserved(self, name: str) -> float:
+        """Return what all workers have reserved."""
+        return self._cell(name).total
+
+    def ends_at(self) -> float:
+        """Return when the current period ends, in unix seconds."""
+        self._current()
+        return self._ends_at
+
+    def _cell(self, name: str) -> Cell:
+        return self._counters.cell(f"{name}/usd a {self._period}")
+
+    def _settled(self, cell: Cell) -> float:
+        """Return what is settled in the current period; a later period's is this one's, see the class."""
+        current = self._current()
+        if cell.stamp < current:
+            cell.value = 0.0
+        if cell.stamp != current:
+            cell.stamp = current
+        return cell.value
+
+    def _current(self) -> int:
+        now = self._clock()
+        if not self._begins_at <= now < self._ends_at:
+            find = _find_day if self._period == "day" else _find_month
+            self._number, self._begins_at, self._ends_at = find(now)
+        return self._number
+
+
+def _find_day(now: float) -> tuple[int, float, float]:
+    number = int(now // _DAY_S)
+    return number, float(number * _DAY_S), float((number + 1) * _DAY_S)
+
+
+def _find_month(now: float) -> tuple[int, float, float]:
+    at = datetime.fromtimestamp(now, UTC)
+    number = at.year * 12 + at.month - 1
+    begins, ends = (datetime(each // 12, each % 12 + 1, 1, tzinfo=UTC) for each in (number, number + 1))
+    return number, begins.timestamp(), ends.timestamp()
