@@ -3,7 +3,9 @@
 StepdownError
 ├── ConfigError            a setting or a policy is wrong: the start stops, the message says where
 ├── RequestError           the client asked for something we refuse: 4xx in OpenAI's shape, nothing was spent
-│   └── UnreadableBodyError   we cannot read the body, the teacher perhaps can: passed where it may judge
+│   ├── UnreadableBodyError   we cannot read the body, the teacher perhaps can: passed where it may judge
+│   ├── RateLimitedError   too much in a short time: the client may come back soon
+│   └── BudgetSpentError   the money of a day or month is spent: coming back soon does not help
 ├── UpstreamError          the teacher could not be reached or broke off before its answer began
 │   ├── UpstreamTimeoutError
 │   └── UpstreamCredentialError   the teacher refused the gateway's own key: the operator's to correct
@@ -13,6 +15,9 @@ StepdownError
 """
 
 from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
 
 
 class StepdownError(Exception):
@@ -24,7 +29,10 @@ class ConfigError(StepdownError):
 
 
 class RequestError(StepdownError):
-    """The client's request is refused before any money is spent."""
+    """The client's request is refused before any money is spent.
+
+    `headers` go to the client beside the message. `policy` is the name of the policy that refused.
+    """
 
     def __init__(
         self,
@@ -34,12 +42,52 @@ class RequestError(StepdownError):
         param: str | None = None,
         code: str | None = None,
         kind: str = "invalid_request_error",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+        policy: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
         self.param = param
         self.code = code
         self.kind = kind
+        self.headers = headers
+        self.policy = policy
+
+
+class RateLimitedError(RequestError):
+    """A limit on requests or tokens is reached; `retry_after_s` is when the same request would pass."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float,
+        kind: str = "requests",
+        headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        super().__init__(
+            message,
+            status=429,
+            code="rate_limit_exceeded",
+            kind=kind,
+            headers=(*_retry_after(retry_after_s), *headers),
+        )
+
+
+class BudgetSpentError(RequestError):
+    """`budget` ("the budget of policy 'x' for this day") is spent until `resets_at`, in unix seconds."""
+
+    def __init__(self, budget: str, *, resets_at: float, now: float, policy: str = "") -> None:
+        resets = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        super().__init__(
+            f"{budget[:1].upper()}{budget[1:]} is spent; it begins anew at {resets}.",
+            status=429,
+            code="budget_exceeded",
+            kind="insufficient_quota",
+            # The official clients retry every 429 unless they are told that it cannot help.
+            headers=(*_retry_after(resets_at - now), (b"x-should-retry", b"false")),
+            policy=policy,
+        )
 
 
 class UnreadableBodyError(RequestError):
@@ -94,3 +142,11 @@ class RegistryError(StepdownError):
 
 class TrainingError(StepdownError):
     """No student can be trained for the task; the message says what is missing."""
+
+
+def _retry_after(wait_s: float) -> tuple[tuple[bytes, bytes], ...]:
+    # Rounded up: a client that comes back a moment too early is refused again.
+    return (
+        (b"retry-after", b"%d" % max(1, math.ceil(wait_s))),
+        (b"retry-after-ms", b"%d" % max(1, math.ceil(wait_s * 1000))),
+    )

@@ -16,6 +16,7 @@ from gateway.core.certificate import (
 from gateway.core.decision import CopyStatus, MatchKind, Plan, Route, Verdict, copy_keys
 from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
 from gateway.core.endpoint import Access, Endpoint, ModelPlace, Resource, UsagePlace
+from gateway.core.grant import Grant, Limits
 from gateway.core.outcome import Decision, Ending, Outcome, Reading, Usage, ending_of
 from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
 from gateway.core.secret import Secret
@@ -42,8 +43,10 @@ __all__ = [
     "Ending",
     "Endpoint",
     "FinishReason",
+    "Grant",
     "Header",
     "IncomingRequest",
+    "Limits",
     "MatchKind",
     "Message",
     "Mode",

@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Command
 
 
 def test_a_new_key_is_printed_alone(command: Command) -> None:
-    """So that `export OPENAI_API_KEY=$(stepdown keys create)` works."""
+    """So that `export OPENAI_API_KEY=$(stepdown keys create --name app)` works."""
     made = command("keys", "create", "--name", "app")
 
     assert made.returncode == 0
@@ -16,7 +18,7 @@ def test_a_new_key_is_printed_alone(command: Command) -> None:
 
 
 def test_a_key_is_kept_as_a_hash_only(command: Command, home: Path) -> None:
-    plain = command("keys", "create").stdout.strip().encode()
+    plain = command("keys", "create", "--name", "app").stdout.strip().encode()
 
     assert not any(plain in file.read_bytes() for file in home.rglob("*") if file.is_file())
 
@@ -35,7 +37,7 @@ def test_the_list_shows_keys_without_the_keys_themselves(command: Command) -> No
 
 
 def test_a_revoked_key_stays_in_the_list_as_revoked(command: Command) -> None:
-    made = json.loads(command("keys", "create", "--json").stdout)
+    made = json.loads(command("keys", "create", "--name", "app", "--json").stdout)
 
     assert command("keys", "revoke", made["id"]).returncode == 0
     assert f"{made['id']}  revoked" in command("keys", "list").stdout
@@ -55,3 +57,94 @@ def test_a_home_that_cannot_be_made_is_named(command: Command, tmp_path: Path) -
 
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"stepdown: home: {tmp_path}/file/home cannot be made: ")
+
+
+def test_a_key_needs_a_name_of_its_own(command: Command) -> None:
+    assert command("keys", "create").returncode == 2
+    assert command("keys", "create", "--name", "app").returncode == 0
+
+    again = command("keys", "create", "--name", "app")
+
+    assert again.returncode == 2
+    assert "a valid key is named 'app' already" in again.stderr
+
+
+LIMITED = (
+    "keys", "create", "--name", "shop", "--tenant", "web", "--policy", "default",
+    "--model", "gpt-4o*,stepdown/*", "--path", "/v1/chat/*", "--path", "/v1/models", "--expires", "90d",
+    "--requests-per-minute", "60", "--tokens-per-minute", "100000", "--concurrent-requests", "5",
+    "--usd-per-day", "2", "--usd-per-month", "40",
+)  # fmt: skip
+
+
+def test_show_says_what_a_key_may_do_within_80_columns(command: Command) -> None:
+    made = command(*LIMITED).stdout.strip()
+
+    shown = command("keys", "show", "shop").stdout
+
+    assert max(map(len, shown.splitlines())) <= 80
+    assert made not in shown
+    for said in (
+        "web",
+        "gpt-4o*, stepdown/*",
+        "/v1/chat/*, /v1/models",
+        "0 of 60",
+        "0 of 5",
+        "$0.00 of $40.00",
+    ):
+        assert said in shown
+
+
+def test_show_as_json_has_the_same_facts(command: Command) -> None:
+    command(*LIMITED)
+
+    shown = json.loads(command("keys", "show", "shop", "--json").stdout)
+
+    assert shown["state"] == "valid"
+    assert shown["grant"]["models"] == ["gpt-4o*", "stepdown/*"]
+    assert shown["limits"]["usd_per_month"] == 40
+    assert [use["name"] for use in shown["use"]] == [
+        "requests a minute",
+        "tokens a minute",
+        "requests at a time",
+        "$ a day",
+        "$ a month",
+    ]
+
+
+def test_a_rotated_key_prints_its_new_secret_alone_and_keeps_its_id(command: Command) -> None:
+    made = json.loads(command("keys", "create", "--name", "app", "--json").stdout)
+
+    rotated = command("keys", "rotate", "app", "--overlap", "1h")
+    listed = json.loads(command("keys", "list", "--json").stdout)
+
+    assert rotated.stdout.strip().startswith("sd-")
+    assert rotated.stdout.strip() != made["key"]
+    assert [(key["id"], key["state"]) for key in listed] == [(made["id"], "valid")]
+    assert "2: a rotation overlaps" in command("keys", "show", "app").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--expires", "tomorrow"), "neither a span such as 90d nor a day"),
+        (("--expires", "2001-01-01"), "is over already"),
+        (("--policy", "none"), "unknown policy 'none'; known: default"),
+        (("--usd-per-day", "-1"), "must be 0 to"),
+        (("--requests-per-minute", "many"), "invalid"),
+    ],
+)
+def test_a_term_that_makes_no_sense_is_refused(command: Command, words: tuple[str, ...], said: str) -> None:
+    ended = command("keys", "create", "--name", "app", *words)
+
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert command("keys", "list").stdout == ""
+
+
+@pytest.mark.parametrize("action", ["show", "rotate"])
+def test_an_unknown_key_is_named(command: Command, action: str) -> None:
+    ended = command("keys", action, "nobody")
+
+    assert ended.returncode == 2
+    assert "no key has the id or name 'nobody'" in ended.stderr

@@ -81,7 +81,7 @@ def test_a_refusal_of_the_gateways_own_key_is_not_the_clients_error(
 def test_a_revoked_key_is_soon_refused(gateway: RunningGateway, teacher: RunningTeacher) -> None:
     """The command promises a second: the workers read the keys again every REFRESH_S."""
     assert REFRESH_S < 1
-    made = json.loads(stepdown(gateway.home, "keys", "create", "--json").stdout)
+    made = json.loads(stepdown(gateway.home, "keys", "create", "--name", "gone", "--json").stdout)
     wait_for(lambda: knows(gateway, made["key"]), "a new key is not admitted")
 
     assert stepdown(gateway.home, "keys", "revoke", made["id"]).returncode == 0

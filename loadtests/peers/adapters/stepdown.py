@@ -27,7 +27,7 @@ def prepare(place: Place) -> Plan:
     }
     stepdown = (sys.executable, "-m", "gateway")
     made = subprocess.run(
-        [*stepdown, "keys", "create", "--json"],
+        [*stepdown, "keys", "create", "--name", "load", "--json"],
         env={**os.environ, **environment},
         capture_output=True,
         check=True,

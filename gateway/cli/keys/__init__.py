@@ -1,0 +1,212 @@
+"""Create, list, show, rotate and revoke the keys that let clients in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+from gateway.cli import OK
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+    from gateway.store.key_tables import KeyTerms
+    from gateway.store.keys import KeyFacts, KeyStore
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _add_create(actions.add_parser("create", help="print a new key: only now, for only its hash is kept"))
+    actions.add_parser("list", help="list ids, names and states, never the keys themselves")
+    show = actions.add_parser("show", help="what a key may do, its limits and what is used of them")
+    rotate = actions.add_parser("rotate", help="print a new secret for a key; the old one stays for a while")
+    rotate.add_argument(
+        "--overlap", default="24h", metavar="SPAN", help="how long the old secret stays valid (24h; 0s: not)"
+    )
+    revoke = actions.add_parser("revoke", help="refuse a key from now on, and end what it has under way")
+    for action in (show, rotate, revoke):
+        action.add_argument("key", help="the key's id or name, from `keys list`")
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_create(create: argparse.ArgumentParser) -> None:
+    create.add_argument("--name", required=True, help="the holder of the key; one valid key per name")
+    create.add_argument("--tenant", default="", help="whose data its requests are (its own: the name)")
+    create.add_argument(
+        "--policy", "--policies", action="append", default=[], help="only this policy may apply; repeatable"
+    )
+    create.add_argument(
+        "--model", "--models", action="append", default=[], help="only models like this glob; repeatable"
+    )
+    create.add_argument(
+        "--path", "--paths", action="append", default=[], help="only paths like this glob; repeatable"
+    )
+    create.add_argument("--expires", metavar="WHEN", help="after a span (90d) or at a UTC day (2027-01-31)")
+    create.add_argument("--trusted", action="store_true", help="its holder sees scores and audits")
+    create.add_argument(
+        "--force-local",
+        "--may-force-local",
+        action="store_true",
+        help="its holder may demand local answers without a certificate",
+    )
+    create.add_argument("--requests-per-minute", type=_whole, metavar="N")
+    create.add_argument("--tokens-per-minute", type=_whole, metavar="N")
+    create.add_argument("--concurrent-requests", type=_whole, metavar="N")
+    create.add_argument("--usd-per-day", type=_dollars, metavar="USD", help="per UTC day")
+    create.add_argument("--usd-per-month", type=_dollars, metavar="USD", help="per UTC month")
+    create.add_argument(
+        "--warn-share", type=_share, default=0.8, metavar="SHARE", help="of a budget, for a warning (0.8)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the action says."""
+    from gateway.settings import read_settings
+    from gateway.store.state import open_state
+
+    settings = read_settings(os.environ)
+    with open_state(settings.home) as state:
+        if arguments.action == "create":
+            return _create(state.keys, settings, arguments)
+        if arguments.action == "list":
+            return _list(state.keys, arguments)
+        if arguments.action == "show":
+            return _show(state.keys, settings, arguments)
+        return (
+            _rotate(state.keys, arguments) if arguments.action == "rotate" else _revoke(state.keys, arguments)
+        )
+
+
+def _create(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -> int:
+    terms = _read_terms(settings, arguments)
+    key_id, secret = keys.create(arguments.name, tenant=arguments.tenant, terms=terms)
+    print(json.dumps({"id": key_id, "key": secret}) if arguments.json else secret)
+    return OK
+
+
+def _read_terms(settings: Settings, arguments: argparse.Namespace) -> KeyTerms:
+    from gateway.config.durations import parse_moment
+    from gateway.core import Grant, Limits
+    from gateway.errors import ConfigError
+    from gateway.store.key_tables import KeyTerms
+
+    now = time.time()
+    expires_at = parse_moment(arguments.expires, now) if arguments.expires else None
+    if expires_at is not None and expires_at <= now:
+        raise ConfigError(f"--expires {arguments.expires} is over already")
+    policies = _split(arguments.policy)
+    _check_policies(settings, policies)
+    return KeyTerms(
+        is_trusted=arguments.trusted,
+        may_force_local=arguments.force_local,
+        expires_at=expires_at,
+        grant=Grant(policies=policies, models=_split(arguments.model), paths=_split(arguments.path)),
+        limits=Limits(
+            requests_per_minute=arguments.requests_per_minute,
+            tokens_per_minute=arguments.tokens_per_minute,
+            concurrent_requests=arguments.concurrent_requests,
+            usd_per_day=arguments.usd_per_day,
+            usd_per_month=arguments.usd_per_month,
+            warn_share=arguments.warn_share,
+        ),
+    )
+
+
+def _check_policies(settings: Settings, named: tuple[str, ...]) -> None:
+    from gateway.errors import ConfigError
+    from gateway.policy.load import load_policies
+
+    if not named:
+        return
+    known = [policy.name for policy in load_policies(settings.policies.folder)]
+    if unknown := [name for name in named if name not in known]:
+        raise ConfigError(f"--policy: unknown policy '{unknown[0]}'; known: {', '.join(known)}")
+
+
+def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
+    from gateway.cli.keys.formatting import describe_key, format_row
+
+    now = time.time()
+    if arguments.json:
+        print(json.dumps([describe_key(key, now) for key in keys.all()]))
+        return OK
+    for key in keys.all():
+        print(format_row(key, now))
+    return OK
+
+
+def _show(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -> int:
+    from gateway.cli.keys.formatting import describe_key, format_details
+    from gateway.policy.key_limits import KeyLimits
+    from gateway.store.shared_counters import Counters
+
+    key = _find(keys, arguments.key)
+    counters = Counters(settings.home.counters if settings.home.counters.exists() else None, None)
+    uses = KeyLimits(counters).report_use(key)
+    counters.close()
+    now = time.time()
+    if arguments.json:
+        print(json.dumps(describe_key(key, now, uses, keys.count_secrets(key.id))))
+    else:
+        print("\n".join(format_details(key, now, uses, keys.count_secrets(key.id))))
+    return OK
+
+
+def _rotate(keys: KeyStore, arguments: argparse.Namespace) -> int:
+    from gateway.config.durations import parse_duration
+
+    key = _find(keys, arguments.key)
+    secret = keys.rotate(key.id, parse_duration(arguments.overlap))
+    print(json.dumps({"id": key.id, "key": secret}) if arguments.json else secret)
+    return OK
+
+
+def _revoke(keys: KeyStore, arguments: argparse.Namespace) -> int:
+    from gateway.errors import ConfigError
+
+    found = keys.find(arguments.key)
+    # A key whose terms cannot be read is not found, and can be revoked all the same.
+    key_id = found.id if found else arguments.key
+    if not keys.revoke(key_id):
+        raise ConfigError(f"no valid key has the id '{arguments.key}'; see `stepdown keys list`")
+    said = f"revoked {key_id}; workers refuse it within a second"
+    print(json.dumps({"id": key_id, "state": "revoked"}) if arguments.json else said)
+    return OK
+
+
+def _find(keys: KeyStore, id_or_name: str) -> KeyFacts:
+    from gateway.errors import ConfigError
+
+    key = keys.find(id_or_name)
+    if key is None:
+        raise ConfigError(f"no key has the id or name '{id_or_name}'; see `stepdown keys list`")
+    return key
+
+
+def _split(values: list[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 10**9:
+        raise argparse.ArgumentTypeError("must be 0 to 1,000,000,000")
+    return number
+
+
+def _dollars(text: str) -> float:
+    usd = float(text)
+    if not 0 <= usd <= 1e9:
+        raise argparse.ArgumentTypeError("must be 0 to 1,000,000,000 dollars")
+    return usd
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError("must be a share above 0 and up to 1")
+    return share
