@@ -18,12 +18,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metr
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from gateway.core import Outcome, Reading
+from gateway.telemetry.capped_label import CappedLabel
 from gateway.telemetry.certificates import Certificates, ListCertifications
+from gateway.telemetry.refusals import Refusals
 
 # A client can send any number of templates, each a route: without a bound it could fill the memory.
 MAX_ROUTES = 200
 MAX_REASONS = 100
-OTHER = "other"
 # A local answer takes milliseconds, a teacher's up to minutes.
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -69,8 +70,9 @@ class Metrics:
         self._tokens = Counter(
             "stepdown_tokens", "Tokens by decision.", ("decision", "kind"), registry=self._registry
         )
-        self._routes = _Capped(MAX_ROUTES)
-        self._reasons = _Capped(MAX_REASONS)
+        self.refusals = Refusals(self._registry)
+        self._routes = CappedLabel(MAX_ROUTES)
+        self._reasons = CappedLabel(MAX_REASONS)
         self._lock = threading.Lock()
         self._recent = _Recent()
         self._probes = [_ProbeMetric(probe, self._registry) for probe in probes]
@@ -96,6 +98,7 @@ class Metrics:
     def update_registry(self) -> None:
         """Add what was counted and read every probe; call it a few times per second."""
         self._add_recent()
+        self.refusals.update_registry()
         for probe in self._probes:
             probe.read_into_metric()
 
@@ -119,6 +122,7 @@ class Metrics:
 
     def _combined_registry(self) -> CollectorRegistry:
         self._add_recent()
+        self.refusals.update_registry()
         combined = CollectorRegistry()
         if self._folder is None:
             combined.register(self._registry)
@@ -187,22 +191,6 @@ class _Histogram(Histogram):
         for bucket, count in zip(self._buckets, observations.counts, strict=True):
             if count:
                 bucket.inc(count)
-
-
-class _Capped:
-    """The first `size` values of a label; later ones are all called "other"."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._known: set[str] = set()
-
-    def cap_label(self, value: str) -> str:
-        if value in self._known:
-            return value
-        if len(self._known) >= self._size:
-            return OTHER
-        self._known.add(value)
-        return value
 
 
 class _ProbeMetric:
