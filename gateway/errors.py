@@ -31,7 +31,8 @@ class ConfigError(StepdownError):
 class RequestError(StepdownError):
     """The client's request is refused before any money is spent.
 
-    `headers` go to the client beside the message. `policy` is the name of the policy that refused.
+    `headers` go to the client beside the message. `policy` is the name of the policy that refused, `key`
+    that of the gateway key that was refused; the edge notes it.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class RequestError(StepdownError):
         self.kind = kind
         self.headers = headers
         self.policy = policy
+        self.key = ""
 
 
 class RateLimitedError(RequestError):
@@ -112,12 +114,14 @@ class UnreadableBodyError(RequestError):
 class UpstreamError(StepdownError):
     """The teacher could not be reached, or broke off before its answer began.
 
-    `was_sent` is False when not one byte of the request had left, so that repeating it is safe.
+    `was_sent` is False when not one byte of the request had left, so that repeating it is safe;
+    `was_retried` is True once we have asked more than once.
     """
 
     def __init__(self, message: str, *, was_sent: bool = True) -> None:
         super().__init__(message)
         self.was_sent = was_sent
+        self.was_retried = False
 
 
 class UpstreamTimeoutError(UpstreamError):

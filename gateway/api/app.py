@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
+from gateway.api.admission import give_back_tokens
 from gateway.api.chat import answer_other_methods, answer_request
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import (
@@ -17,6 +19,7 @@ from gateway.api.http.asgi import App, Receive, Scope, Send
 from gateway.api.http.exchange import Exchange
 from gateway.api.models import list_models, show_model
 from gateway.api.passthrough import may_pass, pass_through
+from gateway.api.under_way import UnderWay
 from gateway.errors import RequestError
 from gateway.wire.chat.request import read_chat
 from gateway.wire.embeddings import read_embeddings
@@ -34,17 +37,27 @@ def create_app(deps: ApiDependencies) -> App:
 
     # Websockets never come here: api/websocket.py takes the connection.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(
+            scope, receive, send, show_labels=deps.show_labels, count_refusal=deps.count_refusal
+        )
         try:
             _require_one_host(scope)
             await _dispatch(exchange, deps)
         except ClientGoneError:
             logger.debug("client left %s", exchange.id)
+        except asyncio.CancelledError:
+            if exchange.under_way is None or not exchange.under_way.is_ended():
+                raise
+            await _end_early(exchange, exchange.under_way)
         except Exception as exc:
             error = to_error_response(exc)
+            give_back_tokens(exchange, error.status)
             # After the head only the connection can say that an answer is not whole: the server cuts it.
             if not exchange.has_begun:
                 await exchange.send_error(error)
+        finally:
+            if exchange.under_way:
+                exchange.under_way.close()
 
     return app
 
@@ -53,6 +66,15 @@ def _require_one_host(scope: Scope) -> None:
     # RFC 9112 section 3.2. Two hosts lead two proxies to two places, and one past the other's rules.
     if scope["http_version"] == "1.1" and [name for name, _ in scope["headers"]].count(b"host") != 1:
         raise RequestError("Exactly one Host header is required.")
+
+
+async def _end_early(exchange: Exchange, under_way: UnderWay) -> None:
+    """Tell a client whose key has ended, in the middle of its answer too."""
+    assert under_way.ended_by is not None
+    if exchange.has_begun:
+        await exchange.break_off(under_way.ended_by)
+    else:
+        await exchange.send_error(to_error_response(under_way.ended_by))
 
 
 async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:

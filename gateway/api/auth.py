@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Literal
 
 import msgspec
 
 from gateway.core import Header
 from gateway.errors import RequestError
+from gateway.store.keys import KeyFacts, hash_key, may_be_key
 
 ClientMode = Literal["keys", "forward", "open"]
+LookUp = Callable[[str], Awaitable[bool]]
 
 OPEN = "open"
 """The caller's id in mode `open`, where every caller is admitted."""
@@ -26,30 +28,6 @@ _MISSING = (
 )
 
 
-class GatewayKey(Protocol):
-    """The facts of a gateway key that decide what its holder may do."""
-
-    @property
-    def id(self) -> str:
-        """The id used to revoke it."""
-
-    @property
-    def name(self) -> str:
-        """The name of its holder in policies; may be empty."""
-
-    @property
-    def tenant(self) -> str:
-        """The owner of its requests' data."""
-
-    @property
-    def may_force_local(self) -> bool:
-        """Whether its holder may ask for a specialist's answer whatever the certificate says."""
-
-    @property
-    def is_trusted(self) -> bool:
-        """Whether its holder sees scores and thresholds."""
-
-
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """The caller of a request. `is_trusted` callers may be answered locally; some see scores."""
 
@@ -61,24 +39,43 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     may_force_local: bool = False
     credential: bytes = b""
     """Hash of a forwarded credential; empty where the gateway itself knows its callers."""
+    key: KeyFacts | None = None
+    """The gateway key, with its terms; None where callers have none."""
+    key_hash: str = ""
+    """The hash of the key's secret that was sent."""
 
 
 class Authenticator:
     """Admits callers: `keys` by gateway key, `forward` if the teacher accepts their own, `open` all.
 
-    `find_key` gets the sha256 hex of a key; `clock` returns monotonic seconds.
+    `find_key` gets the sha256 hex of a key; `look_up` looks for one that it does not find, and returns
+    whether it finds it now. `clock` returns monotonic seconds.
     """
 
     def __init__(
         self,
         mode: ClientMode,
-        find_key: Callable[[str], GatewayKey | None] = lambda _: None,
+        find_key: Callable[[str], KeyFacts | None] = lambda _: None,
+        look_up: LookUp | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._mode = mode
         self._find_key = find_key
+        self._look_up = look_up
         self._clock = clock
         self._accepted_at: dict[bytes, float] = {}
+
+    async def identify(self, headers: tuple[Header, ...]) -> Caller:
+        """Return the caller, as `authenticate`; a key that was made a moment ago is found, too."""
+        try:
+            return self.authenticate(headers)
+        except RequestError:
+            key = _sent_key(headers)
+            if self._mode != "keys" or self._look_up is None or not may_be_key(key):
+                raise
+            if not await self._look_up(hash_key(key)):
+                raise
+        return self.authenticate(headers)
 
     def authenticate(self, headers: tuple[Header, ...]) -> Caller:
         """Return the caller. Raises RequestError (401); its message never repeats what was sent."""
@@ -111,15 +108,21 @@ class Authenticator:
         scheme, _, key = authorization.strip().partition(b" ")
         if scheme.lower() != b"bearer" or not key.strip():
             raise _unauthorized(_MISSING)
-        found = self._find_key(hashlib.sha256(key.strip()).hexdigest())
+        key_hash = hash_key(key.strip())
+        found = self._find_key(key_hash)
         if found is None:
-            raise _unauthorized("Incorrect API key provided. Keys are made with `stepdown keys create`.")
+            raise _unauthorized(
+                "Incorrect API key provided: it is unknown, expired or revoked. "
+                "Keys are made with `stepdown keys create`."
+            )
         return Caller(
-            id=found.name or found.id,
+            id=found.name,
             is_trusted=True,
             tenant=found.tenant,
             sees_scores=found.is_trusted,
             may_force_local=found.may_force_local,
+            key=found,
+            key_hash=key_hash,
         )
 
     def _identify_forwarded(self, authorization: bytes) -> Caller:
@@ -132,6 +135,16 @@ class Authenticator:
         caller_id = f"fwd-{digest.hexdigest()[:12]}"
         tenant = f"fwd-{digest.hexdigest()}"
         return Caller(id=caller_id, is_trusted=is_trusted, tenant=tenant, credential=digest.digest())
+
+
+def revoked_key() -> RequestError:
+    """Return the error that ends what a key has under way when it is revoked or expires."""
+    return _unauthorized("This API key has been revoked or has expired.")
+
+
+def _sent_key(headers: tuple[Header, ...]) -> bytes:
+    sent = (value.strip().partition(b" ")[2].strip() for name, value in headers if name == b"authorization")
+    return next(sent, b"")
 
 
 def _unauthorized(message: str) -> RequestError:

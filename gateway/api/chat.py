@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from gateway.api.admission import admit_caller, take_answer_tokens
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import wrong_method
 from gateway.api.http.exchange import Exchange, cancel_on_disconnect
@@ -36,7 +37,7 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
     Raises StepdownError before the answer began, ClientGoneError any time.
     """
     received_at = time.monotonic()
-    caller = deps.authenticator.authenticate(exchange.headers)
+    caller = await admit_caller(exchange, deps)
     body = await exchange.open_body(deps.limits.chat).read_all()
     incoming = describe_incoming(
         caller,
@@ -49,7 +50,7 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
         # With its own key the gateway must know what it pays for.
         may_go_unread=not deps.has_own_key,
     )
-    request = await _read(incoming, read_request, deps)
+    request = take_answer_tokens(exchange, await _read(incoming, read_request, deps))
     async with cancel_on_disconnect(exchange):
         answer = await deps.serve(request)
         deps.authenticator.observe_status(caller, answer.status)

@@ -9,8 +9,13 @@ import msgspec
 from gateway.api.auth import Authenticator, Caller
 from gateway.api.http.body import BodyLimits
 from gateway.api.http.encoded_body import BodyDecoder
+from gateway.api.under_way import OpenWork
 from gateway.core import Answer, Request
+from gateway.policy.key_limits import KeyLimits
 from gateway.upstream.base import Reply
+
+CountRefusal = Callable[[int, str, str, str], None]
+"""Takes the status and the reason of a refusal, the name of the key, and the policy that refused."""
 
 
 class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +27,9 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     open_tunnel: Callable[[Request], Awaitable[Reply]]
     """As `pass_through`, for a websocket's handshake."""
     authenticator: Authenticator
+    key_limits: KeyLimits | None = None
+    """None: keys have no limits here."""
+    open_work: OpenWork = msgspec.field(default_factory=OpenWork)
     limits: BodyLimits = BodyLimits()
     own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`."""
@@ -30,3 +38,4 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     body_decoder: BodyDecoder = msgspec.field(default_factory=BodyDecoder)
     has_own_key: bool = False
     """Whether calls carry the gateway's own credential, so that it is the only door to the account."""
+    count_refusal: CountRefusal = lambda *_: None

@@ -30,6 +30,12 @@ class ErrorResponse(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     body: bytes
     headers: tuple[Header, ...] = ()
+    reason: str = ""
+    """Why, in a few words that can be counted."""
+    policy: str = ""
+    """The policy that refused; empty if none did."""
+    key: str = ""
+    """The name of the gateway key that was refused, if the caller was not admitted."""
 
 
 def to_error_response(exc: Exception) -> ErrorResponse:
@@ -40,28 +46,37 @@ def to_error_response(exc: Exception) -> ErrorResponse:
     match exc:
         case RequestError():
             body = error_body(str(exc), exc.kind, exc.param, exc.code)
-            return ErrorResponse(status=exc.status, body=body, headers=_headers_of(exc.status))
+            headers = (*_headers_of(exc.status), *exc.headers)
+            reason = _phrase(exc.code or "invalid request")
+            return ErrorResponse(
+                status=exc.status, body=body, headers=headers, reason=reason, policy=exc.policy, key=exc.key
+            )
         case UpstreamCredentialError():
             logger.error("the teacher refused the gateway's own credential: %s", exc)
-            return _teacher_error(
-                502, "The teacher refused the gateway's key.", "teacher_credential_rejected"
+            error = _teacher_error(
+                exc, 502, "The teacher refused the gateway's key.", "teacher_credential_rejected"
             )
+            # A client's retry cannot change the key.
+            return msgspec.structs.replace(error, headers=(DO_NOT_RETRY,))
         case UpstreamTimeoutError():
             logger.warning("the teacher is late: %s", exc)
-            return _teacher_error(504, "The teacher did not begin its answer in time.", "teacher_timeout")
+            return _teacher_error(
+                exc, 504, "The teacher did not begin its answer in time.", "teacher_timeout"
+            )
         case UpstreamError():
             logger.warning("the teacher failed: %s", exc)
-            return _teacher_error(502, "The teacher could not be reached.", "teacher_unreachable")
+            return _teacher_error(exc, 502, "The teacher could not be reached.", "teacher_unreachable")
     logger.error("unforeseen error", exc_info=exc)
     message = "The gateway failed to process your request; the request id names it in the gateway's log."
-    return ErrorResponse(status=500, body=error_body(message, "server_error", code="internal_error"))
+    body = error_body(message, "server_error", code="internal_error")
+    return ErrorResponse(status=500, body=body, reason="internal error")
 
 
 def wrong_method(allowed: bytes) -> ErrorResponse:
     """Return the response to a method that this path does not have; `allowed` is for `Allow`."""
     message = "Not allowed to use this method on this path."
     body = error_body(message, "invalid_request_error", "method", "method_not_supported")
-    return ErrorResponse(status=405, body=body, headers=((b"allow", allowed),))
+    return ErrorResponse(status=405, body=body, headers=((b"allow", allowed),), reason="method not supported")
 
 
 def inexact_path(path: str) -> RequestError:
@@ -76,12 +91,18 @@ def unknown_path(path: str) -> ErrorResponse:
     """Return the response to a path that is neither ours nor the teacher's."""
     message = f"Unknown request URL: {path[:200]}. The API is below /v1."
     body = error_body(message, "invalid_request_error", None, "unknown_url")
-    return ErrorResponse(status=404, body=body)
+    return ErrorResponse(status=404, body=body, reason="unknown url")
 
 
-def _teacher_error(status: int, message: str, code: str) -> ErrorResponse:
+def _teacher_error(exc: UpstreamError, status: int, message: str, code: str) -> ErrorResponse:
     body = error_body(message, "api_error", code=code)
-    return ErrorResponse(status=status, body=body, headers=(DO_NOT_RETRY,))
+    # Where we asked once, the client's own retries are what it would have without us.
+    headers = (DO_NOT_RETRY,) if exc.was_retried else ()
+    return ErrorResponse(status=status, body=body, headers=headers, reason=_phrase(code))
+
+
+def _phrase(code: str) -> str:
+    return code.replace("_", " ")
 
 
 def _headers_of(status: int) -> tuple[Header, ...]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from gateway.api.auth import Caller
-from gateway.core import Header, IncomingRequest, Request, Resource
+from gateway.core import Grant, Header, IncomingRequest, Request, Resource
+
+NO_KEY = Grant()
+"""Callers without a gateway key: the policies alone decide."""
 
 
 def describe_incoming(
@@ -26,6 +29,8 @@ def describe_incoming(
         tenant=caller.tenant,
         is_vouched_for=caller.sees_scores,
         may_force_local=caller.may_force_local,
+        key_id=caller.key.id if caller.key else "",
+        grant=caller.key.grant if caller.key else NO_KEY,
         resource=resource,
         target=target,
         headers=headers,

@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from gateway.api.admission import admit_caller
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.exchange import Exchange, cancel_on_disconnect
 from gateway.api.http.response_headers import with_labels
@@ -24,7 +25,7 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 async def list_models(exchange: Exchange, deps: ApiDependencies) -> None:
     """Send the teacher's list with ours at its end; a failing teacher is reported as it failed."""
     received_at = time.monotonic()
-    caller = deps.authenticator.authenticate(exchange.headers)
+    caller = await admit_caller(exchange, deps)
     headers = _without_compression(exchange.headers)
     incoming = describe_incoming(
         caller,
@@ -48,7 +49,7 @@ async def show_model(exchange: Exchange, deps: ApiDependencies) -> None:
     """Send one of our models, or pass the request on: the teacher, too, may have a model of that name."""
     name = exchange.path.path.removeprefix(_PREFIX)
     # An unproven caller learns nothing about us: the teacher itself judges its key.
-    caller = deps.authenticator.authenticate(exchange.headers)
+    caller = await admit_caller(exchange, deps)
     if caller.is_trusted and name in deps.own_models(caller):
         await exchange.send_json(200, msgspec.json.encode(_model_object(name)))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
+from gateway.api.admission import admit_caller, count_tokens
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import ErrorResponse
 from gateway.api.http.exchange import Exchange, Upload, cancel_on_disconnect
@@ -27,7 +28,7 @@ async def pass_through(
     Raises StepdownError before the response began, UpstreamError and ClientGoneError any time.
     """
     received_at = time.monotonic()
-    caller = deps.authenticator.authenticate(exchange.headers)
+    caller = await admit_caller(exchange, deps)
     readable = await read_model(exchange, deps.limits, deps.body_decoder, is_strict=deps.has_own_key)
     incoming = describe_incoming(
         caller,
@@ -39,7 +40,7 @@ async def pass_through(
         body=readable.body if isinstance(readable.body, bytes) else b"",
         decoded=readable.decoded,
     )
-    request = unread_request(incoming, readable.model)
+    request = count_tokens(exchange, unread_request(incoming, readable.model))
     upload = readable.body if isinstance(readable.body, Upload) else None
     async with cancel_on_disconnect(exchange, upload):
         answer = await deps.pass_through(request, readable.body)

@@ -13,14 +13,22 @@ from http.client import responses
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
+from gateway.api.admission import admit_request
 from gateway.api.auth import OPEN, Caller
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import ErrorResponse, inexact_path, to_error_response
-from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
+from gateway.api.http.response_headers import (
+    REQUEST_ID,
+    json_headers,
+    new_request_id,
+    refusal_labels,
+    with_standard_headers,
+)
 from gateway.api.incoming import describe_incoming, unread_request
 from gateway.api.model_reader import read_query_model
 from gateway.api.passthrough import may_pass
 from gateway.api.tunnel import splice_connections
+from gateway.api.under_way import UnderWay
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.upstream.base import Link, Reply
@@ -61,6 +69,7 @@ class Handshake(asyncio.Protocol):
         self._server = server
         self._id = new_request_id()
         self._task: asyncio.Task[None] | None = None
+        self._work: UnderWay | None = None
         self._has_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -93,7 +102,13 @@ class Handshake(asyncio.Protocol):
             error = to_error_response(exc)
             if not self._has_begun:
                 self._send_error(error)
+        except asyncio.CancelledError:
+            # A key that has ended: the tunnel is closed on both sides by now.
+            if self._work is None or not self._work.is_ended():
+                raise
         finally:
+            if self._work:
+                self._work.close()
             self._transport.close()
 
     async def _ask_teacher(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Reply:
@@ -103,7 +118,7 @@ class Handshake(asyncio.Protocol):
             raise inexact_path(path.path)
         if method != "GET" or not may_pass(target, path):
             raise RequestError("No websocket is here.", status=404, code="unknown_url")
-        caller = self._authenticate(headers)
+        caller = await self._admit(headers, path.path)
         resource = find_resource(method, path.path)
         incoming = describe_incoming(
             caller,
@@ -119,12 +134,12 @@ class Handshake(asyncio.Protocol):
             self._deps.authenticator.observe_status(caller, reply.status)
         return reply
 
-    def _authenticate(self, headers: tuple[Header, ...]) -> Caller:
+    async def _admit(self, headers: tuple[Header, ...], path: str) -> Caller:
         key = offered_key(headers)
         if key and not any(name == b"authorization" for name, _ in headers):
-            caller = self._deps.authenticator.authenticate(((b"authorization", b"Bearer " + key),))
-        else:
-            caller = self._deps.authenticator.authenticate(headers)
+            headers = (*headers, (b"authorization", b"Bearer " + key))
+        self._work = await admit_request(self._deps, headers, path, 0)
+        caller = self._work.caller
         if caller.id == OPEN:
             _refuse_foreign_pages(headers)
         return caller
@@ -149,7 +164,10 @@ class Handshake(asyncio.Protocol):
 
     def _send_error(self, error: ErrorResponse) -> None:
         own = json_headers(error.body, self._id)
-        self._write_head(error.status, (*own, *error.headers, (b"connection", b"close")))
+        labels = refusal_labels(error.reason) if self._deps.show_labels else ()
+        name = self._work.caller.id if self._work else error.key
+        self._deps.count_refusal(error.status, error.reason, name, error.policy)
+        self._write_head(error.status, (*own, *error.headers, *labels, (b"connection", b"close")))
         self._transport.write(error.body)
 
     def _write_head(self, status: int, headers: tuple[Header, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from operator import attrgetter
 from typing import Protocol
@@ -25,9 +26,11 @@ from gateway.core import (
     Usage,
     Verdict,
 )
-from gateway.errors import RequestError
+from gateway.errors import BudgetSpentError
 from gateway.specialists.base import Drafter
 from gateway.upstream.base import Reply, Teacher
+
+_DAY_S = 86_400
 
 
 class Planner(Protocol):
@@ -179,11 +182,9 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, draft=draft, verdict=verdict, reason=verdict.because)
 
 
-def budget_spent(plan: Plan) -> RequestError:
-    """Return the refusal of a request that needs the teacher when the day's budget is spent."""
-    return RequestError(
-        f"today's budget (UTC) of policy '{plan.policy}' is spent, and no specialist may answer this",
-        status=429,
-        code="budget_exceeded",
-        kind="insufficient_quota",
-    )
+def budget_spent(plan: Plan) -> BudgetSpentError:
+    """Return the refusal of a request that needs the teacher when the policy's UTC day is spent."""
+    now = time.time()
+    resets_at = (now // _DAY_S + 1) * _DAY_S
+    budget = f"the budget of policy '{plan.policy}' for this day (UTC)"
+    return BudgetSpentError(budget, resets_at=resets_at, now=now, policy=plan.policy)

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.draft import Demands, DraftRequest
 from gateway.core.endpoint import Resource
+from gateway.core.grant import Grant
 
 Mode = Literal["auto", "teacher", "local", "shadow"]
 """The client's wish for one request, from the header x-stepdown-mode. auto: we decide. teacher: only
@@ -55,6 +56,12 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the operator trusts this caller: only then do its repeats count as evidence each minute."""
     may_force_local: bool = True
     """Whether it may ask for a specialist's answer whatever the certificate says."""
+    key_id: str = ""
+    """The id of its gateway key; empty where callers have none."""
+    grant: Grant = Grant()
+    """What its key lets it do."""
+    reserved_tokens: float = 0.0
+    """The tokens that its key's limit counts for it until its usage is known."""
     resource: Resource = Resource(method="POST", path="")
     """The method, the canonical path, and the endpoint that they belong to."""
     decoded: bytes | None = None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from gateway.core import Outcome, Reading, Usage
+from gateway.core import Outcome, Reading, Request, Usage
 from gateway.finops.prices import PriceTable
 from gateway.finops.tokens import TokenEstimator
 from gateway.store.spend import Account, SpendLog, Sums
@@ -23,7 +23,7 @@ class Ledger:
 
     A local answer costs nothing and would have cost what the teacher takes for it; an audit
     costs what the teacher took, like any escalation. `spent_usd` and `saved_usd` are this
-    process' sums since its start.
+    process' sums since its start. `settle` gets each request with the tokens and dollars that it took.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class Ledger:
         prices: PriceTable,
         spend: SpendLog,
         tokens: TokenEstimator,
+        settle: Callable[[Request, float, float], None] = lambda *_: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.spent_usd = 0.0
@@ -38,6 +39,7 @@ class Ledger:
         self._prices = prices
         self._spend = spend
         self._tokens = tokens
+        self._settle = settle
         self._clock = clock
         self._lock = threading.Lock()
         self._waiting: dict[Account, Sums] = {}
@@ -49,6 +51,7 @@ class Ledger:
         """Enter one request."""
         if outcome.status >= 400:
             # A refused request is not billed.
+            self._settle(outcome.request, 0.0, 0.0)
             return
         usage = self._usage(outcome, reading)
         account = Account(
@@ -59,6 +62,7 @@ class Ledger:
             decision=outcome.decision,
         )
         sums = self._sums(outcome, usage)
+        self._settle(outcome.request, usage.prompt_tokens + usage.completion_tokens, sums.usd)
         with self._lock:
             waiting = self._waiting.get(account)
             self._waiting[account] = sums if waiting is None else waiting + sums

@@ -56,14 +56,15 @@ class KeyLimits:
         }
         self._meters: dict[str, tuple[Limits, _Meters]] = {}
 
-    def admit(self, key: KeyFacts, tokens: float) -> Admission | None:
+    def admit(self, key: KeyFacts, tokens: float, *, may_cost: bool = True) -> Admission | None:
         """Count one request of about `tokens` tokens and return it, to be closed; None without any limit.
 
         Raises RateLimitedError or BudgetSpentError, and has then counted nothing.
         """
         if key.limits == _NONE:
             return None
-        self._check_budgets(key)
+        if may_cost:
+            self._check_budgets(key)
         meters = self._find_meters(key)
         now = self._clock()
         with meters.lock:
@@ -72,19 +73,26 @@ class KeyLimits:
             raise _refuse(key, refusal, meters.headers(now))
         return Admission(meters, tokens if meters.tokens else 0, self._clock)
 
-    def settle(self, key: KeyFacts, *, reserved_tokens: float, tokens: float, usd: float) -> None:
+    def settle(self, key_id: str, *, reserved_tokens: float, tokens: float, usd: float) -> None:
         """Book what an answer really took, where `reserved_tokens` were taken for it."""
-        limits = key.limits
-        if limits.tokens_per_minute is not None and tokens != reserved_tokens:
-            meters = self._find_meters(key)
+        known = self._meters.get(key_id)
+        if known is None:
+            # Only keys with limits are admitted here.
+            return
+        limits, meters = known
+        if meters.tokens and tokens != reserved_tokens:
             with meters.lock:
                 meters.charge_tokens(tokens - reserved_tokens, self._clock())
         for period, limit in _budgets(limits):
-            settled = self.spend[period].settle(key.id, 0.0, usd)
+            settled = self.spend[period].settle(key_id, 0.0, usd)
             warn_at = limit * limits.warn_share
             if settled - usd < warn_at <= settled:
                 logger.warning(
-                    "key '%s' has spent $%.2f of its $%.2f this %s (UTC)", key.name, settled, limit, period
+                    "key '%s' has spent $%.2f of its $%.2f this %s (UTC)",
+                    meters.key.name,
+                    settled,
+                    limit,
+                    period,
                 )
 
     def report_use(self, key: KeyFacts) -> list[KeyUse]:
@@ -129,6 +137,11 @@ class Admission:
         self._is_open = True
         self.tokens = tokens
         """Taken for it so far; 0 for a key without a limit on tokens."""
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether the key has a limit on tokens."""
+        return self._meters.tokens is not None
 
     def take_tokens(self, extra: float) -> None:
         """Take `extra` tokens more. Raises RateLimitedError if they do not fit."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway.core import Plan, Request, Resource, RiskTarget
+from gateway.core import Grant, Plan, Request, Resource, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.schema import Policy
 
@@ -70,13 +70,14 @@ class PolicyPlanner:
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
-        entry = self._match(request.model, request.caller, request.resource)
+        _check_model(request)
+        entry = self._match(request.model, request.caller, request.resource, request.grant)
         if entry is not None and entry.policy.forbid:
             raise _forbidden(entry.policy, request)
         if self._has_own_key and (reason := closed_reason(request)) and not _opens(entry, request.resource):
             raise _closed(request.resource, reason)
         if entry is None:
-            return UNMATCHED
+            return _unmatched(request)
         plan = self._plan_of(entry, request.tenant)
         if plan.may_serve and request.mode == "teacher":
             plan = msgspec.structs.replace(plan, may_serve=False, because="teacher asked for")
@@ -91,18 +92,19 @@ class PolicyPlanner:
         }
         return tuple(sorted(asked))
 
-    def scope(self, model: str, caller: str, tenant: str) -> str:
+    def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
         """Return whose traffic a caller's requests for `model` learn from and are served from."""
-        entry = self._match(model, caller, CHAT)
+        entry = self._match(model, caller, CHAT, grant)
         return _scope_of(entry.policy, tenant) if entry else ""
 
-    def _match(self, model: str, caller: str, resource: Resource) -> _Entry | None:
+    def _match(self, model: str, caller: str, resource: Resource, grant: Grant) -> _Entry | None:
         for entry in self._entries:
             if (
                 entry.models.match(model)
                 and entry.callers.match(caller)
                 and (entry.paths is None or entry.paths.match(resource.path))
                 and (entry.methods is None or entry.methods.match(resource.method))
+                and grant.allows_policy(entry.policy.name)
             ):
                 return entry
         return None
@@ -138,6 +140,32 @@ def closed_reason(request: Request) -> str:
     return ""
 
 
+def _check_model(request: Request) -> None:
+    """Refuse a model that the caller's key was not given, and one that cannot be read."""
+    grant, model = request.grant, request.model
+    endpoint = request.resource.endpoint
+    if not grant.models or (endpoint is not None and endpoint.model == "none") or grant.allows_model(model):
+        return
+    wanted = f"the model '{model}'" if model else "a path whose model cannot be read"
+    raise RequestError(
+        f"The key '{request.caller}' may not use {wanted}; its models: {', '.join(grant.models)}.",
+        status=403,
+        param="model",
+        code="model_not_allowed",
+    )
+
+
+def _unmatched(request: Request) -> Plan:
+    """Return the plan without a policy; a key that may use certain policies alone gets none."""
+    if not request.grant.policies:
+        return UNMATCHED
+    raise RequestError(
+        f"None of the policies of key '{request.caller}' matches: {', '.join(request.grant.policies)}.",
+        status=403,
+        code="forbidden_by_policy",
+    )
+
+
 def _opens(entry: _Entry | None, resource: Resource) -> bool:
     return entry is not None and entry.opened is not None and entry.opened.match(resource.path) is not None
 
@@ -151,6 +179,7 @@ def _forbidden(policy: Policy, request: Request) -> RequestError:
         status=403,
         param="model" if request.model else None,
         code="forbidden_by_policy",
+        policy=policy.name,
     )
 
 

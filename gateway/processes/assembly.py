@@ -25,7 +25,7 @@ from gateway.confidence.probation import ProbationMonitor
 from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
-from gateway.core import OWN_PREFIX, Answer, Request
+from gateway.core import OWN_PREFIX, Answer, Grant, Request
 from gateway.errors import RegistryError, SpecialistError
 from gateway.finops.ledger import Ledger
 from gateway.finops.prices import PriceTable
@@ -37,6 +37,7 @@ from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
+from gateway.processes.key_watch import KeyWatch
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
 from gateway.routing.router import TaskRouter
@@ -57,7 +58,7 @@ from gateway.wire.surfaces import read_outcome
 
 logger = logging.getLogger(__name__)
 
-# The longest that a worker does not see the keys, certifications and audits of its siblings.
+# The longest that a worker does not see the certifications and audits of its siblings.
 REFRESH_S = 0.25
 
 
@@ -76,7 +77,8 @@ class GatewayWorker:
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         tokens = TokenEstimator()
-        self.ledger = Ledger(PriceTable(settings.prices), state.spend, tokens)
+        self.keys = KeyWatch(state.keys, home, number)
+        self.ledger = Ledger(PriceTable(settings.prices), state.spend, tokens, self._settle)
         self.exporters = Exporters(
             read_otel_env(os.environ),
             f"{home.folder}/worker-{number}",
@@ -128,6 +130,7 @@ class GatewayWorker:
     async def start(self) -> None:
         """Connect to the model host, and begin to follow what other processes decide."""
         await self.drafter.open()
+        self.keys.start()
         self._refreshing = asyncio.create_task(self._keep_refreshing())
 
     async def stop(self) -> None:
@@ -136,6 +139,7 @@ class GatewayWorker:
             self._refreshing.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._refreshing
+        await self.keys.stop()
         await self.drafter.close()
         await self.teacher.close()
         await asyncio.to_thread(self._drain)
@@ -177,9 +181,20 @@ class GatewayWorker:
         }
         return sorted(tasks | self._encoders)
 
+    def _settle(self, request: Request, tokens: float, usd: float) -> None:
+        """Book what a request took in the limits of its key."""
+        if request.key_id:
+            self.keys.limits.settle(
+                request.key_id, reserved_tokens=request.reserved_tokens, tokens=tokens, usd=usd
+            )
+
     def _sees(self, caller: Caller, task: Task) -> bool:
         """Whether requests of `caller` that name the task's specialist would be served from its scope."""
-        return self._planner.scope(OWN_PREFIX + task.task, caller.id, caller.tenant) == task.scope
+        name = OWN_PREFIX + task.task
+        grant = caller.key.grant if caller.key else Grant()
+        if not (grant.allows_model(task.model) and grant.allows_model(name)):
+            return False
+        return self._planner.scope(name, caller.id, caller.tenant, grant) == task.scope
 
     def _scope_of(self, task: str) -> str:
         known = self.state.tasks.get(task)
@@ -227,7 +242,7 @@ class GatewayWorker:
         """Exchange state with the other processes, off the loop; a step that fails is tried again."""
         state = self.state
         steps = (
-            state.keys.refresh, state.tasks.refresh, state.audits.flush, state.certifications.refresh,
+            state.tasks.refresh, state.audits.flush, state.certifications.refresh,
             self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
             self.ledger.refresh, self.metrics.update_registry,
         )  # fmt: skip

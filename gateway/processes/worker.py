@@ -79,11 +79,14 @@ def _create_dependencies(settings: Settings, state: State, worker: GatewayWorker
         serve=worker.serve,
         pass_through=worker.pass_through,
         open_tunnel=worker.open_tunnel,
-        authenticator=Authenticator(settings.admission, state.keys.find_by_hash),
+        authenticator=Authenticator(settings.admission, state.keys.find_by_hash, worker.keys.look_up),
         limits=BodyLimits(chat=chat, upload=upload),
         own_models=worker.own_models,
         show_labels=server.labels,
         has_own_key=settings.upstream.api_key is not None,
+        key_limits=worker.keys.limits,
+        open_work=worker.keys.open_work,
+        count_refusal=worker.metrics.refusals.count,
     )
 
 

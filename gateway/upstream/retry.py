@@ -37,7 +37,7 @@ async def send_with_retries(
         if not is_retryable(attempt, call):
             break
         if retries == config.retries:
-            attempt = _spent(attempt)
+            attempt = _spent(attempt) if retries else attempt
             break
         wait_s = wait_before_retry(attempt, retries, config, random())
         if wait_s is None:
@@ -47,6 +47,7 @@ async def send_with_retries(
         await sleep(wait_s)
         retries += 1
     if isinstance(attempt, UpstreamError):
+        attempt.was_retried = retries > 0
         raise attempt
     return msgspec.structs.replace(attempt, retries=retries) if retries else attempt
 

@@ -103,8 +103,8 @@ def test_the_teachers_status_and_headers_pass(site: SiteServer) -> None:
     ("error", "status", "code", "retry"),
     [
         (RequestError("no", status=403, param="model", code="forbidden"), 403, "forbidden", None),
-        (UpstreamError("refused by 10.0.0.7"), 502, "teacher_unreachable", "false"),
-        (UpstreamTimeoutError("10.0.0.7 is late"), 504, "teacher_timeout", "false"),
+        (UpstreamError("refused by 10.0.0.7"), 502, "teacher_unreachable", None),
+        (UpstreamTimeoutError("10.0.0.7 is late"), 504, "teacher_timeout", None),
         (UpstreamCredentialError("sk-secret refused"), 502, "teacher_credential_rejected", "false"),
         (ZeroDivisionError("secret"), 500, "internal_error", None),
     ],

@@ -7,12 +7,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from gateway.api.auth import Authenticator
 from gateway.policy.schema import Policy
 from gateway.store.database import Database
+from gateway.store.keys import KeyFacts
 from gateway.store.objects import ObjectStore
 from gateway.upstream.base import Call, Reply
 from gateway.wire.endpoints import ENDPOINTS
@@ -26,23 +26,12 @@ POLICIES = [
 JSON = {"content-type": "application/json"}
 
 
-class Key(msgspec.Struct):
-    """A gateway key of the tenant that it is named for."""
-
-    name: str
-    may_force_local: bool = False
-    is_trusted: bool = False
-
-    @property
-    def id(self) -> str:
-        return self.name
-
-    @property
-    def tenant(self) -> str:
-        return self.name
+def key_of(tenant: str) -> KeyFacts:
+    """Return a gateway key of the tenant that it is named for."""
+    return KeyFacts(id=tenant, name=tenant, tenant=tenant, created_at=0.0)
 
 
-KEYS = {hashlib.sha256(name.encode()).hexdigest(): Key(name) for name in ("alice", "bob", "auditor")}
+KEYS = {hashlib.sha256(name.encode()).hexdigest(): key_of(name) for name in ("alice", "bob", "auditor")}
 
 
 class Site:

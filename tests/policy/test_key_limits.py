@@ -110,7 +110,7 @@ def test_tokens_are_taken_by_estimate_and_settled_by_usage(limits: KeyLimits) ->
     assert admission is not None
     admission.take_tokens(300)
 
-    limits.settle(shop, reserved_tokens=admission.tokens, tokens=250, usd=0.0)
+    limits.settle(shop.id, reserved_tokens=admission.tokens, tokens=250, usd=0.0)
 
     (use,) = limits.report_use(shop)
     assert use.used == 250
@@ -119,7 +119,7 @@ def test_tokens_are_taken_by_estimate_and_settled_by_usage(limits: KeyLimits) ->
 def test_tokens_beyond_the_estimate_are_paid_off_by_waiting(limits: KeyLimits, clock: Clock) -> None:
     shop = key(tokens_per_minute=600)
     limits.admit(shop, 100)
-    limits.settle(shop, reserved_tokens=100, tokens=1_200, usd=0.0)
+    limits.settle(shop.id, reserved_tokens=100, tokens=1_200, usd=0.0)
 
     with pytest.raises(RateLimitedError) as refusal:
         limits.admit(shop, 10)
@@ -149,7 +149,7 @@ def test_a_spent_budget_says_when_it_begins_anew_and_that_retries_do_not_help(
 ) -> None:
     shop = key(usd_per_day=2.0) if period == "day" else key(usd_per_month=2.0)
     limits.admit(shop, 0)
-    limits.settle(shop, reserved_tokens=0, tokens=0, usd=2.0)
+    limits.settle(shop.id, reserved_tokens=0, tokens=0, usd=2.0)
 
     with pytest.raises(
         BudgetSpentError, match=f"key 'shop' for this {period} .* anew at {resets}"
@@ -166,8 +166,9 @@ def test_a_warning_is_logged_once_when_a_share_of_the_budget_is_spent(
     limits: KeyLimits, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = key(usd_per_day=1.0, warn_share=0.5)
+    limits.admit(shop, 0)
     for _ in range(9):
-        limits.settle(shop, reserved_tokens=0, tokens=0, usd=0.1)
+        limits.settle(shop.id, reserved_tokens=0, tokens=0, usd=0.1)
 
     assert [record.getMessage() for record in caplog.records] == [
         "key 'shop' has spent $0.50 of its $1.00 this day (UTC)"

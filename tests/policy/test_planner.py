@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core import Mode, Request, RiskTarget
+from gateway.core import Grant, Mode, Request, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.schema import AuditShares, CertificateRules, Policy
@@ -113,7 +113,7 @@ def test_what_one_tenant_taught_is_shared_only_if_the_policy_says_so(share: Any,
     rules = planner(Policy(name="p", share=share))
 
     assert rules.plan(asking(tenant="shop")).scope == scope
-    assert rules.scope("gpt-4o", "anyone", "shop") == scope
+    assert rules.scope("gpt-4o", "anyone", "shop", Grant()) == scope
 
 
 def test_a_specialist_must_meet_every_policy_that_may_serve_its_model() -> None:
@@ -142,3 +142,47 @@ def test_each_policy_has_a_budget_of_its_own() -> None:
 
     assert not rules.plan(asking("x")).may_escalate
     assert rules.plan(asking("y")).may_escalate
+
+
+def test_a_policy_that_a_key_was_not_given_is_skipped() -> None:
+    rules = planner(Policy(name="first", forbid=True), Policy(name="second"), Policy(name="third"))
+    asked = request(grant=Grant(policies=("second", "third")))
+
+    assert rules.plan(asked).policy == "second"
+
+
+def test_a_key_uses_the_models_that_it_was_given() -> None:
+    rules = planner(Policy(name="p"))
+    grant = Grant(models=("gpt-4o*", "stepdown/*"))
+    assert rules.plan(request(model="gpt-4o-mini", grant=grant)).policy == "p"
+
+    with pytest.raises(
+        RequestError, match=r"may not use the model 'o3'; its models: gpt-4o\*, stepdown"
+    ) as no:
+        rules.plan(request(model="o3", grant=grant))
+
+    assert (no.value.status, no.value.code) == (403, "model_not_allowed")
+
+
+def test_a_refusal_names_its_policy() -> None:
+    with pytest.raises(RequestError) as refusal:
+        planner(Policy(name="interns", forbid=True)).plan(asking())
+
+    assert refusal.value.policy == "interns"
+
+
+def test_a_key_that_was_given_policies_gets_nothing_beside_them() -> None:
+    """Without a policy nothing limits what the teacher costs."""
+    rules = planner(Policy(name="support", models=("gpt-4o*",)), Policy(name="default"))
+
+    with pytest.raises(RequestError, match="None of the policies of key 'app' matches: support") as refusal:
+        rules.plan(request(model="o3", caller="app", grant=Grant(policies=("support",))))
+
+    assert (refusal.value.status, refusal.value.code) == (403, "forbidden_by_policy")
+
+
+def test_a_key_that_was_given_models_uses_no_path_whose_model_cannot_be_read() -> None:
+    grant = Grant(models=("gpt-4o*",))
+
+    with pytest.raises(RequestError, match="a path whose model cannot be read"):
+        planner(Policy(name="p")).plan(request(model="", grant=grant))

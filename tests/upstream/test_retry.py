@@ -54,8 +54,8 @@ class Asked:
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
 
-    async def patiently(self, call: Call = CHAT) -> Reply:
-        return await send_with_retries(self.once, call, Config(), random=lambda: 1.0, sleep=self.sleep)
+    async def patiently(self, call: Call = CHAT, config: Config = Config()) -> Reply:  # noqa: B008 - frozen
+        return await send_with_retries(self.once, call, config, random=lambda: 1.0, sleep=self.sleep)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
@@ -91,6 +91,21 @@ async def test_spent_retries_tell_the_client_not_to_multiply_them() -> None:
     given = await Asked(reply(503), reply(503), reply(503, (b"x-should-retry", b"true"))).patiently()
 
     assert (given.headers, given.retries) == (((b"x-should-retry", b"false"),), 2)
+
+
+async def test_without_retries_of_ours_the_client_keeps_its_own() -> None:
+    given = await Asked(reply(503)).patiently(config=Config(retries=0))
+
+    assert given.headers == ()
+
+
+async def test_an_error_says_whether_it_was_asked_again() -> None:
+    with pytest.raises(UpstreamError) as once:
+        await Asked(UpstreamError("reset")).patiently(UPLOAD)
+    with pytest.raises(UpstreamError) as thrice:
+        await Asked(*(UpstreamError("reset") for _ in range(3))).patiently()
+
+    assert (once.value.was_retried, thrice.value.was_retried) == (False, True)
 
 
 async def test_spent_retries_raise_the_last_error() -> None:

@@ -5,14 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from gateway.api.errors import ClientGoneError, ErrorResponse
 from gateway.api.http.asgi import Receive, Scope, Send
 from gateway.api.http.body import BodyLimit, BodyReader, announced_bytes
-from gateway.api.http.response_headers import REQUEST_ID, json_headers, new_request_id, with_standard_headers
+from gateway.api.http.response_headers import (
+    REQUEST_ID,
+    is_open_stream,
+    json_headers,
+    new_request_id,
+    refusal_labels,
+    with_standard_headers,
+)
+from gateway.api.under_way import UnderWay
 from gateway.core import Body, Header
+from gateway.errors import RequestError
 from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end
 from gateway.wire.canonical_path import read_path
 from gateway.wire.endpoints import find_resource
+from gateway.wire.responses.reading import error_event as responses_error_event
+from gateway.wire.sse import error_event
 
 # How long a client may go on sending a refused body before its connection is cut.
 LINGER_S = 1.0
@@ -28,7 +41,15 @@ _DROPPED_WITHOUT_BODY = HeaderFilter(HOP_BY_HOP | {REQUEST_ID, b"content-length"
 class Exchange:
     """A request that has begun to arrive, and its response: one of the `send_` methods sends it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        *,
+        show_labels: bool = False,
+        count_refusal: Callable[[int, str, str, str], None] = lambda *_: None,
+    ) -> None:
         self.id = new_request_id()
         self.method: str = scope["method"]
         self.headers: tuple[Header, ...] = tuple(scope["headers"])
@@ -40,6 +61,12 @@ class Exchange:
         self.has_begun = False
         self.is_finished = False
         self.receive = receive
+        self.under_way: UnderWay | None = None
+        """The caller's place in its limits, once it is admitted."""
+        self._show_labels = show_labels
+        self._count_refusal = count_refusal
+        self._head: tuple[int, list[Header]] = 0, []
+        self._last_piece = b""
         self._send = send
         self._body_reader: BodyReader | None = None
 
@@ -57,6 +84,7 @@ class Exchange:
             dropped = _DROPPED_WITHOUT_BODY if status in (204, 304) else _DROPPED
             await self._start(status, end_to_end(headers, dropped))
             async for piece in body:
+                self._last_piece = piece
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
             await self._finish()
         finally:
@@ -73,6 +101,7 @@ class Exchange:
 
         Closing at once would reset the connection and destroy the response on its way.
         """
+        error = self._label_error(error)
         if announced_bytes(self.headers) == 0 or (self._body_reader and self._body_reader.is_over):
             return await self.send_json(error.status, error.body, error.headers)
         own = json_headers(error.body, self.id)
@@ -80,6 +109,25 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": error.body, "more_body": True})
         await self._drain()
         return await self._finish()
+
+    async def break_off(self, error: RequestError) -> None:
+        """End a response that has begun: with an error event where one can follow, else by cutting it."""
+        if not is_open_stream(*self._head):
+            return
+        write = responses_error_event if self.path.path == "/v1/responses" else error_event
+        event = write(self._last_piece, str(error), error.kind, error.code)
+        if self._last_piece and not self._last_piece.endswith((b"\n\n", b"\r\n\r\n")):
+            event = b"\n\n" + event
+        await self._send({"type": "http.response.body", "body": event, "more_body": True})
+        await self._finish()
+
+    def _label_error(self, error: ErrorResponse) -> ErrorResponse:
+        """Count a refusal, and return it with the labels that every answer has."""
+        name = self.under_way.caller.id if self.under_way else error.key
+        self._count_refusal(error.status, error.reason, name, error.policy)
+        if not self._show_labels:
+            return error
+        return msgspec.structs.replace(error, headers=(*error.headers, *refusal_labels(error.reason)))
 
     async def _drain(self) -> None:
         try:
@@ -91,6 +139,10 @@ class Exchange:
 
     async def _start(self, status: int, headers: list[Header]) -> None:
         self.has_begun = True
+        if self.under_way and (limits := self.under_way.headers):
+            own = {name for name, _ in limits}
+            headers = [*(header for header in headers if header[0] not in own), *limits]
+        self._head = status, headers
         sent = with_standard_headers(headers, self.id)
         await self._send({"type": "http.response.start", "status": status, "headers": sent})
 

@@ -46,6 +46,26 @@ def with_labels(answer: Answer, *, sees_details: bool, show_labels: bool) -> tup
     return answer.headers + (answer.details if sees_details else answer.labels)
 
 
+def refusal_labels(reason: str) -> tuple[Header, ...]:
+    """Return the labels of an error of ours."""
+    return (
+        (b"x-stepdown-decision", b"refused"),
+        (b"x-stepdown-reason", reason.encode("latin-1", "replace")),
+    )
+
+
+def is_open_stream(status: int, headers: list[Header]) -> bool:
+    """Return whether our own event can follow: the stream is not compressed and has no announced length."""
+    if status != 200:
+        return False
+    is_stream = False
+    for name, value in headers:
+        if name in (b"content-length", b"content-encoding"):
+            return False
+        is_stream = is_stream or (name == b"content-type" and value.startswith(b"text/event-stream"))
+    return is_stream
+
+
 @lru_cache(maxsize=1)
 def _format_date(now: int) -> bytes:
     return formatdate(now, usegmt=True).encode()

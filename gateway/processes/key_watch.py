@@ -1,0 +1,59 @@
+"""A worker's view of the gateway's keys: what they may use, and when they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+
+from gateway.api.key_lookup import KeyLookup
+from gateway.api.under_way import OpenWork
+from gateway.policy.key_limits import KeyLimits
+from gateway.store.home import Home
+from gateway.store.keys import KeyStore
+from gateway.store.shared_counters import Counters
+
+logger = logging.getLogger(__name__)
+
+# A revoked key's streams and websockets end within a second: this, and the reading of the keys.
+REFRESH_S = 0.25
+
+
+class KeyWatch:
+    """Follows the keys on disk, in a task of its own: nothing that is slow may keep a revoked key alive."""
+
+    def __init__(self, keys: KeyStore, home: Home, number: int) -> None:
+        self.counters = Counters(home.counters, number)
+        self.limits = KeyLimits(self.counters)
+        self.open_work = OpenWork()
+        self.look_up = KeyLookup(keys.refresh, self._is_valid).look_up
+        self._keys = keys
+        self._is_failing = False
+        self._watching: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to follow; call it in the loop that serves."""
+        self._watching = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        if self._watching:
+            self._watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._watching
+
+    def _is_valid(self, key_hash: str) -> bool:
+        return self._keys.find_by_hash(key_hash) is not None
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._keys.refresh)
+                self._is_failing = False
+            except Exception as exc:
+                # The task's outermost edge: whatever is wrong with the file, expired keys must still end.
+                if not self._is_failing:
+                    logger.error("keys cannot be read, those known still hold: %s", exc)
+                self._is_failing = True
+            self.open_work.end_invalid(self._is_valid)
+            await asyncio.sleep(REFRESH_S)
