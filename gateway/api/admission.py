@@ -48,8 +48,10 @@ async def admit_caller(exchange: Exchange, deps: ApiDependencies) -> Caller:
     Raises as `admit_request`.
     """
     if exchange.under_way is None:
-        body_bytes = announced_bytes(exchange.headers) or 0
         endpoint = exchange.resource.endpoint
+        # The bytes of files and forms say nothing of tokens.
+        is_text = endpoint is None or endpoint.model == "body"
+        body_bytes = (announced_bytes(exchange.headers) or 0) if is_text else 0
         # What the table does not know may cost anything.
         may_cost = endpoint is None or endpoint.model != "none"
         path = exchange.path.path

@@ -172,7 +172,10 @@ class Handshake(asyncio.Protocol):
 
     def _write_head(self, status: int, headers: tuple[Header, ...]) -> None:
         self._has_begun = True
-        kept = with_standard_headers([header for header in headers if header[0] != REQUEST_ID], self._id)
+        limits = self._work.headers if self._work else ()
+        dropped = {REQUEST_ID, *(name for name, _ in limits)}
+        kept = [*(header for header in headers if header[0] not in dropped), *limits]
+        kept = with_standard_headers(kept, self._id)
         first = b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode())
         lines = [first, *(b"%b: %b" % header for header in kept)]
         self._transport.write(b"\r\n".join([*lines, b"", b""]))

@@ -71,7 +71,7 @@ class KeyLimits:
             refusal = meters.take(tokens, now)
         if refusal:
             raise _refuse(key, refusal, meters.headers(now))
-        return Admission(meters, tokens if meters.tokens else 0, self._clock)
+        return Admission(meters, meters.count_tokens(tokens), self._clock)
 
     def settle(self, key_id: str, *, reserved_tokens: float, tokens: float, usd: float) -> None:
         """Book what an answer really took, where `reserved_tokens` were taken for it."""
@@ -152,7 +152,7 @@ class Admission:
             wait_s = self._meters.tokens.take(extra, now)
         if wait_s:
             raise _refuse(self._meters.key, ("tokens", wait_s), self._meters.headers(now))
-        self.tokens += extra
+        self.tokens += self._meters.count_tokens(extra)
 
     def give_back_tokens(self) -> None:
         """Give back the tokens of a request that reached no teacher."""
@@ -200,11 +200,15 @@ class _Meters:
         if self.tokens and (wait_s := self.tokens.take(tokens, now)):
             return "tokens", wait_s
         if self._requests and (wait_s := self._requests.take(1, now)):
-            self.charge_tokens(-tokens, now)
+            self.charge_tokens(-self.count_tokens(tokens), now)
             return "requests", wait_s
         if self._gauge:
             self._gauge.enter()
         return None
+
+    def count_tokens(self, tokens: float) -> float:
+        """Return as how many tokens `tokens` count: at most the limit, and none without one."""
+        return min(tokens, self.tokens.limit) if self.tokens else 0.0
 
     def charge_tokens(self, extra: float, now: float) -> None:
         if self.tokens:

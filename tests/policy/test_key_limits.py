@@ -141,6 +141,19 @@ def test_a_request_that_reached_no_teacher_gives_its_tokens_back(limits: KeyLimi
     assert limits.report_use(shop)[0].used == 0
 
 
+def test_an_estimate_beyond_the_limit_gives_back_no_more_than_it_took(
+    limits: KeyLimits, clock: Clock
+) -> None:
+    shop = key(tokens_per_minute=600)
+    admission = limits.admit(shop, 1_000_000)
+    assert admission is not None
+    assert admission.tokens == 600
+
+    limits.settle(shop.id, reserved_tokens=admission.tokens, tokens=500, usd=0.0)
+
+    assert limits.report_use(shop)[0].used == 500
+
+
 @pytest.mark.parametrize(
     ("period", "resets"), [("day", "2023-11-16 00:00 UTC"), ("month", "2023-12-01 00:00 UTC")]
 )
