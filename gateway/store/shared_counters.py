@@ -8,27 +8,21 @@ neither a lock nor a count behind.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import logging
 import mmap
 import os
 import struct
-import sys
 import threading
-import time
 from hashlib import blake2b
 from pathlib import Path
 
 from gateway.errors import ConfigError
+from gateway.store.cell_lock import CellLock
 
 logger = logging.getLogger(__name__)
 
 CELLS = 1 << 15
 """Names that one file has room for; a key with every limit needs five."""
-# A worker that is stopped inside its lock must not stop the others: they go on without it, and at worst one
-# count is lost. A lock is held for a microsecond.
-LOCK_PATIENCE_S = 0.02
 
 _MAGIC = b"stepdown counters 1\0\0\0\0\0"
 _HEADER = struct.Struct("=24sQQ")
@@ -36,11 +30,6 @@ _HEADER_BYTES = 64
 _WORD = 8
 _NAMES, _VALUES, _STAMPS, _WORKERS = 0, 2, 3, 4
 """The first column of each kind, counted in words per cell."""
-# Linux: struct flock with a lock of the open file, so that closing the same file elsewhere does not free it.
-# Elsewhere: macOS has its own order of the fields, and locks of the process.
-_IS_LINUX = sys.platform == "linux"
-_FLOCK = struct.Struct("@hhqqi4x" if _IS_LINUX else "@qqihh")
-_LOCK_COMMAND = fcntl.F_OFD_SETLK if _IS_LINUX else fcntl.F_SETLK
 
 
 def create_counters(path: Path, workers: int) -> None:
@@ -140,50 +129,6 @@ class Counters:
         return None
 
 
-class CellLock:
-    """Keeps other threads and processes out of a block; the kernel frees it when its process dies."""
-
-    __slots__ = ("_file", "_free", "_is_locked", "_take", "_thread_lock")
-
-    def __init__(self, thread_lock: threading.Lock, file: int | None, number: int) -> None:
-        self._thread_lock = thread_lock
-        self._file = file
-        # Made once: it takes a third of the time of the system call.
-        self._take = _pack_lock(fcntl.F_WRLCK, number)
-        self._free = _pack_lock(fcntl.F_UNLCK, number)
-        self._is_locked = False
-
-    def __enter__(self) -> None:
-        self._thread_lock.acquire()
-        if self._file is None:
-            return
-        self._is_locked = self._try_file(self._take) or self._wait_for_file()
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_locked:
-            self._is_locked = False
-            self._try_file(self._free)
-        self._thread_lock.release()
-
-    def _wait_for_file(self) -> bool:
-        give_up_at = time.monotonic() + LOCK_PATIENCE_S
-        while time.monotonic() < give_up_at:
-            os.sched_yield()
-            if self._try_file(self._take):
-                return True
-        return False
-
-    def _try_file(self, request: bytes) -> bool:
-        assert self._file is not None
-        try:
-            fcntl.fcntl(self._file, _LOCK_COMMAND, request)
-        except OSError as exc:
-            if exc.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-            return False
-        return True
-
-
 class Cell:
     """One name's numbers, to be changed inside `lock` only; cells changed together may share one's lock.
 
@@ -268,8 +213,9 @@ def _read_shared(path: Path) -> tuple[int, bytes] | None:
         if not (workers := _read_workers(file)):
             logger.warning("%s is damaged or of another version and is made anew", path)
             return None
-        # A copy may have left holes.
-        _allocate(file, _size(workers))
+        if hasattr(os, "posix_fallocate"):
+            # A copy may have left holes.
+            os.posix_fallocate(file, 0, _size(workers))
         return workers, os.pread(file, _WORKERS * CELLS * _WORD, _HEADER_BYTES)
     except OSError:
         return None
@@ -292,10 +238,3 @@ def _open_file(path: Path | None, number: int) -> tuple[int | None, int]:
     logger.error("%s is damaged: limits are counted in each worker alone until the next start", path)
     os.close(file)
     return None, 1
-
-
-def _pack_lock(kind: int, number: int) -> bytes:
-    # Bytes of the file that are locked need not exist: numbers may lie behind its end.
-    if _IS_LINUX:
-        return _FLOCK.pack(kind, os.SEEK_SET, number, 1, 0)
-    return _FLOCK.pack(number, 1, 0, kind, os.SEEK_SET)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.store.shared_counters import CELLS, LOCK_PATIENCE_S, Cell, Counters, create_counters
+from gateway.store.cell_lock import LOCK_PATIENCE_S
+from gateway.store.shared_counters import CELLS, Cell, Counters, create_counters
 
 SPAWN = multiprocessing.get_context("spawn")
 
