@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-# A made-up key that is sent again and again is not looked for again. Real keys are never in here: nobody
-# can send one before it is made.
+# A made-up key that is sent again and again is not looked for again. Real keys are never in here: no
+# client can send one before it is made.
 UNKNOWN_S = 10.0
 MOST_UNKNOWN = 4096
 

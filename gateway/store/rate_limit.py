@@ -16,7 +16,7 @@ class RateLimit:
 
     Its cell holds when the bucket will be full again. Every method is to be called inside a lock, the same
     one for all methods and workers; `now` is in seconds of one clock. When that clock is set back, what
-    was taken moves with it: nobody waits longer than without the step.
+    was taken moves with it: no caller waits longer than without the step.
     Source: ATM Forum, Traffic Management 4.1, section 4.4.2 (virtual scheduling).
     """
 

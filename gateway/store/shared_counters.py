@@ -1,8 +1,8 @@
 """Numbers that all workers of a machine count together: a file of fixed size, mapped into each of them.
 
-A name has one cell. A cell holds a shared value with a stamp, which are changed under a lock, and a number
-per worker, which only that worker changes and which is cleared when it starts: a killed worker leaves
-neither a lock nor a count behind.
+A name has one cell. A cell holds a shared value with a stamp, changed under a lock, and a number per
+worker that only that worker changes and that is cleared when it starts: a killed worker leaves neither a
+lock nor a count behind.
 """
 
 from __future__ import annotations
