@@ -14,6 +14,9 @@ from gateway.policy.schema import Policy
 
 RESERVE = 0.05
 """The share of a daily budget that only audits of drafts that pass may spend."""
+MOST_MATCHES = 10_000
+"""Requests by model, caller, path, method and the key's policies: the policy that decides each."""
+MOST_REMEMBERED_CHARS = 200
 MOST_PLANS = 10_000
 """Plans kept, one per tenant and policy; about 300 bytes each."""
 
@@ -67,6 +70,8 @@ class PolicyPlanner:
         self._entries = [_entry(policy) for policy in policies]
         self._spent_today = spent_today
         self._plans: dict[tuple[str, str], Plan] = {}
+        self._looks_at_paths = any(entry.paths for entry in self._entries)
+        self._matches: dict[tuple[str, str, str, str, tuple[str, ...]], _Entry | None] = {}
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
@@ -98,16 +103,17 @@ class PolicyPlanner:
         return _scope_of(entry.policy, tenant) if entry else ""
 
     def _match(self, model: str, caller: str, resource: Resource, grant: Grant) -> _Entry | None:
-        for entry in self._entries:
-            if (
-                entry.models.match(model)
-                and entry.callers.match(caller)
-                and (entry.paths is None or entry.paths.match(resource.path))
-                and (entry.methods is None or entry.methods.match(resource.method))
-                and grant.allows_policy(entry.policy.name)
-            ):
-                return entry
-        return None
+        """Return the first policy that matches; remembered, so that fifty policies cost what one does."""
+        path = resource.path if self._looks_at_paths else ""
+        key = (model, caller, path, resource.method, grant.policies)
+        if key in self._matches:
+            return self._matches[key]
+        found = next((one for one in self._entries if _matches(one, model, caller, resource, grant)), None)
+        if len(model) + len(path) <= MOST_REMEMBERED_CHARS:
+            if len(self._matches) >= MOST_MATCHES:
+                self._matches.clear()
+            self._matches[key] = found
+        return found
 
     def _plan_of(self, entry: _Entry, tenant: str) -> Plan:
         """Return the entry's plan with the scope of `tenant`; made once, not per request."""
@@ -126,6 +132,17 @@ class PolicyPlanner:
         if spent < policy.usd_per_day * (1 - RESERVE):
             return plan
         return _in_reserve(plan) if spent < policy.usd_per_day else _without_budget(plan)
+
+
+def _matches(entry: _Entry, model: str, caller: str, resource: Resource, grant: Grant) -> bool:
+    """Return whether a policy speaks of a request; one that forbids needs no key to name it."""
+    return bool(
+        entry.models.match(model)
+        and entry.callers.match(caller)
+        and (entry.paths is None or entry.paths.match(resource.path))
+        and (entry.methods is None or entry.methods.match(resource.method))
+        and (entry.policy.forbid or grant.allows_policy(entry.policy.name))
+    )
 
 
 def closed_reason(request: Request) -> str:

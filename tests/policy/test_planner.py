@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core import Grant, Mode, Request, RiskTarget
+from gateway.core import Grant, Mode, Request, Resource, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.schema import AuditShares, CertificateRules, Policy
@@ -145,7 +145,7 @@ def test_each_policy_has_a_budget_of_its_own() -> None:
 
 
 def test_a_policy_that_a_key_was_not_given_is_skipped() -> None:
-    rules = planner(Policy(name="first", forbid=True), Policy(name="second"), Policy(name="third"))
+    rules = planner(Policy(name="first"), Policy(name="second"), Policy(name="third"))
     asked = request(grant=Grant(policies=("second", "third")))
 
     assert rules.plan(asked).policy == "second"
@@ -186,3 +186,27 @@ def test_a_key_that_was_given_models_uses_no_path_whose_model_cannot_be_read() -
 
     with pytest.raises(RequestError, match="a path whose model cannot be read"):
         planner(Policy(name="p")).plan(request(model="", grant=grant))
+
+
+def test_a_policy_that_forbids_binds_a_key_that_does_not_name_it() -> None:
+    """A key's list of policies chooses among rules; it is no way around a refusal."""
+    rules = planner(Policy(name="no-giant", models=("o3*",), forbid=True), Policy(name="support"))
+
+    with pytest.raises(RequestError, match="no-giant"):
+        rules.plan(request(model="o3", caller="app", grant=Grant(policies=("support",))))
+
+
+def test_fifty_policies_are_searched_once_for_each_kind_of_request() -> None:
+    """And what is remembered for one path, model or key is not taken for another."""
+    rules = planner(
+        Policy(name="files", paths=("/v1/files*",)),
+        *(Policy(name=f"p{number}", callers=(f"app-{number}",)) for number in range(50)),
+        Policy(name="rest"),
+    )
+    files = Resource(method="GET", path="/v1/files/f")
+
+    for _ in range(2):
+        assert rules.plan(request(caller="app-49")).policy == "p49"
+        assert rules.plan(request(caller="app-48")).policy == "p48"
+        assert rules.plan(request(caller="app-49", resource=files)).policy == "files"
+        assert rules.plan(request(caller="app-49", grant=Grant(policies=("rest",)))).policy == "rest"

@@ -37,7 +37,11 @@ def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("--name", required=True, help="the holder of the key; one valid key per name")
     create.add_argument("--tenant", default="", help="whose data its requests are (its own: the name)")
     create.add_argument(
-        "--policy", "--policies", action="append", default=[], help="only this policy may apply; repeatable"
+        "--policy",
+        "--policies",
+        action="append",
+        default=[],
+        help="only this policy and those that forbid may apply; repeatable",
     )
     create.add_argument(
         "--model", "--models", action="append", default=[], help="only models like this glob; repeatable"
