@@ -41,7 +41,7 @@ def _add_create(create: argparse.ArgumentParser) -> None:
         "--policies",
         action="append",
         default=[],
-        help="only this policy and those that forbid may apply; repeatable",
+        help="only these policies apply, and all that forbid",
     )
     create.add_argument(
         "--model", "--models", action="append", default=[], help="only models like this glob; repeatable"
