@@ -9,6 +9,7 @@ from typing import Self
 from gateway.cascade.base import RequestState, Stages
 from gateway.core import Body, Draft, Header, Outcome
 from gateway.errors import SpecialistError, UpstreamError
+from gateway.wire.long_answer import LongAnswer
 from gateway.wire.sse import last_event_end
 from gateway.wire.surfaces import codec_of
 
@@ -30,9 +31,13 @@ class Recorder:
         values = {name.lower(): value.lower() for name, value in reversed(headers)}
         self._encoding = values.get(b"content-encoding", b"").decode("latin-1")
         self._is_measured = b"content-length" in values
-        is_stream = values.get(b"content-type", b"").startswith(b"text/event-stream")
+        kind = values.get(b"content-type", b"")
+        is_stream = kind.startswith(b"text/event-stream")
+        # Pictures, recordings and files say nothing about their price.
+        self._is_readable = is_stream or b"json" in kind or not kind
         self.is_event_stream = status < 400 and is_stream
         self._pieces: list[bytes] = []
+        self._long: LongAnswer | None = None
         self._size = 0
         self._first_byte_ms = self._latency_ms = self._finished_at = 0.0
         self._is_finished = False
@@ -46,10 +51,21 @@ class Recorder:
         if not self._size:
             self._first_byte_ms = self._elapsed_ms()
         self._size += len(piece)
-        if self._size <= CAPTURE_LIMIT_BYTES or self.is_event_stream:
+        if self._size <= CAPTURE_LIMIT_BYTES:
             self._pieces.append(piece)
-        if self._size > CAPTURE_LIMIT_BYTES and self.is_event_stream:
-            self._pieces = [b"".join(self._pieces)[-TAIL_BYTES:]]
+        elif self._is_readable:
+            self._note_long(piece)
+
+    def _note_long(self, piece: bytes) -> None:
+        """Keep of a long answer what its price is read from, and of a stream its end."""
+        if self._long is None:
+            self._long = LongAnswer(self._encoding)
+            self._long.take(b"".join(self._pieces))
+        self._long.take(piece)
+        if self.is_event_stream:
+            self._pieces = [(b"".join(self._pieces) + piece)[-TAIL_BYTES:]]
+        else:
+            self._pieces.clear()
 
     @property
     def can_append(self) -> bool:
@@ -100,6 +116,7 @@ class Recorder:
                 is_event_stream=self.is_event_stream,
                 is_complete=is_complete,
                 is_captured=is_captured,
+                excerpt=self._long.excerpt() if self._long else None,
                 draft=draft,
                 threshold=state.verdict.threshold if state.verdict else None,
                 would_serve=self._would_serve(draft),

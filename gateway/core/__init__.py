@@ -17,10 +17,11 @@ from gateway.core.decision import CopyStatus, MatchKind, Plan, Route, Verdict, c
 from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
 from gateway.core.endpoint import Access, Endpoint, ModelPlace, Resource, UsagePlace
 from gateway.core.grant import Grant, Limits
-from gateway.core.outcome import Decision, Ending, Outcome, Reading, Usage, ending_of
+from gateway.core.outcome import Decision, Ending, Excerpt, Outcome, Reading, ending_of
 from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
 from gateway.core.secret import Secret
 from gateway.core.text_hash import hash_text
+from gateway.core.usage import Usage
 
 __all__ = [
     "ANY_TARGET",
@@ -42,6 +43,7 @@ __all__ = [
     "DraftStream",
     "Ending",
     "Endpoint",
+    "Excerpt",
     "FinishReason",
     "Grant",
     "Header",

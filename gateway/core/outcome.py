@@ -10,19 +10,21 @@ from gateway.core.certificate import Certification
 from gateway.core.decision import Plan, Route
 from gateway.core.draft import Draft
 from gateway.core.request import Request
+from gateway.core.usage import Usage
 
 Decision = Literal["local", "escalated", "audit", "bypass"]
 """local: a draft (or our encoder) was served. audit: both answered, the teacher's answer was served.
 bypass: no specialist was asked. escalated: the teacher answered for any other reason."""
 
 
-class Usage(msgspec.Struct, frozen=True):
-    """The tokens of one answer. `is_estimated` if no teacher reported them."""
+class Excerpt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of an answer too long to be kept whole, without its content-encoding."""
 
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
-    is_estimated: bool = False
+    head: bytes
+    tail: bytes
+    usages: tuple[bytes, ...] = ()
+    """The places that may say what it took, from the key "usage" on, wherever they stood."""
+    size_bytes: int
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,9 +36,21 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
     text: str | None
     model: str = ""
+    """The model that answered, in the teacher's words."""
     finish_reason: str = ""
     usage: Usage | None = None
     is_complete: bool = False
+    written_bytes: int = 0
+    """UTF-8 bytes of all that the teacher wrote, whatever its shape: what is estimated from where no usage
+    was reported."""
+    service_tier: str = ""
+    """The tier that it was processed in ("flex"); empty if the answer does not say."""
+    id: str = ""
+    """The answer's id, by which it can be asked for later; empty if it has none."""
+    status: str = ""
+    """What the answer says of itself ("in_progress"); empty if it does not."""
+    output_file: str = ""
+    """The file with the answers of a batch."""
 
 
 Ending = Literal["whole", "cut", "refused", "none"]
@@ -69,6 +83,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_event_stream: bool = False
     is_complete: bool = True
     is_captured: bool = True
+    excerpt: Excerpt | None = None
+    """Of an answer above the capture limit: enough to read what it took."""
     draft: Draft | None = None
     threshold: float | None = None
     """The lowest score that was served to this request's policy and stratum; None if no draft was."""

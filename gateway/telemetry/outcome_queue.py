@@ -57,11 +57,13 @@ class OutcomeQueue(BoundedQueue[Outcome]):
         return 0
 
     def _size_of(self, item: Outcome) -> int:
+        kept = item.excerpt
         return (
             OUTCOME_OVERHEAD_BYTES
             + len(item.request.body)
             + len(item.request.decoded or b"")
             + len(item.answer)
+            + (0 if kept is None else len(kept.head) + len(kept.tail))
         )
 
     def _tell(self, outcome: Outcome) -> None:

@@ -7,14 +7,18 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.core import Draft, Outcome, Reading, Request, Usage
-from gateway.wire import sse
+from gateway.core import Draft, Excerpt, Outcome, Reading, Request, Usage
+from gateway.wire import any_answer, sse
+from gateway.wire.answer_decoding import AnswerTooLongError, DamagedAnswerError, decode_answer
+from gateway.wire.billing import read_excerpt
 from gateway.wire.chat import reading as chat_reading
 from gateway.wire.chat.answer import ChatRenderer
 from gateway.wire.chat.request import chat_messages
+from gateway.wire.long_answer import LongAnswer
 from gateway.wire.responses import reading as responses_reading
 from gateway.wire.responses.answer import ResponsesRenderer
 from gateway.wire.responses.conversation import response_messages
+from gateway.wire.sse import last_event_end
 
 
 class Renderer(Protocol):
@@ -41,8 +45,9 @@ class SurfaceCodec(msgspec.Struct, frozen=True, kw_only=True):
 
     create_renderer: Callable[[Request, Callable[[], float]], Renderer]
     """Takes a request and a clock of unix seconds."""
-    parse_answer: Callable[[bytes, str, bool, bool], Reading]
-    """Takes answer, content-encoding, whether it is an event stream, whether it is complete; never raises."""
+    parse_answer: Callable[[bytes, bool, bool], Reading]
+    """Takes an answer without its content-encoding, whether it is an event stream, whether it is complete;
+    never raises."""
     ends_complete: Callable[[bytes], bool]
     """Takes a stream's last bytes; they may begin inside an event."""
     error_event: Callable[[bytes, str, str, str | None], bytes]
@@ -67,9 +72,10 @@ _CODECS = {
         messages=response_messages,
     ),
 }
-# Never drafted, streamed or harvested; the usage stands where a chat completion has it.
-_CODECS["embeddings"] = _CODECS["chat"]
-_CODECS["other"] = _CODECS["chat"]
+# Never drafted or harvested, and their streams end as those of the chat API do.
+_CODECS["embeddings"] = _CODECS["other"] = msgspec.structs.replace(
+    _CODECS["chat"], parse_answer=any_answer.parse_answer
+)
 
 
 def codec_of(request: Request) -> SurfaceCodec:
@@ -79,5 +85,37 @@ def codec_of(request: Request) -> SurfaceCodec:
 
 def read_outcome(outcome: Outcome) -> Reading:
     """Return what the answer of `outcome` says; never raises."""
-    parse = codec_of(outcome.request).parse_answer
-    return parse(outcome.answer, outcome.encoding, outcome.is_event_stream, outcome.is_complete)
+    if outcome.excerpt is not None:
+        return _read_excerpt(outcome.excerpt, outcome)
+    try:
+        content = decode_answer(outcome.answer, outcome.encoding)
+    except AnswerTooLongError:
+        answer = LongAnswer(outcome.encoding)
+        answer.take(outcome.answer)
+        return _read_excerpt(answer.excerpt(), outcome)
+    except DamagedAnswerError:
+        return Reading(text=None)
+    return codec_of(outcome.request).parse_answer(content, outcome.is_event_stream, outcome.is_complete)
+
+
+def _read_excerpt(excerpt: Excerpt, outcome: Outcome) -> Reading:
+    """Return what an answer took that was too long to be kept; its text is no narrow task's."""
+    facts = read_excerpt(excerpt)
+    return Reading(
+        text=None,
+        model=facts.model,
+        usage=facts.usage,
+        written_bytes=_estimate_written(excerpt, outcome) if facts.usage is None else 0,
+        service_tier=facts.service_tier,
+        id=facts.id,
+    )
+
+
+def _estimate_written(excerpt: Excerpt, outcome: Outcome) -> int:
+    """Return how much was written if the rest is like the head; of a body that is no stream, all of it."""
+    if not outcome.is_event_stream:
+        is_answer = b'"choices"' in excerpt.head or b'"output"' in excerpt.head
+        return excerpt.size_bytes if is_answer else 0
+    head = excerpt.head[: last_event_end(excerpt.head)]
+    reading = codec_of(outcome.request).parse_answer(head, True, False)
+    return round(reading.written_bytes * excerpt.size_bytes / len(head)) if head else 0

@@ -7,7 +7,8 @@ import pytest
 
 from gateway.cascade.base import RequestState
 from gateway.cascade.recorder import Recorder
-from gateway.core import Draft, Plan
+from gateway.core import Draft, Plan, Usage
+from gateway.wire.surfaces import read_outcome
 from tests.cascade.fakes import Flow
 from tests.support.builders import request
 
@@ -73,3 +74,21 @@ async def test_waiting_for_a_late_draft_does_not_count_as_latency(monkeypatch: p
 
     (outcome,) = flow.outcomes
     assert (outcome.latency_ms, outcome.at, outcome.draft) == (1000.0, 10.0, late.result())
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"text/event-stream", b"image/png"])
+async def test_the_price_of_a_long_answer_can_still_be_read(content_type: bytes) -> None:
+    """The bytes are not kept, but what its usage says is; pictures say nothing."""
+    flow = Flow()
+    state = RequestState(request=request(), plan=Plan(policy="p", may_serve=True))
+    recorder = Recorder(state, flow.stages(), 200, ((b"content-type", content_type),))
+    padding = b"w" * 2_000_000
+    answer = b'data: {"choices":[],"text":"%b","usage":{"prompt_tokens":9,"completion_tokens":2}}' % padding
+
+    _ = [piece async for piece in recorder.record_body(Pieces(answer, 50_000))]
+
+    (outcome,) = flow.outcomes
+    assert (outcome.answer, outcome.is_captured) == (b"", False)
+    assert (outcome.excerpt is not None) == (content_type != b"image/png")
+    if outcome.excerpt:
+        assert read_outcome(outcome).usage == Usage(9, 2)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
-
 import msgspec
 
 from gateway.core import Reading, Usage
-from gateway.wire.content_encoding import decode_content
+from gateway.wire.billing import BillingFacts, read_events, read_object
+from gateway.wire.chat.usage import read_chat_usage
 from gateway.wire.sse import DONE, iter_events
 from gateway.wire.tool_calls import make_tool_call, render_tool_calls
+from gateway.wire.written import count_written_choices, utf8_bytes
 
 _NOTHING = msgspec.Raw(b"null")
 _PLAIN_ENDS = frozenset({"stop", "length", "tool_calls"})
@@ -36,6 +36,8 @@ class _MessageDelta(msgspec.Struct):
     tool_calls: msgspec.Raw = _NOTHING
     function_call: msgspec.Raw = _NOTHING
     audio: msgspec.Raw = _NOTHING
+    reasoning_content: msgspec.Raw = _NOTHING
+    reasoning: msgspec.Raw = _NOTHING
 
     @property
     def is_plain(self) -> bool:
@@ -55,62 +57,82 @@ class _ChatChoice(msgspec.Struct):
 class _CompletionPart(msgspec.Struct):
     """A whole completion, or one chunk of it."""
 
+    id: str = ""
     model: str | None = None
+    service_tier: str | None = None
     choices: list[_ChatChoice] | None = None
     usage: msgspec.Raw = _NOTHING
     error: msgspec.Raw = _NOTHING
 
 
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _ChatUsage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    prompt_tokens_details: _PromptDetails | None = None
-
-
 _parts = msgspec.json.Decoder(_CompletionPart)
-_usages = msgspec.json.Decoder(_ChatUsage)
 _calls = msgspec.json.Decoder(list[_ToolCallDelta] | None)
 
 
-def parse_answer(answer: bytes, encoding: str, is_event_stream: bool, is_complete: bool) -> Reading:
-    """Return what `answer` says; never raises.
+def parse_answer(content: bytes, is_event_stream: bool, is_complete: bool) -> Reading:
+    """Return what an answer says, given without its content-encoding; never raises.
 
-    `encoding` is the content-encoding, `is_complete` whether the whole body arrived. Tool calls
-    are text in the form of `wire.tool_calls`. The text is None for refusals, calls beside words,
-    several choices, errors, and anything unreadable.
+    `is_complete` is whether the whole body arrived. Tool calls are text in the form of
+    `wire.tool_calls`. The text is None for refusals, calls beside words, several choices, errors,
+    and anything unreadable; what it took is read all the same.
     """
+    events = list(iter_events(content)) if is_event_stream else [content]
     try:
-        content = decode_content(answer, encoding)
-        events = list(iter_events(content)) if is_event_stream else [content]
         parts = [_parts.decode(event) for event in events if event != DONE]
-    except (ValueError, RecursionError, zlib.error):
-        return Reading(text=None)
-    return _read_parts(parts, is_complete=is_complete)
+    except (ValueError, RecursionError):
+        return _read_odd(events, read_events(events) if is_event_stream else read_object(content))
+    return _read_parts(parts, events, is_complete=is_complete)
 
 
-def _read_parts(parts: list[_CompletionPart], *, is_complete: bool) -> Reading:
+def _read_odd(events: list[bytes], facts: BillingFacts) -> Reading:
+    """Return what can be said of an answer of an unforeseen shape: what it took, and how much was written."""
+    return Reading(
+        text=None,
+        model=facts.model,
+        usage=facts.usage,
+        written_bytes=count_written_choices(events) if facts.usage is None else 0,
+        service_tier=facts.service_tier,
+        id=facts.id,
+    )
+
+
+def _read_parts(parts: list[_CompletionPart], events: list[bytes], *, is_complete: bool) -> Reading:
     choices: list[_ChatChoice] = []
-    model, finish_reason, usage, has_failed = "", "", None, False
+    answer_id, model, tier, finish_reason, usage, has_failed = "", "", "", "", _NOTHING, False
     # One loop: it runs for every chunk of every stream.
     for part in parts:
         choices += part.choices or ()
         model = model or part.model or ""
+        tier = part.service_tier or tier
+        answer_id = answer_id or part.id
         has_failed = has_failed or _is_set(part.error)
-        if part.usage is not _NOTHING:
-            usage = _read_usage(part.usage) or usage
+        if part.usage is not _NOTHING and bytes(part.usage) != b"null":
+            usage = part.usage
     for choice in choices:
         finish_reason = choice.finish_reason or finish_reason
+    text = None if has_failed else _read_text(choices, finish_reason)
+    read = _decode_usage(usage, events)
+    if text is not None:
+        written_bytes = utf8_bytes(text) + _count_reasoning(choices)
+    else:
+        written_bytes = count_written_choices(events) if read is None else 0
     return Reading(
-        text=None if has_failed else _read_text(choices, finish_reason),
+        text=text,
         model=model,
         finish_reason=finish_reason,
-        usage=usage,
+        usage=read,
         is_complete=is_complete and bool(finish_reason) and not has_failed,
+        written_bytes=written_bytes,
+        service_tier=tier,
+        id=answer_id,
     )
+
+
+def _count_reasoning(choices: list[_ChatChoice]) -> int:
+    """Return the bytes of what was thought beside the answer, as many servers show it."""
+    deltas = [choice.message or choice.delta or _EMPTY_DELTA for choice in choices]
+    raws = [raw for delta in deltas for raw in (delta.reasoning_content, delta.reasoning) if _is_set(raw)]
+    return sum(len(bytes(raw)) - 2 for raw in raws)
 
 
 def _read_text(choices: list[_ChatChoice], finish_reason: str) -> str | None:
@@ -157,18 +179,13 @@ def _read_calls(deltas: list[_ToolCallDelta], *, is_whole: bool) -> str | None:
     return render_tool_calls(sound) if sound and len(sound) == len(calls) else None
 
 
-def _read_usage(raw: msgspec.Raw) -> Usage | None:
-    if not _is_set(raw):
+def _decode_usage(raw: msgspec.Raw, events: list[bytes]) -> Usage | None:
+    if raw is not _NOTHING and (usage := read_chat_usage(raw)) is not None:
+        return usage
+    if not any(b'"usage"' in event for event in events):
         return None
-    try:
-        usage = _usages.decode(raw)
-    except (ValueError, RecursionError):
-        return None
-    details = usage.prompt_tokens_details
-    cached = (details.cached_tokens if details else None) or 0
-    if min(usage.prompt_tokens, usage.completion_tokens, cached) < 0:
-        return None
-    return Usage(usage.prompt_tokens, usage.completion_tokens, cached)
+    # The last usage says nothing, or it stands elsewhere: an earlier one may say more.
+    return read_events(events).usage
 
 
 def _is_set(raw: msgspec.Raw) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from gateway.core import Reading, Usage
-from gateway.wire.content_encoding import decode_content
+from gateway.core import Reading
+from gateway.wire.billing import BillingFacts, read_events, read_object
 from gateway.wire.errors import error_value
 from gateway.wire.sse import iter_events
 from gateway.wire.tool_calls import make_tool_call, render_tool_calls
+from gateway.wire.written import count_written_bytes, utf8_bytes
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _FINISH_REASONS = {"max_output_tokens": "length"}
@@ -34,21 +34,10 @@ class _IncompleteDetails(msgspec.Struct):
     reason: str | None = None
 
 
-class _InputDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-
-
-class _ResponsesUsage(msgspec.Struct):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    input_tokens_details: _InputDetails | None = None
-
-
 class _ResponseObject(msgspec.Struct):
     status: str | None = None
     model: str | None = None
     output: msgspec.Raw = _NOTHING
-    usage: msgspec.Raw = _NOTHING
     incomplete_details: _IncompleteDetails | None = None
 
 
@@ -62,28 +51,24 @@ class _StreamEvent(msgspec.Struct):
 
 
 _outputs = msgspec.json.Decoder(list[_OutputItem] | None)
-_usages = msgspec.json.Decoder(_ResponsesUsage | None)
+_values = msgspec.json.Decoder()
 _responses = msgspec.json.Decoder(_ResponseObject)
 _events = msgspec.json.Decoder(_StreamEvent)
 
 
-def parse_answer(answer: bytes, encoding: str, is_event_stream: bool, is_complete: bool) -> Reading:
-    """Return what `answer` says; never raises.
+def parse_answer(content: bytes, is_event_stream: bool, is_complete: bool) -> Reading:
+    """Return what an answer says, given without its content-encoding; never raises.
 
     As `wire.chat.reading.parse_answer`; the text of a stream without its end is the text so far.
     """
-    try:
-        content = decode_content(answer, encoding)
-        if not is_event_stream:
-            return _read_response(_responses.decode(content), is_complete=is_complete)
-        events = list(iter_events(content))
-        # From the end, where the whole answer stands once more: the deltas need not be read.
-        ends = (event for event in map(_events.decode, reversed(events)) if event.type in _ENDS)
-        if end := next(ends, None):
-            return _read_response(_responses.decode(end.response), is_complete=is_complete)
-    except (ValueError, RecursionError, zlib.error):
-        return Reading(text=None)
-    return Reading(text=_read_deltas(events) or None)
+    if not is_event_stream:
+        return _read_whole(content, read_object(content), is_complete=is_complete)
+    events = list(iter_events(content))
+    # From the end, where the whole answer stands once more: the deltas need not be read.
+    ends = (event for event in _iter_decoded(reversed(events)) if event.type in _ENDS)
+    if end := next(ends, None):
+        return _read_whole(bytes(end.response), read_object(bytes(end.response)), is_complete=is_complete)
+    return _read_cut(events)
 
 
 def ends_complete(tail: bytes) -> bool:
@@ -107,29 +92,65 @@ def error_event(tail: bytes, message: str, kind: str, code: str | None) -> bytes
     return b"event: error\ndata: %b\n\n" % msgspec.json.encode({**event, "sequence_number": number})
 
 
-def _read_deltas(events: list[bytes]) -> str:
-    read = map(_events.decode, events)
-    return "".join(str(event.delta) for event in read if event.type == "response.output_text.delta")
+def _read_cut(events: list[bytes]) -> Reading:
+    """Return what a stream without its end says: the text so far, and how much else was written."""
+    deltas = [event for event in _iter_decoded(events) if event.type.endswith(".delta")]
+    words = [event.delta for event in deltas if event.type == "response.output_text.delta"]
+    reading = _with_facts(Reading(text="".join(str(word) for word in words) or None), read_events(events))
+    written = sum(count_written_bytes(event.delta) for event in deltas)
+    return msgspec.structs.replace(reading, written_bytes=written)
 
 
 def _iter_readable(tail: bytes) -> Iterator[_StreamEvent]:
-    for event in iter_events(tail):
+    return _iter_decoded(iter_events(tail))
+
+
+def _iter_decoded(events: Iterable[bytes]) -> Iterator[_StreamEvent]:
+    for event in events:
         try:
             yield _events.decode(event)
         except (ValueError, RecursionError):
             continue
 
 
-def _read_response(response: _ResponseObject, *, is_complete: bool) -> Reading:
+def _read_whole(content: bytes, facts: BillingFacts, *, is_complete: bool) -> Reading:
+    try:
+        response = _responses.decode(content)
+    except (ValueError, RecursionError):
+        # A body that is cut counts as it is; an error page is no answer.
+        written = len(content) if b'"output"' in content else 0
+        return _with_facts(Reading(text=None, written_bytes=written), facts)
     text, has_calls = _read_text(_read_output(response.output))
     reason = _finish_reason(response, has_calls=has_calls)
-    return Reading(
+    if text is not None:
+        written_bytes = utf8_bytes(text)
+    else:
+        written_bytes = _count_written(response.output) if facts.usage is None else 0
+    reading = Reading(
         text=text if reason else None,
-        model=response.model or "",
         finish_reason=reason,
-        usage=_read_usage(response.usage),
         is_complete=is_complete and bool(reason),
+        written_bytes=written_bytes,
     )
+    return _with_facts(reading, facts)
+
+
+def _with_facts(reading: Reading, facts: BillingFacts) -> Reading:
+    return msgspec.structs.replace(
+        reading,
+        model=facts.model,
+        usage=facts.usage,
+        service_tier=facts.service_tier,
+        id=facts.id,
+        status=facts.status,
+    )
+
+
+def _count_written(output: msgspec.Raw) -> int:
+    try:
+        return count_written_bytes(_values.decode(output))
+    except (ValueError, RecursionError):
+        return 0
 
 
 def _finish_reason(response: _ResponseObject, *, has_calls: bool) -> str:
@@ -170,16 +191,3 @@ def _read_output(output: msgspec.Raw) -> list[_OutputItem]:
     except (ValueError, RecursionError):
         # Items of a kind that we have never seen; the tokens are there to be counted all the same.
         return []
-
-
-def _read_usage(raw: msgspec.Raw) -> Usage | None:
-    try:
-        usage = _usages.decode(raw)
-    except (ValueError, RecursionError):
-        return None
-    if usage is None:
-        return None
-    cached = (usage.input_tokens_details or _InputDetails()).cached_tokens or 0
-    if min(usage.input_tokens, usage.output_tokens, cached) < 0:
-        return None
-    return Usage(usage.input_tokens, usage.output_tokens, cached)

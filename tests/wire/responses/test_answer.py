@@ -188,8 +188,16 @@ def test_our_own_answers_read_like_the_teachers(is_streamed: bool, text: str, re
     renderer = renderer_for(tools=[FIND])
     answer = (renderer.render_stream if is_streamed else renderer.render_whole)(draft(text), USAGE)
 
-    assert parse_answer(answer, "", is_streamed, is_complete=True) == Reading(
-        text=text, model="gpt-4o", finish_reason=reason, usage=USAGE, is_complete=True
+    assert parse_answer(answer, is_streamed, is_complete=True) == Reading(
+        text=text,
+        model="gpt-4o",
+        finish_reason=reason,
+        usage=USAGE,
+        is_complete=True,
+        written_bytes=len(text.encode()),
+        service_tier="default",
+        id="resp_id",
+        status="completed",
     )
     assert not is_streamed or ends_complete(answer)
 
