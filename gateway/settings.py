@@ -22,6 +22,7 @@ from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
 from gateway.distill import base as distill
 from gateway.errors import ConfigError
+from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
 from gateway.store.home import Home
@@ -133,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policies: Policies = Policies()
     prices: dict[str, Price] = {}
     """By model name: prices that replace the list price."""
+    costs: finops.Config = finops.Config()
 
     @property
     def home(self) -> Home:

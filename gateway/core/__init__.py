@@ -13,6 +13,7 @@ from gateway.core.certificate import (
     Stratum,
     stratum_of,
 )
+from gateway.core.cost import NO_COST, Cost
 from gateway.core.decision import CopyStatus, MatchKind, Plan, Route, Verdict, copy_keys
 from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
 from gateway.core.endpoint import Access, Endpoint, ModelPlace, Resource, UsagePlace
@@ -25,6 +26,7 @@ from gateway.core.usage import Usage
 
 __all__ = [
     "ANY_TARGET",
+    "NO_COST",
     "OWN_PREFIX",
     "STRATA",
     "Access",
@@ -35,6 +37,7 @@ __all__ = [
     "Certification",
     "Certifications",
     "CopyStatus",
+    "Cost",
     "Decision",
     "Deferral",
     "Demands",

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from gateway.core.certificate import Certification
+from gateway.core.cost import Cost
 from gateway.core.decision import Plan, Route
 from gateway.core.draft import Draft
 from gateway.core.request import Request
@@ -51,6 +52,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """What the answer says of itself ("in_progress"); empty if it does not."""
     output_file: str = ""
     """The file with the answers of a batch."""
+    cost: Cost | None = None
+    """What the request cost; None while nothing has priced it."""
 
 
 Ending = Literal["whole", "cut", "refused", "none"]

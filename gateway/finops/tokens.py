@@ -1,9 +1,9 @@
-"""Estimates of token counts where the teacher reported none."""
+"""Estimates of what an answer took where the teacher reported nothing, or was not asked at all."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import msgspec
 
@@ -17,56 +17,124 @@ TOKENS_PER_PROMPT = 3
 MAX_RATIOS = 4096
 # An old answer weighs half after about 140 newer ones: a model's tokeniser may change.
 DECAY = 0.995
+# The longest of so many answers is about their 99th percentile.
+COMPLETIONS_KEPT = 100
+DEFAULT_COMPLETION_TOKENS = 1_000
+# A template with more answers than this adds only each so-manieth to what is known of its model.
+OFTEN = 16
 
 
-class Ratio(msgspec.Struct, frozen=True):
+class Ratio(msgspec.Struct):
     """Reported tokens and the bytes they came from, prompt and completion, older ones fading."""
 
     prompt_tokens: float = 0.0
     prompt_bytes: float = 0.0
     completion_tokens: float = 0.0
     completion_bytes: float = 0.0
+    billed_tokens: float = 0.0
+    """Prompt tokens with the chat format's; `cached_tokens` are a share of these."""
+    cached_tokens: float = 0.0
+    model: str = ""
+    """The model that answered last, and the service tier that it answered in."""
+    tier: str = ""
+    answers: int = 0
+
+    def add(self, prompt_bytes: int, written_bytes: int, overhead: int, usage: Usage) -> None:
+        """Add one answer."""
+        prompt = usage.prompt_tokens
+        self.answers += 1
+        self.prompt_tokens = self.prompt_tokens * DECAY + max(0, prompt - overhead)
+        self.prompt_bytes = self.prompt_bytes * DECAY + prompt_bytes
+        self.completion_tokens = self.completion_tokens * DECAY + usage.completion_tokens
+        self.completion_bytes = self.completion_bytes * DECAY + written_bytes
+        self.billed_tokens = self.billed_tokens * DECAY + prompt
+        self.cached_tokens = self.cached_tokens * DECAY + min(usage.cached_tokens, prompt)
 
 
-_NOTHING = Ratio()
+class Expectation(msgspec.Struct, frozen=True):
+    """What the teacher would have taken for an answer, and which model in which tier."""
+
+    usage: Usage
+    model: str = ""
+    tier: str = ""
 
 
 class TokenEstimator:
-    """Learns tokens per byte from reported usage, per template and per model.
+    """Learns tokens per byte, and the share read from the prompt cache, per template and per model.
 
-    `estimate` may be called from the event loop while `learn` runs in another thread.
+    Estimates may be asked for from the event loop while `learn` runs in another thread.
     """
 
     def __init__(self) -> None:
         self._ratios: OrderedDict[tuple[str, str], Ratio] = OrderedDict()
+        self._completions: OrderedDict[str, deque[int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def learn(self, request: Request, text: str, usage: Usage) -> None:
-        """Take the teacher's reported usage of one answer."""
-        prompt_bytes = _prompt_bytes(request)
-        overhead = _overhead(request)
-        completion_bytes = _bytes(text)
-        if not prompt_bytes or not completion_bytes:
-            return
-        prompt_tokens = max(0, usage.prompt_tokens - overhead)
+    def learn(
+        self, request: Request, written_bytes: int, usage: Usage, model: str = "", tier: str = ""
+    ) -> None:
+        """Take the teacher's reported usage of one answer of `written_bytes`; of any other shape, 0."""
+        prompt_bytes = _prompt_bytes(request) if written_bytes else 0
         with self._lock:
+            self._note_length(request.template, usage.completion_tokens)
+            if not prompt_bytes:
+                return
+            overhead = _overhead(request)
             for key in _keys(request):
-                old = self._ratios.get(key, _NOTHING)
-                self._ratios[key] = Ratio(
-                    old.prompt_tokens * DECAY + prompt_tokens,
-                    old.prompt_bytes * DECAY + prompt_bytes,
-                    old.completion_tokens * DECAY + usage.completion_tokens,
-                    old.completion_bytes * DECAY + completion_bytes,
-                )
-                self._ratios.move_to_end(key)
-            while len(self._ratios) > MAX_RATIOS:
+                ratio = self._ratio_at(key)
+                ratio.add(prompt_bytes, written_bytes, overhead, usage)
+                ratio.model, ratio.tier = model, tier
+                if ratio.answers > OFTEN and ratio.answers % OFTEN:
+                    # What the template's own ratio says is not asked of its model's.
+                    return
+
+    def _ratio_at(self, key: tuple[str, str]) -> Ratio:
+        ratio = self._ratios.get(key)
+        if ratio is None:
+            ratio = self._ratios[key] = Ratio()
+            if len(self._ratios) > MAX_RATIOS:
                 self._ratios.popitem(last=False)
+        else:
+            self._ratios.move_to_end(key)
+        return ratio
+
+    def _note_length(self, template: str, completion_tokens: int) -> None:
+        kept = self._completions.get(template)
+        if kept is None:
+            kept = self._completions[template] = deque(maxlen=COMPLETIONS_KEPT)
+            if len(self._completions) > MAX_RATIOS:
+                self._completions.popitem(last=False)
+        kept.append(completion_tokens)
 
     def estimate(self, request: Request, text: str) -> Usage:
-        """Return what the teacher would have reported for answering `request` with `text`."""
+        """Return what the teacher would have reported for answering with `text`, without its cache."""
+        return self._usage(request, self._ratio_of(request), _bytes(text))
+
+    def expect(self, request: Request, written_bytes: int) -> Expectation:
+        """Return what the teacher takes for an answer of `written_bytes`, its prompt cache included.
+
+        The cache is taken to hold the same share as for the template's other answers.
+        """
+        ratio = self._ratio_of(request)
+        usage = self._usage(request, ratio, written_bytes)
+        if ratio is None:
+            return Expectation(usage)
+        if ratio.cached_tokens and ratio.billed_tokens:
+            cached = round(usage.prompt_tokens * ratio.cached_tokens / ratio.billed_tokens)
+            usage = msgspec.structs.replace(usage, cached_tokens=cached)
+        return Expectation(usage, ratio.model, ratio.tier)
+
+    def longest_completion(self, request: Request) -> int:
+        """Return what hardly any answer to the template exceeds, DEFAULT_COMPLETION_TOKENS at first."""
+        with self._lock:
+            kept = self._completions.get(request.template)
+            return max(kept) if kept else DEFAULT_COMPLETION_TOKENS
+
+    def _ratio_of(self, request: Request) -> Ratio | None:
         found = (self._ratios.get(key) for key in _keys(request))
-        ratio = next((ratio for ratio in found if ratio is not None), None)
-        completion_bytes = _bytes(text)
+        return next((ratio for ratio in found if ratio is not None), None)
+
+    def _usage(self, request: Request, ratio: Ratio | None, written_bytes: int) -> Usage:
         if ratio is None:
             per_prompt_byte = per_completion_byte = DEFAULT_TOKENS_PER_BYTE
         else:
@@ -74,7 +142,7 @@ class TokenEstimator:
             per_completion_byte = ratio.completion_tokens / ratio.completion_bytes
         return Usage(
             prompt_tokens=round(_prompt_bytes(request) * per_prompt_byte) + _overhead(request),
-            completion_tokens=max(1, round(completion_bytes * per_completion_byte)) if text else 0,
+            completion_tokens=max(1, round(written_bytes * per_completion_byte)) if written_bytes else 0,
             is_estimated=True,
         )
 
@@ -85,7 +153,9 @@ def _keys(request: Request) -> tuple[tuple[str, str], tuple[str, str]]:
 
 
 def _prompt_bytes(request: Request) -> int:
-    return sum([_bytes(message.text) for message in request.messages])
+    if request.surface == "other":
+        return len(request.body)
+    return sum([_bytes(message.text) for message in request.messages]) + len(request.tools)
 
 
 def _bytes(text: str) -> int:
@@ -94,6 +164,6 @@ def _bytes(text: str) -> int:
 
 
 def _overhead(request: Request) -> int:
-    if request.surface == "embeddings":
+    if request.surface in ("embeddings", "other"):
         return 0
     return TOKENS_PER_PROMPT + TOKENS_PER_MESSAGE * len(request.messages)

@@ -25,10 +25,12 @@ from gateway.confidence.probation import ProbationMonitor
 from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
-from gateway.core import OWN_PREFIX, Answer, Grant, Request
+from gateway.core import OWN_PREFIX, Answer, Grant, Outcome, Reading, Request
 from gateway.errors import RegistryError, SpecialistError
+from gateway.finops.later_usage import LaterUsage
 from gateway.finops.ledger import Ledger
 from gateway.finops.prices import PriceTable
+from gateway.finops.pricing import Pricer
 from gateway.finops.tokens import TokenEstimator
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
@@ -78,7 +80,10 @@ class GatewayWorker:
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         tokens = TokenEstimator()
         self.keys = KeyWatch(state.keys, home, number)
-        self.ledger = Ledger(PriceTable(settings.prices), state.spend, tokens, self._settle)
+        self._prices = PriceTable(settings.prices, settings.costs.unknown_price)
+        self._pricer = Pricer(self._prices, tokens)
+        later = LaterUsage(self._pricer, state.awaited_usage)
+        self.ledger = Ledger(self._pricer, state.spend, state.ledger_rows, later, self._settle)
         self.exporters = Exporters(
             read_otel_env(os.environ),
             f"{home.folder}/worker-{number}",
@@ -88,7 +93,7 @@ class GatewayWorker:
         self.metrics = Metrics(
             [*self._create_probes(), *self.exporters.list_probes()], state.certifications.all
         )
-        self.outcomes = OutcomeQueue(read_outcome, self._create_observers())
+        self.outcomes = OutcomeQueue(self._read_outcome, self._create_observers())
         self._drift_monitor = DriftMonitor(state.certifications, state.audits)
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
@@ -200,6 +205,9 @@ class GatewayWorker:
         known = self.state.tasks.get(task)
         return known.scope if known else ""
 
+    def _read_outcome(self, outcome: Outcome) -> Reading:
+        return self._pricer.add_cost(outcome, read_outcome(outcome))
+
     def _create_observers(self) -> list[Observe]:
         gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
         return [
@@ -224,6 +232,11 @@ class GatewayWorker:
             Probe("harvest_rows_waiting", "Rows not yet durable.", lambda: self.outbox.waiting),
             Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),
             Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
+            Probe(
+                "ledger_rows_dropped_total",
+                "Rows of the ledger lost to a full disk.",
+                lambda: self.ledger.dropped_rows,
+            ),
             Probe("accounts_waiting", "Sums of dollars not yet written.", lambda: self.ledger.waiting),
             Probe(
                 "observer_faults_total", "Outcomes that an observer failed on.", lambda: self.outcomes.faults

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gateway.store.audits import AuditLog
+from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
 from gateway.store.home import Home
 from gateway.store.keys import KeyStore
+from gateway.store.ledger_rows import LedgerRows
 from gateway.store.objects import ObjectStore
 from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
@@ -27,6 +29,8 @@ class State:
         self.templates = TemplateStore(database)
         self.audits = AuditLog(database)
         self.spend = SpendLog(database)
+        self.ledger_rows = LedgerRows(database)
+        self.awaited_usage = AwaitedUsages(database)
         self.objects = ObjectStore(database)
 
     def close(self) -> None:

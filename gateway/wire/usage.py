@@ -24,7 +24,8 @@ _NOTHING: JsonObject = {}
 def read_usage(usage: object) -> Usage | None:
     """Return what a decoded usage object says; None if it is none or has no readable number.
 
-    Whatever stands outside `completion_tokens` but in the total was written, too (xAI's reasoning).
+    `is_estimated` says that prompt or completion is missing, and 0. What the total has beyond prompt and
+    completion was written, too (xAI's reasoning).
     """
     if not isinstance(usage, Mapping):
         return None
@@ -36,6 +37,7 @@ def read_usage(usage: object) -> Usage | None:
     seconds = _seconds(usage)
     if prompt is None and completion is None and not seconds and total is None:
         return None
+    is_partial = total is None and not seconds and (prompt is None or completion is None)
     if prompt is None:
         prompt = max(0, (total or 0) - (completion or 0))
     else:
@@ -51,6 +53,7 @@ def read_usage(usage: object) -> Usage | None:
         prompt,
         completion or 0,
         cached,
+        is_partial,
         cache_write_tokens=written,
         reasoning_tokens=_count(outgoing, "reasoning_tokens") or 0,
         audio_input_tokens=_count(incoming, "audio_tokens") or 0,

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.finops.later_usage import LaterUsage
+from gateway.finops.ledger import Ledger
 from gateway.finops.prices import Price, PriceTable
+from gateway.finops.pricing import Pricer
+from gateway.finops.tokens import TokenEstimator
+from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.database import Database
+from gateway.store.ledger_rows import LedgerRows
 from gateway.store.spend import SpendLog
 
 
 @pytest.fixture
 def prices() -> PriceTable:
     """One dollar per thousand prompt tokens, ten per thousand completion tokens, for "giant"."""
-    return PriceTable({"giant": Price(input_usd_per_mtok=1000.0, output_usd_per_mtok=10_000.0)})
+    unknown = Price(input_usd_per_mtok=10_000.0, output_usd_per_mtok=100_000.0)
+    return PriceTable({"giant": Price(input_usd_per_mtok=1000.0, output_usd_per_mtok=10_000.0)}, unknown)
 
 
 @pytest.fixture
@@ -24,7 +31,19 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def spend(path: Path) -> Iterator[SpendLog]:
+def database(path: Path) -> Iterator[Database]:
     database = Database(path)
-    yield SpendLog(database)
+    yield database
     database.close()
+
+
+@pytest.fixture
+def spend(database: Database) -> SpendLog:
+    return SpendLog(database)
+
+
+def create_ledger(prices: PriceTable, database: Database, clock: Callable[[], float]) -> Ledger:
+    """Return a ledger over all its stores in `database`."""
+    pricer = Pricer(prices, TokenEstimator())
+    later = LaterUsage(pricer, AwaitedUsages(database))
+    return Ledger(pricer, SpendLog(database), LedgerRows(database), later, clock=clock)

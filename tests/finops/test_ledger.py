@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from gateway.core import Draft, Plan, Usage
+from gateway.core import Decision, Draft, Plan, Usage
 from gateway.finops.ledger import Ledger
 from gateway.finops.prices import PriceTable
-from gateway.finops.tokens import TokenEstimator
 from gateway.store.database import Database
+from gateway.store.ledger_rows import LedgerRows
 from gateway.store.spend import SpendLog, Sums
+from tests.finops.conftest import create_ledger
 from tests.support.builders import NOON, outcome, reading, request
 
 DRAFT = Draft(text="card_arrival", score=0.9, task="cards", version=1)
 DAY_S = 86_400
+DECISIONS: tuple[Decision, ...] = ("local", "escalated", "audit", "bypass")
 
 
 @pytest.fixture
-def ledger(prices: PriceTable, spend: SpendLog) -> Ledger:
-    return Ledger(prices, spend, TokenEstimator(), clock=lambda: NOON)
+def ledger(prices: PriceTable, database: Database) -> Ledger:
+    return create_ledger(prices, database, lambda: NOON)
 
 
 def sums_by_decision(ledger: Ledger, spend: SpendLog) -> dict[str, Sums]:
@@ -77,11 +82,19 @@ def test_implausible_usage_is_estimated_instead(ledger: Ledger, spend: SpendLog,
     assert 0 < sums_by_decision(ledger, spend)["escalated"].usd < 1
 
 
-def test_a_model_without_a_price_is_counted(ledger: Ledger, spend: SpendLog) -> None:
-    ledger(outcome(request(model="no-such-model")), reading())
+def test_a_model_without_a_price_is_never_free(ledger: Ledger, spend: SpendLog) -> None:
+    """It costs what unknown models do, and that is counted apart."""
+    ledger(outcome(request(model="no-such-model")), reading(model="nor-this"))
 
     sums = sums_by_decision(ledger, spend)["escalated"]
-    assert (sums.usd, sums.unpriced) == (0.0, 1)
+    assert (sums.usd, sums.unknown_usd, sums.unpriced) == (20.0, 20.0, 1)
+
+
+def test_a_name_without_a_price_costs_what_the_answering_model_does(ledger: Ledger, spend: SpendLog) -> None:
+    ledger(outcome(request(model="my-deployment")), reading())
+
+    sums = sums_by_decision(ledger, spend)["escalated"]
+    assert (sums.usd, sums.unknown_usd, sums.unpriced) == (2.0, 0.0, 1)
 
 
 def test_refused_requests_cost_nothing(ledger: Ledger, spend: SpendLog) -> None:
@@ -99,7 +112,7 @@ def test_spending_counts_at_once_and_by_policy(ledger: Ledger) -> None:
 def test_a_refresh_adds_what_the_other_workers_spent(ledger: Ledger, prices: PriceTable, path: Path) -> None:
     """Once each: what waits here and what is on disk do not count twice."""
     database = Database(path)
-    other = Ledger(prices, SpendLog(database), TokenEstimator(), clock=lambda: NOON)
+    other = create_ledger(prices, database, lambda: NOON)
     other(outcome(), reading(usage=Usage(1000, 0)))
     other.flush()
     ledger(outcome(), reading(usage=Usage(1000, 0)))
@@ -111,17 +124,19 @@ def test_a_refresh_adds_what_the_other_workers_spent(ledger: Ledger, prices: Pri
     database.close()
 
 
-def test_a_restart_remembers_what_today_has_cost(ledger: Ledger, prices: PriceTable, spend: SpendLog) -> None:
+def test_a_restart_remembers_what_today_has_cost(
+    ledger: Ledger, prices: PriceTable, database: Database
+) -> None:
     ledger(outcome(), reading(usage=Usage(1000, 0)))
     ledger.flush()
 
-    assert Ledger(prices, spend, TokenEstimator(), clock=lambda: NOON).spent_today("default") == 1.0
+    assert create_ledger(prices, database, lambda: NOON).spent_today("default") == 1.0
 
 
-def test_a_new_day_starts_at_nothing(prices: PriceTable, spend: SpendLog) -> None:
+def test_a_new_day_starts_at_nothing(prices: PriceTable, database: Database) -> None:
     """Even before the first refresh of that day."""
     now = NOON
-    ledger = Ledger(prices, spend, TokenEstimator(), clock=lambda: now)
+    ledger = create_ledger(prices, database, lambda: now)
     ledger(outcome(), reading(usage=Usage(1000, 0)))
 
     now += DAY_S
@@ -142,6 +157,100 @@ def test_a_failed_flush_keeps_the_sums(
     assert sums_by_decision(ledger, spend)["escalated"].usd == 2.0
 
 
+def test_a_row_says_whose_request_it_was_and_what_it_took(ledger: Ledger, database: Database) -> None:
+    asked = request(model="my-deployment", tenant="acme", caller="key-7", id="req-9")
+    usage = Usage(1000, 100, 400, reasoning_tokens=60, web_searches=2)
+    ledger(outcome(asked), reading(usage=usage, service_tier="flex"))
+    ledger.flush()
+
+    (row,) = LedgerRows(database).iterate()
+    assert (row.request_id, row.tenant, row.key, row.policy, row.task) == (
+        "req-9",
+        "acme",
+        "key-7",
+        "default",
+        "cards",
+    )
+    assert (row.requested, row.model, row.tier, row.source, row.price) == (
+        "my-deployment", "giant", "flex", "reported", "alias",
+    )  # fmt: skip
+    assert (row.prompt_tokens, row.completion_tokens, row.cached_tokens, row.reasoning_tokens) == (
+        1000,
+        100,
+        400,
+        60,
+    )
+    assert row.other_units == '{"web_searches":2}'
+
+
+def test_a_client_that_left_is_booked_as_far_as_it_was_answered(ledger: Ledger, spend: SpendLog) -> None:
+    """Before the first byte the teacher has read its prompt."""
+    ledger(outcome(status=499), reading(text=None, usage=None, written_bytes=0))
+    ledger(outcome(is_complete=False), reading(text=None, usage=None, written_bytes=4000, is_complete=False))
+
+    sums = sums_by_decision(ledger, spend)["escalated"]
+    assert (sums.requests, sums.estimated) == (2, 2)
+    assert (sums.prompt_tokens, sums.completion_tokens) == (22, 1000)
+
+
+def test_a_local_answers_worth_is_net_of_the_teachers_prompt_cache(ledger: Ledger, spend: SpendLog) -> None:
+    """With 1,920 of 2,111 prompt tokens cached, savings were once five times too high."""
+    for _ in range(5):
+        ledger(outcome(), reading(usage=Usage(2111, 3, 1920)))
+
+    ledger(outcome(decision="local", draft=DRAFT), reading())
+
+    sums = sums_by_decision(ledger, spend)
+    assert sums["local"].cached_tokens == pytest.approx(1920, rel=0.01)
+    assert sums["local"].counterfactual_usd == pytest.approx(sums["escalated"].usd / 5, rel=0.01)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(DECISIONS), st.integers(0, 5000), st.integers(0, 500), st.booleans()))
+)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_the_parts_add_up_to_the_total(
+    prices: PriceTable, events: list[tuple[Decision, int, int, bool]]
+) -> None:
+    """Rows, accounts and this process' sums are the same money, whoever answered and whatever was wasted."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "state.db")
+        ledger = create_ledger(prices, database, lambda: NOON)
+        for decision, prompt, completion, is_hedged in events:
+            facts = {"decision": decision, "is_hedged": is_hedged, "would_serve": is_hedged}
+            ledger(outcome(**facts), reading(usage=Usage(prompt, completion)))
+        ledger.flush()
+        rows, accounts = list(LedgerRows(database).iterate()), SpendLog(database).entries()
+        database.close()
+    total = sum((sums for _, sums in accounts), start=Sums())
+    by_decision = {name: [row for row in rows if row.decision == name] for name in DECISIONS}
+    assert sum(row.usd for row in rows) == pytest.approx(total.usd) == pytest.approx(ledger.spent_usd)
+    assert sum(row.counterfactual_usd for row in rows) - total.usd == pytest.approx(ledger.saved_usd)
+    assert sum(row.usd for row in by_decision["local"]) == pytest.approx(total.hedge_usd)
+    assert sum(sum(row.usd for row in part) for part in by_decision.values()) == pytest.approx(total.usd)
+    assert total.requests == len(events)
+
+
+def test_a_full_disk_never_fills_the_memory(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.finops.ledger.MOST_WAITING_ROWS", 10)
+    for _ in range(25):
+        ledger(outcome(), reading())
+
+    assert (ledger.dropped_rows, ledger.spent_usd) == (15, 50.0)
+
+
+def test_invented_models_fill_no_table(
+    ledger: Ledger, spend: SpendLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.finops.ledger.MOST_MODELS", 10)
+    for number in range(25):
+        ledger(outcome(request(model=f"invented-{number}")), reading(model=""))
+    ledger.flush()
+
+    models = {account.model: sums.requests for account, sums in spend.entries()}
+    assert (len(models), models["other"]) == (11, 15)
+
+
 @pytest.fixture
 def break_disk(path: Path) -> Callable[[], Callable[[], None]]:
     """Make every write to the accounts fail until the function it returns is called."""
@@ -152,7 +261,7 @@ def break_disk(path: Path) -> Callable[[], Callable[[], None]]:
         connection.close()
 
     def break_it() -> Callable[[], None]:
-        rename("spend", "gone")
-        return lambda: rename("gone", "spend")
+        rename("daily_costs", "gone")
+        return lambda: rename("gone", "daily_costs")
 
     return break_it

@@ -75,6 +75,7 @@ def reading(**changes: Any) -> Reading:
         "finish_reason": "stop",
         "usage": Usage(1000, 100),
         "is_complete": True,
+        "written_bytes": 12,
     }
     return Reading(**facts | changes)
 

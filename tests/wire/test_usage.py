@@ -62,6 +62,11 @@ def test_every_dialect_says_the_same(reported: object, usage: Usage) -> None:
     assert read_usage(reported) == usage
 
 
+def test_a_missing_number_is_said_to_be_missing() -> None:
+    assert read_usage({"prompt_tokens": 9}) == Usage(9, 0, is_estimated=True)
+    assert read_usage({"completion_tokens": 9, "prompt_tokens": "many"}) == Usage(0, 9, is_estimated=True)
+
+
 def test_what_the_total_has_beyond_prompt_and_completion_was_written() -> None:
     """xAI leaves its reasoning out of completion_tokens."""
     reported = {"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 135}

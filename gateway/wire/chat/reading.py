@@ -130,9 +130,13 @@ def _read_parts(parts: list[_CompletionPart], events: list[bytes], *, is_complet
 
 def _count_reasoning(choices: list[_ChatChoice]) -> int:
     """Return the bytes of what was thought beside the answer, as many servers show it."""
-    deltas = [choice.message or choice.delta or _EMPTY_DELTA for choice in choices]
-    raws = [raw for delta in deltas for raw in (delta.reasoning_content, delta.reasoning) if _is_set(raw)]
-    return sum(len(bytes(raw)) - 2 for raw in raws)
+    count = 0
+    for choice in choices:
+        delta = choice.message or choice.delta or _EMPTY_DELTA
+        if delta.reasoning_content is not _NOTHING or delta.reasoning is not _NOTHING:
+            raws = (delta.reasoning_content, delta.reasoning)
+            count += sum(len(bytes(raw)) - 2 for raw in raws if _is_set(raw))
+    return count
 
 
 def _read_text(choices: list[_ChatChoice], finish_reason: str) -> str | None:

@@ -1,0 +1,157 @@
+"""The cost of one request: what it took, completed by estimates, at the price of who answered."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from gateway.core import NO_COST, Cost, Outcome, Reading, Request, Usage
+from gateway.finops.prices import FoundPrice, PriceTable
+from gateway.finops.tokens import TokenEstimator
+
+logger = logging.getLogger(__name__)
+
+# More tokens than this in one answer is nonsense of a broken teacher, not a bill.
+MAX_TOKENS = 100_000_000
+# A client that leaves before the answer begins has been heard: the teacher reads its prompt.
+CLIENT_LEFT = 499
+# Tiers at the usual price, and those that we cannot know the price of.
+_USUAL_TIERS = frozenset({"default", "auto", "standard", "scale"})
+_SPOKEN = "/v1/audio/speech"
+
+
+class Pricer:
+    """Prices requests and learns from what the teacher reports; for one thread."""
+
+    def __init__(self, prices: PriceTable, tokens: TokenEstimator) -> None:
+        self._prices = prices
+        self._tokens = tokens
+
+    def add_cost(self, outcome: Outcome, reading: Reading) -> Reading:
+        """Return `reading` with the cost of its request; never raises."""
+        try:
+            cost = self.find_cost(outcome, reading)
+        except Exception:
+            # The edge of the observers' thread: a bug here must not silence them.
+            logger.exception("a request could not be priced")
+            cost = NO_COST
+        # The reading is new and nobody has seen it: a copy would take six times as long.
+        msgspec.structs.force_setattr(reading, "cost", cost)
+        return reading
+
+    def find_cost(self, outcome: Outcome, reading: Reading) -> Cost:
+        """Return what the request of `outcome` cost, and would have cost."""
+        if not is_billed(outcome, reading):
+            return NO_COST
+        if outcome.decision == "local":
+            return self._cost_of_local(outcome, reading)
+        usage = self._usage_of_teacher(outcome, reading)
+        return self.cost_of(usage, reading, outcome.request.model, outcome.at)
+
+    def cost_of(self, usage: Usage, reading: Reading, requested: str, at: float, tier: str = "") -> Cost:
+        """Return the cost of a teacher's answer of which `reading` tells model and tier."""
+        tier = tier or _tier_of(reading)
+        found = self._prices.find(reading.model, requested, tier, at)
+        usd = found.prices.cost(usage)
+        return self._cost(found, requested, usage=usage, usd=usd, counterfactual_usd=usd, tier=tier)
+
+    def _cost_of_local(self, outcome: Outcome, reading: Reading) -> Cost:
+        request = outcome.request
+        expected = self._tokens.expect(request, reading.written_bytes)
+        found = self._prices.find(expected.model, request.model, expected.tier, outcome.at)
+        # A teacher asked beside the draft and broken off has read the prompt.
+        read = msgspec.structs.replace(expected.usage, completion_tokens=0)
+        wasted = found.prices.cost(read) if outcome.is_hedged else 0.0
+        return self._cost(
+            found,
+            request.model,
+            usage=expected.usage,
+            usd=wasted,
+            hedge_usd=wasted,
+            counterfactual_usd=found.prices.cost(expected.usage),
+            tier=expected.tier,
+        )
+
+    def _cost(self, found: FoundPrice, requested: str, **facts: Any) -> Cost:
+        is_named_known = not requested or (found.model == requested and found.is_known)
+        return Cost(
+            model=found.model,
+            is_known=found.is_known,
+            is_named_known=is_named_known or self._prices.has_price(requested),
+            **facts,
+        )
+
+    def _usage_of_teacher(self, outcome: Outcome, reading: Reading) -> Usage:
+        request, reported = outcome.request, reading.usage
+        if reported is None or not _is_plausible(reported):
+            return self._estimate(outcome, reading)
+        if reported.is_estimated:
+            reported = self._complete(reported, outcome, reading)
+        if request.surface in ("chat", "responses") and outcome.is_complete:
+            # What specialists never see (tools, images) is in the tokens but not in the text.
+            is_plain = bool(reading.text) and not request.unsupported_reason
+            written = reading.written_bytes if is_plain else 0
+            self._tokens.learn(request, written, reported, reading.model, _tier_of(reading))
+        return reported
+
+    def _estimate(self, outcome: Outcome, reading: Reading) -> Usage:
+        request = outcome.request
+        if request.resource.path == _SPOKEN:
+            return Usage(0, 0, is_estimated=True, characters=_count_spoken(request))
+        if request.surface == "other" and not reading.written_bytes:
+            # Nothing of it was read: to estimate would be to invent.
+            return Usage(0, 0, is_estimated=True)
+        return self._tokens.expect(request, reading.written_bytes).usage
+
+    def _complete(self, reported: Usage, outcome: Outcome, reading: Reading) -> Usage:
+        """Return `reported` with estimates for the numbers that it lacks."""
+        request = outcome.request
+        if request.surface not in ("chat", "responses"):
+            return reported
+        estimate = self._tokens.expect(request, reading.written_bytes).usage
+        return msgspec.structs.replace(
+            reported,
+            prompt_tokens=reported.prompt_tokens or estimate.prompt_tokens,
+            completion_tokens=reported.completion_tokens or estimate.completion_tokens,
+        )
+
+
+def is_billed(outcome: Outcome, reading: Reading) -> bool:
+    """Whether the teacher bills the request with this answer: a later answer may tell what it took."""
+    if outcome.status >= 400:
+        # A refused request is not billed.
+        return outcome.status == CLIENT_LEFT and outcome.request.surface != "other"
+    if is_unfinished(reading):
+        return False
+    request = outcome.request
+    if request.surface != "other":
+        return True
+    endpoint = request.resource.endpoint
+    if endpoint is None:
+        return request.resource.method == "POST" and reading.usage is not None
+    return endpoint.usage == "answer" and request.resource.method == "POST"
+
+
+def is_unfinished(reading: Reading) -> bool:
+    """Whether the teacher is still at work on it: a later answer says what it took."""
+    return reading.usage is None and reading.status in ("queued", "in_progress") and not reading.written_bytes
+
+
+def _tier_of(reading: Reading) -> str:
+    return "" if reading.service_tier in _USUAL_TIERS else reading.service_tier
+
+
+def _is_plausible(usage: Usage) -> bool:
+    tokens = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+    return min(tokens) >= 0 and max(tokens) <= MAX_TOKENS
+
+
+def _count_spoken(request: Request) -> int:
+    try:
+        body = msgspec.json.decode(request.body)
+    except (ValueError, RecursionError):
+        return 0
+    text = body.get("input") if isinstance(body, dict) else None
+    return len(text) if isinstance(text, str) else 0
