@@ -124,17 +124,9 @@ class Ledger:
                     self._add_today(account.policy, sums.usd)
 
     def _enter(self, row: LedgerRow) -> None:
-        account = Account(
-            _day(row.at),
-            row.policy,
-            row.task,
-            self._cap_model(row.model),
-            row.decision,
-            row.tenant,
-            row.key,
-            row.endpoint,
-        )
-        sums = _sums_of(row)
+        day = _day(row.at)
+        account = row.account(day, self._cap_model(row.model))
+        sums = row.sums()
         with self._lock:
             waiting = self._waiting.get(account)
             self._waiting[account] = sums if waiting is None else waiting + sums
@@ -220,23 +212,6 @@ def _later_row(owner: AwaitedUsage, cost: Cost, at: float) -> LedgerRow:
         0.0,
         _source(cost),
         _price_kind(cost),
-    )
-
-
-def _sums_of(row: LedgerRow) -> Sums:
-    return Sums(
-        requests=1,
-        prompt_tokens=row.prompt_tokens,
-        completion_tokens=row.completion_tokens,
-        usd=row.usd,
-        counterfactual_usd=row.counterfactual_usd,
-        would_save_usd=row.would_save_usd,
-        estimated=int(row.source == "estimated"),
-        unpriced=int(row.price != "listed"),
-        cached_tokens=row.cached_tokens,
-        reasoning_tokens=row.reasoning_tokens,
-        hedge_usd=row.hedge_usd,
-        unknown_usd=row.usd if row.price == "unknown" else 0.0,
     )
 
 

@@ -9,6 +9,7 @@ from msgspec.structs import astuple
 
 from gateway.core import Decision
 from gateway.store.database import Database
+from gateway.store.spend import Account, Sums
 
 # Rows of about 250 bytes.
 KEPT_ROWS = 400_000
@@ -76,6 +77,36 @@ class LedgerRow(msgspec.Struct, frozen=True):
     price: str
     """listed, alias (only the answering model has a price), or unknown."""
 
+    def account(self, day: str, model: str | None = None) -> Account:
+        """Return the account of the row on `day`, under another name of its model if one is given."""
+        return Account(
+            day,
+            self.policy,
+            self.task,
+            self.model if model is None else model,
+            self.decision,
+            self.tenant,
+            self.key,
+            self.endpoint,
+        )
+
+    def sums(self) -> Sums:
+        """Return what the row adds to its account."""
+        return Sums(
+            requests=1,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            usd=self.usd,
+            counterfactual_usd=self.counterfactual_usd,
+            would_save_usd=self.would_save_usd,
+            estimated=int(self.source == "estimated"),
+            unpriced=int(self.price != "listed"),
+            cached_tokens=self.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens,
+            hedge_usd=self.hedge_usd,
+            unknown_usd=self.usd if self.price == "unknown" else 0.0,
+        )
+
 
 _NAMES = LedgerRow.__struct_fields__
 _INSERT = f"INSERT INTO ledger ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608
@@ -123,6 +154,11 @@ class LedgerRows:
         """Return when the oldest row was written that is kept, in unix seconds; None without any."""
         rows = self._database.read("SELECT at FROM ledger ORDER BY number LIMIT 1")
         return float(rows[0][0]) if rows else None
+
+    def has_dropped(self) -> bool:
+        """Return whether older rows were deleted."""
+        rows = self._database.read("SELECT min(number) FROM ledger")
+        return bool(rows and (rows[0][0] or 1) > 1)
 
     def _prune(self) -> None:
         with self._database.write() as connection:

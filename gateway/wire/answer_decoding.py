@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from gateway.wire.content_encoding import ZSTD_WINDOW_LOG, deflate_window
+
 STEP_BYTES = 1 << 20
 # A longer answer is a decompression bomb, or bytes of images: only its usage is looked for.
 MAX_DECODED_BYTES = 32 << 20
-# RFC 9659: zstd in HTTP needs no larger window than 8 MB. A frame may ask for 2 GB.
-_ZSTD_WINDOW_LOG = 23
 
 
 class DamagedAnswerError(ValueError):
@@ -83,7 +83,7 @@ class _Inflater:
     def decode(self, piece: bytes) -> Iterator[bytes]:
         while piece:
             if self._decompressor is None or self._decompressor.eof:
-                self._decompressor = zlib.decompressobj(self._window_bits or _deflate_window(piece))
+                self._decompressor = zlib.decompressobj(self._window_bits or deflate_window(piece))
             try:
                 part = self._decompressor.decompress(piece, STEP_BYTES)
                 yield part
@@ -122,7 +122,7 @@ class _Zstd:
             from backports import zstd
 
         self._error = zstd.ZstdError
-        options = {int(zstd.DecompressionParameter.window_log_max): _ZSTD_WINDOW_LOG}
+        options = {int(zstd.DecompressionParameter.window_log_max): ZSTD_WINDOW_LOG}
         self._create: Callable[[], Any] = lambda: zstd.ZstdDecompressor(options=options)
         self._decompressor = self._create()
 
@@ -137,8 +137,3 @@ class _Zstd:
             except self._error as exc:
                 raise DamagedAnswerError from exc
             piece = self._decompressor.unused_data
-
-
-def _deflate_window(data: bytes) -> int:
-    has_frame = data[:1] == b"\x78" and (len(data) < 2 or int.from_bytes(data[:2]) % 31 == 0)
-    return zlib.MAX_WBITS if has_frame else -zlib.MAX_WBITS

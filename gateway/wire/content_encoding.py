@@ -1,4 +1,4 @@
-"""The content-encodings that a request's body and a teacher's answer may have."""
+"""The content-encodings that a request's body may have."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from gateway.errors import RequestError, UnreadableBodyError
 
 if TYPE_CHECKING:
     import brotli
-
-# A longer answer is a decompression bomb, not a narrow task.
-MAX_DECODED_BYTES = 32 << 20
 
 READABLE_REQUESTS = b"gzip, deflate, br, zstd"
 """The codings of request bodies that `decode_body` undoes, as an Accept-Encoding value (RFC 7694)."""
@@ -86,31 +83,7 @@ def decode_body(headers: Iterable[Header], body: bytes, limit_bytes: int) -> byt
     return body
 
 
-def decode_content(answer: bytes, encoding: str) -> bytes:
-    """Return `answer` without its content-encoding; it may lack its end.
-
-    Raises ValueError for an encoding that we do not know and beyond MAX_DECODED_BYTES, zlib.error
-    for damaged bytes.
-    """
-    match encoding.strip().lower():
-        case "" | "identity":
-            return answer
-        case "gzip" | "x-gzip":
-            return _inflate(answer, 16 + zlib.MAX_WBITS)
-        case "deflate":
-            return _inflate(answer, _deflate_window(answer))
-    raise ValueError(f"unreadable content-encoding {encoding}")
-
-
-def _inflate(answer: bytes, window_bits: int) -> bytes:
-    decompressor = zlib.decompressobj(window_bits)
-    content = decompressor.decompress(answer, MAX_DECODED_BYTES)
-    if decompressor.unconsumed_tail:
-        raise ValueError("the answer grows beyond the limit")
-    return content
-
-
-def _deflate_window(data: bytes) -> int:
+def deflate_window(data: bytes) -> int:
     """Return the window for zlib: some senders of `deflate` leave out the frame of RFC 1950."""
     has_frame = data[:1] == b"\x78" and int.from_bytes(data[:2]) % 31 == 0
     return zlib.MAX_WBITS if has_frame else -zlib.MAX_WBITS
@@ -165,7 +138,7 @@ def _find_coding(name: bytes) -> _Coding | None:
                 lambda _: zlib.decompressobj(16 + zlib.MAX_WBITS), (zlib.error, EOFError), MOST_PARTS
             )
         case b"deflate":
-            return _Coding(lambda data: zlib.decompressobj(_deflate_window(data)), (zlib.error, EOFError))
+            return _Coding(lambda data: zlib.decompressobj(deflate_window(data)), (zlib.error, EOFError))
         case b"br":
             return _brotli_coding()
         case b"zstd":

@@ -119,10 +119,32 @@ def test_a_report_counts_every_request_and_what_it_cost(served: tuple[Path, str]
     assert sum(entry["requests"] for entry in report["entries"]) == REQUESTS
 
 
-def test_a_report_since_tomorrow_is_empty(served: tuple[Path, str]) -> None:
-    report = json.loads(stepdown(served[0], "costs", "report", "--since", "2999-01-01", "--json").stdout)
+@pytest.mark.parametrize("since", ["2999-01-01", "yesterday", "2030"])
+def test_a_report_since_no_time_in_the_past_is_refused(served: tuple[Path, str], since: str) -> None:
+    refused = stepdown(served[0], "costs", "report", "--since", since)
 
-    assert (report["total"]["requests"], report["entries"]) == (0, [])
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert since in refused.stderr
+
+
+@pytest.mark.parametrize("since", ["24h", "7d", "2026-01-01"])
+@pytest.mark.parametrize("by", ["policy", "model", "key", "tenant", "task", "day"])
+def test_a_report_fits_eighty_columns_and_says_the_same_of_any_period(
+    served: tuple[Path, str], by: str, since: str
+) -> None:
+    """Hours are added up from single requests, days from the sums of the day."""
+    lines = stepdown(served[0], "costs", "report", "--by", by, "--since", since).stdout.splitlines()
+
+    assert max(map(len, lines)) <= 80
+    assert any(line.split()[:2] == ["total", str(REQUESTS)] for line in lines)
+
+
+def test_the_costs_are_exported_for_finance(served: tuple[Path, str], tmp_path: Path) -> None:
+    stepdown(served[0], "costs", "report", "--focus", str(tmp_path / "focus.csv"))
+    digest = stepdown(served[0], "costs", "report", "--digest").stdout
+
+    assert (tmp_path / "focus.csv").read_text().count("\n") >= 2
+    assert digest.startswith("# Costs from ")
 
 
 def test_the_report_for_people_ends_with_the_sums(served: tuple[Path, str]) -> None:
