@@ -21,7 +21,7 @@ def describe_incoming(
     decoded: bytes | None = None,
     may_go_unread: bool = False,
 ) -> IncomingRequest:
-    """Return a request whose caller is known and whose body is not read yet."""
+    """Return a request of a known caller, its fields not read yet."""
     return IncomingRequest(
         id=request_id,
         caller=caller.id,

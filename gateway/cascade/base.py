@@ -103,7 +103,7 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     teacher_headers: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
     """The client's headers as the teacher gets them."""
     ownership: Ownership | None = None
-    """None: there is one tenant, or the teacher knows by the clients' own credentials whose is whose."""
+    """None: there is one tenant, or the clients' own credentials tell the teacher what is theirs."""
     budget_s: float
     """Seconds that a draft may take before the teacher is called instead."""
 

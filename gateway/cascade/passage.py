@@ -15,7 +15,7 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], stages: Stages) -> Answer:
-    """Return the teacher's answer to `request`, whose body is sent piece by piece.
+    """Return the teacher's answer to `request`; `body` is sent piece by piece.
 
     Raises RequestError if the policy forbids or cannot pay for the request, UpstreamError if the
     teacher was not reached.

@@ -29,7 +29,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """The model that the teacher takes if the request names none."""
     usage: UsagePlace = "none"
     makes: str = ""
-    """The kind of the object that it makes, whose id is the answer's `id`."""
+    """The kind of the object that it makes; the answer's `id` is the object's."""
     access: Access = "open"
 
     @property

@@ -62,7 +62,7 @@ class ObjectStore:
             connection.executemany("INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?)", rows)
 
     def claim(self, object_id: str, kind: str, tenant: str) -> str | None:
-        """Make `tenant` the owner, whoever was it before; return the tenant before, None without one."""
+        """Make `tenant` the owner, in place of any other; return the tenant before, None without one."""
         with self._database.write() as connection:
             row = connection.execute("SELECT tenant FROM objects WHERE id = ?", (object_id,)).fetchone()
             connection.execute(

@@ -68,7 +68,7 @@ def has_float(*values: Integer | None) -> bool:
 
 
 def invalid_type(param: str, detail: str) -> UnreadableBodyError:
-    """Return the error of a field whose value is of a type that OpenAI does not take."""
+    """Return the error of a field with a value of a type that OpenAI does not take."""
     return unreadable_field(f"Invalid type for '{param}': {detail}.", param, "invalid_type")
 
 

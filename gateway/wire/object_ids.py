@@ -32,7 +32,7 @@ _HINT = re.compile(
 )
 
 
-class _Fields(list[tuple[str, Any]]):
+class _AllFields(list[tuple[str, Any]]):
     """The fields of a JSON object, all of them."""
 
 
@@ -43,7 +43,7 @@ class MadeObject(msgspec.Struct, frozen=True):
     id: str
 
 
-class _Answer(msgspec.Struct):
+class _TopLevel(msgspec.Struct):
     """What stands at the top of an answer, or of one event of a stream. Never look deeper: `metadata`
     repeats what the client has written."""
 
@@ -59,7 +59,7 @@ class _Answer(msgspec.Struct):
     thread_id: Any = None
 
 
-_answers = msgspec.json.Decoder(_Answer)
+_answers = msgspec.json.Decoder(_TopLevel)
 
 
 def find_object_ids(body: bytes) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def find_object_ids(body: bytes) -> tuple[str, ...]:
         return ()
     try:
         # All values of a field that is given twice: the teacher may take the first or the last.
-        return tuple(dict.fromkeys(_walk(json.loads(body, object_pairs_hook=_Fields))))
+        return tuple(dict.fromkeys(_walk(json.loads(body, object_pairs_hook=_AllFields))))
     except (ValueError, RecursionError):
         return ()
 
@@ -105,7 +105,7 @@ def read_objects_of_events(events: bytes, kind: str) -> tuple[MadeObject, ...]:
 
 
 def _walk(value: Any) -> Iterator[str]:
-    if isinstance(value, _Fields):
+    if isinstance(value, _AllFields):
         for name, field in value:
             if name not in _OWN_WORDS:
                 yield from _ids_of(name, field)
@@ -131,11 +131,11 @@ def _ids_of(name: str, field: Any) -> Iterator[str]:
 
 
 def _own_ids(value: Any) -> Iterator[str]:
-    if isinstance(value, _Fields):
+    if isinstance(value, _AllFields):
         yield from (field for name, field in value if name == "id" and isinstance(field, str))
 
 
-def _made_by(answer: _Answer, kind: str) -> Iterator[MadeObject]:
+def _made_by(answer: _TopLevel, kind: str) -> Iterator[MadeObject]:
     response = answer.response if isinstance(answer.response, dict) else {}
     for value in (answer.id, response.get("id")):
         # An event of a stream may carry an id of its own: those of objects stand beside `object`.

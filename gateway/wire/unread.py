@@ -1,4 +1,4 @@
-"""A request whose body we cannot read, for the teacher alone to judge."""
+"""A request that we cannot read, for the teacher alone to judge."""
 
 from __future__ import annotations
 
