@@ -67,7 +67,7 @@ def select_evidence(
     Nothing is chosen by losses: window, units, forms and floor follow from times, texts, callers and
     similarities alone, so the tests on what is left are valid.
     """
-    since = max(certificate.valid_from, now - certificate.target.days * DAY_S)
+    since = evidence_since(certificate, now)
     if certificate.stratum == "variant":
         audits = _first_of_each_template(audits)
     window = equal_propensity(audits, since, most)
@@ -85,6 +85,11 @@ def select_evidence(
         ends_at=window.ends_at,
         propensity=window.propensity,
     )
+
+
+def evidence_since(certificate: Certificate, now: float) -> float:
+    """Return the time before which no audit is evidence for a test of `certificate`."""
+    return max(certificate.valid_from, now - certificate.target.days * DAY_S)
 
 
 def try_certificate(evidence: Evidence, certificate: Certificate, now: float) -> Certificate | None:

@@ -177,6 +177,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     of that share is enough for a first certificate: some tasks never get easier."""
     min_power: InnerShare = 0.6
     """Probability of success below which a first attempt would only waste delta."""
+    sure_power: InnerShare = 0.95
+    """Probability of success that an attempt needs if its failure would end a certificate in force."""
 
     def rows_needed(self, learned: int, growth: float) -> int:
         """Return the training rows that are worth a new version when the last one learned from `learned`."""

@@ -12,7 +12,6 @@ from gateway.confidence.agreement import measure_loss
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.judging import Evidence, ScoredAudit, select_evidence, try_certificate
 from gateway.confidence.learn_then_test import THRESHOLDS, audits_accepted
-from gateway.confidence.sample_size import audits_to_settle
 from gateway.confidence.validity import invalid_reason
 from gateway.core import (
     STRATA,
@@ -33,12 +32,9 @@ from gateway.distill.prospects import (
     predict_coverage,
     renewal_share,
 )
+from gateway.distill.renewal import is_last_try, is_old, is_settled, most_evidence
 from gateway.harvest.base import Row
 from gateway.specialists.learnt import LearntTexts
-
-ENOUGH_EVIDENCE = 4
-"""Times what settles a certificate: the newest so many audits are scored. More would loosen nothing,
-and a decoder drafts ten per second."""
 
 ScoredAudits = Mapping[Stratum, list[ScoredAudit]]
 """The evidence of each stratum as one version answers it, oldest first; every stratum has an entry."""
@@ -67,7 +63,7 @@ class Judge:
         not looked at: `choose_certification` says which of the two certifications to keep.
         """
         certificates = [
-            self._test(candidate, certification.find_certificate(stratum, target), audits[stratum])
+            self._test_version(candidate, certification.find_certificate(stratum, target), audits[stratum])
             for stratum in STRATA
             if audits[stratum] or any(each.stratum == stratum for each in certification.certificates)
             for target in targets
@@ -78,6 +74,23 @@ class Judge:
             judged_version=max(candidate.version, certification.judged_version),
             deferral=candidate.deferral,
             certificates=tuple(certificates),
+        )
+
+    def may_improve(
+        self,
+        candidate: Candidate,
+        certification: Certification,
+        audits: ScoredAudits,
+        targets: Sequence[RiskTarget],
+    ) -> bool:
+        """Whether a test of `candidate` can expect to serve more than one of the certificates in force."""
+        return any(
+            predict_coverage(
+                candidate, each, self._evidence(each, audits[each.stratum]).audits, self._power(each)
+            )
+            > each.coverage
+            for each in certification.certificates
+            if each.target in targets and audits[each.stratum]
         )
 
     def score_audits(
@@ -113,7 +126,7 @@ class Judge:
                 if old.is_in_force(now):
                     certificates.append(self._renew_one(candidate, old, audits[stratum]))
                 elif audits[stratum] or old in certification.certificates:
-                    certificates.append(self._test(candidate, old, audits[stratum]))
+                    certificates.append(self._test_version(candidate, old, audits[stratum]))
         return msgspec.structs.replace(certification, certificates=tuple(certificates))
 
     def _renew_one(
@@ -123,26 +136,47 @@ class Judge:
 
         A test that fails ends it: today's audits do not support what older ones did.
         """
-        new = self._test(candidate, old, audits)
-        if new.threshold is not None or new.attempts > old.attempts:
-            return new
-        return old
+        evidence = self._evidence(old, audits)
+        if not is_old(old, self._clock()) and not self._is_sure(candidate, old, evidence):
+            return msgspec.structs.replace(old, is_settled=old.is_settled or is_settled(old, evidence))
+        new = self._test(candidate, old, audits, evidence, self._config.min_power)
+        return new if new.threshold is not None or new.attempts > old.attempts else old
 
-    def _test(self, candidate: Candidate, old: Certificate, audits: Sequence[ScoredAudit]) -> Certificate:
-        now = self._clock()
-        evidence = select_evidence(audits, old, now, most_evidence(old.target))
-        counted = evidence.audits
-        least = least_coverage(old, len(counted), self._config)
-        if predict_coverage(candidate, old, counted, self._config.min_power) < least:
+    def _is_sure(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> bool:
+        """Whether a test will hardly end a certificate that could stay as it is for now."""
+        power = self._config.sure_power
+        return predict_coverage(candidate, old, evidence.audits, power) >= old.coverage
+
+    def _test_version(
+        self, candidate: Candidate, old: Certificate, audits: Sequence[ScoredAudit]
+    ) -> Certificate:
+        return self._test(candidate, old, audits, self._evidence(old, audits), self._power(old))
+
+    def _evidence(self, old: Certificate, audits: Sequence[ScoredAudit]) -> Evidence:
+        return select_evidence(audits, old, self._clock(), most_evidence(old.target))
+
+    def _power(self, old: Certificate) -> float:
+        """Return the probability of success that a test of a version needs."""
+        return self._config.sure_power if is_last_try(old) else self._config.min_power
+
+    def _test(
+        self,
+        candidate: Candidate,
+        old: Certificate,
+        audits: Sequence[ScoredAudit],
+        evidence: Evidence,
+        min_power: float,
+    ) -> Certificate:
+        least = least_coverage(old, len(evidence.audits), self._config)
+        if predict_coverage(candidate, old, evidence.audits, min_power) < least:
             return self._without_attempt(candidate, old, evidence)
-        passed = try_certificate(evidence, old, now)
+        passed = try_certificate(evidence, old, self._clock())
         if passed is None:
             attempted = msgspec.structs.replace(old, attempts=old.attempts + 1)
             return self._without_attempt(candidate, attempted, evidence)
-        settled = audits_to_settle(old.target.alpha, old.target.delta)
         return msgspec.structs.replace(
             passed,
-            is_settled=passed.accepted >= settled,
+            is_settled=is_settled(passed, evidence),
             renewal_share=renewal_share(passed, audits),
         )
 
@@ -196,11 +230,6 @@ class Judge:
             audits_missing=missing,
             note=note,
         )
-
-
-def most_evidence(target: RiskTarget) -> int:
-    """Return how many of the newest audits a test for `target` looks at."""
-    return ENOUGH_EVIDENCE * audits_to_settle(target.alpha, target.delta)
 
 
 def _stratum_of(row: Row, learnt: LearntTexts) -> Stratum:

@@ -11,13 +11,13 @@ import numpy as np
 from gateway.core import Certification, RiskTarget, copy_keys
 from gateway.distill.base import Config, Event, EventKind
 from gateway.distill.curate import curate
-from gateway.distill.judge import Judge, ScoredAudits
-from gateway.distill.prospects import Candidate, predict_coverage
+from gateway.distill.judge import Judge
+from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import (
+    count_units,
     expected_share,
     is_renewal_due,
     lapse_if_due,
-    must_renew,
     warn_of_lapse,
     with_attempts_of,
 )
@@ -32,6 +32,9 @@ from gateway.specialists.base import Encoder
 from gateway.store.certifications import CertificationStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
+
+_FRESH = 0.1
+"""Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +75,7 @@ class Learner:
         self._rows_by_task: dict[str, TaskRows] = {}
         self._looked: dict[str, tuple[Count, int]] = {}
         self._progress: dict[str, TrainingProgress] = {}
+        self._tried_at: dict[str, int] = {}
 
     def step(self) -> list[Event]:
         """Look at every task once and return what was done; may take minutes.
@@ -106,7 +110,7 @@ class Learner:
             if self._is_due(task, count) and self._is_due(task, self._grown(task)):
                 yield self._advance(task)
             elif self._may_renew(task):
-                yield self._renew(task)
+                yield from self._renew(task)
         except (TrainingError, RegistryError) as exc:
             yield self._postpone(task, str(exc))
 
@@ -178,41 +182,34 @@ class Learner:
 
     def _test(self, task: str, candidate: Candidate, old: Certification) -> Certification | None:
         """Return what `candidate` may do; None if testing it cannot improve on what is in force."""
-        if must_renew(old):
-            return None
         targets = self._targets(task)
         audits = self._judge.score_audits(candidate, self._evidence(task), targets)
-        if old.stage == "live" and not self._may_improve(candidate, old, audits, targets):
+        if old.stage == "live" and not self._judge.may_improve(candidate, old, audits, targets):
             return None
         return self._judge.judge_version(candidate, old, audits, targets)
-
-    def _may_improve(
-        self, candidate: Candidate, old: Certification, audits: ScoredAudits, targets: Sequence[RiskTarget]
-    ) -> bool:
-        return any(
-            predict_coverage(candidate, each, audits[each.stratum], self._config.min_power) > each.coverage
-            for each in old.certificates
-            if each.target in targets and audits[each.stratum]
-        )
 
     def _may_renew(self, task: str) -> bool:
         """Whether a certificate should be tested again without a new version."""
         certification = self._of(task)
         if certification.version is None:
             return False
-        asked = set(self._targets(task))
-        if asked - {each.target for each in certification.certificates}:
+        if set(self._targets(task)) - {each.target for each in certification.certificates}:
             return True
-        return is_renewal_due(certification, len(self._evidence(task)), self._clock())
+        now = self._clock()
+        units = count_units(certification, self._evidence(task), now)
+        came = self._held_out(task) - self._tried_at.get(task, -units)
+        return came >= _FRESH * units and is_renewal_due(certification, units, now)
 
-    def _renew(self, task: str) -> Event:
+    def _renew(self, task: str) -> Iterator[Event]:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""
+        self._tried_at[task] = self._held_out(task)
         old, targets = self._of(task), self._targets(task)
         assert old.version is not None
         with self._builder.open_version(task, old.version) as candidate:
             audits = self._judge.score_audits(candidate, self._evidence(task), targets)
             new = self._judge.renew(candidate, old, audits, targets)
-        return self._put(old, new, old.version)
+        if new != old:
+            yield self._put(old, new, old.version)
 
     def _keep_dates(self, old: Certification) -> Iterator[Event]:
         """Let certificates lapse when their days are over, and warn before."""
@@ -247,6 +244,10 @@ class Learner:
     def _evidence(self, task: str) -> list[Row]:
         """Return the held-out rows of `task`, without those of copies that proved to be another task."""
         return [row for row in self._task_rows(task).evidence() if not self._is_separate(row)]
+
+    def _held_out(self, task: str) -> int:
+        """Return how many held-out rows of `task` were ever read."""
+        return self._task_rows(task).grown(0.0).held_out
 
     def _is_separate(self, row: Row) -> bool:
         if row.match == "fingerprint":

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.confidence.judging import ScoredAudit
 from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
-from gateway.confidence.sample_size import audits_needed, power_to_certify
+from gateway.confidence.sample_size import audits_needed, audits_to_settle, power_to_certify
 from gateway.confidence.spending import delta_for_attempt
 from gateway.confidence.units import DAY_S
 from gateway.core import Certificate, Deferral, Stratum
@@ -82,16 +82,19 @@ def describe_outlook(
 def renewal_share(certificate: Certificate, audits: Sequence[ScoredAudit]) -> float:
     """Return the share of traffic to audit so that the window can renew the certificate.
 
-    The traffic is estimated from the audits themselves: each stands for 1 / propensity requests.
+    The traffic is estimated from the audits themselves: each stands for 1 / propensity requests. Where
+    the same threshold would need more audits than settle a certificate, a stricter one is renewed.
     """
     recent = [audit for audit in audits if audit.at >= certificate.evidence_from]
     days = max(1.0, (certificate.evidence_to - certificate.evidence_from) / DAY_S)
     per_day = sum(1.0 / audit.propensity for audit in recent if audit.propensity) / days
     error = laplace_mean(certificate.losses, certificate.accepted)
-    needed = audits_needed(certificate.target.alpha, expected_level(certificate), error)
-    if needed is None or not per_day or not certificate.coverage:
+    target = certificate.target
+    enough = audits_to_settle(target.alpha, target.delta)
+    needed = audits_needed(target.alpha, expected_level(certificate), error) or enough
+    if not per_day or not certificate.coverage:
         return 0.0
-    return min(1.0, needed / certificate.coverage / (per_day * certificate.target.days))
+    return min(1.0, min(needed, enough) / certificate.coverage / (per_day * certificate.target.days))
 
 
 def expected_level(certificate: Certificate) -> float:

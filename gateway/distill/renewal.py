@@ -3,44 +3,84 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import msgspec
 
+from gateway.confidence.judging import Evidence, evidence_since
+from gateway.confidence.sample_size import audits_to_settle
 from gateway.confidence.spending import ATTEMPTS_IN_FORCE, has_lapsed
 from gateway.confidence.units import DAY_S
-from gateway.core import Certificate, Certification
+from gateway.confidence.window import equal_propensity
+from gateway.core import Certificate, Certification, RiskTarget
+from gateway.harvest.base import Row
 
+ENOUGH_EVIDENCE = 4
+"""Times what settles a certificate: the newest so many audits are scored. More would loosen nothing,
+and a decoder drafts ten per second."""
 _GROWN = 1.5
 """Times the audits of a certificate that make a looser threshold likely enough to try for it."""
+_LITTLE_LEFT = 0.05
+"""Share of the traffic below the threshold; settling audits cost twice as much."""
 _OLD_SHARE = 0.5
 """Share of its days after which a certificate is renewed: half of them are left for a second try."""
 _WARNED_SHARE = 0.25
 """Share of its days before it lapses in which status reports say so."""
 
 
-def is_renewal_due(certification: Certification, held_out: int, now: float) -> bool:
-    """Whether the version that drafts should be tested again, with `held_out` rows of the task.
+def is_renewal_due(certification: Certification, units: int, now: float) -> bool:
+    """Whether the version that drafts should be tested again, with `units` distinct texts in today's window.
 
-    Because a certificate is getting old, its threshold is known to be too strict, or another
-    stratum's alarm made it suspect.
+    Because a certificate is getting old, its threshold is known to be too strict, another stratum's
+    alarm made it suspect, or the next attempt must renew it.
     """
-    tested = sum(each.audits for each in certification.certificates)
-    has_more = held_out >= _GROWN * max(tested, 1)
     for each in certification.certificates:
         if each.stage != "live":
             continue
-        is_old = now >= each.expires_at - each.target.days * DAY_S * _OLD_SHARE
-        if is_old or (has_more and (not each.is_settled or each.is_suspect)):
+        tested = sum(one.audits for one in certification.certificates if one.target == each.target)
+        has_more = units >= _GROWN * max(tested, 1)
+        is_wanted = not each.is_settled or each.is_suspect or is_last_try(each)
+        if is_old(each, now) or (has_more and is_wanted):
             return True
     return False
 
 
-def must_renew(certification: Certification) -> bool:
-    """Whether the next attempt must renew what is in force, since a failed one would end it."""
-    return any(
-        each.stage == "live" and each.attempts - each.issued_at_attempt >= ATTEMPTS_IN_FORCE - 1
+def most_evidence(target: RiskTarget) -> int:
+    """Return how many of the newest audits a test for `target` looks at."""
+    return ENOUGH_EVIDENCE * audits_to_settle(target.alpha, target.delta)
+
+
+def count_units(certification: Certification, evidence: Sequence[Row], now: float) -> int:
+    """Return how many distinct texts of `evidence` (oldest first) today's windows hold, at most."""
+    windows = [
+        equal_propensity(evidence, evidence_since(each, now), most_evidence(each.target)).rows
         for each in certification.certificates
-    )
+        if each.stage == "live"
+    ]
+    return max((len({row.text for row in window}) for window in windows), default=0)
+
+
+def is_old(certificate: Certificate, now: float) -> bool:
+    """Whether a certificate in force should be renewed before its days are over."""
+    return now >= certificate.expires_at - certificate.target.days * DAY_S * _OLD_SHARE
+
+
+def is_settled(certificate: Certificate, evidence: Evidence) -> bool:
+    """Whether more audits than usual would no longer pay for a certificate in force.
+
+    There is enough evidence for a good specialist to prove itself, or so little is left to the teacher
+    that a looser threshold could not save what the audits cost.
+    """
+    assert certificate.threshold is not None
+    accepted = sum(score >= certificate.threshold for score in evidence.scores)
+    has_enough = accepted >= audits_to_settle(certificate.target.alpha, certificate.target.delta)
+    return has_enough or certificate.coverage >= 1.0 - _LITTLE_LEFT
+
+
+def is_last_try(certificate: Certificate) -> bool:
+    """Whether the next attempt must renew what is in force, since a failed one would end it."""
+    spent = certificate.attempts - certificate.issued_at_attempt
+    return certificate.stage == "live" and spent >= ATTEMPTS_IN_FORCE - 1
 
 
 def warn_of_lapse(certificate: Certificate, now: float) -> Certificate:

@@ -152,6 +152,14 @@ class Home:
             msgspec.structs.replace(old, epoch=old.epoch + 1, certificates=certificates)
         )
 
+    def unsettle(self, coverage: float) -> None:
+        """Let every certificate in force serve only `coverage`, with too little evidence for more."""
+        old = self.certification()
+        certificates = tuple(
+            msgspec.structs.replace(each, coverage=coverage, is_settled=False) for each in old.certificates
+        )
+        self.stores.certifications.put(msgspec.structs.replace(old, certificates=certificates))
+
     def close(self) -> None:
         self._outbox.close()
         self._database.close()

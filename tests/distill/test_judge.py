@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Certificate, Certification, DraftRequest, MatchKind, RiskTarget, Stratum, hash_text
 from gateway.distill.base import Config, EvalResult
 from gateway.distill.judge import Judge
@@ -65,9 +66,9 @@ def judged(
     return {(each.stratum, each.target.alpha): each for each in result.certificates}
 
 
-def renew(live: Certification, rows: Sequence[Row]) -> Certification:
-    judge = Judge(Config(), clock=lambda: NOW)
-    return judge.renew(candidate(), live, judge.score_audits(candidate(), rows, (TARGET,)), (TARGET,))
+def renew(live: Certification, rows: Sequence[Row], validation: EvalResult = SURE) -> Certification:
+    judge, version = Judge(Config(), clock=lambda: NOW), candidate(validation)
+    return judge.renew(version, live, judge.score_audits(version, rows, (TARGET,)), (TARGET,))
 
 
 def test_enough_evidence_is_certified_and_dated() -> None:
@@ -195,6 +196,46 @@ def test_a_renewal_that_fails_ends_what_was_in_force() -> None:
 
     assert (renewed.certificates[0].stage, renewed.certificates[0].threshold) == ("shadow", None)
     assert renewed.certificates[0].attempts == 2
+
+
+def test_a_young_certificate_is_not_risked_for_a_probable_win() -> None:
+    """It could stay as it is: a failed test would end it."""
+    probable = EvalResult([0.99] * 1000, [0.0] * 984 + [1.0] * 16)
+    young = certified("task-1", 5, target=TARGET, attempts=1, issued_at_attempt=1, coverage=0.8)
+    old = msgspec.structs.replace(
+        young,
+        certificates=tuple(msgspec.structs.replace(each, expires_at=NOW + 9) for each in young.certificates),
+    )
+
+    results = [renew(live, evidence(300), probable).certificates[0] for live in (young, old)]
+
+    assert [each.attempts for each in results] == [1, 2]
+    assert results[0].threshold == young.certificates[0].threshold
+
+
+def test_a_young_certificate_with_enough_evidence_is_settled_without_a_test() -> None:
+    """Audits would go on at the settling share although more of them change nothing."""
+    risky = EvalResult([0.99] * 1000, [0.0] * 965 + [1.0] * 35)
+    young = certified(
+        "task-1", 5, target=TARGET, attempts=1, issued_at_attempt=1, coverage=0.8, is_settled=False
+    )
+
+    settled = renew(young, evidence(audits_to_settle(0.05, 0.1)), risky).certificates[0]
+
+    assert (settled.is_settled, settled.attempts, settled.stage) == (True, 1, "live")
+
+
+def test_a_version_is_not_tested_where_a_probable_failure_would_end_what_is_in_force() -> None:
+    probable = candidate(EvalResult([0.99] * 1000, [0.0] * 984 + [1.0] * 16))
+    first, last = (
+        certified("task-1", 4, target=TARGET, attempts=attempts, issued_at_attempt=1, coverage=0.8)
+        for attempts in (1, 2)
+    )
+    judge = Judge(Config(), clock=lambda: NOW)
+    audits = judge.score_audits(probable, evidence(300), (TARGET,))
+
+    assert judge.may_improve(probable, first, audits, (TARGET,))
+    assert not judge.may_improve(probable, last, audits, (TARGET,))
 
 
 def test_a_renewal_moves_the_dates() -> None:

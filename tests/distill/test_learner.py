@@ -258,6 +258,7 @@ def test_a_young_certificate_is_tried_again_when_evidence_suffices(home: Home) -
     """Without a new version: few of the rows that come after it are lessons."""
     learner = home.learner()
     fed(home, learner)
+    home.unsettle(coverage=0.9)
     young, versions = home.certificate(), home.stores.registry.versions("task-1")
     assert young.stage == "live"
     enough = audits_to_settle(young.target.alpha, young.target.delta)
@@ -271,6 +272,26 @@ def test_a_young_certificate_is_tried_again_when_evidence_suffices(home: Home) -
     assert settled.evidence_to > young.evidence_to
     assert home.stores.registry.versions("task-1") == versions
     assert learner.step() == []
+
+
+def test_a_renewal_is_considered_again_when_a_tenth_of_the_window_is_new(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All the evidence is drafted for it, and a decoder drafts ten per second."""
+    learner, looks = home.learner(), []
+    fed(home, learner)
+    home.unsettle(coverage=1.0)
+
+    def look(candidate: object, old: Certification, *rest: object) -> Certification:
+        looks.append(old)
+        return old
+
+    monkeypatch.setattr(learner._judge, "renew", look)
+    for start, count in ((600, 400), (1_000, 1), (1_001, 1), (1_100, 100)):
+        home.harvest(tickets(count, start=start, held_out_share=1.0))
+        assert learner.step() == []
+
+    assert len(looks) == 2
 
 
 def test_a_version_that_was_published_and_not_judged_is_judged_first(
