@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from loadtests.certificate.base import Scenario
-from loadtests.certificate.scenarios import alarm, boundary, copies, drift, guards, price, returning, slack
+from loadtests.certificate.scenarios import (
+    alarm,
+    boundary,
+    copies,
+    drift,
+    guards,
+    policies,
+    price,
+    returning,
+    slack,
+)
 
 SCENARIOS: dict[str, Scenario] = {
     "returning": returning.run_returning_texts,
@@ -12,8 +22,11 @@ SCENARIOS: dict[str, Scenario] = {
     "muted": alarm.run_muted_alarm,
     "refusals": alarm.run_refusing_teacher,
     "copies": copies.run_contradicting_copy,
+    "dates": copies.run_dated_copies,
+    "policies": policies.run_two_policies,
     "versions": drift.run_new_versions,
     "attempts": boundary.run_attempts,
+    "renewals": boundary.run_renewals,
     "slack": slack.run_coverage_lost,
     "price": price.show_renewal_price,
     "guards": guards.show_guards_price,

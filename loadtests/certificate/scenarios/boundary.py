@@ -28,7 +28,9 @@ ALARM_BURSTS = (2, 5)
 UNITS = 2_000
 """Per draw, of which false alarms are counted."""
 ATTEMPTS = 16
+RENEWALS = 6
 
+_RENEWED_AT = 1.5
 _FIRST_EVIDENCE, _GROWTH, _MOST_EVIDENCE = 400, 1.25, 4_000
 _APART_S = 300.0
 
@@ -51,6 +53,21 @@ def run_attempts(setting: Setting) -> list[Row]:
         measured=f"worst, after attempt {rates.index(worst) + 1}: {worst}; false at any time {ever}",
         holds=all(rate.may_be_at_most(DELTA) for rate in rates),
         figures={"worst": worst.share, "ever": ever.share},
+    )
+    return [row]
+
+
+def run_renewals(setting: Setting) -> list[Row]:
+    """Test one version again and again while its window grows; a failed test ends what is in force."""
+    in_force = [_renewals_in_force(chance) for chance in setting.generators("renewals")]
+    rates = [Rate.of(after) for after in zip(*in_force, strict=True)]
+    worst = max(rates, key=lambda rate: rate.count)
+    row = Row(
+        scenario=f"{RENEWALS} tests of one version on a growing window, at the boundary",
+        bar=f"<= {percent(DELTA)} false in force, after each",
+        measured=f"worst, after test {rates.index(worst) + 1}: {worst}",
+        holds=all(rate.may_be_at_most(DELTA) for rate in rates),
+        figures={"worst": worst.share},
     )
     return [row]
 
@@ -121,6 +138,23 @@ def _attempts_in_force(chance: np.random.Generator) -> list[bool]:
         certificate = issued or msgspec.structs.replace(certificate, attempts=attempts)
         if certificate.stage == "live" and has_lapsed(certificate.issued_at_attempt, attempts):
             certificate = msgspec.structs.replace(certificate, stage="shadow", threshold=None)
+        found.append(certificate.is_in_force(DAY_S))
+    return found
+
+
+def _renewals_in_force(chance: np.random.Generator) -> list[bool]:
+    """Return for each test whether a certificate is in force after it; each sees what the last one saw."""
+    certificate = Certificate(stratum="new", target=TARGET)
+    everything = _boundary_evidence(chance, _MOST_EVIDENCE)
+    found = []
+    for number in range(RENEWALS):
+        units = min(_MOST_EVIDENCE, int(_FIRST_EVIDENCE * _RENEWED_AT**number))
+        evidence = msgspec.structs.replace(
+            everything, scores=everything.scores[:units], losses=everything.losses[:units]
+        )
+        issued = try_certificate(evidence, certificate, DAY_S)
+        attempts = certificate.attempts + 1
+        certificate = issued or Certificate(stratum="new", target=TARGET, attempts=attempts)
         found.append(certificate.is_in_force(DAY_S))
     return found
 
