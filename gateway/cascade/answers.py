@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from gateway.cascade.base import RequestState, Stages
+from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
 from gateway.errors import UpstreamError
@@ -71,6 +71,20 @@ async def call_teacher(request: Request, stages: Stages, call: Call | None = Non
     )
     body = stages.ownership.note_owner(request, reply.body, is_stream=is_stream)
     return msgspec.structs.replace(reply, body=body)
+
+
+async def set_aside_cost(state: RequestState, stages: Stages) -> RequestState:
+    """Return `state` with what the teacher's answer may cost set aside. Raises RequestError (429).
+
+    The reserve of a budget is kept for audits where a certificate is in force.
+    """
+    plan = state.plan
+    if not plan.may_escalate and (state.is_certified or not plan.is_reserve):
+        raise budget_spent(plan)
+    if stages.budgets is None or state.teacher_call is not None:
+        # A teacher that was asked beside a late draft is paid already.
+        return state
+    return state.with_reservation(await stages.budgets.reserve(state.request, plan.budgets))
 
 
 async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | None = None) -> Answer:

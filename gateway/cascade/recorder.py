@@ -122,6 +122,7 @@ class Recorder:
                 would_serve=self._would_serve(draft),
                 audit_propensity=state.propensity,
                 is_held_out=state.is_held_out,
+                reservation=state.reservation,
                 is_hedged=state.teacher_call is not None,
                 certification=state.certification,
             )
