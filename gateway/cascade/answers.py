@@ -49,15 +49,20 @@ def answer_with_content(state: RequestState, stages: Stages, content: bytes, ser
     return _local_answer(state, stages, headers, _OnePieceBody(content), served_by)
 
 
-async def call_teacher(request: Request, stages: Stages, call: Call | None = None) -> Reply:
-    """Return the teacher's reply to the client's own bytes. Raises UpstreamError if there is none."""
-    call = call or Call(
+def create_call(request: Request, stages: Stages) -> Call:
+    """Return the call with the client's own bytes."""
+    return Call(
         method="POST",
         target=request.target,
         headers=stages.teacher_headers(request),
         body=request.body,
         is_repeatable=True,
     )
+
+
+async def call_teacher(request: Request, stages: Stages, call: Call | None = None) -> Reply:
+    """Return the teacher's reply to the client's own bytes. Raises UpstreamError if there is none."""
+    call = call or create_call(request, stages)
     if stages.ownership is None or not stages.ownership.follows(request):
         return await stages.teacher.ask(call)
     # Its objects must be read before it leaves, so it must come as plain bytes.
@@ -93,11 +98,13 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
     Raises UpstreamError if there is none, RequestError if an upload breaks a limit on its way.
     """
     try:
-        reply = await (state.teacher_call or call_teacher(state.request, stages, call))
+        reply, hides_usage = await _reply_of_teacher(state, stages, call)
     except (UpstreamError, asyncio.CancelledError) as exc:
         status = 499 if isinstance(exc, asyncio.CancelledError) else 502
         Recorder(state, stages, status, ()).finish(is_complete=False)
         raise
+    if hides_usage:
+        state = msgspec.structs.replace(state, hides_usage=True)
     recorder = Recorder(state, stages, reply.status, reply.headers)
     labels = _labels(state, "teacher")
     return Answer(
@@ -107,6 +114,18 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
         labels=labels,
         details=_details(state, labels),
     )
+
+
+async def _reply_of_teacher(state: RequestState, stages: Stages, call: Call | None) -> tuple[Reply, bool]:
+    """Return the teacher's reply, and whether its usage must be kept from the client."""
+    request, asker = state.request, stages.usage_asker
+    if state.teacher_call is not None:
+        return await state.teacher_call, False
+    call = call or create_call(request, stages)
+    changed = asker.change_call(call, request, state.plan) if asker else None
+    if asker is None or changed is None:
+        return await call_teacher(request, stages, call), False
+    return await asker.ask(call, changed, request, lambda each: call_teacher(request, stages, each))
 
 
 def _local_answer(

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.core import (
@@ -113,6 +114,8 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     """The client's headers as the teacher gets them."""
     budgets: BudgetKeeper | None = None
     """None: nothing has a budget."""
+    usage_asker: UsageAsker | None = None
+    """None: no stream is asked for what its client did not ask for."""
     ownership: Ownership | None = None
     """None: there is one tenant, or the clients' own credentials tell the teacher what is theirs."""
     budget_s: float
@@ -135,6 +138,8 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     """The teacher's call, if it began before the decision."""
     verdict: Verdict | None = None
     reservation: Reservation | None = None
+    hides_usage: bool = False
+    """Whether the teacher's stream was asked for usage that the client must not see."""
     reason: str = ""
     is_bypass: bool = False
     is_held_out: bool = False

@@ -28,6 +28,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Why no specialist may serve; empty if one may."""
     budgets: tuple[Budget, ...] = ()
     """What the teacher's answers to this request are paid from."""
+    asks_usage: bool = False
+    """Whether streams are asked for their usage although the client did not ask."""
     may_escalate: bool = True
     """False once the day's budget is spent: a request that needs the teacher is then refused."""
     is_reserve: bool = False

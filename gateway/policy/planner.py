@@ -220,6 +220,10 @@ def _closed(resource: Resource, reason: str) -> RequestError:
     )
 
 
+def _has_budget(policy: Policy) -> bool:
+    return policy.usd_per_day is not None or policy.usd_per_month is not None
+
+
 def _owner_of(policy: Policy, request: Request) -> str:
     """Return the tenant or key whose own the policy's limits are; empty if all share them."""
     if policy.budget_per == "policy":
@@ -256,6 +260,7 @@ def _entry(policy: Policy) -> _Entry:
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
+        asks_usage=policy.usage == "ask" or (policy.usage is None and _has_budget(policy)),
         shares_objects=policy.objects == "shared",
     )
     named = [glob for glob in policy.paths if _NAMED_PATH.match(glob)]

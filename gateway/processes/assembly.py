@@ -17,6 +17,7 @@ from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
 from gateway.cascade.passage import open_tunnel, pass_through
 from gateway.cascade.serve import serve
+from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.drift import DriftMonitor
@@ -108,6 +109,7 @@ class GatewayWorker:
             teacher=self.teacher,
             observe=self._accounting.create_observer(self.outcomes.put),
             budgets=self._accounting.budgets,
+            usage_asker=UsageAsker(),
             teacher_headers=self.exporters.headers,
             # With `--open` all are one tenant, on the operator's own machine.
             ownership=ObjectOwnership(state.objects) if settings.admission == "keys" else None,
