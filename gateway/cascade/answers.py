@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from gateway.cascade.base import RequestState, Stages
+from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
 from gateway.errors import UpstreamError
@@ -49,15 +49,20 @@ def answer_with_content(state: RequestState, stages: Stages, content: bytes, ser
     return _local_answer(state, stages, headers, _OnePieceBody(content), served_by)
 
 
-async def call_teacher(request: Request, stages: Stages, call: Call | None = None) -> Reply:
-    """Return the teacher's reply to the client's own bytes. Raises UpstreamError if there is none."""
-    call = call or Call(
+def create_call(request: Request, stages: Stages) -> Call:
+    """Return the call with the client's own bytes."""
+    return Call(
         method="POST",
         target=request.target,
         headers=stages.teacher_headers(request),
         body=request.body,
         is_repeatable=True,
     )
+
+
+async def call_teacher(request: Request, stages: Stages, call: Call | None = None) -> Reply:
+    """Return the teacher's reply to the client's own bytes. Raises UpstreamError if there is none."""
+    call = call or create_call(request, stages)
     if stages.ownership is None or not stages.ownership.follows(request):
         return await stages.teacher.ask(call)
     # Its objects must be read before it leaves, so it must come as plain bytes.
@@ -73,17 +78,33 @@ async def call_teacher(request: Request, stages: Stages, call: Call | None = Non
     return msgspec.structs.replace(reply, body=body)
 
 
+async def set_aside_cost(state: RequestState, stages: Stages) -> RequestState:
+    """Return `state` with what the teacher's answer may cost set aside. Raises RequestError (429).
+
+    The reserve of a budget is kept for audits where a certificate is in force.
+    """
+    plan = state.plan
+    if not plan.may_escalate and (state.is_certified or not plan.is_reserve):
+        raise budget_spent(plan)
+    if stages.budgets is None or state.teacher_call is not None:
+        # A teacher that was asked beside a late draft is paid already.
+        return state
+    return state.with_reservation(await stages.budgets.reserve(state.request, plan.budgets))
+
+
 async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | None = None) -> Answer:
     """Return the teacher's answer, bytes untouched; to `call` where that is not the chat's own POST.
 
     Raises UpstreamError if there is none, RequestError if an upload breaks a limit on its way.
     """
     try:
-        reply = await (state.teacher_call or call_teacher(state.request, stages, call))
+        reply, hides_usage = await _reply_of_teacher(state, stages, call)
     except (UpstreamError, asyncio.CancelledError) as exc:
         status = 499 if isinstance(exc, asyncio.CancelledError) else 502
         Recorder(state, stages, status, ()).finish(is_complete=False)
         raise
+    if hides_usage:
+        state = msgspec.structs.replace(state, hides_usage=True)
     recorder = Recorder(state, stages, reply.status, reply.headers)
     labels = _labels(state, "teacher")
     return Answer(
@@ -93,6 +114,18 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
         labels=labels,
         details=_details(state, labels),
     )
+
+
+async def _reply_of_teacher(state: RequestState, stages: Stages, call: Call | None) -> tuple[Reply, bool]:
+    """Return the teacher's reply, and whether its usage must be kept from the client."""
+    request, asker = state.request, stages.usage_asker
+    if state.teacher_call is not None:
+        return await state.teacher_call, False
+    call = call or create_call(request, stages)
+    changed = asker.change_call(call, request, state.plan) if asker else None
+    if asker is None or changed is None:
+        return await call_teacher(request, stages, call), False
+    return await asker.ask(call, changed, request, lambda each: call_teacher(request, stages, each))
 
 
 def _local_answer(

@@ -10,10 +10,12 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.core import (
     Body,
+    Budget,
     Certification,
     Certifications,
     Decision,
@@ -22,6 +24,7 @@ from gateway.core import (
     Outcome,
     Plan,
     Request,
+    Reservation,
     Route,
     Usage,
     Verdict,
@@ -51,6 +54,13 @@ class Ownership(Protocol):
 
     def note_owner(self, request: Request, body: Body, *, is_stream: bool) -> Body:
         """Return `body`, held back where it tells of new objects until their owner is noted."""
+
+
+class BudgetKeeper(Protocol):
+    """The money that may be spent, over all workers."""
+
+    async def reserve(self, request: Request, budgets: tuple[Budget, ...]) -> Reservation | None:
+        """Set aside what `request` may cost, until its Outcome leaves. Raises RequestError (429)."""
 
 
 class Router(Protocol):
@@ -102,6 +112,10 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     """The tokens that the teacher would have counted for a request and an answer."""
     teacher_headers: Callable[[Request], tuple[Header, ...]] = attrgetter("headers")
     """The client's headers as the teacher gets them."""
+    budgets: BudgetKeeper | None = None
+    """None: nothing has a budget."""
+    usage_asker: UsageAsker | None = None
+    """None: no stream is asked for what its client did not ask for."""
     ownership: Ownership | None = None
     """None: there is one tenant, or the clients' own credentials tell the teacher what is theirs."""
     budget_s: float
@@ -123,6 +137,9 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     teacher_call: TeacherCall | None = None
     """The teacher's call, if it began before the decision."""
     verdict: Verdict | None = None
+    reservation: Reservation | None = None
+    hides_usage: bool = False
+    """Whether the teacher's stream was asked for usage that the client must not see."""
     reason: str = ""
     is_bypass: bool = False
     is_held_out: bool = False
@@ -167,6 +184,12 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
             is_held_out=is_held_out,
             propensity=propensity,
         )
+
+    def with_reservation(self, reservation: Reservation | None) -> RequestState:
+        """Return the state with what was set aside for the teacher's answer."""
+        if reservation is None:
+            return self
+        return msgspec.structs.replace(self, reservation=reservation)
 
     def with_teacher_call(self, teacher_call: TeacherCall | None) -> RequestState:
         """Return the state with the teacher's call, if one has begun."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from gateway.cascade.answers import answer_with_teacher
+from gateway.cascade.answers import answer_with_teacher, set_aside_cost
 from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Request
@@ -24,8 +24,8 @@ async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], sta
     if stages.ownership:
         await stages.ownership.check(request, plan)
     state = RequestState(request=request, plan=plan).bypassed(plan.because or "only the teacher has it")
-    if not plan.may_escalate and _costs_money(request):
-        raise budget_spent(plan)
+    if _costs_money(request):
+        state = await set_aside_cost(state, stages)
     return await answer_with_teacher(state, stages, _create_call(request, body, stages))
 
 

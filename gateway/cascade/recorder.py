@@ -9,6 +9,7 @@ from typing import Self
 from gateway.cascade.base import RequestState, Stages
 from gateway.core import Body, Draft, Header, Outcome
 from gateway.errors import SpecialistError, UpstreamError
+from gateway.wire.chat.usage_chunk import drop_usage_chunk
 from gateway.wire.long_answer import LongAnswer
 from gateway.wire.sse import last_event_end
 from gateway.wire.surfaces import codec_of
@@ -36,6 +37,7 @@ class Recorder:
         # Pictures, recordings and files say nothing about their price.
         self._is_readable = is_stream or b"json" in kind or not kind
         self.is_event_stream = status < 400 and is_stream
+        self.hides_usage = state.hides_usage and self.is_event_stream
         self._pieces: list[bytes] = []
         self._long: LongAnswer | None = None
         self._size = 0
@@ -122,6 +124,7 @@ class Recorder:
                 would_serve=self._would_serve(draft),
                 audit_propensity=state.propensity,
                 is_held_out=state.is_held_out,
+                reservation=state.reservation,
                 is_hedged=state.teacher_call is not None,
                 certification=state.certification,
             )
@@ -192,6 +195,9 @@ class _RecordedBody:
         end = last_event_end(piece)
         self._held = piece[end:]
         ready = piece[:end]
+        if self._recorder.hides_usage:
+            # Comments, and events without choices, leave nothing behind.
+            ready = drop_usage_chunk(ready)
         # Comments only keep a connection alive; they do not tell how far the stream is.
         if b"data:" in ready:
             self._last_events = ready
@@ -202,7 +208,7 @@ class _RecordedBody:
             return self._break_off()
         self._is_over = True
         self._recorder.finish(is_complete=True)
-        if self._held:
+        if self._held and not (self._recorder.hides_usage and not drop_usage_chunk(self._held + b"\n\n")):
             return self._held
         raise StopAsyncIteration
 

@@ -12,9 +12,9 @@ import time
 
 import msgspec
 
-from gateway.cascade.answers import answer_with_draft, answer_with_teacher, call_teacher
+from gateway.cascade.answers import answer_with_draft, answer_with_teacher, call_teacher, set_aside_cost
 from gateway.cascade.audit_sampler import is_stored_by_teacher
-from gateway.cascade.base import RequestState, Stages, budget_spent
+from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
 from gateway.core import ANY_TARGET, Answer, Certification, Draft, Request, RiskTarget, Route
@@ -123,11 +123,13 @@ async def _escalate(state: RequestState, stages: Stages) -> Answer:
             param="model" if state.request.names_specialist else "x-stepdown-mode",
             code="model_not_found" if state.request.names_specialist else "no_specialist",
         )
-    if state.plan.may_escalate:
-        return await answer_with_teacher(state, stages)
-    if state.late_draft:
-        state.late_draft.cancel()
-    raise budget_spent(state.plan)
+    try:
+        state = await set_aside_cost(state, stages)
+    except RequestError:
+        if state.late_draft:
+            state.late_draft.cancel()
+        raise
+    return await answer_with_teacher(state, stages)
 
 
 def _unsupported_reason(request: Request) -> str:

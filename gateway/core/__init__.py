@@ -2,6 +2,7 @@
 
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
+from gateway.core.budget import Budget, Period, Reservation
 from gateway.core.certificate import (
     ANY_TARGET,
     STRATA,
@@ -33,6 +34,7 @@ __all__ = [
     "Answer",
     "Audit",
     "Body",
+    "Budget",
     "Certificate",
     "Certification",
     "Certifications",
@@ -57,9 +59,11 @@ __all__ = [
     "Mode",
     "ModelPlace",
     "Outcome",
+    "Period",
     "Plan",
     "Reading",
     "Request",
+    "Reservation",
     "Resource",
     "RiskTarget",
     "Route",

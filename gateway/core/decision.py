@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.budget import Budget
 from gateway.core.certificate import RiskTarget
 
 MatchKind = Literal["fingerprint", "embedding"]
@@ -25,6 +26,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whose traffic this request learns from and is served from: a tenant, a policy, or all."""
     because: str = ""
     """Why no specialist may serve; empty if one may."""
+    budgets: tuple[Budget, ...] = ()
+    """What the teacher's answers to this request are paid from."""
+    asks_usage: bool = False
+    """Whether streams are asked for their usage although the client did not ask."""
     may_escalate: bool = True
     """False once the day's budget is spent: a request that needs the teacher is then refused."""
     is_reserve: bool = False

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from gateway.core.budget import Reservation
 from gateway.core.certificate import Certification
 from gateway.core.cost import Cost
 from gateway.core.decision import Plan, Route
@@ -99,6 +100,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is evidence for certificates: never trained on."""
     certification: Certification | None = None
     """What the task's specialist was allowed to do when the request was decided."""
+    reservation: Reservation | None = None
+    """What was set aside of budgets for it, to be settled by what it cost."""
     is_hedged: bool = False
     """Whether the teacher was called beside the draft; its prompt is paid even if the draft was served."""
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from gateway.core import Cost, Outcome, Reading, Request, Usage
+from gateway.core import Cost, Outcome, Reading, Usage
 from gateway.finops.later_usage import LaterUsage
 from gateway.finops.pricing import Pricer
 from gateway.store.awaited_usage import AwaitedUsage
@@ -46,7 +46,8 @@ class Ledger:
         spend: SpendLog,
         rows: LedgerRows,
         later: LaterUsage,
-        settle: Callable[[Request, float, float], None] = lambda *_: None,
+        *,
+        settle: Callable[[Outcome, Cost], None] = lambda *_: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.spent_usd = 0.0
@@ -69,8 +70,7 @@ class Ledger:
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Enter one request, or what the teacher says later of an earlier one."""
         cost = reading.cost or self._pricer.find_cost(outcome, reading)
-        tokens = cost.usage.prompt_tokens + cost.usage.completion_tokens
-        self._settle(outcome.request, tokens, cost.usd)
+        self._settle(outcome, cost)
         if cost.is_billed or outcome.status < REFUSED:
             self._enter(_row_of(outcome, cost))
         if cost.is_billed:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.config.durations import format_duration
-from gateway.core import Limits
+from gateway.core import Budget, Limits, Period, Request
 from gateway.errors import BudgetSpentError, RateLimitedError
 from gateway.store.keys import KeyFacts
 from gateway.store.rate_limit import ConcurrencyGauge, RateLimit
 from gateway.store.shared_counters import Counters
-from gateway.store.shared_spend import Period, SharedSpend
+from gateway.store.shared_spend import SharedSpend
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,14 @@ class KeyLimits:
                 KeyUse(f"$ a {period}", limit, spend.spent(key.id) + spend.reserved(key.id), resets_s)
             )
         return uses
+
+    def list_budgets(self, request: Request) -> tuple[Budget, ...]:
+        """Return the budgets of the key that `request` came with."""
+        known = self._meters.get(request.key_id)
+        if known is None:
+            return ()
+        # No policy's name: `settle` books what was paid, and warns.
+        return tuple(Budget(request.key_id, period, usd, "") for period, usd in _budgets(known[0]))
 
     def _check_budgets(self, key: KeyFacts) -> None:
         for period, limit in _budgets(key.limits):

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway.core import Grant, Plan, Request, Resource, RiskTarget
+from gateway.core import Budget, Grant, Period, Plan, Request, Resource, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.schema import Policy
 
 RESERVE = 0.05
-"""The share of a daily budget that only audits of drafts that pass may spend."""
+"""The share of a budget that, where a specialist serves, only audits of drafts that pass may spend."""
 MOST_MATCHES = 10_000
 """Requests by model, caller, path, method and the key's policies: the policy that decides each."""
 MOST_REMEMBERED_CHARS = 200
@@ -53,23 +53,22 @@ class _Entry(msgspec.Struct, frozen=True):
 class PolicyPlanner:
     """Implements cascade's Planner: the first policy that matches a request decides.
 
-    `spent_today(policy name)` returns the teacher's cost of the current UTC day in dollars,
-    from memory. Near `usd_per_day` the plan forbids escalation: cascade refuses requests that need
-    the teacher with 429, and certified local service goes on. The last RESERVE of the budget pays
-    audits of it, so that a spent budget does not blind the drift alarm. Answers already in flight at
-    that moment may overrun the limit.
+    `spent(budget)` returns the dollars spent of a budget in its current period, from memory. Near the
+    limit the plan forbids escalation: cascade refuses requests that need the teacher with 429, and
+    certified local service goes on. The last RESERVE of the budget pays audits of it, so that a spent
+    budget does not blind the drift alarm; where nothing is certified, it pays for anything.
 
     With `has_own_key` every call carries the gateway's credential: what no policy can be held to is then
     refused unless a policy opens its path.
     """
 
     def __init__(
-        self, policies: Sequence[Policy], spent_today: Callable[[str], float], *, has_own_key: bool = False
+        self, policies: Sequence[Policy], spent: Callable[[Budget], float], *, has_own_key: bool = False
     ) -> None:
         self._has_own_key = has_own_key
         self._entries = [_entry(policy) for policy in policies]
-        self._spent_today = spent_today
-        self._plans: dict[tuple[str, str], Plan] = {}
+        self._spent = spent
+        self._plans: dict[tuple[str, str, str], Plan] = {}
         self._looks_at_paths = any(entry.paths for entry in self._entries)
         self._matches: dict[tuple[str, str, str, str, tuple[str, ...]], _Entry | None] = {}
 
@@ -83,10 +82,10 @@ class PolicyPlanner:
             raise _closed(request.resource, reason)
         if entry is None:
             return _unmatched(request)
-        plan = self._plan_of(entry, request.tenant)
+        plan = self._plan_of(entry, request)
         if plan.may_serve and request.mode == "teacher":
             plan = msgspec.structs.replace(plan, may_serve=False, because="teacher asked for")
-        return self._within_budget(plan, entry.policy)
+        return self._within_budget(plan) if plan.budgets else plan
 
     def risk_targets(self, model: str) -> tuple[RiskTarget, ...]:
         """Return what the policies that may serve `model` ask of its specialists, strictest first."""
@@ -115,23 +114,35 @@ class PolicyPlanner:
             self._matches[key] = found
         return found
 
-    def _plan_of(self, entry: _Entry, tenant: str) -> Plan:
-        """Return the entry's plan with the scope of `tenant`; made once, not per request."""
-        key = (entry.policy.name, tenant)
+    def _plan_of(self, entry: _Entry, request: Request) -> Plan:
+        """Return the entry's plan with scope and budgets of `request`; made once, not per request."""
+        owner = _owner_of(entry.policy, request)
+        key = (entry.policy.name, request.tenant, owner)
         if (plan := self._plans.get(key)) is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            scope = _scope_of(entry.policy, tenant)
-            plan = self._plans[key] = msgspec.structs.replace(entry.plan, scope=scope)
+            scope = _scope_of(entry.policy, request.tenant)
+            budgets = list_budgets(entry.policy, owner)
+            plan = self._plans[key] = msgspec.structs.replace(entry.plan, scope=scope, budgets=budgets)
         return plan
 
-    def _within_budget(self, plan: Plan, policy: Policy) -> Plan:
-        if policy.usd_per_day is None:
+    def _within_budget(self, plan: Plan) -> Plan:
+        spent = [(self._spent(budget), budget.usd) for budget in plan.budgets]
+        if all(usd < limit * (1 - RESERVE) for usd, limit in spent):
             return plan
-        spent = self._spent_today(policy.name)
-        if spent < policy.usd_per_day * (1 - RESERVE):
-            return plan
-        return _in_reserve(plan) if spent < policy.usd_per_day else _without_budget(plan)
+        return _in_reserve(plan) if all(usd < limit for usd, limit in spent) else _without_budget(plan)
+
+
+def list_budgets(policy: Policy, owner: str) -> tuple[Budget, ...]:
+    """Return the limits of `policy` that the requests of `owner` are paid from, a tenant, a key or empty."""
+    name = f"policy {policy.name}/{policy.budget_per} {owner}" if owner else f"policy {policy.name}"
+    limits: tuple[tuple[Period, float | None], ...] = (
+        ("day", policy.usd_per_day),
+        ("month", policy.usd_per_month),
+    )
+    return tuple(
+        Budget(name, period, usd, policy.name, policy.warn_share) for period, usd in limits if usd is not None
+    )
 
 
 def _matches(entry: _Entry, model: str, caller: str, resource: Resource, grant: Grant) -> bool:
@@ -209,6 +220,17 @@ def _closed(resource: Resource, reason: str) -> RequestError:
     )
 
 
+def _has_budget(policy: Policy) -> bool:
+    return policy.usd_per_day is not None or policy.usd_per_month is not None
+
+
+def _owner_of(policy: Policy, request: Request) -> str:
+    """Return the tenant or key whose own the policy's limits are; empty if all share them."""
+    if policy.budget_per == "policy":
+        return ""
+    return request.tenant if policy.budget_per == "tenant" else request.caller
+
+
 def _scope_of(policy: Policy, tenant: str) -> str:
     return {"tenant": f"tenant:{tenant}", "policy": f"policy:{policy.name}", "all": "all"}[policy.share]
 
@@ -238,6 +260,7 @@ def _entry(policy: Policy) -> _Entry:
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
+        asks_usage=policy.usage == "ask" or (policy.usage is None and _has_budget(policy)),
         shares_objects=policy.objects == "shared",
     )
     named = [glob for glob in policy.paths if _NAMED_PATH.match(glob)]

@@ -72,6 +72,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     may cost money. None, the default: wait for the draft."""
     usd_per_day: NonNegativeFloat | None = None
     """Limit on the teacher's cost per UTC day; None: no limit."""
+    usd_per_month: NonNegativeFloat | None = None
+    budget_per: Literal["policy", "tenant", "key"] = "policy"
+    """Whether the requests of the policy share these limits, or each tenant or key has them for itself."""
+    usage: Literal["ask", "leave"] | None = None
+    """Whether streams of chat completions that did not ask for their usage are asked for it; the client
+    does not see the difference. None, the default: only where there is a limit on dollars."""
+    warn_share: Share = 0.8
+    """Once this share of a limit is spent, the log says so."""
 
 
 class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
 from gateway.cascade.passage import open_tunnel, pass_through
 from gateway.cascade.serve import serve
+from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.drift import DriftMonitor
@@ -25,13 +26,8 @@ from gateway.confidence.probation import ProbationMonitor
 from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
-from gateway.core import OWN_PREFIX, Answer, Grant, Outcome, Reading, Request
+from gateway.core import OWN_PREFIX, Answer, Grant, Request
 from gateway.errors import RegistryError, SpecialistError
-from gateway.finops.later_usage import LaterUsage
-from gateway.finops.ledger import Ledger
-from gateway.finops.prices import PriceTable
-from gateway.finops.pricing import Pricer
-from gateway.finops.tokens import TokenEstimator
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
@@ -39,6 +35,7 @@ from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
+from gateway.processes.accounting import Accounting
 from gateway.processes.key_watch import KeyWatch
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
@@ -56,7 +53,6 @@ from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.upstream.base import Reply, Teacher
 from gateway.upstream.client import HttpClient
-from gateway.wire.surfaces import read_outcome
 
 logger = logging.getLogger(__name__)
 
@@ -78,12 +74,9 @@ class GatewayWorker:
         self.teacher = create_teacher(settings.upstream)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
-        tokens = TokenEstimator()
         self.keys = KeyWatch(state.keys, home, number)
-        self._prices = PriceTable(settings.prices, settings.costs.unknown_price)
-        self._pricer = Pricer(self._prices, tokens)
-        later = LaterUsage(self._pricer, state.awaited_usage)
-        self.ledger = Ledger(self._pricer, state.spend, state.ledger_rows, later, self._settle)
+        self._accounting = Accounting(settings, state, policies, self.keys.limits)
+        self.ledger = self._accounting.ledger
         self.exporters = Exporters(
             read_otel_env(os.environ),
             f"{home.folder}/worker-{number}",
@@ -91,9 +84,11 @@ class GatewayWorker:
             base_url=settings.upstream.base_url,
         )
         self.metrics = Metrics(
-            [*self._create_probes(), *self.exporters.list_probes()], state.certifications.all
+            [*self._create_probes(), *self.exporters.list_probes()],
+            state.certifications.all,
+            self._accounting.list_left,
         )
-        self.outcomes = OutcomeQueue(self._read_outcome, self._create_observers())
+        self.outcomes = OutcomeQueue(self._accounting.read_outcome, self._create_observers())
         self._drift_monitor = DriftMonitor(state.certifications, state.audits)
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
@@ -101,7 +96,7 @@ class GatewayWorker:
         self._failing: set[str] = set()
         self._encoders = encoder_models(policies)
         has_own_key = settings.upstream.api_key is not None
-        self._planner = PolicyPlanner(policies, self.ledger.spent_today, has_own_key=has_own_key)
+        self._planner = PolicyPlanner(policies, self._accounting.budgets.spent, has_own_key=has_own_key)
         self.stages = Stages(
             planner=self._planner,
             router=TaskRouter(self._create_classifiers()),
@@ -112,11 +107,13 @@ class GatewayWorker:
             scorer=Scorer(),
             gate=Gate(),
             teacher=self.teacher,
-            observe=self.outcomes.put,
+            observe=self._accounting.create_observer(self.outcomes.put),
+            budgets=self._accounting.budgets,
+            usage_asker=UsageAsker(),
             teacher_headers=self.exporters.headers,
             # With `--open` all are one tenant, on the operator's own machine.
             ownership=ObjectOwnership(state.objects) if settings.admission == "keys" else None,
-            estimate_usage=tokens.estimate,
+            estimate_usage=self._accounting.tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )
 
@@ -186,13 +183,6 @@ class GatewayWorker:
         }
         return sorted(tasks | self._encoders)
 
-    def _settle(self, request: Request, tokens: float, usd: float) -> None:
-        """Book what a request took in the limits of its key."""
-        if request.key_id:
-            self.keys.limits.settle(
-                request.key_id, reserved_tokens=request.reserved_tokens, tokens=tokens, usd=usd
-            )
-
     def _sees(self, caller: Caller, task: Task) -> bool:
         """Whether requests of `caller` that name the task's specialist would be served from its scope."""
         name = OWN_PREFIX + task.task
@@ -204,9 +194,6 @@ class GatewayWorker:
     def _scope_of(self, task: str) -> str:
         known = self.state.tasks.get(task)
         return known.scope if known else ""
-
-    def _read_outcome(self, outcome: Outcome) -> Reading:
-        return self._pricer.add_cost(outcome, read_outcome(outcome))
 
     def _create_observers(self) -> list[Observe]:
         gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
@@ -233,16 +220,9 @@ class GatewayWorker:
             Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),
             Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
             Probe(
-                "ledger_rows_dropped_total",
-                "Rows of the ledger lost to a full disk.",
-                lambda: self.ledger.dropped_rows,
-            ),
-            Probe("accounts_waiting", "Sums of dollars not yet written.", lambda: self.ledger.waiting),
-            Probe(
                 "observer_faults_total", "Outcomes that an observer failed on.", lambda: self.outcomes.faults
             ),
-            Probe("spent_usd_total", "Dollars paid to the teacher.", lambda: self.ledger.spent_usd),
-            Probe("saved_usd_total", "Dollars that local answers saved.", lambda: self.ledger.saved_usd),
+            *self._accounting.list_probes(),
         ]
 
     async def _keep_refreshing(self) -> None:
@@ -257,7 +237,7 @@ class GatewayWorker:
         steps = (
             state.tasks.refresh, state.audits.flush, state.certifications.refresh,
             self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
-            self.ledger.refresh, self.metrics.update_registry,
+            self._accounting.refresh, self.metrics.update_registry,
         )  # fmt: skip
         for step in steps:
             try:
@@ -293,7 +273,7 @@ class GatewayWorker:
         self.exporters.close()
         self.outbox.close()
         with contextlib.suppress(sqlite3.Error):
-            self.ledger.flush()
+            self._accounting.flush()
 
 
 def create_classifier(name: str, options: dict[str, Any], state: State, drafter: HostClient) -> Classifier:

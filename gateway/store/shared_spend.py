@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
 
+from gateway.core import Period
 from gateway.store.shared_counters import Cell, Counters
 
-Period = Literal["day", "month"]
 _DAY_S = 86_400
 
 

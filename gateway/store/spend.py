@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import astuple
@@ -147,16 +147,23 @@ class SpendLog:
 
     def usd_by_policy(self, day: str) -> dict[str, float]:
         """Return the dollars that each policy spent on one UTC day or in one month, over all processes."""
-        return self._usd_by("policy", day)
-
-    def usd_by_key(self, day: str) -> dict[str, float]:
-        """Return the dollars that each key spent on one UTC day or in one month, over all processes."""
-        return self._usd_by("key", day)
-
-    def _usd_by(self, name: str, day: str) -> dict[str, float]:
-        query = f"SELECT {name}, sum(usd) FROM daily_costs WHERE day >= ? AND day <= ? GROUP BY {name}"  # noqa: S608
-        # "2026-11" and all days that begin like it.
+        query = "SELECT policy, sum(usd) FROM daily_costs WHERE day >= ? AND day <= ? GROUP BY policy"
         return dict(self._database.read(query, (day, f"{day}~")))
+
+    def usd_by_owner(
+        self, day: str, policy: str, owner: Literal["policy", "tenant", "key"]
+    ) -> dict[str, float]:
+        """Return what the requests of one policy cost on a UTC day or in a month, by tenant or key.
+
+        For "policy" it is one sum, under the empty name.
+        """
+        name = "''" if owner == "policy" else owner
+        # "2026-11" and all days that begin like it.
+        query = (
+            f"SELECT {name}, sum(usd) FROM daily_costs "  # noqa: S608
+            "WHERE day >= ? AND day <= ? AND policy = ? GROUP BY 1"
+        )
+        return dict(self._database.read(query, (day, f"{day}~", policy)))
 
     def _take_over_old(self) -> None:
         """Move the sums of an older version over, once, whichever process comes first."""

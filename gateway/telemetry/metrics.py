@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from gateway.core import Outcome, Reading
 from gateway.telemetry.capped_label import CappedLabel
 from gateway.telemetry.certificates import Certificates, ListCertifications
+from gateway.telemetry.costs import BudgetCollector, CostCounter, ListBudgets
 from gateway.telemetry.refusals import Refusals
 
 # A client can send any number of templates, each a route: without a bound it could fill the memory.
@@ -53,7 +54,12 @@ class Metrics:
     certificates in force.
     """
 
-    def __init__(self, probes: Sequence[Probe] = (), list_certifications: ListCertifications = tuple) -> None:
+    def __init__(
+        self,
+        probes: Sequence[Probe] = (),
+        list_certifications: ListCertifications = tuple,
+        list_budgets: ListBudgets = tuple,
+    ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "stepdown_requests",
@@ -71,12 +77,14 @@ class Metrics:
             "stepdown_tokens", "Tokens by decision.", ("decision", "kind"), registry=self._registry
         )
         self.refusals = Refusals(self._registry)
+        self._costs = CostCounter(self._registry)
         self._routes = CappedLabel(MAX_ROUTES)
         self._reasons = CappedLabel(MAX_REASONS)
         self._lock = threading.Lock()
         self._recent = _Recent()
         self._probes = [_ProbeMetric(probe, self._registry) for probe in probes]
         self._certificates = Certificates(list_certifications)
+        self._budgets = BudgetCollector(list_budgets)
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
@@ -91,9 +99,12 @@ class Metrics:
             times.latency.add_value(outcome.latency_ms / 1000)
             if outcome.first_byte_ms:
                 times.first_byte.add_value(outcome.first_byte_ms / 1000)
-            if usage is not None:
+            if usage is not None and (reading.cost is None or reading.cost.is_billed):
                 times.prompt_tokens += max(0, usage.prompt_tokens)
                 times.completion_tokens += max(0, usage.completion_tokens)
+
+        if reading.cost is not None:
+            self._costs.count_cost(outcome, reading.cost)
 
     def update_registry(self) -> None:
         """Add what was counted and read every probe; call it a few times per second."""
@@ -130,6 +141,7 @@ class Metrics:
             _forget_ended_processes(Path(self._folder))
             MultiProcessCollector(combined)  # type: ignore[no-untyped-call]
         combined.register(self._certificates)
+        combined.register(self._budgets)
         return combined
 
     def _add_recent(self) -> None:
@@ -137,6 +149,7 @@ class Metrics:
             recent, self._recent = self._recent, _Recent()
         for labels, count in recent.requests.items():
             self._requests.labels(*labels).inc(count)
+        self._costs.update_registry()
         for (decision, is_streamed), times in recent.times.items():
             streamed = "true" if is_streamed else "false"
             self._latency.labels(decision, streamed).add_observations(times.latency)

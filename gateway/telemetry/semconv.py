@@ -49,6 +49,12 @@ SCORE: Final = "stepdown.score"
 """The draft's score, the same as in `x-stepdown-score`."""
 THRESHOLD: Final = "stepdown.threshold"
 WOULD_SERVE: Final = "stepdown.would_serve"
+COST: Final = "stepdown.cost.usd"
+SAVED: Final = "stepdown.saved.usd"
+TENANT: Final = "stepdown.tenant"
+PRICED_MODEL: Final = "stepdown.priced_model"
+BUDGET: Final = "stepdown.budget"
+BUDGET_PERIOD: Final = "stepdown.budget.period"
 HELD_OUT: Final = "stepdown.held_out"
 
 OPERATIONS: Final = {"chat": "chat", "responses": "chat", "embeddings": "embeddings", "other": "passthrough"}
@@ -60,6 +66,10 @@ METRICS: Final = {
     "stepdown_requests": ("stepdown.requests", "{request}"),
     "stepdown_tokens": ("stepdown.tokens", "{token}"),
     "stepdown_spent_usd": ("stepdown.spent", "{USD}"),
+    "stepdown_cost_usd": ("stepdown.cost", "{USD}"),
+    "stepdown_counterfactual_usd": ("stepdown.counterfactual", "{USD}"),
+    "stepdown_budget_left_usd": ("stepdown.budget_left", "{USD}"),
+    "stepdown_budget_limit_usd": ("stepdown.budget_limit", "{USD}"),
     "stepdown_saved_usd": ("stepdown.saved", "{USD}"),
 }
 """Prometheus family -> name and unit in OTLP; in others a dot replaces the first underscore."""
@@ -68,6 +78,10 @@ LABELS: Final = {
     "decision": DECISION,
     "reason": REASON,
     "route": ROUTE,
+    "tenant": TENANT,
+    "model": PRICED_MODEL,
+    "budget": BUDGET,
+    "period": BUDGET_PERIOD,
     "stratum": "stepdown.stratum",
     "target": "stepdown.target",
     "stage": "stepdown.stage",

@@ -145,6 +145,18 @@ def _answer_attributes(outcome: Outcome, reading: Reading) -> Attributes:
         attributes[semconv.OUTPUT_TOKENS] = usage.completion_tokens
         if usage.cached_tokens:
             attributes[semconv.CACHED_TOKENS] = usage.cached_tokens
+    return attributes | _cost_attributes(outcome, reading)
+
+
+def _cost_attributes(outcome: Outcome, reading: Reading) -> Attributes:
+    attributes: Attributes = {}
+    if outcome.request.tenant:
+        attributes[semconv.TENANT] = outcome.request.tenant
+    if (cost := reading.cost) is not None and cost.is_billed:
+        attributes[semconv.COST] = cost.usd
+        attributes[semconv.PRICED_MODEL] = cost.model
+        if saved := cost.counterfactual_usd - cost.usd:
+            attributes[semconv.SAVED] = saved
     return attributes
 
 

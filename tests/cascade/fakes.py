@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gateway.cascade.base import Stages
 from gateway.cascade.serve import serve
+from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.core import (
@@ -127,6 +128,7 @@ class Flow:
         self.is_audit = False
         self.the_route = Route("t")
         self.route_error: Exception | None = None
+        self.usage_asker: UsageAsker | None = None
 
     def plan(self, request: Request) -> Plan:
         return self.the_plan
@@ -163,6 +165,7 @@ class Flow:
             teacher=self.teacher,
             observe=self.outcomes.append,
             estimate_usage=lambda _request, _text: Usage(10, 2, is_estimated=True),
+            usage_asker=self.usage_asker,
             budget_s=1.0,
         )
 

@@ -137,7 +137,7 @@ def test_each_policy_has_a_budget_of_its_own() -> None:
     spent = {"a": 5.0, "b": 0.0}
     rules = PolicyPlanner(
         [Policy(name="a", models=("x",), usd_per_day=1.0), Policy(name="b", usd_per_day=1.0)],
-        spent.__getitem__,
+        lambda budget: spent[budget.policy],
     )
 
     assert not rules.plan(asking("x")).may_escalate

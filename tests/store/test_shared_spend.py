@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.core import Period
 from gateway.store.shared_counters import Counters, create_counters
-from gateway.store.shared_spend import Period, SharedSpend
+from gateway.store.shared_spend import SharedSpend
 
 
 class Clock:
