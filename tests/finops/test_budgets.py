@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core import Budget, Period, Request, Usage
+from gateway.core import Budget, Limits, Period, Request, Usage
 from gateway.errors import BudgetSpentError
 from gateway.finops.budgets import Budgets
 from gateway.finops.prices import Price, PriceTable
 from gateway.finops.tokens import TokenEstimator
+from gateway.policy.key_limits import KeyLimits
+from gateway.store.keys import KeyFacts
 from gateway.store.shared_counters import Counters, create_counters
 from gateway.store.shared_spend import SharedSpend
 from tests.support.builders import NOON, request
@@ -158,3 +160,23 @@ async def test_what_the_disk_knows_is_spent() -> None:
     assert budgets.spent(DAILY) == 0.95
     with pytest.raises(BudgetSpentError):
         await budgets.reserve(asking(100), (DAILY,))
+
+
+async def test_the_dollars_of_a_key_are_set_aside_like_those_of_a_policy() -> None:
+    """Settled once: where the key's other limits are."""
+    limits = KeyLimits(Counters(None), wall_clock=lambda: NOON)
+    shop = KeyFacts(id="key-1", name="shop", tenant="shop", created_at=0.0, limits=Limits(usd_per_day=1.0))
+    limits.admit(shop, 0)
+    budgets = Budgets(
+        limits.spend, PriceTable(PRICES), TokenEstimator(), limits.list_budgets, clock=lambda: NOON
+    )
+    first = await budgets.reserve(asking(600, key_id="key-1"), ())
+
+    with pytest.raises(BudgetSpentError, match="this key"):
+        await budgets.reserve(asking(600, key_id="key-1"), ())
+    budgets.settle(first, 0.2)
+    limits.settle("key-1", reserved_tokens=0, tokens=200, usd=0.2)
+
+    assert limits.spend["day"].spent("key-1") == pytest.approx(0.2)
+    assert limits.spend["day"].reserved("key-1") == 0.0
+    assert await budgets.reserve(asking(600, key_id="key-2"), ()) is None
