@@ -139,6 +139,24 @@ def test_what_a_tenant_makes_is_its_own_before_it_has_heard_of_it(site: Site, ki
         ("/v1/vector_stores", b'{"file_ids":["f-a"],"file_ids":["f-b"]}'),
         ("/v1/vector_stores", b'{"f\\u0069le_ids":["f-a"]}'),
         ("/v1/videos/edits", {"video": {"id": "f-a"}}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"type": "item_reference", "id": "f-a"}]}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"id": "f-a"}]}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"id": "f-a", "type": None}]}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"type": "reasoning", "id": "f-a"}]}),
+        (
+            "/v1/responses/compact",
+            {"model": "gpt-4o", "input": [{"type": "image_generation_call", "id": "f-a", "result": None}]},
+        ),
+        ("/v1/conversations", {"items": [{"type": "item_reference", "id": "f-a"}]}),
+        ("/v1/evals/f-b/runs", {"data_source": {"source": {"type": "file_id", "id": "f-a"}}}),
+        ("/v1/vector_stores", {"file_ids": "f-a"}),
+        ("/v1/vector_stores", {"File_IDs": ["f-a"]}),
+        ("/v1/containers", {"name": "c", "file_id": ["f-a"]}),
+        ("/v1/vector_stores", b'{"file_ids":["f-a"],"x":' + b"1" * 5_000 + b"}"),
+        (
+            "/v1/responses/compact",
+            {"model": "gpt-4o", "prompt": {"id": "f-b", "variables": {"metadata": {"file_id": "f-a"}}}},
+        ),
     ],
 )  # fmt: skip
 def test_no_body_uses_anothers_object(site: Site, path: str, body: object) -> None:
@@ -150,6 +168,40 @@ def test_no_body_uses_anothers_object(site: Site, path: str, body: object) -> No
     assert (refused.status, refused.error["code"]) == (404, "object_not_found")
     assert site.site.teacher.calls == []
     assert site.ask("bob", "POST", path, body, kind="text/plain").status == 404
+
+
+FORM = "multipart/form-data; boundary=X"
+
+
+def field(name: str, value: str) -> str:
+    return f'--X\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/containers/c-b/files", field("file_id", "f-a")),
+        ("/v1/vector_stores", field("file_ids[]", "f-a")),
+        ("/v1/videos", field("model", "sora-2") + field("input_reference[file_id]", "f-a")),
+        ("/v1/videos/edits", field("video[id]", "f-a")),
+        ("/v1/responses/compact", field("model", "gpt-4o") + field("previous_response_id", "f-a")),
+    ],
+)
+def test_no_form_uses_anothers_object(site: Site, path: str, fields: str) -> None:
+    site.owners.add([("f-a", "file")], "alice")
+    site.owners.add([("c-b", "container"), ("f-b", "file")], "bob")
+
+    assert site.ask("bob", "POST", path, f"{fields}--X--\r\n".encode(), kind=FORM).status == 404
+    assert site.site.teacher.calls == []
+    fields = fields.replace("f-a", "f-b")
+    assert site.ask("bob", "POST", path, f"{fields}--X--\r\n".encode(), kind=FORM).status == 200
+
+
+def test_a_body_that_is_sent_as_a_form_and_is_none_does_not_pass(site: Site) -> None:
+    site.owners.add([("f-a", "file")], "alice")
+
+    assert site.ask("bob", "POST", "/v1/vector_stores", {"file_ids": ["f-a"]}, kind=FORM).status == 400
+    assert site.site.teacher.calls == []
 
 
 def test_words_that_look_like_ids_are_no_ids(site: Site) -> None:
@@ -166,8 +218,20 @@ def test_words_that_look_like_ids_are_no_ids(site: Site) -> None:
 def test_an_id_in_a_query_is_checked(site: Site) -> None:
     site.owners.add([("t-a", "thread")], "alice")
 
-    assert site.ask("bob", "GET", "/v1/responses/input_tokens?thread_id=t-a").status in (403, 404)
+    for query in ("thread_id=t-a", "thread%5Fid=t-a", "call_id=rtc-a"):
+        refused = site.ask("bob", "GET", f"/v1/realtime?model=gpt-realtime&{query}")
+        assert (refused.status, refused.error["code"]) == (404, "object_not_found"), query
     assert site.site.teacher.calls == []
+
+
+def test_citations_of_an_answer_may_be_sent_back(site: Site) -> None:
+    """The files that code made in a container are cited by ids of their own, which no rule knows."""
+    cited = {"type": "container_file_citation", "file_id": "cfile-1", "container_id": "c-1"}
+    said = {"type": "message", "content": [{"type": "output_text", "text": "x", "annotations": [cited]}]}
+
+    body = {"model": "gpt-4o", "input": [said]}
+
+    assert site.ask("bob", "POST", "/v1/responses/compact", body).status == 200
 
 
 LISTS = [one.path for one in ENDPOINTS if one.access == "list"]
@@ -182,12 +246,35 @@ def test_a_list_of_the_account_is_refused(site: Site, path: str) -> None:
     assert site.ask("auditor", "GET", path).status == 200
 
 
+@pytest.mark.parametrize("source", ["stored_completions", "responses"])
+def test_no_eval_reads_what_the_account_has_stored(site: Site, source: str) -> None:
+    site.owners.add([("e-b", "eval")], "bob")
+    body = {"data_source": {"type": "responses", "source": {"type": source, "limit": 100}}}
+
+    refused = site.ask("bob", "POST", "/v1/evals/e-b/runs", body)
+
+    assert (refused.status, refused.error["code"]) == (403, "list_not_allowed")
+    assert site.site.teacher.calls == []
+
+
 def test_an_unknown_object_is_unknown_until_it_is_claimed(site: Site) -> None:
     assert site.ask("bob", "GET", "/v1/files/old").status == 404
 
     site.owners.claim("old", "file", "bob")
 
     assert site.ask("bob", "GET", "/v1/files/old").status == 200
+
+
+def test_a_claim_ends_what_the_owner_before_could_do(site: Site, tmp_path: Path) -> None:
+    """The command runs in another process than the worker that has just seen the object."""
+    site.owners.add([("f-1", "file")], "alice")
+    assert site.ask("alice", "GET", "/v1/files/f-1").status == 200
+    other = Database(tmp_path / "state.db")
+    ObjectStore(other).claim("f-1", "file", "bob")
+    other.close()
+
+    assert site.ask("alice", "GET", "/v1/files/f-1").status == 404
+    assert site.ask("bob", "GET", "/v1/files/f-1").status == 200
 
 
 def test_a_stream_tells_of_its_object_only_when_it_has_an_owner(site: Site) -> None:
@@ -204,6 +291,28 @@ def test_a_stream_tells_of_its_object_only_when_it_has_an_owner(site: Site) -> N
     assert answer.body == events
     noted = {(one.id, one.kind, one.tenant) for one in site.owners.list_objects()}
     assert noted == {("resp-1", "response", "alice"), ("c-1", "container", "alice")}
+
+
+def test_items_that_an_answer_holds_are_its_callers(site: Site) -> None:
+    """A response's items may be named in the next turn; sent back whole, they name nothing."""
+    output = [{"type": "reasoning", "id": "rs-1"}, {"type": "message", "id": "msg-1", "role": "assistant"}]
+    whole = {"type": "reasoning", "id": "rs-9", "encrypted_content": "x"}
+    said = {"type": "message", "id": "msg-9", "role": "assistant", "content": "x"}
+    site.answer_with({"id": "resp-1", "object": "response", "store": True, "output": output})
+    site.ask("alice", "POST", "/v1/responses/compact", {"model": "gpt-4o"})
+    body = {"model": "gpt-4o", "input": [*output, {"type": "item_reference", "id": "msg-1"}, whole, said]}
+
+    assert site.ask("alice", "POST", "/v1/responses/compact", body).status == 200
+    assert site.ask("bob", "POST", "/v1/responses/compact", body).status == 404
+
+
+def test_items_that_are_listed_are_their_callers(site: Site) -> None:
+    site.owners.add([("resp-1", "response")], "alice")
+    site.answer_with({"object": "list", "data": [{"type": "message", "id": "msg-1"}]})
+
+    site.ask("alice", "GET", "/v1/responses/resp-1/input_items")
+
+    assert site.owners.find_owners(["msg-1"]) == {"msg-1": "alice"}
 
 
 def test_the_files_of_a_batch_are_its_owners(site: Site) -> None:
