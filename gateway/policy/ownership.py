@@ -82,7 +82,7 @@ class ObjectOwnership:
 def list_named_objects(request: Request) -> tuple[str, ...]:
     """Return the ids of objects that `request` names in its path, its query and its body."""
     in_path = tuple(value for name, value in request.resource.ids if name.endswith("_id"))
-    in_query = find_ids_of_query(request.target) if b"_id=" in request.target else ()
+    in_query = find_ids_of_query(request.target) if b"?" in request.target else ()
     return in_path + in_query + find_object_ids(request.content)
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from gateway.errors import RequestError
 from gateway.wire.sse import iter_events
 
 _ID_FIELDS = frozenset(
@@ -20,12 +21,14 @@ _ID_FIELDS = frozenset(
         "video_id",
     }
 )  # fmt: skip
+# In a body a call is one of a tool; in a query it is someone's conversation, to be joined.
+_QUERY_FIELDS = _ID_FIELDS | {"call_id"}
 _LIST_FIELDS = frozenset({"file_ids", "vector_store_ids"})
 # An id, or an object that holds it.
 _OBJECT_FIELDS = frozenset({"conversation", "container", "prompt", "video", "character"})
 _OBJECT_LISTS = frozenset({"characters"})
-# The client's own words, which the teacher does not look up.
-_OWN_WORDS = frozenset({"metadata", "parameters", "schema"})
+# The client's own words, which the teacher does not look up; citations are an answer's, sent back.
+_OWN_WORDS = frozenset({"annotations", "metadata", "parameters", "schema"})
 # Whether a body is worth parsing: most name no object at all. `\u00` may hide a field's name.
 _HINT = re.compile(
     rb'"(?:%b)"|\\u00' % "|".join(sorted(_ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS)).encode()
@@ -65,21 +68,26 @@ _answers = msgspec.json.Decoder(_TopLevel)
 def find_object_ids(body: bytes) -> tuple[str, ...]:
     """Return the ids that a JSON body names, wherever they stand; empty if it is no JSON.
 
+    Raises RequestError if it is nested too deeply to be read.
     250 us for a body of 10 KB that names some, 2 us for one that names none.
     """
     if _HINT.search(body) is None:
         return ()
     try:
         # All values of a field that is given twice: the teacher may take the first or the last.
-        return tuple(dict.fromkeys(_walk(json.loads(body, object_pairs_hook=_AllFields))))
-    except (ValueError, RecursionError):
+        # Numbers stay text: Python refuses an integer of 5,000 digits, and others do not.
+        fields = json.loads(body, object_pairs_hook=_AllFields, parse_int=str, parse_float=str)
+        return tuple(dict.fromkeys(_walk(fields)))
+    except RecursionError as exc:
+        raise RequestError("The JSON body of your request is nested too deeply.") from exc
+    except ValueError:
         return ()
 
 
 def find_ids_of_query(target: bytes) -> tuple[str, ...]:
     """Return the ids that a query names."""
     query = target.partition(b"?")[2].decode("latin-1")
-    return tuple(value for name, value in parse_qsl(query) if name in _ID_FIELDS)
+    return tuple(value for name, value in parse_qsl(query) if name in _QUERY_FIELDS)
 
 
 def read_made_objects(answer: bytes, kind: str) -> tuple[MadeObject, ...]:
@@ -104,30 +112,34 @@ def read_objects_of_events(events: bytes, kind: str) -> tuple[MadeObject, ...]:
     return tuple(made)
 
 
-def _walk(value: Any) -> Iterator[str]:
+def _walk(value: Any, own_words: frozenset[str] = _OWN_WORDS) -> Iterator[str]:
     if isinstance(value, _AllFields):
         for name, field in value:
-            if name not in _OWN_WORDS:
+            if name not in own_words:
                 yield from _ids_of(name, field)
-                yield from _walk(field)
+                # A prompt's variables may have any name, and hold files.
+                yield from _walk(field, frozenset() if name == "variables" else _OWN_WORDS)
     elif isinstance(value, list):
         for item in value:
-            yield from _walk(item)
+            yield from _walk(item, own_words)
 
 
 def _ids_of(name: str, field: Any) -> Iterator[str]:
-    if name in _ID_FIELDS and isinstance(field, str):
-        yield field
-    elif name in _LIST_FIELDS and isinstance(field, list):
-        yield from (one for one in field if isinstance(one, str))
+    if name in _ID_FIELDS or name in _LIST_FIELDS:
+        # A teacher may take one id for a list of one.
+        yield from (one for one in (field if _is_list(field) else [field]) if isinstance(one, str))
     elif name in _OBJECT_FIELDS:
         # A prompt of words is no id, as `container: {"type": "auto"}` has none.
         if isinstance(field, str) and name != "prompt":
             yield field
         yield from _own_ids(field)
-    elif name in _OBJECT_LISTS and isinstance(field, list):
+    elif name in _OBJECT_LISTS and _is_list(field):
         for one in field:
             yield from _own_ids(one)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and not isinstance(value, _AllFields)
 
 
 def _own_ids(value: Any) -> Iterator[str]:
