@@ -20,6 +20,7 @@ def describe_incoming(
     body: bytes = b"",
     decoded: bytes | None = None,
     may_go_unread: bool = False,
+    form_ids: tuple[str, ...] = (),
 ) -> IncomingRequest:
     """Return a request of a known caller, its fields not read yet."""
     return IncomingRequest(
@@ -38,6 +39,7 @@ def describe_incoming(
         received_at=received_at,
         decoded=decoded,
         may_go_unread=may_go_unread,
+        form_ids=form_ids,
     )
 
 

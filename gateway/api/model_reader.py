@@ -33,6 +33,8 @@ class ReadableRequest(msgspec.Struct, frozen=True):
     model: str = ""
     decoded: bytes | None = None
     """The body without its content-encoding, None if it has none or passes unread."""
+    object_ids: tuple[str, ...] = ()
+    """The objects that its form names."""
 
 
 async def read_model(
@@ -41,14 +43,17 @@ async def read_model(
     """Return the request's body and its model, or the model that the teacher takes without one.
 
     What names its model in JSON is read whole, within `limits.chat`, and if `is_strict` every body that
-    is no form, because it may name objects; everything else passes piece by piece. Raises RequestError if
-    `is_strict` and the body of a known endpoint cannot be read; else its model is unknown.
+    is no form, because it may name objects; everything else passes piece by piece, a form after what it
+    names. Raises RequestError if `is_strict` and the body of a known endpoint cannot be read; else its
+    model is unknown.
     """
     endpoint = exchange.resource.endpoint
     place = endpoint.model if endpoint else "none"
     content_type = find_header(exchange.headers, b"content-type")
+    if is_strict and [name for name, _ in exchange.headers].count(b"content-type") > 1:
+        raise RequestError("More than one Content-Type header was sent.", param="content-type")
     if content_type.lower().startswith(b"multipart/form-data"):
-        if endpoint is None or place not in ("body", "form"):
+        if not is_strict and (endpoint is None or place not in ("body", "form")):
             return ReadableRequest(_upload(exchange, limits))
         readable = await _read_form(exchange, limits, content_type, is_strict=is_strict)
     elif announced_bytes(exchange.headers) == 0:
@@ -116,13 +121,13 @@ async def _read_form(
         return ReadableRequest(Upload(reader))
     try:
         form = FormModel(content_type)
-        await _read_until_settled(reader, form, begun)
+        await _read_until_settled(reader, form, begun, is_strict=is_strict)
     except RequestError as exc:
         if is_strict or exc.status != 400:
             raise
         return ReadableRequest(Upload(reader, begun))
     follow = form.feed if is_strict else None
-    return ReadableRequest(Upload(reader, begun, follow), form.model)
+    return ReadableRequest(Upload(reader, begun, follow), form.model, object_ids=form.object_ids)
 
 
 def _encoded_form() -> RequestError:
@@ -134,9 +139,14 @@ def _encoded_form() -> RequestError:
     )
 
 
-async def _read_until_settled(reader: BodyReader, form: FormModel, begun: list[bytes]) -> None:
+async def _read_until_settled(
+    reader: BodyReader, form: FormModel, begun: list[bytes], *, is_strict: bool
+) -> None:
     size = 0
     while not (form.is_settled or reader.is_over) and size < _MAX_BEFORE_MODEL_BYTES:
+        if form.model and not is_strict:
+            return
         begun.append(await reader.read_piece())
         size += len(begun[-1])
         form.feed(begun[-1])
+    form.settle(is_over=reader.is_over)

@@ -39,6 +39,7 @@ async def pass_through(
         received_at=received_at,
         body=readable.body if isinstance(readable.body, bytes) else b"",
         decoded=readable.decoded,
+        form_ids=readable.object_ids,
     )
     request = count_tokens(exchange, unread_request(incoming, readable.model))
     upload = readable.body if isinstance(readable.body, Upload) else None

@@ -69,6 +69,8 @@ class IncomingRequest(msgspec.Struct, frozen=True, kw_only=True):
     may_go_unread: bool = False
     """Whether a body that we cannot read goes to the teacher all the same: its own client pays for the
     answer (forward mode), or the operator's policy allows it."""
+    form_ids: tuple[str, ...] = ()
+    """The ids of the objects that its form names; a form is not in `body`."""
 
     @property
     def content(self) -> bytes:

@@ -43,7 +43,7 @@ class ObjectOwnership:
     async def check(self, request: Request, plan: Plan) -> None:
         """Raise RequestError if `request` names another's or an unknown object (404), or lists all (403).
 
-        Names are read in the path, the query and the JSON body.
+        Names are read in the path, the query, the form and the JSON body.
         """
         if plan.shares_objects:
             return
@@ -83,7 +83,7 @@ def list_named_objects(request: Request) -> tuple[str, ...]:
     """Return the ids of objects that `request` names in its path, its query and its body."""
     in_path = tuple(value for name, value in request.resource.ids if name.endswith("_id"))
     in_query = find_ids_of_query(request.target) if b"?" in request.target else ()
-    return in_path + in_query + find_object_ids(request.content)
+    return in_path + in_query + request.form_ids + find_object_ids(request.content)
 
 
 def _makes(request: Request) -> bool:

@@ -27,12 +27,11 @@ _LIST_FIELDS = frozenset({"file_ids", "vector_store_ids"})
 # An id, or an object that holds it.
 _OBJECT_FIELDS = frozenset({"conversation", "container", "prompt", "video", "character"})
 _OBJECT_LISTS = frozenset({"characters"})
+_NAMING_FIELDS = _ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS
 # The client's own words, which the teacher does not look up; citations are an answer's, sent back.
 _OWN_WORDS = frozenset({"annotations", "metadata", "parameters", "schema"})
 # Whether a body is worth parsing: most name no object at all. `\u00` may hide a field's name.
-_HINT = re.compile(
-    rb'"(?:%b)"|\\u00' % "|".join(sorted(_ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS)).encode()
-)
+_HINT = re.compile(rb'"(?:%b)"|\\u00' % "|".join(sorted(_NAMING_FIELDS)).encode())
 
 
 class _AllFields(list[tuple[str, Any]]):
@@ -74,20 +73,31 @@ def find_object_ids(body: bytes) -> tuple[str, ...]:
     if _HINT.search(body) is None:
         return ()
     try:
-        # All values of a field that is given twice: the teacher may take the first or the last.
-        # Numbers stay text: Python refuses an integer of 5,000 digits, and others do not.
-        fields = json.loads(body, object_pairs_hook=_AllFields, parse_int=str, parse_float=str)
-        return tuple(dict.fromkeys(_walk(fields)))
+        return tuple(dict.fromkeys(_walk(_read_fields(body))))
     except RecursionError as exc:
         raise RequestError("The JSON body of your request is nested too deeply.") from exc
-    except ValueError:
-        return ()
 
 
 def find_ids_of_query(target: bytes) -> tuple[str, ...]:
     """Return the ids that a query names."""
     query = target.partition(b"?")[2].decode("latin-1")
     return tuple(value for name, value in parse_qsl(query) if name in _QUERY_FIELDS)
+
+
+def may_name_object(name: str) -> bool:
+    """Return whether a form's field of that name, such as `input_reference[file_id]`, may hold an id."""
+    words = _words_of(name)
+    return words != ["prompt"] and not _NAMING_FIELDS.isdisjoint(words)
+
+
+def find_ids_of_field(name: str, value: str) -> tuple[str, ...]:
+    """Return the ids that a form's field names, in words or as JSON."""
+    field: Any = value
+    if value.lstrip().startswith(("{", "[")):
+        field = _read_fields(value.encode()) or value
+    for word in reversed(_words_of(name)):
+        field = _AllFields([(word, field)])
+    return tuple(dict.fromkeys(_walk(field)))
 
 
 def read_made_objects(answer: bytes, kind: str) -> tuple[MadeObject, ...]:
@@ -110,6 +120,20 @@ def read_objects_of_events(events: bytes, kind: str) -> tuple[MadeObject, ...]:
         if b'"id"' in event or b'"container_id"' in event:
             made += read_made_objects(event, kind)
     return tuple(made)
+
+
+def _read_fields(body: bytes) -> Any:
+    """Return JSON with both values of a field that is given twice: a teacher may take either."""
+    try:
+        # Numbers stay text: Python refuses an integer of 5,000 digits, and others do not.
+        return json.loads(body, object_pairs_hook=_AllFields, parse_int=str, parse_float=str)
+    except ValueError:
+        return None
+
+
+def _words_of(name: str) -> list[str]:
+    """Return the words of a form's name, `["file_ids"]` for `file_ids[0]`."""
+    return [word for word in re.split(r"[\[\].]+", name) if word and not word.isdigit()]
 
 
 def _walk(value: Any, own_words: frozenset[str] = _OWN_WORDS) -> Iterator[str]:

@@ -159,6 +159,40 @@ def test_no_body_uses_anothers_object(site: Site, path: str, body: object) -> No
     assert site.ask("bob", "POST", path, body, kind="text/plain").status == 404
 
 
+FORM = "multipart/form-data; boundary=X"
+
+
+def field(name: str, value: str) -> str:
+    return f'--X\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/containers/c-b/files", field("file_id", "f-a")),
+        ("/v1/vector_stores", field("file_ids[]", "f-a")),
+        ("/v1/videos", field("model", "sora-2") + field("input_reference[file_id]", "f-a")),
+        ("/v1/videos/edits", field("video[id]", "f-a")),
+        ("/v1/responses/compact", field("model", "gpt-4o") + field("previous_response_id", "f-a")),
+    ],
+)
+def test_no_form_uses_anothers_object(site: Site, path: str, fields: str) -> None:
+    site.owners.add([("f-a", "file")], "alice")
+    site.owners.add([("c-b", "container"), ("f-b", "file")], "bob")
+
+    assert site.ask("bob", "POST", path, f"{fields}--X--\r\n".encode(), kind=FORM).status == 404
+    assert site.site.teacher.calls == []
+    fields = fields.replace("f-a", "f-b")
+    assert site.ask("bob", "POST", path, f"{fields}--X--\r\n".encode(), kind=FORM).status == 200
+
+
+def test_a_body_that_is_sent_as_a_form_and_is_none_does_not_pass(site: Site) -> None:
+    site.owners.add([("f-a", "file")], "alice")
+
+    assert site.ask("bob", "POST", "/v1/vector_stores", {"file_ids": ["f-a"]}, kind=FORM).status == 400
+    assert site.site.teacher.calls == []
+
+
 def test_words_that_look_like_ids_are_no_ids(site: Site) -> None:
     body = {
         "model": "gpt-4o",

@@ -25,6 +25,7 @@ def test_the_model_is_found_however_small_the_pieces(size: int) -> None:
 
     for start in range(0, len(body), size):
         form.feed(body[start : start + size])
+    form.settle(is_over=True)
 
     assert (form.model, form.is_settled) == ("gpt-image-1", True)
 
@@ -50,6 +51,67 @@ def test_a_second_or_late_model_is_refused(body: bytes) -> None:
 
     with pytest.raises(RequestError, match="once, before its first file"):
         form.feed(body)
+
+
+def test_a_form_names_objects_before_its_first_file() -> None:
+    form = FormModel(KIND)
+
+    form.feed(
+        part("model", b"sora-2")
+        + part("prompt", b"a file_id")
+        + part("input_reference[file_id]", b"f-1")
+        + part("file_ids[]", b"f-2")
+        + part("video", b'{"id":"v-1"}')
+        + part("image", b"\x89PNG", "a.png")
+        + part("prompt", b"more words")
+    )
+
+    assert (form.model, form.object_ids) == ("sora-2", ("f-1", "f-2", "v-1"))
+    with pytest.raises(RequestError, match="file_id"):
+        form.feed(part("file_id", b"f-3"))
+
+
+def test_a_model_behind_what_was_read_is_refused() -> None:
+    form = FormModel(KIND)
+    form.feed(part("prompt", b"long"))
+    form.settle(is_over=False)
+
+    with pytest.raises(RequestError, match="once, before its first file"):
+        form.feed(part("model", b"giant"))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "form-data; name*=utf-8''model",
+        'form-data; name="prompt"; name="model"',
+        "form-data; name=\"prompt\"; name*=utf-8''model",
+        'form-data; name*0="mo"; name*1="del"',
+        'form-data; name="prompt"\r\nContent-Disposition: form-data; name="model"',
+        'form-data; name="mo\\del"',
+        'form-data; name="model"\r\nContent-Transfer-Encoding: base64',
+        'form-data; name="model"\r\nContent-Type: text/plain; charset=utf-16',
+    ],
+)
+def test_a_part_that_parsers_read_differently_is_refused(head: str) -> None:
+    with pytest.raises(RequestError, match="all readers agree on"):
+        FormModel(KIND).feed(f"--X\r\nContent-Disposition: {head}\r\n\r\nx\r\n--X--\r\n".encode())
+
+
+@pytest.mark.parametrize("more", [b"; boundary=Y", b"; charset=utf-7"])
+def test_a_content_type_that_parsers_read_differently_is_refused(more: bytes) -> None:
+    with pytest.raises(RequestError, match="one boundary"):
+        FormModel(KIND + more)
+
+
+@pytest.mark.parametrize("body", [b'{"file_ids":["f-1"]}', part("file_id", b"f-1")])
+def test_a_form_without_an_end_is_refused(body: bytes) -> None:
+    form = FormModel(KIND)
+
+    form.feed(body)
+
+    with pytest.raises(RequestError, match="could not read the form"):
+        form.settle(is_over=True)
 
 
 @pytest.mark.parametrize(("kind", "body"), [(b"multipart/form-data", b"x"), (KIND, b"--X\r\nwords\r\n\r\n")])
