@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _KINDS = (
     "assistant", "batch", "character", "completion", "container", "conversation", "eval", "file",
-    "fine_tuning_job", "prompt", "response", "thread", "upload", "vector_store", "video",
+    "fine_tuning_job", "item", "prompt", "response", "thread", "upload", "vector_store", "video",
 )  # fmt: skip
 
 

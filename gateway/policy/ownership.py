@@ -70,12 +70,13 @@ class ObjectOwnership:
             return False
         # A response that is not stored may still have run code in a container that is.
         tells = endpoint.makes == "response" or endpoint.path.startswith("/v1/fine_tuning/jobs/{")
-        return _makes(request) or endpoint.usage == "later" or tells
+        return _makes(request) or endpoint.usage == "later" or tells or _lists_items(request)
 
     def note_owner(self, request: Request, body: Body, *, is_stream: bool) -> Body:
         """Return `body`, held back where it tells of new objects until their owner is noted."""
         endpoint = request.resource.endpoint
         kind = endpoint.makes if endpoint and _makes(request) else ""
+        kind = "item" if _lists_items(request) else kind
         return _NotingBody(body, self._owners, request.tenant, kind, is_stream=is_stream)
 
 
@@ -92,6 +93,12 @@ def _makes(request: Request) -> bool:
         return False
     is_kept = endpoint.makes not in ("completion", "response") or request.is_stored
     return bool(endpoint.makes) and is_kept
+
+
+def _lists_items(request: Request) -> bool:
+    """Return whether the answer lists items of a response or a conversation of the caller's own."""
+    endpoint = request.resource.endpoint
+    return endpoint is not None and endpoint.path.endswith(("_id}/items", "_id}/input_items"))
 
 
 def _not_found(object_id: str) -> RequestError:

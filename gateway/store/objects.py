@@ -14,7 +14,7 @@ from gateway.store.database import Database
 MAX_REMEMBERED = 50_000
 # OpenAI deletes stored responses and completions after 30 days; anything else stays until it is deleted.
 SHORT_LIVED_DAYS = 40
-_SHORT_LIVED = ("response", "completion")
+_SHORT_LIVED = ("response", "completion", "item")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
     id TEXT PRIMARY KEY,
@@ -85,7 +85,7 @@ class ObjectStore:
         limit = self._clock() - SHORT_LIVED_DAYS * 86_400
         with self._database.write() as connection:
             return connection.execute(
-                "DELETE FROM objects WHERE at < ? AND kind IN (?, ?)", (limit, *_SHORT_LIVED)
+                "DELETE FROM objects WHERE at < ? AND kind IN (?, ?, ?)", (limit, *_SHORT_LIVED)
             ).rowcount
 
     def _recall(self, owners: Iterable[tuple[str, str]]) -> None:

@@ -27,11 +27,16 @@ _LIST_FIELDS = frozenset({"file_ids", "vector_store_ids"})
 # An id, or an object that holds it.
 _OBJECT_FIELDS = frozenset({"conversation", "container", "prompt", "video", "character"})
 _OBJECT_LISTS = frozenset({"characters"})
+# Objects whose `id` names something that the teacher has: an item of an answer, an eval's file.
+_REFERENCES = frozenset({"file_id", "item_reference"})
+# Items of `input` that the teacher looks up by their id where they come without what they hold.
+_ITEMS_BY_ID = frozenset({None, "", "image_generation_call", "reasoning"})
+_HELD = frozenset({"content", "encrypted_content", "result", "role"})
 _NAMING_FIELDS = _ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS
 # The client's own words, which the teacher does not look up; citations are an answer's, sent back.
 _OWN_WORDS = frozenset({"annotations", "metadata", "parameters", "schema"})
 # Whether a body is worth parsing: most name no object at all. `\u00` may hide a field's name.
-_HINT = re.compile(rb'"(?:%b)"|\\u00' % "|".join(sorted(_NAMING_FIELDS)).encode())
+_HINT = re.compile(rb'"(?:%b)"|\\u00' % "|".join(sorted(_NAMING_FIELDS | _REFERENCES)).encode())
 
 
 class _AllFields(list[tuple[str, Any]]):
@@ -54,6 +59,8 @@ class _TopLevel(msgspec.Struct):
     response: Any = None
     item: Any = None
     output: Any = None
+    store: Any = None
+    data: Any = None
     file: Any = None
     output_file_id: Any = None
     error_file_id: Any = None
@@ -70,7 +77,8 @@ def find_object_ids(body: bytes) -> tuple[str, ...]:
     Raises RequestError if it is nested too deeply to be read.
     250 us for a body of 10 KB that names some, 2 us for one that names none.
     """
-    if _HINT.search(body) is None:
+    may_name_item = b'"input"' in body and b'"id"' in body
+    if not may_name_item and _HINT.search(body) is None:
         return ()
     try:
         return tuple(dict.fromkeys(_walk(_read_fields(body))))
@@ -103,8 +111,9 @@ def find_ids_of_field(name: str, value: str) -> tuple[str, ...]:
 def read_made_objects(answer: bytes, kind: str) -> tuple[MadeObject, ...]:
     """Return the objects of a whole JSON answer, the first of the `kind` that its endpoint makes.
 
-    Besides it: the file of a completed upload, the files of a batch and of a fine-tuning job, the
-    thread of a run, and the containers in which an answer of the Responses API has run code.
+    With the kind "item", those of a list. Besides it: the items of a stored response, the file of a
+    completed upload, the files of a batch and of a fine-tuning job, the thread of a run, and the
+    containers in which an answer of the Responses API has run code.
     """
     try:
         found = _answers.decode(answer)
@@ -138,6 +147,8 @@ def _words_of(name: str) -> list[str]:
 
 def _walk(value: Any, own_words: frozenset[str] = _OWN_WORDS) -> Iterator[str]:
     if isinstance(value, _AllFields):
+        if not _REFERENCES.isdisjoint(_types_of(value)):
+            yield from _own_ids(value)
         for name, field in value:
             if name not in own_words:
                 yield from _ids_of(name, field)
@@ -160,6 +171,19 @@ def _ids_of(name: str, field: Any) -> Iterator[str]:
     elif name in _OBJECT_LISTS and _is_list(field):
         for one in field:
             yield from _own_ids(one)
+    elif name == "input" and _is_list(field):
+        for item in field:
+            if isinstance(item, _AllFields) and _is_looked_up(item):
+                yield from _own_ids(item)
+
+
+def _types_of(fields: _AllFields) -> set[str | None]:
+    return {value for name, value in fields if name == "type" and isinstance(value, str | None)} or {None}
+
+
+def _is_looked_up(item: _AllFields) -> bool:
+    holds_its_own = any(name in _HELD and value for name, value in item)
+    return not holds_its_own and not _ITEMS_BY_ID.isdisjoint(_types_of(item))
 
 
 def _is_list(value: Any) -> bool:
@@ -180,14 +204,21 @@ def _made_by(answer: _TopLevel, kind: str) -> Iterator[MadeObject]:
             break
     if isinstance(answer.file, dict) and isinstance(answer.file.get("id"), str):
         yield MadeObject("file", answer.file["id"])
-    files = answer.result_files if isinstance(answer.result_files, list) else []
-    for value in (answer.output_file_id, answer.error_file_id, *files):
+    for value in (answer.output_file_id, answer.error_file_id, *_list_of(answer.result_files)):
         if isinstance(value, str):
             yield MadeObject("file", value)
     if isinstance(answer.thread_id, str):
         yield MadeObject("thread", answer.thread_id)
-    output = answer.output if isinstance(answer.output, list) else response.get("output")
-    for item in [answer.item, *(output if isinstance(output, list) else [])]:
+    output = _list_of(answer.output) or _list_of(response.get("output"))
+    is_stored = kind == "response" or True in (answer.store, response.get("store"))
+    for item in (output if is_stored else []) + (_list_of(answer.data) if kind == "item" else []):
+        if isinstance(item, dict) and isinstance(item.get("id"), str):
+            yield MadeObject("item", item["id"])
+    for item in [answer.item, *output]:
         has_run_code = isinstance(item, dict) and item.get("type") == "code_interpreter_call"
         if has_run_code and isinstance(item.get("container_id"), str):
             yield MadeObject("container", item["container_id"])
+
+
+def _list_of(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

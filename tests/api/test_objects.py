@@ -139,6 +139,16 @@ def test_what_a_tenant_makes_is_its_own_before_it_has_heard_of_it(site: Site, ki
         ("/v1/vector_stores", b'{"file_ids":["f-a"],"file_ids":["f-b"]}'),
         ("/v1/vector_stores", b'{"f\\u0069le_ids":["f-a"]}'),
         ("/v1/videos/edits", {"video": {"id": "f-a"}}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"type": "item_reference", "id": "f-a"}]}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"id": "f-a"}]}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"id": "f-a", "type": None}]}),
+        ("/v1/responses/compact", {"model": "gpt-4o", "input": [{"type": "reasoning", "id": "f-a"}]}),
+        (
+            "/v1/responses/compact",
+            {"model": "gpt-4o", "input": [{"type": "image_generation_call", "id": "f-a", "result": None}]},
+        ),
+        ("/v1/conversations", {"items": [{"type": "item_reference", "id": "f-a"}]}),
+        ("/v1/evals/f-b/runs", {"data_source": {"source": {"type": "file_id", "id": "f-a"}}}),
         ("/v1/vector_stores", {"file_ids": "f-a"}),
         ("/v1/containers", {"name": "c", "file_id": ["f-a"]}),
         ("/v1/vector_stores", b'{"file_ids":["f-a"],"x":' + b"1" * 5_000 + b"}"),
@@ -257,6 +267,28 @@ def test_a_stream_tells_of_its_object_only_when_it_has_an_owner(site: Site) -> N
     assert answer.body == events
     noted = {(one.id, one.kind, one.tenant) for one in site.owners.list_objects()}
     assert noted == {("resp-1", "response", "alice"), ("c-1", "container", "alice")}
+
+
+def test_items_that_an_answer_holds_are_its_callers(site: Site) -> None:
+    """A response's items may be named in the next turn; sent back whole, they name nothing."""
+    output = [{"type": "reasoning", "id": "rs-1"}, {"type": "message", "id": "msg-1", "role": "assistant"}]
+    whole = {"type": "reasoning", "id": "rs-9", "encrypted_content": "x"}
+    said = {"type": "message", "id": "msg-9", "role": "assistant", "content": "x"}
+    site.answer_with({"id": "resp-1", "object": "response", "store": True, "output": output})
+    site.ask("alice", "POST", "/v1/responses/compact", {"model": "gpt-4o"})
+    body = {"model": "gpt-4o", "input": [*output, {"type": "item_reference", "id": "msg-1"}, whole, said]}
+
+    assert site.ask("alice", "POST", "/v1/responses/compact", body).status == 200
+    assert site.ask("bob", "POST", "/v1/responses/compact", body).status == 404
+
+
+def test_items_that_are_listed_are_their_callers(site: Site) -> None:
+    site.owners.add([("resp-1", "response")], "alice")
+    site.answer_with({"object": "list", "data": [{"type": "message", "id": "msg-1"}]})
+
+    site.ask("alice", "GET", "/v1/responses/resp-1/input_items")
+
+    assert site.owners.find_owners(["msg-1"]) == {"msg-1": "alice"}
 
 
 def test_the_files_of_a_batch_are_its_owners(site: Site) -> None:
