@@ -14,6 +14,7 @@ MAX_MODEL_CHARS = 1024
 
 # Parsers differ in which of two names they take, and in `name*=` and `name*0=`.
 _NAMES = re.compile(r";\s*name\s*[*\d]*\s*=", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _PLAIN_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _PLAIN_ENCODINGS = frozenset({"", "7bit", "8bit", "binary"})
 
@@ -98,9 +99,13 @@ def _require_one_name(part: MultipartSegment) -> None:
     dispositions = [value for name, value in part.headerlist if name.lower() == "content-disposition"]
     is_plain = str(part.header("content-transfer-encoding", "")).strip().lower() in _PLAIN_ENCODINGS
     is_plain &= part.filename is not None or (part.charset or "utf-8").lower() in _PLAIN_CHARSETS
-    has_one_name = bool(part.name) and len(dispositions) == 1 and len(_NAMES.findall(dispositions[0])) == 1
+    has_one_name = bool(part.name) and len(dispositions) == 1 and _count_names(dispositions[0]) == 1
     if not (has_one_name and is_plain) or "\\" in part.name:
         raise _unreadable(f"its part '{part.name[:100]}' has no name or encoding that all readers agree on")
+
+
+def _count_names(disposition: str) -> int:
+    return len(_NAMES.findall(_QUOTED.sub("", disposition)))
 
 
 def _unreadable(why: str) -> RequestError:

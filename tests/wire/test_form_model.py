@@ -98,6 +98,14 @@ def test_a_part_that_parsers_read_differently_is_refused(head: str) -> None:
         FormModel(KIND).feed(f"--X\r\nContent-Disposition: {head}\r\n\r\nx\r\n--X--\r\n".encode())
 
 
+def test_a_file_may_be_called_anything() -> None:
+    form = FormModel(KIND)
+
+    form.feed(part("model", b"m") + part("file", b"x", 'a; name=b \\" c.jsonl') + END)
+
+    assert form.model == "m"
+
+
 @pytest.mark.parametrize("more", [b"; boundary=Y", b"; charset=utf-7"])
 def test_a_content_type_that_parsers_read_differently_is_refused(more: bytes) -> None:
     with pytest.raises(RequestError, match="one boundary"):
