@@ -131,6 +131,10 @@ def test_a_rotated_key_prints_its_new_secret_alone_and_keeps_its_id(command: Com
         (("--expires", "2001-01-01"), "is over already"),
         (("--policy", "none"), "unknown policy 'none'; known: default"),
         (("--usd-per-day", "-1"), "must be 0 to"),
+        (("--model", ""), "--model is empty"),
+        (("--path", " , "), "--path is empty"),
+        (("--expires", ""), "neither a span"),
+        (("--path", "/v1/chat/*,v1/models"), "--path v1/models matches no path"),
         (("--requests-per-minute", "many"), "invalid"),
     ],
 )

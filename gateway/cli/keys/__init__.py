@@ -99,16 +99,19 @@ def _read_terms(settings: Settings, arguments: argparse.Namespace) -> KeyTerms:
     from gateway.store.key_tables import KeyTerms
 
     now = time.time()
-    expires_at = parse_moment(arguments.expires, now) if arguments.expires else None
+    expires_at = parse_moment(arguments.expires, now) if arguments.expires is not None else None
     if expires_at is not None and expires_at <= now:
         raise ConfigError(f"--expires {arguments.expires} is over already")
-    policies = _split(arguments.policy)
+    policies, models = _split("--policy", arguments.policy), _split("--model", arguments.model)
+    paths = _split("--path", arguments.path)
     _check_policies(settings, policies)
+    if lost := [path for path in paths if not path.startswith(("/", "*", "[", "?"))]:
+        raise ConfigError(f"--path {lost[0]} matches no path: they begin with a slash, as /v1/files*")
     return KeyTerms(
         is_trusted=arguments.trusted,
         may_force_local=arguments.force_local,
         expires_at=expires_at,
-        grant=Grant(policies=policies, models=_split(arguments.model), paths=_split(arguments.path)),
+        grant=Grant(policies=policies, models=models, paths=paths),
         limits=Limits(
             requests_per_minute=arguments.requests_per_minute,
             tokens_per_minute=arguments.tokens_per_minute,
@@ -191,8 +194,14 @@ def _find(keys: KeyStore, id_or_name: str) -> KeyFacts:
     return key
 
 
-def _split(values: list[str]) -> tuple[str, ...]:
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+def _split(flag: str, values: list[str]) -> tuple[str, ...]:
+    """Return the parts between commas. Raises ConfigError if none are left: no flag at all means "all"."""
+    from gateway.errors import ConfigError
+
+    parts = tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+    if values and not parts:
+        raise ConfigError(f"{flag} is empty; leave it out to allow all")
+    return parts
 
 
 def _whole(text: str) -> int:
