@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from gateway.store.database import Database
 
-# About 150 bytes each.
-MAX_REMEMBERED = 50_000
 # OpenAI deletes stored responses and completions after 30 days; anything else stays until it is deleted.
 SHORT_LIVED_DAYS = 40
 _SHORT_LIVED = ("response", "completion", "item")
@@ -40,20 +37,14 @@ class ObjectStore:
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        self._owners: OrderedDict[str, str] = OrderedDict()
         database.create(_SCHEMA)
-
-    def recall_owner(self, object_id: str) -> str | None:
-        """Return the owner if this process has seen the object lately; never blocks."""
-        return self._owners.get(object_id)
 
     def find_owners(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the tenants of `ids`; unknown ones are left out."""
         places = ", ".join("?" * len(ids))
         query = f"SELECT id, tenant FROM objects WHERE id IN ({places})"  # noqa: S608
-        found: dict[str, str] = dict(self._database.read(query, list(ids)))
-        self._recall(found.items())
-        return found
+        # Never from memory: a claim in another process must end what the owner before could do.
+        return dict(self._database.read(query, list(ids)))
 
     def add(self, objects: Iterable[tuple[str, str]], tenant: str) -> None:
         """Remember each (id, kind) as an object of `tenant`, unless it has an owner."""
@@ -70,7 +61,6 @@ class ObjectStore:
                 "ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant",
                 (object_id, kind, tenant, self._clock()),
             )
-        self._owners.pop(object_id, None)
         return row[0] if row else None
 
     def list_objects(self, tenant: str = "") -> list[OwnedObject]:
@@ -87,9 +77,3 @@ class ObjectStore:
             return connection.execute(
                 "DELETE FROM objects WHERE at < ? AND kind IN (?, ?, ?)", (limit, *_SHORT_LIVED)
             ).rowcount
-
-    def _recall(self, owners: Iterable[tuple[str, str]]) -> None:
-        for object_id, tenant in owners:
-            self._owners[object_id] = tenant
-        while len(self._owners) > MAX_REMEMBERED:
-            self._owners.popitem(last=False)

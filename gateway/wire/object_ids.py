@@ -32,6 +32,7 @@ _REFERENCES = frozenset({"file_id", "item_reference"})
 # Items of `input` that the teacher looks up by their id where they come without what they hold.
 _ITEMS_BY_ID = frozenset({None, "", "image_generation_call", "reasoning"})
 _HELD = frozenset({"content", "encrypted_content", "result", "role"})
+_ACCOUNT_SOURCES = frozenset({"responses", "stored_completions"})
 _NAMING_FIELDS = _ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS
 # The client's own words, which the teacher does not look up; citations are an answer's, sent back.
 _OWN_WORDS = frozenset({"annotations", "metadata", "parameters", "schema"})
@@ -86,6 +87,14 @@ def find_object_ids(body: bytes) -> tuple[str, ...]:
         raise RequestError("The JSON body of your request is nested too deeply.") from exc
 
 
+def reads_whole_account(body: bytes) -> bool:
+    """Return whether an eval's run takes its data from all answers that the account has stored."""
+    try:
+        return any(_find_sources(_read_fields(body)))
+    except RecursionError:
+        return True
+
+
 def find_ids_of_query(target: bytes) -> tuple[str, ...]:
     """Return the ids that a query names."""
     query = target.partition(b"?")[2].decode("latin-1")
@@ -138,6 +147,17 @@ def _read_fields(body: bytes) -> Any:
         return json.loads(body, object_pairs_hook=_AllFields, parse_int=str, parse_float=str)
     except ValueError:
         return None
+
+
+def _find_sources(value: Any) -> Iterator[bool]:
+    if isinstance(value, _AllFields):
+        for name, field in value:
+            if name == "source" and isinstance(field, _AllFields):
+                yield not _ACCOUNT_SOURCES.isdisjoint(_types_of(field))
+            yield from _find_sources(field)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _find_sources(item)
 
 
 def _words_of(name: str) -> list[str]:

@@ -245,12 +245,35 @@ def test_a_list_of_the_account_is_refused(site: Site, path: str) -> None:
     assert site.ask("auditor", "GET", path).status == 200
 
 
+@pytest.mark.parametrize("source", ["stored_completions", "responses"])
+def test_no_eval_reads_what_the_account_has_stored(site: Site, source: str) -> None:
+    site.owners.add([("e-b", "eval")], "bob")
+    body = {"data_source": {"type": "responses", "source": {"type": source, "limit": 100}}}
+
+    refused = site.ask("bob", "POST", "/v1/evals/e-b/runs", body)
+
+    assert (refused.status, refused.error["code"]) == (403, "list_not_allowed")
+    assert site.site.teacher.calls == []
+
+
 def test_an_unknown_object_is_unknown_until_it_is_claimed(site: Site) -> None:
     assert site.ask("bob", "GET", "/v1/files/old").status == 404
 
     site.owners.claim("old", "file", "bob")
 
     assert site.ask("bob", "GET", "/v1/files/old").status == 200
+
+
+def test_a_claim_ends_what_the_owner_before_could_do(site: Site, tmp_path: Path) -> None:
+    """The command runs in another process than the worker that has just seen the object."""
+    site.owners.add([("f-1", "file")], "alice")
+    assert site.ask("alice", "GET", "/v1/files/f-1").status == 200
+    other = Database(tmp_path / "state.db")
+    ObjectStore(other).claim("f-1", "file", "bob")
+    other.close()
+
+    assert site.ask("alice", "GET", "/v1/files/f-1").status == 404
+    assert site.ask("bob", "GET", "/v1/files/f-1").status == 200
 
 
 def test_a_stream_tells_of_its_object_only_when_it_has_an_owner(site: Site) -> None:
