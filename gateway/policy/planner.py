@@ -74,6 +74,8 @@ class PolicyPlanner:
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
+        if self._has_own_key and request.model != request.model.strip():
+            raise _padded(request.model)
         _check_model(request)
         entry = self._match(request.model, request.caller, request.resource, request.grant)
         if entry is not None and entry.policy.forbid:
@@ -183,6 +185,13 @@ def _check_model(request: Request) -> None:
     )
 
 
+def _padded(model: str) -> RequestError:
+    """Return the error of a model that some teachers would take for one without the space around it."""
+    return RequestError(
+        f"Invalid model: '{model[:100]}' has space around its name.", param="model", code="invalid_model"
+    )
+
+
 def _unmatched(request: Request) -> Plan:
     """Return the plan without a policy; a key that may use certain policies alone gets none."""
     if not request.grant.policies:
@@ -267,7 +276,8 @@ def _entry(policy: Policy) -> _Entry:
     return _Entry(
         policy,
         plan,
-        models=_any_of(policy.models),
+        # Azure's names of models have no case: who writes one in capitals must not get past.
+        models=_any_of(policy.models, re.IGNORECASE if policy.forbid else 0),
         callers=_any_of(policy.callers),
         paths=None if "*" in policy.paths else _any_of(policy.paths),
         methods=None if "*" in policy.methods else _any_of([method.upper() for method in policy.methods]),
@@ -275,5 +285,5 @@ def _entry(policy: Policy) -> _Entry:
     )
 
 
-def _any_of(globs: Sequence[str]) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(glob) for glob in globs))
+def _any_of(globs: Sequence[str], flags: int = 0) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(glob) for glob in globs), flags)

@@ -35,6 +35,7 @@ def read_body(
         body.isascii() or body.decode()
         raw = _raw_fields.decode(body)
         _refuse_duplicates(body, unique)
+        _refuse_other_cases(raw, unique)
         fields = decoder.decode(body)
     except UnicodeDecodeError as exc:
         raise _unreadable(f"it is not valid UTF-8 at byte {exc.start}") from exc
@@ -104,6 +105,14 @@ def _refuse_duplicates(body: bytes, unique: tuple[bytes, ...]) -> None:
         if count > 1:
             shown = name[:100]
             raise RequestError(f"Duplicate parameter: '{shown}'.", param=shown, code="duplicate_parameter")
+
+
+def _refuse_other_cases(raw: RawFields, unique: tuple[bytes, ...]) -> None:
+    """Refuse `Model`: servers that are written in Go take it for `model`, and the last of both wins."""
+    for name in raw:
+        if not name.islower() and b'"%b"' % name.lower().encode() in unique:
+            message = f"Unknown parameter: '{name}'. Did you mean '{name.lower()}'?"
+            raise unreadable_field(message, name, "unknown_parameter")
 
 
 def _unreadable(why: str) -> RequestError:

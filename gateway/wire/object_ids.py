@@ -36,8 +36,10 @@ _ACCOUNT_SOURCES = frozenset({"responses", "stored_completions"})
 _NAMING_FIELDS = _ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS
 # The client's own words, which the teacher does not look up; citations are an answer's, sent back.
 _OWN_WORDS = frozenset({"annotations", "metadata", "parameters", "schema"})
-# Whether a body is worth parsing: most name no object at all. `\u00` may hide a field's name.
-_HINT = re.compile(rb'"(?:%b)"|\\u00' % "|".join(sorted(_NAMING_FIELDS | _REFERENCES)).encode())
+# Whether a body is worth parsing: most name no object at all. `\\u00` may hide a field's name.
+_MARKS = tuple(b'"%b"' % name.encode() for name in sorted(_NAMING_FIELDS | _REFERENCES) if "_id" not in name)
+_ID_MARKS = tuple(b'"%b"' % name.encode() for name in sorted(_NAMING_FIELDS | _REFERENCES) if "_id" in name)
+_HIDDEN = b"\\u00"
 
 
 class _AllFields(list[tuple[str, Any]]):
@@ -76,10 +78,9 @@ def find_object_ids(body: bytes) -> tuple[str, ...]:
     """Return the ids that a JSON body names, wherever they stand; empty if it is no JSON.
 
     Raises RequestError if it is nested too deeply to be read.
-    250 us for a body of 10 KB that names some, 2 us for one that names none.
+    250 us for a body of 10 KB that names some, 50 us for one that names none.
     """
-    may_name_item = b'"input"' in body and b'"id"' in body
-    if not may_name_item and _HINT.search(body) is None:
+    if not _may_name_objects(body):
         return ()
     try:
         return tuple(dict.fromkeys(_walk(_read_fields(body))))
@@ -140,11 +141,22 @@ def read_objects_of_events(events: bytes, kind: str) -> tuple[MadeObject, ...]:
     return tuple(made)
 
 
+def _may_name_objects(body: bytes) -> bool:
+    # One regular expression for all names takes twice as long.
+    low = body.lower()
+    return (
+        _HIDDEN in low
+        or (b'"input"' in low and b'"id"' in low)
+        or any(mark in low for mark in _MARKS)
+        or (b"_id" in low and any(mark in low for mark in _ID_MARKS))
+    )
+
+
 def _read_fields(body: bytes) -> Any:
     """Return JSON with both values of a field that is given twice: a teacher may take either."""
     try:
         # Numbers stay text: Python refuses an integer of 5,000 digits, and others do not.
-        return json.loads(body, object_pairs_hook=_AllFields, parse_int=str, parse_float=str)
+        return json.loads(body, object_pairs_hook=_read_object, parse_int=str, parse_float=str)
     except ValueError:
         return None
 
@@ -160,9 +172,14 @@ def _find_sources(value: Any) -> Iterator[bool]:
             yield from _find_sources(item)
 
 
+def _read_object(pairs: list[tuple[str, Any]]) -> _AllFields:
+    # Servers that are written in Go take `File_ID` for `file_id` (encoding/json, "case-insensitive match").
+    return _AllFields([(name.lower(), value) for name, value in pairs])
+
+
 def _words_of(name: str) -> list[str]:
     """Return the words of a form's name, `["file_ids"]` for `file_ids[0]`."""
-    return [word for word in re.split(r"[\[\].]+", name) if word and not word.isdigit()]
+    return [word for word in re.split(r"[\[\].]+", name.lower()) if word and not word.isdigit()]
 
 
 def _walk(value: Any, own_words: frozenset[str] = _OWN_WORDS) -> Iterator[str]:

@@ -150,6 +150,7 @@ def test_what_a_tenant_makes_is_its_own_before_it_has_heard_of_it(site: Site, ki
         ("/v1/conversations", {"items": [{"type": "item_reference", "id": "f-a"}]}),
         ("/v1/evals/f-b/runs", {"data_source": {"source": {"type": "file_id", "id": "f-a"}}}),
         ("/v1/vector_stores", {"file_ids": "f-a"}),
+        ("/v1/vector_stores", {"File_IDs": ["f-a"]}),
         ("/v1/containers", {"name": "c", "file_id": ["f-a"]}),
         ("/v1/vector_stores", b'{"file_ids":["f-a"],"x":' + b"1" * 5_000 + b"}"),
         (

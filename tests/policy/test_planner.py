@@ -196,6 +196,15 @@ def test_a_policy_that_forbids_binds_a_key_that_does_not_name_it() -> None:
         rules.plan(request(model="o3", caller="app", grant=Grant(policies=("support",))))
 
 
+@pytest.mark.parametrize("model", ["O3-pro", " o3-pro", "o3-pro\n"])
+def test_no_other_spelling_of_a_model_gets_past_a_policy_that_forbids(model: str) -> None:
+    policies = [Policy(name="no-giant", models=("o3*",), forbid=True), Policy(name="rest")]
+    rules = PolicyPlanner(policies, lambda _: 0.0, has_own_key=True)
+
+    with pytest.raises(RequestError, match=r"no-giant|space around its name"):
+        rules.plan(request(model=model))
+
+
 def test_fifty_policies_are_searched_once_for_each_kind_of_request() -> None:
     """And what is remembered for one path, model or key is not taken for another."""
     rules = planner(

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from gateway.errors import RequestError
+from gateway.errors import RequestError, UnreadableBodyError
 from gateway.wire.chat.fields import read_fields
 from tests.wire.chat.requests import HELLO
 
@@ -65,6 +65,13 @@ def test_a_field_that_is_given_twice_is_refused(body: bytes, name: str) -> None:
         read_fields(body)
 
     assert refusal.value.param == name
+
+
+@pytest.mark.parametrize("name", ["Model", "MODEL", "Stream"])
+def test_a_field_in_another_case_is_not_overlooked(name: str) -> None:
+    """Some teachers would take it for ours, so none of ours may be judged without it."""
+    with pytest.raises(UnreadableBodyError, match="Did you mean"):
+        read_fields(json.dumps({"model": "m", "messages": [HELLO], name: "giant"}).encode())
 
 
 def test_the_same_word_deeper_down_is_no_duplicate() -> None:
