@@ -31,16 +31,22 @@ _MOST_VERDICTS = 4096
 class HeaderFilter(dict[bytes, bool]):
     """Tells by `filter[name]` whether a header is dropped; names in lower case.
 
-    A name is judged once, so that long lists and prefixes cost no more than a look-up.
+    A name is judged once, so that long lists and prefixes cost no more than a look-up. Where
+    `takes_underscores`, `x_real_ip` is judged as `x-real-ip`: to servers of CGI's family they are one
+    (RFC 3875 section 4.1.18).
     """
 
-    def __init__(self, names: Iterable[bytes], prefixes: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self, names: Iterable[bytes], prefixes: tuple[bytes, ...] = (), *, takes_underscores: bool = False
+    ) -> None:
         super().__init__()
+        self._takes_underscores = takes_underscores
         self._names = frozenset(names)
         self._prefixes = prefixes
 
     def __missing__(self, name: bytes) -> bool:
-        is_dropped = name in self._names or name.startswith(self._prefixes)
+        judged = name.replace(b"_", b"-") if self._takes_underscores else name
+        is_dropped = judged in self._names or judged.startswith(self._prefixes)
         # Names are the sender's invention: they must not fill the memory.
         if len(self) < _MOST_VERDICTS:
             self[name] = is_dropped
@@ -53,7 +59,8 @@ _HOP_BY_HOP = HeaderFilter(HOP_BY_HOP)
 def end_to_end(headers: Sequence[Header], dropped: HeaderFilter = _HOP_BY_HOP) -> list[Header]:
     """Return `headers` without `dropped` and without those that Connection names.
 
-    Order and duplicates are kept, names come out in lower case. `dropped` holds HOP_BY_HOP.
+    Order and duplicates are kept, names come out in lower case. `dropped` holds HOP_BY_HOP. What says how
+    to read the body stays, whatever Connection says: it was read here by the same words.
     """
     lowered = [(name.lower(), value) for name, value in headers]
     kept = [header for header in lowered if not dropped[header[0]]]
@@ -61,7 +68,7 @@ def end_to_end(headers: Sequence[Header], dropped: HeaderFilter = _HOP_BY_HOP) -
         return kept
     listed = b",".join(value for name, value in lowered if name == b"connection").lower()
     named = {token.strip() for token in listed.split(b",")}
-    return [header for header in kept if header[0] not in named]
+    return [header for header in kept if header[0] not in named or header[0].startswith(b"content-")]
 
 
 @lru_cache(maxsize=64)

@@ -22,6 +22,13 @@ def test_headers_of_one_hop_and_those_which_connection_names_are_dropped() -> No
     assert end_to_end(headers) == [(b"accept", b"*/*"), (b"x-kept", b"1"), (b"x-kept", b"2")]
 
 
+def test_connection_cannot_hide_how_the_body_is_to_be_read() -> None:
+    """A body that was judged unpacked would arrive packed, or a form as none."""
+    headers = [(b"content-encoding", b"gzip"), (b"Content-Type", b"x"), (b"connection", b"content-encoding")]
+
+    assert end_to_end(headers) == [(b"content-encoding", b"gzip"), (b"content-type", b"x")]
+
+
 @pytest.mark.parametrize(
     ("offered", "narrowed"),
     [

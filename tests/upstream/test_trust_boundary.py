@@ -26,6 +26,7 @@ OF_THE_CLIENT = (
     *(b"x-ms-token-aad-access-token", b"cf-access-jwt-assertion", b"tailscale-user-login"),
     *(b"x-http-method-override", b"x-http-method", b"x-method-override", b"x-original-url", b"x-rewrite-url"),
     *(b"proxy-authorization", b"x-stepdown-mode", b"x-accel-redirect"),
+    *(b"x_http_method_override", b"x_forwarded_for", b"openai_organization", b"x-forwarded_for"),
 )
 OF_THE_TEACHER = (
     *("set-cookie: a=b", "openai-organization: acme", "openai-project: proj_1", "alt-svc: h3=':443'"),

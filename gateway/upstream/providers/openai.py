@@ -45,8 +45,9 @@ class _OpenAITeacher:
         self._credential = _credential(config)
         names = HOP_BY_HOP | SET_BY_US | (CLIENT_NAMES if self._has_own_key else frozenset())
         prefixes = (OWN_PREFIX, *(CLIENT_PREFIXES if self._has_own_key else ()))
-        self._stops = HeaderFilter(names, prefixes)
-        self._stops_with_length = HeaderFilter(names | _LENGTH, prefixes)
+        alike = self._has_own_key
+        self._stops = HeaderFilter(names, prefixes, takes_underscores=alike)
+        self._stops_with_length = HeaderFilter(names | _LENGTH, prefixes, takes_underscores=alike)
 
     async def ask(self, call: Call) -> Reply:
         """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused.
