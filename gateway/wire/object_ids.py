@@ -15,10 +15,10 @@ from gateway.wire.sse import iter_events
 
 _ID_FIELDS = frozenset(
     {
-        "assistant_id", "batch_id", "completion_id", "container_id", "conversation_id", "eval_id", "file_id",
-        "fine_tuning_job_id", "image_file_id", "input_file_id", "previous_response_id", "prompt_id",
-        "response_id", "thread_id", "training_file", "upload_id", "validation_file", "vector_store_id",
-        "video_id",
+        "assistant_id", "batch_id", "comparison_response_id", "completion_id", "container_id",
+        "conversation_id", "eval_id", "file_id", "fine_tuning_job_id", "image_file_id", "input_file_id",
+        "previous_response_id", "prompt_id", "response_id", "thread_id", "training_file", "upload_id",
+        "validation_file", "vector_store_id", "video_id",
     }
 )  # fmt: skip
 # In a body a call is one of a tool; in a query it is someone's conversation, to be joined.
