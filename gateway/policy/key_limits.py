@@ -267,9 +267,13 @@ def _refuse(key: KeyFacts, refusal: tuple[str, float], headers: RateHeaders) -> 
         "tokens": (limits.tokens_per_minute, "tokens per min"),
         "concurrent requests": (limits.concurrent_requests, "requests at a time"),
     }[what]
+    advice = f"Please try again in {format_duration(wait_s)}."
+    if not allowed:
+        # The official clients would wait a minute and ask again, twice, for nothing.
+        advice = "It lets nothing through."
+        headers = (*headers, (b"x-should-retry", b"false"))
     return RateLimitedError(
-        f"Rate limit reached for key '{key.name}' on {unit}: Limit {allowed}. "
-        f"Please try again in {format_duration(wait_s)}.",
+        f"Rate limit reached for key '{key.name}' on {unit}: Limit {allowed}. {advice}",
         retry_after_s=wait_s,
         kind="tokens" if what == "tokens" else "requests",
         headers=headers,

@@ -66,6 +66,17 @@ def test_the_request_beyond_the_limit_is_refused_with_the_true_time_to_wait(
     assert limits.admit(shop, 0) is not None
 
 
+@pytest.mark.parametrize("name", ["requests_per_minute", "tokens_per_minute", "concurrent_requests"])
+def test_a_limit_that_lets_nothing_through_sends_nobody_to_wait(limits: KeyLimits, name: str) -> None:
+    """The official clients would come back twice, a minute later each."""
+    zero: dict[str, Any] = {name: 0}
+
+    with pytest.raises(RateLimitedError, match="lets nothing through") as refusal:
+        limits.admit(key(**zero), 1)
+
+    assert header(refusal.value, "x-should-retry") == "false"
+
+
 def test_an_answer_to_a_limited_key_says_what_is_left(limits: KeyLimits) -> None:
     admission = limits.admit(key(requests_per_minute=60, tokens_per_minute=600), 100)
 
