@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from gateway.config.bounds import PositiveFloat, PositiveInt
+from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
 from gateway.distill import base as distill
@@ -53,6 +53,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_upload_mb: PositiveInt = 512
     """Of any other request, which passes through piece by piece: OpenAI's largest file, the form on top."""
     body_timeout_s: PositiveFloat = 60.0
+    drain_delay_s: NonNegativeFloat = 0.0
+    """After SIGTERM: how long requests are still taken while /readyz says 503. In Kubernetes 5: so long do
+    its proxies go on sending to a pod that ends."""
+    drain_s: PositiveFloat = 20.0
+    """After that: the time for answers under way; then the streams that are left end with an error event.
+    With Kubernetes' delay it fits into its 30 s of grace."""
+    stale_after_s: PositiveFloat = 30.0
+    """A worker that could not read its keys for longer is not ready, and refuses them with 503."""
     log_format: Literal["plain", "json"] = "plain"
 
     def __post_init__(self) -> None:

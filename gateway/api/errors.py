@@ -72,6 +72,13 @@ def to_error_response(exc: Exception) -> ErrorResponse:
     return ErrorResponse(status=500, body=body, reason="internal error")
 
 
+def stopping() -> ErrorResponse:
+    """Return the response to a request that a gateway that ends did not finish in time; another may."""
+    message = "The gateway is stopping and did not finish your request; send it again."
+    body = error_body(message, "server_error", code="gateway_stopping")
+    return ErrorResponse(status=503, body=body, headers=((b"retry-after", b"1"), (b"connection", b"close")))
+
+
 def wrong_method(allowed: bytes) -> ErrorResponse:
     """Return the response to a method that this path does not have; `allowed` is for `Allow`."""
     message = "Not allowed to use this method on this path."
