@@ -33,6 +33,13 @@ PREFIX = "STEPDOWN_"
 OTHER_VARIABLES = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}KEY"})
 """Our variables that are no settings: the path of the file, and the key of `stepdown ask`."""
 
+# Kubernetes describes each service of a namespace to each of its pods ("Accessing the Service: environment
+# variables"). A service called `stepdown`, or `stepdown-server`, has names that look like ours.
+_SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
+_SERVICE_LINK = re.compile(
+    r"STEPDOWN_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
@@ -227,10 +234,14 @@ def _read_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, obje
     known = _list_variables()
     # OPENAI_* first: of two variables for one key, ours wins.
     for name in sorted(environ):
+        if _SERVICE_PORT.match(environ[name]) and name.endswith("_PORT"):
+            continue
         if name in known and environ[name] != "":
             section, key, kind = known[name]
             yield section, key, _parse_value(name, environ[name], kind)
         elif name.startswith(PREFIX) and name not in known and name not in OTHER_VARIABLES:
+            if _SERVICE_LINK.fullmatch(name):
+                continue
             listed = ", ".join([*sorted(known), *sorted(OTHER_VARIABLES)])
             raise ConfigError(f"environment: unknown variable {name}; known: {listed}")
 

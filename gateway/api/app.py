@@ -11,6 +11,7 @@ from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import (
     ClientGoneError,
     inexact_path,
+    refuse_loop,
     stopping,
     to_error_response,
     unknown_path,
@@ -44,6 +45,7 @@ def create_app(deps: ApiDependencies) -> App:
         )
         try:
             _require_one_host(scope)
+            refuse_loop(exchange.headers, deps.instance)
             await _dispatch(exchange, deps)
         except ClientGoneError:
             logger.debug("client left %s", exchange.id)

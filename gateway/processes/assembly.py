@@ -56,7 +56,15 @@ from gateway.upstream.client import HttpClient
 class GatewayWorker:
     """The rooms of one gateway process. `start` and `stop` it in the loop that serves."""
 
-    def __init__(self, settings: Settings, state: State, number: int, sums: SharedSums | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        number: int,
+        *,
+        sums: SharedSums | None = None,
+        instance: str = "",
+    ) -> None:
         home = settings.home
         policies = load_policies(settings.policies.folder)
         check_encoders(policies, settings.specialists.encoder)
@@ -64,7 +72,7 @@ class GatewayWorker:
         self.state = state
         self.registry = Registry(home.registry)
         self.harvest = HarvestReader(home.harvest)
-        self.teacher = create_teacher(settings.upstream)
+        self.teacher = create_teacher(settings.upstream, instance)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
@@ -240,8 +248,8 @@ def create_classifier(name: str, options: dict[str, Any], state: State, drafter:
     return classifier
 
 
-def create_teacher(upstream: Upstream) -> Teacher:
+def create_teacher(upstream: Upstream, instance: str = "") -> Teacher:
     """Return the teacher that the settings name. Raises ConfigError for an unknown provider."""
     provider = load_plugin("gateway.upstream.providers", upstream.provider)
-    teacher: Teacher = provider.create(upstream, HttpClient(upstream))
+    teacher: Teacher = provider.create(upstream, HttpClient(upstream), instance)
     return teacher

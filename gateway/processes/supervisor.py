@@ -7,6 +7,7 @@ import http.client
 import json
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from gateway.errors import ConfigError
 from gateway.ipc.child_process import REFUSED, Child, ChildPlan, stop_children, supervise_children
+from gateway.processes.own_address import refuse_own_address
 from gateway.settings import Settings
 from gateway.store.health import check_home
 from gateway.store.home import Home
@@ -55,6 +57,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.host, server.admin_port))
         sums = create_sum_files(server.workers, home.folder)
+        refuse_own_address(settings.upstream.base_url, [public[0], admin])
         plans = _plan_children(settings, environment, public, admin, sums)
         children = [Child(plan) for plan in plans]
         home.run_file.unlink(missing_ok=True)
@@ -111,6 +114,8 @@ def _plan_children(
 ) -> Iterator[ChildPlan]:
     """Yield the children in the order of their start."""
     home = settings.home
+    # Of this run alone: it says nothing of the machine.
+    instance = secrets.token_hex(8)
     drain_s = settings.server.drain_delay_s + settings.server.drain_s
     for number, listener in enumerate(public):
         # One worker serves the admin plane for all.
@@ -120,7 +125,8 @@ def _plan_children(
             name=f"worker {number}",
             module="gateway.processes.worker",
             arguments=[
-                "--number", str(number), "--fd", str(listener.fileno()), "--sum-fds", sum_fds, *extra,
+                "--number", str(number), "--fd", str(listener.fileno()), "--sum-fds", sum_fds,
+                "--instance", instance, *extra,
             ],
             inherited_fds=[listener.fileno(), *sums, *([admin.fileno()] if extra else [])],
             environment=environment,

@@ -45,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--number", type=int, required=True, help="the number of this worker, from 0")
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     parser.add_argument("--admin-fd", type=int, help="the admin plane's listening socket")
-    parser.add_argument("--sum-fds", help="the files of all workers' sums")
+    parser.add_argument("--sum-fds", required=True, help="the files of all workers' sums")
+    parser.add_argument("--instance", required=True, help="the name of this gateway to other gateways")
     options = parser.parse_args(arguments)
     settings = read_settings(os.environ)
     configure_logging(is_json=settings.server.log_format == "json")
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sums = SharedSums([int(file) for file in options.sum_fds.split(",")], options.number)
     drain = Drain(settings.server.drain_delay_s, settings.server.drain_s)
     with open_state(settings.home) as state:
-        worker = GatewayWorker(settings, state, options.number, sums)
-        deps = _create_dependencies(settings, worker, drain)
+        worker = GatewayWorker(settings, state, options.number, sums=sums, instance=options.instance)
+        deps = _create_dependencies(settings, worker, drain, options.instance)
         # Past the drain's own end: what does not even take its last words is cut by the server.
         public = _create_server(create_app(deps), drain.limit_s + LAST_WORDS_S, create_websockets(deps))
         servers = [(public, options.fd)]
@@ -89,7 +90,9 @@ async def _serve(worker: GatewayWorker, servers: list[tuple[uvicorn.Server, int]
             task.cancel()
 
 
-def _create_dependencies(settings: Settings, worker: GatewayWorker, drain: Drain) -> ApiDependencies:
+def _create_dependencies(
+    settings: Settings, worker: GatewayWorker, drain: Drain, instance: str
+) -> ApiDependencies:
     server = settings.server
     chat = BodyLimit(max_bytes=server.max_body_mb << 20, total_s=server.body_timeout_s)
     upload = BodyLimit(max_bytes=(server.max_upload_mb << 20) + FORM_BYTES, total_s=LONGEST_UPLOAD_S)
@@ -101,6 +104,7 @@ def _create_dependencies(settings: Settings, worker: GatewayWorker, drain: Drain
         limits=BodyLimits(chat=chat, upload=upload),
         own_models=worker.own_models,
         is_ready=lambda: worker.following.is_fresh and not drain.has_begun,
+        instance=instance.encode(),
         show_labels=server.labels,
         has_own_key=settings.upstream.api_key is not None,
         key_limits=worker.keys.limits,

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StepdownError
 from gateway.store.audits import AuditLog
 from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.certifications import CertificationStore
@@ -65,6 +65,10 @@ def open_state(home: Home) -> Iterator[State]:
         except sqlite3.DatabaseError as exc:
             raise ConfigError(f"{home.state_db}: {exc}; `stepdown doctor` tells more") from exc
         stack.callback(state.close)
-        yield state
+        try:
+            yield state
+        except sqlite3.OperationalError as exc:
+            # A full disk, or a lock held for long. Every change is a transaction: it was made whole or not.
+            raise StepdownError(f"{home.state_db}: {exc}; nothing was changed") from exc
         if state.keys.all():
             mark_keys_made(home)

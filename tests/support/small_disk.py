@@ -30,9 +30,9 @@ class SmallDisk:
         """Give the room back."""
         self._ballast.unlink()
 
-    def make_read_only(self) -> None:
-        """Let nothing be written any more, as after an error of a disk."""
-        _mount("-o", "remount,ro", str(self.folder))
+    def make_read_only(self) -> str:
+        """Let nothing be written any more, as after an error of a disk; return why it cannot."""
+        return _mount("-o", "remount,ro", str(self.folder))
 
 
 @contextmanager
