@@ -24,6 +24,7 @@ from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
 from gateway.core import OWN_PREFIX, Answer, Grant, Request
+from gateway.core.steady_clock import SteadyClock
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
@@ -110,7 +111,7 @@ class GatewayWorker:
             drafter=self.drafter,
             embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
             scorer=Scorer(),
-            gate=Gate(),
+            gate=Gate(SteadyClock()),
             teacher=self.teacher,
             observe=self._accounting.create_observer(self.outcomes.put),
             budgets=self._accounting.budgets,

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from gateway.core.steady_clock import SteadyClock
 from gateway.errors import ConfigError, StepdownError
 from gateway.store.audits import AuditLog
 from gateway.store.awaited_usage import AwaitedUsages
@@ -31,7 +32,7 @@ class State:
         """`keys` is a connection for the keys alone: a revoked key waits for nothing else's write."""
         self.database = database
         self._keys_database = keys
-        self.keys = KeyStore(keys or database)
+        self.keys = KeyStore(keys or database, SteadyClock())
         self.certifications = CertificationStore(database)
         self.tasks = TaskStore(database)
         self.templates = TemplateStore(database)
