@@ -103,25 +103,7 @@ class GatewayWorker:
         self._encoders = encoder_models(policies)
         has_own_key = settings.upstream.api_key is not None
         self._planner = PolicyPlanner(policies, self._accounting.budgets.spent, has_own_key=has_own_key)
-        self.stages = Stages(
-            planner=self._planner,
-            router=TaskRouter(self._create_classifiers()),
-            certifications=state.certifications,
-            sampler=StickySampler(read_audit_key(home)),
-            drafter=self.drafter,
-            embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
-            scorer=Scorer(),
-            gate=Gate(SteadyClock()),
-            teacher=self.teacher,
-            observe=self._accounting.create_observer(self.outcomes.put),
-            budgets=self._accounting.budgets,
-            usage_asker=UsageAsker(),
-            teacher_headers=self.exporters.headers,
-            # With `--open` all are one tenant, on the operator's own machine.
-            ownership=ObjectOwnership(state.objects) if settings.admission == "keys" else None,
-            estimate_usage=self._accounting.tokens.estimate,
-            budget_s=settings.specialists.budget_ms / 1000,
-        )
+        self.stages = self._create_stages()
 
     async def serve(self, request: Request) -> Answer:
         """Return the answer to `request`; see cascade.serve."""
@@ -209,6 +191,28 @@ class GatewayWorker:
             Auditor(self.state.audits),
             *self.exporters.observers,
         ]
+
+    def _create_stages(self) -> Stages:
+        settings, accounting = self.settings, self._accounting
+        return Stages(
+            planner=self._planner,
+            router=TaskRouter(self._create_classifiers()),
+            certifications=self.state.certifications,
+            sampler=StickySampler(read_audit_key(settings.home)),
+            drafter=self.drafter,
+            embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
+            scorer=Scorer(),
+            gate=Gate(SteadyClock()),
+            teacher=self.teacher,
+            observe=accounting.create_observer(self.outcomes.put),
+            budgets=accounting.budgets,
+            usage_asker=UsageAsker(),
+            teacher_headers=self.exporters.headers,
+            # With `--open` all are one tenant, on the operator's own machine.
+            ownership=ObjectOwnership(self.state.objects) if settings.admission == "keys" else None,
+            estimate_usage=accounting.tokens.estimate,
+            budget_s=settings.specialists.budget_ms / 1000,
+        )
 
     def _create_classifiers(self) -> list[Classifier]:
         routing = self.settings.routing

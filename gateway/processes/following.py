@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 # The longest that a worker does not see the certifications and audits of its siblings.
 REFRESH_S = 0.25
+# Takes 0.5 ms with few metrics and 4 ms with hundreds; who is asked for them shows its own at once.
+SHOW_S = 0.5
 
 
 class Following:
@@ -56,8 +58,9 @@ class Following:
 
     def start(self) -> None:
         """Begin; call it in the loop that serves."""
-        for step in (self._refresh, self._watch_age, self._follow_versions, self._show):
+        for step in (self._refresh, self._watch_age, self._follow_versions):
             self._loops.start(step, REFRESH_S)
+        self._loops.start(self._show, SHOW_S)
 
     async def stop(self) -> None:
         """Follow no more."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
+from gateway.store.home import Home
 from tests.faults.conftest import QUIET, ask_often
 from tests.support.processes import RunningGateway, children, gateway_process, is_alive
 from tests.support.teacher import RunningTeacher
@@ -23,6 +23,15 @@ def find_all(gateway: RunningGateway, module: str) -> list[int]:
     return [pid for pid, name in children(gateway.process.pid).items() if name == module]
 
 
+def is_at_work(gateway: RunningGateway, module: str) -> bool:
+    match module:
+        case "gateway.processes.worker":
+            return ask_often(gateway, 8) == [200] * 8
+        case "gateway.processes.learner":
+            return Home(gateway.home).learner_progress.exists()
+    return bool(gateway.status()["specialists_ready"])
+
+
 @pytest.mark.parametrize("module", [WORKER, LEARNER, HOST])
 def test_a_stopped_process_is_replaced(tmp_path: Path, running: RunningTeacher, module: str) -> None:
     """Before, half of all requests hung for as long as one of two workers was stopped."""
@@ -31,7 +40,8 @@ def test_a_stopped_process_is_replaced(tmp_path: Path, running: RunningTeacher, 
     ) as gateway:
         wait_for(lambda: len(find_all(gateway, WORKER)) == 2, "two workers")
         stopped = wait_for(lambda: find_all(gateway, module), f"no {module}")[0]
-        time.sleep(2)  # it must have given a sign of life: until then it has a minute
+        # It must have given a sign of life: until then it has a minute.
+        wait_for(lambda: is_at_work(gateway, module), f"{module} does not work")
         os.kill(stopped, signal.SIGSTOP)
 
         wait_for(lambda: not is_alive(stopped), "it is not replaced")
