@@ -21,7 +21,7 @@ from gateway.upstream.trust_boundary import (
     keep_for_client,
 )
 from gateway.upstream.websocket_headers import UPGRADE, without_credentials
-from gateway.wire.loop_header import LOOP, extend_chain
+from gateway.wire.loop_header import extend_chain
 
 # The observers read the answers given here.
 READ_BY_US = frozenset({b"/v1/chat/completions", b"/v1/responses", b"/v1/embeddings"})
@@ -85,8 +85,9 @@ class _OpenAITeacher:
                 (name, readable(value) if name == b"accept-encoding" else value) for name, value in headers
             ]
         if self._instance:
-            headers = [header for header in headers if header[0] != LOOP]
-            headers.append(extend_chain(call.headers, self._instance))
+            # In forward mode the client's own header passes too, with other networks in it: both count.
+            came_through = call.headers if self._has_own_key else ()
+            headers.append(extend_chain(came_through, self._instance))
         if call.may_switch:
             headers = [*(without_credentials(headers) if self._has_own_key else headers), *UPGRADE]
         return Call(
