@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from gateway.config.bounds import PositiveFloat, PositiveInt
+from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
 from gateway.distill import base as distill
@@ -32,6 +32,13 @@ DEFAULT_FILE = "stepdown.toml"
 PREFIX = "STEPDOWN_"
 OTHER_VARIABLES = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}KEY"})
 """Our variables that are no settings: the path of the file, and the key of `stepdown ask`."""
+
+# Kubernetes describes each service of a namespace to each of its pods ("Accessing the Service: environment
+# variables"). A service called `stepdown`, or `stepdown-server`, has names that look like ours.
+_SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
+_SERVICE_LINK = re.compile(
+    r"STEPDOWN_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -53,6 +60,14 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_upload_mb: PositiveInt = 512
     """Of any other request, which passes through piece by piece: OpenAI's largest file, the form on top."""
     body_timeout_s: PositiveFloat = 60.0
+    drain_delay_s: NonNegativeFloat = 0.0
+    """After SIGTERM: how long requests are still taken while /readyz says 503. In Kubernetes 5: so long do
+    its proxies go on sending to a pod that ends."""
+    drain_s: PositiveFloat = 20.0
+    """After that: the time for answers under way; then the streams that are left end with an error event.
+    With Kubernetes' delay it fits into its 30 s of grace."""
+    stale_after_s: PositiveFloat = 30.0
+    """A worker that could not read its keys for longer is not ready, and refuses them with 503."""
     log_format: Literal["plain", "json"] = "plain"
 
     def __post_init__(self) -> None:
@@ -219,10 +234,14 @@ def _read_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, obje
     known = _list_variables()
     # OPENAI_* first: of two variables for one key, ours wins.
     for name in sorted(environ):
+        if _SERVICE_PORT.match(environ[name]) and name.endswith("_PORT"):
+            continue
         if name in known and environ[name] != "":
             section, key, kind = known[name]
             yield section, key, _parse_value(name, environ[name], kind)
         elif name.startswith(PREFIX) and name not in known and name not in OTHER_VARIABLES:
+            if _SERVICE_LINK.fullmatch(name):
+                continue
             listed = ", ".join([*sorted(known), *sorted(OTHER_VARIABLES)])
             raise ConfigError(f"environment: unknown variable {name}; known: {listed}")
 

@@ -8,7 +8,7 @@ import pytest
 from gateway.core import Secret
 from gateway.errors import ConfigError
 from gateway.finops.prices import Price
-from gateway.settings import Settings, read_settings
+from gateway.settings import Server, Settings, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -178,3 +178,27 @@ def test_a_secret_does_not_show_when_settings_are_printed_or_stored() -> None:
 
 def test_home_becomes_an_absolute_path(folder: Path) -> None:
     assert read_settings({}).home.folder == folder / ".stepdown"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STEPDOWN_PORT", "tcp://10.0.0.7:8080"),
+        ("STEPDOWN_SERVER_PORT", "tcp://10.0.0.7:8080"),
+        ("STEPDOWN_SERVER_ADMIN_PORT", "udp://10.0.0.7:8080"),
+        ("STEPDOWN_PORT_8080_TCP", "tcp://10.0.0.7:8080"),
+        ("STEPDOWN_PORT_8080_TCP_ADDR", "10.0.0.7"),
+        ("STEPDOWN_SERVER_PORT_8080_TCP_PROTO", "tcp"),
+        ("STEPDOWN_SERVICE_HOST", "10.0.0.7"),
+        ("STEPDOWN_SERVICE_PORT", "8080"),
+        ("STEPDOWN_SERVICE_PORT_HTTP", "8080"),
+        ("STEPDOWN_METRICS_SERVICE_HOST", "10.0.0.7"),
+    ],
+)
+def test_what_kubernetes_says_of_services_is_no_setting(name: str, value: str) -> None:
+    """It sets them in each pod of a namespace with a service called stepdown, or stepdown-server."""
+    assert read_settings({name: value}).server == Server()
+
+
+def test_a_port_of_ours_is_still_a_setting_beside_them() -> None:
+    assert read_settings({"STEPDOWN_SERVER_PORT": "9000"}).server.port == 9000

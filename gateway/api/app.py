@@ -11,6 +11,8 @@ from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import (
     ClientGoneError,
     inexact_path,
+    refuse_loop,
+    stopping,
     to_error_response,
     unknown_path,
     wrong_method,
@@ -20,6 +22,7 @@ from gateway.api.http.exchange import Exchange
 from gateway.api.models import list_models, show_model
 from gateway.api.passthrough import may_pass, pass_through
 from gateway.api.under_way import UnderWay
+from gateway.core.stopping import take_back_stop
 from gateway.errors import RequestError
 from gateway.wire.chat.request import read_chat
 from gateway.wire.embeddings import read_embeddings
@@ -42,13 +45,17 @@ def create_app(deps: ApiDependencies) -> App:
         )
         try:
             _require_one_host(scope)
+            refuse_loop(exchange.headers, deps.instance)
             await _dispatch(exchange, deps)
         except ClientGoneError:
             logger.debug("client left %s", exchange.id)
-        except asyncio.CancelledError:
-            if exchange.under_way is None or not exchange.under_way.is_ended():
+        except asyncio.CancelledError as exc:
+            if exchange.under_way is not None and exchange.under_way.is_ended():
+                await _end_early(exchange, exchange.under_way)
+            elif not exchange.has_begun and take_back_stop(exc):
+                await exchange.send_error(stopping())
+            else:
                 raise
-            await _end_early(exchange, exchange.under_way)
         except Exception as exc:
             error = to_error_response(exc)
             give_back_tokens(exchange, error.status)

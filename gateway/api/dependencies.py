@@ -34,6 +34,8 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`."""
     is_ready: Callable[[], bool] = lambda: True
+    instance: bytes = b""
+    """The name by which the gateway knows its own requests when they come back."""
     show_labels: bool = True
     body_decoder: BodyDecoder = msgspec.field(default_factory=BodyDecoder)
     has_own_key: bool = False

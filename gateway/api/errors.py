@@ -16,6 +16,7 @@ from gateway.errors import (
 from gateway.upstream.retry import DO_NOT_RETRY
 from gateway.wire.content_encoding import READABLE_REQUESTS
 from gateway.wire.errors import error_body
+from gateway.wire.loop_header import has_looped
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,25 @@ def to_error_response(exc: Exception) -> ErrorResponse:
     return ErrorResponse(status=500, body=body, reason="internal error")
 
 
+def stopping() -> ErrorResponse:
+    """Return the response to a request that a gateway that ends did not finish in time; another may."""
+    message = "The gateway is stopping and did not finish your request; send it again."
+    body = error_body(message, "server_error", code="gateway_stopping")
+    return ErrorResponse(status=503, body=body, headers=((b"retry-after", b"1"), (b"connection", b"close")))
+
+
+def refuse_loop(headers: tuple[Header, ...], instance: bytes) -> None:
+    """Raise RequestError (508) for a request that this gateway has sent itself, perhaps through others."""
+    if has_looped(headers, instance):
+        raise RequestError(
+            "This request has been here before: the gateway's teacher is the gateway itself, or leads back "
+            "to it. The operator must set OPENAI_BASE_URL to another address.",
+            status=508,
+            kind="server_error",
+            code="gateway_loop",
+        )
+
+
 def wrong_method(allowed: bytes) -> ErrorResponse:
     """Return the response to a method that this path does not have; `allowed` is for `Allow`."""
     message = "Not allowed to use this method on this path."
@@ -109,6 +129,8 @@ def _headers_of(status: int) -> tuple[Header, ...]:
     match status:
         case 401:
             return ((b"www-authenticate", b"Bearer"),)
+        case 508:
+            return (DO_NOT_RETRY,)
         case 415:
             # RFC 7694 section 3: so that the client can send the same again in a coding that we read.
             return ((b"accept-encoding", READABLE_REQUESTS),)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from gateway.api.admission import admit_request
 from gateway.api.auth import OPEN, Caller
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.errors import ErrorResponse, inexact_path, to_error_response
+from gateway.api.errors import ErrorResponse, inexact_path, refuse_loop, to_error_response
 from gateway.api.http.response_headers import (
     REQUEST_ID,
     json_headers,
@@ -113,6 +113,7 @@ class Handshake(asyncio.Protocol):
 
     async def _ask_teacher(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Reply:
         received_at = time.monotonic()
+        refuse_loop(headers, self._deps.instance)
         path = read_path(target.partition(b"?")[0])
         if self._deps.has_own_key and not path.is_exact:
             raise inexact_path(path.path)

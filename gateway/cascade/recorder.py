@@ -8,6 +8,7 @@ from typing import Self
 
 from gateway.cascade.base import RequestState, Stages
 from gateway.core import Body, Draft, Header, Outcome
+from gateway.core.stopping import take_back_stop
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.chat.usage_chunk import drop_usage_chunk
 from gateway.wire.long_answer import LongAnswer
@@ -176,6 +177,10 @@ class _RecordedBody:
                 if not self._recorder.can_append:
                     self._is_over = True
                     self._recorder.finish(is_complete=False)
+                    raise
+                return self._break_off()
+            except asyncio.CancelledError as exc:
+                if not (self._recorder.can_append and take_back_stop(exc)):
                     raise
                 return self._break_off()
             self._recorder.note_piece(piece)

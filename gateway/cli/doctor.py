@@ -76,6 +76,8 @@ def _check_all(environ: dict[str, str]) -> Iterator[Finding]:
     yield Finding("settings", "ok", f"admission is '{settings.admission}'")
     yield _check_policies(settings)
     yield _check_home(settings.home.folder)
+    yield from _check_files(settings.home)
+    yield from _check_own_address(settings)
     yield _check_disk(settings.home.folder)
     yield _check_onnxruntime()
     yield _check_encoder(settings)
@@ -112,6 +114,31 @@ def _check_home(folder: Path) -> Finding:
     if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
         return Finding("home", "fail", f"{existing} is not writable", advice)
     return Finding("home", "ok", str(folder) if existing == folder else f"{folder} will be made")
+
+
+def _check_files(home: Home) -> Iterator[Finding]:
+    from gateway.store.health import find_faults
+
+    faults = list(find_faults(home))
+    for fault in faults:
+        # Its last words say what to do.
+        detail, _, advice = fault.rpartition(": ")
+        yield Finding("files", "fail", detail, advice)
+    if not faults:
+        yield Finding("files", "ok", "what is kept in the home is whole")
+
+
+def _check_own_address(settings: Settings) -> Iterator[Finding]:
+    from gateway.errors import ConfigError
+    from gateway.processes.own_address import refuse_address
+
+    server = settings.server
+    try:
+        refuse_address(
+            settings.upstream.base_url, [(server.host, server.port), (server.host, server.admin_port)]
+        )
+    except ConfigError as exc:
+        yield Finding("teacher", "fail", str(exc), "a gateway cannot be its own teacher")
 
 
 def _check_disk(folder: Path) -> Finding:

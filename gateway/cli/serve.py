@@ -9,7 +9,14 @@ from __future__ import annotations
 import argparse
 import os
 
-FLAGS = {"host": "HOST", "port": "PORT", "admin_port": "ADMIN_PORT", "workers": "WORKERS"}
+FLAGS = {
+    "host": "HOST",
+    "port": "PORT",
+    "admin_port": "ADMIN_PORT",
+    "workers": "WORKERS",
+    "drain": "DRAIN_S",
+    "drain_delay": "DRAIN_DELAY_S",
+}
 CLIENTS = {
     "open": "anybody on this machine (--open)",
     "keys": "holders of a gateway key (`stepdown keys create`)",
@@ -24,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", help="port of the OpenAI API (8080; 0 takes a free one)")
     parser.add_argument("--admin-port", metavar="PORT", help="port of /metrics and /status (8081)")
     parser.add_argument("--workers", metavar="N", help="gateway processes (1)")
+    parser.add_argument("--drain", metavar="S", help="seconds for open answers after SIGTERM (20)")
+    parser.add_argument(
+        "--drain-delay", metavar="S", help="seconds before that in which it is unready and serves on (0)"
+    )
     parser.add_argument("--open", action="store_true", help="let any client in; on loopback only")
     parser.add_argument("--config", metavar="FILE", help="settings file (stepdown.toml)")
 
@@ -44,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
         flags["STEPDOWN_SERVER_OPEN"] = "true"
     if arguments.config:
         flags["STEPDOWN_CONFIG"] = arguments.config
+    # All that this process and its children make is for this user alone.
+    os.umask(0o077)
     settings = read_settings({**os.environ, **flags})
     configure_logging(is_json=settings.server.log_format == "json")
 

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.background.bounded_queue import BoundedQueue
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
+from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.table import create, insert
 from gateway.store.database import Database
@@ -87,7 +88,8 @@ class Outbox(BoundedQueue[Row]):
             self._commit(batch)
         except _UNSTORABLE:
             return self._write_singly(batch)
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, OSError, ConfigError) as exc:
+            # A ConfigError: the file cannot be opened, because the disk is full or the file is damaged.
             self._note_fault(exc)
             return None
         return 0
@@ -98,7 +100,7 @@ class Outbox(BoundedQueue[Row]):
         for row in batch:
             try:
                 self._commit([row])
-            except (*_UNSTORABLE, sqlite3.Error, OSError) as exc:
+            except (*_UNSTORABLE, sqlite3.Error, OSError, ConfigError) as exc:
                 lost += 1
                 logger.warning("row %s cannot be harvested: %s", row.request_id, type(exc).__name__)
         return lost

@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.errors import ConfigError
 from gateway.ipc.backoff import Backoff
+from gateway.ipc.heartbeat import STILL_S, VARIABLE, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,13 @@ class ChildPlan(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Sequence[str] = ()
     inherited_fds: Sequence[int] = ()
     environment: Mapping[str, str] = {}
+    withheld: frozenset[str] = frozenset()
+    """Variables of ours that it must not have: secrets that it does not need."""
     stop_grace_s: float = 10.0
+    stops_last: bool = False
+    """Whether the others use it until they have ended."""
+    is_watched: bool = False
+    """Whether it gives signs of life (`ipc.heartbeat`), and is replaced when they stay out."""
 
 
 class Child:
@@ -53,6 +60,8 @@ class Child:
         self.has_refused = False
         """Whether its first run ended with REFUSED. Later runs are retried: the file may be half written."""
         self._process: subprocess.Popen[bytes] | None = None
+        self._watch: Watch | None = None
+        self._kill_at = 0.0
         self._started_at = 0.0
         self._backoff = Backoff(FIRST_RESTART_S, LONGEST_RESTART_S)
         self._next_start = 0.0
@@ -65,21 +74,51 @@ class Child:
     def keep_alive(self, now: float) -> None:
         """Start the child if it is not running and its pause is over; `now` is monotonic."""
         if self._process is not None and self._process.poll() is None:
+            self._replace_if_still(self._process, now)
             return
         if self._process is not None:
             self._note_death(self._process.returncode, now)
         if now >= self._next_start and not self.has_refused:
             self._start(now)
 
+    def ask_to_end(self, now: float) -> None:
+        """Ask the child to end; its grace begins."""
+        self._kill_at = now + self.plan.stop_grace_s
+        if self._process is not None:
+            self._process.terminate()
+
+    def has_ended(self, now: float, *, is_urgent: bool = False) -> bool:
+        """Return whether the child has ended; kill it if its grace is over, or if `is_urgent`."""
+        process = self._process
+        if process is None:
+            return True
+        if process.poll() is None and (is_urgent or now >= self._kill_at):
+            if not is_urgent:
+                logger.warning("%s did not stop in %.0f s: killed", self.plan.name, self.plan.stop_grace_s)
+            process.kill()
+            process.wait()
+        if process.poll() is None:
+            return False
+        self._forget()
+        return True
+
     def stop(self) -> None:
         """Ask the child to end, wait its grace, then kill it."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if not end_process(process, self.plan.stop_grace_s):
-            logger.warning("%s did not stop in %.0f s: killed", self.plan.name, self.plan.stop_grace_s)
-        if process.stdin:
-            process.stdin.close()
+        stop_children([self])
+
+    def _replace_if_still(self, process: subprocess.Popen[bytes], now: float) -> None:
+        if self._watch is not None and self._watch.is_too_still(now):
+            logger.error("%s has been still for %.0f s and is replaced", self.plan.name, STILL_S)
+            process.kill()
+            process.wait()
+
+    def _forget(self) -> None:
+        if self._process is not None and self._process.stdin:
+            self._process.stdin.close()
+        self._process = None
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     def _note_death(self, code: int, now: float) -> None:
         self.has_refused = code == REFUSED and self.restarts == 0
@@ -88,19 +127,28 @@ class Child:
         if now - self._started_at > HEALTHY_AFTER_S:
             self._backoff.reset()
         self._next_start = now + self._backoff.next_pause_s()
-        if self._process is not None and self._process.stdin:
-            self._process.stdin.close()
-        self._process = None
+        self._forget()
 
     def _start(self, now: float) -> None:
+        plan = self.plan
+        environment = {**os.environ, **plan.environment}
+        fds = [*plan.inherited_fds]
+        ours = theirs = None
+        if plan.is_watched:
+            ours, theirs = os.pipe()
+            fds.append(theirs)
+            environment[VARIABLE] = str(theirs)
         self._process = start_module(
-            self.plan.module,
-            self.plan.arguments,
-            pass_fds=tuple(self.plan.inherited_fds),
-            env={**os.environ, **self.plan.environment},
+            plan.module,
+            plan.arguments,
+            pass_fds=tuple(fds),
+            env={name: value for name, value in environment.items() if name not in plan.withheld},
             # Ctrl-C in a terminal reaches the whole process group: only the parent must act on it.
             start_new_session=True,
         )
+        if ours is not None and theirs is not None:
+            os.close(theirs)
+            self._watch = Watch(self._process.pid, ours)
         self._started_at = now
         self.restarts += 1
 
@@ -128,15 +176,30 @@ def end_process(process: subprocess.Popen[Any], grace_s: float) -> bool:
 def supervise_children(
     children: Sequence[Child], should_stop: Callable[[], bool], tick_s: float = 0.05
 ) -> None:
-    """Keep `children` alive until `should_stop` or until one refuses, then stop them in the given order."""
-    try:
-        while not should_stop() and not any(child.has_refused for child in children):
-            for child in children:
-                child.keep_alive(time.monotonic())
-            time.sleep(tick_s)
-    finally:
+    """Keep `children` alive until `should_stop`, or until one refuses."""
+    while not should_stop() and not any(child.has_refused for child in children):
         for child in children:
-            child.stop()
+            child.keep_alive(time.monotonic())
+        time.sleep(tick_s)
+
+
+def stop_children(
+    children: Sequence[Child],
+    is_urgent: Callable[[], bool] = lambda: False,
+    on_tick: Callable[[], None] = lambda: None,
+    tick_s: float = 0.02,
+) -> None:
+    """End `children`, all at once, and then those that stop last; each has its grace.
+
+    Once `is_urgent`, those that are left are killed. `on_tick` is called while they end.
+    """
+    for stops_last in (False, True):
+        left = [child for child in children if child.plan.stops_last is stops_last]
+        for child in left:
+            child.ask_to_end(time.monotonic())
+        while left := [one for one in left if not one.has_ended(time.monotonic(), is_urgent=is_urgent())]:
+            on_tick()
+            time.sleep(tick_s)
 
 
 def run_child(main: Callable[[], None]) -> None:

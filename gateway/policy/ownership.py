@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Protocol
 
@@ -18,18 +19,25 @@ from gateway.wire.object_ids import (
 )
 from gateway.wire.sse import last_event_end
 
+logger = logging.getLogger(__name__)
+
 # The largest answer in which new objects are looked for; longer ones pass, and what they made stays unknown.
 MAX_ANSWER_BYTES = 64 << 20
+# The longest that an answer waits for the disk to take its owner; a write takes a millisecond.
+NOTE_S = 1.0
 
 
 class OwnerStore(Protocol):
-    """Where owners are kept; both methods may block."""
+    """Where owners are kept; `find_owners` and `flush` may block."""
 
     def find_owners(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the tenants of `ids`; unknown ones are left out."""
 
     def add(self, objects: Iterable[tuple[str, str]], tenant: str) -> None:
-        """Remember each (id, kind), unless it has an owner."""
+        """Remember each (id, kind), unless it has an owner; never blocks."""
+
+    def flush(self) -> None:
+        """Let other processes know them too. May raise any exception: what was added is still known here."""
 
 
 class ObjectOwnership:
@@ -166,4 +174,13 @@ class _NotingBody:
         new = [(one.id, one.kind) for one in made if one.id not in self._noted]
         if new:
             self._noted.update(object_id for object_id, _ in new)
-            await asyncio.to_thread(self._owners.add, new, self._tenant)
+            self._owners.add(new, self._tenant)
+            # The answer waits until every worker knows the owner; but no full or slow disk may cost it.
+            flushing = asyncio.create_task(asyncio.to_thread(self._owners.flush))
+            await asyncio.wait([flushing], timeout=NOTE_S)
+            flushing.add_done_callback(_read_fault)
+
+
+def _read_fault(flushing: asyncio.Task[None]) -> None:
+    if not flushing.cancelled() and (exc := flushing.exception()):
+        logger.debug("owners are noted on the disk later: %s", exc)

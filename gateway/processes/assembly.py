@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -20,14 +19,12 @@ from gateway.cascade.serve import serve
 from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
-from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.gate import Gate
-from gateway.confidence.probation import ProbationMonitor
 from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
 from gateway.core import OWN_PREFIX, Answer, Grant, Request
-from gateway.errors import RegistryError, SpecialistError
+from gateway.core.steady_clock import SteadyClock
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
@@ -36,6 +33,7 @@ from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
+from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
@@ -51,19 +49,23 @@ from gateway.telemetry.exporters import Exporters
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
+from gateway.telemetry.shared_sums import SharedSums
 from gateway.upstream.base import Reply, Teacher
 from gateway.upstream.client import HttpClient
-
-logger = logging.getLogger(__name__)
-
-# The longest that a worker does not see the certifications and audits of its siblings.
-REFRESH_S = 0.25
 
 
 class GatewayWorker:
     """The rooms of one gateway process. `start` and `stop` it in the loop that serves."""
 
-    def __init__(self, settings: Settings, state: State, number: int) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        number: int,
+        *,
+        sums: SharedSums | None = None,
+        instance: str = "",
+    ) -> None:
         home = settings.home
         policies = load_policies(settings.policies.folder)
         check_encoders(policies, settings.specialists.encoder)
@@ -71,7 +73,7 @@ class GatewayWorker:
         self.state = state
         self.registry = Registry(home.registry)
         self.harvest = HarvestReader(home.harvest)
-        self.teacher = create_teacher(settings.upstream)
+        self.teacher = create_teacher(settings.upstream, instance)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
@@ -87,35 +89,21 @@ class GatewayWorker:
             [*self._create_probes(), *self.exporters.list_probes()],
             state.certifications.all,
             self._accounting.list_left,
+            sums,
         )
         self.outcomes = OutcomeQueue(self._accounting.read_outcome, self._create_observers())
-        self._drift_monitor = DriftMonitor(state.certifications, state.audits)
-        self._probation_monitor = ProbationMonitor(state.templates, state.audits)
-        self._loaded: set[tuple[str, int]] = set()
-        self._refreshing: asyncio.Task[None] | None = None
-        self._failing: set[str] = set()
+        self.following = Following(
+            state,
+            refresh_accounts=self._accounting.refresh,
+            metrics=self.metrics,
+            drafter=self.drafter,
+            registry=self.registry,
+            stale_after_s=settings.server.stale_after_s,
+        )
         self._encoders = encoder_models(policies)
         has_own_key = settings.upstream.api_key is not None
         self._planner = PolicyPlanner(policies, self._accounting.budgets.spent, has_own_key=has_own_key)
-        self.stages = Stages(
-            planner=self._planner,
-            router=TaskRouter(self._create_classifiers()),
-            certifications=state.certifications,
-            sampler=StickySampler(read_audit_key(home)),
-            drafter=self.drafter,
-            embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
-            scorer=Scorer(),
-            gate=Gate(),
-            teacher=self.teacher,
-            observe=self._accounting.create_observer(self.outcomes.put),
-            budgets=self._accounting.budgets,
-            usage_asker=UsageAsker(),
-            teacher_headers=self.exporters.headers,
-            # With `--open` all are one tenant, on the operator's own machine.
-            ownership=ObjectOwnership(state.objects) if settings.admission == "keys" else None,
-            estimate_usage=self._accounting.tokens.estimate,
-            budget_s=settings.specialists.budget_ms / 1000,
-        )
+        self.stages = self._create_stages()
 
     async def serve(self, request: Request) -> Answer:
         """Return the answer to `request`; see cascade.serve."""
@@ -133,14 +121,11 @@ class GatewayWorker:
         """Connect to the model host, and begin to follow what other processes decide."""
         await self.drafter.open()
         self.keys.start()
-        self._refreshing = asyncio.create_task(self._keep_refreshing())
+        self.following.start()
 
     async def stop(self) -> None:
         """Let every Outcome reach its observers, then free everything."""
-        if self._refreshing:
-            self._refreshing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._refreshing
+        await self.following.stop()
         await self.keys.stop()
         await self.drafter.close()
         await self.teacher.close()
@@ -165,11 +150,13 @@ class GatewayWorker:
                 "outcomes": self.outcomes.waiting,
                 "rows": self.outbox.waiting,
                 "spend": self.ledger.waiting,
+                "objects": self.state.objects.waiting,
             },
             "dropped": {
                 "outcomes": self.outcomes.dropped,
                 "rows": self.outbox.dropped,
                 "audits": self.state.audits.dropped,
+                "objects": self.state.objects.dropped,
             },
         }
 
@@ -205,6 +192,28 @@ class GatewayWorker:
             *self.exporters.observers,
         ]
 
+    def _create_stages(self) -> Stages:
+        settings, accounting = self.settings, self._accounting
+        return Stages(
+            planner=self._planner,
+            router=TaskRouter(self._create_classifiers()),
+            certifications=self.state.certifications,
+            sampler=StickySampler(read_audit_key(settings.home)),
+            drafter=self.drafter,
+            embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
+            scorer=Scorer(),
+            gate=Gate(SteadyClock()),
+            teacher=self.teacher,
+            observe=accounting.create_observer(self.outcomes.put),
+            budgets=accounting.budgets,
+            usage_asker=UsageAsker(),
+            teacher_headers=self.exporters.headers,
+            # With `--open` all are one tenant, on the operator's own machine.
+            ownership=ObjectOwnership(self.state.objects) if settings.admission == "keys" else None,
+            estimate_usage=accounting.tokens.estimate,
+            budget_s=settings.specialists.budget_ms / 1000,
+        )
+
     def _create_classifiers(self) -> list[Classifier]:
         routing = self.settings.routing
         return [
@@ -219,53 +228,13 @@ class GatewayWorker:
             Probe("harvest_rows_waiting", "Rows not yet durable.", lambda: self.outbox.waiting),
             Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),
             Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
+            Probe("objects_waiting", "Owners not yet on disk.", lambda: self.state.objects.waiting),
+            Probe("objects_dropped_total", "Owners not noted.", lambda: self.state.objects.dropped),
             Probe(
                 "observer_faults_total", "Outcomes that an observer failed on.", lambda: self.outcomes.faults
             ),
             *self._accounting.list_probes(),
         ]
-
-    async def _keep_refreshing(self) -> None:
-        while True:
-            await asyncio.to_thread(self._refresh)
-            await self._follow_versions()
-            await asyncio.sleep(REFRESH_S)
-
-    def _refresh(self) -> None:
-        """Exchange state with the other processes, off the loop; a step that fails is tried again."""
-        state = self.state
-        steps = (
-            state.tasks.refresh, state.audits.flush, state.certifications.refresh,
-            self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
-            self._accounting.refresh, self.metrics.update_registry,
-        )  # fmt: skip
-        for step in steps:
-            try:
-                step()
-            except (sqlite3.Error, OSError) as exc:
-                if step.__qualname__ not in self._failing:
-                    logger.error("%s failed and is tried again: %s", step.__qualname__, exc)
-                self._failing.add(step.__qualname__)
-            else:
-                self._failing.discard(step.__qualname__)
-
-    async def _follow_versions(self) -> None:
-        """Let the host load the versions that certifications name, and unload the others."""
-        certifications = self.state.certifications.all()
-        wanted = {(one.task, one.version) for one in certifications if one.version is not None}
-        for task, version in wanted - self._loaded:
-            with contextlib.suppress(SpecialistError):
-                # The client remembers the load, and repeats it when a host starts.
-                await self._load(task, version)
-        for task, version in self._loaded - wanted:
-            await self.drafter.unload(task, version)
-        self._loaded = wanted
-
-    async def _load(self, task: str, version: int) -> None:
-        try:
-            await self.drafter.load(task, version, self.registry.folder(task, version))
-        except RegistryError as exc:
-            logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)
 
     def _drain(self) -> None:
         self.outcomes.close()
@@ -284,8 +253,8 @@ def create_classifier(name: str, options: dict[str, Any], state: State, drafter:
     return classifier
 
 
-def create_teacher(upstream: Upstream) -> Teacher:
+def create_teacher(upstream: Upstream, instance: str = "") -> Teacher:
     """Return the teacher that the settings name. Raises ConfigError for an unknown provider."""
     provider = load_plugin("gateway.upstream.providers", upstream.provider)
-    teacher: Teacher = provider.create(upstream, HttpClient(upstream))
+    teacher: Teacher = provider.create(upstream, HttpClient(upstream), instance)
     return teacher

@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import StepdownError
 from gateway.harvest.reader import HarvestReader
 from gateway.ipc.child_process import exit_with_parent, run_child
+from gateway.ipc.heartbeat import Heart
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
@@ -62,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = read_settings(os.environ)
     configure_logging(is_json=settings.server.log_format == "json")
     exit_with_parent()
+    Heart(os.environ).beat_in_thread()
     limit_threads()
     os.nice(NICENESS)
     # At once, also amid a training: all that it leaves is whole, and what was published is judged next time.
@@ -71,12 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         learner = create_learner(settings, state)
         for round_number in itertools.count():
             time.sleep(settings.learn.interval_s)
-            rows = sum(count.training + count.held_out for count in harvest.counts().values())
-            for event in learn_once(settings, learner):
-                logger.info("%s", describe_event(event))
-            write_learner_progress(settings.home, rows)
-            if round_number % ROUNDS_PER_PRUNING == 0:
-                prune_history(state, registry, time.time())
+            try:
+                rows = sum(count.training + count.held_out for count in harvest.counts().values())
+                for event in learn_once(settings, learner):
+                    logger.info("%s", describe_event(event))
+                write_learner_progress(settings.home, rows)
+                if round_number % ROUNDS_PER_PRUNING == 0:
+                    prune_history(state, registry, time.time())
+            except (sqlite3.Error, OSError) as exc:
+                # A full disk, or a file that is locked for long: what has been learnt so far is kept.
+                logger.error("a round of learning failed and is tried again: %s", exc)
 
 
 def prune_history(state: State, registry: Registry, now: float) -> None:
@@ -142,7 +149,7 @@ def learn_once(settings: Settings, learner: Learner) -> list[Event]:
     with _lock_learner(settings.home):
         try:
             return learner.step()
-        except (StepdownError, OSError) as exc:
+        except (StepdownError, sqlite3.Error, OSError) as exc:
             logger.error("learning failed and is tried again: %s", exc)
             return []
 

@@ -5,26 +5,37 @@ from __future__ import annotations
 import fcntl
 import http.client
 import json
+import logging
 import os
-import shutil
+import secrets
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from gateway.errors import ConfigError
-from gateway.ipc.child_process import REFUSED, Child, ChildPlan, supervise_children
+from gateway.ipc.child_process import REFUSED, Child, ChildPlan, stop_children, supervise_children
+from gateway.processes.own_address import refuse_own_address
 from gateway.settings import Settings
+from gateway.store.health import check_home
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, write_run_file
 from gateway.store.shared_counters import create_counters
+from gateway.telemetry.shared_sums import create_sum_files
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
 READY_POLL_S = 0.02
 READY_LIMIT_S = 60.0
+RUN_FILE_RETRY_S = 1.0
+# After its drain a worker writes what waits; an exporter of spans may take two seconds.
+WORKER_END_S = 5.0
+PROVIDER_SECRETS = frozenset({"OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "STEPDOWN_KEY"})
+"""Only workers call the teacher, so only they have its key."""
 
 Announce = Callable[[RunFile], None]
 """Called once, when the first worker answers."""
@@ -37,50 +48,99 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
     Raises ConfigError when a port is taken, the home cannot be used, or another gateway uses it.
     """
     home = settings.home
-    home.make()
+    home.make_for_gateway()
     with ExitStack() as stack:
         stack.enter_context(_lock_home(home))
+        check_home(home)
         server = settings.server
         _create_counters(home, server.workers)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.host, server.admin_port))
-        children = [Child(plan) for plan in _plan_children(settings, environment, public, admin)]
+        sums = create_sum_files(server.workers, home.folder)
+        refuse_own_address(settings.upstream.base_url, [public[0], admin])
+        plans = _plan_children(settings, environment, public, admin, sums)
+        children = [Child(plan) for plan in plans]
         home.run_file.unlink(missing_ok=True)
         stack.callback(home.run_file.unlink, missing_ok=True)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
+        stop, hurry = _catch_signals()
         waiting = threading.Thread(
             target=_announce_when_ready, args=(public[0], admin, home, announce, stop), daemon=True
         )
         waiting.start()
-        supervise_children(children, stop.is_set)
-        stop.set()
+        try:
+            supervise_children(children, stop.is_set)
+        finally:
+            stop.set()
+            door = _Door([*public, admin], time.monotonic() + server.drain_delay_s)
+            stop_children(children, hurry.is_set, door.close_in_time)
         waiting.join()
     return REFUSED if any(child.has_refused for child in children) else 0
 
 
+class _Door:
+    """The sockets of the workers, as this process holds them."""
+
+    def __init__(self, sockets: Sequence[socket.socket], close_at: float) -> None:
+        self._sockets = sockets
+        self._close_at = close_at
+
+    def close_in_time(self) -> None:
+        """Close them when the workers do: what one that stays open takes in would wait for nothing."""
+        if time.monotonic() >= self._close_at:
+            for one in self._sockets:
+                one.close()
+
+
+def _catch_signals() -> tuple[threading.Event, threading.Event]:
+    """Return what the first SIGTERM or SIGINT sets, and what the second sets; SIGHUP does nothing."""
+    stop, hurry = threading.Event(), threading.Event()
+
+    def note(*_: object) -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    # The children inherit it. No setting is read twice, so there is nothing to read again.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return stop, hurry
+
+
 def _plan_children(
-    settings: Settings, environment: Mapping[str, str], public: Sequence[socket.socket], admin: socket.socket
+    settings: Settings,
+    environment: Mapping[str, str],
+    public: Sequence[socket.socket],
+    admin: socket.socket,
+    sums: Sequence[int],
 ) -> Iterator[ChildPlan]:
-    """Yield the children in the order of start and stop: workers before what they use."""
+    """Yield the children in the order of their start."""
     home = settings.home
-    shutil.rmtree(home.metrics, ignore_errors=True)
-    home.metrics.mkdir()
+    # Of this run alone: it says nothing of the machine.
+    instance = secrets.token_hex(8)
+    drain_s = settings.server.drain_delay_s + settings.server.drain_s
     for number, listener in enumerate(public):
-        # One worker serves the admin plane for all: they share their sums through files.
+        # One worker serves the admin plane for all.
         extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
+        sum_fds = ",".join(map(str, sums))
         yield ChildPlan(
             name=f"worker {number}",
             module="gateway.processes.worker",
-            arguments=["--number", str(number), "--fd", str(listener.fileno()), *extra],
-            inherited_fds=[listener.fileno(), *([admin.fileno()] if extra else [])],
-            environment={**environment, "PROMETHEUS_MULTIPROC_DIR": str(home.metrics)},
-            stop_grace_s=15.0,
-        )
+            arguments=[
+                "--number", str(number), "--fd", str(listener.fileno()), "--sum-fds", sum_fds,
+                "--instance", instance, *extra,
+            ],
+            inherited_fds=[listener.fileno(), *sums, *([admin.fileno()] if extra else [])],
+            environment=environment,
+            stop_grace_s=drain_s + WORKER_END_S,
+            is_watched=True,
+        )  # fmt: skip
     if settings.learn.enabled and settings.harvest.enabled:
         yield ChildPlan(
-            name="learner", module="gateway.processes.learner", environment=environment, stop_grace_s=15.0
+            name="learner",
+            module="gateway.processes.learner",
+            environment=environment,
+            withheld=PROVIDER_SECRETS,
+            stop_grace_s=15.0,
+            is_watched=True,
         )
     specialists = settings.specialists
     yield ChildPlan(
@@ -92,7 +152,10 @@ def _plan_children(
             "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
         ],
         environment=environment,
+        withheld=PROVIDER_SECRETS,
         stop_grace_s=3.0,
+        stops_last=True,
+        is_watched=True,
     )  # fmt: skip
 
 
@@ -156,7 +219,7 @@ def _bind(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
 def _announce_when_ready(
     public: socket.socket, admin: socket.socket, home: Home, announce: Announce, stop: threading.Event
 ) -> None:
-    """Write the run file and call `announce` once a worker says that it is ready."""
+    """Call `announce` once a worker says that it is ready, and write the run file."""
     give_up_at = time.monotonic() + READY_LIMIT_S
     while not _is_ready(public):
         if stop.wait(READY_POLL_S):
@@ -165,8 +228,23 @@ def _announce_when_ready(
             print("stepdown: no worker became ready; see the log above", file=sys.stderr)
             return
     run = RunFile(pid=os.getpid(), url=_url(public), admin_url=_url(admin))
-    write_run_file(home, run)
-    announce(run)
+    with suppress(OSError):
+        announce(run)
+    _write_run_file(home, run, stop)
+
+
+def _write_run_file(home: Home, run: RunFile, stop: threading.Event) -> None:
+    """Write the run file as soon as the disk takes it: a full one keeps no gateway from serving."""
+    is_failing = False
+    while not stop.is_set():
+        try:
+            return write_run_file(home, run)
+        except OSError as exc:
+            if not is_failing:
+                logger.error("%s cannot be written and is tried again: %s", home.run_file, exc.strerror)
+            is_failing = True
+        stop.wait(RUN_FILE_RETRY_S)
+    return None
 
 
 def _is_ready(listener: socket.socket) -> bool:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import uvicorn
@@ -22,14 +23,20 @@ from gateway.api.http.body import FORM_BYTES, LONGEST_UPLOAD_S, BodyLimit, BodyL
 from gateway.api.http.coalescing import CoalescingProtocol
 from gateway.api.websocket import create_websockets
 from gateway.ipc.child_process import exit_with_parent, run_child
+from gateway.ipc.heartbeat import Heart
 from gateway.processes.assembly import GatewayWorker
+from gateway.processes.drain import LAST_WORDS_S, Drain
 from gateway.settings import Settings, read_settings
-from gateway.store.state import State, open_state
+from gateway.store.state import open_state
 from gateway.telemetry.logs import configure_logging
+from gateway.telemetry.shared_sums import SharedSums
 
 # Longer than the pools of clients keep a connection, so that the client closes it, never we.
 KEEP_ALIVE_S = 75
-DRAIN_S = 10
+# For the admin plane: its answers take milliseconds.
+ADMIN_DRAIN_S = 1
+# A slow disk holds up its threads; the look-ups of names must still find free ones.
+THREADS = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,40 +45,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--number", type=int, required=True, help="the number of this worker, from 0")
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
     parser.add_argument("--admin-fd", type=int, help="the admin plane's listening socket")
+    parser.add_argument("--sum-fds", required=True, help="the files of all workers' sums")
+    parser.add_argument("--instance", required=True, help="the name of this gateway to other gateways")
     options = parser.parse_args(arguments)
     settings = read_settings(os.environ)
     configure_logging(is_json=settings.server.log_format == "json")
     exit_with_parent()
+    sums = SharedSums([int(file) for file in options.sum_fds.split(",")], options.number)
+    drain = Drain(settings.server.drain_delay_s, settings.server.drain_s)
     with open_state(settings.home) as state:
-        worker = GatewayWorker(settings, state, options.number)
-        deps = _create_dependencies(settings, state, worker)
-        servers = [(_create_server(create_app(deps), create_websockets(deps)), options.fd)]
+        worker = GatewayWorker(settings, state, options.number, sums=sums, instance=options.instance)
+        deps = _create_dependencies(settings, worker, drain, options.instance)
+        # Past the drain's own end: what does not even take its last words is cut by the server.
+        public = _create_server(create_app(deps), drain.limit_s + LAST_WORDS_S, create_websockets(deps))
+        servers = [(public, options.fd)]
         if options.admin_fd is not None:
             worker.exporters.start_push(worker.metrics)
             admin = create_admin(worker.metrics.render_text, worker.status)
-            servers.append((_create_server(admin), options.admin_fd))
+            servers.append((_create_server(admin, ADMIN_DRAIN_S), options.admin_fd))
         _tune_collector()
         with asyncio.Runner(loop_factory=_create_loop) as runner:
-            runner.run(_serve(worker, servers))
+            runner.run(_serve(worker, servers, drain))
 
 
-async def _serve(worker: GatewayWorker, servers: list[tuple[uvicorn.Server, int]]) -> None:
+async def _serve(worker: GatewayWorker, servers: list[tuple[uvicorn.Server, int]], drain: Drain) -> None:
+    """Serve with all `servers`, of which the first is the public one, until it is drained."""
     loop = asyncio.get_running_loop()
-
-    def stop() -> None:
-        for server, _ in servers:
-            server.should_exit = True
-
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="blocking"))
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, drain.begin)
     await worker.start()
+    public = servers[0][0]
+    beside = [asyncio.create_task(Heart(os.environ).keep_beating())]
+    beside.append(asyncio.create_task(drain.end_server(public)))
+    serving = [asyncio.create_task(server.serve([socket.socket(fileno=fd)])) for server, fd in servers]
     try:
-        await asyncio.gather(*(server.serve([socket.socket(fileno=fd)]) for server, fd in servers))
+        await serving[0]
+        for server, _ in servers[1:]:
+            server.should_exit = True
+        await asyncio.gather(*serving[1:])
     finally:
         await worker.stop()
+        for task in beside:
+            task.cancel()
 
 
-def _create_dependencies(settings: Settings, state: State, worker: GatewayWorker) -> ApiDependencies:
+def _create_dependencies(
+    settings: Settings, worker: GatewayWorker, drain: Drain, instance: str
+) -> ApiDependencies:
     server = settings.server
     chat = BodyLimit(max_bytes=server.max_body_mb << 20, total_s=server.body_timeout_s)
     upload = BodyLimit(max_bytes=(server.max_upload_mb << 20) + FORM_BYTES, total_s=LONGEST_UPLOAD_S)
@@ -79,9 +100,11 @@ def _create_dependencies(settings: Settings, state: State, worker: GatewayWorker
         serve=worker.serve,
         pass_through=worker.pass_through,
         open_tunnel=worker.open_tunnel,
-        authenticator=Authenticator(settings.admission, state.keys.find_by_hash, worker.keys.look_up),
+        authenticator=Authenticator(settings.admission, worker.following.find_key, worker.keys.look_up),
         limits=BodyLimits(chat=chat, upload=upload),
         own_models=worker.own_models,
+        is_ready=lambda: worker.following.is_fresh and not drain.has_begun,
+        instance=instance.encode(),
         show_labels=server.labels,
         has_own_key=settings.upstream.api_key is not None,
         key_limits=worker.keys.limits,
@@ -99,7 +122,9 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def _create_server(app: object, websockets: Callable[..., asyncio.Protocol] | None = None) -> uvicorn.Server:
+def _create_server(
+    app: object, drain_s: float, websockets: Callable[..., asyncio.Protocol] | None = None
+) -> uvicorn.Server:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         http=CoalescingProtocol,
@@ -112,7 +137,7 @@ def _create_server(app: object, websockets: Callable[..., asyncio.Protocol] | No
         date_header=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=drain_s,  # type: ignore[arg-type]
     )
     return _QuietServer(config)
 

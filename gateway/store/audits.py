@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.core import Audit
 from gateway.store.database import Database
+from gateway.store.quarantine import Quarantine
 
 _COLUMNS = Audit.__struct_fields__
 _SCHEMA = """
@@ -52,6 +53,7 @@ class AuditLog:
         self._capacity = capacity
         self._waiting: deque[Audit] = deque()
         self._flushing = threading.Lock()
+        self._quarantine = Quarantine("audits", "evidence is read without it")
         database.create(_SCHEMA)
 
     def put(self, audit: Audit) -> None:
@@ -78,7 +80,7 @@ class AuditLog:
         Numbers grow in the order of writing over all processes; none is used twice.
         """
         rows = self._database.read(_SINCE, (seq,))
-        return [(row[0], _to_audit(row[1:])) for row in rows]
+        return list(self._quarantine.read_rows(rows, lambda row: (row[0], _to_audit(row[1:]))))
 
     def prune(self, before: float) -> int:
         """Delete the audits older than `before` (unix seconds); return how many."""

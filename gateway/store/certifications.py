@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.core import Certification
 from gateway.store.database import Database
+from gateway.store.quarantine import Quarantine
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS certifications (
@@ -27,6 +28,7 @@ class CertificationStore:
         self._database = database
         self._seen: tuple[int, int] | None = None
         self._certifications: dict[str, Certification] = {}
+        self._quarantine = Quarantine("certifications", "the teacher answers for this task")
         database.create(_SCHEMA)
         self.refresh()
 
@@ -64,10 +66,18 @@ class CertificationStore:
         """Read what other processes stored; may block."""
         version = self._database.data_version()
         if version != self._seen:
-            bodies = self._database.read("SELECT body FROM certifications")
-            read = [msgspec.json.decode(body, type=Certification) for (body,) in bodies]
+            rows = self._database.read("SELECT task, body FROM certifications")
+            read = self._quarantine.read_rows(rows, _read_body)
             self._certifications = {certification.task: certification for certification in read}
             self._seen = version
+
+    def forget(self) -> None:
+        """Know no certification until the next `refresh` that succeeds: what is known may hold no longer."""
+        self._certifications, self._seen = {}, None
+
+
+def _read_body(row: tuple[str, str]) -> Certification:
+    return msgspec.json.decode(row[1], type=Certification)
 
 
 def _row(certification: Certification) -> tuple[str, int, str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
+import stat
 import time
 from pathlib import Path
 
 from gateway.errors import ConfigError
-from gateway.ipc.socket_path import socket_path
+
+logger = logging.getLogger(__name__)
 
 AUDIT_KEY_BYTES = 32
 
@@ -29,14 +32,16 @@ class Home:
         """Base models: name, version."""
         self.learn = folder / "learn"
         """What a recipe keeps of a task from one version to the next."""
-        self.metrics = folder / "metrics"
-        """Sums of each worker since the last start; the supervisor empties it."""
-        self.host_socket = socket_path(folder)
         self.counters = folder / "counters"
         """What the workers count together: limits and budgets. The supervisor makes it."""
+        self.sockets = folder / "sockets"
+        """For this user alone, even where the home itself is shared with a group."""
+        self.host_socket = self.sockets / "host.sock"
         self.run_file = folder / "run.json"
         self.learner_progress = folder / "learner.json"
         self.audit_key = folder / "audit.key"
+        self.keys_mark = folder / "keys.made"
+        """There, and empty, once the database holds keys: it must not vanish unnoticed."""
         self.lock = folder / "lock"
         """Held by the supervisor: one gateway per home."""
         self.learner_lock = folder / "learner.lock"
@@ -52,16 +57,45 @@ class Home:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             raise ConfigError(f"home: {self.folder} cannot be made: {exc.strerror}") from exc
-        if not os.access(self.folder, os.R_OK | os.W_OK | os.X_OK):
+        if not os.access(self.folder, os.R_OK | os.X_OK):
+            raise ConfigError(f"home: {self.folder} cannot be read by this user")
+
+    def make_for_gateway(self) -> None:
+        """Make the folder, and what every process of a gateway needs in it. Raises ConfigError."""
+        self.make()
+        if not os.access(self.folder, os.W_OK):
             raise ConfigError(f"home: {self.folder} cannot be written by this user")
+        try:
+            self.sockets.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise ConfigError(f"home: {self.sockets} cannot be made: {exc.strerror}") from exc
+        if not tighten_folder(self.folder):
+            logger.warning("home: other users may read %s, which is not this user's to close", self.folder)
+        read_audit_key(self)
+
+
+def tighten_folder(folder: Path) -> bool:
+    """Take the rights of others from `folder` and all in it; return whether `folder` is private now."""
+    for path in (folder, *folder.rglob("*")):
+        with contextlib.suppress(OSError):
+            mode = path.lstat().st_mode
+            if mode & 0o077 and not stat.S_ISLNK(mode):
+                path.chmod(stat.S_IMODE(mode) & 0o700)
+    return not folder.stat().st_mode & 0o077
 
 
 def read_audit_key(home: Home) -> bytes:
-    """Return the key of the audit sampler, made at first use; every process and restart gets the same."""
-    if not home.audit_key.exists():
-        _name_old_key(home)
-        _make_audit_key(home)
-    return home.audit_key.read_bytes()
+    """Return the key of the audit sampler, made at first use; every process and restart gets the same.
+
+    Raises ConfigError if it cannot be made.
+    """
+    try:
+        if not home.audit_key.exists():
+            _name_old_key(home)
+            _make_audit_key(home)
+        return home.audit_key.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"{home.audit_key}: cannot be made or read: {exc.strerror}") from exc
 
 
 def _name_old_key(home: Home) -> None:
@@ -72,9 +106,11 @@ def _name_old_key(home: Home) -> None:
 
 def _make_audit_key(home: Home) -> None:
     scratch = home.folder / f"audit.{os.getpid()}.{time.monotonic_ns()}"
-    scratch.write_bytes(secrets.token_bytes(AUDIT_KEY_BYTES))
-    scratch.chmod(0o600)
-    # Of several processes that start together one wins, and all read what it wrote.
-    with contextlib.suppress(FileExistsError):
-        os.link(scratch, home.audit_key)
-    scratch.unlink()
+    try:
+        scratch.touch(mode=0o600)
+        scratch.write_bytes(secrets.token_bytes(AUDIT_KEY_BYTES))
+        # Of several processes that start together one wins, and all read what it wrote.
+        with contextlib.suppress(FileExistsError):
+            os.link(scratch, home.audit_key)
+    finally:
+        scratch.unlink(missing_ok=True)

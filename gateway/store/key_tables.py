@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS key_secrets (
 );
 CREATE TABLE IF NOT EXISTS key_changes (count INTEGER NOT NULL);
 """
+_OLD_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'keys'"
 
 
 class KeyTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,12 +46,13 @@ def create_key_tables(database: Database) -> None:
     and refuses all.
     """
     database.create(_SCHEMA)
+    if database.read("SELECT 1 FROM key_changes") and not database.read(_OLD_TABLE):
+        # A full disk takes no transaction, and none is needed.
+        return
     with database.write() as connection:
         if not connection.execute("SELECT 1 FROM key_changes").fetchone():
             connection.execute("INSERT INTO key_changes VALUES (0)")
-        if connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'keys'"
-        ).fetchone():
+        if connection.execute(_OLD_TABLE).fetchone():
             _move_old_keys(connection)
 
 

@@ -64,6 +64,8 @@ class KeyStore:
         self._seen: tuple[int, int] | None = None
         self._changes = -1
         self._by_hash: dict[str, KeySecret] = {}
+        self.read_at = 0.0
+        """When the last `refresh` succeeded, in monotonic seconds."""
         create_key_tables(database)
         self.refresh()
 
@@ -150,12 +152,12 @@ class KeyStore:
     def refresh(self) -> None:
         """Read what other processes changed; may block. Costs microseconds while no key has changed."""
         version = self._database.data_version()
-        if version == self._seen:
-            return
-        changes = self._database.read("SELECT count FROM key_changes")[0][0]
-        if changes != self._changes:
-            self._by_hash = self._read_secrets()
-        self._seen, self._changes = version, changes
+        if version != self._seen:
+            changes = self._database.read("SELECT count FROM key_changes")[0][0]
+            if changes != self._changes:
+                self._by_hash = self._read_secrets()
+            self._seen, self._changes = version, changes
+        self.read_at = time.monotonic()
 
     def _read_secrets(self) -> dict[str, KeySecret]:
         rows = self._database.read(f"{_KEYS} WHERE revoked_at IS NULL")

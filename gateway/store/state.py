@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+from gateway.core.steady_clock import SteadyClock
+from gateway.errors import ConfigError, StepdownError
 from gateway.store.audits import AuditLog
 from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
+from gateway.store.health import check_not_lost, mark_keys_made
 from gateway.store.home import Home
 from gateway.store.keys import KeyStore
 from gateway.store.ledger_rows import LedgerRows
@@ -17,13 +22,17 @@ from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
 
+logger = logging.getLogger(__name__)
+
 
 class State:
     """Everything that the processes of one home agree on: keys, certifications, tasks, audits, spend."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: Database | None = None) -> None:
+        """`keys` is a connection for the keys alone: a revoked key waits for nothing else's write."""
         self.database = database
-        self.keys = KeyStore(database)
+        self._keys_database = keys
+        self.keys = KeyStore(keys or database, SteadyClock())
         self.certifications = CertificationStore(database)
         self.tasks = TaskStore(database)
         self.templates = TemplateStore(database)
@@ -34,17 +43,33 @@ class State:
         self.objects = ObjectStore(database)
 
     def close(self) -> None:
-        """Write what waits, then close the database."""
-        self.audits.flush()
+        """Write what waits, if the disk takes it, then close the database."""
+        for flush in (self.audits.flush, self.objects.flush):
+            try:
+                flush()
+            except sqlite3.Error as exc:
+                logger.error("%s failed at the end: %s", flush.__qualname__, exc)
+        if self._keys_database:
+            self._keys_database.close()
         self.database.close()
 
 
 @contextmanager
 def open_state(home: Home) -> Iterator[State]:
-    """Give the stores of `home`; makes the folder if it is new. Raises ConfigError."""
+    """Give the stores of `home`; makes the folder if it is new. Raises ConfigError, in one line."""
     home.make()
-    state = State(Database(home.state_db))
-    try:
-        yield state
-    finally:
-        state.close()
+    check_not_lost(home)
+    with ExitStack() as stack:
+        try:
+            database = Database(home.state_db, may_detach=True)
+            state = State(database, Database(home.state_db, may_detach=True))
+        except sqlite3.DatabaseError as exc:
+            raise ConfigError(f"{home.state_db}: {exc}; `stepdown doctor` tells more") from exc
+        stack.callback(state.close)
+        try:
+            yield state
+        except sqlite3.OperationalError as exc:
+            # A full disk, or a lock held for long. Every change is a transaction: it was made whole or not.
+            raise StepdownError(f"{home.state_db}: {exc}; nothing was changed") from exc
+        if state.keys.all():
+            mark_keys_made(home)

@@ -1,27 +1,22 @@
-"""Prometheus metrics of one worker, or of all workers of a machine together.
-
-With PROMETHEUS_MULTIPROC_DIR in the environment at the start, every process writes its numbers
-into that folder and any of them collects the sum; the folder must be empty at the start.
-"""
+"""Prometheus metrics of one worker, or of all workers of a machine together."""
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from gateway.core import Outcome, Reading
 from gateway.telemetry.capped_label import CappedLabel
 from gateway.telemetry.certificates import Certificates, ListCertifications
 from gateway.telemetry.costs import BudgetCollector, CostCounter, ListBudgets
 from gateway.telemetry.refusals import Refusals
+from gateway.telemetry.shared_sums import SharedSums
 
 # A client can send any number of templates, each a route: without a bound it could fill the memory.
 MAX_ROUTES = 200
@@ -49,9 +44,9 @@ class Probe(msgspec.Struct, frozen=True):
 class Metrics:
     """An observer that counts Outcomes for Prometheus.
 
-    Counting only adds to sums in memory; `update_registry` moves them to the registry, because each
-    number costs a microsecond in a file that processes share. `list_certifications` returns the
-    certificates in force.
+    Counting only adds to sums in memory; `update_registry` moves them to the registry, and shows them
+    to the other workers. `list_certifications` returns the certificates in force. With `shared`, what
+    is rendered are the sums over all workers.
     """
 
     def __init__(
@@ -59,6 +54,7 @@ class Metrics:
         probes: Sequence[Probe] = (),
         list_certifications: ListCertifications = tuple,
         list_budgets: ListBudgets = tuple,
+        shared: SharedSums | None = None,
     ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -81,11 +77,13 @@ class Metrics:
         self._routes = CappedLabel(MAX_ROUTES)
         self._reasons = CappedLabel(MAX_REASONS)
         self._lock = threading.Lock()
+        self._updating = threading.Lock()
         self._recent = _Recent()
         self._probes = [_ProbeMetric(probe, self._registry) for probe in probes]
         self._certificates = Certificates(list_certifications)
         self._budgets = BudgetCollector(list_budgets)
-        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        self._shared = shared
+        self._begun_at = time.time()
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Count one Outcome."""
@@ -107,39 +105,36 @@ class Metrics:
             self._costs.count_cost(outcome, reading.cost)
 
     def update_registry(self) -> None:
-        """Add what was counted and read every probe; call it a few times per second."""
-        self._add_recent()
-        self.refusals.update_registry()
-        for probe in self._probes:
-            probe.read_into_metric()
+        """Add what was counted, read every probe, and show the others; call it a few times per second."""
+        with self._updating:
+            self._add_recent()
+            self.refusals.update_registry()
+            for probe in self._probes:
+                probe.read_into_metric()
+            if self._shared:
+                self._shared.publish(self._registry.collect())
 
     def collect(self) -> Iterable[Metric]:
-        """Return every family, of all processes where they share a folder; may block."""
+        """Return every family, summed over all workers where they share their sums; may block."""
         return self._combined_registry().collect()
 
     def render_text(self) -> bytes:
-        """Return everything in Prometheus' text format, of all processes where they share a folder."""
+        """Return everything in Prometheus' text format, summed over all workers; may block."""
         return generate_latest(self._combined_registry())
 
     def counting_since(self) -> float:
-        """Return when counting began, in unix seconds: here, or in the first process that called this."""
-        if self._folder is None:
-            return time.time()
+        """Return when counting began, in unix seconds: here, or in the first of all workers."""
         # Workers come and go, their numbers stay: with a later beginning they would count twice.
-        begun = Path(self._folder) / "begun"
-        if not begun.exists():
-            begun.touch()
-        return begun.stat().st_mtime
+        return self._shared.counting_since() if self._shared else self._begun_at
 
     def _combined_registry(self) -> CollectorRegistry:
-        self._add_recent()
-        self.refusals.update_registry()
-        combined = CollectorRegistry()
-        if self._folder is None:
-            combined.register(self._registry)
+        if self._shared:
+            self.update_registry()
         else:
-            _forget_ended_processes(Path(self._folder))
-            MultiProcessCollector(combined)  # type: ignore[no-untyped-call]
+            self._add_recent()
+            self.refusals.update_registry()
+        combined = CollectorRegistry()
+        combined.register(_AllWorkers(self._shared) if self._shared else self._registry)
         combined.register(self._certificates)
         combined.register(self._budgets)
         return combined
@@ -217,7 +212,7 @@ class _ProbeMetric:
         if probe.is_total:
             self._metric = Counter(name, probe.help, registry=registry)
         else:
-            self._metric = Gauge(name, probe.help, registry=registry, multiprocess_mode="livesum")
+            self._metric = Gauge(name, probe.help, registry=registry)
 
     def read_into_metric(self) -> None:
         value = self._probe.read()
@@ -228,11 +223,15 @@ class _ProbeMetric:
             self._last = value
 
 
-def _forget_ended_processes(folder: Path) -> None:
-    """Leave out the gauges of processes that have ended: nothing waits in them any more."""
-    for file in folder.glob("gauge_live*.db"):
-        pid = int(file.stem.rpartition("_")[2])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]
+class _AllWorkers(Collector):
+    """The sums over all workers, as a registry takes them."""
+
+    def __init__(self, shared: SharedSums) -> None:
+        self._shared = shared
+
+    def collect(self) -> Iterable[Metric]:
+        return self._shared.add_all()
+
+    def describe(self) -> Iterable[Metric]:
+        """Describe nothing, so that registering reads no file."""
+        return []

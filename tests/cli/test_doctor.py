@@ -13,7 +13,18 @@ from tests.cli.conftest import Command
 from tests.support.processes import gateway_process, stepdown
 from tests.support.teacher import RunningTeacher
 
-CHECKS = ["python", "settings", "policies", "home", "disk", "onnxruntime", "encoder", "teacher", "gateway"]
+CHECKS = [
+    "python",
+    "settings",
+    "policies",
+    "home",
+    "files",
+    "disk",
+    "onnxruntime",
+    "encoder",
+    "teacher",
+    "gateway",
+]
 Findings = dict[str, dict[str, str]]
 
 
@@ -44,6 +55,17 @@ def test_each_check_is_a_line_for_people(command: Command, teacher: RunningTeach
     printed = command("doctor", OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-teacher").stdout
 
     assert [line.split()[1].rstrip(":") for line in printed.splitlines()] == CHECKS
+
+
+def test_a_damaged_file_is_named(command: Command, teacher: RunningTeacher, home: Path) -> None:
+    home.mkdir()
+    (home / "state.db").write_bytes(b"no database" * 100)
+
+    code, findings = run_doctor(command, OPENAI_BASE_URL=teacher.base_url, OPENAI_API_KEY="sk-teacher")
+
+    assert (code, findings["files"]["verdict"]) == (1, "fail")
+    assert "state.db: damaged" in findings["files"]["detail"]
+    assert "backup" in findings["files"]["advice"]
 
 
 def test_a_refused_key_is_a_failure_with_its_status(command: Command, teacher: RunningTeacher) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from gateway.processes.assembly import REFRESH_S
+from gateway.processes.following import REFRESH_S
 from tests.flow.conftest import TEACHER_KEY
 from tests.support.processes import RunningGateway, gateway_process, stepdown
 from tests.support.teacher import RunningTeacher

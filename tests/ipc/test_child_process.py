@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from gateway.ipc.child_process import HEALTHY_AFTER_S, REFUSED, Child, ChildPlan, supervise_children
+from gateway.ipc.child_process import (
+    HEALTHY_AFTER_S,
+    REFUSED,
+    Child,
+    ChildPlan,
+    stop_children,
+    supervise_children,
+)
 from tests.support.processes import is_alive
 from tests.support.waiting import PATIENCE_S, wait_for
 
@@ -147,8 +154,7 @@ def test_an_interrupt_of_the_terminal_does_not_reach_a_child(make: Make) -> None
     assert os.getpgid(child.pid) != os.getpgrp()
 
 
-def test_children_stop_in_the_given_order(make: Make, tmp_path: Path) -> None:
-    """A child that needs another one stops before it."""
+def test_a_child_that_others_use_stops_after_them(make: Make, tmp_path: Path) -> None:
     log = tmp_path / "log"
     text = (
         "import pathlib, signal, sys, time\n"
@@ -159,9 +165,10 @@ def test_children_stop_in_the_given_order(make: Make, tmp_path: Path) -> None:
         "pathlib.Path(sys.argv[1] + sys.argv[2]).touch()\n"
         "time.sleep(600)\n"
     )
-    children = [make(text, str(log), name) for name in "ab"]
+    children = [make(text, str(log), name, stops_last=name == "b") for name in "ba"]
 
     supervise_children(children, lambda: all(Path(f"{log}{name}").exists() for name in "ab"), tick_s=0.01)
+    stop_children(children)
 
     assert log.read_text() == "ab"
 

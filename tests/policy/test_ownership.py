@@ -104,6 +104,7 @@ async def test_shared_objects_are_not_looked_up(owners: ObjectStore) -> None:
 def test_the_first_owner_stays_and_a_claim_moves_it(owners: ObjectStore) -> None:
     owners.add([("f", "file")], "alice")
     owners.add([("f", "file")], "bob")
+    owners.flush()
     assert owners.find_owners(["f"]) == {"f": "alice"}
 
     assert owners.claim("f", "file", "bob") == "alice"
@@ -115,6 +116,7 @@ def test_answers_are_forgotten_when_the_teacher_has_deleted_them(tmp_path: Path)
     database = Database(tmp_path / "state.db")
     owners = ObjectStore(database, lambda: now[0])
     owners.add([("r", "response"), ("f", "file")], "alice")
+    owners.flush()
 
     now[0] = 41 * 86_400
     assert owners.prune() == 1

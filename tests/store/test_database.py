@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -143,11 +142,11 @@ def test_a_newer_layout_is_refused(path: Path, database: Database) -> None:
 
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
-    """Garbage is reported and stays."""
+    """Garbage is reported in one line and stays."""
     garbage = tmp_path / "state.db"
     garbage.write_bytes(b"no database" * 100)
 
-    with pytest.raises(sqlite3.DatabaseError):
+    with pytest.raises(ConfigError, match=r"^\S+state\.db: damaged .*backup"):
         Database(garbage)
 
     assert garbage.read_bytes().startswith(b"no database")

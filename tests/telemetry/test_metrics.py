@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.core import Route
 from gateway.telemetry import metrics as module
+from gateway.telemetry import shared_sums
 from gateway.telemetry.metrics import Metrics, Probe
+from gateway.telemetry.shared_sums import SharedSums, create_sum_files
 from tests.support.builders import outcome, reading, request
 
 WORKER = """
 import sys
 from gateway.telemetry.metrics import Metrics, Probe
+from gateway.telemetry.shared_sums import SharedSums
 from tests.support.builders import outcome, reading
-metrics = Metrics([Probe("rows_dropped_total", "Dropped.", lambda: 5.0)])
+number, *files = map(int, sys.argv[2:])
+shared = SharedSums(files, number)
+metrics = Metrics([Probe("rows_dropped_total", "Dropped.", lambda: 5.0)], shared=shared)
 metrics(outcome(), reading())
 metrics.update_registry()
 metrics.update_registry()
@@ -102,19 +108,53 @@ def test_probes_are_read_when_the_registry_is_updated() -> None:
     assert value(shown, "stepdown_queue_depth") == 1
 
 
-def test_workers_that_share_a_folder_are_summed(tmp_path: Path) -> None:
-    """Requests and probes of a worker that has ended still count."""
-    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+@pytest.fixture
+def sum_files(tmp_path: Path) -> Iterator[list[int]]:
+    """Give the sum files of two workers."""
+    files = create_sum_files(2, tmp_path)
+    yield files
+    for file in files:
+        os.close(file)
 
-    def work(*arguments: str) -> bytes:
-        program = [sys.executable, "-c", WORKER, *arguments]
-        return subprocess.run(program, env=environment, stdout=subprocess.PIPE, check=True).stdout
 
-    work()
-    shown = work("render")
+def work(number: int, files: list[int], what: str = "count", program: str = WORKER) -> bytes:
+    """Let worker `number` count one request and end; return what it shows."""
+    arguments = [sys.executable, "-c", program, what, str(number), *map(str, files)]
+    return subprocess.run(arguments, pass_fds=files, stdout=subprocess.PIPE, check=True).stdout
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["the same worker", "another worker"])
+def test_what_a_worker_that_has_ended_has_counted_still_counts(sum_files: list[int], first: int) -> None:
+    work(first, sum_files)
+    shown = work(0, sum_files, "render")
 
     assert value(shown, "stepdown_requests_total") == 2
+    assert value(shown, "stepdown_latency_seconds_count") == 2
     assert value(shown, "stepdown_rows_dropped_total") == 10
+
+
+def test_a_worker_that_is_killed_while_it_writes_loses_that_write_alone(sum_files: list[int]) -> None:
+    """A write that was cut is not read: the one before it is."""
+    work(0, sum_files)
+    work(0, sum_files)
+    [newest] = [place for place in shared_sums._PLACES if _number_at(sum_files[0], place) == 2]
+    os.pwrite(sum_files[0], b"torn", newest + 40)
+
+    assert value(work(1, sum_files, "render"), "stepdown_requests_total") == 2
+
+
+def test_sums_that_cannot_be_written_are_dropped_and_counted_and_heal(tmp_path: Path) -> None:
+    with (tmp_path / "sums").open("wb+") as file, (tmp_path / "sums").open("rb") as read_only:
+        shared = SharedSums([read_only.fileno()], 0)
+        metrics = Metrics(shared=shared)
+        metrics(outcome(), reading())
+        metrics.update_registry()
+        assert shared.dropped == 1
+
+        os.dup2(file.fileno(), read_only.fileno())
+        metrics.update_registry()
+
+        assert value(metrics.render_text(), "stepdown_requests_total") == 1
 
 
 def test_an_answer_without_a_first_byte_has_no_time_to_it() -> None:
@@ -154,25 +194,25 @@ def test_an_observation_falls_into_the_first_bucket_that_holds_it(latency_s: flo
     assert buckets(ours.render_text(), "stepdown_latency_seconds_bucket") == expected
 
 
-def test_a_gauge_of_a_worker_that_has_ended_is_forgotten(tmp_path: Path) -> None:
+def test_a_gauge_of_a_worker_that_has_ended_is_forgotten(sum_files: list[int]) -> None:
     """Nothing waits in it any more; its totals still count."""
-    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     program = WORKER.replace('Probe("rows_dropped_total"', 'Probe("rows_waiting"')
 
-    def work(*arguments: str) -> bytes:
-        arguments = (sys.executable, "-c", program, *arguments)
-        return subprocess.run(arguments, env=environment, stdout=subprocess.PIPE, check=True).stdout
-
-    work()
-    shown = work("render")
+    work(1, sum_files, program=program)
+    shown = work(0, sum_files, "render", program)
 
     assert value(shown, "stepdown_rows_waiting") == 5
     assert value(shown, "stepdown_requests_total") == 2
 
 
-def test_counting_began_when_the_first_process_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that is started again continues the counts in its folder."""
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    first, second = Metrics().counting_since(), Metrics().counting_since()
+def test_counting_began_when_the_first_process_counted(sum_files: list[int]) -> None:
+    """A worker that is started again continues the counts."""
+    before = SharedSums(sum_files, 0)
+    before.publish([])
 
-    assert first == second
+    assert Metrics(shared=SharedSums(sum_files, 0)).counting_since() == before.since
+    assert Metrics(shared=SharedSums(sum_files, 1)).counting_since() == before.since
+
+
+def _number_at(file: int, place: int) -> int:
+    return int(shared_sums._HEADER.unpack(os.pread(file, shared_sums._HEADER.size, place))[0])

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import msgspec
 from gateway.core import Draft, DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.ipc.backoff import Backoff
+from gateway.ipc.socket_path import StrangerError, connect_privately
 from gateway.specialists.client.connection import HostConnection
 from gateway.specialists.client.stream import HostDraftStream
 from gateway.specialists.protocol import (
@@ -65,6 +67,7 @@ class HostClient:
         self._connection: HostConnection | None = None
         self._ready = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
+        self._has_met_stranger = False
 
     async def open(self, wait_s: float = 0.0) -> bool:
         """Start to connect; return whether the host is ready within `wait_s`.
@@ -176,7 +179,7 @@ class HostClient:
         """Connect and stay until the host is lost. Raises OSError or SpecialistError if it never answered."""
         loop = asyncio.get_running_loop()
         transport, connection = await loop.create_unix_connection(
-            lambda: HostConnection(loop), str(self._path)
+            lambda: HostConnection(loop), sock=self._connect()
         )
         try:
             # A frozen host accepts connections too: only a reply proves that it is alive.
@@ -189,6 +192,17 @@ class HostClient:
             self._connection = None
             self._ready.clear()
             transport.abort()
+
+    def _connect(self) -> socket.socket:
+        try:
+            connected = connect_privately(self._path)
+        except StrangerError as exc:
+            if not self._has_met_stranger:
+                logger.error("%s: %s; nothing is sent there", self._path, exc)
+            self._has_met_stranger = True
+            raise
+        self._has_met_stranger = False
+        return connected
 
     async def _ping_until_lost(self, connection: HostConnection) -> None:
         """Return when the connection is lost or the host is silent."""

@@ -7,6 +7,7 @@ import logging
 from typing import cast
 
 from gateway.ipc.framing import FrameDecoder, FrameError
+from gateway.ipc.socket_path import refuse_stranger
 from gateway.specialists.host.work_queue import Job, WorkQueue
 from gateway.specialists.protocol import (
     Cancel,
@@ -43,9 +44,15 @@ class WorkerConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport for writing."""
+        """Keep the transport for writing; close it at once to another user."""
         # uvloop's transports have the methods of asyncio.Transport but do not subclass it.
         self._transport = cast(asyncio.Transport, transport)
+        if (connected := transport.get_extra_info("socket")) is not None:
+            try:
+                refuse_stranger(connected)
+            except OSError as exc:
+                logger.warning("a connection is closed: %s", exc)
+                self._abort()
 
     def data_received(self, data: bytes) -> None:
         """Handle every request that is complete."""

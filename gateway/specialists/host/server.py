@@ -8,6 +8,8 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from gateway.ipc.heartbeat import Heart
+from gateway.ipc.socket_path import listen_privately
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.connection import WorkerConnection
@@ -31,12 +33,10 @@ async def serve_workers(path: Path, work_queue: WorkQueue) -> None:
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     async with AsyncExitStack() as stack:
-        previous = os.umask(0o177)
-        try:
-            server = await loop.create_unix_server(lambda: WorkerConnection(work_queue), path, backlog=256)
-        finally:
-            os.umask(previous)
+        listener = listen_privately(path)
+        server = await loop.create_unix_server(lambda: WorkerConnection(work_queue), sock=listener)
         stack.callback(work_queue.close)
         stack.callback(server.close)
         stack.callback(asyncio.create_task(work_queue.watch()).cancel)
+        stack.callback(asyncio.create_task(Heart(os.environ).keep_beating()).cancel)
         await stopped.wait()

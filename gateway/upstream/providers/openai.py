@@ -21,6 +21,7 @@ from gateway.upstream.trust_boundary import (
     keep_for_client,
 )
 from gateway.upstream.websocket_headers import UPGRADE, without_credentials
+from gateway.wire.loop_header import extend_chain
 
 # The observers read the answers given here.
 READ_BY_US = frozenset({b"/v1/chat/completions", b"/v1/responses", b"/v1/embeddings"})
@@ -29,18 +30,22 @@ SET_BY_US = frozenset({b"host", b"expect"})
 _LENGTH = frozenset({b"content-length"})
 
 
-def create(config: Config, client: HttpClient) -> Teacher:
-    """Return the teacher at `config.base_url`. Raises ConfigError for a URL it cannot use."""
-    return _OpenAITeacher(config, client)
+def create(config: Config, client: HttpClient, instance: str = "") -> Teacher:
+    """Return the teacher at `config.base_url`. Raises ConfigError for a URL it cannot use.
+
+    `instance` names this gateway to other gateways on the way; OpenAI itself is none and is not told.
+    """
+    return _OpenAITeacher(config, client, instance)
 
 
 class _OpenAITeacher:
     """A teacher in OpenAI's words; everything constant is made once."""
 
-    def __init__(self, config: Config, client: HttpClient) -> None:
+    def __init__(self, config: Config, client: HttpClient, instance: str) -> None:
         self._client = client
         self._config = config
         self._origin, self._host, self._prefix = _split(config.base_url)
+        self._instance = b"" if f".{self._host}".endswith(".openai.com") else instance.encode()
         self._has_own_key = config.api_key is not None
         self._credential = _credential(config)
         names = HOP_BY_HOP | SET_BY_US | (CLIENT_NAMES if self._has_own_key else frozenset())
@@ -80,6 +85,10 @@ class _OpenAITeacher:
             headers = [
                 (name, readable(value) if name == b"accept-encoding" else value) for name, value in headers
             ]
+        if self._instance:
+            # In forward mode the client's own header passes too, with other networks in it: both count.
+            came_through = call.headers if self._has_own_key else ()
+            headers.append(extend_chain(came_through, self._instance))
         if call.may_switch:
             headers = [*(without_credentials(headers) if self._has_own_key else headers), *UPGRADE]
         return Call(

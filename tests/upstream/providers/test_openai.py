@@ -161,3 +161,16 @@ async def test_a_connection_which_the_teacher_closed_while_idle_costs_the_client
     reply = await teacher.ask(chat())
 
     assert (reply.status, reply.retries, await read(reply.body)) == (200, 1, b"ok")
+
+
+@pytest.mark.parametrize("key", [None, Secret("sk-own")])
+async def test_the_next_gateway_is_told_through_which_the_request_came(
+    client: HttpClient, teacher: RunningTeacher, key: Secret | None
+) -> None:
+    """With our own key other networks are none of its business; without one the client's words pass."""
+    there = create(Config(base_url=teacher.base_url, api_key=key), client, "b2")
+
+    await read((await there.ask(chat((b"cdn-loop", b"cloudflare, stepdown;id=a1")))).body)
+
+    seen = ", ".join(teacher.control.seen[0].header("cdn-loop"))
+    assert seen == ("cloudflare, " if key is None else "") + "stepdown;id=a1, stepdown;id=b2"

@@ -1,0 +1,132 @@
+"""Signs of life from a child process, and the watch that its parent keeps over them.
+
+A child that is stopped or hangs holds its sockets open, and what connects to it waits for ever: only
+another process can see that. A child that is merely starved of the processor must never be taken for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+VARIABLE = "GATEWAY_HEARTBEAT_FD"
+"""Names the pipe in a child's environment."""
+BEAT_S = 1.0
+STILL_S = 10.0
+"""A child that is still for longer is replaced."""
+FIRST_BEAT_S = 60.0
+"""The same before its first sign of life: it may wait for a slow disk with its imports."""
+LOOK_S = 0.5
+# We were held up ourselves: what happened meanwhile was not observed.
+LONGEST_GAP_S = 3.0
+# Threads that wait with a time limit wake now and then, even in a process whose loop hangs.
+IDLE_CPU_S = 0.05
+# Running or waiting for the processor, waiting for the disk, held by a debugger.
+_AT_WORK = frozenset("RDt")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Heart:
+    """The child's end of the pipe; without one, its beats do nothing."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        number = environment.get(VARIABLE)
+        self._pipe = int(number) if number else None
+        if self._pipe is not None:
+            os.set_blocking(self._pipe, False)
+            # Our own children would keep it open, and need not.
+            os.set_inheritable(self._pipe, False)
+
+    def beat(self) -> None:
+        """Give one sign of life; never blocks."""
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._pipe, b".")
+
+    async def keep_beating(self) -> None:
+        """Beat as long as the event loop turns, until it is cancelled."""
+        while True:
+            self.beat()
+            await asyncio.sleep(BEAT_S)
+
+    def beat_in_thread(self) -> None:
+        """Beat as long as this process is not stopped; for one without an event loop."""
+
+        def keep_beating() -> None:
+            while True:
+                self.beat()
+                time.sleep(BEAT_S)
+
+        threading.Thread(target=keep_beating, name="heart", daemon=True).start()
+
+
+class Watch:
+    """The parent's end of the pipe: tells whether the child has been still for too long.
+
+    Still means: no sign of life, no thread that runs or wants to, no processor time. A starved child
+    wants to run; one that is stopped (SIGSTOP), or whose loop waits for what never comes, does not.
+    Where the system has no /proc, no child is ever still.
+    """
+
+    def __init__(self, process: int, pipe: int) -> None:
+        self._process = process
+        self._pipe = pipe
+        os.set_blocking(pipe, False)
+        self._has_beaten = False
+        self._looked_at: float | None = None
+        self._still_since = 0.0
+        self._cpu_s = 0.0
+
+    def is_too_still(self, now: float) -> bool:
+        """Return whether the child must be replaced; call it often, with monotonic seconds."""
+        last, limit_s = self._looked_at, STILL_S if self._has_beaten else FIRST_BEAT_S
+        if last is not None and now - last < LOOK_S:
+            return False
+        self._looked_at = now
+        was_held_up = last is None or now - last > LONGEST_GAP_S
+        if self._hears_beat() or was_held_up or self._is_at_work():
+            self._still_since = now
+            self._cpu_s = _read_cpu_s(self._process)
+        return now - self._still_since >= limit_s
+
+    def close(self) -> None:
+        """Close the pipe."""
+        os.close(self._pipe)
+
+    def _hears_beat(self) -> bool:
+        with contextlib.suppress(OSError):
+            if os.read(self._pipe, 4096):
+                self._has_beaten = True
+                return True
+        return False
+
+    def _is_at_work(self) -> bool:
+        states = _read_states(self._process)
+        return not states or bool(states & _AT_WORK) or _read_cpu_s(self._process) - self._cpu_s > IDLE_CPU_S
+
+
+def _read_states(process: int) -> set[str]:
+    """Return the states of a process's threads; empty if they cannot be read."""
+    states = set()
+    for thread in Path(f"/proc/{process}/task").glob("*/stat"):
+        with contextlib.suppress(OSError, IndexError):
+            states.add(_read_fields(thread)[0])
+    return states
+
+
+def _read_cpu_s(process: int) -> float:
+    try:
+        fields = _read_fields(Path(f"/proc/{process}/stat"))
+        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def _read_fields(file: Path) -> list[str]:
+    """Return the fields of a stat file from the state on: the name before it may hold anything."""
+    return file.read_text().rpartition(")")[2].split()

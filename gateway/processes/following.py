@@ -1,0 +1,132 @@
+"""What a worker follows beside its requests: certificates, audits, spending, versions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from gateway.confidence.drift import DriftMonitor
+from gateway.confidence.probation import ProbationMonitor
+from gateway.errors import RegistryError, RequestError, SpecialistError
+from gateway.processes.loops import Loops, StepLog
+from gateway.registry.models import Registry
+from gateway.specialists.client.client import HostClient
+from gateway.store.keys import KeyFacts
+from gateway.store.state import State
+from gateway.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+# The longest that a worker does not see the certifications and audits of its siblings.
+REFRESH_S = 0.25
+# Takes 0.5 ms with few metrics and 4 ms with hundreds; who is asked for them shows its own at once.
+SHOW_S = 0.5
+
+
+class Following:
+    """Exchanges state with the other processes, in loops of which none waits for another.
+
+    What could not be read for `stale_after_s` counts no more: keys are refused, no specialist serves.
+    The keys themselves are read by KeyWatch.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        *,
+        refresh_accounts: Callable[[], object],
+        metrics: Metrics,
+        drafter: HostClient,
+        registry: Registry,
+        stale_after_s: float,
+    ) -> None:
+        self._state = state
+        self._refresh_accounts = refresh_accounts
+        self._metrics = metrics
+        self._drafter = drafter
+        self._registry = registry
+        self._stale_after_s = stale_after_s
+        self._drift_monitor = DriftMonitor(state.certifications, state.audits)
+        self._probation_monitor = ProbationMonitor(state.templates, state.audits)
+        self._loaded: set[tuple[str, int]] = set()
+        self._loops = Loops()
+        self._step_log = StepLog()
+        self._refreshed_at = time.monotonic()
+
+    def start(self) -> None:
+        """Begin; call it in the loop that serves."""
+        for step in (self._refresh, self._watch_age, self._follow_versions):
+            self._loops.start(step, REFRESH_S)
+        self._loops.start(self._show, SHOW_S)
+
+    async def stop(self) -> None:
+        """Follow no more."""
+        await self._loops.stop()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether this worker knows what other processes decided lately."""
+        return not self._is_stale(self._state.keys.read_at) and not self._is_stale(self._refreshed_at)
+
+    def find_key(self, key_hash: str) -> KeyFacts | None:
+        """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen."""
+        if self._is_stale(self._state.keys.read_at):
+            raise RequestError(
+                "The gateway cannot read its keys at the moment; try again.",
+                status=503,
+                kind="server_error",
+                code="keys_unreadable",
+            )
+        return self._state.keys.find_by_hash(key_hash)
+
+    def _is_stale(self, read_at: float) -> bool:
+        return time.monotonic() - read_at >= self._stale_after_s
+
+    async def _refresh(self) -> None:
+        if await asyncio.to_thread(self._take_steps):
+            self._refreshed_at = time.monotonic()
+
+    async def _watch_age(self) -> None:
+        if self._is_stale(self._refreshed_at):
+            # An alarm may have been given meanwhile: nothing is served locally that may be withdrawn.
+            self._state.certifications.forget()
+
+    async def _show(self) -> None:
+        await asyncio.to_thread(self._metrics.update_registry)
+
+    def _take_steps(self) -> bool:
+        """Take each step, off the loop; return whether the certifications are those on disk."""
+        state, run = self._state, self._step_log.run
+        run(state.tasks.refresh)
+        run(state.audits.flush)
+        are_read = run(state.certifications.refresh)
+        for step in (
+            self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
+            state.objects.flush, self._refresh_accounts,
+        ):  # fmt: skip
+            run(step)
+        return are_read
+
+    async def _follow_versions(self) -> None:
+        """Let the host load the versions that certifications name, and unload the others."""
+        if not self.is_fresh:
+            # Then none is known, and that is no reason to unload them all.
+            return
+        certifications = self._state.certifications.all()
+        wanted = {(one.task, one.version) for one in certifications if one.version is not None}
+        for task, version in wanted - self._loaded:
+            with contextlib.suppress(SpecialistError):
+                # The client remembers the load, and repeats it when a host starts.
+                await self._load(task, version)
+        for task, version in self._loaded - wanted:
+            await self._drafter.unload(task, version)
+        self._loaded = wanted
+
+    async def _load(self, task: str, version: int) -> None:
+        try:
+            await self._drafter.load(task, version, self._registry.folder(task, version))
+        except RegistryError as exc:
+            logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)

@@ -1,0 +1,162 @@
+"""What a gateway does while its disk is full, a worker is stopped or killed, or it is told to end.
+
+`python -m loadtests.faults` prints one line for each fault; a small tmpfs is mounted for the full disk, so
+that part needs root. The teacher is simulated and local.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.api.site_server import CHAT, chat_body
+from tests.support.processes import RunningGateway, children, gateway_process, is_alive
+from tests.support.small_disk import small_disk
+from tests.support.teacher import running_teacher
+from tests.support.waiting import wait_for
+
+WORKER = "gateway.processes.worker"
+CLIENTS = 8
+LONGEST_S = 30.0
+
+
+class Traffic:
+    """Clients that ask one thing after the other, each time on a new connection."""
+
+    def __init__(self, port: int) -> None:
+        self.answers: list[tuple[float, str, float]] = []
+        """When it was asked, the status or the error, and the seconds that it took."""
+        self._port = port
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(CLIENTS)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask no more, and wait for the answers under way."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(LONGEST_S)
+
+    def _ask(self) -> None:
+        body = chat_body(model="gpt-4o")
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=LONGEST_S)
+            try:
+                connection.request("POST", CHAT, body, {"content-type": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+                end = str(answer.status)
+            except (OSError, http.client.HTTPException) as exc:
+                end = type(exc).__name__
+            finally:
+                connection.close()
+            self.answers.append((begun, end, time.monotonic() - begun))
+            time.sleep(0.05)
+
+
+def _workers(gateway: RunningGateway) -> list[int]:
+    return [pid for pid, name in children(gateway.process.pid).items() if name == WORKER]
+
+
+def _report(fault: str, traffic: Traffic, since: float, note: str = "") -> None:
+    """Print how the requests that were begun after `since` have ended."""
+    seen = [(end, took) for begun, end, took in traffic.answers if begun >= since]
+    ends = dict(Counter(end for end, _ in seen))
+    slowest = max((took for _, took in seen), default=0.0)
+    print(f"{fault:34} {ends}, slowest {slowest:.2f} s{note}", flush=True)
+
+
+@contextmanager
+def _under_traffic(home: Path, *flags: str) -> Iterator[tuple[RunningGateway, Traffic]]:
+    with (
+        running_teacher({"ping": "pong"}) as teacher,
+        gateway_process(
+            home, "--open", *flags, OPENAI_BASE_URL=teacher.base_url, STEPDOWN_LEARN_ENABLED="false"
+        ) as gateway,
+    ):
+        traffic = Traffic(gateway.port)
+        time.sleep(3)
+        try:
+            yield gateway, traffic
+        finally:
+            traffic.stop()
+
+
+def _stop_worker(home: Path) -> None:
+    with _under_traffic(home, "--workers", "2") as (gateway, traffic):
+        wait_for(lambda: len(_workers(gateway)) == 2, "two workers")
+        since, stopped = time.monotonic(), _workers(gateway)[0]
+        os.kill(stopped, signal.SIGSTOP)
+        wait_for(lambda: not is_alive(stopped), "it is not replaced")
+        replaced_s = time.monotonic() - since
+        time.sleep(5)
+        traffic.stop()
+        full_s = max(begun + took - since for begun, _, took in traffic.answers if took > 2)
+        _report("SIGSTOP of 1 of 2 workers", traffic, since, f"; killed after {replaced_s:.1f} s, "
+               f"the last request that waited was answered after {full_s:.1f} s")  # fmt: skip
+
+
+def _kill_worker(home: Path) -> None:
+    with _under_traffic(home, "--workers", "2") as (gateway, traffic):
+        since = time.monotonic()
+        os.kill(_workers(gateway)[0], signal.SIGKILL)
+        time.sleep(5)
+        traffic.stop()
+        _report("SIGKILL of 1 of 2 workers", traffic, since)
+
+
+def _fill_disk(home: Path) -> None:
+    with small_disk(home, megabytes=16) as disk, _under_traffic(disk.folder / "home") as (gateway, traffic):
+        since = time.monotonic()
+        disk.fill()
+        time.sleep(8)
+        os.kill(_workers(gateway)[0], signal.SIGKILL)
+        time.sleep(8)
+        waiting = gateway.status()["waiting"]["rows"]
+        disk.empty()
+        freed = time.monotonic()
+        wait_for(lambda: gateway.status()["waiting"]["rows"] < CLIENTS * 20, "rows still wait")
+        healed_s = time.monotonic() - freed
+        traffic.stop()
+        _report("full disk, worker killed on it", traffic, since, f"; {waiting} rows waited, written "
+               f"{healed_s:.1f} s after there was room, dropped {gateway.status()['dropped']}")  # fmt: skip
+
+
+def _drain(home: Path) -> None:
+    with _under_traffic(home, "--workers", "3", "--drain", "3") as (gateway, traffic):
+        since = time.monotonic()
+        gateway.process.send_signal(signal.SIGTERM)
+        gateway.process.wait(LONGEST_S)
+        ended_s = time.monotonic() - since
+        traffic.stop()
+        _report("SIGTERM, 3 workers", traffic, since, f"; ended after {ended_s:.1f} s")
+
+
+PARTS: dict[str, Callable[[Path], None]] = {
+    "stop": _stop_worker,
+    "kill": _kill_worker,
+    "disk": _fill_disk,
+    "drain": _drain,
+}
+
+
+def main(names: list[str]) -> None:
+    """Run the named parts, or all."""
+    for name in names or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            PARTS[name](Path(folder) / "home")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""What a worker could not read for too long counts no more: keys are refused, no specialist serves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from gateway.errors import RequestError
+from gateway.processes.following import Following
+from gateway.processes.loops import Loops, StepLog
+from gateway.registry.models import Registry
+from gateway.specialists.client.client import HostClient
+from gateway.store.home import Home
+from gateway.store.keys import hash_key
+from gateway.store.state import State, open_state
+from gateway.telemetry.metrics import Metrics
+from tests.support.builders import certified
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[State]:
+    with open_state(Home(tmp_path / "home")) as state:
+        yield state
+
+
+def follow(state: State, tmp_path: Path, stale_after_s: float = 30.0) -> Following:
+    return Following(
+        state,
+        refresh_accounts=lambda: None,
+        metrics=Metrics(),
+        drafter=cast(HostClient, None),
+        registry=Registry(tmp_path / "registry"),
+        stale_after_s=stale_after_s,
+    )
+
+
+def test_keys_that_were_read_lately_are_found(state: State, tmp_path: Path) -> None:
+    _, plain = state.keys.create("app")
+    following = follow(state, tmp_path)
+
+    assert following.is_fresh
+    assert following.find_key(hash_key(plain.encode()))
+    assert following.find_key("unknown") is None
+
+
+def test_keys_that_may_have_been_revoked_unseen_are_refused_for_now(state: State, tmp_path: Path) -> None:
+    """503, not 401: another replica may know them, and clients try again."""
+    _, plain = state.keys.create("app")
+    following = follow(state, tmp_path)
+    state.keys.read_at -= 31
+
+    assert not following.is_fresh
+    with pytest.raises(RequestError) as refused:
+        following.find_key(hash_key(plain.encode()))
+    assert (refused.value.status, refused.value.code) == (503, "keys_unreadable")
+
+    state.keys.refresh()
+    assert following.find_key(hash_key(plain.encode()))
+
+
+async def test_no_specialist_serves_by_certificates_that_are_too_old(state: State, tmp_path: Path) -> None:
+    """An alarm may have been given meanwhile. When they can be read, they count again."""
+    state.certifications.put(certified("cards", 2))
+    following = follow(state, tmp_path)
+    following._refreshed_at -= 31
+
+    await following._watch_age()
+    assert state.certifications.of("cards").version is None
+
+    await following._refresh()
+    assert following.is_fresh
+    assert state.certifications.of("cards").version == 2
+
+
+async def test_a_loop_outlives_every_error_and_waits_for_no_other() -> None:
+    loops, seen = Loops(), asyncio.Event()
+    failures = 0
+
+    async def fail() -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 3:
+            seen.set()
+        raise ZeroDivisionError
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    loops.start(hang, 0.0)
+    loops.start(fail, 0.0)
+    async with asyncio.timeout(60):
+        await seen.wait()
+    await loops.stop()
+
+    assert failures >= 3
+
+
+def test_a_step_that_goes_on_failing_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    log = StepLog()
+
+    def fail() -> None:
+        raise OSError("no disk")
+
+    assert [log.run(fail) for _ in range(3)] == [False] * 3
+    assert len(caplog.records) == 1
