@@ -151,13 +151,19 @@ def used(gateway: RunningGateway, name: str, limit: str) -> float:
     return float(next(use["used"] for use in shown["use"] if use["name"] == limit))
 
 
-def test_a_key_that_has_spent_its_dollars_is_told_when_to_come_back(
+def test_the_dollars_of_a_key_are_booked_as_its_answers_come(gateway: RunningGateway) -> None:
+    key = make_key(gateway, "paying", "--usd-per-day", "1")
+
+    assert gateway.chat(bearer(key)).status == 200
+
+    wait_for(lambda: 0 < used(gateway, "paying", "$ a day") < 0.01, "the answer is not booked")
+
+
+def test_a_key_without_the_dollars_for_an_answer_is_told_when_to_come_back(
     gateway: RunningGateway, teacher: RunningTeacher
 ) -> None:
-    """The official client asks once more at most by its own count: here not at all."""
+    """What an answer may cost is set aside before the teacher is asked; the official client asks once."""
     key = make_key(gateway, "poor", "--usd-per-day", "0.000001")
-    assert gateway.chat(bearer(key)).status == 200
-    wait_for(lambda: used(gateway, "poor", "$ a day") > 0.000001, "the answer is not booked")
     asked = teacher.control.requests
 
     with (
