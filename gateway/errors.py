@@ -82,7 +82,8 @@ class BudgetSpentError(RequestError):
     def __init__(self, budget: str, *, resets_at: float, now: float, policy: str = "") -> None:
         resets = datetime.fromtimestamp(resets_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
         super().__init__(
-            f"{budget[:1].upper()}{budget[1:]} is spent; it begins anew at {resets}.",
+            f"{budget[:1].upper()}{budget[1:]} is spent or too small for this request; "
+            f"it begins anew at {resets}.",
             status=429,
             code="budget_exceeded",
             kind="insufficient_quota",

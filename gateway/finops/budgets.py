@@ -81,7 +81,7 @@ class Budgets:
             if not self._set_aside(budget, usd, is_known=is_known):
                 for each in taken:
                     self._spend[each.period].settle(each.name, usd, 0.0)
-                raise self._spent_error(budget)
+                raise self._spent_error(budget, request)
             taken.append(budget)
         return Reservation(usd, budgets)
 
@@ -135,11 +135,11 @@ class Budgets:
         is_first = not is_known and not spend.reserved(budget.name) and spend.spent(budget.name) < budget.usd
         return is_first and spend.reserve(budget.name, usd, budget.usd + usd)
 
-    def _spent_error(self, budget: Budget) -> BudgetSpentError:
-        whose = f"policy '{budget.policy}'" if budget.policy else "this key"
+    def _spent_error(self, budget: Budget, request: Request) -> BudgetSpentError:
+        owner = f"policy '{budget.policy}'" if budget.policy else f"key '{request.caller}'"
         resets_at = self._spend[budget.period].ends_at()
         return BudgetSpentError(
-            f"the budget of {whose} for this {budget.period} (UTC)",
+            f"the budget of {owner} for this {budget.period} (UTC)",
             resets_at=resets_at,
             now=self._clock(),
             policy=budget.policy,

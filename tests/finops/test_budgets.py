@@ -172,7 +172,7 @@ async def test_the_dollars_of_a_key_are_set_aside_like_those_of_a_policy() -> No
     )
     first = await budgets.reserve(asking(600, key_id="key-1"), ())
 
-    with pytest.raises(BudgetSpentError, match="this key"):
+    with pytest.raises(BudgetSpentError, match="of key"):
         await budgets.reserve(asking(600, key_id="key-1"), ())
     budgets.settle(first, 0.2)
     limits.settle("key-1", reserved_tokens=0, tokens=200, usd=0.2)
