@@ -16,7 +16,7 @@ from gateway.wire.object_ids import (
     read_objects_of_events,
     reads_whole_account,
 )
-from gateway.wire.sse import last_event_end
+from gateway.wire.sse import EventSplitter
 
 # The largest answer in which new objects are looked for; longer ones pass, and what they made stays unknown.
 MAX_ANSWER_BYTES = 64 << 20
@@ -150,17 +150,14 @@ class _NotingBody:
             yield answer
 
     async def _read_stream(self) -> AsyncIterator[bytes]:
-        held = b""
+        events = EventSplitter()
         async for piece in self._body:
-            held += piece
-            end = last_event_end(held)
-            if end:
-                await self._note(read_objects_of_events(held[:end], self._kind))
-                yield held[:end]
-                held = held[end:]
-        if held:
-            await self._note(read_objects_of_events(held, self._kind))
-            yield held
+            if ready := events.feed(piece):
+                await self._note(read_objects_of_events(ready, self._kind))
+                yield ready
+        if rest := events.take_rest():
+            await self._note(read_objects_of_events(rest, self._kind))
+            yield rest
 
     async def _note(self, made: Sequence[MadeObject]) -> None:
         new = [(one.id, one.kind) for one in made if one.id not in self._noted]
