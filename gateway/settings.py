@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from gateway.api.http import edge
 from gateway.config.bounds import PositiveFloat, PositiveInt
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
@@ -62,6 +63,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 f"open lets anybody in and is allowed on a loopback address only, not on '{self.host}'; "
                 "use 127.0.0.1, or create keys with `stepdown keys create`"
             )
+
+
+class Edge(edge.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What clients may take before it is known who they are; numbers are per worker."""
 
 
 class Upstream(upstream.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,6 +137,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     harvest: Harvest = Harvest()
     learn: Learn = Learn()
     policies: Policies = Policies()
+    edge: Edge = Edge()
     prices: dict[str, Price] = {}
     """By model name: prices that replace the list price."""
     costs: finops.Config = finops.Config()

@@ -18,8 +18,10 @@ from gateway.api.admin import create_admin
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
+from gateway.api.http import edge
 from gateway.api.http.body import FORM_BYTES, LONGEST_UPLOAD_S, BodyLimit, BodyLimits
-from gateway.api.http.coalescing import CoalescingProtocol
+from gateway.api.http.connections import Connections
+from gateway.api.http.protocol import create_protocol
 from gateway.api.websocket import create_websockets
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.processes.assembly import GatewayWorker
@@ -27,8 +29,6 @@ from gateway.settings import Settings, read_settings
 from gateway.store.state import State, open_state
 from gateway.telemetry.logs import configure_logging
 
-# Longer than the pools of clients keep a connection, so that the client closes it, never we.
-KEEP_ALIVE_S = 75
 DRAIN_S = 10
 
 
@@ -45,11 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with open_state(settings.home) as state:
         worker = GatewayWorker(settings, state, options.number)
         deps = _create_dependencies(settings, state, worker)
-        servers = [(_create_server(create_app(deps), create_websockets(deps)), options.fd)]
+        public = Connections(settings.edge)
+        servers = [(_create_server(create_app(deps), public, create_websockets(deps)), options.fd)]
         if options.admin_fd is not None:
             worker.exporters.start_push(worker.metrics)
             admin = create_admin(worker.metrics.render_text, worker.status)
-            servers.append((_create_server(admin), options.admin_fd))
+            connections = Connections(settings.edge, edge.ADMIN_CONNECTIONS)
+            servers.append((_create_server(admin, connections), options.admin_fd))
         _tune_collector()
         with asyncio.Runner(loop_factory=_create_loop) as runner:
             runner.run(_serve(worker, servers))
@@ -99,10 +101,12 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-def _create_server(app: object, websockets: Callable[..., asyncio.Protocol] | None = None) -> uvicorn.Server:
+def _create_server(
+    app: object, connections: Connections, websockets: Callable[..., asyncio.Protocol] | None = None
+) -> uvicorn.Server:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        http=CoalescingProtocol,
+        http=create_protocol(connections),  # type: ignore[arg-type]
         lifespan="off",
         log_config=None,
         proxy_headers=False,
@@ -111,7 +115,6 @@ def _create_server(app: object, websockets: Callable[..., asyncio.Protocol] | No
         # The teacher's headers pass through: its `date` would be a second one.
         date_header=False,
         server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=DRAIN_S,
     )
     return _QuietServer(config)

@@ -16,6 +16,9 @@ import uvicorn
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
+from gateway.api.http.connections import Connections
+from gateway.api.http.edge import Config
+from gateway.api.http.protocol import create_protocol
 from gateway.core import Answer, Header, Outcome, Request
 from gateway.policy.ownership import OwnerStore
 from gateway.policy.schema import Policy
@@ -243,6 +246,7 @@ def serve_site(
     *,
     has_own_key: bool = False,
     owners: OwnerStore | None = None,
+    edge: Config | None = None,
     **deps: Any,
 ) -> Iterator[SiteServer]:
     """Serve the application in a thread, on a free port, until the block ends."""
@@ -261,6 +265,7 @@ def serve_site(
     )
     config = uvicorn.Config(
         app,
+        http=create_protocol(Connections(edge or Config())),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,
