@@ -42,7 +42,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    admin_host: str = "127.0.0.1"
+    """The admin plane's own address: it has no credential, and never follows `host`."""
     admin_port: Port = 8081
+    names: tuple[str, ...] = ()
+    """Host names by which the admin plane, and with `open` the API, may be called. Addresses and local
+    names always may; others are refused, because any web page could make one point here."""
     workers: PositiveInt = 1
     open: bool = False
     """Let any client in, whatever its key; on a loopback address only."""

@@ -15,6 +15,7 @@ from gateway.api.errors import (
     unknown_path,
     wrong_method,
 )
+from gateway.api.foreign_pages import refuse_foreign_pages
 from gateway.api.http.asgi import App, Receive, Scope, Send
 from gateway.api.http.exchange import Exchange
 from gateway.api.models import list_models, show_model
@@ -42,6 +43,8 @@ def create_app(deps: ApiDependencies) -> App:
         )
         try:
             _require_one_host(scope)
+            if deps.authenticator.is_open:
+                refuse_foreign_pages(exchange.headers, deps.names)
             await _dispatch(exchange, deps)
         except ClientGoneError:
             logger.debug("client left %s", exchange.id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import msgspec
 
@@ -34,6 +34,8 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`."""
     is_ready: Callable[[], bool] = lambda: True
+    names: Collection[str] = ()
+    """Names by which clients may call us where no key is needed, besides addresses and local names."""
     show_labels: bool = True
     body_decoder: BodyDecoder = msgspec.field(default_factory=BodyDecoder)
     has_own_key: bool = False

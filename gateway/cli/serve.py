@@ -9,7 +9,13 @@ from __future__ import annotations
 import argparse
 import os
 
-FLAGS = {"host": "HOST", "port": "PORT", "admin_port": "ADMIN_PORT", "workers": "WORKERS"}
+FLAGS = {
+    "host": "HOST",
+    "port": "PORT",
+    "admin_host": "ADMIN_HOST",
+    "admin_port": "ADMIN_PORT",
+    "workers": "WORKERS",
+}
 CLIENTS = {
     "open": "anybody on this machine (--open)",
     "keys": "holders of a gateway key (`stepdown keys create`)",
@@ -22,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", help="port of the OpenAI API (8080; 0 takes a free one)")
+    parser.add_argument("--admin-host", metavar="HOST", help="address of /metrics and /status (127.0.0.1)")
     parser.add_argument("--admin-port", metavar="PORT", help="port of /metrics and /status (8081)")
     parser.add_argument("--workers", metavar="N", help="gateway processes (1)")
     parser.add_argument("--open", action="store_true", help="let any client in; on loopback only")

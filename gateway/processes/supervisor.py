@@ -43,7 +43,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         server = settings.server
         _create_counters(home, server.workers)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
-        [admin] = stack.enter_context(_listen(server.host, server.admin_port))
+        [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
         children = [Child(plan) for plan in _plan_children(settings, environment, public, admin)]
         home.run_file.unlink(missing_ok=True)
         stack.callback(home.run_file.unlink, missing_ok=True)

@@ -18,6 +18,7 @@ from gateway.api.admin import create_admin
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
+from gateway.api.foreign_pages import guard_site
 from gateway.api.http import edge
 from gateway.api.http.body import FORM_BYTES, LONGEST_UPLOAD_S, BodyLimit, BodyLimits
 from gateway.api.http.connections import Connections
@@ -49,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         servers = [(_create_server(create_app(deps), public, create_websockets(deps)), options.fd)]
         if options.admin_fd is not None:
             worker.exporters.start_push(worker.metrics)
-            admin = create_admin(worker.metrics.render_text, worker.status)
+            names = settings.server.names
+            admin = guard_site(create_admin(worker.metrics.render_text, worker.status), names)  # type: ignore[arg-type]
             connections = Connections(settings.edge, edge.ADMIN_CONNECTIONS)
             servers.append((_create_server(admin, connections), options.admin_fd))
         _tune_collector()
@@ -84,6 +86,7 @@ def _create_dependencies(settings: Settings, state: State, worker: GatewayWorker
         authenticator=Authenticator(settings.admission, state.keys.find_by_hash, worker.keys.look_up),
         limits=BodyLimits(chat=chat, upload=upload),
         own_models=worker.own_models,
+        names=server.names,
         show_labels=server.labels,
         has_own_key=settings.upstream.api_key is not None,
         key_limits=worker.keys.limits,

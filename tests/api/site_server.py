@@ -252,6 +252,8 @@ def serve_site(
     """Serve the application in a thread, on a free port, until the block ends."""
     # Listening before the thread starts: an early connection waits in the backlog.
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
+    # Raw requests in the tests name this host.
+    deps.setdefault("names", ("x",))
     site = SiteServer(sock.getsockname()[1])
     app = create_app(
         ApiDependencies(

@@ -75,6 +75,7 @@ async def gateway(
     deps = ApiDependencies(
         serve=lambda _: pytest.fail("no chat"),
         authenticator=authenticator or Authenticator("open"),
+        names=("x",),
         **passage_to(create(config, client)),
     )
     sock = socket.create_server(("127.0.0.1", 0))
