@@ -39,7 +39,12 @@ def create_app(deps: ApiDependencies) -> App:
     # Websockets never come here: api/websocket.py takes the connection.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(
-            scope, receive, send, show_labels=deps.show_labels, count_refusal=deps.count_refusal
+            scope,
+            receive,
+            send,
+            show_labels=deps.show_labels,
+            count_refusal=deps.count_refusal,
+            memory=deps.memory,
         )
         try:
             _require_one_host(scope)
@@ -59,8 +64,7 @@ def create_app(deps: ApiDependencies) -> App:
             if not exchange.has_begun:
                 await exchange.send_error(error)
         finally:
-            if exchange.under_way:
-                exchange.under_way.close()
+            exchange.close()
 
     return app
 

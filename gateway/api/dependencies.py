@@ -8,7 +8,10 @@ import msgspec
 
 from gateway.api.auth import Authenticator, Caller
 from gateway.api.http.body import BodyLimits
+from gateway.api.http.edge import Config as EdgeConfig
 from gateway.api.http.encoded_body import BodyDecoder
+from gateway.api.http.memory import MemoryBudget
+from gateway.api.in_flight import InFlight
 from gateway.api.under_way import OpenWork
 from gateway.core import Answer, Request
 from gateway.policy.key_limits import KeyLimits
@@ -30,6 +33,9 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     key_limits: KeyLimits | None = None
     """None: keys have no limits here."""
     open_work: OpenWork = msgspec.field(default_factory=OpenWork)
+    in_flight: InFlight = msgspec.field(default_factory=lambda: InFlight(EdgeConfig().requests))
+    memory: MemoryBudget = msgspec.field(default_factory=lambda: MemoryBudget(EdgeConfig().bodies_mb << 20))
+    """For the bodies in work."""
     limits: BodyLimits = BodyLimits()
     own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`."""

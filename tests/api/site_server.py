@@ -19,6 +19,7 @@ from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.connections import Connections
 from gateway.api.http.edge import Config
 from gateway.api.http.protocol import create_protocol
+from gateway.api.shedding import create_shedding
 from gateway.core import Answer, Header, Outcome, Request
 from gateway.policy.ownership import OwnerStore
 from gateway.policy.schema import Policy
@@ -255,19 +256,18 @@ def serve_site(
     # Raw requests in the tests name this host.
     deps.setdefault("names", ("x",))
     site = SiteServer(sock.getsockname()[1])
-    app = create_app(
-        ApiDependencies(
-            serve=site.serve,
-            authenticator=authenticator or Authenticator("open"),
-            **passage_to(
-                _CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key, owners=owners
-            ),
-            **deps,
-        )
+    dependencies = ApiDependencies(
+        serve=site.serve,
+        authenticator=authenticator or Authenticator("open"),
+        **passage_to(_CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key, owners=owners),
+        **deps,
+    )
+    connections = Connections(
+        edge or Config(), pressure=dependencies.in_flight, shed=create_shedding(dependencies)
     )
     config = uvicorn.Config(
-        app,
-        http=create_protocol(Connections(edge or Config())),  # type: ignore[arg-type]
+        create_app(dependencies),
+        http=create_protocol(connections),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,

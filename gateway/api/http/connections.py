@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from gateway.api.http.asgi import App
 from gateway.api.http.edge import RESERVED_CONNECTIONS, Config, allowed_connections
 from gateway.api.http.refusals import RefusalLog
 
@@ -28,14 +29,34 @@ class Tunnel(Protocol):
         """Whether it is closed, or will be."""
 
 
+class Pressure(Protocol):
+    """Whether there is more work than the worker can do."""
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether anything is refused now."""
+
+    def is_refused(self, authorization: bytes) -> bool:
+        """Return whether a request with this credential is."""
+
+
 class Connections:
     """All connections of one server; to be used in its event loop alone.
 
     One sweep a second looks at them all: timers of their own would cost each request two.
     """
 
-    def __init__(self, config: Config, most: int | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        most: int | None = None,
+        pressure: Pressure | None = None,
+        shed: App | None = None,
+    ) -> None:
         self.config = config
+        self.pressure = pressure
+        self.shed = shed
+        """The application that answers what `pressure` refuses."""
         self.log = RefusalLog()
         self.now = 0.0
         """The loop's time, as of the last sweep."""

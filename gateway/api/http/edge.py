@@ -38,6 +38,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     all_heads_mb: PositiveInt = 16
     """Of all unfinished heads, and requests behind one in work, together; 503 above. A head is below
     1 KB and arrives whole."""
+    requests: PositiveInt = 4096
+    """In work at once; 503 above. Streams wait for a teacher most of the time, so this bounds memory (25 KB
+    a stream); what the CPU cannot do is noticed by itself, and refused earlier."""
+    bodies_mb: PositiveInt = 256
+    """For the bodies of all requests in work, three times their size; a body waits a second for room, then
+    503. One of 50 MB takes 150: the largest that OpenAI takes passes alone."""
     stalled_s: NonNegativeFloat = 10.0
     """How long a client may leave its full socket unread, as a slow body may begin; then
     `min_bytes_per_s` is expected."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import httptools
 
-from gateway.api.http.connections import Connections
+from gateway.api.http.connections import Connections, Pressure
 from gateway.api.http.refusals import HEAD_TOO_LONG, NOT_HTTP, TOO_MANY_CONNECTIONS, URL_TOO_LONG
 from gateway.api.http.watched import LINGER_S, WatchedProtocol
 
@@ -100,6 +100,9 @@ class BoundedProtocol(WatchedProtocol):
         if self._is_in_reserve and self.url.partition(b"?")[0] not in HEALTH_PATHS:
             self._refusal = TOO_MANY_CONNECTIONS
             raise RefusedError
+        pressure = self._all.pressure
+        is_shed = pressure is not None and pressure.is_tight and self._is_shed(pressure)
+        self.app = self._all.shed if is_shed else self.config.loaded_app  # type: ignore[assignment]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -114,6 +117,12 @@ class BoundedProtocol(WatchedProtocol):
         """See httptools."""
         self._body_left = 0
         super().on_message_complete()
+
+    def _is_shed(self, pressure: Pressure) -> bool:
+        if self.url.partition(b"?")[0] in HEALTH_PATHS:
+            return False
+        authorization = next((value for name, value in self.headers if name == b"authorization"), b"")
+        return pressure.is_refused(authorization)
 
     def _feed(self, data: bytes) -> None:
         start = steps = 0
