@@ -8,6 +8,7 @@ from typing import Protocol
 
 from gateway.core import Body, Endpoint, Plan, Request
 from gateway.errors import RequestError
+from gateway.wire.large_body import LARGE_BYTES
 from gateway.wire.object_ids import (
     MadeObject,
     find_ids_of_query,
@@ -53,7 +54,11 @@ class ObjectOwnership:
                 status=403,
                 code="list_not_allowed",
             )
-        if ids := list_named_objects(request):
+        if len(request.content) > LARGE_BYTES:
+            ids = await asyncio.to_thread(list_named_objects, request)
+        else:
+            ids = list_named_objects(request)
+        if ids:
             found = await asyncio.to_thread(self._owners.find_owners, ids)
             for one in ids:
                 if found.get(one) != request.tenant:

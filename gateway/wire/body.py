@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from typing import TypeVar
 
@@ -14,6 +15,9 @@ Integer = int | float
 """A field that holds an integer. `256.0` is one to JSON Schema, and some languages write it so."""
 RawFields = dict[str, msgspec.Raw]
 """The top-level fields of a body by name, each as the bytes that the client sent."""
+
+# `mod\u0065l` is `model`. Names are ASCII letters and `_`; `\u00e9` is text, which many libraries write so.
+ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 
 _Fields = TypeVar("_Fields")
 
@@ -96,9 +100,9 @@ def unsupported_field(raw: RawFields, honored: frozenset[str], known: frozenset[
 def _refuse_duplicates(body: bytes, unique: tuple[bytes, ...]) -> None:
     """Refuse a field that is given twice: we would judge one value and the teacher answer the other.
 
-    Nearly every body is cleared by counting; `\\u00` may hide a key such as `mod\\u0065l`.
+    Nearly every body is cleared by counting; an escaped letter may hide a key such as `mod\\u0065l`.
     """
-    if b"\\u00" not in body and all(body.count(name) <= 1 for name in unique):
+    if ESCAPED_LETTER.search(body) is None and all(body.count(name) <= 1 for name in unique):
         return
     pairs = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
     for name, count in Counter(name for name, _ in pairs).items():

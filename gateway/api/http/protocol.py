@@ -102,7 +102,7 @@ class BoundedProtocol(WatchedProtocol):
             raise RefusedError
         pressure = self._all.pressure
         is_shed = pressure is not None and pressure.is_tight and self._is_shed(pressure)
-        self.app = self._all.shed if is_shed else self.config.loaded_app  # type: ignore[assignment]
+        self.app = self._all.shed if is_shed else self.config.loaded_app
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
