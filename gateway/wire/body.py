@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from gateway.errors import RequestError, UnreadableBodyError
+from gateway.wire.large_body import check_utf8, count_in_steps, has_match
 
 Integer = int | float
 """A field that holds an integer. `256.0` is one to JSON Schema, and some languages write it so."""
@@ -17,7 +18,7 @@ RawFields = dict[str, msgspec.Raw]
 """The top-level fields of a body by name, each as the bytes that the client sent."""
 
 # `mod\u0065l` is `model`. Names are ASCII letters and `_`; `\u00e9` is text, which many libraries write so.
-ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 
 _Fields = TypeVar("_Fields")
 
@@ -36,7 +37,7 @@ def read_body(
     """
     try:
         # msgspec does not look into strings that it skips; the teacher would.
-        body.isascii() or body.decode()
+        check_utf8(body)
         raw = _raw_fields.decode(body)
         _refuse_duplicates(body, unique)
         _refuse_other_cases(raw, unique)
@@ -50,6 +51,11 @@ def read_body(
     except msgspec.DecodeError as exc:
         raise _unreadable(str(exc)) from exc
     return fields, raw
+
+
+def has_escaped_letter(body: bytes) -> bool:
+    """Return whether a name of `body` may be written with escapes."""
+    return has_match(_ESCAPED_LETTER, body, len(b"\\u0041"))
 
 
 def get_field(raw: RawFields, name: str) -> bytes:
@@ -102,7 +108,7 @@ def _refuse_duplicates(body: bytes, unique: tuple[bytes, ...]) -> None:
 
     Nearly every body is cleared by counting; an escaped letter may hide a key such as `mod\\u0065l`.
     """
-    if ESCAPED_LETTER.search(body) is None and all(body.count(name) <= 1 for name in unique):
+    if not has_escaped_letter(body) and all(count_in_steps(body, name) <= 1 for name in unique):
         return
     pairs = json.loads(body, object_pairs_hook=list, parse_int=str, parse_float=str)
     for name, count in Counter(name for name, _ in pairs).items():

@@ -1,7 +1,8 @@
-"""The cost of reading a large body, counted before it is decoded: a decoder holds up the whole process."""
+"""Looking through a large body step by step: one long search holds up the whole process, from any thread."""
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from gateway.errors import UnreadableBodyError
@@ -24,7 +25,8 @@ def refuse_costly_body(body: bytes) -> None:
     For a thread: no step of it takes longer than a few milliseconds, all of them up to a second.
     """
     # An upper bound is enough for nearly every body: most are long texts and files.
-    objects, values = body.count(b"{") + body.count(b"["), body.count(b",")
+    objects = count_in_steps(body, b"{") + count_in_steps(body, b"[")
+    values = count_in_steps(body, b",")
     if objects <= MOST_OBJECTS and values <= MOST_VALUES:
         return
     objects = values = 0
@@ -43,6 +45,38 @@ def refuse_costly_body(body: bytes) -> None:
                 code="request_too_large",
             )
         at = -1 if quote < 0 else _end_of_text(body, quote + 1)
+
+
+def count_in_steps(body: bytes, what: bytes) -> int:
+    """Return `body.count(what)`, for a `what` that cannot overlap itself."""
+    if len(body) <= STEP_BYTES:
+        return body.count(what)
+    overlap = len(what) - 1
+    starts = range(0, len(body), STEP_BYTES)
+    return sum(body.count(what, start, start + STEP_BYTES + overlap) for start in starts)
+
+
+def has_match(pattern: re.Pattern[bytes], body: bytes, longest_bytes: int) -> bool:
+    """Return whether `pattern`, which matches at most `longest_bytes`, is found in `body`."""
+    steps = range(0, max(1, len(body)), STEP_BYTES)
+    return any(pattern.search(body, start, start + STEP_BYTES + longest_bytes) for start in steps)
+
+
+def check_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError if `body` is not UTF-8."""
+    if body.isascii():
+        return
+    if len(body) <= STEP_BYTES:
+        body.decode()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), STEP_BYTES):
+        try:
+            decoder.decode(body[start : start + STEP_BYTES])
+        except UnicodeDecodeError as exc:
+            exc.start += start
+            raise
+    decoder.decode(b"", final=True)
 
 
 def _end_of_text(body: bytes, start: int) -> int:
