@@ -98,8 +98,7 @@ def give_back_tokens(exchange: Exchange, status: int) -> None:
 
 def _find_place(deps: ApiDependencies, caller: Caller, headers: tuple[Header, ...]) -> Slot:
     """Return the request's place in this worker; strangers, who can have any number of names, share one."""
-    authorization = next((value for name, value in headers if name == b"authorization"), b"")
-    return deps.in_flight.enter(caller.id if caller.is_trusted else "", authorization)
+    return deps.in_flight.enter(caller.id if caller.is_trusted else "", headers)
 
 
 def _check_path(key: KeyFacts, path: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from gateway.api.errors import to_error_response
@@ -30,7 +31,7 @@ def refuse_foreign_pages(headers: Iterable[Header], names: Collection[str]) -> N
     for name, value in headers:
         if name == b"host":
             host = _read_name(value)
-            if not (_is_address(host) or is_local_name(host) or host in names):
+            if not (_is_safe(host) or host in names):
                 raise _refused("host_not_allowed", f"not a name of this gateway: {host[:100]}")
         elif name == b"origin":
             origin = value
@@ -65,8 +66,14 @@ def is_local_name(host: str) -> bool:
         return False
 
 
-def _is_address(host: str) -> bool:
-    """Whether `host` is an address: no page can make one point elsewhere."""
+@lru_cache(maxsize=256)
+def _is_safe(host: str) -> bool:
+    """Whether no page can have made `host` point here: it is a local name or an address.
+
+    Every request asks, mostly with the same host.
+    """
+    if is_local_name(host):
+        return True
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -74,6 +81,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
+@lru_cache(maxsize=256)
 def _read_name(value: bytes) -> str:
     found = _HOST.fullmatch(value.decode("latin-1").strip())
     return found[1].strip("[]").rstrip(".").lower() if found else "?"

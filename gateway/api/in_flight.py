@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
+from gateway.core import Header
 from gateway.errors import RateLimitedError, RequestError
 
 # Work of so few never waits long; below it nothing is measured.
@@ -11,6 +13,8 @@ FEWEST = 32
 TICK_S = 0.02
 # A turn of the event loop that is late by more means that answers already wait for each other.
 LATE_S = 0.01
+# One late turn is a collection of garbage or a large body, and no reason to refuse anything.
+LATE_TURNS = 5
 # The share of the limit that callers below their fair share find free, whatever one caller sends.
 KEPT_SHARE = 0.25
 RETRY_S = 1.0
@@ -34,9 +38,9 @@ class Slot:
 class InFlight:
     """Counts the requests in work of one worker, in its event loop.
 
-    The limit is `most` while the loop keeps up, as for answers that wait for a teacher. Each turn that
-    is late lowers it below what is in work, each one in time raises it again: so the CPU is never asked
-    for more than it has, and what is refused is refused at once, not after a wait in a queue.
+    The limit is `most` while the loop keeps up, as for answers that wait for a teacher. When turns go on
+    being late, each lowers it below what is in work, and each one in time raises it again: so the CPU is
+    not asked for more than it has, and what is refused is refused at once, not after a wait in a queue.
     """
 
     def __init__(self, most: int, *, is_shared: bool = True) -> None:
@@ -46,6 +50,7 @@ class InFlight:
         self._by_caller: dict[str, int] = {}
         self._greedy: set[bytes] = set()
         self._due = 0.0
+        self._late_turns = 0
         self._timer: asyncio.TimerHandle | None = None
         self.entered = 0
 
@@ -65,11 +70,11 @@ class InFlight:
             return True
         return bool(self._greedy) and authorization in self._greedy
 
-    def enter(self, caller: str, authorization: bytes = b"") -> Slot:
+    def enter(self, caller: str, headers: Iterable[Header] = ()) -> Slot:
         """Return a place for a request of `caller`.
 
         Raises RequestError (503) if all are taken, RateLimitedError if the caller has its share and little
-        is left for others; for the moment, its `authorization` is then refused by `is_refused`.
+        is left for others; for the moment, the credential in its `headers` is then refused by `is_refused`.
         """
         if self.entered >= self._limit:
             raise overloaded()
@@ -78,7 +83,7 @@ class InFlight:
             # One more than there are, because a newcomer must find its share free.
             callers = len(self._by_caller) + (mine == 0) + 1
             if mine >= max(1.0, self._limit / callers):
-                self._greedy.add(authorization)
+                self._greedy.add(find_credential(headers))
                 self._start_timer()
                 raise RateLimitedError(
                     "The gateway is busy, and you have your share of it in work. Please try again in 1s.",
@@ -101,9 +106,10 @@ class InFlight:
 
     def adapt(self, late_s: float) -> None:
         """Move the limit after a turn of the loop that was `late_s` late."""
-        if late_s > LATE_S:
+        self._late_turns = self._late_turns + 1 if late_s > LATE_S else 0
+        if self._late_turns >= LATE_TURNS:
             self._limit = max(FEWEST, min(self._limit, self.entered) * 0.9)
-        else:
+        elif not self._late_turns:
             self._limit = min(self._most, self._limit * 1.05 + 1)
 
     def _start_timer(self) -> None:
@@ -118,6 +124,11 @@ class InFlight:
         self._timer = None
         if self.entered > FEWEST or self._limit < self._most:
             self._start_timer()
+
+
+def find_credential(headers: Iterable[Header]) -> bytes:
+    """Return the Authorization header, empty without one."""
+    return next((value for name, value in headers if name == b"authorization"), b"")
 
 
 def overloaded() -> RequestError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.api.in_flight import FEWEST, LATE_S, InFlight
+from gateway.api.in_flight import FEWEST, LATE_S, LATE_TURNS, InFlight
 from gateway.errors import RateLimitedError, RequestError
 
 LATE = LATE_S * 2
@@ -14,7 +14,7 @@ async def fill(in_flight: InFlight, caller: str) -> int:
     """Enter for `caller` until refused; return how many found a place."""
     for count in range(1000):
         try:
-            in_flight.enter(caller, caller.encode())
+            in_flight.enter(caller)
         except RequestError:
             return count
     raise AssertionError("nothing was refused")
@@ -51,7 +51,7 @@ async def test_a_caller_beyond_its_share_is_told_so_and_shed_at_the_edge() -> No
     await fill(in_flight, "greedy")
 
     with pytest.raises(RateLimitedError) as refused:
-        in_flight.enter("greedy", b"Bearer greedy")
+        in_flight.enter("greedy", [(b"authorization", b"Bearer greedy")])
 
     assert refused.value.status == 429
     assert in_flight.is_refused(b"Bearer greedy")
@@ -62,12 +62,24 @@ async def test_callers_who_share_nothing_have_the_whole_limit() -> None:
     assert await fill(InFlight(100, is_shared=False), "open") == 100
 
 
+async def test_a_loop_that_is_late_now_and_then_refuses_nothing() -> None:
+    in_flight = InFlight(4000)
+    for number in range(200):
+        in_flight.enter(str(number))
+
+    for turn in range(100):
+        in_flight.adapt(LATE if turn % LATE_TURNS else 0.0)
+
+    assert in_flight.limit == 4000
+
+
 async def test_a_late_loop_lowers_the_limit_below_what_is_in_work_and_a_prompt_one_restores_it() -> None:
     in_flight = InFlight(4000)
     for number in range(200):
         in_flight.enter(str(number))
 
-    in_flight.adapt(LATE)
+    for _ in range(LATE_TURNS):
+        in_flight.adapt(LATE)
     assert in_flight.limit == 180
     for _ in range(100):
         in_flight.adapt(LATE)

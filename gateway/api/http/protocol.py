@@ -132,7 +132,7 @@ class BoundedProtocol(WatchedProtocol):
                 return
             steps += 1
             end = self._next_stop(data, start) if steps < _MOST_STEPS else len(data)
-            if not self._parse(data[start:end]):
+            if not self._parse(data if end - start == len(data) else data[start:end]):
                 return
             start = end
         if self._body_left <= 0:
