@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.api.errors import ClientGoneError
 from gateway.api.http.asgi import AsgiMessage, Receive
-from gateway.api.http.memory import BodyMemory
+from gateway.api.http.memory import FREE_BYTES, BodyMemory
 from gateway.core import Header
 from gateway.errors import RequestError
 
@@ -71,11 +71,12 @@ class BodyReader:
     async def read_all(self) -> bytes:
         """Return the whole body. Raises like `read_piece`, and RequestError (503) without room for it."""
         pieces = []
-        if self._announced is not None and self._announced <= self._limit.max_bytes:
+        if self._announced is not None and FREE_BYTES < self._announced <= self._limit.max_bytes:
             await self._cover(self._announced)
         while not self.is_over:
             pieces.append(await self.read_piece())
-            await self._cover(self._bytes)
+            if self._bytes > FREE_BYTES:
+                await self._cover(self._bytes)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def read_piece(self) -> bytes:

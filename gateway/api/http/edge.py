@@ -35,7 +35,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     connections: PositiveInt | None = None
     """Of one worker, websockets among them. Above it the one that waits longest makes room; if all are
     busy, 503. Unset: half of the process' descriptors, because a request may need one to the teacher."""
-    all_heads_mb: PositiveInt = 16
+    all_heads_mb: PositiveInt = 8
     """Of all unfinished heads, and requests behind one in work, together; 503 above. A head is below
     1 KB and arrives whole."""
     requests: PositiveInt = 4096

@@ -132,6 +132,8 @@ class WatchedProtocol(IgnoreUpgradeProtocol):
                 return
             cycle.disconnected = True
             cycle.message_event.set()
+        # It may hold a whole head, and is not needed any more.
+        self.parser = None  # type: ignore[assignment]
         self.transport.write(write_refusal(refusal))
         # Closing at once would reset the connection of a client that still sends: it would not read this.
         self.transport.write_eof()
