@@ -1,4 +1,4 @@
-"""The answer to requests beyond what a worker can do: a fiftieth of the work of a whole one."""
+"""The answer to requests beyond what a worker can do, given before anything else is done for them."""
 
 from __future__ import annotations
 
