@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
+from gateway.api.http import edge
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
@@ -48,7 +49,12 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     host: str = "127.0.0.1"
     port: Port = 8080
+    admin_host: str = "127.0.0.1"
+    """The admin plane's own address: it has no credential, and never follows `host`."""
     admin_port: Port = 8081
+    names: tuple[str, ...] = ()
+    """Host names by which the admin plane, and with `open` the API, may be called. Addresses and local
+    names always may; others are refused, because any web page could make one point here."""
     workers: PositiveInt = 1
     open: bool = False
     """Let any client in, whatever its key; on a loopback address only."""
@@ -77,6 +83,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 f"open lets anybody in and is allowed on a loopback address only, not on '{self.host}'; "
                 "use 127.0.0.1, or create keys with `stepdown keys create`"
             )
+
+
+class Edge(edge.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What clients may take before it is known who they are; numbers are per worker."""
 
 
 class Upstream(upstream.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,6 +157,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     harvest: Harvest = Harvest()
     learn: Learn = Learn()
     policies: Policies = Policies()
+    edge: Edge = Edge()
     prices: dict[str, Price] = {}
     """By model name: prices that replace the list price."""
     costs: finops.Config = finops.Config()

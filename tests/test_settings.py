@@ -90,7 +90,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
     [
         (
             "[server]\nport = 1\nprot = 1\n",
-            "3:1 unknown key 'prot' in [server]; known: host, port, admin_port",
+            "3:1 unknown key 'prot' in [server]; known: host, port, admin_host, admin_port",
         ),
         ("[server]\n  prot = 1\n", "2:3 unknown key 'prot'"),
         ("server.prot = 1\n", "1:1 unknown key 'prot'"),

@@ -8,6 +8,7 @@ from gateway.api.auth import Caller
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.body import announced_bytes
 from gateway.api.http.exchange import Exchange
+from gateway.api.in_flight import Slot
 from gateway.api.under_way import UnderWay
 from gateway.core import Header, Request
 from gateway.errors import RequestError
@@ -24,20 +25,24 @@ async def admit_request(
     """Return the admitted request of the caller that `headers` name; its body is not read yet.
 
     Raises RequestError: 401 for an unknown caller, 403 for a path that its key may not use, 429 for a
-    limit of its key that is reached. A request that cannot cost money passes a spent budget.
+    limit of its key that is reached or its share of a busy worker, 503 if there is more work than time.
+    A request that cannot cost money passes a spent budget.
     """
     caller = await deps.authenticator.identify(headers)
     key = caller.key
+    slot = _find_place(deps, caller, headers)
     if key is None:
-        return UnderWay(caller, None, deps.open_work)
+        return UnderWay(caller, None, deps.open_work, slot)
     try:
         _check_path(key, path)
         tokens = body_bytes / BYTES_PER_TOKEN
         admission = deps.key_limits.admit(key, tokens, may_cost=may_cost) if deps.key_limits else None
-    except RequestError as exc:
-        exc.key = key.name
+    except Exception as exc:
+        slot.close()
+        if isinstance(exc, RequestError):
+            exc.key = key.name
         raise
-    work = UnderWay(caller, admission, deps.open_work)
+    work = UnderWay(caller, admission, deps.open_work, slot)
     deps.open_work.add(work)
     return work
 
@@ -89,6 +94,11 @@ def give_back_tokens(exchange: Exchange, status: int) -> None:
     admission = exchange.under_way.admission if exchange.under_way else None
     if admission is not None and status < 500 and status not in _WAS_SENT:
         admission.give_back_tokens()
+
+
+def _find_place(deps: ApiDependencies, caller: Caller, headers: tuple[Header, ...]) -> Slot:
+    """Return the request's place in this worker; strangers, who can have any number of names, share one."""
+    return deps.in_flight.enter(caller.id if caller.is_trusted else "", headers)
 
 
 def _check_path(key: KeyFacts, path: str) -> None:

@@ -17,6 +17,7 @@ from gateway.api.errors import (
     unknown_path,
     wrong_method,
 )
+from gateway.api.foreign_pages import refuse_foreign_pages
 from gateway.api.http.asgi import App, Receive, Scope, Send
 from gateway.api.http.exchange import Exchange
 from gateway.api.models import list_models, show_model
@@ -41,11 +42,18 @@ def create_app(deps: ApiDependencies) -> App:
     # Websockets never come here: api/websocket.py takes the connection.
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(
-            scope, receive, send, show_labels=deps.show_labels, count_refusal=deps.count_refusal
+            scope,
+            receive,
+            send,
+            show_labels=deps.show_labels,
+            count_refusal=deps.count_refusal,
+            memory=deps.memory,
         )
         try:
             _require_one_host(scope)
             refuse_loop(exchange.headers, deps.instance)
+            if deps.authenticator.is_open:
+                refuse_foreign_pages(exchange.headers, deps.names)
             await _dispatch(exchange, deps)
         except ClientGoneError:
             logger.debug("client left %s", exchange.id)
@@ -63,8 +71,7 @@ def create_app(deps: ApiDependencies) -> App:
             if not exchange.has_begun:
                 await exchange.send_error(error)
         finally:
-            if exchange.under_way:
-                exchange.under_way.close()
+            exchange.close()
 
     return app
 

@@ -65,6 +65,11 @@ class Authenticator:
         self._clock = clock
         self._accepted_at: dict[bytes, float] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether every caller is admitted."""
+        return self._mode == "open"
+
     async def identify(self, headers: tuple[Header, ...]) -> Caller:
         """Return the caller, as `authenticate`; a key that was made a moment ago is found, too."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -18,6 +19,7 @@ from gateway.core import IncomingRequest, Request, SurfaceName
 from gateway.errors import UnreadableBodyError
 from gateway.wire.chat.request import read_chat
 from gateway.wire.embeddings import read_embeddings
+from gateway.wire.large_body import LARGE_BYTES
 from gateway.wire.responses.request import read_responses
 from gateway.wire.unread import describe_unread
 
@@ -75,8 +77,13 @@ async def _read(incoming: IncomingRequest, read_request: RequestReader, deps: Ap
         decoded = await decode(incoming.headers, incoming.body, limit_bytes)
         if decoded is not None:
             incoming = msgspec.structs.replace(incoming, decoded=decoded)
-        return read_request(incoming)
+        if len(incoming.content) <= LARGE_BYTES:
+            return read_request(incoming)
+        return await deps.body_decoder.read(incoming.content, lambda: read_request(incoming))
     except UnreadableBodyError as exc:
         if not incoming.may_go_unread:
             raise
-        return describe_unread(incoming, _SURFACES[read_request], exc)
+        surface = _SURFACES[read_request]
+        if len(incoming.content) <= LARGE_BYTES:
+            return describe_unread(incoming, surface, exc)
+        return await asyncio.to_thread(describe_unread, incoming, surface, exc)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 
 import msgspec
 
 from gateway.api.auth import Authenticator, Caller
 from gateway.api.http.body import BodyLimits
+from gateway.api.http.edge import Config as EdgeConfig
 from gateway.api.http.encoded_body import BodyDecoder
+from gateway.api.http.memory import MemoryBudget
+from gateway.api.in_flight import InFlight
 from gateway.api.under_way import OpenWork
 from gateway.core import Answer, Request
 from gateway.policy.key_limits import KeyLimits
@@ -30,12 +33,17 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     key_limits: KeyLimits | None = None
     """None: keys have no limits here."""
     open_work: OpenWork = msgspec.field(default_factory=OpenWork)
+    in_flight: InFlight = msgspec.field(default_factory=lambda: InFlight(EdgeConfig().requests))
+    memory: MemoryBudget = msgspec.field(default_factory=lambda: MemoryBudget(EdgeConfig().bodies_mb << 20))
+    """For the bodies in work."""
     limits: BodyLimits = BodyLimits()
     own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`."""
     is_ready: Callable[[], bool] = lambda: True
     instance: bytes = b""
     """The name by which the gateway knows its own requests when they come back."""
+    names: Collection[str] = ()
+    """Names by which clients may call us where no key is needed, besides addresses and local names."""
     show_labels: bool = True
     body_decoder: BodyDecoder = msgspec.field(default_factory=BodyDecoder)
     has_own_key: bool = False

@@ -100,8 +100,9 @@ async def _read_json(
         if is_strict:
             raise
         return ReadableRequest(body)
+    content = body if decoded is None else decoded
     try:
-        fields, _ = read_body(body if decoded is None else decoded, _model_fields, (b'"model"',))
+        fields, _ = await decoder.read(content, lambda: read_body(content, _model_fields, (b'"model"',)))
     except RequestError:
         if is_strict and exchange.resource.endpoint:
             raise

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.api.auth import Caller, revoked_key
+from gateway.api.in_flight import Slot
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.policy.key_limits import Admission
@@ -14,11 +15,14 @@ from gateway.policy.key_limits import Admission
 class UnderWay:
     """One request or websocket of a caller, in the task that admitted it; `close` it at its end."""
 
-    def __init__(self, caller: Caller, admission: Admission | None, open_work: OpenWork) -> None:
+    def __init__(
+        self, caller: Caller, admission: Admission | None, open_work: OpenWork, slot: Slot | None = None
+    ) -> None:
         self.caller = caller
         self.admission = admission
         self.ended_by: RequestError | None = None
         self._open_work = open_work
+        self._slot = slot
         task = asyncio.current_task()
         assert task is not None
         self._task = task
@@ -43,6 +47,8 @@ class UnderWay:
         self._open_work.forget(self)
         if self.admission:
             self.admission.close()
+        if self._slot:
+            self._slot.close()
 
 
 class OpenWork:

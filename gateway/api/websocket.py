@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from http.client import responses
 from typing import Protocol, cast
-from urllib.parse import urlsplit
 
 from gateway.api.admission import admit_request
 from gateway.api.auth import OPEN, Caller
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import ErrorResponse, inexact_path, refuse_loop, to_error_response
+from gateway.api.foreign_pages import refuse_foreign_pages
 from gateway.api.http.response_headers import (
     REQUEST_ID,
     json_headers,
@@ -37,8 +37,6 @@ from gateway.wire.canonical_path import read_path
 from gateway.wire.endpoints import find_resource
 
 MAX_REFUSAL_BYTES = 1 << 20
-
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class ServerState(Protocol):
@@ -142,7 +140,7 @@ class Handshake(asyncio.Protocol):
         self._work = await admit_request(self._deps, headers, path, 0)
         caller = self._work.caller
         if caller.id == OPEN:
-            _refuse_foreign_pages(headers)
+            refuse_foreign_pages(headers, self._deps.names)
         return caller
 
     async def _open_tunnel(self, reply: Reply, link: Link) -> None:
@@ -188,15 +186,3 @@ def _parse_head(head: bytes) -> tuple[str, bytes, tuple[Header, ...]]:
     method, target, _ = first.split(b" ")
     headers = (line.partition(b": ") for line in lines)
     return method.decode(), target, tuple((name, value) for name, _, value in headers)
-
-
-def _refuse_foreign_pages(headers: tuple[Header, ...]) -> None:
-    """Refuse a web page from elsewhere: browsers let any page open websockets to this machine.
-
-    Where keys are required, the key proves that the page may.
-    """
-    named = {name: value.decode("latin-1") for name, value in headers if name in (b"origin", b"host")}
-    origin, host = named.get(b"origin"), named.get(b"host", "")
-    if origin is None or urlsplit(origin).hostname in {*_LOCAL, urlsplit(f"//{host}").hostname}:
-        return
-    raise RequestError("This page may not open websockets here.", status=403, code="origin_not_allowed")

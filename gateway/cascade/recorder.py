@@ -12,7 +12,7 @@ from gateway.core.stopping import take_back_stop
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.wire.chat.usage_chunk import drop_usage_chunk
 from gateway.wire.long_answer import LongAnswer
-from gateway.wire.sse import last_event_end
+from gateway.wire.sse import EventSplitter
 from gateway.wire.surfaces import codec_of
 
 # A longer answer is forwarded whole but not kept for the harvest: no narrow task has such answers.
@@ -160,7 +160,7 @@ class _RecordedBody:
     def __init__(self, body: Body, recorder: Recorder) -> None:
         self._body = body
         self._recorder = recorder
-        self._held = b""
+        self._events = EventSplitter()
         self._last_events = b""
         self._is_over = False
 
@@ -174,7 +174,7 @@ class _RecordedBody:
             except StopAsyncIteration:
                 return self._end()
             except (UpstreamError, SpecialistError):
-                if not self._recorder.can_append:
+                if not self._recorder.can_append or self._events.is_over_limit:
                     self._is_over = True
                     self._recorder.finish(is_complete=False)
                     raise
@@ -196,11 +196,8 @@ class _RecordedBody:
     def _whole_events(self, piece: bytes) -> bytes:
         if not self._recorder.can_append:
             return piece
-        piece = self._held + piece
-        end = last_event_end(piece)
-        self._held = piece[end:]
-        ready = piece[:end]
-        if self._recorder.hides_usage:
+        ready = self._events.feed(piece)
+        if self._recorder.hides_usage and not self._events.is_over_limit:
             # Comments, and events without choices, leave nothing behind.
             ready = drop_usage_chunk(ready)
         # Comments only keep a connection alive; they do not tell how far the stream is.
@@ -209,12 +206,13 @@ class _RecordedBody:
         return ready
 
     def _end(self) -> bytes:
-        if not self._recorder.is_whole(self._last_events + self._held):
+        rest = self._events.take_rest()
+        if not self._recorder.is_whole(self._last_events + rest):
             return self._break_off()
         self._is_over = True
         self._recorder.finish(is_complete=True)
-        if self._held and not (self._recorder.hides_usage and not drop_usage_chunk(self._held + b"\n\n")):
-            return self._held
+        if rest and not (self._recorder.hides_usage and not drop_usage_chunk(rest + b"\n\n")):
+            return rest
         raise StopAsyncIteration
 
     def _break_off(self) -> bytes:

@@ -12,6 +12,7 @@ import os
 FLAGS = {
     "host": "HOST",
     "port": "PORT",
+    "admin_host": "ADMIN_HOST",
     "admin_port": "ADMIN_PORT",
     "workers": "WORKERS",
     "drain": "DRAIN_S",
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", help="port of the OpenAI API (8080; 0 takes a free one)")
+    parser.add_argument("--admin-host", metavar="HOST", help="address of /metrics and /status (127.0.0.1)")
     parser.add_argument("--admin-port", metavar="PORT", help="port of /metrics and /status (8081)")
     parser.add_argument("--workers", metavar="N", help="gateway processes (1)")
     parser.add_argument("--drain", metavar="S", help="seconds for open answers after SIGTERM (20)")

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from gateway.core import Body, Endpoint, Plan, Request
 from gateway.errors import RequestError
+from gateway.wire.large_body import LARGE_BYTES
 from gateway.wire.object_ids import (
     MadeObject,
     find_ids_of_query,
@@ -17,7 +18,7 @@ from gateway.wire.object_ids import (
     read_objects_of_events,
     reads_whole_account,
 )
-from gateway.wire.sse import last_event_end
+from gateway.wire.sse import EventSplitter
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,11 @@ class ObjectOwnership:
                 status=403,
                 code="list_not_allowed",
             )
-        if ids := list_named_objects(request):
+        if len(request.content) > LARGE_BYTES:
+            ids = await asyncio.to_thread(list_named_objects, request)
+        else:
+            ids = list_named_objects(request)
+        if ids:
             found = await asyncio.to_thread(self._owners.find_owners, ids)
             for one in ids:
                 if found.get(one) != request.tenant:
@@ -158,17 +163,14 @@ class _NotingBody:
             yield answer
 
     async def _read_stream(self) -> AsyncIterator[bytes]:
-        held = b""
+        events = EventSplitter()
         async for piece in self._body:
-            held += piece
-            end = last_event_end(held)
-            if end:
-                await self._note(read_objects_of_events(held[:end], self._kind))
-                yield held[:end]
-                held = held[end:]
-        if held:
-            await self._note(read_objects_of_events(held, self._kind))
-            yield held
+            if ready := events.feed(piece):
+                await self._note(read_objects_of_events(ready, self._kind))
+                yield ready
+        if rest := events.take_rest():
+            await self._note(read_objects_of_events(rest, self._kind))
+            yield rest
 
     async def _note(self, made: Sequence[MadeObject]) -> None:
         new = [(one.id, one.kind) for one in made if one.id not in self._noted]

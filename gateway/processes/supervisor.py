@@ -55,7 +55,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         server = settings.server
         _create_counters(home, server.workers)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
-        [admin] = stack.enter_context(_listen(server.host, server.admin_port))
+        [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
         sums = create_sum_files(server.workers, home.folder)
         refuse_own_address(settings.upstream.base_url, [public[0], admin])
         plans = _plan_children(settings, environment, public, admin, sums)

@@ -11,6 +11,7 @@ import httptools
 from gateway.core import Header
 from gateway.errors import UpstreamError, UpstreamTimeoutError
 
+# Also of what the parser holds without giving it on: an unfinished header, a trailer, a chunk's extension.
 LONGEST_HEAD_BYTES = 256 * 1024
 MOST_HEADERS = 1_000
 # How much may wait for a slow client before the teacher is made to wait.
@@ -56,6 +57,7 @@ class Response:
         self._may_switch = may_switch
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
+        self._unparsed_bytes = 0
         self._is_framed = self._keeps_open = False
         self._pieces: list[bytes] = []
         self._size = 0
@@ -99,6 +101,7 @@ class Response:
         if self.has_switched:
             self.surplus += data
             return None
+        self._unparsed_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as stop:
@@ -108,6 +111,8 @@ class Response:
             return None
         except httptools.HttpParserError as fault:
             return UpstreamError(f"the teacher's answer is not HTTP: {fault}")
+        if self._unparsed_bytes > LONGEST_HEAD_BYTES and not self._is_whole:
+            return UpstreamError("the teacher's answer has a header that is too long")
         return None
 
     def ended(self) -> None:
@@ -144,6 +149,7 @@ class Response:
     def on_headers_complete(self) -> None:
         """Note the end of the head, unless it is an interim one (100, 103)."""
         status = self._parser.get_status_code()
+        self._unparsed_bytes = 0
         if self._is_whole or self._fault:
             return
         self.has_switched = status == 101 and self._may_switch
@@ -152,6 +158,10 @@ class Response:
             self._line.close()
         elif status < 200 and not self.has_switched:
             self.headers.clear()
+        elif status >= 600:
+            # RFC 9110 section 15: no such status exists, and servers cannot write it.
+            self.fail(UpstreamError(f"the teacher answered with status {status}"))
+            self._line.close()
         else:
             self._begin(status)
 
@@ -166,6 +176,7 @@ class Response:
 
     def on_body(self, data: bytes) -> None:
         """Take a piece of the body."""
+        self._unparsed_bytes = 0
         if self._is_whole:
             self._line.close()
         if self._is_whole or self._is_closed:

@@ -9,6 +9,8 @@ import msgspec
 from gateway.wire.errors import error_value
 
 DONE = b"[DONE]"
+# A generated picture in base64 is an event of a few MB. What is longer passes before its end is known.
+LONGEST_HELD_BYTES = 64 << 20
 
 
 class _ChunkChoice(msgspec.Struct):
@@ -50,9 +52,52 @@ def ends_complete(tail: bytes) -> bool:
 
 
 def last_event_end(data: bytes) -> int:
-    """Return how many bytes of `data` are whole events; half an event, or nothing, follows them."""
-    plain, carriage = data.rfind(b"\n\n"), data.rfind(b"\r\n\r\n")
-    return max(plain + 2 if plain >= 0 else 0, carriage + 4 if carriage >= 0 else 0)
+    """Return how many bytes of `data` are whole events; half an event, or nothing, follows them.
+
+    Lines end with CR, LF or CRLF in any mix. A CR at the very end counts at once: whether it is half a
+    CRLF only the next bytes tell, and the event is whole either way.
+    """
+    # Of two line ends in a row, the second ends an empty line. CRLF by itself is one line end.
+    last = max(data.rfind(b"\n\n"), data.rfind(b"\n\r"), data.rfind(b"\r\r"))
+    end = last + 2 if last >= 0 else 0
+    return end + 1 if end and data[end - 1 : end + 1] == b"\r\n" else end
+
+
+class EventSplitter:
+    """Holds the bytes of a stream back until an event is whole; each byte is looked at once."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+        self._size = 0
+        self.is_over_limit = False
+        """Whether an event was too long to be held: from then on, bytes pass as they come."""
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return the whole events that `piece` ends, perhaps none."""
+        if self.is_over_limit:
+            return piece
+        # An end may begin with the last byte that is held.
+        before = self._held[-1][-1:] if self._held else b""
+        end = last_event_end(before + piece) - len(before)
+        if end > 0:
+            ready = b"".join((*self._held, piece[:end])) if self._held else piece[:end]
+            self._held, self._size = [], 0
+            piece = piece[end:]
+        else:
+            ready = b""
+        if piece:
+            self._held.append(piece)
+            self._size += len(piece)
+        if self._size > LONGEST_HELD_BYTES:
+            self.is_over_limit = True
+            return ready + self.take_rest()
+        return ready
+
+    def take_rest(self) -> bytes:
+        """Return what is held, half an event, and hold it no longer."""
+        rest = b"".join(self._held)
+        self._held, self._size = [], 0
+        return rest
 
 
 def error_event(tail: bytes, message: str, kind: str, code: str | None) -> bytes:

@@ -16,6 +16,10 @@ import uvicorn
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
+from gateway.api.http.connections import Connections
+from gateway.api.http.edge import Config
+from gateway.api.http.protocol import create_protocol
+from gateway.api.shedding import create_shedding
 from gateway.core import Answer, Header, Outcome, Request
 from gateway.policy.ownership import OwnerStore
 from gateway.policy.schema import Policy
@@ -243,24 +247,27 @@ def serve_site(
     *,
     has_own_key: bool = False,
     owners: OwnerStore | None = None,
+    edge: Config | None = None,
     **deps: Any,
 ) -> Iterator[SiteServer]:
     """Serve the application in a thread, on a free port, until the block ends."""
     # Listening before the thread starts: an early connection waits in the backlog.
     sock = socket.create_server(("127.0.0.1", 0), backlog=64)
+    # Raw requests in the tests name this host.
+    deps.setdefault("names", ("x",))
     site = SiteServer(sock.getsockname()[1])
-    app = create_app(
-        ApiDependencies(
-            serve=site.serve,
-            authenticator=authenticator or Authenticator("open"),
-            **passage_to(
-                _CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key, owners=owners
-            ),
-            **deps,
-        )
+    dependencies = ApiDependencies(
+        serve=site.serve,
+        authenticator=authenticator or Authenticator("open"),
+        **passage_to(_CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key, owners=owners),
+        **deps,
+    )
+    connections = Connections(
+        edge or Config(), pressure=dependencies.in_flight, shed=create_shedding(dependencies)
     )
     config = uvicorn.Config(
-        app,
+        create_app(dependencies),
+        http=create_protocol(connections),  # type: ignore[arg-type]
         log_config=None,
         access_log=False,
         server_header=False,

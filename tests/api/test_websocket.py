@@ -21,7 +21,9 @@ from websockets.typing import Subprotocol
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.http.coalescing import CoalescingProtocol
+from gateway.api.http.connections import Connections
+from gateway.api.http.edge import Config as EdgeConfig
+from gateway.api.http.protocol import create_protocol
 from gateway.api.websocket import create_websockets
 from gateway.core import Secret
 from gateway.store.keys import KeyFacts
@@ -73,13 +75,14 @@ async def gateway(
     deps = ApiDependencies(
         serve=lambda _: pytest.fail("no chat"),
         authenticator=authenticator or Authenticator("open"),
+        names=("x",),
         **passage_to(create(config, client)),
     )
     sock = socket.create_server(("127.0.0.1", 0))
     server = QuietServer(
         uvicorn.Config(
             create_app(deps),
-            http=CoalescingProtocol,
+            http=create_protocol(Connections(EdgeConfig())),  # type: ignore[arg-type]
             ws=create_websockets(deps),  # type: ignore[arg-type]
             log_config=None,
             access_log=False,

@@ -112,6 +112,8 @@ async def test_a_body_after_head_is_not_the_next_answer(client: HttpClient, raw:
         b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 2_000 + b"content-length: 2\r\n\r\nok",
         b"HTTP/1.1 200 OK\r\nx: " + b"y" * 300_000 + b"\r\ncontent-length: 2\r\n\r\nok",
         b"HTTP/9.9 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 600 No\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 999 No\r\ncontent-length: 2\r\n\r\nok",
     ],
     ids=[
         "two framings",
@@ -122,6 +124,8 @@ async def test_a_body_after_head_is_not_the_next_answer(client: HttpClient, raw:
         "many",
         "long",
         "version",
+        "status 600",
+        "status 999",
     ],
 )
 async def test_an_answer_which_could_be_read_in_two_ways_is_an_error(
@@ -157,6 +161,37 @@ async def test_a_body_may_end_with_its_connection(client: HttpClient, raw: RawTe
     raw.hang_up()
 
     assert await reading == b"to the end"
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"HTTP/1.1 200 OK\r\nx: ",
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx: ",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;",
+    ],
+    ids=["header", "reason", "trailer", "chunk extension"],
+)
+async def test_what_is_never_finished_is_an_error_long_before_it_fills_the_memory(begun: bytes) -> None:
+    """Only finished headers reach the limit on headers; 80 MB of an unfinished one took 18 s and 240 MB."""
+    taken = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal taken
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(begun)
+        while True:
+            writer.write(b"y" * 65536)
+            await writer.drain()
+            taken += 65536
+
+    client = HttpClient(Config())
+    async with serving(serve) as port:
+        with pytest.raises(UpstreamError):
+            await read((await client.send(f"http://127.0.0.1:{port}", get())).body)
+    assert taken < 20 << 20
+    await client.close()
 
 
 async def test_a_head_which_drips_is_late_all_the_same() -> None:

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from gateway.wire.sse import ends_complete, error_event, iter_events, last_event_end
+from gateway.wire import sse
+from gateway.wire.sse import EventSplitter, ends_complete, error_event, iter_events, last_event_end
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,54 @@ def test_an_error_event_stands_alone_after_the_whole_events_of_a_cut_stream() ->
         (b"data: a\n\ndata: b", 9),
         (b"data: a\r\n\r\ndata: b\r\n", 11),
         (b"data: a\r\n\r\ndata: b\n\nda", 20),
+        (b"data: a\r\rda", 9),
+        (b"data: a\n\r\nda", 10),
+        (b"data: a\r\n\nda", 10),
+        (b"data: a\r\r\nda", 10),
+        (b"data: a\r\n\rda", 10),
+        (b"data: a\r", 0),
+        (b"data: a\r\nevent: b\r\n", 0),
     ],
 )
 def test_only_whole_events_count(data: bytes, whole: int) -> None:
     assert last_event_end(data) == whole
+
+
+ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n", b"\r\r\n", b"\r\n\r", b"\n\r")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_every_mix_of_line_ends_passes_each_event_as_soon_as_it_is_whole(size: int) -> None:
+    """However the stream is cut into pieces, nothing is lost and no whole event is held back."""
+    stream = b"".join(b"data: %d" % number + end for number, end in enumerate(ENDS * 2))
+    splitter = EventSplitter()
+    passed = b""
+
+    for start in range(0, len(stream), size):
+        passed += splitter.feed(stream[start : start + size])
+        arrived = stream[: start + size]
+        # The second half of a CRLF may follow an event that has passed.
+        assert len(passed) in (last_event_end(arrived), last_event_end(arrived) - 1)
+
+    assert passed + splitter.take_rest() == stream
+    assert list(iter_events(passed)) == [b"%d" % number for number in range(16)]
+
+
+def test_an_event_in_many_pieces_passes_whole() -> None:
+    splitter = EventSplitter()
+
+    held = [splitter.feed(b"x" * 1000) for _ in range(1000)]
+
+    assert set(held) == {b""}
+    assert len(splitter.feed(b"\n\ny")) == 1_000_002
+    assert splitter.take_rest() == b"y"
+
+
+def test_what_is_longer_than_any_event_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "LONGEST_HELD_BYTES", 10)
+    splitter = EventSplitter()
+
+    assert splitter.feed(b"data: 123") == b""
+    assert splitter.feed(b"45") == b"data: 12345"
+    assert splitter.is_over_limit
+    assert splitter.feed(b"6") == b"6"

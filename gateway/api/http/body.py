@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.api.errors import ClientGoneError
 from gateway.api.http.asgi import AsgiMessage, Receive
+from gateway.api.http.memory import FREE_BYTES, BodyMemory
 from gateway.core import Header
 from gateway.errors import RequestError
 
@@ -52,19 +53,30 @@ def announced_bytes(headers: tuple[Header, ...]) -> int | None:
 class BodyReader:
     """Reads one request body, piece by piece, within its limit."""
 
-    def __init__(self, receive: Receive, headers: tuple[Header, ...], limit: BodyLimit) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        headers: tuple[Header, ...],
+        limit: BodyLimit,
+        memory: BodyMemory | None = None,
+    ) -> None:
         self._receive = receive
         self._limit = limit
+        self._memory = memory
         self._announced = announced_bytes(headers)
         self._bytes = 0
         self._waited_s = 0.0
         self.is_over = False
 
     async def read_all(self) -> bytes:
-        """Return the whole body. Raises like `read_piece`."""
+        """Return the whole body. Raises like `read_piece`, and RequestError (503) without room for it."""
         pieces = []
+        if self._announced is not None and FREE_BYTES < self._announced <= self._limit.max_bytes:
+            await self._cover(self._announced)
         while not self.is_over:
             pieces.append(await self.read_piece())
+            if self._bytes > FREE_BYTES:
+                await self._cover(self._bytes)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def read_piece(self) -> bytes:
@@ -83,6 +95,10 @@ class BodyReader:
             raise self._too_large()
         self.is_over = not message["more_body"]
         return body
+
+    async def _cover(self, size: int) -> None:
+        if self._memory is not None:
+            await self._memory.cover(size)
 
     async def _next_message(self) -> AsgiMessage:
         limit = self._limit

@@ -5,33 +5,27 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from gateway.api.http.ignore_upgrade import IgnoreUpgradeProtocol
-
 # From here on nothing waits for the turn's end: the socket's own back-pressure must be felt in time.
 MAX_PENDING_BYTES = 64 * 1024
 
 
-class CoalescingProtocol(IgnoreUpgradeProtocol):
-    """uvicorn's HTTP/1.1, made to send a head and a body together that it writes apart.
+class CoalescingTransport:
+    """The transport inside, except that a write waits for the end of the loop's turn.
 
-    uvloop sends each write at once, and the write is the most expensive step of a small answer.
+    uvloop sends each write at once, and the write is the most expensive step of a small answer, whose
+    head and body uvicorn writes apart.
     """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """See asyncio.Protocol."""
-        super().connection_made(_CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
-
-
-class _CoalescingTransport:
-    """The transport inside, except that a write waits for the end of the loop's turn."""
 
     def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._inner = inner
         self._loop = loop
         self._pending: list[bytes] = []
         self._size = 0
+        # Asked with every request: found here without the detour over __getattr__.
+        self.is_closing = inner.is_closing
 
     def write(self, data: bytes) -> None:
+        """See asyncio.WriteTransport."""
         if not data:
             return
         if not self._pending:
@@ -41,7 +35,14 @@ class _CoalescingTransport:
         if self._size >= MAX_PENDING_BYTES:
             self._flush()
 
+    def write_eof(self) -> None:
+        """See asyncio.WriteTransport."""
+        self._flush()
+        if not self._inner.is_closing():
+            self._inner.write_eof()
+
     def close(self) -> None:
+        """See asyncio.BaseTransport."""
         self._flush()
         self._inner.close()
 

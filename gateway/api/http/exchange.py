@@ -10,6 +10,7 @@ import msgspec
 from gateway.api.errors import ClientGoneError, ErrorResponse
 from gateway.api.http.asgi import Receive, Scope, Send
 from gateway.api.http.body import BodyLimit, BodyReader, announced_bytes
+from gateway.api.http.memory import BodyMemory, MemoryBudget
 from gateway.api.http.response_headers import (
     REQUEST_ID,
     is_open_stream,
@@ -49,6 +50,7 @@ class Exchange:
         *,
         show_labels: bool = False,
         count_refusal: Callable[[int, str, str, str], None] = lambda *_: None,
+        memory: MemoryBudget | None = None,
     ) -> None:
         self.id = new_request_id()
         self.method: str = scope["method"]
@@ -63,6 +65,7 @@ class Exchange:
         self.receive = receive
         self.under_way: UnderWay | None = None
         """The caller's place in its limits, once it is admitted."""
+        self._memory = BodyMemory(memory) if memory else None
         self._show_labels = show_labels
         self._count_refusal = count_refusal
         self._head: tuple[int, list[Header]] = 0, []
@@ -72,8 +75,15 @@ class Exchange:
 
     def open_body(self, limit: BodyLimit) -> BodyReader:
         """Return the reader of the request's body; to be called at most once."""
-        self._body_reader = BodyReader(self.receive, self.headers, limit)
+        self._body_reader = BodyReader(self.receive, self.headers, limit, self._memory)
         return self._body_reader
+
+    def close(self) -> None:
+        """Give back what the request has taken: its memory, its caller's place."""
+        if self._memory:
+            self._memory.release()
+        if self.under_way:
+            self.under_way.close()
 
     async def send_response(self, status: int, headers: tuple[Header, ...], body: Body) -> None:
         """Send a whole response and close `body`, whatever happens.

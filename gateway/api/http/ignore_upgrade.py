@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -17,13 +15,6 @@ class IgnoreUpgradeProtocol(HttpToolsProtocol):
     of the message, so the head is parsed again without the offer. Websockets are not ignored.
     """
 
-    _last_data = b""
-
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
-        self._last_data = data
-        super().data_received(data)
-
     def on_headers_complete(self) -> None:
         """See httptools."""
         if not self._ignores_offer():
@@ -34,24 +25,19 @@ class IgnoreUpgradeProtocol(HttpToolsProtocol):
         if not self._ignores_offer():
             super().on_message_complete()
 
-    def _ignores_offer(self) -> bool:
-        # A CONNECT is no offer but the request itself; the server refuses it by its target.
-        is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
-        return is_offer and not self._should_upgrade()
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """Go on without the offer; called while the parser's HttpParserUpgrade is handled."""
-        exc = sys.exception()
-        if not self._ignores_offer():
-            return
-        assert isinstance(exc, httptools.HttpParserUpgrade)
-        rest = self._last_data[exc.args[0] :]
+    def restart_without_offer(self) -> bytes:
+        """Return the head again without its offer, for the new parser that is in place from now on."""
         head = [self.parser.get_method(), b" ", self.url, b" HTTP/1.1\r\n"]
         for name, value in self.headers:
             if name not in _OFFERS:
                 head += [name, b": ", _without_offers(value) if name == b"connection" else value, b"\r\n"]
         self.parser = httptools.HttpRequestParser(self)
-        self.data_received(b"".join([*head, b"\r\n", rest]))
+        return b"".join([*head, b"\r\n"])
+
+    def _ignores_offer(self) -> bool:
+        # A CONNECT is no offer but the request itself; the server refuses it by its target.
+        is_offer = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        return is_offer and not self._should_upgrade()
 
 
 def _without_offers(connection: bytes) -> bytes:

@@ -11,7 +11,9 @@ import pytest
 import uvicorn
 
 from gateway.api.http.asgi import Receive, Scope, Send
-from gateway.api.http.ignore_upgrade import IgnoreUpgradeProtocol
+from gateway.api.http.connections import Connections
+from gateway.api.http.edge import Config
+from gateway.api.http.protocol import create_protocol
 from tests.support.waiting import PATIENCE_S
 
 OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AA\r\n"
@@ -35,7 +37,11 @@ async def echo_request(scope: Scope, receive: Receive, send: Send) -> None:
 def port() -> Iterator[int]:
     sock = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        echo_request, http=IgnoreUpgradeProtocol, ws="none", log_config=None, access_log=False
+        echo_request,
+        http=create_protocol(Connections(Config())),  # type: ignore[arg-type]
+        ws="none",
+        log_config=None,
+        access_log=False,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

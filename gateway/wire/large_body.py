@@ -1,0 +1,93 @@
+"""Looking through a large body step by step: one long search holds up the whole process, from any thread."""
+
+from __future__ import annotations
+
+import codecs
+import re
+
+from gateway.errors import UnreadableBodyError
+
+LARGE_BYTES = 1 << 20
+"""What is smaller is decoded in the event loop; it takes milliseconds, whatever it holds."""
+# Reading 50,000 messages stops the process for 16 ms at a time, looking for ids in them for 70. OpenAI takes
+# 2,048 messages or inputs (API reference), and 300,000 tokens as numbers.
+MOST_OBJECTS = 50_000
+MOST_VALUES = 1_000_000
+# A search through so much takes a millisecond.
+STEP_BYTES = 256 << 10
+
+_TEXT = re.compile(rb'(?:[^"\\]|\\.)*+', re.DOTALL)
+
+
+def refuse_costly_body(body: bytes) -> None:
+    """Raise UnreadableBodyError for a JSON body of more objects or values than any API takes.
+
+    For a thread: no step of it takes longer than a few milliseconds, all of them up to a second.
+    """
+    # An upper bound is enough for nearly every body: most are long texts and files.
+    objects = count_in_steps(body, b"{") + count_in_steps(body, b"[")
+    values = count_in_steps(body, b",")
+    if objects <= MOST_OBJECTS and values <= MOST_VALUES:
+        return
+    objects = values = 0
+    at = 0
+    while 0 <= at < len(body):
+        quote = body.find(b'"', at)
+        end = len(body) if quote < 0 else quote
+        objects += body.count(b"{", at, end) + body.count(b"[", at, end)
+        values += body.count(b",", at, end)
+        if objects > MOST_OBJECTS or values > MOST_VALUES:
+            raise UnreadableBodyError(
+                f"The body of your request holds too many values: at most {MOST_OBJECTS} objects and arrays, "
+                f"and {MOST_VALUES} values, are read.",
+                reason="too many values",
+                status=413,
+                code="request_too_large",
+            )
+        at = -1 if quote < 0 else _end_of_text(body, quote + 1)
+
+
+def count_in_steps(body: bytes, what: bytes) -> int:
+    """Return `body.count(what)`, for a `what` that cannot overlap itself."""
+    if len(body) <= STEP_BYTES:
+        return body.count(what)
+    overlap = len(what) - 1
+    starts = range(0, len(body), STEP_BYTES)
+    return sum(body.count(what, start, start + STEP_BYTES + overlap) for start in starts)
+
+
+def has_match(pattern: re.Pattern[bytes], body: bytes, longest_bytes: int) -> bool:
+    """Return whether `pattern`, which matches at most `longest_bytes`, is found in `body`."""
+    steps = range(0, max(1, len(body)), STEP_BYTES)
+    return any(pattern.search(body, start, start + STEP_BYTES + longest_bytes) for start in steps)
+
+
+def check_utf8(body: bytes) -> None:
+    """Raise UnicodeDecodeError if `body` is not UTF-8."""
+    if body.isascii():
+        return
+    if len(body) <= STEP_BYTES:
+        body.decode()
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(body), STEP_BYTES):
+        try:
+            decoder.decode(body[start : start + STEP_BYTES])
+        except UnicodeDecodeError as exc:
+            exc.start += start
+            raise
+    decoder.decode(b"", final=True)
+
+
+def _end_of_text(body: bytes, start: int) -> int:
+    """Return the place behind the quote that ends the text at `start`; the body's end without one."""
+    while start < len(body):
+        # A step that ends between a backslash and its character stops before both.
+        found = _TEXT.match(body, start, start + STEP_BYTES)
+        end = found.end() if found else start
+        if body[end : end + 1] == b'"':
+            return end + 1
+        if end == start:
+            return len(body)
+        start = end
+    return len(body)
