@@ -54,12 +54,15 @@ class Following:
         self._loaded: set[tuple[str, int]] = set()
         self._loops = Loops()
         self._step_log = StepLog()
+        self._has_read = asyncio.Event()
         self._refreshed_at = time.monotonic()
 
     def start(self) -> None:
         """Begin; call it in the loop that serves."""
-        for step in (self._refresh, self._watch_age, self._follow_versions):
+        for step in (self._refresh, self._watch_age):
             self._loops.start(step, REFRESH_S)
+        # As soon as they are read: until a new version is loaded, the teacher answers in its place.
+        self._loops.start(self._follow_versions, 0.0)
         self._loops.start(self._show, SHOW_S)
 
     async def stop(self) -> None:
@@ -88,6 +91,7 @@ class Following:
     async def _refresh(self) -> None:
         if await asyncio.to_thread(self._take_steps):
             self._refreshed_at = time.monotonic()
+        self._has_read.set()
 
     async def _watch_age(self) -> None:
         if self._is_stale(self._refreshed_at):
@@ -112,6 +116,8 @@ class Following:
 
     async def _follow_versions(self) -> None:
         """Let the host load the versions that certifications name, and unload the others."""
+        await self._has_read.wait()
+        self._has_read.clear()
         if not self.is_fresh:
             # Then none is known, and that is no reason to unload them all.
             return
