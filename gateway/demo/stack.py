@@ -86,7 +86,7 @@ class Stack:
         """Wait until every request so far is counted and on the disk; return the status."""
         while True:
             status = self.status()
-            if status["waiting"] == {"outcomes": 0, "rows": 0, "spend": 0}:
+            if not any(status["waiting"].values()):
                 return status
             time.sleep(POLL_S)
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from gateway.demo.run import read_traffic
+from gateway.demo.run import read_traffic, run_demo
 from gateway.errors import ConfigError
 
 GOOD = '{"messages": [{"role": "user", "content": "hi"}], "answer": "ho"}'
@@ -63,3 +65,12 @@ def test_a_file_without_pairs_is_refused(file: Path, text: str) -> None:
 def test_a_missing_file_is_named(file: Path) -> None:
     with pytest.raises(ConfigError, match=r"traffic\.jsonl: No such file"):
         read_traffic(file)
+
+
+def test_the_demo_comes_to_its_end_and_counts_every_request(file: Path) -> None:
+    file.write_text(f"{GOOD}\n" * 12)
+    printed = StringIO()
+
+    assert run_demo(file, Console(file=printed, width=80)) == 0
+
+    assert "requests: 12, none failed" in printed.getvalue()
