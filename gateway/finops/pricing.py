@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import msgspec
 
@@ -55,7 +54,15 @@ class Pricer:
         tier = tier or _tier_of(reading)
         found = self._prices.find(reading.model, requested, tier, at)
         usd = found.prices.cost(usage)
-        return self._cost(found, requested, usage=usage, usd=usd, counterfactual_usd=usd, tier=tier)
+        return Cost(
+            usage=usage,
+            model=found.model,
+            tier=tier,
+            usd=usd,
+            counterfactual_usd=usd,
+            is_known=found.is_known,
+            is_named_known=self._is_named_known(found, requested),
+        )
 
     def _cost_of_local(self, outcome: Outcome, reading: Reading) -> Cost:
         request = outcome.request
@@ -64,24 +71,20 @@ class Pricer:
         # A teacher asked beside the draft and broken off has read the prompt.
         read = msgspec.structs.replace(expected.usage, completion_tokens=0)
         wasted = found.prices.cost(read) if outcome.is_hedged else 0.0
-        return self._cost(
-            found,
-            request.model,
+        return Cost(
             usage=expected.usage,
+            model=found.model,
+            tier=expected.tier,
             usd=wasted,
             hedge_usd=wasted,
             counterfactual_usd=found.prices.cost(expected.usage),
-            tier=expected.tier,
+            is_known=found.is_known,
+            is_named_known=self._is_named_known(found, request.model),
         )
 
-    def _cost(self, found: FoundPrice, requested: str, **facts: Any) -> Cost:
-        is_named_known = not requested or (found.model == requested and found.is_known)
-        return Cost(
-            model=found.model,
-            is_known=found.is_known,
-            is_named_known=is_named_known or self._prices.has_price(requested),
-            **facts,
-        )
+    def _is_named_known(self, found: FoundPrice, requested: str) -> bool:
+        is_found = not requested or (found.model == requested and found.is_known)
+        return is_found or self._prices.has_price(requested)
 
     def _usage_of_teacher(self, outcome: Outcome, reading: Reading) -> Usage:
         request, reported = outcome.request, reading.usage
