@@ -126,7 +126,7 @@ def is_billed(outcome: Outcome, reading: Reading) -> bool:
     if outcome.status >= 400:
         # A refused request is not billed.
         return outcome.status == CLIENT_LEFT and outcome.request.surface != "other"
-    if is_unfinished(reading):
+    if is_unfinished(reading) or _has_only_failed(reading):
         return False
     request = outcome.request
     if request.surface != "other":
@@ -140,6 +140,11 @@ def is_billed(outcome: Outcome, reading: Reading) -> bool:
 def is_unfinished(reading: Reading) -> bool:
     """Whether the teacher is still at work on it: a later answer says what it took."""
     return reading.usage is None and reading.status in ("queued", "in_progress") and not reading.written_bytes
+
+
+def _has_only_failed(reading: Reading) -> bool:
+    """Whether the answer is an error with status 200, as aggregators give it, and nothing was written."""
+    return reading.status == "failed" and reading.usage is None and not reading.written_bytes
 
 
 def _tier_of(reading: Reading) -> str:

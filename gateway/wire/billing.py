@@ -15,8 +15,8 @@ from gateway.wire.sse import DONE, iter_events
 from gateway.wire.usage import count_tool_calls, read_usage
 
 _NOTHING = msgspec.Raw(b"null")
-# Where the answer itself stands within an event: the Responses and realtime APIs, Anthropic's, Groq's. Moonshot
-# writes the usage of a stream into its last choice.
+# Where the answer itself stands within an event: the Responses and realtime APIs, Anthropic's, Groq's.
+# Moonshot writes the usage of a stream into its last choice.
 _INNER = ("response", "message", "x_groq")
 _KEYS_OF_USAGE = frozenset({"prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"})
 

@@ -125,6 +125,7 @@ def _read_parts(parts: list[_CompletionPart], events: list[bytes], *, is_complet
         written_bytes=written_bytes,
         service_tier=tier,
         id=answer_id,
+        status="failed" if has_failed else "",
     )
 
 
