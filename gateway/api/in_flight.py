@@ -9,12 +9,15 @@ from gateway.core import Header
 from gateway.errors import RateLimitedError, RequestError
 
 # Work of so few never waits long; below it nothing is measured.
-FEWEST = 32
+FEWEST = 16
 TICK_S = 0.02
 # A turn of the event loop that is late by more means that answers already wait for each other.
 LATE_S = 0.01
 # One late turn is a collection of garbage or a large body, and no reason to refuse anything.
-LATE_TURNS = 5
+LATE_TURNS = 3
+LATE_FOR_S = 0.1
+# While requests are refused, each late turn counts, and a shorter one: a refusal waits two turns.
+LATE_WHEN_LOWERED_S = 0.005
 # The share of the limit that callers below their fair share find free, whatever one caller sends.
 KEPT_SHARE = 0.25
 RETRY_S = 1.0
@@ -38,9 +41,9 @@ class Slot:
 class InFlight:
     """Counts the requests in work of one worker, in its event loop.
 
-    The limit is `most` while the loop keeps up, as for answers that wait for a teacher. When turns go on
-    being late, each lowers it below what is in work, and each one in time raises it again: so the CPU is
-    not asked for more than it has, and what is refused is refused at once, not after a wait in a queue.
+    The limit is `most` while the loop keeps up, as for answers that wait for a teacher. When turns have been
+    late for a while, each lowers it below what is in work, and each one in time raises it again: so the CPU
+    is not asked for more than it has, and what is refused is refused at once, not after a wait in a queue.
     """
 
     def __init__(self, most: int, *, is_shared: bool = True) -> None:
@@ -51,7 +54,9 @@ class InFlight:
         self._greedy: set[bytes] = set()
         self._due = 0.0
         self._late_turns = 0
+        self._late_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._let_in = 0
         self.entered = 0
 
     @property
@@ -61,22 +66,38 @@ class InFlight:
 
     @property
     def is_tight(self) -> bool:
-        """Whether anything is refused now."""
-        return self.entered >= self._limit or bool(self._greedy)
+        """Whether requests are refused now, or may be before the event loop has had its turn."""
+        return self._limit < self._most or self.entered >= self._limit or bool(self._greedy)
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether some callers are refused and others are not."""
+        return bool(self._greedy)
 
     def is_refused(self, authorization: bytes) -> bool:
         """Return whether a request need not even be looked at; the edge asks before any other work."""
-        if self.entered >= self._limit:
+        if self.entered + self._let_in >= self._limit:
             return True
         return bool(self._greedy) and authorization in self._greedy
+
+    def let_in(self) -> None:
+        """Count a request that the edge passes on, until the loop's turn in which it enters.
+
+        Else all that arrive together would find the same last place, and be refused after their work.
+        """
+        if not self._let_in:
+            # Before the task of the first one, and so before any of them enters.
+            asyncio.get_running_loop().call_soon(self._forget_let_in)
+        self._let_in += 1
 
     def enter(self, caller: str, headers: Iterable[Header] = ()) -> Slot:
         """Return a place for a request of `caller`.
 
-        Raises RequestError (503) if all are taken, RateLimitedError if the caller has its share and little
+        Raises RequestError (503) if `most` are taken, RateLimitedError if the caller has its share and little
         is left for others; for the moment, the credential in its `headers` is then refused by `is_refused`.
+        A limit that was lowered since the edge let the request in does not refuse it: its work is half done.
         """
-        if self.entered >= self._limit:
+        if self.entered >= self._most:
             raise overloaded()
         mine = self._by_caller.get(caller, 0)
         if self._is_shared and self.entered >= self._limit * (1 - KEPT_SHARE):
@@ -106,11 +127,19 @@ class InFlight:
 
     def adapt(self, late_s: float) -> None:
         """Move the limit after a turn of the loop that was `late_s` late."""
-        self._late_turns = self._late_turns + 1 if late_s > LATE_S else 0
-        if self._late_turns >= LATE_TURNS:
-            self._limit = max(FEWEST, min(self._limit, self.entered) * 0.9)
-        elif not self._late_turns:
-            self._limit = min(self._most, self._limit * 1.05 + 1)
+        is_lowered = self._limit < self._most
+        if late_s <= (LATE_WHEN_LOWERED_S if is_lowered else LATE_S):
+            self._late_turns, self._late_s = 0, 0.0
+            self._limit = min(self._most, self._limit * 1.03 + 1)
+            return
+        self._late_turns += 1
+        self._late_s += late_s
+        if is_lowered or (self._late_turns >= LATE_TURNS and self._late_s >= LATE_FOR_S):
+            lowered = max(FEWEST, min(self._limit, self.entered) * 0.8)
+            self._limit = min(self._most, lowered)
+
+    def _forget_let_in(self) -> None:
+        self._let_in = 0
 
     def _start_timer(self) -> None:
         if self._timer is None:

@@ -24,6 +24,7 @@ from gateway.api.http.response_headers import (
     refusal_labels,
     with_standard_headers,
 )
+from gateway.api.in_flight import find_credential, overloaded
 from gateway.api.incoming import describe_incoming, unread_request
 from gateway.api.model_reader import read_query_model
 from gateway.api.passthrough import may_pass
@@ -137,6 +138,9 @@ class Handshake(asyncio.Protocol):
         key = offered_key(headers)
         if key and not any(name == b"authorization" for name, _ in headers):
             headers = (*headers, (b"authorization", b"Bearer " + key))
+        # The edge asks for other requests, not for handshakes.
+        if self._deps.in_flight.is_refused(find_credential(headers)):
+            raise overloaded()
         self._work = await admit_request(self._deps, headers, path, 0)
         caller = self._work.caller
         if caller.id == OPEN:

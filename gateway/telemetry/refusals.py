@@ -13,7 +13,7 @@ from gateway.telemetry.capped_label import CappedLabel
 
 logger = logging.getLogger(__name__)
 
-COUNTED = frozenset({401, 403, 404, 413, 429})
+COUNTED = frozenset({401, 403, 404, 413, 429, 503})
 LOG_EVERY_S = 60.0
 # Names of keys are the operator's own; reasons and policies too, but a bound costs nothing.
 _MAX_VALUES = 200
@@ -32,7 +32,7 @@ class Refusals:
         self._clock = clock
         self._lock = threading.Lock()
         self._reasons, self._keys, self._policies = (CappedLabel(_MAX_VALUES) for _ in range(3))
-        self._recent: dict[tuple[str, str, str, str], int] = {}
+        self._recent: dict[tuple[int, str, str, str], int] = {}
         self._unlogged: dict[tuple[int, str], int] = {}
         self._logged_at: dict[tuple[int, str], float] = {}
 
@@ -40,18 +40,22 @@ class Refusals:
         """Count one refusal; other errors are not counted. Never blocks."""
         if status not in COUNTED:
             return
-        reason = self._reasons.cap_label(reason)
-        labels = str(status), reason, self._keys.cap_label(key), self._policies.cap_label(policy)
+        refusal = status, reason, key, policy
         with self._lock:
-            self._recent[labels] = self._recent.get(labels, 0) + 1
+            self._recent[refusal] = self._recent.get(refusal, 0) + 1
         self._log_kind((status, reason), key, policy)
 
     def update_registry(self) -> None:
         """Move what was counted to the registry."""
         with self._lock:
             recent, self._recent = self._recent, {}
-        for labels, count in recent.items():
-            self._counter.labels(*labels).inc(count)
+        for (status, reason, key, policy), count in recent.items():
+            labels = (
+                self._reasons.cap_label(reason),
+                self._keys.cap_label(key),
+                self._policies.cap_label(policy),
+            )
+            self._counter.labels(str(status), *labels).inc(count)
 
     def _log_kind(self, kind: tuple[int, str], key: str, policy: str) -> None:
         count = self._unlogged[kind] = self._unlogged.get(kind, 0) + 1

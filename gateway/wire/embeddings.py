@@ -12,6 +12,7 @@ from gateway.core import OWN_PREFIX, IncomingRequest, Message, Request
 from gateway.errors import RequestError
 from gateway.wire.body import Integer, RawFields, read_body, to_integer, unsupported_field
 from gateway.wire.control_headers import read_control_headers
+from gateway.wire.large_body import is_long, is_text
 
 MAX_INPUTS = 2048
 """Per request, as at OpenAI."""
@@ -109,7 +110,9 @@ def render_list(items: Sequence[bytes], model: str, prompt_tokens: int) -> bytes
 
 
 def _read_texts(raw: msgspec.Raw) -> tuple[str, ...] | None:
-    """Return the input as texts, None if it is anything else: tokens, or nothing."""
+    """Return the input as texts, None if it is anything else: tokens, too long a text, or nothing."""
+    if _is_too_long(raw):
+        return None
     try:
         texts = _texts.decode(raw)
     except (msgspec.DecodeError, RecursionError):
@@ -119,8 +122,13 @@ def _read_texts(raw: msgspec.Raw) -> tuple[str, ...] | None:
 
 def _unsupported_reason(texts: tuple[str, ...] | None, raw: RawFields) -> str:
     if texts is None:
-        return "input is no text"
+        return "large body" if _is_too_long(raw.get("input", _ABSENT)) else "input is no text"
     return unsupported_field(raw, _HONORED)
+
+
+def _is_too_long(value: msgspec.Raw) -> bool:
+    """Return whether the input is one text that no encoder takes, and that is not decoded in one step."""
+    return is_long(value) and is_text(value)
 
 
 def _invalid_input(problem: str, code: str) -> RequestError:

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from gateway.errors import RequestError
+from gateway.wire.body import has_escaped_letter
 from gateway.wire.sse import iter_events
 
 _ID_FIELDS = frozenset(
@@ -36,7 +37,7 @@ _ACCOUNT_SOURCES = frozenset({"responses", "stored_completions"})
 _NAMING_FIELDS = _ID_FIELDS | _LIST_FIELDS | _OBJECT_FIELDS | _OBJECT_LISTS
 # The client's own words, which the teacher does not look up; citations are an answer's, sent back.
 _OWN_WORDS = frozenset({"annotations", "metadata", "parameters", "schema"})
-# Whether a body is worth parsing: most name no object at all. `\\u00` may hide a field's name.
+# Whether a body is worth parsing: most name no object at all. `\\u00` may hide a field's name, or be an é.
 _MARKS = tuple(b'"%b"' % name.encode() for name in sorted(_NAMING_FIELDS | _REFERENCES) if "_id" not in name)
 _ID_MARKS = tuple(b'"%b"' % name.encode() for name in sorted(_NAMING_FIELDS | _REFERENCES) if "_id" in name)
 _HIDDEN = b"\\u00"
@@ -145,7 +146,7 @@ def _may_name_objects(body: bytes) -> bool:
     # One regular expression for all names takes twice as long.
     low = body.lower()
     return (
-        _HIDDEN in low
+        (_HIDDEN in low and has_escaped_letter(body))
         or (b'"input"' in low and b'"id"' in low)
         or any(mark in low for mark in _MARKS)
         or (b"_id" in low and any(mark in low for mark in _ID_MARKS))

@@ -19,7 +19,7 @@ from gateway.api.dependencies import ApiDependencies
 from gateway.api.http.connections import Connections
 from gateway.api.http.edge import Config
 from gateway.api.http.protocol import create_protocol
-from gateway.api.shedding import create_shedding
+from gateway.api.shedding import Shedding
 from gateway.core import Answer, Header, Outcome, Request
 from gateway.policy.ownership import OwnerStore
 from gateway.policy.schema import Policy
@@ -262,9 +262,7 @@ def serve_site(
         **passage_to(_CurrentTeacher(site), policies, site.outcomes, has_own_key=has_own_key, owners=owners),
         **deps,
     )
-    connections = Connections(
-        edge or Config(), pressure=dependencies.in_flight, shed=create_shedding(dependencies)
-    )
+    connections = Connections(edge or Config(), pressure=dependencies.in_flight, shed=Shedding(dependencies))
     config = uvicorn.Config(
         create_app(dependencies),
         http=create_protocol(connections),  # type: ignore[arg-type]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from gateway.api.in_flight import FEWEST, LATE_S, LATE_TURNS, InFlight
+from gateway.api.in_flight import FEWEST, LATE_FOR_S, LATE_S, LATE_TURNS, InFlight
 from gateway.errors import RateLimitedError, RequestError
 
 LATE = LATE_S * 2
@@ -69,6 +71,7 @@ async def test_a_loop_that_is_late_now_and_then_refuses_nothing() -> None:
 
     for turn in range(100):
         in_flight.adapt(LATE if turn % LATE_TURNS else 0.0)
+    in_flight.adapt(10 * LATE_FOR_S)
 
     assert in_flight.limit == 4000
 
@@ -79,12 +82,47 @@ async def test_a_late_loop_lowers_the_limit_below_what_is_in_work_and_a_prompt_o
         in_flight.enter(str(number))
 
     for _ in range(LATE_TURNS):
-        in_flight.adapt(LATE)
-    assert in_flight.limit == 180
+        in_flight.adapt(LATE_FOR_S / LATE_TURNS)
+    assert in_flight.limit == 160
     for _ in range(100):
         in_flight.adapt(LATE)
     assert in_flight.limit == FEWEST
 
-    for _ in range(120):
+    for _ in range(200):
         in_flight.adapt(0.0)
     assert in_flight.limit == 4000
+
+
+async def test_the_limit_is_never_above_the_most_that_is_allowed() -> None:
+    in_flight = InFlight(3)
+    in_flight.enter("a")
+
+    for _ in range(20):
+        in_flight.adapt(10 * LATE_FOR_S)
+
+    assert in_flight.limit == 3
+
+
+async def test_requests_that_arrive_together_do_not_all_find_the_last_place() -> None:
+    in_flight = InFlight(3)
+    in_flight.enter("a")
+
+    in_flight.let_in()
+    assert not in_flight.is_refused(b"")
+    in_flight.let_in()
+    assert in_flight.is_refused(b"")
+
+    # They never entered: nothing is left of them after the loop's turn.
+    await asyncio.sleep(0)
+    assert not in_flight.is_refused(b"")
+
+
+async def test_what_was_let_in_is_not_refused_by_a_limit_lowered_since() -> None:
+    in_flight = InFlight(100, is_shared=False)
+    for _ in range(50):
+        in_flight.enter("a")
+    for _ in range(LATE_TURNS):
+        in_flight.adapt(LATE_FOR_S)
+
+    assert in_flight.is_refused(b"")
+    in_flight.enter("a")

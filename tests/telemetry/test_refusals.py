@@ -33,6 +33,16 @@ def test_a_refusal_is_counted_by_status_reason_key_and_policy() -> None:
     ]
 
 
+def test_what_overload_refuses_is_counted() -> None:
+    registry = CollectorRegistry()
+    refusals = Refusals(registry)
+    refusals.count(503, "overloaded", "", "")
+
+    assert counted(refusals, registry) == [
+        'stepdown_refusals_total{key="",policy="",reason="overloaded",status="503"} 1.0'
+    ]
+
+
 def test_other_errors_are_no_refusals() -> None:
     registry = CollectorRegistry()
     refusals = Refusals(registry)

@@ -48,6 +48,7 @@ def test_texts_are_read(given: object, texts: list[str]) -> None:
         ({"input": [[1], [2]]}, "input is no text"),
         ({"input": [{"image": "x"}]}, "input is no text"),
         ({"input": None}, "input is no text"),
+        ({"input": "x" * 300_000}, "large body"),
         ({"input_type": "query"}, "unknown field"),
     ],
 )

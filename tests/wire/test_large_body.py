@@ -14,6 +14,7 @@ from gateway.wire.large_body import (
     MOST_VALUES,
     check_utf8,
     count_in_steps,
+    find_top_names,
     has_match,
     refuse_costly_body,
 )
@@ -87,3 +88,22 @@ def test_a_character_that_is_cut_off_at_the_end_is_no_utf8(monkeypatch: pytest.M
     monkeypatch.setattr(large_body, "STEP_BYTES", 4)
     with pytest.raises(UnicodeDecodeError):
         check_utf8("日本語".encode()[:-1])
+
+
+@pytest.mark.parametrize("step", [2, 3, 256 << 10])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"a":1}',
+        b'{"a":{"b":[{"c":1},"d","e"]},"f":"\\"g\\":","h\\\\":[],"a":[[{}],2]}',
+        b' { "a" : "x,{" , "\\u0061" : null, "": true } ',
+    ],
+)
+def test_the_names_at_the_top_are_those_that_a_decoder_sees(
+    body: bytes, step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large_body, "STEP_BYTES", step)
+    pairs = json.loads(body, object_pairs_hook=list)
+
+    assert [json.loads(b'"%b"' % name) for name in find_top_names(body)] == [name for name, _ in pairs]

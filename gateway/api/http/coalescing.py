@@ -35,6 +35,12 @@ class CoalescingTransport:
         if self._size >= MAX_PENDING_BYTES:
             self._flush()
 
+    def write_now(self, data: bytes) -> None:
+        """Write what is pending and `data`: for a single whole answer nothing is gained by waiting."""
+        if self._pending:
+            self._flush()
+        self._inner.write(data)
+
     def write_eof(self) -> None:
         """See asyncio.WriteTransport."""
         self._flush()

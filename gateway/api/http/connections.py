@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from gateway.api.http.asgi import App
+from gateway.api.http.asgi import Receive, Scope, Send
 from gateway.api.http.edge import RESERVED_CONNECTIONS, Config, allowed_connections
 from gateway.api.http.refusals import RefusalLog
+from gateway.api.http.whole_request import WholeRequest
 
 SWEEP_S = 1.0
 
@@ -36,8 +37,25 @@ class Pressure(Protocol):
     def is_tight(self) -> bool:
         """Whether anything is refused now."""
 
+    @property
+    def asks_who(self) -> bool:
+        """Whether the answer of `is_refused` depends on the credential."""
+
     def is_refused(self, authorization: bytes) -> bool:
         """Return whether a request with this credential is."""
+
+    def let_in(self) -> None:
+        """Count a request that is not refused, until it counts itself."""
+
+
+class Shed(Protocol):
+    """What answers the requests that `Pressure` refuses: an ASGI application, or at once, with bytes."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+    def write_response(self) -> bytes:
+        """Return one whole response."""
 
 
 class Connections:
@@ -51,12 +69,13 @@ class Connections:
         config: Config,
         most: int | None = None,
         pressure: Pressure | None = None,
-        shed: App | None = None,
+        shed: Shed | None = None,
     ) -> None:
         self.config = config
         self.pressure = pressure
         self.shed = shed
-        """The application that answers what `pressure` refuses."""
+        """Answers what `pressure` refuses; there if `pressure` is."""
+        self.whole_request = WholeRequest()
         self.log = RefusalLog()
         self.now = 0.0
         """The loop's time, as of the last sweep."""

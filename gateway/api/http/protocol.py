@@ -53,7 +53,9 @@ class BoundedProtocol(WatchedProtocol):
             return
         if self._surplus or self._is_in_work():
             self._keep(data)
-        else:
+            return
+        pressure = self._all.pressure
+        if pressure is None or not pressure.is_tight or not self._shed_unparsed(data, pressure):
             self._feed(data)
 
     def on_message_begin(self) -> None:
@@ -156,7 +158,34 @@ class BoundedProtocol(WatchedProtocol):
         if self.url.partition(b"?")[0] in HEALTH_PATHS:
             return False
         authorization = next((value for name, value in self.headers if name == b"authorization"), b"")
-        return pressure.is_refused(authorization)
+        if pressure.is_refused(authorization):
+            return True
+        pressure.let_in()
+        return False
+
+    def _shed_unparsed(self, data: bytes, pressure: Pressure) -> bool:
+        """Answer `data` if it is a whole request that is refused; return whether it was.
+
+        What a refusal costs decides how much a worker still does beside five times the load that it can
+        bear: 14 us of CPU this way, 62 through the parser and the application. uvloop alone takes 8.
+        """
+        connections, credential = self._all, b""
+        shed = connections.shed
+        is_between = not (self._is_in_head or self._body_left)
+        if shed is None or not is_between or self._is_in_reserve or self.flow.write_paused:
+            return False
+        if pressure.asks_who:
+            found = connections.whole_request.find_credential(data)
+            if found is None:
+                return False
+            credential = found
+        if not pressure.is_refused(credential) or not connections.whole_request.is_post(data):
+            return False
+        self._coalescing.write_now(shed.write_response())
+        self._deadline = connections.now + self._config.keep_alive_s
+        connections.note_busy(self)
+        connections.note_idle(self)
+        return True
 
     def _feed(self, data: bytes) -> None:
         start = steps = 0

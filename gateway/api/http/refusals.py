@@ -54,7 +54,12 @@ def write_refusal(refusal: Refusal, *, closes: bool = True) -> bytes:
     body = error_body(refusal.message, refusal.kind, code=refusal.code)
     closing = [(b"connection", b"close")] if closes else []
     headers = with_standard_headers([*json_headers(body, request_id), *refusal.headers, *closing], request_id)
-    lines = [f"HTTP/1.1 {refusal.status} {responses[refusal.status]}".encode()]
+    return format_response(refusal.status, headers, body)
+
+
+def format_response(status: int, headers: list[Header], body: bytes) -> bytes:
+    """Return the bytes of a whole HTTP/1.1 response."""
+    lines = [f"HTTP/1.1 {status} {responses[status]}".encode()]
     lines += [b"%b: %b" % header for header in headers]
     return b"\r\n".join([*lines, b"", body])
 

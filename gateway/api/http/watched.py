@@ -42,7 +42,8 @@ class WatchedProtocol(IgnoreUpgradeProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """See asyncio.Protocol."""
-        super().connection_made(CoalescingTransport(transport, self.loop))  # type: ignore[arg-type]
+        self._coalescing = CoalescingTransport(transport, self.loop)
+        super().connection_made(self._coalescing)  # type: ignore[arg-type]
         self._all.add(self, self.loop)
         self._deadline = self._all.now + self._config.keep_alive_s
         if self._all.is_full:

@@ -9,6 +9,7 @@ from gateway.wire.body import get_field, to_integer
 from gateway.wire.chat.fields import ChatFields, read_fields
 from gateway.wire.chat.unsupported import unsupported_reason
 from gateway.wire.control_headers import read_control_headers
+from gateway.wire.large_body import large_body_reason
 from gateway.wire.template import compute_fingerprints, template_text, varying_text
 
 
@@ -55,7 +56,7 @@ def read_chat(incoming: IncomingRequest) -> Request:
         mode="local" if fields.model.startswith(OWN_PREFIX) else mode,
         may_harvest=may_harvest and fields.store is not False,
         is_stored=fields.store is True,
-        unsupported_reason=unsupported_reason(fields, raw),
+        unsupported_reason=unsupported_reason(fields, raw) or large_body_reason(incoming.content),
     )
 
 

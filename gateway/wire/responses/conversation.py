@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway.core import Message, Request
-from gateway.wire.chat.fields import ContentPart
+from gateway.errors import UnreadableBodyError
+from gateway.wire.chat.fields import ContentPart, read_content
 from gateway.wire.responses.fields import InputItem, ResponsesFields
 from gateway.wire.template import ROLES
 
@@ -19,8 +20,6 @@ _ITEMS = {
     "item_reference": "item reference",
 }
 _PARTS = {"input_image": "image part", "input_audio": "audio part", "input_file": "file part"}
-
-_contents = msgspec.json.Decoder(str | list[ContentPart] | None)
 
 
 class _UnsupportedItemError(Exception):
@@ -61,8 +60,8 @@ def _read_item(item: InputItem) -> Message:
     if item.role not in ROLES:
         raise _UnsupportedItemError("unknown role" if item.role else "unknown item")
     try:
-        content = _contents.decode(item.content)
-    except msgspec.ValidationError as exc:
+        content = read_content(item.content, "content")
+    except UnreadableBodyError as exc:
         # OpenAI refuses it; the words of the refusal are the teacher's.
         raise _UnsupportedItemError("unknown part") from exc
     return Message(item.role, _join_parts(content))

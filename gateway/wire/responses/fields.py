@@ -6,7 +6,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.wire.body import Integer, RawFields, read_body
+from gateway.wire.body import Integer, RawFields, read_body, read_part
+from gateway.wire.large_body import LARGE_BYTES, is_long, read_as_written
 
 _UNIQUE = (b'"model"', b'"input"', b'"instructions"', b'"stream"', b'"store"')
 
@@ -45,6 +46,7 @@ class ResponsesFields(msgspec.Struct):
 
 
 _responses_fields = msgspec.json.Decoder(ResponsesFields)
+_items = msgspec.json.Decoder(list[InputItem])
 
 
 def read_fields(body: bytes) -> tuple[ResponsesFields, RawFields]:
@@ -53,4 +55,17 @@ def read_fields(body: bytes) -> tuple[ResponsesFields, RawFields]:
     Raises RequestError naming the `param` for any body that OpenAI would refuse as malformed, as
     UnreadableBodyError if another teacher may understand it.
     """
-    return read_body(body, _responses_fields, _UNIQUE)
+    fields, raw = read_body(body, _responses_fields, _UNIQUE, apart=("input",))
+    if len(body) > LARGE_BYTES:
+        _read_long(fields, raw)
+    return fields, raw
+
+
+def _read_long(fields: ResponsesFields, raw: RawFields) -> None:
+    """Read what was left empty in a large body: long texts stay as they were written."""
+    if isinstance(fields.input, list):
+        fields.input = read_part(raw["input"], _items, "input")
+    elif fields.input is not None and is_long(raw["input"]):
+        fields.input = read_as_written(raw["input"])
+    if fields.instructions is not None and is_long(raw["instructions"]):
+        fields.instructions = read_as_written(raw["instructions"])

@@ -11,6 +11,7 @@ import msgspec
 from gateway.core import OWN_PREFIX, IncomingRequest, Request
 from gateway.wire.body import get_field, to_integer
 from gateway.wire.control_headers import read_control_headers
+from gateway.wire.large_body import large_body_reason
 from gateway.wire.responses.conversation import read_conversation
 from gateway.wire.responses.fields import read_fields
 from gateway.wire.responses.output_format import OutputFormat, read_output_format
@@ -27,7 +28,7 @@ def read_responses(incoming: IncomingRequest) -> Request:
     mode, may_harvest = read_control_headers(incoming.headers)
     to_integer(fields.top_logprobs, "top_logprobs")
     messages, input_reason = read_conversation(fields)
-    reason = unsupported_reason(fields, raw) or input_reason
+    reason = unsupported_reason(fields, raw) or input_reason or large_body_reason(incoming.content)
     choice = get_field(raw, "tool_choice")
     output = OutputFormat() if reason else read_output_format(fields.text, fields.tools, choice)
     model, shared = fields.model or "", template_text(messages)

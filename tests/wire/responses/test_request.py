@@ -9,6 +9,7 @@ import pytest
 
 from gateway.core import Message
 from gateway.errors import RequestError
+from gateway.wire.large_body import LARGE_BYTES
 from gateway.wire.responses.conversation import response_messages
 from tests.wire.chat.requests import chat_request
 from tests.wire.responses.requests import FIND, FORMAT, SCHEMA, read_responses_body, responses_request
@@ -158,3 +159,19 @@ def test_a_malformed_body_is_refused(body: bytes, param: str | None, code: str |
         read_responses_body(body)
 
     assert (refused.value.param, refused.value.code) == (param, code)
+
+
+def test_a_large_request_is_read_in_steps_and_no_specialist_gets_it() -> None:
+    long = "a long text\n" * (LARGE_BYTES // 10)
+    written = long.replace("\n", "\\n")
+    item = {"role": "user", "content": [{"type": "input_text", "text": long}]}
+
+    one = responses_request(input=long, instructions="Sort it.")
+    other = responses_request(input=[item], instructions=long, stream=True)
+
+    assert one.messages == (Message("system", "Sort it."), Message("user", written))
+    assert other.messages == (Message("system", written), Message("user", written))
+    assert (other.is_streamed, one.unsupported_reason, other.unsupported_reason) == (
+        True,
+        *["large body"] * 2,
+    )
