@@ -56,7 +56,7 @@ class Database:
             self._connection = _open_connection(path, synchronous)
         except (sqlite3.Error, OSError) as exc:
             if not (may_detach and path.exists() and _is_of_the_disk(exc)):
-                raise ConfigError(_describe_fault(path, exc)) from exc
+                raise ConfigError(describe_fault(path, exc)) from exc
             logger.error("%s cannot be opened (%s): a copy in memory is read until it can", path, exc)
             self._connection = _copy_into_memory(path)
             self._detached_at = time.monotonic()
@@ -152,11 +152,11 @@ def check_database(path: Path) -> None:
         # A check that takes too long has found nothing so far.
         return
     except sqlite3.DatabaseError as exc:
-        raise ConfigError(_describe_fault(path, exc)) from exc
+        raise ConfigError(describe_fault(path, exc)) from exc
     finally:
         database.close()
     if verdict != "ok":
-        raise ConfigError(_describe_fault(path, sqlite3.DatabaseError(verdict.splitlines()[0])))
+        raise ConfigError(describe_fault(path, sqlite3.DatabaseError(verdict.splitlines()[0])))
 
 
 def _open_connection(path: Path, synchronous: str) -> sqlite3.Connection:
@@ -196,10 +196,10 @@ def _copy_into_memory(path: Path) -> sqlite3.Connection:
         except sqlite3.Error as exc:
             fault = exc
     copy.close()
-    raise ConfigError(_describe_fault(path, fault or sqlite3.OperationalError("no way to read it")))
+    raise ConfigError(describe_fault(path, fault or sqlite3.OperationalError("no way to read it")))
 
 
-def _describe_fault(path: Path, exc: Exception) -> str:
+def describe_fault(path: Path, exc: Exception) -> str:
     """Return the one line that names the file, what is wrong with it, and what to do."""
     text = str(exc)
     if isinstance(exc, sqlite3.OperationalError) and "locked" in text:
