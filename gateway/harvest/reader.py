@@ -13,7 +13,7 @@ import msgspec
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.table import COLUMNS, row_from
-from gateway.store.database import describe_fault
+from gateway.store.database import UNREADABLE_FILE, describe_fault
 from gateway.store.quarantine import Quarantine
 
 _LATEST_AT = 4e9
@@ -63,7 +63,7 @@ class HarvestReader:
     def counts(self) -> dict[str, Count]:
         """Return how many rows each task has."""
         counts: dict[str, Count] = {}
-        query = "SELECT task, sum(NOT is_held_out), sum(is_held_out) FROM rows GROUP BY task"
+        query = "SELECT task, sum(is_held_out = 0), sum(is_held_out != 0) FROM rows GROUP BY task"
         for _, records in self._query_files(query):
             for task, training, held_out in records:
                 name = str(task, errors="replace")
@@ -120,7 +120,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
             # As text, one damaged row would end the reading of all of them.
             connection.text_factory = bytes
             yield connection
-    except sqlite3.Error as exc:
+    except UNREADABLE_FILE as exc:
         raise ConfigError(describe_fault(path, exc)) from exc
 
 

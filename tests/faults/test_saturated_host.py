@@ -1,4 +1,4 @@
-"""A model host that is full or stands still costs no answer and holds none up: the teacher answers in time."""
+"""A model host that is full or stands still costs no answer and delays none: the teacher answers in time."""
 
 from __future__ import annotations
 

@@ -78,6 +78,7 @@ def put(folder: Path, content: bytes) -> Path:
 
 
 @given(damages=DAMAGES)
+@example(damages=[(0.15625, b"0'\x80")])
 def test_damaged_bytes_give_rows_or_one_line(
     folder: Path, whole: Path, damages: list[tuple[float, bytes]]
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_file_that_is_cut_gives_rows_or_one_line(folder: Path, whole: Path, sh
 @example("text", b"\xff")
 @example("at", float("inf"))
 @example("is_held_out", "much")
+@example("is_held_out", -20)
 @example("messages", b"{")
 def test_a_row_that_cannot_be_read_costs_no_other(
     folder: Path, whole: Path, column: str, value: object
