@@ -19,13 +19,24 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+_LONGEST_LINE = 2_000
+
 
 class StepdownError(Exception):
     """Anything that stepdown raises on purpose."""
 
 
 class ConfigError(StepdownError):
-    """A setting or a policy is wrong; the message says file, place, what was allowed."""
+    """A setting or a policy is wrong; the message says file, place, what was allowed.
+
+    It is one line that a terminal can show, whatever the file or the argument holds that it quotes.
+    """
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if len(text) > _LONGEST_LINE:
+            text = f"{text[:_LONGEST_LINE]} ..."
+        return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class RequestError(StepdownError):

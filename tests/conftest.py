@@ -1,12 +1,20 @@
 """Settings of pytest for every room."""
 
+import os
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # So that a failed check shows both values. Here, because the first import of a module decides
 # whether its assertions are rewritten.
 pytest.register_assert_rewrite("tests.conformance.checks", "tests.conformance.shape")
+
+# A busy machine is slow to make examples, too: only what a test asserts may fail it.
+_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", _any_speed, derandomize=True, database=None, max_examples=100)
+settings.register_profile("soak", _any_speed, max_examples=2_000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

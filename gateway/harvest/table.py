@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS rows (
 );
 CREATE INDEX IF NOT EXISTS rows_by_task ON rows (task, is_held_out);
 """
+_messages = msgspec.json.Decoder(list[msgspec.Raw])
+_BLOBS = frozenset({"messages", "demands"})
 
 
 def create(database: Database) -> None:
@@ -53,6 +55,16 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 
 
 def row_from(record: tuple[object, ...]) -> Row:
-    """Return the Row of a record read in the order of `COLUMNS`."""
+    """Return the Row of a record read in the order of `COLUMNS`, its texts as bytes.
+
+    Raises ValueError or a MsgspecError if it holds what no outbox writes.
+    """
+    fields = dict(zip(COLUMNS, record, strict=True))
+    for name, value in fields.items():
+        if isinstance(value, bytes) and name not in _BLOBS:
+            fields[name] = value.decode()
     # SQLite has no booleans: lax conversion turns its 0 and 1 back.
-    return msgspec.convert(dict(zip(COLUMNS, record, strict=True)), Row, strict=False)
+    row = msgspec.convert(fields, Row, strict=False)
+    if row.messages:
+        _messages.decode(row.messages)
+    return row

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import ConfigError
+from gateway.ipc import heartbeat
 from gateway.ipc.backoff import Backoff
 from gateway.ipc.heartbeat import STILL_S, VARIABLE, Watch
 
@@ -45,6 +46,8 @@ class ChildPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the others use it until they have ended."""
     is_watched: bool = False
     """Whether it gives signs of life (`ipc.heartbeat`), and is replaced when they stay out."""
+    has_loop: bool = False
+    """Whether these come from an event loop that must never compute for long."""
 
 
 class Child:
@@ -74,7 +77,7 @@ class Child:
     def keep_alive(self, now: float) -> None:
         """Start the child if it is not running and its pause is over; `now` is monotonic."""
         if self._process is not None and self._process.poll() is None:
-            self._replace_if_still(self._process, now)
+            self._replace_if_dead(self._process, now)
             return
         if self._process is not None:
             self._note_death(self._process.returncode, now)
@@ -106,11 +109,21 @@ class Child:
         """Ask the child to end, wait its grace, then kill it."""
         stop_children([self])
 
-    def _replace_if_still(self, process: subprocess.Popen[bytes], now: float) -> None:
-        if self._watch is not None and self._watch.is_too_still(now):
+    def _replace_if_dead(self, process: subprocess.Popen[bytes], now: float) -> None:
+        if self._watch is None:
+            return
+        if self._watch.is_too_still(now):
             logger.error("%s has been still for %.0f s and is replaced", self.plan.name, STILL_S)
-            process.kill()
-            process.wait()
+        elif self._watch.is_spinning:
+            logger.error(
+                "%s has computed for %.0f s in one step and is replaced",
+                self.plan.name,
+                heartbeat.SPINNING_CPU_S,
+            )
+        else:
+            return
+        process.kill()
+        process.wait()
 
     def _forget(self) -> None:
         if self._process is not None and self._process.stdin:
@@ -148,7 +161,7 @@ class Child:
         )
         if ours is not None and theirs is not None:
             os.close(theirs)
-            self._watch = Watch(self._process.pid, ours)
+            self._watch = Watch(self._process.pid, ours, has_loop=plan.has_loop)
         self._started_at = now
         self.restarts += 1
 

@@ -1,13 +1,15 @@
 """Signs of life from a child process, and the watch that its parent keeps over them.
 
-A child that is stopped or hangs holds its sockets open, and what connects to it waits for ever: only
-another process can see that. A child that is merely starved of the processor must never be taken for it.
+A child that is stopped, hangs or computes without end holds its sockets open, and what connects to it waits
+for ever: only another process can see that. A child that is merely starved of the processor must never be
+taken for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import threading
 import time
@@ -21,6 +23,9 @@ STILL_S = 10.0
 """A child that is still for longer is replaced."""
 FIRST_BEAT_S = 60.0
 """The same before its first sign of life: it may wait for a slow disk with its imports."""
+SPINNING_CPU_S = 60.0
+"""An event loop whose thread has computed for so long without turning is replaced: no step takes a tenth of a
+second. It is the thread's own time: one that is starved has none."""
 LOOK_S = 0.5
 # We were held up ourselves: what happened meanwhile was not observed.
 LONGEST_GAP_S = 3.0
@@ -66,32 +71,43 @@ class Heart:
 
 
 class Watch:
-    """The parent's end of the pipe: tells whether the child has been still for too long.
+    """The parent's end of the pipe: tells whether the child has been still, or has spun, for too long.
 
     Still means: no sign of life, no thread that runs or wants to, no processor time. A starved child
     wants to run; one that is stopped (SIGSTOP), or whose loop waits for what never comes, does not.
-    Where the system has no /proc, no child is ever still.
+    Spinning means: no sign of life, but much processor time of the main thread, whose loop gives the signs.
+    Where the system has no /proc, no child is ever either.
     """
 
-    def __init__(self, process: int, pipe: int) -> None:
+    def __init__(self, process: int, pipe: int, *, has_loop: bool = False) -> None:
+        """`has_loop` says that the main thread has nothing to do but to turn an event loop."""
         self._process = process
+        self._has_loop = has_loop
         self._pipe = pipe
         os.set_blocking(pipe, False)
         self._has_beaten = False
         self._looked_at: float | None = None
         self._still_since = 0.0
         self._cpu_s = 0.0
+        self._loop_cpu_s = math.inf
+        self.is_spinning = False
+        """Whether the loop computed without end when `is_too_still` looked last: then, too, replace it."""
 
     def is_too_still(self, now: float) -> bool:
-        """Return whether the child must be replaced; call it often, with monotonic seconds."""
+        """Return whether the child must be replaced for that; call it often, with monotonic seconds."""
         last, limit_s = self._looked_at, STILL_S if self._has_beaten else FIRST_BEAT_S
         if last is not None and now - last < LOOK_S:
             return False
         self._looked_at = now
         was_held_up = last is None or now - last > LONGEST_GAP_S
-        if self._hears_beat() or was_held_up or self._is_at_work():
+        if is_fresh := self._hears_beat() or was_held_up:
+            # Without a figure nothing is concluded from the next one.
+            self._loop_cpu_s = _read_loop_cpu_s(self._process) or math.inf
+        if is_fresh or self._is_at_work():
             self._still_since = now
             self._cpu_s = _read_cpu_s(self._process)
+        if self._has_loop and self._has_beaten:
+            self.is_spinning = _read_loop_cpu_s(self._process) - self._loop_cpu_s >= SPINNING_CPU_S
         return now - self._still_since >= limit_s
 
     def close(self) -> None:
@@ -120,8 +136,17 @@ def _read_states(process: int) -> set[str]:
 
 
 def _read_cpu_s(process: int) -> float:
+    return _read_times(Path(f"/proc/{process}/stat"))
+
+
+def _read_loop_cpu_s(process: int) -> float:
+    """Return the processor time of the main thread alone: others may well compute."""
+    return _read_times(Path(f"/proc/{process}/task/{process}/stat"))
+
+
+def _read_times(file: Path) -> float:
     try:
-        fields = _read_fields(Path(f"/proc/{process}/stat"))
+        fields = _read_fields(file)
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
     except (OSError, IndexError, ValueError):
         return 0.0

@@ -14,6 +14,10 @@ from gateway.policy.schema import Policy, PolicyFile
 DEFAULT = "default.yaml"
 """Read after all other files, out of alphabetical order: it takes the requests that they leave."""
 
+# The library's constructors trust a tag: `!!int` without a number is an IndexError, `!!timestamp` without a
+# time an AttributeError, a list as a key a TypeError.
+_NOT_YAML = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
 
 def load_policies(folder: str | Path | None) -> tuple[Policy, ...]:
     """Return the policies of `folder`'s *.yaml files in the order of asking.
@@ -40,7 +44,7 @@ def read_policy_file(file: Path) -> tuple[Policy, ...]:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         _refuse_duplicates(file, root)
         data = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:
+    except _NOT_YAML as exc:
         raise ConfigError(f"{file}{_position(exc)} not YAML: {_problem(exc)}") from exc
     return tuple(build_config(PolicyFile, data, str(file), lambda path: _locate(root, path)).policies)
 

@@ -81,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 write_learner_progress(settings.home, rows)
                 if round_number % ROUNDS_PER_PRUNING == 0:
                     prune_history(state, registry, time.time())
-            except (sqlite3.Error, OSError) as exc:
-                # A full disk, or a file that is locked for long: what has been learnt so far is kept.
+            except (StepdownError, sqlite3.Error, OSError) as exc:
+                # A full disk, or a file that is damaged or locked for long: what has been learnt is kept.
                 logger.error("a round of learning failed and is tried again: %s", exc)
 
 

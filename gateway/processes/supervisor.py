@@ -132,6 +132,7 @@ def _plan_children(
             environment=environment,
             stop_grace_s=drain_s + WORKER_END_S,
             is_watched=True,
+            has_loop=True,
         )  # fmt: skip
     if settings.learn.enabled and settings.harvest.enabled:
         yield ChildPlan(
@@ -156,6 +157,7 @@ def _plan_children(
         stop_grace_s=3.0,
         stops_last=True,
         is_watched=True,
+        has_loop=True,
     )  # fmt: skip
 
 

@@ -31,6 +31,8 @@ MOST_PARAMETERS = 999
 REATTACH_S = 1.0
 """Between two attempts to open a file that the disk had no room for."""
 LONGEST_CHECK_S = 3.0
+UNREADABLE_FILE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged file raises: SQLite quotes what it finds there, and that need not be text."""
 _DISK_FAULTS = {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 }  # fmt: skip
@@ -58,9 +60,9 @@ class Database:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._connection = _open_connection(path, synchronous)
-        except (sqlite3.Error, OSError) as exc:
+        except (*UNREADABLE_FILE, OSError) as exc:
             if not (may_detach and path.exists() and _is_of_the_disk(exc)):
-                raise ConfigError(_describe_fault(path, exc)) from exc
+                raise ConfigError(describe_fault(path, exc)) from exc
             logger.error("%s cannot be opened (%s): a copy in memory is read until it can", path, exc)
             self._connection = _copy_into_memory(path)
             self._detached_at = time.monotonic()
@@ -167,12 +169,12 @@ def check_database(path: Path) -> None:
     except sqlite3.OperationalError:
         # A check that takes too long has found nothing so far.
         return
-    except sqlite3.DatabaseError as exc:
-        raise ConfigError(_describe_fault(path, exc)) from exc
+    except UNREADABLE_FILE as exc:
+        raise ConfigError(describe_fault(path, exc)) from exc
     finally:
         database.close()
     if verdict != "ok":
-        raise ConfigError(_describe_fault(path, sqlite3.DatabaseError(verdict.splitlines()[0])))
+        raise ConfigError(describe_fault(path, sqlite3.DatabaseError(verdict.splitlines()[0])))
 
 
 def _open_connection(path: Path, synchronous: str) -> sqlite3.Connection:
@@ -182,7 +184,7 @@ def _open_connection(path: Path, synchronous: str) -> sqlite3.Connection:
     return _connect(path, synchronous)
 
 
-def _is_of_the_disk(exc: sqlite3.Error | OSError) -> bool:
+def _is_of_the_disk(exc: Exception) -> bool:
     """Whether the disk is to blame, not the file."""
     if isinstance(exc, OSError):
         return exc.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
@@ -212,15 +214,15 @@ def _copy_into_memory(path: Path) -> sqlite3.Connection:
         except sqlite3.Error as exc:
             fault = exc
     copy.close()
-    raise ConfigError(_describe_fault(path, fault or sqlite3.OperationalError("no way to read it")))
+    raise ConfigError(describe_fault(path, fault or sqlite3.OperationalError("no way to read it")))
 
 
-def _describe_fault(path: Path, exc: Exception) -> str:
+def describe_fault(path: Path, exc: Exception) -> str:
     """Return the one line that names the file, what is wrong with it, and what to do."""
     text = str(exc)
     if isinstance(exc, sqlite3.OperationalError) and "locked" in text:
         return f"{path}: locked by another program for {BUSY_TIMEOUT_S:.0f} s: close that program"
-    if isinstance(exc, OSError) or _is_of_the_disk(exc):  # type: ignore[arg-type]
+    if isinstance(exc, OSError) or _is_of_the_disk(exc):
         return f"{path}: cannot be opened ({text}): make room on the disk, or let this user write to it"
     return f"{path}: damaged ({text}): put a backup in its place, or move it away with its -wal and -shm"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -15,6 +16,9 @@ LARGE_BYTES = 1 << 20
 # 2,048 messages or inputs (API reference), and 300,000 tokens as numbers.
 MOST_OBJECTS = 50_000
 MOST_VALUES = 1_000_000
+# Decoders call themselves for each level, and Python lets them do so 1,000 times less what has called them.
+# Schemas of OpenAI's have 10 levels (Guides, "Structured outputs").
+MOST_DEPTH = 500
 # A search through so much takes a millisecond.
 STEP_BYTES = 256 << 10
 # A text with escapes takes 5 ns a byte to decode, in one step that nothing interrupts.
@@ -22,34 +26,33 @@ LONG_TEXT_BYTES = 256 << 10
 
 _TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 _MARK = re.compile(rb'["{}\[\],]')
+_BRACKET = re.compile(rb"[\[\]{}]")
 
 
 def refuse_costly_body(body: bytes) -> None:
-    """Raise UnreadableBodyError for a JSON body of more objects or values than any API takes.
+    """Raise UnreadableBodyError for a JSON body of more objects, values or levels than any API takes.
 
     For a thread: no step of it takes longer than a few milliseconds, all of them up to a second.
     """
-    # An upper bound is enough for nearly every body: most are long texts and files.
-    objects = count_in_steps(body, b"{") + count_in_steps(body, b"[")
+    # An upper bound is enough for many bodies: they are long texts and files.
+    opened = count_in_steps(body, b"{") + count_in_steps(body, b"[")
     values = count_in_steps(body, b",")
-    if objects <= MOST_OBJECTS and values <= MOST_VALUES:
+    if opened <= min(MOST_OBJECTS, MOST_DEPTH) and values <= MOST_VALUES:
         return
-    objects = values = 0
-    at = 0
-    while 0 <= at < len(body):
-        quote = body.find(b'"', at)
-        end = len(body) if quote < 0 else quote
-        objects += body.count(b"{", at, end) + body.count(b"[", at, end)
-        values += body.count(b",", at, end)
+    objects = values = depth = 0
+    for start, end in _iter_between_texts(body):
+        opened = body.count(b"{", start, end) + body.count(b"[", start, end)
+        objects += opened
+        values += body.count(b",", start, end)
         if objects > MOST_OBJECTS or values > MOST_VALUES:
-            raise UnreadableBodyError(
-                f"The body of your request holds too many values: at most {MOST_OBJECTS} objects and arrays, "
-                f"and {MOST_VALUES} values, are read.",
-                reason="too many values",
-                status=413,
-                code="request_too_large",
-            )
-        at = -1 if quote < 0 else _end_of_text(body, quote + 1)
+            most = f"at most {MOST_OBJECTS} objects and arrays, and {MOST_VALUES} values, are read"
+            raise _too_large(f"too many values: {most}", "too many values")
+        if depth + opened > MOST_DEPTH and _is_too_deep(body[start:end], depth):
+            raise _too_large(f"too many levels: at most {MOST_DEPTH} are read", "too many levels")
+        depth += opened - body.count(b"}", start, end) - body.count(b"]", start, end)
+        if depth < 0:
+            # No JSON: its decoder stops here, too.
+            return
 
 
 def large_body_reason(body: bytes) -> str:
@@ -134,6 +137,25 @@ def check_utf8(body: bytes) -> None:
     decoder.decode(b"", final=True)
 
 
+def _iter_between_texts(body: bytes) -> Iterator[tuple[int, int]]:
+    """Yield beginning and end of each part of a JSON body that is outside of its texts, in steps."""
+    at = 0
+    while at < len(body):
+        quote = body.find(b'"', at, at + STEP_BYTES)
+        end = min(len(body), at + STEP_BYTES) if quote < 0 else quote
+        yield at, end
+        at = end if quote < 0 else _end_of_text(body, quote + 1)
+
+
+def _is_too_deep(part: bytes, depth: int) -> bool:
+    """Return whether `part`, which begins at that `depth`, goes below the limit."""
+    for bracket in _BRACKET.finditer(part):
+        depth += 1 if bracket[0] in b"[{" else -1
+        if depth > MOST_DEPTH:
+            return True
+    return False
+
+
 def _end_of_text(body: bytes, start: int) -> int:
     """Return the place behind the quote that ends the text at `start`; the body's end without one."""
     while start < len(body):
@@ -146,3 +168,9 @@ def _end_of_text(body: bytes, start: int) -> int:
             return len(body)
         start = end
     return len(body)
+
+
+def _too_large(what: str, reason: str) -> UnreadableBodyError:
+    return UnreadableBodyError(
+        f"The body of your request holds {what}.", reason=reason, status=413, code="request_too_large"
+    )

@@ -18,11 +18,15 @@ def describe_unread(incoming: IncomingRequest, surface: SurfaceName, cause: Unre
     """Return `incoming` with as much as can be said without reading its body: it is for the teacher.
 
     The model is known if it stands where it should, so that policies and accounts see it. Raises `cause`
-    if a model of ours is asked for: none could answer.
+    if a model of ours is asked for, which none could answer, or if it is no JSON object that can be read.
     """
     mode, _ = read_control_headers(incoming.headers)
     is_encoded = incoming.decoded is None and bool(content_codings(incoming.headers))
-    fields = {} if is_encoded else _raw_fields.decode(incoming.content)
+    try:
+        fields = {} if is_encoded else _raw_fields.decode(incoming.content)
+    except (msgspec.DecodeError, RecursionError):
+        # What is refused for its size alone has not been decoded before.
+        raise cause from None
     model = _read_model(fields)
     if mode == "local" or model.startswith(OWN_PREFIX):
         raise cause

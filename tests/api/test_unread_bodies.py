@@ -105,3 +105,16 @@ def test_two_models_are_refused_beside_a_field_that_we_cannot_read(site: SiteSer
     got = site.ask("POST", CHAT, body)
 
     assert (got.status, got.error["code"]) == (400, "duplicate_parameter")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_large_body_of_very_many_levels_is_refused_whoever_pays(
+    site: SiteServer, own_site: SiteServer, path: str
+) -> None:
+    """Whoever pays: it was looked at once more on its way to the teacher, and that failed with a 500."""
+    body = PATHS[path][:-1] + b',"x":' + b'{"a":' * 300_000 + b"1" + b"}" * 300_001
+
+    for one in (site, own_site):
+        got = one.ask("POST", path, body)
+
+        assert (got.status, got.error["code"]) == (413, "request_too_large")

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.store.home import Home
 from tests.faults.conftest import QUIET, ask_often
-from tests.support.processes import RunningGateway, children, gateway_process, is_alive
+from tests.support.processes import ROOT, RunningGateway, children, gateway_process, is_alive
 from tests.support.teacher import RunningTeacher
 from tests.support.waiting import wait_for
 
@@ -49,6 +49,41 @@ def test_a_stopped_process_is_replaced(tmp_path: Path, running: RunningTeacher, 
         wait_for(lambda: len(find_all(gateway, module)) == (2 if module == WORKER else 1), "none is new")
         assert ask_often(gateway, 32) == [200] * 32
         assert "has been still for 10 s and is replaced" in gateway.log()
+
+
+SPIN_WHEN_TOLD = """
+import signal
+from gateway.ipc import heartbeat
+
+def spin(*_):
+    while True:
+        pass
+
+heartbeat.SPINNING_CPU_S = 2.0  # a minute, less the patience of this test
+signal.signal(signal.SIGUSR1, spin)
+"""
+
+
+@pytest.mark.parametrize("module", [WORKER, HOST])
+def test_a_process_whose_loop_computes_without_end_is_replaced(
+    tmp_path: Path, running: RunningTeacher, module: str
+) -> None:
+    """Of two workers, half of all requests hung for ever."""
+    (tmp_path / "sitecustomize.py").write_text(SPIN_WHEN_TOLD)
+    with gateway_process(
+        tmp_path / "home", "--open", "--workers", "2", OPENAI_BASE_URL=running.base_url,
+        PYTHONPATH=f"{tmp_path}:{ROOT}", **QUIET,
+    ) as gateway:  # fmt: skip
+        wait_for(lambda: len(find_all(gateway, WORKER)) == 2, "two workers")
+        spinning = wait_for(lambda: find_all(gateway, module), f"no {module}")[0]
+        wait_for(lambda: is_at_work(gateway, module), f"{module} does not work")
+        os.kill(spinning, signal.SIGUSR1)
+
+        wait_for(lambda: not is_alive(spinning), "it is not replaced")
+
+        wait_for(lambda: len(find_all(gateway, module)) == (2 if module == WORKER else 1), "none is new")
+        assert ask_often(gateway, 32) == [200] * 32
+        assert "has computed for 2 s in one step and is replaced" in gateway.log()
 
 
 @pytest.mark.parametrize("module", [LEARNER, HOST])

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import pytest
+
+from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import Count, HarvestReader
@@ -110,3 +115,42 @@ def test_reading_changes_nothing(
     HarvestReader(folder).rows("cards")
 
     assert (folder / "worker-0.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("text", b"\xff"), ("at", "noon"), ("messages", b"{"), ("ending", "odd")]
+)
+def test_a_row_that_cannot_be_read_is_named_and_costs_no_other(
+    outbox: Callable[..., Outbox],
+    folder: Path,
+    row: Callable[..., Row],
+    caplog: pytest.LogCaptureFixture,
+    *,
+    column: str,
+    value: object,
+) -> None:
+    """Before, it ended the learning of its task, and `harvest export`, with a traceback."""
+    box = outbox()
+    for number in range(3):
+        box.put(row(at=float(number)))
+    box.close()
+    with closing(sqlite3.connect(folder / "worker-0.db")) as connection, connection:
+        connection.execute(f"UPDATE rows SET {column} = ? WHERE id = 2", (value,))
+
+    reader = HarvestReader(folder)
+
+    assert [found.at for found in reader.rows("cards").rows] == [0.0, 2.0]
+    assert reader.counts() == {"cards": Count(training=3)}
+    assert "worker-0.db: row '2' cannot be read" in caplog.text
+
+
+def test_a_damaged_file_is_named_in_one_line(
+    outbox: Callable[..., Outbox], folder: Path, row: Callable[..., Row]
+) -> None:
+    box = outbox()
+    box.put(row())
+    box.close()
+    (folder / "worker-0.db").write_bytes(b"x" * 10_000)
+
+    with pytest.raises(ConfigError, match=r"worker-0\.db: damaged"):
+        HarvestReader(folder).counts()

@@ -1,4 +1,4 @@
-"""A child that is stopped is told from one that works, that starves, and that was not looked at."""
+"""A child that is stopped, or spins, is told from one that works, starves, or was not looked at."""
 
 from __future__ import annotations
 
@@ -13,19 +13,25 @@ from pathlib import Path
 
 import pytest
 
+from gateway.ipc import heartbeat
 from gateway.ipc.heartbeat import FIRST_BEAT_S, STILL_S, VARIABLE, Heart, Watch
 from tests.support.waiting import wait_for
 
 SLEEPS = "import time\nprint('up', flush=True)\ntime.sleep(600)"
 SPINS = "print('up', flush=True)\nwhile True: pass"
+SPINS_BESIDE = (
+    "import threading, time\nprint('up', flush=True)\n"
+    "def spin():\n    while True: pass\n"
+    "threading.Thread(target=spin, daemon=True).start()\ntime.sleep(600)"
+)
 
 
 @contextmanager
-def watched(program: str) -> Iterator[tuple[int, Watch, Heart]]:
+def watched(program: str, *, has_loop: bool = True) -> Iterator[tuple[int, Watch, Heart]]:
     """Run `program`; give its process, the watch over it, and its heart, which this process beats."""
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     ours, theirs = os.pipe()
-    watch = Watch(process.pid, ours)
+    watch = Watch(process.pid, ours, has_loop=has_loop)
     try:
         assert process.stdout is not None
         process.stdout.readline()
@@ -90,6 +96,88 @@ def test_a_child_that_runs_or_wants_to_is_never_still() -> None:
         heart.beat()
 
         assert not look_on(watch, 10 * STILL_S)
+
+
+def spend_cpu(process: int, seconds: float) -> None:
+    """Wait until a process has used so much processor time from now on."""
+    stat = Path(f"/proc/{process}/stat")
+
+    def ticks() -> int:
+        return sum(map(int, stat.read_text().rpartition(")")[2].split()[11:13]))
+
+    enough = ticks() + seconds * os.sysconf("SC_CLK_TCK")
+    wait_for(lambda: ticks() >= enough, "it gets no processor")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second of computing be without end."""
+    monkeypatch.setattr(heartbeat, "SPINNING_CPU_S", 1.0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_loop_that_computes_without_end_is_spinning_and_not_still() -> None:
+    with watched(SPINS) as (process, watch, heart):
+        heart.beat()
+        assert not watch.is_too_still(0.0)
+        assert not watch.is_spinning
+
+        spend_cpu(process, 1.1)
+
+        assert not watch.is_too_still(1.0)
+        assert watch.is_spinning
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_loop_that_computes_much_and_gives_signs_is_not_spinning() -> None:
+    with watched(SPINS) as (process, watch, heart):
+        for second in range(3):
+            heart.beat()
+            watch.is_too_still(second)
+            assert not watch.is_spinning
+            spend_cpu(process, 0.6)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_starved_loop_is_not_spinning_however_long_it_gives_no_sign() -> None:
+    """Its own processor time stands still."""
+    with watched(SPINS) as (process, watch, heart):
+        heart.beat()
+        watch.is_too_still(0.0)
+        os.kill(process, signal.SIGSTOP)
+        sleep_in_state(process, "T")
+
+        look_on(watch, 1_000, since=1.0)
+
+        assert not watch.is_spinning
+
+
+@pytest.mark.usefixtures("impatient")
+def test_threads_that_compute_beside_a_loop_are_not_the_loop() -> None:
+    """The model host drafts in threads."""
+    with watched(SPINS_BESIDE) as (process, watch, heart):
+        heart.beat()
+        watch.is_too_still(0.0)
+
+        spend_cpu(process, 1.1)
+
+        watch.is_too_still(1.0)
+        assert not watch.is_spinning
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("case", ["it has no loop", "it has not begun", "the parent did not look"])
+def test_who_may_compute_for_long_is_not_spinning(case: str) -> None:
+    """The learner trains; imports take their time; signs that a stopped parent could not read may be lost."""
+    with watched(SPINS, has_loop=case != "it has no loop") as (process, watch, heart):
+        if case != "it has not begun":
+            heart.beat()
+        watch.is_too_still(0.0)
+
+        spend_cpu(process, 1.1)
+
+        watch.is_too_still(100.0 if case == "the parent did not look" else 1.0)
+        assert not watch.is_spinning
 
 
 def test_before_its_first_sign_a_child_has_a_minute() -> None:

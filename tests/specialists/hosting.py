@@ -95,18 +95,26 @@ def publish_head(registry: Registry, scratch: Path, encoder: Encoder, version: i
 
 
 def publish_script(
-    registry: Registry, scratch: Path, script: Script, version: int = 1, encoder: str = MINILM
+    registry: Registry,
+    scratch: Path,
+    script: Script,
+    version: int = 1,
+    encoder: str = MINILM,
+    *,
+    task: str = "support",
 ) -> Path:
-    """Publish a scripted specialist as a version of the task "support"; return its folder."""
+    """Publish a scripted specialist as a version of `task`; return its folder."""
     scratch.mkdir(parents=True)
     (scratch / SCRIPT).write_bytes(msgspec.json.encode(script))
-    return _publish(registry, scratch, "scripted", encoder, version)
+    return _publish(registry, scratch, "scripted", encoder, version, task=task)
 
 
-def _publish(registry: Registry, scratch: Path, runtime: str, encoder: str, version: int) -> Path:
+def _publish(
+    registry: Registry, scratch: Path, runtime: str, encoder: str, version: int, *, task: str = "support"
+) -> Path:
     registry.publish(
         Manifest(
-            task="support",
+            task=task,
             version=version,
             runtime=runtime,
             encoder=encoder,
@@ -118,7 +126,7 @@ def _publish(registry: Registry, scratch: Path, runtime: str, encoder: str, vers
         ),
         scratch,
     )
-    return registry.verify("support", version)[1]
+    return registry.verify(task, version)[1]
 
 
 class ReplyInbox:

@@ -21,14 +21,14 @@ SCOPE = "tenant:open"
 
 @contextmanager
 def scripted_gateway(
-    home: Path, script: Script, *flags: str, scope: str = SCOPE, **environment: str
+    home: Path, script: Script, *flags: str, scope: str = SCOPE, task: str = "support", **environment: str
 ) -> Iterator[RunningGateway]:
-    """Run `stepdown serve` with a live task "support" (model `stepdown/support`) until the block ends."""
+    """Run `stepdown serve` with the live task `task` (model `stepdown/<task>`) until the block ends."""
     with open_state(Home(home)) as state:
-        publish_script(Registry(Home(home).registry), home / "script", script)
-        state.certifications.put(certified("support"))
+        publish_script(Registry(Home(home).registry), home / "script", script, task=task)
+        state.certifications.put(certified(task))
         state.tasks.put(
-            "support",
+            task,
             scope=scope,
             contract_hash="contract",
             template_text="template",

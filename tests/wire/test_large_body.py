@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 import pytest
 
 from gateway.errors import UnreadableBodyError
 from gateway.wire import large_body
 from gateway.wire.large_body import (
+    MOST_DEPTH,
     MOST_OBJECTS,
     MOST_VALUES,
     check_utf8,
@@ -107,3 +109,25 @@ def test_the_names_at_the_top_are_those_that_a_decoder_sees(
     pairs = json.loads(body, object_pairs_hook=list)
 
     assert [json.loads(b'"%b"' % name) for name in find_top_names(body)] == [name for name, _ in pairs]
+
+
+@pytest.mark.parametrize("brackets", [b"[]", b"{}"], ids=["arrays", "objects"])
+def test_more_levels_than_a_decoder_can_follow_are_not_decoded(brackets: bytes) -> None:
+    def nest(levels: int) -> bytes:
+        begin = brackets[:1] + (b'"a":' if brackets == b"{}" else b"")
+        return begin * levels + b"1" + brackets[1:] * levels
+
+    refuse_costly_body(b'{"a":[' + b"[]," * 1_000 + nest(MOST_DEPTH - 2) + b"]}")
+    with pytest.raises(UnreadableBodyError) as refused:
+        refuse_costly_body(b'{"a":[' + b"[]," * 1_000 + nest(MOST_DEPTH - 1) + b"]}")
+
+    assert (refused.value.status, refused.value.reason) == (413, "too many levels")
+
+
+def test_what_closes_more_than_it_opens_is_left_to_the_decoder_soon() -> None:
+    """It would be walked through bracket by bracket for minutes."""
+    began = time.process_time()
+
+    refuse_costly_body(b"]" * 30_000_000 + b"[" * (MOST_DEPTH + 1))
+
+    assert time.process_time() - began < 2.0
