@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from gateway.harvest.base import Row
-from gateway.harvest.table import COLUMNS, row_from
+from gateway.harvest.table import RowReader
 
 Cursor = Mapping[str, int]
 """How far each outbox file has been read: file name to the last row's number."""
@@ -21,9 +21,13 @@ class Count(msgspec.Struct, frozen=True):
 
     training: int = 0
     held_out: int = 0
+    exported: int = 0
+    """For exports alone: no specialist could be asked for them, or answer so."""
 
     def __add__(self, other: Count) -> Count:
-        return Count(self.training + other.training, self.held_out + other.held_out)
+        return Count(
+            self.training + other.training, self.held_out + other.held_out, self.exported + other.exported
+        )
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -50,29 +54,62 @@ class HarvestReader:
         self._folder = folder
 
     def counts(self) -> dict[str, Count]:
-        """Return how many rows each task has."""
+        """Return how many rows each task has; one whose rows are for exports alone is among them."""
         counts: dict[str, Count] = {}
         for _, connection in self._files():
-            query = "SELECT task, sum(NOT is_held_out), sum(is_held_out) FROM rows GROUP BY task"
-            for task, training, held_out in connection.execute(query):
-                counts[task] = counts.get(task, Count()) + Count(training, held_out)
+            lesson = RowReader(connection).lesson
+            query = (
+                f"SELECT task, sum(NOT is_held_out AND {lesson}), sum(is_held_out), sum(NOT {lesson}) "  # noqa: S608
+                "FROM rows GROUP BY task"
+            )
+            for task, training, held_out, exported in connection.execute(query):
+                counts[task] = counts.get(task, Count()) + Count(training, held_out, exported)
         return counts
 
-    def rows(self, task: str, after: Cursor | None = None, *, with_messages: bool = True) -> Batch:
+    def rows(
+        self,
+        task: str,
+        after: Cursor | None = None,
+        *,
+        with_messages: bool = True,
+        lessons_only: bool = False,
+    ) -> Batch:
         """Return the rows of `task` that came after the cursor (all without one).
 
-        Without messages the rows are small: their `messages` is then empty.
+        Without messages the rows are small: of request and reply they have the texts alone. Lessons are
+        what a specialist can learn from or be judged by.
         """
         cursor = dict(after or {})
         rows: list[Row] = []
-        columns = ", ".join(COLUMNS if with_messages else _without_messages())
-        # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
-        query = f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? ORDER BY +id"  # noqa: S608
         for name, connection in self._files():
+            reader = RowReader(connection)
+            columns = reader.list_columns(with_messages=with_messages)
+            # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
+            query = f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? ORDER BY +id"  # noqa: S608
             for row_id, *record in connection.execute(query, (task, cursor.get(name, 0))):
-                rows.append(row_from(tuple(record)))
                 cursor[name] = row_id
+                row = reader.row_from(record)
+                if row.is_lesson or not lessons_only:
+                    rows.append(row)
         return Batch(sorted(rows, key=lambda row: row.at), cursor)
+
+    def removed(self) -> dict[str, Count]:
+        """Return how many rows of each task are gone; who keeps rows in memory must read them again."""
+        counts: dict[str, Count] = {}
+        sums = "sum(count * NOT is_held_out), sum(count * is_held_out)"
+        query = f"SELECT task, {sums} FROM removals GROUP BY task"  # noqa: S608
+        for _, connection in self._files():
+            if _has_table(connection, "removals"):
+                for task, training, held_out in connection.execute(query):
+                    counts[task] = counts.get(task, Count()) + Count(training, held_out)
+        return counts
+
+    def came(self) -> dict[str, Count]:
+        """Return how many rows of each task ever came, removed ones too: it only grows."""
+        counts = self.counts()
+        for task, removed in self.removed().items():
+            counts[task] = counts.get(task, Count()) + removed
+        return counts
 
     def stats(self) -> Stats:
         """Return counts, times and the size on disk."""
@@ -93,7 +130,7 @@ class HarvestReader:
         """Yield each outbox that already has its table, open for reading only."""
         for path in sorted(self._folder.glob("worker-*.db")):
             with _reading(path) as connection:
-                if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone():
+                if _has_table(connection, "rows"):
                     yield path.name, connection
 
 
@@ -104,5 +141,5 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def _without_messages() -> list[str]:
-    return ["x'' AS messages" if name == "messages" else name for name in COLUMNS]
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None

@@ -56,7 +56,8 @@ def test_an_export_holds_what_was_asked_and_answered(served: tuple[Path, str]) -
     ended = stepdown(served[0], "harvest", "export", "--format", "openai")
 
     rows = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert ended.stderr == f"{count['training']:,} rows\n"
+    held_out = f"{count['held_out']:,} held out as evidence stay (--with-audits)"
+    assert ended.stderr == f"{count['training']:,} rows; {held_out}\n"
     assert len(rows) == count["training"]
     assert [message["role"] for message in rows[0]["messages"]] == ["system", "user", "assistant"]
 
@@ -73,7 +74,7 @@ def test_an_export_into_a_file_can_hold_the_evidence_too(served: tuple[Path, str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format", "opnai"], "unknown format 'opnai'; known: openai"),
+        (["--format", "opnai"], "unknown format 'opnai'; known: classification, "),
         (["--task", "none"], "no rows of task 'none'; known: task-"),
     ],
     ids=["format", "task"],

@@ -12,13 +12,6 @@ from gateway.wire.control_headers import read_control_headers
 from gateway.wire.template import compute_fingerprints, template_text, varying_text
 
 
-class _Conversation(msgspec.Struct):
-    messages: msgspec.Raw
-
-
-_conversations = msgspec.json.Decoder(_Conversation)
-
-
 def read_chat(incoming: IncomingRequest) -> Request:
     """Return `incoming` with its body read.
 
@@ -53,15 +46,10 @@ def read_chat(incoming: IncomingRequest) -> Request:
         stop=_stop_strings(fields),
         seed=to_integer(fields.seed, "seed"),
         mode="local" if fields.model.startswith(OWN_PREFIX) else mode,
-        may_harvest=may_harvest and fields.store is not False,
+        may_harvest=may_harvest and fields.store is not False and incoming.grant.may_harvest,
         is_stored=fields.store is True,
         unsupported_reason=unsupported_reason(fields, raw),
     )
-
-
-def chat_messages(request: Request) -> bytes:
-    """Return the JSON array of the messages as the client sent them."""
-    return bytes(_conversations.decode(request.content).messages)
 
 
 def _max_tokens(fields: ChatFields) -> int | None:
