@@ -89,6 +89,9 @@ class Sink(Protocol):
 class Format(Protocol):
     """A module of `harvest/formats/`; its file name is the format's name."""
 
+    SUFFIX: str
+    """Of the names of its files."""
+
     def write(self, rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
         """Write `rows` in their order and return how many were written.
 

@@ -39,6 +39,16 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--task", action="append", help="only this task; may be repeated")
     export.add_argument("--out", type=Path, metavar="FILE", help="file to write (standard output)")
     export.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="FOLDER",
+        help="write a data set instead: splits by cluster, card, lineage, hashes",
+    )
+    export.add_argument("--as-of", metavar="WHEN", help="only rows up to a UTC day or time (2026-11-01)")
+    export.add_argument(
+        "--validation-share", type=_share, default=0.1, metavar="SHARE", help="of a data set (0.1)"
+    )
+    export.add_argument(
         "--with-audits",
         action="store_true",
         help="held-out rows too: certificates are earned on these, do not train on them",
@@ -114,6 +124,13 @@ def _prune(settings: Settings, keep_days: float | None) -> int:
     removed = prune(settings.home.harvest, retention, time.time())
     print(f"{removed:,} rows removed")
     return OK
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError("must be a share of at least 0 and below 1")
+    return share
 
 
 def _format_day(at: float | None) -> str:

@@ -8,6 +8,8 @@ from typing import IO
 from gateway.harvest.base import Row
 from gateway.harvest.examples import list_replies, render_line
 
+SUFFIX = ".jsonl"
+
 LONGEST_LABEL = 200
 """In characters; an answer that is longer, or of several lines, is no label."""
 

@@ -10,6 +10,7 @@ import msgspec
 from gateway.harvest.base import Row
 from gateway.harvest.examples import list_replies
 
+SUFFIX = ".json"
 LABELING_CONFIG = """<View>
   <Paragraphs name="conversation" value="$conversation" layout="dialogue" nameKey="role" textKey="text"/>
   <TextArea name="answer" toName="conversation" editable="true" maxSubmissions="1" required="true"/>

@@ -8,6 +8,8 @@ from typing import IO
 from gateway.harvest.base import Row
 from gateway.harvest.examples import Example, examples_of, render_line
 
+SUFFIX = ".jsonl"
+
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
     """Write one JSON object a line: `{"messages": [...], "tools": [...]}`, a line per choice.

@@ -9,6 +9,8 @@ from gateway.harvest.base import Row
 from gateway.harvest.examples import Example, preferred_pair, render_line
 from gateway.wire.replies import Reply
 
+SUFFIX = ".jsonl"
+
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
     """Write a line for each escalation with a draft that differs (FineTunePreferenceRequestInput).

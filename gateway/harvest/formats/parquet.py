@@ -14,6 +14,7 @@ from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.examples import list_replies
 
+SUFFIX = ".parquet"
 COLUMNS = {
     "request_id": "VARCHAR",
     "at": "DOUBLE",

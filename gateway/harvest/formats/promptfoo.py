@@ -10,6 +10,8 @@ import msgspec
 from gateway.harvest.base import Row
 from gateway.harvest.examples import Example, examples_of, render_line
 
+SUFFIX = ".jsonl"
+
 _encode = msgspec.json.Encoder().encode
 # promptfoo gives the calls of a chat as an array. Their ids differ from answer to answer, and the order of
 # arguments means nothing.

@@ -9,6 +9,8 @@ from gateway.harvest.base import Row
 from gateway.harvest.chat_template import decode_tools, template_prompt, template_reply
 from gateway.harvest.examples import examples_of, render_line
 
+SUFFIX = ".jsonl"
+
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
     """Write `{"prompt": [...], "completion": [...], "tools": [...]}` a line, a line per choice.

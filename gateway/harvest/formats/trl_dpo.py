@@ -9,6 +9,8 @@ from gateway.harvest.base import Row
 from gateway.harvest.chat_template import decode_tools, template_prompt, template_reply
 from gateway.harvest.examples import preferred_pair, render_line
 
+SUFFIX = ".jsonl"
+
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
     """Write `{"prompt": [...], "chosen": [...], "rejected": [...]}` for each draft that differs.
