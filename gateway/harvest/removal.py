@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from gateway.store.database import Database
 
 CLEAN_LIMIT_S = 10.0
 """Readers hold a file's log for as long as they read; a learner may read for seconds."""
-_CLEAN_RETRY_S = 0.05
 _BATCH_ROWS = 500
 
 
@@ -62,7 +60,7 @@ def prune(folder: Path, retention: Retention, now: float) -> int:
     for database in _open_files(folder):
         count = _delete_expired(database, retention, now)
         if count:
-            _clean(database)
+            database.empty_log(CLEAN_LIMIT_S)
         removed += count
     return removed + (_prune_size(folder, retention.max_mb << 20) if retention.max_mb is not None else 0)
 
@@ -82,7 +80,7 @@ def forget(folder: Path, selection: Selection) -> list[Forgotten]:
             delete(connection, where, parameters)
         found += [msgspec.convert(row, Forgotten, strict=False) for row in rows]
         database.read("VACUUM")
-        if not _clean(database):
+        if not database.empty_log(CLEAN_LIMIT_S):
             raise TimeoutError(f"{database.path}: a reader keeps its log from being emptied; run it again")
     return found
 
@@ -98,8 +96,7 @@ def _writing(path: Path) -> Iterator[Database]:
     database = Database(path, synchronous="FULL")
     try:
         create(database)
-        # Without it SQLite leaves what is deleted in the file until the page is used again.
-        database.read("PRAGMA secure_delete = ON")
+        database.wipe_deletions()
         yield database
     finally:
         database.close()
@@ -126,7 +123,7 @@ def _prune_size(folder: Path, limit_bytes: int) -> int:
         for database in _open_files(folder):
             with database.write() as connection:
                 removed += delete(connection, "at <= ?", [oldest[:_BATCH_ROWS][-1]])
-            _clean(database)
+            database.empty_log(CLEAN_LIMIT_S)
     return removed
 
 
@@ -135,13 +132,3 @@ def _used_bytes(database: Database) -> int:
     [(pages,)], [(free,)] = database.read("PRAGMA page_count"), database.read("PRAGMA freelist_count")
     [(page_bytes,)] = database.read("PRAGMA page_size")
     return int((pages - free) * page_bytes)
-
-
-def _clean(database: Database) -> bool:
-    """Empty the write-ahead log, which holds what was deleted; return whether no reader prevented it."""
-    give_up_at = time.monotonic() + CLEAN_LIMIT_S
-    while database.read("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
-        if time.monotonic() > give_up_at:
-            return False
-        time.sleep(_CLEAN_RETRY_S)
-    return True

@@ -13,11 +13,13 @@ import msgspec
 
 from gateway.core import Certification, hash_text
 from gateway.harvest.exports import Export, read_exports
+from gateway.harvest.reader import HarvestReader
 from gateway.harvest.removal import Forgotten, Selection, forget
 from gateway.registry.models import Registry
 from gateway.store.home import Home
 from gateway.store.state import State
 
+LOG_LIMIT_S = 5.0
 WITHDRAWN = "withdrawn: a text that it had learnt was forgotten; the next version is trained without it"
 NOT_OURS = (
     "backups of the home folder",
@@ -51,6 +53,7 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
     teacher answers until the learner has trained the next one from the rows that are left. The ledger stays,
     which holds sums of money and no content. Raises TimeoutError as `removal.forget` does.
     """
+    state.database.wipe_deletions()
     with _lock_learner(home):
         rows = forget(home.harvest, selection)
         audits = state.audits.forget([row.request_id for row in rows])
@@ -59,6 +62,11 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
             # Caches of the recipes hold texts and what was computed from them.
             shutil.rmtree(home.learn / task, ignore_errors=True)
         withdrawn = [name for task in tasks for name in _withdraw(home, state, task, rows)]
+        for task in set(tasks) - HarvestReader(home.harvest).counts().keys():
+            # Nothing of it is left to learn from: its template is somebody's words, too.
+            state.tasks.blank(task)
+            state.templates.forget(task)
+    state.database.empty_log(LOG_LIMIT_S)
     return Receipt(
         at=time.time(),
         rows=len(rows),

@@ -31,6 +31,7 @@ MOST_PARAMETERS = 999
 REATTACH_S = 1.0
 """Between two attempts to open a file that the disk had no room for."""
 LONGEST_CHECK_S = 3.0
+LOG_RETRY_S = 0.05
 _DISK_FAULTS = {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 }  # fmt: skip
@@ -118,6 +119,19 @@ class Database:
             # SQLite's own number counts only the changes of other connections.
             (others,) = self._connection.execute("PRAGMA data_version").fetchone()
             return others, self._writes
+
+    def wipe_deletions(self) -> None:
+        """Overwrite from now on what is deleted: SQLite leaves it in the file until its page is needed."""
+        self.read("PRAGMA secure_delete = ON")
+
+    def empty_log(self, limit_s: float) -> bool:
+        """Empty the log, which holds what was deleted; False if a reader kept it busy for `limit_s`."""
+        give_up_at = time.monotonic() + limit_s
+        while self.read("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+            if time.monotonic() > give_up_at:
+                return False
+            time.sleep(LOG_RETRY_S)
+        return True
 
     def close(self) -> None:
         """Close the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -136,3 +137,19 @@ def test_to_forget_nothing_changes_nothing(home: Home, state: State, tmp_path: P
 
     assert (receipt.rows, receipt.tasks, receipt.withdrawn) == (0, (), ())
     assert Registry(home.registry).versions(TASK) == [1]
+
+
+def test_a_task_without_any_rows_keeps_nothing_but_its_name(home: Home, state: State) -> None:
+    """Its template is somebody's words, too; what forms of it differed is told in them."""
+    harvest(home, row("private", "jane"))
+    known: dict[str, Any] = {"template_text": "Our secret prompt.", "vector": b"\1" * 8}
+    for task in (TASK, "task-2"):
+        state.tasks.put(task, scope="tenant:shop", contract_hash="beef", model="gpt-4o", **known)
+        state.templates.put(task, "place secret", "known")
+
+    forget_jane(home, state)
+
+    told = {task.task: (task.template_text, task.vector) for task in state.tasks.all()}
+    assert told == {TASK: ("", bytes(8)), "task-2": ("Our secret prompt.", b"\1" * 8)}
+    assert state.templates.status_of(TASK, "place secret") is None
+    assert state.templates.status_of("task-2", "place secret") == "known"

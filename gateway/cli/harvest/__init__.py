@@ -76,6 +76,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.settings import read_settings
 
     settings = read_settings(os.environ)
+    # All that these commands write holds prompts, or names of those who wrote them.
+    os.umask(0o077)
     match arguments.action:
         case "export":
             from gateway.cli.harvest.exporting import export_rows

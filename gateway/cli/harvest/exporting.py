@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -91,8 +90,6 @@ def _open_target(out: Path | None) -> AbstractContextManager[BinaryIO]:
     if out is None:
         return nullcontext(sys.stdout.buffer)
     try:
-        # It holds prompts: for its owner alone, as all of the home.
-        descriptor = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        return out.open("wb")
     except OSError as exc:
         raise ConfigError(f"--out {out}: {exc.strerror}") from exc
-    return os.fdopen(descriptor, "wb")

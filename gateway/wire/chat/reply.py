@@ -77,19 +77,20 @@ def _join_choice(parts: Sequence[_Choice], seed: str) -> Reply | None:
         return None
     if any(message.refusal or message.function_call or message.audio for message in messages):
         return None
-    calls = _join_calls([call for message in messages for call in message.tool_calls or ()])
+    pieces = [call for message in messages for call in message.tool_calls or ()]
+    calls = _join_calls(pieces, is_whole=any(part.message for part in parts))
     content = "".join(message.content or "" for message in messages)
     return None if calls is None else make_reply(content, calls, seed)
 
 
-def _join_calls(parts: Sequence[_CallPart]) -> list[tuple[str, str, str]] | None:
+def _join_calls(parts: Sequence[_CallPart], *, is_whole: bool) -> list[tuple[str, str, str]] | None:
     """Return id, name and arguments of each call; None if one of them calls no function."""
     calls: dict[int, tuple[str, str, str]] = {}
     for place, part in enumerate(parts):
         if part.type not in (None, "function"):
             return None
-        # Whole calls have no index: each is its own.
-        index = place if part.index is None else part.index
+        # Whole calls have no index: each is its own. In a stream a piece without one is of the first.
+        index = place if is_whole else part.index or 0
         call_id, name, arguments = calls.get(index, ("", "", ""))
         function = part.function or _Function()
         if name and function.name:

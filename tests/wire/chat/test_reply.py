@@ -69,6 +69,16 @@ def test_a_stream_says_what_the_whole_answer_would() -> None:
     ]
 
 
+def test_a_stream_without_indexes_has_one_call() -> None:
+    """As some servers send it that call no functions in parallel."""
+    pieces = [{"tool_calls": [called("call_1", {"name": "weather", "arguments": ""})]}]
+    pieces += [{"tool_calls": [{"function": {"arguments": part}}]} for part in ('{"city":', '"X"}')]
+
+    (reply,) = replies(stream(*pieces), is_stream=True)
+
+    assert [call["function"]["arguments"] for call in reply["tool_calls"]] == ['{"city":"X"}']
+
+
 @pytest.mark.parametrize("ids", [(None, None), ("", ""), ("same", "same"), ("x" * 41, "y" * 41)])
 def test_calls_without_a_usable_id_get_one_of_their_own(ids: tuple[Any, Any]) -> None:
     """Some servers send none, or the same for all; OpenAI takes 40 characters."""
