@@ -16,6 +16,9 @@ from gateway.wire.tool_calls import CALL_BEGIN
 _encode = msgspec.msgpack.Encoder().encode
 _encode_json = msgspec.json.Encoder().encode
 
+LONGEST_EXPORT_BYTES = 1 << 20
+"""Of a request that is kept for exports alone: pictures would fill the disk before texts do."""
+
 NameTask = Callable[[str, str], str]
 """Takes a request's template and scope; returns the task that it belongs to, if it belongs to any."""
 
@@ -135,6 +138,9 @@ def _is_useful(ending: Ending, outcome: Outcome) -> bool:
 
 def _may_be_exported(outcome: Outcome) -> bool:
     """Return whether the teacher's answer to a conversation arrived whole, whoever could have answered."""
+    request = outcome.request
+    is_conversation = (
+        request.surface in ("chat", "responses") and len(request.content) <= LONGEST_EXPORT_BYTES
+    )
     is_received = outcome.status == 200 and outcome.is_complete and outcome.is_captured
-    is_conversation = outcome.request.surface in ("chat", "responses")
-    return is_conversation and outcome.decision in ("bypass", "escalated") and is_received
+    return is_conversation and is_received and outcome.decision in ("bypass", "escalated")

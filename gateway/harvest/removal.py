@@ -15,6 +15,7 @@ from gateway.store.database import Database
 CLEAN_LIMIT_S = 10.0
 """Readers hold a file's log for as long as they read; a learner may read for seconds."""
 _BATCH_ROWS = 500
+_FIND = "SELECT request_id, at, task, text, is_held_out FROM rows WHERE "
 
 
 class Forgotten(msgspec.Struct, frozen=True, array_like=True):
@@ -65,24 +66,38 @@ def prune(folder: Path, retention: Retention, now: float) -> int:
     return removed + (_prune_size(folder, retention.max_mb << 20) if retention.max_mb is not None else 0)
 
 
-def forget(folder: Path, selection: Selection) -> list[Forgotten]:
-    """Remove the selected rows from every file, its log and its free pages; return what they were.
-
-    May block for seconds. Raises TimeoutError if a reader keeps a log from being emptied: the rows are
-    gone for every reader then, and a second call wipes what is left.
-    """
+def find_rows(folder: Path, selection: Selection) -> list[Forgotten]:
+    """Return what `forget` would remove."""
     where, parameters = selection.where()
-    found: list[Forgotten] = []
+    found = [database.read(_FIND + where, parameters) for database in _open_files(folder)]
+    return _read_forgotten([row for rows in found for row in rows])
+
+
+def forget(folder: Path, selection: Selection) -> list[Forgotten]:
+    """Remove the selected rows from every file; return what they were. `wipe` removes their last traces."""
+    where, parameters = selection.where()
+    found: list[object] = []
     for database in _open_files(folder):
-        query = f"SELECT request_id, at, task, text, is_held_out FROM rows WHERE {where}"  # noqa: S608
         with database.write() as connection:
-            rows = connection.execute(query, parameters).fetchall()
+            found += connection.execute(_FIND + where, parameters).fetchall()
             delete(connection, where, parameters)
-        found += [msgspec.convert(row, Forgotten, strict=False) for row in rows]
+    return _read_forgotten(found)
+
+
+def wipe(folder: Path) -> bool:
+    """Rewrite every file without its free pages, and empty its log; may block for seconds.
+
+    False if a reader kept a log from being emptied: a second call may succeed.
+    """
+    is_wiped = True
+    for database in _open_files(folder):
         database.read("VACUUM")
-        if not database.empty_log(CLEAN_LIMIT_S):
-            raise TimeoutError(f"{database.path}: a reader keeps its log from being emptied; run it again")
-    return found
+        is_wiped = database.empty_log(CLEAN_LIMIT_S) and is_wiped
+    return is_wiped
+
+
+def _read_forgotten(rows: Sequence[object]) -> list[Forgotten]:
+    return [msgspec.convert(row, Forgotten, strict=False) for row in rows]
 
 
 def _open_files(folder: Path) -> Iterator[Database]:
@@ -113,17 +128,21 @@ def _delete_expired(database: Database, retention: Retention, now: float) -> int
 
 
 def _prune_size(folder: Path, limit_bytes: int) -> int:
-    """Remove the oldest rows of all files until what is left takes no more than `limit_bytes`."""
+    """Remove the oldest rows of all files until what is left takes no more than `limit_bytes`.
+
+    Those for exports alone go first: lessons and evidence are what specialists live on.
+    """
     removed = 0
-    while sum(_used_bytes(database) for database in _open_files(folder)) > limit_bytes:
-        query = f"SELECT at FROM rows ORDER BY at LIMIT {_BATCH_ROWS}"  # noqa: S608
-        oldest = sorted(at for database in _open_files(folder) for (at,) in database.read(query))
-        if not oldest:
-            break
-        for database in _open_files(folder):
-            with database.write() as connection:
-                removed += delete(connection, "at <= ?", [oldest[:_BATCH_ROWS][-1]])
-            database.empty_log(CLEAN_LIMIT_S)
+    for which in ("NOT is_lesson", "is_lesson"):
+        while sum(_used_bytes(database) for database in _open_files(folder)) > limit_bytes:
+            query = f"SELECT at FROM rows WHERE {which} ORDER BY at LIMIT {_BATCH_ROWS}"  # noqa: S608
+            oldest = sorted(at for database in _open_files(folder) for (at,) in database.read(query))
+            if not oldest:
+                break
+            for database in _open_files(folder):
+                with database.write() as connection:
+                    removed += delete(connection, f"{which} AND at <= ?", [oldest[:_BATCH_ROWS][-1]])
+                database.empty_log(CLEAN_LIMIT_S)
     return removed
 
 

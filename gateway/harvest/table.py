@@ -79,11 +79,11 @@ _unpack = msgspec.msgpack.Decoder().decode
 def create(database: Database) -> None:
     """Make the tables in a new file; add to an older one what it lacks."""
     database.create(SCHEMA)
-    known = {name for _, name, *_ in database.read("PRAGMA table_info(rows)")}
-    missing = [name for name in ADDED if name not in known]
-    if missing:
+    if len(database.read("PRAGMA table_info(rows)")) <= len(COLUMNS):
         with database.write() as connection:
-            for name in missing:
+            # Read again under the lock: two processes may open an older file at once.
+            known = {name for _, name, *_ in connection.execute("PRAGMA table_info(rows)")}
+            for name in [name for name in ADDED if name not in known]:
                 connection.execute(f"ALTER TABLE rows ADD COLUMN {name} {ADDED[name]}")
     database.create(_INDEXES)
 

@@ -14,7 +14,7 @@ import msgspec
 from gateway.core import Certification, hash_text
 from gateway.harvest.exports import Export, read_exports
 from gateway.harvest.reader import HarvestReader
-from gateway.harvest.removal import Forgotten, Selection, forget
+from gateway.harvest.removal import Forgotten, Selection, find_rows, forget, wipe
 from gateway.registry.models import Registry
 from gateway.store.home import Home
 from gateway.store.state import State
@@ -43,6 +43,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The versions of specialists, `task/version`, that had learnt a forgotten text; deleted."""
     exports: tuple[Export, ...]
     """Exports made after the first of the rows came, of their tasks: files that may still hold them."""
+    is_wiped: bool
+    """False: no reader finds the rows, but one kept their bytes from being overwritten; ask again."""
     still_held_by: tuple[str, ...] = NOT_OURS
 
 
@@ -51,22 +53,24 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
 
     A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows: the
     teacher answers until the learner has trained the next one from the rows that are left. The ledger stays,
-    which holds sums of money and no content. Raises TimeoutError as `removal.forget` does.
+    which holds sums of money and no content.
     """
     state.database.wipe_deletions()
     with _lock_learner(home):
-        rows = forget(home.harvest, selection)
-        audits = state.audits.forget([row.request_id for row in rows])
-        tasks = sorted({row.task for row in rows})
+        # The rows go last: killed in between, a second call finds them again and ends what is left to do.
+        found = find_rows(home.harvest, selection)
+        tasks = sorted({row.task for row in found})
+        withdrawn = [name for task in tasks for name in _withdraw(home, state, task, found)]
         for task in tasks:
             # Caches of the recipes hold texts and what was computed from them.
             shutil.rmtree(home.learn / task, ignore_errors=True)
-        withdrawn = [name for task in tasks for name in _withdraw(home, state, task, rows)]
+        audits = state.audits.forget([row.request_id for row in found])
+        rows = forget(home.harvest, selection)
         for task in set(tasks) - HarvestReader(home.harvest).counts().keys():
             # Nothing of it is left to learn from: its template is somebody's words, too.
             state.tasks.blank(task)
             state.templates.forget(task)
-    state.database.empty_log(LOG_LIMIT_S)
+    is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S)
     return Receipt(
         at=time.time(),
         rows=len(rows),
@@ -76,6 +80,7 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
         tasks=tuple(tasks),
         withdrawn=tuple(withdrawn),
         exports=tuple(_find_exports(home, rows)),
+        is_wiped=is_wiped,
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.core import Demands, Draft, Grant, Plan, Reading, Route, Usage
 from gateway.harvest.base import Row, hash_user
-from gateway.harvest.gather import Gatherer, row_of
+from gateway.harvest.gather import LONGEST_EXPORT_BYTES, Gatherer, row_of
 from tests.support.builders import NOON, outcome, reading, request
 
 
@@ -206,10 +206,20 @@ def test_what_no_specialist_could_be_asked_or_say_is_kept_for_exports(decision: 
         {"is_complete": False},
         {"decision": "local"},
         {"request": request(surface="embeddings")},
+        {"request": request(decoded=b" " * (LONGEST_EXPORT_BYTES + 1))},
         {"request": request(may_harvest=False)},
         {"plan": Plan(policy="p", may_serve=False, may_harvest=False)},
     ],
-    ids=["refused", "failed", "broken off", "our own", "no conversation", "not allowed", "not by policy"],
+    ids=[
+        "refused",
+        "failed",
+        "broken off",
+        "our own",
+        "no conversation",
+        "too large",
+        "not allowed",
+        "not by policy",
+    ],
 )
 def test_what_nobody_could_train_on_or_may_keep_is_not_exported(changes: dict[str, Any]) -> None:
     facts: dict[str, Any] = {"route": None, "decision": "bypass", "answer": answered()}

@@ -11,7 +11,7 @@ import pytest
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import Count, HarvestReader
-from gateway.harvest.removal import Selection, forget, prune
+from gateway.harvest.removal import Selection, find_rows, forget, prune, wipe
 from gateway.harvest.retention import DAY_S, Retention, find_expiry
 from gateway.harvest.table import ADDED
 
@@ -83,6 +83,18 @@ def test_above_the_limit_of_size_the_oldest_go_first(outbox: OpenOutbox, folder:
     assert rest == [f"{n:04}" for n in range(removed, 2_000)]
 
 
+def test_what_is_for_exports_alone_goes_before_any_lesson(
+    outbox: OpenOutbox, folder: Path, row: MakeRow
+) -> None:
+    """Pictures must not crowd out what specialists live on."""
+    pictures = [row(request_id=f"p{n}", at=100.0 + n, text="x" * 50_000, is_lesson=False) for n in range(40)]
+    keep(outbox(), *(row(request_id=f"lesson-{n}", at=float(n)) for n in range(40)), *pictures)
+
+    prune(folder, Retention(max_mb=1), NOW)
+
+    assert left(folder)[:40] == sorted(f"lesson-{n}" for n in range(40))
+
+
 def test_what_is_forgotten_is_in_no_file(outbox: OpenOutbox, folder: Path, row: MakeRow) -> None:
     """Neither in free pages nor in the log, while the gateway goes on writing."""
     box = outbox()
@@ -91,6 +103,7 @@ def test_what_is_forgotten_is_in_no_file(outbox: OpenOutbox, folder: Path, row: 
     assert holds(folder, "private")
 
     (gone,) = forget(folder, Selection(user="jane"))
+    assert wipe(folder)
 
     assert (gone.request_id, gone.task, gone.is_held_out) == ("a", "cards", False)
     assert not holds(folder, "private")
@@ -117,6 +130,7 @@ def test_rows_are_selected_by_whose_they_are(
     own = row(request_id="a", at=1.0, tenant="shop", caller="app", task="loans")
     keep(outbox(), own, row(request_id="b", at=3.0, tenant="bank", caller="desk"))
 
+    assert [each.request_id for each in find_rows(folder, selection)] == ["a"]
     assert [each.request_id for each in forget(folder, selection)] == ["a"]
     assert left(folder) == ["b"]
 

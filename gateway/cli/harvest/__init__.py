@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     prune = actions.add_parser(
         "prune", help="delete what may be kept no longer (`serve` does so every ten minutes)"
     )
-    prune.add_argument("--keep-days", type=float, metavar="DAYS", help="this once, a shorter time")
+    prune.add_argument("--keep-days", type=_days, metavar="DAYS", help="this once, a shorter time")
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
     )
@@ -126,6 +126,13 @@ def _prune(settings: Settings, keep_days: float | None) -> int:
     removed = prune(settings.home.harvest, retention, time.time())
     print(f"{removed:,} rows removed")
     return OK
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not days >= 0:
+        raise argparse.ArgumentTypeError("must be at least 0 days")
+    return days
 
 
 def _share(text: str) -> float:

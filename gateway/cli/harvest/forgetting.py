@@ -7,7 +7,7 @@ import time
 
 import msgspec
 
-from gateway.cli import OK
+from gateway.cli import FAILED, OK
 from gateway.errors import ConfigError
 from gateway.finops.periods import parse_past
 from gateway.harvest.base import hash_user
@@ -21,13 +21,10 @@ def forget(home: Home, arguments: argparse.Namespace) -> int:
     """Forget what the options select, and say what was done."""
     selection = _read_selection(home, arguments)
     with open_state(home) as state:
-        try:
-            receipt = forget_rows(home, state, selection)
-        except TimeoutError as exc:
-            raise ConfigError(str(exc)) from exc
+        receipt = forget_rows(home, state, selection)
     _write_receipt(home, receipt)
     print(msgspec.json.encode(receipt).decode() if arguments.json else _describe(receipt))
-    return OK
+    return OK if receipt.is_wiped else FAILED
 
 
 def _read_selection(home: Home, arguments: argparse.Namespace) -> Selection:
@@ -62,5 +59,7 @@ def _describe(receipt: Receipt) -> str:
         f"may still hold them: {export.path or 'standard output'} ({export.format})"
         for export in receipt.exports
     ]
+    if not receipt.is_wiped:
+        lines.append("a reader kept the bytes from being overwritten: run it again")
     lines += [f"not ours to delete: {holder}" for holder in receipt.still_held_by]
     return "\n".join(lines)
