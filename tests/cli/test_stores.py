@@ -153,3 +153,30 @@ def test_the_report_for_people_ends_with_the_sums(served: tuple[Path, str]) -> N
 
     assert "spent $" in report
     assert "saved $0.0000" in report
+
+
+def test_a_data_set_is_made_once_and_never_of_evidence(served: tuple[Path, str], tmp_path: Path) -> None:
+    (count,) = stats(served[0])["tasks"].values()
+    folder = str(tmp_path / "set")
+
+    ended = stepdown(served[0], "harvest", "export", "--dataset", folder)
+    again = stepdown(served[0], "harvest", "export", "--dataset", folder)
+    with_audits = stepdown(served[0], "harvest", "export", "--dataset", f"{folder}-2", "--with-audits")
+
+    assert ended.returncode == 0
+    assert {path.name for path in Path(folder).iterdir()} == {
+        "README.md", "SHA256SUMS", "lineage.jsonl", "train.jsonl", "validation.jsonl",
+    }  # fmt: skip
+    assert len((Path(folder) / "lineage.jsonl").read_text().splitlines()) <= count["training"]
+    assert (again.returncode, with_audits.returncode) == (2, 2)
+    assert "never written over another" in again.stderr
+    assert "never hold evidence" in with_audits.stderr
+
+
+def test_an_export_is_its_owners_alone(served: tuple[Path, str], tmp_path: Path) -> None:
+    """It holds prompts."""
+    target = tmp_path / "rows.jsonl"
+
+    stepdown(served[0], "harvest", "export", "--out", str(target))
+
+    assert target.stat().st_mode & 0o077 == 0

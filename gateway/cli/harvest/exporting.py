@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -25,37 +28,44 @@ def export_rows(home: Home, arguments: argparse.Namespace) -> int:
     reader = HarvestReader(home.harvest)
     form = plugins.load_plugin("gateway.harvest.formats", arguments.format)
     tasks = _list_tasks(reader, arguments.task)
-    rows = [row for task in tasks for row in reader.rows(task).rows]
+    as_of = parse_past(arguments.as_of, time.time()) if arguments.as_of else math.inf
+    # One task at a time: a harvest may be larger than the memory.
+    rows = (row for task in tasks for row in reader.rows(task).rows if row.at <= as_of)
     if arguments.dataset is not None:
-        written, path, said = _write_dataset(form, rows, arguments), arguments.dataset, "rows in a data set"
+        written, path, said = _write_dataset(form, list(rows), as_of, arguments), arguments.dataset, ""
     else:
-        written, path = _write_file(form, rows, arguments), arguments.out
-        said = _describe(written, rows, with_held_out=arguments.with_audits)
+        (written, said), path = _write_file(form, rows, arguments), arguments.out
     if home.folder.is_dir():
         target = str(path.absolute()) if path else ""
         note_export(
             home, Export(at=time.time(), path=target, format=arguments.format, tasks=tasks, rows=written)
         )
-    print(f"{written:,} {said}", file=sys.stderr)
+    print(f"{written:,} rows{said}", file=sys.stderr)
     return OK
 
 
-def _write_file(form: Format, rows: list[Row], arguments: argparse.Namespace) -> int:
-    if arguments.as_of:
-        as_of = parse_past(arguments.as_of, time.time())
-        rows[:] = [row for row in rows if row.at <= as_of]
+def _write_file(form: Format, rows: Iterable[Row], arguments: argparse.Namespace) -> tuple[int, str]:
+    """Return how many rows were written, and in words why others were not."""
+    seen: Counter[bool] = Counter()
+
+    def count() -> Iterator[Row]:
+        for row in rows:
+            seen[row.is_held_out and not arguments.with_audits] += 1
+            yield row
+
     with _open_target(arguments.out) as stream:
-        return form.write(rows, stream, with_held_out=arguments.with_audits)
+        written = form.write(count(), stream, with_held_out=arguments.with_audits)
+    said = f"; {seen[True]:,} held out as evidence stay (--with-audits)" if seen[True] else ""
+    left_out = seen[False] - written
+    return written, said + (f"; {left_out:,} that this format cannot hold" if left_out > 0 else "")
 
 
-def _write_dataset(form: Format, rows: list[Row], arguments: argparse.Namespace) -> int:
+def _write_dataset(form: Format, rows: list[Row], as_of: float, arguments: argparse.Namespace) -> int:
     if arguments.with_audits or arguments.out:
         raise ConfigError(
             "--dataset goes with neither --with-audits nor --out: its splits never hold evidence"
         )
-    if arguments.as_of:
-        as_of = parse_past(arguments.as_of, time.time())
-    else:
+    if math.isinf(as_of):
         as_of = max((row.at for row in rows), default=0.0)
     folder = arguments.dataset
     try:
@@ -73,17 +83,6 @@ def _list_tasks(reader: HarvestReader, asked: list[str] | None) -> tuple[str, ..
     if unknown := [task for task in asked or () if task not in known]:
         raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none yet'}")
     return tuple(asked or sorted(known))
-
-
-def _describe(written: int, rows: list[Row], *, with_held_out: bool) -> str:
-    held_out = 0 if with_held_out else sum(row.is_held_out for row in rows)
-    left_out = len(rows) - held_out - written
-    said = "rows"
-    if held_out:
-        said += f"; {held_out:,} held out as evidence stay (--with-audits)"
-    if left_out > 0:
-        said += f"; {left_out:,} that this format cannot hold"
-    return said
 
 
 def _open_target(out: Path | None) -> AbstractContextManager[BinaryIO]:
