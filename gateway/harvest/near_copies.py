@@ -16,7 +16,7 @@ COPY_SIMILARITY = 0.9
 _SKETCH = 32
 _KEYS = 6
 """Smallest hashes by which earlier texts are looked up; two texts at 0.6 share one of six nearly always."""
-_MOST_CANDIDATES = 50
+_MOST_CANDIDATES = 20
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"\w+")
 
@@ -32,7 +32,7 @@ class NearCopies:
     """Assigns texts to clusters in the order in which they come; a later text never moves an earlier one.
 
     So a split by cluster is stable when data grows. By a sketch of the 32 smallest hashes of word pairs
-    (bottom-k, Cohen and Kaplan 2007): about 40 us per text, without numpy.
+    (bottom-k, Cohen and Kaplan 2007): about 0.1 ms per text of 60 words, without numpy.
     """
 
     def __init__(self) -> None:
@@ -71,6 +71,9 @@ def _hash_pairs(text: str) -> set[int]:
 
 
 def _estimate_similarity(one: frozenset[int], other: frozenset[int]) -> float:
-    """Return the estimated Jaccard similarity of the sets that two sketches stand for."""
-    smallest = sorted(one | other)[:_SKETCH]
-    return sum(key in one and key in other for key in smallest) / len(smallest)
+    """Return the estimated Jaccard similarity of two sketched sets, 0 where it is below every use."""
+    common, size = one & other, min(_SKETCH, len(one | other))
+    if len(common) < CLUSTER_SIMILARITY * size:
+        # Most candidates share little, and no more than this can be found among the smallest.
+        return 0.0
+    return sum(key in common for key in sorted(one | other)[:size]) / size
