@@ -126,6 +126,11 @@ class Harvest(outbox.Config, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The harvest of the teacher's answers. With `enabled = false` nothing is kept and nothing learned."""
 
     enabled: bool = True
+    keep_days: PositiveFloat | None = 365.0
+    """How long rows are kept at most; a policy, a key or a limit of size may end them sooner. The default
+    is the longest window that a certificate may rest on."""
+    max_mb: PositiveInt = 10_240
+    """Of all rows together, on the disk; the oldest go first, and of these what is for exports alone."""
 
 
 class Learn(distill.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.settings import read_settings
 
     settings = read_settings(os.environ)
+    # What is learnt holds texts of requests.
+    os.umask(0o077)
     return _learn(settings) if arguments.action == "run" else _status(settings, as_json=arguments.json)
 
 

@@ -48,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shadow_audit_share: float = 0.3
     """Share of uncertified traffic held out as evidence; the teacher answers this traffic anyway."""
     may_harvest: bool = True
+    keep_days: float | None = None
+    """How long what is harvested may be kept; None: as long as the settings say."""
     hedge_s: float | None = None
     """When a draft takes longer than this, the teacher is called beside it; None: wait for the draft."""
     may_serve_stored: bool = False

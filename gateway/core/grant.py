@@ -18,6 +18,10 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """Globs over the request's model."""
     paths: tuple[str, ...] = ()
     """Globs over the request's path, such as `/v1/chat/*`; `*` matches slashes too."""
+    may_harvest: bool = True
+    """Whether anything of the caller's requests may be kept; a policy and each request may only say less."""
+    keep_days: float | None = None
+    """How long it may be kept at most; None: as long as policy and settings say."""
 
     def allows_policy(self, name: str) -> bool:
         """Return whether the policy `name` may apply to the caller."""

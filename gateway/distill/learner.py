@@ -88,7 +88,7 @@ class Learner:
         events: list[Event] = []
         for certification in self._stores.certifications.all():
             events += self._keep_dates(certification)
-        for task, count in self._stores.harvest.counts().items():
+        for task, count in self._stores.harvest.came().items():
             look = count, self._of(task).epoch
             if self._looked.get(task) != look:
                 self._looked[task] = look

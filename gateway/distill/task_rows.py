@@ -19,16 +19,28 @@ class TaskRows:
         self._training_read = 0
         self._evidence_read = 0
         self._cursor: Cursor | None = None
+        self._removed = Count()
 
     def read(self, harvest: HarvestReader) -> None:
-        """Take in what was harvested since the last reading; may block."""
-        batch = harvest.rows(self._task, self._cursor, with_messages=False)
+        """Take in what was harvested since the last reading, and drop what was removed; may block."""
+        removed = harvest.removed().get(self._task, Count())
+        if removed != self._removed:
+            self._start_again(removed)
+        batch = harvest.rows(self._task, self._cursor, with_messages=False, lessons_only=True)
         self._cursor = batch.cursor
         for row in batch.rows:
             (self._evidence if row.is_held_out else self._training).append(row)
         held_out = sum(row.is_held_out for row in batch.rows)
         self._evidence_read += held_out
         self._training_read += len(batch.rows) - held_out
+
+    def _start_again(self, removed: Count) -> None:
+        """Forget all rows, because nothing tells any more which of them were `removed`."""
+        self._training.clear()
+        self._evidence.clear()
+        # They still count as rows that came: what grows with them must not wait for them twice.
+        self._training_read, self._evidence_read = removed.training, removed.held_out
+        self._removed, self._cursor = removed, None
 
     def newest(self) -> Row | None:
         """Return the latest row of either kind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import blake2b
 from typing import IO, Protocol
 
 import msgspec
@@ -42,6 +43,34 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     is_vouched_for: bool = True
     scope: str = ""
     place: str = ""
+    is_lesson: bool = True
+    """False: for exports alone, because no specialist could be asked for it, or answer so."""
+    policy: str = ""
+    user: str = ""
+    """Keyed hash of the client's name for its end user; see `hash_user`."""
+    expires_at: float | None = None
+    """When it must be gone by the rules in force when it was kept; None: they set no limit."""
+    tools: bytes = b""
+    """The request's JSON, empty when absent, as `response_format`; as the chat API writes them."""
+    response_format: bytes = b""
+    may_call_in_parallel: bool = True
+    reply: bytes = b""
+    """The JSON array of the teacher's messages, one per choice, where `answer` does not say all: calls with
+    their ids, words beside calls, several choices."""
+    draft: str = ""
+    """The specialist's answer to the same request, not served; empty without one."""
+    draft_version: int = 0
+    draft_score: float = 0.0
+
+
+def hash_user(user: str, key: bytes) -> str:
+    """Return the name under which an end user's rows are kept; empty for no user.
+
+    Keyed, so that a list of known addresses does not tell whose rows these are.
+    """
+    if not user:
+        return ""
+    return blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16, key=key[:64]).hexdigest()
 
 
 class Sink(Protocol):
@@ -60,9 +89,12 @@ class Sink(Protocol):
 class Format(Protocol):
     """A module of `harvest/formats/`; its file name is the format's name."""
 
+    SUFFIX: str
+    """Of the names of its files."""
+
     def write(self, rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
         """Write `rows` in their order and return how many were written.
 
         Rows held out as evidence are left out unless asked for: training on them
-        voids the certificates. Reads `rows` once, keeps none.
+        voids the certificates. Rows that the format cannot hold are left out too. Reads `rows` once.
         """

@@ -76,6 +76,7 @@ class Outbox(BoundedQueue[Row]):
 
     def _size_of(self, item: Row) -> int:
         texts = len(item.messages) + len(item.text) + len(item.template_text) + len(item.answer)
+        texts += len(item.tools) + len(item.response_format) + len(item.reply) + len(item.draft)
         return ROW_OVERHEAD_BYTES + texts
 
     def _finish(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.table import COLUMNS, row_from
+from gateway.harvest.table import RowReader
 from gateway.store.database import UNREADABLE_FILE, describe_fault
 from gateway.store.quarantine import Quarantine
 
@@ -28,9 +28,13 @@ class Count(msgspec.Struct, frozen=True):
 
     training: int = 0
     held_out: int = 0
+    exported: int = 0
+    """For exports alone: no specialist could be asked for them, or answer so."""
 
     def __add__(self, other: Count) -> Count:
-        return Count(self.training + other.training, self.held_out + other.held_out)
+        return Count(
+            self.training + other.training, self.held_out + other.held_out, self.exported + other.exported
+        )
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -61,36 +65,66 @@ class HarvestReader:
         self._quarantines: dict[str, Quarantine] = {}
 
     def counts(self) -> dict[str, Count]:
-        """Return how many rows each task has."""
+        """Return how many rows each task has; one whose rows are for exports alone is among them."""
         counts: dict[str, Count] = {}
-        query = "SELECT task, sum(is_held_out = 0), sum(is_held_out != 0) FROM rows GROUP BY task"
-        for _, records in self._query_files(query):
+        for path in self._paths():
+            with _reading(path) as connection:
+                for task, *numbers in _count_rows(connection):
+                    name = str(task, errors="replace")
+                    counts[name] = counts.get(name, Count()) + Count(*map(int, numbers))
+        return counts
+
+    def rows(
+        self,
+        task: str,
+        after: Cursor | None = None,
+        *,
+        with_messages: bool = True,
+        lessons_only: bool = False,
+    ) -> Batch:
+        """Return the rows of `task` that came after the cursor (all without one).
+
+        Without messages the rows are small: of request and reply they have the texts alone. Lessons are
+        what a specialist can learn from or be judged by.
+        """
+        cursor = dict(after or {})
+        rows: list[Row] = []
+        for path in self._paths():
+            after_id = cursor.get(path.name, 0)
+            for row_id, row in self._read_file(path, task, after_id, with_messages=with_messages):
+                cursor[path.name] = row_id
+                if row.is_lesson or not lessons_only:
+                    rows.append(row)
+        return Batch(sorted(rows, key=lambda row: row.at), cursor)
+
+    def removed(self) -> dict[str, Count]:
+        """Return how many rows of each task are gone; who keeps rows in memory must read them again."""
+        counts: dict[str, Count] = {}
+        sums = "sum(count * NOT is_held_out), sum(count * is_held_out)"
+        query = f"SELECT task, {sums} FROM removals GROUP BY task"  # noqa: S608
+        for path in self._paths():
+            with _reading(path) as connection:
+                records = connection.execute(query).fetchall() if _has_table(connection, "removals") else []
             for task, training, held_out in records:
                 name = str(task, errors="replace")
                 counts[name] = counts.get(name, Count()) + Count(int(training), int(held_out))
         return counts
 
-    def rows(self, task: str, after: Cursor | None = None, *, with_messages: bool = True) -> Batch:
-        """Return the rows of `task` that came after the cursor (all without one).
-
-        Without messages the rows are small: their `messages` is then empty.
-        """
-        cursor = dict(after or {})
-        rows: list[Row] = []
-        columns = ", ".join(COLUMNS if with_messages else _without_messages())
-        # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
-        query = f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? ORDER BY +id"  # noqa: S608
-        for name, records in self._query_files(query, lambda name: (task, cursor.get(name, 0))):
-            quarantine = self._quarantines.setdefault(name, Quarantine(name, "nothing is learnt from it"))
-            for row_id, row in quarantine.read_rows(records, lambda one: (one[0], row_from(one[1:]))):
-                rows.append(row)
-                cursor[name] = row_id
-        return Batch(sorted(rows, key=lambda row: row.at), cursor)
+    def came(self) -> dict[str, Count]:
+        """Return how many rows of each task ever came, removed ones too: it only grows."""
+        counts = self.counts()
+        for task, removed in self.removed().items():
+            counts[task] = counts.get(task, Count()) + removed
+        return counts
 
     def stats(self) -> Stats:
         """Return counts, times and the size on disk."""
         query = "SELECT min(at), max(at) FROM rows WHERE at BETWEEN 0 AND ?"
-        spans = [span for _, [span] in self._query_files(query, lambda _: (_LATEST_AT,))]
+        spans = []
+        for path in self._paths():
+            with _reading(path) as connection:
+                if _has_table(connection, "rows"):
+                    spans.append(connection.execute(query, (_LATEST_AT,)).fetchone())
         seen = [span for span in spans if span[0] is not None]
         return Stats(
             files=len(spans),
@@ -100,16 +134,35 @@ class HarvestReader:
             tasks=self.counts(),
         )
 
-    def _query_files(
-        self, query: str, parameters: Callable[[str], tuple[object, ...]] = lambda _: ()
-    ) -> Iterator[tuple[str, list[Any]]]:
-        """Yield the name of each outbox that already has its table, and what it answers to `query`."""
-        for path in sorted(self._folder.glob("worker-*.db")):
-            with _reading(path) as connection:
-                if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'rows'").fetchone():
-                    continue
-                records = connection.execute(query, parameters(path.name)).fetchall()
-            yield path.name, records
+    def _read_file(
+        self, path: Path, task: str, after_id: int, *, with_messages: bool
+    ) -> list[tuple[int, Row]]:
+        quarantine = self._quarantines.setdefault(
+            path.name, Quarantine(path.name, "nothing is learnt from it")
+        )
+        with _reading(path) as connection:
+            if not _has_table(connection, "rows"):
+                return []
+            reader = RowReader(connection)
+            columns = reader.list_columns(with_messages=with_messages)
+            # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
+            query = f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? ORDER BY +id"  # noqa: S608
+            records = connection.execute(query, (task, after_id)).fetchall()
+            return list(quarantine.read_rows(records, lambda one: (one[0], reader.row_from(one[1:]))))
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob("worker-*.db"))
+
+
+def _count_rows(connection: sqlite3.Connection) -> list[Any]:
+    """Return of each task how many rows are lessons, evidence, and for exports alone."""
+    if not _has_table(connection, "rows"):
+        return []
+    lesson = RowReader(connection).lesson
+    return connection.execute(
+        f"SELECT task, sum(NOT is_held_out AND {lesson}), sum(is_held_out), sum(NOT {lesson}) "  # noqa: S608
+        "FROM rows GROUP BY task"
+    ).fetchall()
 
 
 @contextmanager
@@ -124,5 +177,5 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
         raise ConfigError(describe_fault(path, exc)) from exc
 
 
-def _without_messages() -> list[str]:
-    return ["x'' AS messages" if name == "messages" else name for name in COLUMNS]
+def _has_table(connection: sqlite3.Connection, name: str) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None

@@ -266,6 +266,7 @@ def _entry(policy: Policy) -> _Entry:
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,
         may_harvest=policy.harvest,
+        keep_days=policy.keep_days,
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.config.bounds import NonNegativeFloat, Share
+from gateway.config.bounds import NonNegativeFloat, PositiveFloat, Share
 
 Risk = Annotated[float, Meta(gt=0, le=0.5)]
 Globs = Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -55,6 +55,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     certificate: CertificateRules = CertificateRules()
     audit: AuditShares = AuditShares()
     harvest: bool = True
+    keep_days: PositiveFloat | None = None
+    """How long what is harvested is kept; None: as long as the settings say. The shortest limit holds."""
     share: Literal["tenant", "policy", "all"] = "tenant"
     """Whose traffic teaches and is served by one specialist: each tenant's own, that of all callers of
     this policy, or all traffic that says so. Anything but "tenant" lets what one tenant's answers

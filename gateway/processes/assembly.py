@@ -35,8 +35,9 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
+from gateway.processes.pruning import Pruning, read_retention
 from gateway.registry.models import Registry
-from gateway.routing.base import Classifier
+from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
 from gateway.settings import Settings, Upstream
 from gateway.specialists.client.batch import BatchEmbedder
@@ -77,6 +78,9 @@ class GatewayWorker:
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
+        # One process is enough: it prunes the files of all.
+        retention = read_retention(settings.harvest, policies)
+        self._pruning = Pruning(home.harvest, retention) if number == 0 else None
         self._accounting = Accounting(settings, state, policies, self.keys.limits)
         self.ledger = self._accounting.ledger
         self.exporters = Exporters(
@@ -122,10 +126,14 @@ class GatewayWorker:
         await self.drafter.open()
         self.keys.start()
         self.following.start()
+        if self._pruning:
+            self._pruning.start()
 
     async def stop(self) -> None:
         """Let every Outcome reach its observers, then free everything."""
         await self.following.stop()
+        if self._pruning:
+            await self._pruning.stop()
         await self.keys.stop()
         await self.drafter.close()
         await self.teacher.close()
@@ -183,7 +191,8 @@ class GatewayWorker:
         return known.scope if known else ""
 
     def _create_observers(self) -> list[Observe]:
-        gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
+        gatherer = Gatherer(self.outbox, user_key=read_audit_key(self.settings.home), name_task=task_name)
+        gather: list[Observe] = [gatherer] if self.settings.harvest.enabled else []
         return [
             self.metrics,
             self.ledger,

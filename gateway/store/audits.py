@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -86,6 +87,14 @@ class AuditLog:
         """Delete the audits older than `before` (unix seconds); return how many."""
         with self._database.write() as connection:
             return connection.execute("DELETE FROM audits WHERE at < ?", (before,)).rowcount
+
+    def forget(self, request_ids: Sequence[str]) -> int:
+        """Delete the audits of these requests; return how many."""
+        with self._database.write() as connection:
+            return sum(
+                connection.execute("DELETE FROM audits WHERE request_id = ?", (each,)).rowcount
+                for each in request_ids
+            )
 
 
 def _to_row(audit: Audit) -> tuple[object, ...]:

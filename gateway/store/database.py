@@ -33,6 +33,7 @@ REATTACH_S = 1.0
 LONGEST_CHECK_S = 3.0
 UNREADABLE_FILE = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file raises: SQLite quotes what it finds there, and that need not be text."""
+LOG_RETRY_S = 0.05
 _DISK_FAULTS = {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
 }  # fmt: skip
@@ -120,6 +121,19 @@ class Database:
             # SQLite's own number counts only the changes of other connections.
             (others,) = self._connection.execute("PRAGMA data_version").fetchone()
             return others, self._writes
+
+    def wipe_deletions(self) -> None:
+        """Overwrite from now on what is deleted: SQLite leaves it in the file until its page is needed."""
+        self.read("PRAGMA secure_delete = ON")
+
+    def empty_log(self, limit_s: float) -> bool:
+        """Empty the log, which holds what was deleted; False if a reader kept it busy for `limit_s`."""
+        give_up_at = time.monotonic() + limit_s
+        while self.read("PRAGMA wal_checkpoint(TRUNCATE)")[0][0]:
+            if time.monotonic() > give_up_at:
+                return False
+            time.sleep(LOG_RETRY_S)
+        return True
 
     def close(self) -> None:
         """Close the file."""

@@ -85,6 +85,19 @@ class TaskStore:
             connection.execute(_UPSERT, facts)
         self.refresh()
 
+    def blank(self, task: str) -> None:
+        """Keep nothing of a task but its name and contract: nothing resembles it any more. May block."""
+        known = self._tasks.get(task)
+        if known is not None:
+            self.put(
+                task,
+                scope=known.scope,
+                contract_hash=known.contract_hash,
+                template_text="",
+                vector=bytes(len(known.vector)),
+                model=known.model,
+            )
+
     def refresh(self) -> None:
         """Read what other processes adopted; may block."""
         version = self._database.data_version()

@@ -46,6 +46,12 @@ class TemplateStore:
             )
         self.refresh()
 
+    def forget(self, task: str) -> None:
+        """Delete what is known of the near copies of `task`: where they differ is told in their own words."""
+        with self._database.write() as connection:
+            connection.execute("DELETE FROM templates WHERE task = ?", (task,))
+        self.refresh()
+
     def refresh(self) -> None:
         """Read what other processes stored; may block."""
         version = self._database.data_version()

@@ -78,7 +78,7 @@ class SpanObserver:
             | _answer_attributes(outcome, reading)
             | _decision_attributes(outcome)
         )
-        if self._captures_content and outcome.request.may_harvest:
+        if self._captures_content and outcome.request.may_harvest and outcome.plan.may_harvest:
             attributes |= _content_attributes(outcome, reading)
         return attributes
 

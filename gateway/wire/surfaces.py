@@ -1,4 +1,4 @@
-"""One codec per API: it renders local answers, reads the teacher's, and lists a request's messages."""
+"""One codec per API: it renders local answers, reads the teacher's, and says what is kept of both."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from gateway.wire import any_answer, sse
 from gateway.wire.answer_decoding import AnswerTooLongError, DamagedAnswerError, decode_answer
 from gateway.wire.billing import read_excerpt
 from gateway.wire.chat import reading as chat_reading
+from gateway.wire.chat import reply as chat_reply
 from gateway.wire.chat.answer import ChatRenderer
-from gateway.wire.chat.request import chat_messages
+from gateway.wire.chat.kept import keep_chat
+from gateway.wire.conversation import Conversation
 from gateway.wire.long_answer import LongAnswer
+from gateway.wire.replies import Reply
 from gateway.wire.responses import reading as responses_reading
+from gateway.wire.responses import reply as responses_reply
 from gateway.wire.responses.answer import ResponsesRenderer
-from gateway.wire.responses.conversation import response_messages
+from gateway.wire.responses.kept import keep_responses
 from gateway.wire.sse import last_event_end
 
 
@@ -52,8 +56,10 @@ class SurfaceCodec(msgspec.Struct, frozen=True, kw_only=True):
     """Takes a stream's last bytes; they may begin inside an event."""
     error_event: Callable[[bytes, str, str, str | None], bytes]
     """Takes a stream's last whole events, then message, type and code of the error that ends it."""
-    messages: Callable[[Request], bytes]
-    """Returns the conversation as a JSON array of chat messages."""
+    keep_request: Callable[[Request], Conversation | None]
+    """Returns what is kept of a request; None if a chat could not say the same."""
+    read_replies: Callable[[bytes, bool, str], list[Reply]]
+    """Takes an answer without its content-encoding, whether it is an event stream, and a seed for ids."""
 
 
 _CODECS = {
@@ -62,14 +68,16 @@ _CODECS = {
         parse_answer=chat_reading.parse_answer,
         ends_complete=sse.ends_complete,
         error_event=sse.error_event,
-        messages=chat_messages,
+        keep_request=keep_chat,
+        read_replies=chat_reply.read_replies,
     ),
     "responses": SurfaceCodec(
         create_renderer=ResponsesRenderer,
         parse_answer=responses_reading.parse_answer,
         ends_complete=responses_reading.ends_complete,
         error_event=responses_reading.error_event,
-        messages=response_messages,
+        keep_request=keep_responses,
+        read_replies=responses_reply.read_replies,
     ),
 }
 # Never drafted or harvested, and their streams end as those of the chat API do.
@@ -96,6 +104,16 @@ def read_outcome(outcome: Outcome) -> Reading:
     except DamagedAnswerError:
         return Reading(text=None)
     return codec_of(outcome.request).parse_answer(content, outcome.is_event_stream, outcome.is_complete)
+
+
+def read_replies(outcome: Outcome) -> list[Reply]:
+    """Return the messages in the answer of `outcome` that could be trained on; never raises."""
+    try:
+        content = decode_answer(outcome.answer, outcome.encoding)
+    except (AnswerTooLongError, DamagedAnswerError):
+        return []
+    request = outcome.request
+    return codec_of(request).read_replies(content, outcome.is_event_stream, request.id)
 
 
 def _read_excerpt(excerpt: Excerpt, outcome: Outcome) -> Reading:

@@ -152,3 +152,22 @@ def test_an_unknown_key_is_named(command: Command, action: str) -> None:
 
     assert ended.returncode == 2
     assert "no key has the id or name 'nobody'" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ([], "as the policies say"),
+        (["--keep-days", "7"], "as the policies say, 7 days at most"),
+        (["--no-harvest"], "nothing is kept"),
+    ],
+    ids=["plain", "days", "nothing"],
+)
+def test_a_key_says_what_is_kept_of_its_requests(command: Command, options: list[str], shown: str) -> None:
+    command("keys", "create", "--name", "app", *options)
+
+    (line,) = [
+        line for line in command("keys", "show", "app").stdout.splitlines() if line.startswith("harvest")
+    ]
+
+    assert line.split(maxsplit=1)[1] == shown

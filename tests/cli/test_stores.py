@@ -56,7 +56,8 @@ def test_an_export_holds_what_was_asked_and_answered(served: tuple[Path, str]) -
     ended = stepdown(served[0], "harvest", "export", "--format", "openai")
 
     rows = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert ended.stderr == f"{count['training']:,} rows\n"
+    held_out = f"{count['held_out']:,} held out as evidence stay (--with-audits)"
+    assert ended.stderr == f"{count['training']:,} rows; {held_out}\n"
     assert len(rows) == count["training"]
     assert [message["role"] for message in rows[0]["messages"]] == ["system", "user", "assistant"]
 
@@ -73,7 +74,7 @@ def test_an_export_into_a_file_can_hold_the_evidence_too(served: tuple[Path, str
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--format", "opnai"], "unknown format 'opnai'; known: openai"),
+        (["--format", "opnai"], "unknown format 'opnai'; known: classification, "),
         (["--task", "none"], "no rows of task 'none'; known: task-"),
     ],
     ids=["format", "task"],
@@ -152,3 +153,30 @@ def test_the_report_for_people_ends_with_the_sums(served: tuple[Path, str]) -> N
 
     assert "spent $" in report
     assert "saved $0.0000" in report
+
+
+def test_a_data_set_is_made_once_and_never_of_evidence(served: tuple[Path, str], tmp_path: Path) -> None:
+    (count,) = stats(served[0])["tasks"].values()
+    folder = str(tmp_path / "set")
+
+    ended = stepdown(served[0], "harvest", "export", "--dataset", folder)
+    again = stepdown(served[0], "harvest", "export", "--dataset", folder)
+    with_audits = stepdown(served[0], "harvest", "export", "--dataset", f"{folder}-2", "--with-audits")
+
+    assert ended.returncode == 0
+    assert {path.name for path in Path(folder).iterdir()} == {
+        "README.md", "SHA256SUMS", "lineage.jsonl", "train.jsonl", "validation.jsonl",
+    }  # fmt: skip
+    assert len((Path(folder) / "lineage.jsonl").read_text().splitlines()) <= count["training"]
+    assert (again.returncode, with_audits.returncode) == (2, 2)
+    assert "never written over another" in again.stderr
+    assert "never hold evidence" in with_audits.stderr
+
+
+def test_an_export_is_its_owners_alone(served: tuple[Path, str], tmp_path: Path) -> None:
+    """It holds prompts."""
+    target = tmp_path / "rows.jsonl"
+
+    stepdown(served[0], "harvest", "export", "--out", str(target))
+
+    assert target.stat().st_mode & 0o077 == 0

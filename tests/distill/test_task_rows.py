@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from gateway.distill.task_rows import TaskRows
 from gateway.harvest.reader import Count
+from gateway.harvest.removal import Selection, forget
 from tests.distill.conftest import Home, harvested, tickets
 
 
@@ -58,3 +59,16 @@ def test_the_newest_row_may_be_of_either_kind(home: Home) -> None:
     newest = task_rows.newest()
     assert newest is not None
     assert newest.at == 49.0
+
+
+def test_what_was_removed_is_forgotten_at_once_and_still_counted(home: Home) -> None:
+    """A learner lives for weeks: what somebody asked to forget must not be in the next version."""
+    home.harvest(tickets(100, held_out_share=0.0))
+    task_rows = TaskRows("task-1", 1000)
+    task_rows.read(home.stores.harvest)
+
+    forget(home.folder / "harvest", Selection(before=40.0))
+    task_rows.read(home.stores.harvest)
+
+    assert [row.at for row in task_rows.training()] == [float(n) for n in range(40, 100)]
+    assert task_rows.grown(0.0).training == 100

@@ -13,6 +13,8 @@ import openai
 import pytest
 
 from gateway.harvest.reader import HarvestReader
+from gateway.registry.models import Registry
+from gateway.specialists.learnt import read_learnt_texts
 from gateway.store.home import Home
 from tests.api.site_server import HttpAnswer
 from tests.flow.conftest import TEACHER_KEY
@@ -241,6 +243,28 @@ async def test_a_specialist_is_listed_beside_the_teachers_models(task: Task) -> 
 
         assert known == {"gpt-4o": "simulated-teacher", own: "stepdown"}
         assert client.models.retrieve(own).owned_by == "stepdown"
+
+
+async def test_a_specialist_that_learnt_what_is_forgotten_gives_way_to_one_that_did_not(
+    task: Task, home: Path
+) -> None:
+    """The teacher answers until the next version is certified, and every client is answered meanwhile."""
+    lesson = next(
+        row for batch in rows(home) for row in batch if row.task == task.route and not row.is_held_out
+    )
+    before = Registry(Home(home).registry).versions(task.route)
+
+    receipt = json.loads(stepdown(home, "harvest", "forget", "--request", lesson.request_id, "--json").stdout)
+
+    assert receipt["rows"] == 1
+    assert f"{task.route}/{before[-1]}" in receipt["withdrawn"]
+    wait_for(lambda: task.standing()["stage"] != "live", "the specialist still serves")
+    assert {reply.status for reply in await task.ask(task.questions(20))} == {200}
+    await task.certify()
+    registry = Registry(Home(home).registry)
+    learnt = [read_learnt_texts(registry.folder(task.route, each)) for each in registry.versions(task.route)]
+    assert learnt
+    assert not any(lesson.text in texts for texts in learnt)
 
 
 async def test_a_killed_model_host_costs_no_client_its_answer(task: Task, running: RunningTeacher) -> None:

@@ -16,7 +16,8 @@ from gateway.core import IncomingRequest, Request
 from gateway.errors import RequestError, UnreadableBodyError
 from gateway.wire import large_body
 from gateway.wire.body import read_body
-from gateway.wire.chat.request import chat_messages, read_chat
+from gateway.wire.chat.kept import keep_chat
+from gateway.wire.chat.request import read_chat
 from gateway.wire.embeddings import read_embeddings, read_encoder_request
 from gateway.wire.form_model import FormModel
 from gateway.wire.large_body import count_in_steps, refuse_costly_body
@@ -120,8 +121,8 @@ def test_any_body_is_a_request_of_each_api_or_refused(body: bytes) -> None:
             assert is_in_shape(exc)
         else:
             assert request.content == body
-            if read is read_chat:
-                assert isinstance(json.loads(chat_messages(request)), list)
+            if read is read_chat and (kept := keep_chat(request)):
+                assert isinstance(json.loads(kept.messages), list)
             if read is read_embeddings and not request.unsupported_reason:
                 encode_or_refuse(request)
 

@@ -41,13 +41,19 @@ def test_the_first_policy_that_matches_model_and_caller_decides(asked: Request, 
 
 def test_a_plan_carries_the_policys_numbers() -> None:
     policy = Policy(
-        name="p", alpha=0.05, delta=0.2, audit=AuditShares(shadow=0.4, certified=0.1), harvest=False
+        name="p",
+        alpha=0.05,
+        delta=0.2,
+        audit=AuditShares(shadow=0.4, certified=0.1),
+        harvest=False,
+        keep_days=7,
     )
 
     plan = planner(policy).plan(asking())
 
     assert (plan.alpha, plan.delta, plan.shadow_audit_share, plan.audit_share) == (0.05, 0.2, 0.4, 0.1)
     assert (plan.may_serve, plan.because, plan.may_harvest, plan.may_escalate) == (True, "", False, True)
+    assert plan.keep_days == 7
 
 
 def test_stored_responses_are_served_only_if_the_policy_allows_it() -> None:

@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
 
-from gateway.core import Draft, Message, Outcome, Route, Usage
+from gateway.core import Draft, Message, Outcome, Plan, Route, Usage
 from gateway.telemetry.spans import MOST_CONTENT_BYTES, SpanObserver
 from gateway.telemetry.trace_context import Tracing, create_sampler
 from tests.support.builders import NOON, outcome, reading, request
@@ -158,6 +158,14 @@ def test_content_is_captured_only_when_asked_for() -> None:
     assert json.loads(attributes["gen_ai.output.messages"]) == [
         {"role": "assistant", "parts": [{"type": "text", "content": "hi"}], "finish_reason": "stop"}
     ]
+
+
+def test_content_that_the_policy_keeps_nothing_of_is_not_captured() -> None:
+    plan = Plan(policy="p", may_serve=True, may_harvest=False)
+
+    _, attributes = span_of(outcome(request(id=ID), plan=plan, answer=b"x"), captures=True, text="hi")
+
+    assert not any(name.endswith("messages") for name in attributes)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def _add_create(create: argparse.ArgumentParser) -> None:
         action="store_true",
         help="its holder may demand local answers without a certificate",
     )
+    create.add_argument(
+        "--no-harvest", action="store_true", help="nothing of its holder's requests is kept or learnt from"
+    )
+    create.add_argument(
+        "--keep-days", type=_days, metavar="DAYS", help="nothing of its holder's requests is kept for longer"
+    )
     create.add_argument("--requests-per-minute", type=_whole, metavar="N")
     create.add_argument("--tokens-per-minute", type=_whole, metavar="N")
     create.add_argument("--concurrent-requests", type=_whole, metavar="N")
@@ -111,7 +117,13 @@ def _read_terms(settings: Settings, arguments: argparse.Namespace) -> KeyTerms:
         is_trusted=arguments.trusted,
         may_force_local=arguments.force_local,
         expires_at=expires_at,
-        grant=Grant(policies=policies, models=models, paths=paths),
+        grant=Grant(
+            policies=policies,
+            models=models,
+            paths=paths,
+            may_harvest=not arguments.no_harvest,
+            keep_days=arguments.keep_days,
+        ),
         limits=Limits(
             requests_per_minute=arguments.requests_per_minute,
             tokens_per_minute=arguments.tokens_per_minute,
@@ -209,6 +221,13 @@ def _whole(text: str) -> int:
     if not 0 <= number <= 10**9:
         raise argparse.ArgumentTypeError("must be 0 to 1,000,000,000")
     return number
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not 0 < days <= 36_500:
+        raise argparse.ArgumentTypeError("must be more than 0 and up to 36,500 days")
+    return days
 
 
 def _dollars(text: str) -> float:

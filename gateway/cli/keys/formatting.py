@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from gateway.config.durations import format_duration
+from gateway.core import Grant
 from gateway.policy.key_limits import KeyUse
 from gateway.store.keys import KeyFacts
 
@@ -55,12 +56,19 @@ def format_details(key: KeyFacts, now: float, uses: Sequence[KeyUse], secrets: i
         ("policies", ", ".join(grant.policies) or "all"),
         ("models", ", ".join(grant.models) or "all"),
         ("paths", ", ".join(grant.paths) or "all"),
+        ("harvest", _describe_harvest(grant)),
         ("rights", ", ".join(rights) or "none beyond the policies'"),
     ]
     lines = [line for name, text in facts for line in _wrap(name, text)]
     if not uses:
         return [*lines, *_wrap("limits", "none")]
     return [*lines, *(line for use in uses for line in _wrap(use.name, _format_use(use)))]
+
+
+def _describe_harvest(grant: Grant) -> str:
+    if not grant.may_harvest:
+        return "nothing is kept"
+    return "as the policies say" + (f", {grant.keep_days:g} days at most" if grant.keep_days else "")
 
 
 def _format_use(use: KeyUse) -> str:

@@ -1,35 +1,36 @@
-"""OpenAI's chat fine-tuning JSONL: the conversation with the teacher's answer at its end."""
+"""OpenAI's chat fine-tuning JSONL: conversation, tools, and the teacher's answer at the end."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import IO
 
-import msgspec
-
 from gateway.harvest.base import Row
+from gateway.harvest.examples import Example, examples_of, render_line
+
+SUFFIX = ".jsonl"
 
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
-    """Write one JSON object a line: `{"messages": [..., {"role": "assistant", "content": ...}]}`.
+    """Write one JSON object a line: `{"messages": [...], "tools": [...]}`, a line per choice.
 
-    The client's messages stay as they were, unknown fields too: a trainer may know them.
+    A line has no other field than the API reference names (FineTuneChatRequestInput): OpenAI refuses
+    the whole file for an extra one. A `response_format` belongs into the requests to the new model.
     """
     written = 0
     for row in rows:
         if row.is_held_out and not with_held_out:
             continue
-        stream.write(msgspec.json.encode({"messages": _conversation(row)}) + b"\n")
-        written += 1
+        lines = [_line(example) for example in examples_of(row)]
+        stream.write(b"".join(lines))
+        written += bool(lines)
     return written
 
 
-def _conversation(row: Row) -> list[msgspec.Raw]:
-    answer = msgspec.json.encode({"role": "assistant", "content": row.answer})
-    messages = msgspec.json.decode(row.messages, type=list[msgspec.Raw])
-    return [*(msgspec.Raw(_one_line(bytes(message))) for message in messages), msgspec.Raw(answer)]
-
-
-def _one_line(json: bytes) -> bytes:
-    """Return the same JSON on one line; its strings cannot hold a raw line break."""
-    return json.replace(b"\r", b"").replace(b"\n", b"")
+def _line(example: Example) -> bytes:
+    fields: dict[str, object] = {"messages": [*example.prompt, example.answer]}
+    if example.tools:
+        fields["tools"] = example.tools
+        if not example.may_call_in_parallel:
+            fields["parallel_tool_calls"] = False
+    return render_line(fields)

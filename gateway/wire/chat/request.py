@@ -13,13 +13,6 @@ from gateway.wire.large_body import large_body_reason
 from gateway.wire.template import compute_fingerprints, template_text, varying_text
 
 
-class _Conversation(msgspec.Struct):
-    messages: msgspec.Raw
-
-
-_conversations = msgspec.json.Decoder(_Conversation)
-
-
 def read_chat(incoming: IncomingRequest) -> Request:
     """Return `incoming` with its body read.
 
@@ -54,15 +47,10 @@ def read_chat(incoming: IncomingRequest) -> Request:
         stop=_stop_strings(fields),
         seed=to_integer(fields.seed, "seed"),
         mode="local" if fields.model.startswith(OWN_PREFIX) else mode,
-        may_harvest=may_harvest and fields.store is not False,
+        may_harvest=may_harvest and fields.store is not False and incoming.grant.may_harvest,
         is_stored=fields.store is True,
         unsupported_reason=unsupported_reason(fields, raw) or large_body_reason(incoming.content),
     )
-
-
-def chat_messages(request: Request) -> bytes:
-    """Return the JSON array of the messages as the client sent them."""
-    return bytes(_conversations.decode(request.content).messages)
 
 
 def _max_tokens(fields: ChatFields) -> int | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import msgspec
-
-from gateway.core import Message, Request
+from gateway.core import Message
 from gateway.errors import UnreadableBodyError
 from gateway.wire.chat.fields import ContentPart, read_content
 from gateway.wire.responses.fields import InputItem, ResponsesFields
@@ -36,13 +34,6 @@ def read_conversation(fields: ResponsesFields) -> tuple[tuple[Message, ...], str
         return tuple(messages), str(exc)
     has_question = any(message.role == "user" and message.text for message in messages)
     return tuple(messages), "" if has_question else "no user text"
-
-
-def response_messages(request: Request) -> bytes:
-    """Return the conversation as the JSON array of messages that a chat request would hold."""
-    return msgspec.json.encode(
-        [{"role": message.role, "content": message.text} for message in request.messages]
-    )
 
 
 def _iter_messages(fields: ResponsesFields) -> Iterator[Message]:

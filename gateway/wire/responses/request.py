@@ -53,7 +53,7 @@ def read_responses(incoming: IncomingRequest) -> Request:
         wants_json=output.wants_json,
         max_tokens=to_integer(fields.max_output_tokens, "max_output_tokens"),
         mode="local" if model.startswith(OWN_PREFIX) else mode,
-        may_harvest=may_harvest and fields.store is not False,
+        may_harvest=may_harvest and fields.store is not False and incoming.grant.may_harvest,
         is_stored=fields.store is not False,
         is_stored_by_default=fields.store is None,
         unsupported_reason=reason,

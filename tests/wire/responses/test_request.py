@@ -10,7 +10,6 @@ import pytest
 from gateway.core import Message
 from gateway.errors import RequestError
 from gateway.wire.large_body import LARGE_BYTES
-from gateway.wire.responses.conversation import response_messages
 from tests.wire.chat.requests import chat_request
 from tests.wire.responses.requests import FIND, FORMAT, SCHEMA, read_responses_body, responses_request
 
@@ -48,14 +47,6 @@ def test_message_items_are_messages() -> None:
     assert request.unsupported_reason == ""
     assert request.template_text == "Be brief."
     assert request.text == "user: a\nassistant: b\nuser: c\nd"
-
-
-def test_the_conversation_is_kept_as_chat_messages() -> None:
-    """So that training need not know the API that a row came from."""
-    assert json.loads(response_messages(responses_request(instructions="Sort it."))) == [
-        {"role": "system", "content": "Sort it."},
-        {"role": "user", "content": "hello"},
-    ]
 
 
 def test_the_output_format_is_translated_into_fields_of_a_chat_request() -> None:

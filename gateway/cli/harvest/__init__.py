@@ -1,0 +1,146 @@
+"""Show the harvest, export it as training data, prune it, or forget what somebody asks for."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gateway.cli import OK
+
+if TYPE_CHECKING:
+    from gateway.settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    stats = actions.add_parser("stats", help="files, size, age, and rows by task")
+    stats.add_argument("--json", action="store_true", help="print JSON")
+    _add_export(actions.add_parser("export", help="write rows in the format of a trainer"))
+    prune = actions.add_parser(
+        "prune", help="delete what may be kept no longer (`serve` does so every ten minutes)"
+    )
+    prune.add_argument("--keep-days", type=_days, metavar="DAYS", help="this once, a shorter time")
+    _add_forget(
+        actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
+    )
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.add_argument(
+        "--format",
+        default="openai",
+        help="openai (the default), openai_dpo, trl, trl_dpo, classification, parquet, label_studio or "
+        "promptfoo",
+    )
+    export.add_argument("--task", action="append", help="only this task; may be repeated")
+    export.add_argument("--out", type=Path, metavar="FILE", help="file to write (standard output)")
+    export.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="FOLDER",
+        help="write a data set instead: splits by cluster, card, lineage, hashes",
+    )
+    export.add_argument("--as-of", metavar="WHEN", help="only rows up to a UTC day or time (2026-11-01)")
+    export.add_argument(
+        "--validation-share", type=_share, default=0.1, metavar="SHARE", help="of a data set (0.1)"
+    )
+    export.add_argument(
+        "--with-audits",
+        action="store_true",
+        help="held-out rows too: certificates are earned on these, do not train on them",
+    )
+
+
+def _add_forget(forget: argparse.ArgumentParser) -> None:
+    forget.add_argument("--request", default="", metavar="ID", help="the row of this request")
+    forget.add_argument(
+        "--user",
+        default="",
+        help="rows of this end user, as the app named it in `user` or `safety_identifier`",
+    )
+    forget.add_argument("--tenant", default="", help="rows of this tenant")
+    forget.add_argument("--caller", default="", help="rows of this caller: a key's name, or fwd-...")
+    forget.add_argument("--task", default="", help="rows of this task")
+    forget.add_argument(
+        "--before", metavar="WHEN", help="rows older than a span (90d) or a UTC day (2026-11-01)"
+    )
+    forget.add_argument("--json", action="store_true", help="print the receipt as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the action says."""
+    from gateway.settings import read_settings
+
+    settings = read_settings(os.environ)
+    # All that these commands write holds prompts, or names of those who wrote them.
+    os.umask(0o077)
+    match arguments.action:
+        case "export":
+            from gateway.cli.harvest.exporting import export_rows
+
+            return export_rows(settings.home, arguments)
+        case "forget":
+            from gateway.cli.harvest.forgetting import forget
+
+            return forget(settings.home, arguments)
+        case "prune":
+            return _prune(settings, arguments.keep_days)
+    return _stats(settings, as_json=arguments.json)
+
+
+def _stats(settings: Settings, *, as_json: bool) -> int:
+    from gateway.harvest.reader import HarvestReader
+
+    stats = HarvestReader(settings.home.harvest).stats()
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.encode(stats).decode())
+        return OK
+    if not stats.tasks:
+        print("no rows yet: send traffic through `stepdown serve`")
+        return OK
+    span = f"{_format_day(stats.oldest_at)} to {_format_day(stats.newest_at)}"
+    print(f"{stats.files} files, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
+    for task, count in sorted(stats.tasks.items()):
+        others = f"  {count.exported:>8,} for exports alone" if count.exported else ""
+        print(f"{task}  {count.training:>8,} for training  {count.held_out:>8,} held out as evidence{others}")
+    return OK
+
+
+def _prune(settings: Settings, keep_days: float | None) -> int:
+    import msgspec
+
+    from gateway.harvest.removal import prune
+    from gateway.policy.load import load_policies
+    from gateway.processes.pruning import read_retention
+
+    retention = read_retention(settings.harvest, load_policies(settings.policies.folder))
+    if keep_days is not None:
+        shortest = min(keep_days, retention.keep_days or keep_days)
+        retention = msgspec.structs.replace(retention, keep_days=shortest)
+    removed = prune(settings.home.harvest, retention, time.time())
+    print(f"{removed:,} rows removed")
+    return OK
+
+
+def _days(text: str) -> float:
+    days = float(text)
+    if not days >= 0:
+        raise argparse.ArgumentTypeError("must be at least 0 days")
+    return days
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share < 1:
+        raise argparse.ArgumentTypeError("must be a share of at least 0 and below 1")
+    return share
+
+
+def _format_day(at: float | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(at)) if at else "-"

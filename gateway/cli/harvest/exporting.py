@@ -1,0 +1,94 @@
+"""`harvest export`: rows in the format of a trainer, to a file for its owner alone."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway.cli import OK
+from gateway.config import plugins
+from gateway.errors import ConfigError
+from gateway.finops.periods import parse_past
+from gateway.harvest.base import Format, Row
+from gateway.harvest.dataset import select_rows, write_dataset
+from gateway.harvest.exports import Export, note_export
+from gateway.harvest.reader import HarvestReader
+from gateway.store.home import Home
+
+
+def export_rows(home: Home, arguments: argparse.Namespace) -> int:
+    """Write the rows that the options name, to a file or as a data set."""
+    reader = HarvestReader(home.harvest)
+    form = plugins.load_plugin("gateway.harvest.formats", arguments.format)
+    tasks = _list_tasks(reader, arguments.task)
+    as_of = parse_past(arguments.as_of, time.time()) if arguments.as_of else math.inf
+    # One task at a time: a harvest may be larger than the memory.
+    rows = (row for task in tasks for row in reader.rows(task).rows if row.at <= as_of)
+    if arguments.dataset is not None:
+        written, path, said = _write_dataset(form, list(rows), as_of, arguments), arguments.dataset, ""
+    else:
+        (written, said), path = _write_file(form, rows, arguments), arguments.out
+    if home.folder.is_dir():
+        target = str(path.absolute()) if path else ""
+        note_export(
+            home, Export(at=time.time(), path=target, format=arguments.format, tasks=tasks, rows=written)
+        )
+    print(f"{written:,} rows{said}", file=sys.stderr)
+    return OK
+
+
+def _write_file(form: Format, rows: Iterable[Row], arguments: argparse.Namespace) -> tuple[int, str]:
+    """Return how many rows were written, and in words why others were not."""
+    seen: Counter[bool] = Counter()
+
+    def count() -> Iterator[Row]:
+        for row in rows:
+            seen[row.is_held_out and not arguments.with_audits] += 1
+            yield row
+
+    with _open_target(arguments.out) as stream:
+        written = form.write(count(), stream, with_held_out=arguments.with_audits)
+    said = f"; {seen[True]:,} held out as evidence stay (--with-audits)" if seen[True] else ""
+    left_out = seen[False] - written
+    return written, said + (f"; {left_out:,} that this format cannot hold" if left_out > 0 else "")
+
+
+def _write_dataset(form: Format, rows: list[Row], as_of: float, arguments: argparse.Namespace) -> int:
+    if arguments.with_audits or arguments.out:
+        raise ConfigError(
+            "--dataset goes with neither --with-audits nor --out: its splits never hold evidence"
+        )
+    if math.isinf(as_of):
+        as_of = max((row.at for row in rows), default=0.0)
+    folder = arguments.dataset
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"--dataset {folder}: {exc.strerror}") from exc
+    if any(folder.iterdir()):
+        raise ConfigError(f"--dataset {folder}: not empty; a data set is never written over another")
+    selected = select_rows(rows, as_of, arguments.validation_share)
+    return sum(write_dataset(folder, form, arguments.format, selected, as_of).values())
+
+
+def _list_tasks(reader: HarvestReader, asked: list[str] | None) -> tuple[str, ...]:
+    known = reader.counts()
+    if unknown := [task for task in asked or () if task not in known]:
+        raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none yet'}")
+    return tuple(asked or sorted(known))
+
+
+def _open_target(out: Path | None) -> AbstractContextManager[BinaryIO]:
+    if out is None:
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return out.open("wb")
+    except OSError as exc:
+        raise ConfigError(f"--out {out}: {exc.strerror}") from exc

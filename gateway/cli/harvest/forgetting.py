@@ -1,0 +1,65 @@
+"""`harvest forget`: deletes rows and what was made of them, and leaves a receipt of hashes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import msgspec
+
+from gateway.cli import FAILED, OK
+from gateway.errors import ConfigError
+from gateway.finops.periods import parse_past
+from gateway.harvest.base import hash_user
+from gateway.harvest.removal import Selection
+from gateway.processes.forgetting import Receipt, forget_rows
+from gateway.store.home import Home, read_audit_key
+from gateway.store.state import open_state
+
+
+def forget(home: Home, arguments: argparse.Namespace) -> int:
+    """Forget what the options select, and say what was done."""
+    selection = _read_selection(home, arguments)
+    with open_state(home) as state:
+        receipt = forget_rows(home, state, selection)
+    _write_receipt(home, receipt)
+    print(msgspec.json.encode(receipt).decode() if arguments.json else _describe(receipt))
+    return OK if receipt.is_wiped else FAILED
+
+
+def _read_selection(home: Home, arguments: argparse.Namespace) -> Selection:
+    before = parse_past(arguments.before, time.time()) if arguments.before else None
+    selection = Selection(
+        request_id=arguments.request,
+        user=hash_user(arguments.user, read_audit_key(home)) if arguments.user else "",
+        tenant=arguments.tenant,
+        caller=arguments.caller,
+        task=arguments.task,
+        before=before,
+    )
+    if selection == Selection():
+        raise ConfigError("say what to forget: --request, --user, --tenant, --caller, --task or --before")
+    return selection
+
+
+def _write_receipt(home: Home, receipt: Receipt) -> None:
+    home.receipts.mkdir(mode=0o700, exist_ok=True)
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(receipt.at))
+    path = home.receipts / f"forget-{name}-{time.monotonic_ns()}.json"
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(receipt)))
+
+
+def _describe(receipt: Receipt) -> str:
+    lines = [
+        f"{receipt.rows:,} rows forgotten ({receipt.held_out:,} of them evidence), {receipt.audits:,} audits"
+    ]
+    lines += [f"withdrawn and deleted: {version}" for version in receipt.withdrawn]
+    lines += [
+        f"may still hold them: {export.path or 'standard output'} ({export.format})"
+        for export in receipt.exports
+    ]
+    if not receipt.is_wiped:
+        lines.append("a reader kept the bytes from being overwritten: run it again")
+    lines += [f"not ours to delete: {holder}" for holder in receipt.still_held_by]
+    return "\n".join(lines)

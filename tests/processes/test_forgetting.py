@@ -1,0 +1,155 @@
+"""Who asks to be forgotten is forgotten by rows, audits and specialists alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gateway.core import Audit, hash_text
+from gateway.harvest.base import Row
+from gateway.harvest.exports import Export, note_export
+from gateway.harvest.outbox import Outbox
+from gateway.harvest.removal import Selection
+from gateway.processes.forgetting import Receipt, forget_rows
+from gateway.registry.manifest import Manifest
+from gateway.registry.models import Registry
+from gateway.specialists.learnt import write_learnt_texts
+from gateway.store.home import Home
+from gateway.store.state import State, open_state
+from tests.distill.conftest import harvested
+from tests.support.builders import certified
+
+TASK = "task-1"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def state(home: Home) -> Iterator[State]:
+    with open_state(home) as state:
+        yield state
+
+
+def row(text: str, user: str) -> Row:
+    return msgspec.structs.replace(
+        harvested(text, "an answer", at=5.0, held_out=False), request_id=f"req-{text}", user=user
+    )
+
+
+def harvest(home: Home, *rows: Row) -> None:
+    outbox = Outbox(home.worker_rows(0))
+    for each in rows:
+        outbox.put(each)
+    outbox.close()
+
+
+def publish(home: Home, version: int, folder: Path, *texts: str) -> None:
+    folder.mkdir()
+    write_learnt_texts(texts, folder)
+    manifest = Manifest(
+        task=TASK, version=version, runtime="head", encoder="e", created_at=0.0, recipe="head", seed=0,
+        rows=len(texts), answers=1,
+    )  # fmt: skip
+    Registry(home.registry).publish(manifest, folder)
+
+
+def audit(request_id: str) -> Audit:
+    return Audit(
+        request_id=request_id,
+        at=5.0,
+        task=TASK,
+        stratum="new",
+        template="feed",
+        version=1,
+        loss=0.0,
+        score=1.0,
+    )
+
+
+def forget_jane(home: Home, state: State) -> Receipt:
+    return forget_rows(home, state, Selection(user="jane"))
+
+
+def test_a_specialist_that_has_learnt_the_text_serves_no_more(
+    home: Home, state: State, tmp_path: Path
+) -> None:
+    """Its neighbours and answers hold what is to be forgotten, whatever else it knows."""
+    harvest(home, row("private", "jane"), row("public", "joe"))
+    publish(home, 1, tmp_path / "one", "public")
+    publish(home, 2, tmp_path / "two", "public", "private")
+    state.certifications.put(certified(TASK, version=2, attempts=3))
+
+    receipt = forget_jane(home, state)
+
+    assert (receipt.rows, receipt.withdrawn) == (1, (f"{TASK}/2",))
+    assert Registry(home.registry).versions(TASK) == [1]
+    certification = state.certifications.of(TASK)
+    assert (certification.version, certification.stage, certification.epoch) == (None, "shadow", 1)
+    # What was spent of delta stays spent: the evidence has been looked at.
+    assert {each.attempts for each in certification.certificates} == {3}
+
+
+def test_a_specialist_that_knows_nothing_of_it_goes_on(home: Home, state: State, tmp_path: Path) -> None:
+    harvest(home, row("private", "jane"))
+    publish(home, 1, tmp_path / "one", "public")
+    state.certifications.put(certified(TASK))
+
+    assert forget_jane(home, state).withdrawn == ()
+    assert state.certifications.of(TASK) == certified(TASK)
+
+
+def test_caches_of_the_task_and_audits_of_the_request_go_too(home: Home, state: State) -> None:
+    harvest(home, row("private", "jane"))
+    (home.learn / TASK / "lora_sft").mkdir(parents=True)
+    for request_id in ("req-private", "req-public"):
+        state.audits.put(audit(request_id))
+    state.audits.flush()
+
+    assert forget_jane(home, state).audits == 1
+    assert not (home.learn / TASK).exists()
+    assert [each.request_id for _, each in state.audits.since(0)] == ["req-public"]
+
+
+def test_the_receipt_names_exports_that_may_hold_it_and_is_no_copy(home: Home, state: State) -> None:
+    harvest(home, row("private", "jane"))
+    for at, tasks in ((1.0, (TASK,)), (9.0, (TASK,)), (9.0, ("other",))):
+        note_export(home, Export(at=at, path=f"/data/{at}", format="trl", tasks=tasks, rows=1))
+
+    receipt = forget_jane(home, state)
+
+    assert [(each.path, each.tasks) for each in receipt.exports] == [("/data/9.0", (TASK,))]
+    told = msgspec.json.encode(receipt).decode()
+    assert not any(word in told for word in ("private", "jane", f"{hash_text('private')}"))
+
+
+def test_to_forget_nothing_changes_nothing(home: Home, state: State, tmp_path: Path) -> None:
+    harvest(home, row("public", "joe"))
+    publish(home, 1, tmp_path / "one", "public")
+
+    receipt = forget_jane(home, state)
+
+    assert (receipt.rows, receipt.tasks, receipt.withdrawn) == (0, (), ())
+    assert Registry(home.registry).versions(TASK) == [1]
+
+
+def test_a_task_without_any_rows_keeps_nothing_but_its_name(home: Home, state: State) -> None:
+    """Its template is somebody's words, too; what forms of it differed is told in them."""
+    harvest(home, row("private", "jane"))
+    known: dict[str, Any] = {"template_text": "Our secret prompt.", "vector": b"\1" * 8}
+    for task in (TASK, "task-2"):
+        state.tasks.put(task, scope="tenant:shop", contract_hash="beef", model="gpt-4o", **known)
+        state.templates.put(task, "place secret", "known")
+
+    forget_jane(home, state)
+
+    told = {task.task: (task.template_text, task.vector) for task in state.tasks.all()}
+    assert told == {TASK: ("", bytes(8)), "task-2": ("Our secret prompt.", b"\1" * 8)}
+    assert state.templates.status_of(TASK, "place secret") is None
+    assert state.templates.status_of("task-2", "place secret") == "known"
