@@ -33,7 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _ask(arguments: argparse.Namespace, base_url: str) -> int:
     import openai
 
-    key = os.environ.get("STEPDOWN_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+    from gateway.config.environment import read_secret
+
+    found = read_secret(os.environ, "STEPDOWN_KEY") or read_secret(os.environ, "OPENAI_API_KEY")
+    key = found[0] if found else "none"
     system = [{"role": "system", "content": arguments.system}] if arguments.system else []
     headers = {"x-stepdown-mode": arguments.mode} if arguments.mode else {}
     with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0) as client:

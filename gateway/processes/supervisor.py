@@ -34,7 +34,9 @@ READY_LIMIT_S = 60.0
 RUN_FILE_RETRY_S = 1.0
 # After its drain a worker writes what waits; an exporter of spans may take two seconds.
 WORKER_END_S = 5.0
-PROVIDER_SECRETS = frozenset({"OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "STEPDOWN_KEY"})
+PROVIDER_SECRETS = frozenset(
+    {"OPENAI_API_KEY", "OPENAI_API_KEY_FILE", "OPENAI_ADMIN_KEY", "STEPDOWN_KEY", "STEPDOWN_KEY_FILE"}
+)
 """Only workers call the teacher, so only they have its key."""
 
 Announce = Callable[[RunFile], None]
