@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.store.state import open_state
 
     now = time.time()
-    since = parse_past(arguments.since, now) if arguments.since else None
+    since = None if arguments.since is None else parse_past(arguments.since, now)
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
         if arguments.digest:

@@ -58,6 +58,11 @@ class HarvestReader:
                 counts[task] = counts.get(task, Count()) + Count(training, held_out)
         return counts
 
+    def held_out_times(self, task: str, since: float) -> list[float]:
+        """Return when each held-out row of `task` since then came, in no order."""
+        query = "SELECT at FROM rows WHERE task = ? AND is_held_out AND at >= ?"
+        return [at for _, file in self._files() for (at,) in file.execute(query, (task, since))]
+
     def rows(self, task: str, after: Cursor | None = None, *, with_messages: bool = True) -> Batch:
         """Return the rows of `task` that came after the cursor (all without one).
 

@@ -35,6 +35,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
+from gateway.processes.task_report import TaskReporter
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
 from gateway.routing.router import TaskRouter
@@ -103,6 +104,7 @@ class GatewayWorker:
         self._encoders = encoder_models(policies)
         has_own_key = settings.upstream.api_key is not None
         self._planner = PolicyPlanner(policies, self._accounting.budgets.spent, has_own_key=has_own_key)
+        self._reporter = TaskReporter(state, self._planner, self.registry)
         self.stages = self._create_stages()
 
     async def serve(self, request: Request) -> Answer:
@@ -133,18 +135,20 @@ class GatewayWorker:
 
     def status(self) -> dict[str, Any]:
         """Return the status report of the admin plane; may block."""
+        counts = self.harvest.counts()
         return {
             "home": str(self.settings.home.folder),
             "admission": self.settings.admission,
             "specialists_ready": self.drafter.is_ready,
             "tasks": [
-                summarize_certification(one, self._scope_of(one.task))
-                for one in self.state.certifications.all()
+                summarize_certification(self.state.certifications.of(one.task), one.scope)
+                | {"name": one.name, "is_serving": one.is_serving, "because": one.because}
+                | {"is_frozen": one.freeze is not None, "is_alarm_seen": one.seen_alarm is not None}
+                for one in self._reporter.report_all(counts)
             ],
+            "freezes": msgspec.to_builtins(self.state.interventions.list_freezes()),
             "costs": self.state.spend.summarize(),
-            "harvested": {
-                task: count.training + count.held_out for task, count in self.harvest.counts().items()
-            },
+            "harvested": {task: count.training + count.held_out for task, count in counts.items()},
             "learner": msgspec.to_builtins(read_learner_progress(self.settings.home)),
             "waiting": {
                 "outcomes": self.outcomes.waiting,
@@ -162,25 +166,27 @@ class GatewayWorker:
 
     def own_models(self, caller: Caller) -> list[str]:
         """Return the names by which `caller` may ask for our specialists and encoder, sorted."""
-        live = {one.task for one in self.state.certifications.all() if one.stage == "live"}
-        tasks = {
-            OWN_PREFIX + task.task
-            for task in self.state.tasks.all()
-            if task.task in live and self._sees(caller, task)
+        state = self.state
+        live = {one.task for one in state.certifications.all() if one.stage == "live"}
+        served = [
+            task
+            for task in state.tasks.all()
+            if task.task in live and not state.interventions.is_frozen(task.task)
+        ]
+        names = {
+            name
+            for task in served
+            for name in (OWN_PREFIX + task.task, OWN_PREFIX + state.tasks.names.of(task.task))
+            if self._sees(caller, task, name)
         }
-        return sorted(tasks | self._encoders)
+        return sorted(names | self._encoders)
 
-    def _sees(self, caller: Caller, task: Task) -> bool:
-        """Whether requests of `caller` that name the task's specialist would be served from its scope."""
-        name = OWN_PREFIX + task.task
+    def _sees(self, caller: Caller, task: Task, name: str) -> bool:
+        """Whether requests of `caller` for the model `name` would be served from the task's scope."""
         grant = caller.key.grant if caller.key else Grant()
         if not (grant.allows_model(task.model) and grant.allows_model(name)):
             return False
         return self._planner.scope(name, caller.id, caller.tenant, grant) == task.scope
-
-    def _scope_of(self, task: str) -> str:
-        known = self.state.tasks.get(task)
-        return known.scope if known else ""
 
     def _create_observers(self) -> list[Observe]:
         gather: list[Observe] = [Gatherer(self.outbox)] if self.settings.harvest.enabled else []
@@ -200,6 +206,7 @@ class GatewayWorker:
             certifications=self.state.certifications,
             sampler=StickySampler(read_audit_key(settings.home)),
             drafter=self.drafter,
+            is_frozen=self.state.interventions.is_frozen,
             embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
             scorer=Scorer(),
             gate=Gate(SteadyClock()),

@@ -22,7 +22,9 @@ policies:
 """
 
 
-@pytest.mark.parametrize(("models", "listed"), [("gpt-*", []), ("gpt-*, stepdown/*", ["stepdown/support"])])
+@pytest.mark.parametrize(
+    ("models", "listed"), [("gpt-*", []), ("gpt-*, stepdown/*", ["stepdown/gpt-4o-task", "stepdown/support"])]
+)
 def test_a_specialist_is_listed_for_those_who_may_ask_for_it_by_name(
     models: str, listed: list[str], tmp_path: Path
 ) -> None:
