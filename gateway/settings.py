@@ -66,7 +66,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log_format: Literal["plain", "json"] = "plain"
 
     def __post_init__(self) -> None:
-        """Allow `open` on loopback addresses only."""
+        """Allow `open` on loopback addresses only, and one port once."""
+        if (self.host, self.port) == (self.admin_host, self.admin_port) and self.port:
+            raise ValueError(f"port and admin_port are both {self.port} of {self.host}; change one of them")
         if self.open and not _is_loopback(self.host):
             raise ValueError(
                 f"open lets anybody in and is allowed on a loopback address only, not on '{self.host}'; "

@@ -87,7 +87,11 @@ async def _decide(
     drafting = _draft(request, certification, stages, is_streamed=request.may_begin_early)
     may_hedge = plan.may_escalate and request.mode != "local"
     hedge_s = plan.hedge_s if may_hedge else None
-    hedged = await await_draft(drafting, lambda: call_teacher(request, stages), hedge_s)
+    try:
+        hedged = await await_draft(drafting, lambda: call_teacher(request, stages), hedge_s)
+    except SpecialistError as exc:
+        # Here, not in `serve`: what the task is stays known, and its cost belongs to it.
+        return state.deferred(exc.reason)
     state = state.with_teacher_call(hedged.teacher_call)
     if hedged.draft is None:
         return state.deferred(hedged.reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 
 from gateway.cli import FAILED, OK, UNREACHABLE
 
@@ -51,10 +52,16 @@ def _ask(arguments: argparse.Namespace, base_url: str) -> int:
             return UNREACHABLE
         except openai.APIStatusError as exc:
             print(f"stepdown: HTTP {exc.status_code}: {exc.message}", file=sys.stderr)
+            if arguments.explain:
+                _print_labels(exc.response.headers)
             return FAILED
         print(raw.parse().choices[0].message.content)
     if arguments.explain:
-        for name, value in raw.headers.items():
-            if name.lower().startswith("x-stepdown-"):
-                print(f"  {name.lower().removeprefix('x-stepdown-')}: {value}", file=sys.stderr)
+        _print_labels(raw.headers)
     return OK
+
+
+def _print_labels(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if name.lower().startswith("x-stepdown-"):
+            print(f"  {name.lower().removeprefix('x-stepdown-')}: {value}", file=sys.stderr)

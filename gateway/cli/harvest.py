@@ -52,7 +52,8 @@ def _stats(reader: HarvestReader, arguments: argparse.Namespace) -> int:
         print("no rows yet: send traffic through `stepdown serve`")
         return OK
     span = f"{_format_day(stats.oldest_at)} to {_format_day(stats.newest_at)}"
-    print(f"{stats.files} files, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
+    files = "1 file" if stats.files == 1 else f"{stats.files} files"
+    print(f"{files}, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
     for task, count in sorted(stats.tasks.items()):
         print(f"{task}  {count.training:>8,} for training  {count.held_out:>8,} held out as evidence")
     return OK

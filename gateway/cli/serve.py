@@ -30,6 +30,7 @@ CLIENTS = {
     "forward": "all that the teacher accepts; it gets their own credential",
 }
 """The way in, by admission, as told at the start."""
+_EVERY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 - names, not binds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging(is_json=settings.server.log_format == "json")
 
     def announce(run: RunFile) -> None:
-        print(f"stepdown listens on {run.url}/v1   (metrics and status: {run.admin_url})", flush=True)
+        every = " and on every other address" if settings.server.host in _EVERY_ADDRESS else ""
+        print(f"stepdown listens on {run.url}/v1{every}   (metrics and status: {run.admin_url})", flush=True)
         print(f"teacher: {settings.upstream.base_url}   clients: {CLIENTS[settings.admission]}", flush=True)
         print("\n".join(_describe_sources(configuration)), flush=True)
 
@@ -80,9 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _describe_sources(configuration: Configuration) -> Iterator[str]:
     """Yield which settings, policies and state this gateway uses, by absolute paths."""
     settings, file = configuration.settings, configuration.file
-    kept = f"{Path(file).absolute()}" if file else "the defaults: there is no stepdown.toml in this folder"
-    changed = sum(not origin.startswith(f"{file}:") for origin in configuration.origins.values())
-    yield f"settings: {kept}" + (f", and {changed} from flags and environment" if changed else "")
+    kept = str(Path(file).absolute()) if file else "defaults (no stepdown.toml here)"
+    changed = sum(not (file and origin.startswith(f"{file}:")) for origin in configuration.origins.values())
+    yield f"settings: {kept}" + (f", {changed} from flags and environment" if changed else "")
     folder = settings.policies.folder
     yield f"policies: {Path(folder).absolute() if folder else 'the default policy (no policies.folder)'}"
     yield f"state: {settings.home.folder}   (`stepdown config show --origin` tells more)"

@@ -20,7 +20,6 @@ from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
-from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
 from gateway.core import OWN_PREFIX, Answer, Grant, Request
@@ -35,7 +34,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
-from gateway.processes.task_report import TaskReporter
+from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
 from gateway.routing.router import TaskRouter
@@ -141,9 +140,7 @@ class GatewayWorker:
             "admission": self.settings.admission,
             "specialists_ready": self.drafter.is_ready,
             "tasks": [
-                summarize_certification(self.state.certifications.of(one.task), one.scope)
-                | {"name": one.name, "is_serving": one.is_serving, "because": one.because}
-                | {"is_frozen": one.freeze is not None, "is_alarm_seen": one.seen_alarm is not None}
+                summarize_task(one, self.state.certifications.of(one.task))
                 for one in self._reporter.report_all(counts)
             ],
             "freezes": msgspec.to_builtins(self.state.interventions.list_freezes()),

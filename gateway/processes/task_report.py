@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import msgspec
 
 from gateway.confidence.shortfall import uncertified_reason
-from gateway.core import Certificate, RiskTarget, Stage
+from gateway.confidence.summary import summarize_certification
+from gateway.core import Certificate, Certification, RiskTarget, Stage
 from gateway.errors import RegistryError
 from gateway.harvest.reader import Count, HarvestReader
+from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
+from gateway.settings import Settings
 from gateway.store.interventions import Freeze, SeenAlarm
 from gateway.store.state import State
 from gateway.store.tasks import Task
@@ -108,6 +112,32 @@ class TaskReporter:
         missed = [target for target in targets if not certification.serves(target, now)]
         because = uncertified_reason(certification, missed[0], now) if missed else ""
         return len(missed) < len(targets), because
+
+
+def create_reporter(settings: Settings, state: State) -> TaskReporter:
+    """Return the reporter of a home. Raises ConfigError if the policies cannot be read."""
+    planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
+    return TaskReporter(state, planner, Registry(settings.home.registry))
+
+
+def describe_absence(counts: dict[str, Count], adopt_rows: int) -> str:
+    """Return why there is no task yet."""
+    most = max((count.training + count.held_out for count in counts.values()), default=0)
+    if not most:
+        return "no task yet: send traffic through `stepdown serve`"
+    templates = "one template came" if len(counts) == 1 else f"of {len(counts)} templates the commonest came"
+    return f"no task yet: {templates} {most} times, {adopt_rows} make a task"
+
+
+def summarize_task(report: TaskReport, certification: Certification) -> dict[str, Any]:
+    """Return the line of a task in status reports; see `summarize_certification`."""
+    return summarize_certification(certification, report.scope) | {
+        "name": report.name,
+        "is_serving": report.is_serving,
+        "because": report.because,
+        "is_frozen": report.freeze is not None,
+        "is_alarm_seen": report.seen_alarm is not None,
+    }
 
 
 class Stakes(msgspec.Struct, frozen=True, kw_only=True):

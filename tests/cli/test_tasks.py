@@ -29,9 +29,7 @@ def lines_of(command: Command, *words: str) -> list[str]:
 
 
 def test_a_list_without_tasks_says_what_is_missing(command: Command) -> None:
-    assert lines_of(command, "list") == [
-        "no task yet: 0 templates were harvested, the commonest 0 times; 50 make a task"
-    ]
+    assert lines_of(command, "list") == ["no task yet: send traffic through `stepdown serve`"]
 
 
 def test_a_task_that_is_certified_for_another_policy_is_not_called_serving(

@@ -47,17 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked for. Raises ConfigError for an unknown task, or a name that it cannot have."""
-    from gateway.policy.load import load_policies
-    from gateway.policy.planner import PolicyPlanner
-    from gateway.processes.task_report import TaskReporter
-    from gateway.registry.models import Registry
+    from gateway.processes.task_report import create_reporter
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
-        planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
-        reporter = TaskReporter(state, planner, Registry(settings.home.registry))
+        reporter = create_reporter(settings, state)
         action = {"list": _list, "show": _show, "rename": _rename, "ack": _acknowledge}
         return action.get(arguments.action, _freeze)(arguments, settings, state, reporter)
 
@@ -65,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
     from gateway.cli.tasks.formatting import format_freeze, format_row
     from gateway.harvest.reader import HarvestReader
+    from gateway.processes.task_report import describe_absence
     from gateway.store.interventions import ALL_TASKS
 
     counts = HarvestReader(settings.home.harvest).counts()
@@ -77,11 +74,7 @@ def _list(arguments: argparse.Namespace, settings: Settings, state: State, repor
     for report in reports:
         print("\n".join(format_row(report)))
     if not reports:
-        most = max((count.training + count.held_out for count in counts.values()), default=0)
-        print(
-            f"no task yet: {len(counts)} templates were harvested, the commonest {most} times; "
-            f"{settings.learn.adopt_rows} make a task"
-        )
+        print(describe_absence(counts, settings.learn.adopt_rows))
     return OK
 
 
