@@ -65,9 +65,11 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
     for one in found:
         day = time.strftime("%Y-%m-%d", time.localtime(one["created_at"]))
         print(
-            f"{one['kind']:<10}  {one['task']}  v{one['version']}  {one['runtime']}  by {one['recipe']}  "
-            f"{one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}{_mark(one, drafting)}"
+            f"{one['kind']:<10}  {one['task']}  v{one['version']}{_mark(one, drafting)}  "
+            f"{one['runtime']}  by {one['recipe']}  {one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}"
         )
+    if drafting:
+        print("* drafts now")
     if not found:
         print("no model yet: `stepdown serve` trains specialists,")
         print("`stepdown models pull` fetches a base model")
@@ -86,7 +88,7 @@ def _list_drafting(home: Home) -> set[tuple[str, int | None]]:
 
 def _mark(model: dict[str, Any], drafting: set[tuple[str, int | None]]) -> str:
     is_drafting = model["kind"] == "specialist" and (model["task"], model["version"]) in drafting
-    return "  drafts" if is_drafting else ""
+    return "*" if is_drafting else ""
 
 
 def _show(home: Home, arguments: argparse.Namespace) -> int:

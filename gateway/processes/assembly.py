@@ -162,21 +162,26 @@ class GatewayWorker:
         }
 
     def own_models(self, caller: Caller) -> list[str]:
-        """Return the names by which `caller` may ask for our specialists and encoder, sorted."""
+        """Return the names by which `caller` may ask for our specialists and encoder, one each, sorted."""
+        listed = set(self._encoders)
+        for task in self._list_served():
+            names = (OWN_PREFIX + self.state.tasks.names.of(task.task), OWN_PREFIX + task.task)
+            listed.update([name for name in names if self._sees(caller, task, name)][:1])
+        return sorted(listed)
+
+    def own_ids(self, caller: Caller) -> list[str]:
+        """Return the ids by which `caller` may ask for our specialists whatever their names are."""
+        ids = ((task, OWN_PREFIX + task.task) for task in self._list_served())
+        return [own_id for task, own_id in ids if self._sees(caller, task, own_id)]
+
+    def _list_served(self) -> list[Task]:
         state = self.state
         live = {one.task for one in state.certifications.all() if one.stage == "live"}
-        served = [
+        return [
             task
             for task in state.tasks.all()
             if task.task in live and not state.interventions.is_frozen(task.task)
         ]
-        names = {
-            name
-            for task in served
-            for name in (OWN_PREFIX + task.task, OWN_PREFIX + state.tasks.names.of(task.task))
-            if self._sees(caller, task, name)
-        }
-        return sorted(names | self._encoders)
 
     def _sees(self, caller: Caller, task: Task, name: str) -> bool:
         """Whether requests of `caller` for the model `name` would be served from the task's scope."""

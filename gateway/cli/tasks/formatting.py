@@ -42,9 +42,9 @@ def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Ite
     yield from _wrap("now", _describe_service(report))
     if report.alarms:
         yield from _wrap("alarms", _describe_alarms(report))
-    for target in report.targets:
+    for target in sorted({*report.targets, *(each.target for each in report.certificates)}):
         yield from _wrap(
-            "promise",
+            "promise" if target in report.targets else "not asked",
             f"of the answers served locally at most {target.alpha:.1%} disagree with the teacher, "
             f"with probability {1 - target.delta:.0%}",
         )
