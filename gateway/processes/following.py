@@ -104,9 +104,11 @@ class Following:
     def _take_steps(self) -> bool:
         """Take each step, off the loop; return whether freezes and certifications are those on disk."""
         state, run = self._state, self._step_log.run
+        # First: a freeze may not wait for a disk that writes slowly.
+        are_read = [run(state.interventions.refresh)]
         run(state.tasks.refresh)
         run(state.audits.flush)
-        are_read = [run(each.refresh) for each in (state.interventions, state.certifications)]
+        are_read.append(run(state.certifications.refresh))
         for step in (
             self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
             state.objects.flush, self._refresh_accounts,
