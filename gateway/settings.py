@@ -7,11 +7,9 @@ concerns more than the room.
 from __future__ import annotations
 
 import ipaddress
-import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_origin
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,10 +17,11 @@ from msgspec import Meta
 
 from gateway.api.http import edge
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
+from gateway.config.environment import PREFIX, read_secret, read_variables
+from gateway.config.toml_file import TomlFile, read_toml
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
 from gateway.distill import base as distill
-from gateway.errors import ConfigError
 from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
@@ -30,16 +29,6 @@ from gateway.store.home import Home
 from gateway.upstream import base as upstream
 
 DEFAULT_FILE = "stepdown.toml"
-PREFIX = "STEPDOWN_"
-OTHER_VARIABLES = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}KEY"})
-"""Our variables that are no settings: the path of the file, and the key of `stepdown ask`."""
-
-# Kubernetes describes each service of a namespace to each of its pods ("Accessing the Service: environment
-# variables"). A service called `stepdown`, or `stepdown-server`, has names that look like ours.
-_SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
-_SERVICE_LINK = re.compile(
-    r"STEPDOWN_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-)
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 
@@ -77,7 +66,9 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     log_format: Literal["plain", "json"] = "plain"
 
     def __post_init__(self) -> None:
-        """Allow `open` on loopback addresses only."""
+        """Allow `open` on loopback addresses only, and one port once."""
+        if (self.host, self.port) == (self.admin_host, self.admin_port) and self.port:
+            raise ValueError(f"port and admin_port are both {self.port} of {self.host}; change one of them")
         if self.open and not _is_loopback(self.host):
             raise ValueError(
                 f"open lets anybody in and is allowed on a loopback address only, not on '{self.host}'; "
@@ -145,16 +136,18 @@ class Learn(distill.Config, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The folder of the policy files; without one only the default policy applies."""
+    """The policy files."""
 
     folder: str | None = None
+    """The folder of the *.yaml files, relative to the settings file. None: the default policy alone."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
     home_folder: str = msgspec.field(default=".stepdown", name="home")
-    """Folder of all state: keys, standings, harvest, models."""
+    """Folder of all state: keys, certificates, harvest, models. In the settings file it is relative to that
+    file, elsewhere to the working folder."""
     server: Server = Server()
     upstream: Upstream = Upstream()
     routing: Routing = Routing()
@@ -180,115 +173,73 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return "forward" if self.upstream.api_key is None else "keys"
 
 
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings, and where each comes from.
+
+    `file` is the path of the settings file, empty without one. `origins` has an entry for each setting
+    that is not a default, by its path: `stepdown.toml:3`, or the name of a variable.
+    """
+
+    settings: Settings
+    file: str = ""
+    origins: dict[SettingPath, str] = {}
+
+
 def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings alone; see `read_configuration`."""
+    return read_configuration(environ).settings
+
+
+def read_configuration(environ: Mapping[str, str]) -> Configuration:
     """Return the settings from the file (STEPDOWN_CONFIG, else ./stepdown.toml) and `environ`.
 
     A variable beats the file: STEPDOWN_HOME, STEPDOWN_<SECTION>_<KEY> (a list is separated by
-    commas), OPENAI_API_KEY, OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID. Flags of a
-    command are passed as such variables, so that child processes read the same settings.
+    commas), OPENAI_BASE_URL, OPENAI_ORG_ID, OPENAI_PROJECT_ID. The teacher's key is OPENAI_API_KEY,
+    or what the file OPENAI_API_KEY_FILE holds. Flags of a command are passed as such variables, so
+    that child processes read the same settings. Relative paths in the file are relative to its folder.
 
     Raises ConfigError with file and place, or the variable, and what was allowed.
     """
-    file, text = _read_file(environ)
-    data = _parse_toml(file, text)
-    build_config(Settings, data, file, lambda path: _locate(text, path))
-    for section, key, value in _read_variables(environ):
-        table = data.setdefault(section, {}) if section else data
-        table[key] = value
-    settings = build_config(Settings, data, "environment")
-    if secret := environ.get("OPENAI_API_KEY", "").strip():
+    file = _read_file(environ)
+    build_config(Settings, file.data, file.name, file.locate)
+    origins = {path: f"{file.name}:{file.locate(path)[0]}" for path in _list_leaves(file.data)}
+    for path in _PATHS:
+        file.anchor_path(path)
+    for name, variable, value in read_variables(environ, Settings):
+        table = file.data.setdefault(variable.section, {}) if variable.section else file.data
+        table[variable.key] = value
+        origins[(variable.section, variable.key) if variable.section else (variable.key,)] = name
+    settings = build_config(Settings, file.data, "environment")
+    if found := read_secret(environ, "OPENAI_API_KEY"):
+        secret, origins["upstream", "api_key"] = found
         teacher = msgspec.structs.replace(settings.upstream, api_key=Secret(secret))
         settings = msgspec.structs.replace(settings, upstream=teacher)
-    return settings
+    return Configuration(settings=settings, file=file.name, origins=origins)
 
 
-def _read_file(environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the file's name and text, the text empty if there is no file."""
+_PATHS: tuple[SettingPath, ...] = (
+    ("home",),
+    ("policies", "folder"),
+    ("specialists", "encoder_options", "folder"),
+)
+"""The settings that name files."""
+
+
+def _read_file(environ: Mapping[str, str]) -> TomlFile:
+    """Return the file; an empty one if none is named and none is there."""
     named = environ.get(f"{PREFIX}CONFIG")
     path = Path(named or DEFAULT_FILE)
-    if not named and not path.exists():
-        return DEFAULT_FILE, ""
-    try:
-        return str(path), path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc}") from exc
+    return read_toml(path) if named or path.exists() else TomlFile("", "", {})
 
 
-def _parse_toml(file: str, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        place = re.search(r"\(at line (\d+), column (\d+)\)", str(exc))
-        # No place means "at end of document".
-        lines = text.split("\n")
-        where = f"{place[1]}:{place[2]}" if place else f"{len(lines)}:{len(lines[-1]) + 1}"
-        raise ConfigError(f"{file}:{where} not TOML: {exc}") from exc
-
-
-_ONLY_IN_FILES = (Secret | None, dict[str, Any], dict[str, dict[str, Any]])
-
-
-def _list_variables() -> dict[str, tuple[str, str, Any]]:
-    """Return variable name -> (section, key, type); section is empty at the top level."""
-    known: dict[str, tuple[str, str, Any]] = {f"{PREFIX}HOME": ("", "home", str)}
-    for section in msgspec.structs.fields(Settings):
-        if not (isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)):
-            continue
-        for field in msgspec.structs.fields(section.type):
-            if field.type not in _ONLY_IN_FILES:
-                name = f"{PREFIX}{section.name}_{field.name}".upper()
-                known[name] = (section.name, field.name, field.type)
-    return known | {
-        "OPENAI_BASE_URL": ("upstream", "base_url", str),
-        "OPENAI_ORG_ID": ("upstream", "organization", str),
-        "OPENAI_PROJECT_ID": ("upstream", "project", str),
-    }
-
-
-def _read_variables(environ: Mapping[str, str]) -> Iterator[tuple[str, str, object]]:
-    """Yield section, key and value of every variable that is set. Raises ConfigError for an unknown one."""
-    known = _list_variables()
-    # OPENAI_* first: of two variables for one key, ours wins.
-    for name in sorted(environ):
-        if _SERVICE_PORT.match(environ[name]) and name.endswith("_PORT"):
-            continue
-        if name in known and environ[name] != "":
-            section, key, kind = known[name]
-            yield section, key, _parse_value(name, environ[name], kind)
-        elif name.startswith(PREFIX) and name not in known and name not in OTHER_VARIABLES:
-            if _SERVICE_LINK.fullmatch(name):
-                continue
-            listed = ", ".join([*sorted(known), *sorted(OTHER_VARIABLES)])
-            raise ConfigError(f"environment: unknown variable {name}; known: {listed}")
-
-
-def _parse_value(name: str, text: str, kind: Any) -> object:
-    value: object = [part.strip() for part in text.split(",")] if get_origin(kind) is tuple else text
-    try:
-        return msgspec.to_builtins(msgspec.convert(value, kind, strict=False))
-    except msgspec.ValidationError as exc:
-        allowed = str(exc).partition(", got")[0]
-        raise ConfigError(f"environment: {name}: '{text}' refused: {allowed}") from exc
-
-
-_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"]*"|'[^']*')"""
-_DOTTED = re.compile(rf"\s*(?P<header>\[{{0,2}})\s*(?P<name>{_NAME}(?:\s*\.\s*{_NAME})*)\s*(?P<end>[=\]])")
-
-
-def _locate(text: str, path: SettingPath) -> tuple[int, int]:
-    """Return the place of the longest part of `path` in a TOML text (tomllib keeps no places)."""
-    table: SettingPath = ()
-    best, place = 0, (1, 1)
-    for number, line in enumerate(text.splitlines(), start=1):
-        found = _DOTTED.match(line)
-        if not found:
-            continue
-        names = tuple(name.strip("\"'") for name in re.findall(_NAME, found["name"]))
-        table = names if found["header"] else table
-        here = names if found["header"] else (*table, *names)
-        if here == path[: len(here)] and len(here) > best:
-            best, place = len(here), (number, found.start("name") + 1)
-    return place
+def _list_leaves(table: dict[str, Any], above: SettingPath = ()) -> Iterator[SettingPath]:
+    """Yield the path of every value; a table without any is a value itself."""
+    for key, value in table.items():
+        path = (*above, key)
+        if isinstance(value, dict) and value:
+            yield from _list_leaves(value, path)
+        else:
+            yield path
 
 
 def _is_loopback(host: str) -> bool:

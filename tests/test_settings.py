@@ -71,6 +71,11 @@ def test_a_variable_beats_the_file() -> None:
     assert settings.upstream.base_url == "http://127.0.0.1:1/v1"
 
 
+def test_one_port_cannot_serve_both_planes() -> None:
+    with pytest.raises(ConfigError, match="port and admin_port are both 9000"):
+        read_settings({"STEPDOWN_SERVER_PORT": "9000", "STEPDOWN_SERVER_ADMIN_PORT": "9000"})
+
+
 def test_of_two_variables_for_one_key_ours_wins() -> None:
     settings = read_settings(
         {"STEPDOWN_UPSTREAM_BASE_URL": "http://ours/v1", "OPENAI_BASE_URL": "http://theirs/v1"}

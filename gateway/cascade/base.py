@@ -104,6 +104,8 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     sampler: AuditSampler
     drafter: Drafter
     embed: EmbedTexts
+    is_frozen: Callable[[str], bool] = lambda _: False
+    """Whether an operator has left a task to the teacher alone. Never blocks."""
     scorer: Scorer
     gate: Gate
     teacher: Teacher

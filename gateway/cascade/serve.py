@@ -17,7 +17,8 @@ from gateway.cascade.audit_sampler import is_stored_by_teacher
 from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
-from gateway.core import ANY_TARGET, Answer, Certification, Draft, Request, RiskTarget, Route
+from gateway.confidence.shortfall import uncertified_reason
+from gateway.core import Answer, Certification, Draft, Request, Route
 from gateway.errors import RequestError, SpecialistError
 
 logger = logging.getLogger(__name__)
@@ -68,12 +69,13 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
         decided = await _decide(state, certification, route, stages)
         return decided.audited_from_reserve() if decided.is_accepted else decided
     if request.mode != "local" and (reason := _observation_reason(state)):
+        if reason == "audit" and stages.is_frozen(route.task):
+            # As for its other requests: labels must not tell which of them are audits.
+            reason = "frozen"
         late = asyncio.create_task(_draft(request, certification, stages, is_streamed=False))
         return state.deferred(reason, late_draft=late)
-    if request.mode == "local" and (reason := _local_refusal(state)):
+    if reason := _refusal_reason(state) or ("frozen" if stages.is_frozen(route.task) else ""):
         return state.deferred(reason)
-    if not request.is_trusted:
-        return state.deferred("caller not yet accepted by the teacher")
     return await _decide(state, certification, route, stages)
 
 
@@ -85,7 +87,11 @@ async def _decide(
     drafting = _draft(request, certification, stages, is_streamed=request.may_begin_early)
     may_hedge = plan.may_escalate and request.mode != "local"
     hedge_s = plan.hedge_s if may_hedge else None
-    hedged = await await_draft(drafting, lambda: call_teacher(request, stages), hedge_s)
+    try:
+        hedged = await await_draft(drafting, lambda: call_teacher(request, stages), hedge_s)
+    except SpecialistError as exc:
+        # Here, not in `serve`: what the task is stays known, and its cost belongs to it.
+        return state.deferred(exc.reason)
     state = state.with_teacher_call(hedged.teacher_call)
     if hedged.draft is None:
         return state.deferred(hedged.reason)
@@ -150,6 +156,13 @@ def _observation_reason(state: RequestState) -> str:
     return "stored by the teacher" if is_stored_by_teacher(state.request, state.plan) else ""
 
 
+def _refusal_reason(state: RequestState) -> str:
+    """Return why a caller gets no local answer, asked for or certified; empty if it may get one."""
+    if state.request.mode == "local" and (reason := _local_refusal(state)):
+        return reason
+    return "" if state.request.is_trusted else "caller not yet accepted by the teacher"
+
+
 def _local_refusal(state: RequestState) -> str:
     """Return why a caller that asked for a local answer gets none; empty if it may get one."""
     if state.request.may_force_local:
@@ -160,22 +173,5 @@ def _local_refusal(state: RequestState) -> str:
 
 
 def _uncertified_reason(state: RequestState) -> str:
-    """Return why no certificate is in force for this request's policy."""
-    certification, plan = state.certification, state.plan
-    assert certification is not None
-    if certification.stage == "alarm":
-        return "alarm"
-    laxer = sorted(certification.in_force(ANY_TARGET, time.time()), key=lambda each: each.target)
-    if laxer:
-        return _describe_gap(laxer[0].target, plan.target)
-    has_lapsed = any(each.stage == "live" for each in certification.certificates)
-    return "certificate lapsed" if has_lapsed else "not certified yet"
-
-
-def _describe_gap(ours: RiskTarget, asked: RiskTarget) -> str:
-    """Return what a certificate for `ours` does not promise of what a policy asks for."""
-    if ours.alpha > asked.alpha:
-        return f"certified at {ours.alpha:.1%}, policy asks for {asked.alpha:.1%}"
-    if ours.delta > asked.delta:
-        return f"certified with delta {ours.delta:g}, policy asks for {asked.delta:g}"
-    return f"certified on {ours.days:g} days, policy asks for {asked.days:g}"
+    assert state.certification is not None
+    return uncertified_reason(state.certification, state.plan.target, time.time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping
 
 from gateway.cli import FAILED, OK, UNREACHABLE
 
@@ -33,7 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _ask(arguments: argparse.Namespace, base_url: str) -> int:
     import openai
 
-    key = os.environ.get("STEPDOWN_KEY") or os.environ.get("OPENAI_API_KEY") or "none"
+    from gateway.config.environment import read_secret
+
+    found = read_secret(os.environ, "STEPDOWN_KEY") or read_secret(os.environ, "OPENAI_API_KEY")
+    key = found[0] if found else "none"
     system = [{"role": "system", "content": arguments.system}] if arguments.system else []
     headers = {"x-stepdown-mode": arguments.mode} if arguments.mode else {}
     with openai.OpenAI(base_url=base_url, api_key=key, max_retries=0) as client:
@@ -48,10 +52,16 @@ def _ask(arguments: argparse.Namespace, base_url: str) -> int:
             return UNREACHABLE
         except openai.APIStatusError as exc:
             print(f"stepdown: HTTP {exc.status_code}: {exc.message}", file=sys.stderr)
+            if arguments.explain:
+                _print_labels(exc.response.headers)
             return FAILED
         print(raw.parse().choices[0].message.content)
     if arguments.explain:
-        for name, value in raw.headers.items():
-            if name.lower().startswith("x-stepdown-"):
-                print(f"  {name.lower().removeprefix('x-stepdown-')}: {value}", file=sys.stderr)
+        _print_labels(raw.headers)
     return OK
+
+
+def _print_labels(headers: Mapping[str, str]) -> None:
+    for name, value in headers.items():
+        if name.lower().startswith("x-stepdown-"):
+            print(f"  {name.lower().removeprefix('x-stepdown-')}: {value}", file=sys.stderr)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -46,19 +47,20 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.store.state import open_state
 
     now = time.time()
-    since = parse_past(arguments.since, now) if arguments.since else None
+    since = None if arguments.since is None else parse_past(arguments.since, now)
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
         if arguments.digest:
             print(_digest(state, now), end="")
             return OK
         period = read_period(state.spend, state.ledger_rows, since)
+        names = state.tasks.names
     if arguments.focus:
         _write_focus(period, arguments.focus, settings)
     elif arguments.json:
         print(json.dumps(_as_json(period, arguments.by)))
     else:
-        _print_report(period, arguments.by)
+        _print_report(period, arguments.by, names.of if arguments.by == "task" else str)
     return OK
 
 
@@ -79,14 +81,14 @@ def _as_json(period: Period, by: str) -> dict[str, Any]:
     }
 
 
-def _print_report(period: Period, by: str) -> None:
+def _print_report(period: Period, by: str, name_of: Callable[[str], str]) -> None:
     from gateway.finops.report import create_group, group_entries
 
     print(f"{by:{_NAME_WIDTH}} {'requests':>10} {'spent':>12} {'instead of':>12} {'audits':>12}")
     for group in group_entries(period.entries, by):  # type: ignore[arg-type]
-        print(_line(group))
+        print(_line(group, name_of(group.name)))
     total = create_group("total", period.entries)
-    print(_line(total))
+    print(_line(total, "total"))
     print()
     for line in _explain(total):
         print(line)
@@ -94,8 +96,8 @@ def _print_report(period: Period, by: str) -> None:
         print("rows of the beginning of this time are gone; whole days are kept for ever")
 
 
-def _line(group: Group) -> str:
-    name = "".join(letter if letter.isprintable() else "?" for letter in group.name) or "-"
+def _line(group: Group, name: str) -> str:
+    name = "".join(letter if letter.isprintable() else "?" for letter in name) or "-"
     if len(name) > _NAME_WIDTH:
         name = name[: _NAME_WIDTH - 3] + "..."
     sums = group.sums

@@ -65,15 +65,17 @@ def _print_finding(finding: Finding) -> None:
 
 def _check_all(environ: dict[str, str]) -> Iterator[Finding]:
     from gateway.errors import ConfigError
-    from gateway.settings import read_settings
+    from gateway.settings import read_configuration
 
     yield _check_python()
     try:
-        settings = read_settings(environ)
+        configuration = read_configuration(environ)
+        settings = configuration.settings
     except ConfigError as exc:
         yield Finding("settings", "fail", str(exc), "correct it; the other checks need the settings")
         return
-    yield Finding("settings", "ok", f"admission is '{settings.admission}'")
+    file = Path(configuration.file).absolute() if configuration.file else "defaults, no stepdown.toml here"
+    yield Finding("settings", "ok", f"{file}; admission is '{settings.admission}'")
     yield _check_policies(settings)
     yield _check_home(settings.home.folder)
     yield from _check_files(settings.home)
@@ -102,7 +104,9 @@ def _check_policies(settings: Settings) -> Finding:
         check_encoders(policies, settings.specialists.encoder)
     except ConfigError as exc:
         return Finding("policies", "fail", str(exc), "correct the file; policies/README.md explains each key")
-    return Finding("policies", "ok", ", ".join(policy.name for policy in policies))
+    folder = settings.policies.folder
+    names = ", ".join(policy.name for policy in policies)
+    return Finding("policies", "ok", f"{names} ({Path(folder).absolute() if folder else 'as shipped'})")
 
 
 def _check_home(folder: Path) -> Finding:

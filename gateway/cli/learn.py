@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from gateway.cli import OK
 
 if TYPE_CHECKING:
-    from gateway.core import Certificate, Certification
+    from gateway.core import Certificate
+    from gateway.processes.task_report import TaskReport
     from gateway.settings import Settings
 
 WIDTH = 80
@@ -54,42 +55,43 @@ def _learn(settings: Settings) -> int:
 
 
 def _status(settings: Settings, *, as_json: bool) -> int:
+    from gateway.harvest.reader import HarvestReader
+    from gateway.processes.task_report import create_reporter, describe_absence, summarize_task
     from gateway.store.state import open_state
 
+    counts = HarvestReader(settings.home.harvest).counts()
     with open_state(settings.home) as state:
-        tasks = state.tasks.all()
-        names = {task.task for task in tasks} | {one.task for one in state.certifications.all()}
-        certifications = [state.certifications.of(name) for name in sorted(names)]
-    scopes = {task.task: task.scope for task in tasks}
+        reports = create_reporter(settings, state).report_all(counts)
+        summaries = [summarize_task(one, state.certifications.of(one.task)) for one in reports]
     if as_json:
         import msgspec
 
-        from gateway.confidence.summary import summarize_certification
-
-        report = [summarize_certification(one, scopes.get(one.task, "")) for one in certifications]
-        print(msgspec.json.encode(report).decode())
+        print(msgspec.json.encode(summaries).decode())
         return OK
-    templates = {task.task: task.template_text for task in tasks}
-    for one in certifications:
-        print("\n".join(_describe_task(one, scopes.get(one.task, ""), templates.get(one.task, ""))))
-    if not certifications:
-        print("no task yet: send traffic through `stepdown serve`")
+    for one in reports:
+        print("\n".join(_describe_task(one)))
+    if not reports:
+        print(describe_absence(counts, settings.learn.adopt_rows))
     return OK
 
 
-def _describe_task(certification: Certification, scope: str, template: str) -> Iterator[str]:
+def _describe_task(report: TaskReport) -> Iterator[str]:
     """Yield lines of at most 80 characters: the task, its owner, its template, then each certificate."""
-    version = f"v{certification.version}" if certification.version else "no version yet"
-    yield f"{certification.task}  {version}  {scope}".rstrip()
-    if template:
-        yield textwrap.shorten(template, WIDTH, initial_indent="  ", placeholder=" ...")
-    for one in certification.certificates:
+    version = f"v{report.version}" if report.version else "no version yet"
+    name = "" if report.name == report.task else f"{report.name}  "
+    yield f"{name}{report.task}  {version}  {report.scope}".rstrip()
+    if report.template_text:
+        yield textwrap.shorten(report.template_text, WIDTH, initial_indent="  ", placeholder=" ...")
+    for one in report.certificates:
         target = f"{one.target.alpha:.3g}/{one.target.delta:.3g}"
         yield from _wrap(f"  {one.stratum:<7}  {target:<9}  {one.stage:<6}  ", one.note)
         if one.stage == "live":
             yield f"{'':<30}{_describe_dates(one)}"
-    if certification.note:
-        yield from _wrap("  ", certification.note)
+    if report.version and report.because:
+        missed = "not for every policy" if report.is_serving else "the teacher answers all"
+        yield from _wrap(f"  {missed}: ", report.because)
+    if report.note:
+        yield from _wrap("  ", report.note)
 
 
 def _describe_dates(certificate: Certificate) -> str:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.cli import FAILED, OK
 
@@ -61,16 +61,34 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(msgspec.json.encode(found).decode())
         return OK
+    drafting = _list_drafting(home) if found else set()
     for one in found:
         day = time.strftime("%Y-%m-%d", time.localtime(one["created_at"]))
         print(
-            f"{one['kind']:<10}  {one['task']}  v{one['version']}  {one['runtime']}  by {one['recipe']}  "
-            f"{one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}"
+            f"{one['kind']:<10}  {one['task']}  v{one['version']}{_mark(one, drafting)}  "
+            f"{one['runtime']}  by {one['recipe']}  {one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}"
         )
+    if drafting:
+        print("* drafts now")
     if not found:
         print("no model yet: `stepdown serve` trains specialists,")
         print("`stepdown models pull` fetches a base model")
     return OK
+
+
+def _list_drafting(home: Home) -> set[tuple[str, int | None]]:
+    """Return task and version of every specialist that drafts now."""
+    from gateway.store.state import open_state
+
+    if not home.state_db.exists():
+        return set()
+    with open_state(home) as state:
+        return {(one.task, one.version) for one in state.certifications.all()}
+
+
+def _mark(model: dict[str, Any], drafting: set[tuple[str, int | None]]) -> str:
+    is_drafting = model["kind"] == "specialist" and (model["task"], model["version"]) in drafting
+    return "*" if is_drafting else ""
 
 
 def _show(home: Home, arguments: argparse.Namespace) -> int:

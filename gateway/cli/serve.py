@@ -8,6 +8,12 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.settings import Configuration
 
 FLAGS = {
     "host": "HOST",
@@ -24,6 +30,7 @@ CLIENTS = {
     "forward": "all that the teacher accepts; it gets their own credential",
 }
 """The way in, by admission, as told at the start."""
+_EVERY_ADDRESS = ("0.0.0.0", "::", "[::]")  # noqa: S104 - names, not binds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     from gateway.processes.supervisor import run_supervisor
-    from gateway.settings import read_settings
+    from gateway.settings import read_configuration
     from gateway.store.run_file import RunFile
     from gateway.telemetry.logs import configure_logging
 
@@ -59,11 +66,25 @@ def run(arguments: argparse.Namespace) -> int:
         flags["STEPDOWN_CONFIG"] = arguments.config
     # All that this process and its children make is for this user alone.
     os.umask(0o077)
-    settings = read_settings({**os.environ, **flags})
+    configuration = read_configuration({**os.environ, **flags})
+    settings = configuration.settings
     configure_logging(is_json=settings.server.log_format == "json")
 
     def announce(run: RunFile) -> None:
-        print(f"stepdown listens on {run.url}/v1   (metrics and status: {run.admin_url})", flush=True)
+        every = " and on every other address" if settings.server.host in _EVERY_ADDRESS else ""
+        print(f"stepdown listens on {run.url}/v1{every}   (metrics and status: {run.admin_url})", flush=True)
         print(f"teacher: {settings.upstream.base_url}   clients: {CLIENTS[settings.admission]}", flush=True)
+        print("\n".join(_describe_sources(configuration)), flush=True)
 
     return run_supervisor(settings, flags, announce)
+
+
+def _describe_sources(configuration: Configuration) -> Iterator[str]:
+    """Yield which settings, policies and state this gateway uses, by absolute paths."""
+    settings, file = configuration.settings, configuration.file
+    kept = str(Path(file).absolute()) if file else "defaults (no stepdown.toml here)"
+    changed = sum(not (file and origin.startswith(f"{file}:")) for origin in configuration.origins.values())
+    yield f"settings: {kept}" + (f", {changed} from flags and environment" if changed else "")
+    folder = settings.policies.folder
+    yield f"policies: {Path(folder).absolute() if folder else 'the default policy (no policies.folder)'}"
+    yield f"state: {settings.home.folder}   (`stepdown config show --origin` tells more)"

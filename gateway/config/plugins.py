@@ -18,8 +18,13 @@ def list_plugins(package: str) -> list[str]:
 
 def load_plugin(package: str, name: str) -> ModuleType:
     """Return the module `name` of a plural folder. Raises ConfigError with the known names."""
+    check_plugin(package, name)
+    return importlib.import_module(f"{package}.{name}")
+
+
+def check_plugin(package: str, name: str) -> None:
+    """Raise ConfigError with the known names unless a plural folder has `name`; nothing of it is imported."""
     known = list_plugins(package)
     if name not in known:
         kind = package.rpartition(".")[2].removesuffix("s")
         raise ConfigError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
-    return importlib.import_module(f"{package}.{name}")

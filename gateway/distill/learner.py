@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 
-from gateway.core import Certification, RiskTarget, copy_keys
+from gateway.core import Certification, RiskTarget
 from gateway.distill.base import Config, Event, EventKind
 from gateway.distill.curate import curate
 from gateway.distill.judge import Judge
@@ -21,7 +21,7 @@ from gateway.distill.renewal import (
     warn_of_lapse,
     with_attempts_of,
 )
-from gateway.distill.task_rows import TaskRows
+from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.training_progress import TrainingProgress
 from gateway.distill.version_builder import Choice, VersionBuilder
 from gateway.errors import RegistryError, SpecialistError, TrainingError
@@ -250,10 +250,7 @@ class Learner:
         return self._task_rows(task).grown(0.0).held_out
 
     def _is_separate(self, row: Row) -> bool:
-        if row.match == "fingerprint":
-            return False
-        copies = copy_keys(row.template, row.place)
-        return self._stores.templates.status_of(row.task, *copies) == "separate"
+        return is_separate(row, self._stores.templates)
 
     def _targets(self, task: str) -> Sequence[RiskTarget]:
         known = self._stores.tasks.get(task)

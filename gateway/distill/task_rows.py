@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
+from gateway.core import copy_keys
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count, Cursor, HarvestReader
+from gateway.store.templates import TemplateStore
 
 
 class TaskRows:
@@ -61,6 +63,13 @@ class TaskRows:
             training=_since(self._training, self._training_read, valid_from),
             held_out=_since(self._evidence, self._evidence_read, valid_from),
         )
+
+
+def is_separate(row: Row, templates: TemplateStore) -> bool:
+    """Return whether `row` is of a near copy that has proved to be a task of its own."""
+    if row.match == "fingerprint":
+        return False
+    return templates.status_of(row.task, *copy_keys(row.template, row.place)) == "separate"
 
 
 def _since(rows: Iterable[Row], read: int, valid_from: float) -> int:

@@ -19,6 +19,8 @@ def parse_past(text: str, now: float) -> float:
     text = text.strip()
     if span := re.fullmatch(r"(\d{1,5})([mhdw])", text):
         at = now - int(span[1]) * _UNITS_S[span[2]]
+        if at < 0:
+            raise ConfigError(f"'{text}' is too long: it begins before 1970")
         return at if span[2] in "mh" else at - at % _DAY_S
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2})?)?(Z|\+00:00)?", text):
         raise ConfigError(

@@ -74,6 +74,16 @@ class HarvestReader:
                     counts[name] = counts.get(name, Count()) + Count(*map(int, numbers))
         return counts
 
+    def held_out_times(self, task: str, since: float) -> list[float]:
+        """Return when each held-out row of `task` since then came, in no order."""
+        query = "SELECT at FROM rows WHERE task = ? AND is_held_out AND at >= ?"
+        times: list[float] = []
+        for path in self._paths():
+            with _reading(path) as connection:
+                if _has_table(connection, "rows"):
+                    times += [at for (at,) in connection.execute(query, (task, since))]
+        return times
+
     def rows(
         self,
         task: str,

@@ -25,7 +25,7 @@ def load_policies(folder: str | Path | None) -> tuple[Policy, ...]:
     Files come in alphabetical order, default.yaml last. Without a folder, the policy shipped
     with stepdown is returned. Raises ConfigError with file, line and column.
     """
-    files = [_shipped_file()] if folder is None else _list_files(Path(folder))
+    files = [_shipped_file()] if folder is None else _list_files(Path(folder).expanduser())
     policies = tuple(policy for file in files for policy in read_policy_file(file))
     names = [policy.name for policy in policies]
     for name in names:

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.core import Budget, Grant, Period, Plan, Request, Resource, RiskTarget
 from gateway.errors import RequestError
-from gateway.policy.schema import Policy
+from gateway.policy.schema import NO_POLICY, Policy
 
 RESERVE = 0.05
 """The share of a budget that, where a specialist serves, only audits of drafts that pass may spend."""
@@ -27,7 +27,7 @@ CHAT = Resource(method="POST", path="/v1/chat/completions")
 _NAMED_PATH = re.compile(r"/v1/[^/*?\[]+(/|\*?$)")
 
 UNMATCHED = Plan(
-    policy="none",
+    policy=NO_POLICY,
     may_serve=False,
     because="no policy matches",
     audit_share=0.0,

@@ -9,6 +9,9 @@ from msgspec import Meta
 
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, Share
 
+NO_POLICY = "none"
+"""In the place of a policy's name."""
+
 Risk = Annotated[float, Meta(gt=0, le=0.5)]
 Globs = Annotated[tuple[str, ...], Meta(min_length=1)]
 
@@ -82,6 +85,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     does not see the difference. None, the default: only where there is a limit on dollars."""
     warn_share: Share = 0.8
     """Once this share of a limit is spent, the log says so."""
+
+    def __post_init__(self) -> None:
+        """Keep the word that reports have for requests without a policy."""
+        if self.name == NO_POLICY:
+            raise ValueError(f"a policy cannot be named '{NO_POLICY}': reports call requests without one so")
 
 
 class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

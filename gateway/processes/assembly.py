@@ -20,7 +20,6 @@ from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
-from gateway.confidence.summary import summarize_certification
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
 from gateway.core import OWN_PREFIX, Answer, Grant, Request
@@ -36,6 +35,7 @@ from gateway.processes.accounting import Accounting
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.processes.pruning import Pruning, read_retention
+from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
@@ -107,6 +107,7 @@ class GatewayWorker:
         self._encoders = encoder_models(policies)
         has_own_key = settings.upstream.api_key is not None
         self._planner = PolicyPlanner(policies, self._accounting.budgets.spent, has_own_key=has_own_key)
+        self._reporter = TaskReporter(state, self._planner, self.registry)
         self.stages = self._create_stages()
 
     async def serve(self, request: Request) -> Answer:
@@ -141,18 +142,18 @@ class GatewayWorker:
 
     def status(self) -> dict[str, Any]:
         """Return the status report of the admin plane; may block."""
+        counts = self.harvest.counts()
         return {
             "home": str(self.settings.home.folder),
             "admission": self.settings.admission,
             "specialists_ready": self.drafter.is_ready,
             "tasks": [
-                summarize_certification(one, self._scope_of(one.task))
-                for one in self.state.certifications.all()
+                summarize_task(one, self.state.certifications.of(one.task))
+                for one in self._reporter.report_all(counts)
             ],
+            "freezes": msgspec.to_builtins(self.state.interventions.list_freezes()),
             "costs": self.state.spend.summarize(),
-            "harvested": {
-                task: count.training + count.held_out for task, count in self.harvest.counts().items()
-            },
+            "harvested": {task: count.training + count.held_out for task, count in counts.items()},
             "learner": msgspec.to_builtins(read_learner_progress(self.settings.home)),
             "waiting": {
                 "outcomes": self.outcomes.waiting,
@@ -169,26 +170,33 @@ class GatewayWorker:
         }
 
     def own_models(self, caller: Caller) -> list[str]:
-        """Return the names by which `caller` may ask for our specialists and encoder, sorted."""
-        live = {one.task for one in self.state.certifications.all() if one.stage == "live"}
-        tasks = {
-            OWN_PREFIX + task.task
-            for task in self.state.tasks.all()
-            if task.task in live and self._sees(caller, task)
-        }
-        return sorted(tasks | self._encoders)
+        """Return the names by which `caller` may ask for our specialists and encoder, one each, sorted."""
+        listed = set(self._encoders)
+        for task in self._list_served():
+            names = (OWN_PREFIX + self.state.tasks.names.of(task.task), OWN_PREFIX + task.task)
+            listed.update([name for name in names if self._sees(caller, task, name)][:1])
+        return sorted(listed)
 
-    def _sees(self, caller: Caller, task: Task) -> bool:
-        """Whether requests of `caller` that name the task's specialist would be served from its scope."""
-        name = OWN_PREFIX + task.task
+    def own_ids(self, caller: Caller) -> list[str]:
+        """Return the ids by which `caller` may ask for our specialists whatever their names are."""
+        ids = ((task, OWN_PREFIX + task.task) for task in self._list_served())
+        return [own_id for task, own_id in ids if self._sees(caller, task, own_id)]
+
+    def _list_served(self) -> list[Task]:
+        state = self.state
+        live = {one.task for one in state.certifications.all() if one.stage == "live"}
+        return [
+            task
+            for task in state.tasks.all()
+            if task.task in live and not state.interventions.is_frozen(task.task)
+        ]
+
+    def _sees(self, caller: Caller, task: Task, name: str) -> bool:
+        """Whether requests of `caller` for the model `name` would be served from the task's scope."""
         grant = caller.key.grant if caller.key else Grant()
         if not (grant.allows_model(task.model) and grant.allows_model(name)):
             return False
         return self._planner.scope(name, caller.id, caller.tenant, grant) == task.scope
-
-    def _scope_of(self, task: str) -> str:
-        known = self.state.tasks.get(task)
-        return known.scope if known else ""
 
     def _create_observers(self) -> list[Observe]:
         gatherer = Gatherer(self.outbox, user_key=read_audit_key(self.settings.home), name_task=task_name)
@@ -209,6 +217,7 @@ class GatewayWorker:
             certifications=self.state.certifications,
             sampler=StickySampler(read_audit_key(settings.home)),
             drafter=self.drafter,
+            is_frozen=self.state.interventions.is_frozen,
             embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
             scorer=Scorer(),
             gate=Gate(SteadyClock()),

@@ -102,17 +102,19 @@ class Following:
         await asyncio.to_thread(self._metrics.update_registry)
 
     def _take_steps(self) -> bool:
-        """Take each step, off the loop; return whether the certifications are those on disk."""
+        """Take each step, off the loop; return whether freezes and certifications are those on disk."""
         state, run = self._state, self._step_log.run
+        # First: a freeze may not wait for a disk that writes slowly.
+        are_read = [run(state.interventions.refresh)]
         run(state.tasks.refresh)
         run(state.audits.flush)
-        are_read = run(state.certifications.refresh)
+        are_read.append(run(state.certifications.refresh))
         for step in (
             self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
             state.objects.flush, self._refresh_accounts,
         ):  # fmt: skip
             run(step)
-        return are_read
+        return all(are_read)
 
     async def _follow_versions(self) -> None:
         """Let the host load the versions that certifications name, and unload the others."""

@@ -24,9 +24,12 @@ from gateway.config.typed import build_config
 from gateway.core import Certification, RiskTarget
 from gateway.distill.base import Event, Recipe
 from gateway.distill.cached_encoder import CachedEncoder
+from gateway.distill.judge import Judge
 from gateway.distill.learner import Learner, Stores
+from gateway.distill.preview import Preview, preview_targets
+from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.version_builder import VersionBuilder
-from gateway.errors import StepdownError
+from gateway.errors import ConfigError, StepdownError
 from gateway.harvest.reader import HarvestReader
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
@@ -114,9 +117,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
     """Return the learner of a home folder, with its own encoder."""
     home = settings.home
     specialists, learn = settings.specialists, settings.learn
-    encoder = CachedEncoder(
-        create_encoder(specialists.encoder, msgspec.json.encode(specialists.encoder_options))
-    )
+    encoder = _create_encoder(settings)
     resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
     registry = Registry(home.registry)
     stores = Stores(
@@ -126,15 +127,49 @@ def create_learner(settings: Settings, state: State) -> Learner:
         tasks=state.tasks,
         templates=state.templates,
     )
-    builder = VersionBuilder(
+    builder = _create_builder(settings, registry, resources)
+    return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
+
+
+def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence[float]) -> list[Preview]:
+    """Return what the version that drafts for `task` could serve at other alphas; takes seconds to minutes.
+
+    Raises ConfigError if there is none, RegistryError if it is damaged.
+    """
+    certification, known = state.certifications.of(task), state.tasks.get(task)
+    if certification.version is None or known is None:
+        raise ConfigError(f"{task} has no specialist yet")
+    encoder = _create_encoder(settings)
+    specialists, home = settings.specialists, settings.home
+    resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
+    builder = _create_builder(settings, Registry(home.registry), resources)
+    strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget())
+    targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
+    rows = TaskRows(task, settings.learn.max_rows)
+    rows.read(HarvestReader(home.harvest))
+    evidence = [row for row in rows.evidence() if not is_separate(row, state.templates)]
+    with builder.open_version(task, certification.version) as candidate:
+        return preview_targets(
+            candidate, certification, Judge(settings.learn), evidence, targets, now=time.time()
+        )
+
+
+def _create_encoder(settings: Settings) -> CachedEncoder:
+    specialists = settings.specialists
+    options = msgspec.json.encode(specialists.encoder_options)
+    return CachedEncoder(create_encoder(specialists.encoder, options))
+
+
+def _create_builder(settings: Settings, registry: Registry, resources: SharedResources) -> VersionBuilder:
+    learn = settings.learn
+    return VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,
         open_runtime=lambda name, folder: _open_runtime(name, folder, resources),
         resources=resources,
-        workspaces=home.learn,
+        workspaces=settings.home.learn,
         config=learn,
     )
-    return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
 
 
 def create_recipe(name: str, options: dict[str, Any]) -> Recipe:

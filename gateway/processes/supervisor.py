@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+from gateway.config.plugins import check_plugin
 from gateway.errors import ConfigError
 from gateway.ipc.child_process import REFUSED, Child, ChildPlan, stop_children, supervise_children
 from gateway.processes.own_address import refuse_own_address
@@ -34,7 +35,9 @@ READY_LIMIT_S = 60.0
 RUN_FILE_RETRY_S = 1.0
 # After its drain a worker writes what waits; an exporter of spans may take two seconds.
 WORKER_END_S = 5.0
-PROVIDER_SECRETS = frozenset({"OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "STEPDOWN_KEY"})
+PROVIDER_SECRETS = frozenset(
+    {"OPENAI_API_KEY", "OPENAI_API_KEY_FILE", "OPENAI_ADMIN_KEY", "STEPDOWN_KEY", "STEPDOWN_KEY_FILE"}
+)
 """Only workers call the teacher, so only they have its key."""
 
 Announce = Callable[[RunFile], None]
@@ -45,8 +48,10 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
     """Run the gateway until SIGTERM or SIGINT; return the exit code.
 
     `environment` is added to ours for the children: flags as STEPDOWN_* variables.
-    Raises ConfigError when a port is taken, the home cannot be used, or another gateway uses it.
+    Raises ConfigError when an extension is unknown, a port is taken, the home cannot be used, or another
+    gateway uses it.
     """
+    _check_extensions(settings)
     home = settings.home
     home.make_for_gateway()
     with ExitStack() as stack:
@@ -75,6 +80,16 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
             stop_children(children, hurry.is_set, door.close_in_time)
         waiting.join()
     return REFUSED if any(child.has_refused for child in children) else 0
+
+
+def _check_extensions(settings: Settings) -> None:
+    """Refuse unknown names before anything listens; their options are read by the children."""
+    for recipe in settings.learn.recipes if settings.learn.enabled else ():
+        check_plugin("gateway.distill.recipes", recipe)
+    check_plugin("gateway.specialists.encoders", settings.specialists.encoder)
+    check_plugin("gateway.upstream.providers", settings.upstream.provider)
+    for classifier in settings.routing.classifiers:
+        check_plugin("gateway.routing.classifiers", classifier)
 
 
 class _Door:

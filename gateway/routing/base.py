@@ -51,6 +51,9 @@ class KnownTasks(Protocol):
     def get(self, task: str) -> KnownTask | None:
         """Return an adopted task by its name."""
 
+    def find_named(self, scope: str, name: str) -> KnownTask | None:
+        """Return the adopted task of `scope` with that id or readable name."""
+
     def all(self) -> Sequence[KnownTask]:
         """Return every adopted task."""
 

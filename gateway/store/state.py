@@ -15,6 +15,7 @@ from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
 from gateway.store.health import check_not_lost, mark_keys_made
 from gateway.store.home import Home
+from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.ledger_rows import LedgerRows
 from gateway.store.objects import ObjectStore
@@ -36,6 +37,7 @@ class State:
         self.certifications = CertificationStore(database)
         self.tasks = TaskStore(database)
         self.templates = TemplateStore(database)
+        self.interventions = Interventions(database)
         self.audits = AuditLog(database)
         self.spend = SpendLog(database)
         self.ledger_rows = LedgerRows(database)

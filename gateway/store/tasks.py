@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.store.database import Database
+from gateway.store.task_names import TaskNames, Unnamed
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tasks (
@@ -62,8 +63,10 @@ class TaskStore:
         self._revision = 0
         self._tasks: dict[str, Task] = {}
         self._all: tuple[Task, ...] = ()
+        self.names = TaskNames(database)
         database.create(_SCHEMA)
         self.refresh()
+        self.names.assign_missing(map(_to_unnamed, self._all))
 
     def __contains__(self, task: str, /) -> bool:
         return task in self._tasks
@@ -72,6 +75,11 @@ class TaskStore:
         """Return the adopted task of that name, None if there is none. Never blocks."""
         return self._tasks.get(task)
 
+    def find_named(self, scope: str, name: str) -> Task | None:
+        """Return the adopted task of `scope` with that id or readable name. Never blocks."""
+        task = self._tasks.get(name) or self._tasks.get(self.names.find(scope, name) or "")
+        return task if task and task.scope == scope else None
+
     def all(self) -> tuple[Task, ...]:
         """Return every adopted task, oldest first; the same object until a refresh finds a change."""
         return self._all
@@ -79,10 +87,11 @@ class TaskStore:
     def put(
         self, task: str, *, scope: str, contract_hash: str, template_text: str, vector: bytes, model: str
     ) -> None:
-        """Adopt `task`, or replace what is known of it; keeps the time of its adoption. May block."""
+        """Adopt and name `task`, or replace what is known of it; keeps its time and name. May block."""
         facts = (task, scope, contract_hash, template_text, vector, model, self._clock())
         with self._database.write() as connection:
             connection.execute(_UPSERT, facts)
+            self.names.assign(connection, Unnamed(task, scope, template_text, model))
         self.refresh()
 
     def blank(self, task: str) -> None:
@@ -109,7 +118,12 @@ class TaskStore:
             self._revision = changed[-1][-1]
             self._tasks = self._tasks | {row[0]: _to_task(row) for row in changed}
             self._all = tuple(sorted(self._tasks.values(), key=lambda task: (task.adopted_at, task.task)))
+        self.names.refresh()
         self._seen = version
+
+
+def _to_unnamed(task: Task) -> Unnamed:
+    return Unnamed(task.task, task.scope, task.template_text, task.model)
 
 
 def _to_task(row: tuple[str, str, str, str, bytes, str, float, int]) -> Task:

@@ -51,6 +51,14 @@ async def test_a_broken_specialist_never_reaches_the_client(
     assert flow.outcome.reason == reason
 
 
+async def test_what_a_host_that_is_down_costs_belongs_to_the_task(flow: Flow) -> None:
+    flow.drafter.error = SpecialistError("host down")
+
+    await flow.read()
+
+    assert flow.outcome.route == flow.the_route
+
+
 async def test_a_broken_router_never_reaches_the_client(flow: Flow) -> None:
     flow.route_error = SpecialistError("host down")
 

@@ -75,8 +75,9 @@ def test_a_gateway_without_its_teacher_says_so(home: Path) -> None:
         ),
     ):
         silent.close()
-        ended = stepdown(home, "ask", "ping")
+        ended = stepdown(home, "ask", "ping", "--explain")
 
     assert ended.returncode == 1
+    assert "request-id: " in ended.stderr, "that is when it is asked for"
     assert "HTTP 502" in ended.stderr
     assert "could not be reached" in ended.stderr

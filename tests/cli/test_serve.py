@@ -63,6 +63,7 @@ def test_an_unknown_extension_stops_the_start(
 
     assert ended.returncode == 2
     assert message in ended.stderr
+    assert ended.stdout == "", "it never said that it listens"
 
 
 def test_open_admission_to_the_network_is_refused(command: Command) -> None:
@@ -95,3 +96,18 @@ def test_a_second_gateway_on_one_home_is_refused_and_the_first_goes_on(
         printed = first.log()
     assert f"stepdown listens on {first.base_url}" in printed
     assert "anybody on this machine" in printed
+
+
+def test_the_start_says_what_it_uses(tmp_path: Path, teacher: RunningTeacher) -> None:
+    """Paths are absolute: the folder of the one who reads the log may be another."""
+    home, file = tmp_path / "home", tmp_path / "etc" / "stepdown.toml"
+    (file.parent / "rules").mkdir(parents=True)
+    (file.parent / "rules" / "mine.yaml").write_text("policies:\n  - name: mine\n")
+    file.write_text('[policies]\nfolder = "rules"\n')
+
+    with gateway_process(home, "--config", str(file), OPENAI_BASE_URL=teacher.base_url) as gateway:
+        printed = gateway.log()
+
+    assert f"settings: {file}, " in printed
+    assert f"policies: {file.parent / 'rules'}\n" in printed
+    assert f"state: {home} " in printed

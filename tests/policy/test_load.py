@@ -128,3 +128,11 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"p\.yaml: cannot be read"):
         read_policy_file(file)
+
+
+def test_the_word_for_no_policy_is_no_name(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("policies: [{name: none}]")
+
+    with pytest.raises(ConfigError, match=r"p\.yaml:1:\d+ .*cannot be named 'none'"):
+        read_policy_file(file)

@@ -22,7 +22,9 @@ policies:
 """
 
 
-@pytest.mark.parametrize(("models", "listed"), [("gpt-*", []), ("gpt-*, stepdown/*", ["stepdown/support"])])
+@pytest.mark.parametrize(
+    ("models", "listed"), [("gpt-*", []), ("gpt-*, stepdown/*", ["stepdown/gpt-4o-task"])]
+)
 def test_a_specialist_is_listed_for_those_who_may_ask_for_it_by_name(
     models: str, listed: list[str], tmp_path: Path
 ) -> None:
@@ -43,7 +45,9 @@ def test_a_specialist_is_listed_for_those_who_may_ask_for_it_by_name(
         )
         worker = GatewayWorker(settings, state, 0)
         try:
-            assert worker.own_models(Caller(id="app", is_trusted=True, tenant="shop")) == listed
+            caller = Caller(id="app", is_trusted=True, tenant="shop")
+            assert worker.own_models(caller) == listed
+            assert worker.own_ids(caller) == ["stepdown/support" for _ in listed], "the id works as well"
         finally:
             worker.outcomes.close()
             worker.outbox.close()

@@ -107,3 +107,20 @@ def test_a_step_that_goes_on_failing_is_logged_once(caplog: pytest.LogCaptureFix
 
     assert [log.run(fail) for _ in range(3)] == [False] * 3
     assert len(caplog.records) == 1
+
+
+async def test_a_worker_that_cannot_read_the_freezes_is_not_fresh(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task may have been frozen unseen: then nothing is served locally."""
+
+    def fail() -> None:
+        raise OSError("no disk")
+
+    monkeypatch.setattr(state.interventions, "refresh", fail)
+    following = follow(state, tmp_path)
+    following._refreshed_at -= 31
+
+    await following._refresh()
+
+    assert not following.is_fresh

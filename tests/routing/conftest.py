@@ -45,6 +45,10 @@ class Tasks:
         """Return one of them."""
         return next((known for known in self._known if known.task == task), None)
 
+    def find_named(self, scope: str, name: str) -> KnownTask | None:
+        """Return one of a scope: here its id is its only name."""
+        return next((known for known in self._known if (known.task, known.scope) == (name, scope)), None)
+
     def all(self) -> Sequence[KnownTask]:
         """Return them all."""
         return self._known

@@ -105,7 +105,8 @@ def _stats(settings: Settings, *, as_json: bool) -> int:
         print("no rows yet: send traffic through `stepdown serve`")
         return OK
     span = f"{_format_day(stats.oldest_at)} to {_format_day(stats.newest_at)}"
-    print(f"{stats.files} files, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
+    files = "1 file" if stats.files == 1 else f"{stats.files} files"
+    print(f"{files}, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
     for task, count in sorted(stats.tasks.items()):
         others = f"  {count.exported:>8,} for exports alone" if count.exported else ""
         print(f"{task}  {count.training:>8,} for training  {count.held_out:>8,} held out as evidence{others}")

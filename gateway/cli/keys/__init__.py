@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,8 @@ def _create(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -
     terms = _read_terms(settings, arguments)
     key_id, secret = keys.create(arguments.name, tenant=arguments.tenant, terms=terms)
     print(json.dumps({"id": key_id, "key": secret}) if arguments.json else secret)
+    if not settings.home.run_file.exists():
+        print(f"made in {settings.home.folder}, from which no gateway runs now", file=sys.stderr)
     return OK
 
 

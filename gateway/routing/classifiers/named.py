@@ -1,4 +1,4 @@
-"""Recognizes the task of a specialist that the client asks for by name: model `stepdown/<task>`."""
+"""Recognizes the task of a specialist that the client asks for by name: model `stepdown/<its id or name>`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class NamedClassifier:
 
     async def classify(self, request: Request, scope: str) -> Route | None:
         """Return the task that `request` names as its model, if it is adopted in `scope`; never waits."""
-        name = request.model.removeprefix(OWN_PREFIX)
-        known = self._tasks.get(name) if request.names_specialist else None
-        return Route(name) if known and known.scope == scope else None
+        if not request.names_specialist:
+            return None
+        known = self._tasks.find_named(scope, request.model.removeprefix(OWN_PREFIX))
+        return Route(known.task) if known else None

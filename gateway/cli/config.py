@@ -1,0 +1,57 @@
+"""Show every setting with its origin, and the reference of settings and policies."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+
+from gateway.cli import OK
+
+_TOPICS = ("settings", "policies")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    show = actions.add_parser("show", help="print every setting as TOML; secrets are never printed")
+    show.add_argument("--origin", action="store_true", help="say where each value comes from")
+    show.add_argument("--changed", action="store_true", help="leave the defaults out")
+    show.add_argument("--config", metavar="FILE", help="settings file (stepdown.toml)")
+    show.add_argument("--json", action="store_true", help="print a list of key, value, origin")
+    for name, summary in (
+        ("reference", "explain every key, as Markdown"),
+        ("schema", "print the JSON Schema of the file, for editors"),
+    ):
+        action = actions.add_parser(name, help=summary)
+        action.add_argument("topic", choices=_TOPICS, help="stepdown.toml, or a file of policies")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was asked for."""
+    if arguments.action == "show":
+        return _show(arguments)
+    from gateway.processes import reference
+
+    write = reference.write_reference if arguments.action == "reference" else reference.write_schema
+    print(write(arguments.topic), end="")
+    return OK
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from gateway.config.show import format_setting, list_settings
+    from gateway.settings import read_configuration
+
+    named = {"STEPDOWN_CONFIG": arguments.config} if arguments.config else {}
+    configuration = read_configuration({**os.environ, **named})
+    settings = [
+        setting
+        for setting in list_settings(configuration.settings, configuration.origins)
+        if not (arguments.changed and setting.origin == "default")
+    ]
+    if arguments.json:
+        print(json.dumps([setting._asdict() for setting in settings]))
+        return OK
+    for setting in settings:
+        print(format_setting(setting, with_origin=arguments.origin))
+    return OK

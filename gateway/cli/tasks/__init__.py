@@ -1,0 +1,195 @@
+"""List, explain, rename and freeze tasks; acknowledge their alarms."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from gateway.cli import FAILED, OK
+
+if TYPE_CHECKING:
+    from gateway.distill.preview import Preview
+    from gateway.processes.task_report import TaskReport, TaskReporter
+    from gateway.settings import Settings
+    from gateway.store.state import State
+
+ALPHAS = (0.005, 0.01, 0.02, 0.05, 0.1)
+_NAMES_ONE = "its id, its name, or OWNER/NAME where two owners have one of that name"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="list tasks, and who answers them")
+    show = actions.add_parser("show", help="explain a task: promise, evidence, what is missing, money")
+    show.add_argument(
+        "--what-if", action="store_true", help="try other alphas on the stored audits: seconds to minutes"
+    )
+    rename = actions.add_parser("rename", help="give a task another readable name")
+    freeze = actions.add_parser("freeze", help="have the teacher answer a task, or all, from now on")
+    unfreeze = actions.add_parser("unfreeze", help="end a freeze")
+    acknowledge = actions.add_parser("ack", help="acknowledge the alarm of a task, or of all")
+    for action in (show, rename):
+        action.add_argument("task", help=_NAMES_ONE)
+    rename.add_argument("name", help="a-z, 0-9, '.', '_' and '-'; apps may ask for model stepdown/NAME")
+    for action in (freeze, unfreeze, acknowledge):
+        group = action.add_mutually_exclusive_group(required=True)
+        group.add_argument("task", nargs="?", default=None, help=_NAMES_ONE)
+        group.add_argument("--all", action="store_true", help="all tasks; with freeze those to come, too")
+    for action in (freeze, acknowledge):
+        action.add_argument("--note", default="", help="why, for those who look later")
+    for action in actions.choices.values():
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked for. Raises ConfigError for an unknown task, or a name that it cannot have."""
+    from gateway.processes.task_report import create_reporter
+    from gateway.settings import read_settings
+    from gateway.store.state import open_state
+
+    settings = read_settings(os.environ)
+    with open_state(settings.home) as state:
+        reporter = create_reporter(settings, state)
+        action = {"list": _list, "show": _show, "rename": _rename, "ack": _acknowledge}
+        return action.get(arguments.action, _freeze)(arguments, settings, state, reporter)
+
+
+def _list(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.cli.tasks.formatting import format_freeze, format_row
+    from gateway.harvest.reader import HarvestReader
+    from gateway.processes.task_report import describe_absence
+    from gateway.store.interventions import ALL_TASKS
+
+    counts = HarvestReader(settings.home.harvest).counts()
+    reports = reporter.report_all(counts)
+    if arguments.json:
+        return _print_json(reports)
+    for freeze in state.interventions.list_freezes():
+        if freeze.task == ALL_TASKS:
+            print(f"ALL TASKS ARE {format_freeze(freeze)}")
+    for report in reports:
+        print("\n".join(format_row(report)))
+    if not reports:
+        print(describe_absence(counts, settings.learn.adopt_rows))
+    return OK
+
+
+def _show(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    import msgspec
+
+    from gateway.cli.tasks.formatting import format_details, format_previews
+    from gateway.harvest.reader import HarvestReader
+    from gateway.processes.task_report import measure_stakes
+
+    harvest, now = HarvestReader(settings.home.harvest), time.time()
+    report = _find(arguments.task, reporter.report_all(harvest.counts()))
+    known = state.tasks.get(report.task)
+    stakes = measure_stakes(state, harvest, known, now) if known else None
+    previews = _preview(settings, state, report) if arguments.what_if else []
+    if arguments.json:
+        return _print_json({**msgspec.structs.asdict(report), "stakes": stakes, "what_if": previews})
+    print("\n".join(format_details(report, stakes, now)))
+    if previews:
+        print("\n".join(format_previews(previews, stakes)))
+    elif report.version:
+        print("\nwhat other alphas would give: `stepdown tasks show --what-if`")
+    return OK
+
+
+def _preview(settings: Settings, state: State, report: TaskReport) -> list[Preview]:
+    from gateway.processes.learner import limit_threads, preview_alphas
+
+    limit_threads()
+    asked = {target.alpha for target in report.targets}
+    return preview_alphas(settings, state, report.task, sorted({*ALPHAS, *asked}))
+
+
+def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
+    report = _find(arguments.task, reporter.report_all({}))
+    state.tasks.names.rename(report.task, arguments.name)
+    if arguments.json:
+        return _print_json({"task": report.task, "name": arguments.name, "before": report.name})
+    print(f"{report.task} is named {arguments.name}, before {report.name}")
+    print(f"apps ask for model stepdown/{arguments.name}, or always for stepdown/{report.task};")
+    print(f"stepdown/{report.name} is no model any more")
+    return OK
+
+
+def _freeze(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.store.interventions import ALL_TASKS
+
+    report = None if arguments.all else _find(arguments.task, reporter.report_all({}))
+    task = report.task if report else ALL_TASKS
+    what = report.name if report else "all tasks"
+    if arguments.action == "freeze":
+        state.interventions.freeze(task, arguments.note)
+        said = f"frozen: {what}; {_describe_reach(settings)}"
+    elif state.interventions.unfreeze(task):
+        said = f"unfrozen: {what}; {_describe_reach(settings)}"
+    else:
+        print(f"stepdown: {what}: not frozen{_hint(state, task)}", file=sys.stderr)
+        return FAILED
+    if arguments.json:
+        is_frozen = task in {freeze.task for freeze in state.interventions.list_freezes()}
+        return _print_json({"task": task or None, "is_frozen": is_frozen})
+    print(said)
+    if arguments.action == "unfreeze" and (left := state.interventions.list_freezes()):
+        names = ", ".join(state.tasks.names.of(freeze.task) or "all tasks" for freeze in left)
+        print(f"still frozen: {names}")
+    return OK
+
+
+def _describe_reach(settings: Settings) -> str:
+    """Return when it holds: a command in another folder changes another home than the gateway's."""
+    from gateway.errors import UpstreamError
+    from gateway.store.run_file import read_run_file
+
+    try:
+        run = read_run_file(settings.home)
+    except UpstreamError:
+        return f"no gateway runs from\n{settings.home.folder}: it holds for the next one"
+    return f"{run.url} follows within a second"
+
+
+def _hint(state: State, task: str) -> str:
+    return " by itself: `stepdown tasks unfreeze --all`" if state.interventions.is_frozen(task) else ""
+
+
+def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
+    reports = reporter.report_all({})
+    chosen = reports if arguments.all else [_find(arguments.task, reports)]
+    open_alarms = [report for report in chosen if report.alarms and report.seen_alarm is None]
+    for report in open_alarms:
+        state.interventions.acknowledge_alarm(report.task, report.alarms, arguments.note)
+    if arguments.json:
+        return _print_json([{"task": report.task, "alarms": report.alarms} for report in open_alarms])
+    for report in open_alarms:
+        print(f"acknowledged: {report.name}, alarm {report.alarms}")
+    if not open_alarms:
+        print("no alarm that was not acknowledged")
+    return OK
+
+
+def _find(wanted: str, reports: list[TaskReport]) -> TaskReport:
+    """Return the task with that id, name, or owner and name. Raises ConfigError."""
+    from gateway.errors import ConfigError
+
+    found = [one for one in reports if wanted in (one.task, one.name, f"{one.scope}/{one.name}")]
+    exact = [one for one in found if one.task == wanted] or found
+    if len(exact) == 1:
+        return exact[0]
+    if exact:
+        owners = ", ".join(f"{one.scope}/{one.name}" for one in exact)
+        raise ConfigError(f"several tasks are named '{wanted}': {owners}")
+    raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
+
+
+def _print_json(value: object) -> int:
+    import msgspec
+
+    print(msgspec.json.encode(value).decode())
+    return OK

@@ -1,0 +1,89 @@
+"""A configuration as a TOML document of one dotted key a line, secrets left out."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.config.typed import SettingPath
+from gateway.core import Secret
+
+WIDTH = 80
+_MASKED = "***"
+# The options of an extension are its own: what is called like a secret is taken for one.
+_SECRET_NAME = re.compile(r"(.*_)?(key|token|secret|password|credential)s?", re.IGNORECASE)
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+
+class Setting(NamedTuple):
+    """One setting: its dotted key, its value as JSON types (None: unset), and its origin."""
+
+    key: str
+    value: object
+    origin: str
+
+
+def list_settings(settings: msgspec.Struct, origins: Mapping[SettingPath, str]) -> Iterator[Setting]:
+    """Yield every setting in the order of its declaration; no secret is in it.
+
+    What no origin is known of is a default.
+    """
+    for path, value in _walk(settings, ()):
+        origin = next((origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in origins), "")
+        yield Setting(_join(path), _mask(path, value), origin or "default")
+
+
+def format_setting(setting: Setting, *, with_origin: bool) -> str:
+    """Return a line of TOML; unset and secret settings are comments, as is the origin."""
+    is_value = setting.value is not None and setting.value != _MASKED
+    text = f"{setting.key} = {_to_toml(setting.value)}" if is_value else f"# {setting.key} is "
+    if not is_value:
+        text += "unset" if setting.value is None else f"set: {_MASKED}"
+    if not with_origin:
+        return text
+    comment = f"# {setting.origin}"
+    gap = max(1, 48 - len(text))
+    is_short = len(text) + gap + len(comment) <= WIDTH
+    return text + " " * gap + comment if is_short else f"{comment}:\n{text}"
+
+
+def _walk(value: object, path: SettingPath) -> Iterator[tuple[SettingPath, object]]:
+    if isinstance(value, msgspec.Struct):
+        for field in msgspec.structs.fields(value):
+            inner = getattr(value, field.name)
+            # In a table of many (prices) only what was set; in a section everything.
+            if len(path) < 2 or inner is not None:
+                yield from _walk(inner, (*path, field.encode_name))
+    elif isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _walk(inner, (*path, str(key)))
+    else:
+        yield path, value
+
+
+def _mask(path: SettingPath, value: object) -> object:
+    if isinstance(value, Secret):
+        return _MASKED
+    if value is not None and len(path) > 2 and _SECRET_NAME.fullmatch(str(path[-1])):
+        return _MASKED
+    if isinstance(value, str) and "://" in value and "@" in (host := urlsplit(value).netloc):
+        return value.replace(host, f"{_MASKED}@{host.rpartition('@')[2]}", 1)
+    return msgspec.to_builtins(value)
+
+
+def _join(path: SettingPath) -> str:
+    return ".".join(str(step) if _BARE.fullmatch(str(step)) else json.dumps(str(step)) for step in path)
+
+
+def _to_toml(value: Any) -> str:
+    """Return a value in TOML's syntax, which is JSON's but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_join((key,))} = {_to_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_to_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)

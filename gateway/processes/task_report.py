@@ -1,0 +1,170 @@
+"""One task as operators see it: what it promises, what it lacks, whether it serves, and why not."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from gateway.confidence.shortfall import uncertified_reason
+from gateway.confidence.summary import summarize_certification
+from gateway.core import Certificate, Certification, RiskTarget, Stage
+from gateway.errors import RegistryError
+from gateway.harvest.reader import Count, HarvestReader
+from gateway.policy.load import load_policies
+from gateway.policy.planner import PolicyPlanner
+from gateway.registry.models import Registry
+from gateway.settings import Settings
+from gateway.store.interventions import Freeze, SeenAlarm
+from gateway.store.state import State
+from gateway.store.tasks import Task
+
+DAY_S = 86_400.0
+MONEY_DAYS = 7
+
+
+class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `stepdown tasks list|show --json` prints of a task. Times are unix seconds."""
+
+    task: str
+    """The id: it never changes."""
+    name: str
+    """The readable name, unique among the tasks of its owner."""
+    scope: str
+    """The owner: `tenant:...`, `policy:...` or `all`."""
+    model: str
+    template_text: str
+    adopted_at: float
+    stage: Stage
+    version: int | None
+    is_serving: bool
+    """Whether drafts may be served to the policy that asks for the least."""
+    because: str
+    """Why it serves not at all, or not to all policies; empty if it serves to all."""
+    freeze: Freeze | None
+    alarms: int
+    """So many since the beginning."""
+    seen_alarm: SeenAlarm | None
+    """The acknowledgement of the latest alarm, None while there is none."""
+    targets: tuple[RiskTarget, ...]
+    """What the policies ask for, strictest first."""
+    certificates: tuple[Certificate, ...]
+    note: str
+    """What failed in the learner's last step."""
+    rows: Count
+
+
+class TaskReporter:
+    """Makes reports from what the stores hold; may block."""
+
+    def __init__(self, state: State, planner: PolicyPlanner, registry: Registry) -> None:
+        self._state = state
+        self._planner = planner
+        self._registry = registry
+
+    def report_all(self, counts: dict[str, Count]) -> list[TaskReport]:
+        """Return every adopted or certified task, by owner and name."""
+        known = {task.task: task for task in self._state.tasks.all()}
+        names = {*known, *(one.task for one in self._state.certifications.all())}
+        reports = [self.report(name, known.get(name), counts.get(name, Count())) for name in names]
+        return sorted(reports, key=lambda one: (one.scope, one.name))
+
+    def report(self, task: str, known: Task | None, rows: Count) -> TaskReport:
+        """Return the report of one task; `known` is None for one that is certified, not adopted."""
+        state = self._state
+        certification = state.certifications.of(task)
+        targets = self._planner.risk_targets(known.model) if known else ()
+        is_serving, because = self._judge_service(task, targets)
+        return TaskReport(
+            task=task,
+            name=state.tasks.names.of(task),
+            scope=known.scope if known else "",
+            model=known.model if known else "",
+            template_text=known.template_text if known else "",
+            adopted_at=known.adopted_at if known else 0.0,
+            stage=certification.stage,
+            version=certification.version,
+            is_serving=is_serving,
+            because=because,
+            freeze=state.interventions.find_freeze(task),
+            alarms=certification.epoch,
+            seen_alarm=state.interventions.find_seen_alarm(task, certification.epoch),
+            targets=targets,
+            certificates=certification.certificates,
+            note=certification.note,
+            rows=rows,
+        )
+
+    def _judge_service(self, task: str, targets: tuple[RiskTarget, ...]) -> tuple[bool, str]:
+        """Return whether drafts are served to any policy, and why not to all."""
+        certification, now = self._state.certifications.of(task), time.time()
+        if self._state.interventions.is_frozen(task):
+            return False, "frozen"
+        if certification.version is None:
+            return False, "no specialist yet"
+        try:
+            self._registry.read(task, certification.version)
+        except RegistryError as exc:
+            return False, f"version {certification.version} cannot be read: {exc}"
+        if not targets:
+            return False, "no policy lets a specialist answer its model"
+        missed = [target for target in targets if not certification.serves(target, now)]
+        because = uncertified_reason(certification, missed[0], now) if missed else ""
+        return len(missed) < len(targets), because
+
+
+def create_reporter(settings: Settings, state: State) -> TaskReporter:
+    """Return the reporter of a home. Raises ConfigError if the policies cannot be read."""
+    planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
+    return TaskReporter(state, planner, Registry(settings.home.registry))
+
+
+def describe_absence(counts: dict[str, Count], adopt_rows: int) -> str:
+    """Return why there is no task yet."""
+    most = max((count.training + count.held_out for count in counts.values()), default=0)
+    if not most:
+        return "no task yet: send traffic through `stepdown serve`"
+    templates = "one template came" if len(counts) == 1 else f"of {len(counts)} templates the commonest came"
+    return f"no task yet: {templates} {most} times, {adopt_rows} make a task"
+
+
+def summarize_task(report: TaskReport, certification: Certification) -> dict[str, Any]:
+    """Return the line of a task in status reports; see `summarize_certification`."""
+    return summarize_certification(certification, report.scope) | {
+        "name": report.name,
+        "is_serving": report.is_serving,
+        "because": report.because,
+        "is_frozen": report.freeze is not None,
+        "is_alarm_seen": report.seen_alarm is not None,
+    }
+
+
+class Stakes(msgspec.Struct, frozen=True, kw_only=True):
+    """The money of a task over the last days, USD per day, and how fast evidence comes."""
+
+    days: float
+    teacher_usd: float
+    """What its requests cost."""
+    full_usd: float
+    """What they would have cost without a specialist."""
+    shadow_usd: float
+    """What shadow drafts would have saved."""
+    audits: float
+    """Held-out rows per day, over the last day."""
+
+
+def measure_stakes(state: State, harvest: HarvestReader, task: Task, now: float) -> Stakes:
+    """Return what is at stake with a task; may block."""
+    since = time.strftime("%Y-%m-%d", time.gmtime(now - (MONEY_DAYS - 1) * DAY_S))
+    sums = [sums for account, sums in state.spend.entries(since) if account.task == task.task]
+    days = max(1.0, min(float(MONEY_DAYS), (now - task.adopted_at) / DAY_S))
+    times = harvest.held_out_times(task.task, now - DAY_S)
+    span_s = max(60.0, now - min(times)) if times else DAY_S
+    return Stakes(
+        days=days,
+        teacher_usd=sum(each.usd for each in sums) / days,
+        full_usd=sum(each.counterfactual_usd for each in sums) / days,
+        shadow_usd=sum(each.would_save_usd for each in sums) / days,
+        audits=len(times) / span_s * DAY_S,
+    )

@@ -1,0 +1,73 @@
+"""What `stepdown config show` tells of every setting."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+from tests.cli.conftest import Command
+
+FILE = """\
+[server]
+port = 9000
+[policies]
+folder = "rules"
+[prices."gpt-x"]
+input = 1
+output = 2.5
+[specialists]
+encoder = "onnx_folder"
+encoder_options = {folder = "encoder", api_key = "sk-hidden"}
+"""
+
+
+def write_file(tmp_path: Path) -> Path:
+    file = tmp_path / "etc" / "stepdown.toml"
+    file.parent.mkdir()
+    file.write_text(FILE)
+    return file
+
+
+def test_every_value_has_its_origin(command: Command, tmp_path: Path) -> None:
+    file = write_file(tmp_path)
+
+    shown = command("config", "show", "--config", str(file), "--json", STEPDOWN_SERVER_WORKERS="2")
+    by_key = {one["key"]: (one["value"], one["origin"]) for one in json.loads(shown.stdout)}
+
+    assert by_key["server.port"] == (9000, f"{file}:2")
+    assert by_key["server.workers"] == (2, "STEPDOWN_SERVER_WORKERS")
+    assert by_key["server.host"] == ("127.0.0.1", "default")
+    assert by_key["prices.gpt-x.output"] == (2.5, f"{file}:7")
+    assert by_key["home"][1] == "STEPDOWN_HOME"
+
+
+def test_paths_in_a_file_are_relative_to_it(command: Command, tmp_path: Path) -> None:
+    file = write_file(tmp_path)
+
+    shown = command("config", "show", "--json", STEPDOWN_CONFIG="etc/stepdown.toml")
+    by_key = {one["key"]: one["value"] for one in json.loads(shown.stdout)}
+
+    assert by_key["policies.folder"] == "etc/rules"
+    assert by_key["specialists.encoder_options.folder"] == "etc/encoder"
+    assert file.exists()
+
+
+def test_it_is_a_settings_file_without_secrets(command: Command, tmp_path: Path) -> None:
+    write_file(tmp_path)
+
+    shown = command(
+        "config", "show", "--config", "etc/stepdown.toml", OPENAI_API_KEY="sk-hidden-too",
+        OPENAI_BASE_URL="http://me:pass@127.0.0.1:1/v1",
+    ).stdout  # fmt: skip
+
+    assert tomllib.loads(shown)["server"]["port"] == 9000
+    assert "# upstream.api_key is set: ***" in shown
+    assert "hidden" not in shown
+    assert "pass" not in shown.replace("passes", "")
+
+
+def test_the_lines_fit_a_terminal(command: Command) -> None:
+    shown = command("config", "show", "--origin", STEPDOWN_HOME="h").stdout
+
+    assert max(map(len, shown.splitlines())) <= 80

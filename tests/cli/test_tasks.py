@@ -1,0 +1,147 @@
+"""What `stepdown tasks` shows and changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.core import RiskTarget
+from gateway.store.home import Home
+from gateway.store.state import State, open_state
+from tests.cli.conftest import Command
+from tests.support.builders import NOON, certificate, certified
+
+TEMPLATE = "Classify the customer's support ticket by queue. " * 9
+NAME = "classify-customer-support-ticket"
+TASK = "task-0123456789ab"
+
+
+def adopt(state: State, task: str = TASK, scope: str = "tenant:shop") -> None:
+    state.tasks.put(task, scope=scope, contract_hash="", template_text=TEMPLATE, vector=b"", model="gpt-4o")
+
+
+def lines_of(command: Command, *words: str) -> list[str]:
+    ended = command("tasks", *words)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    return ended.stdout.splitlines()
+
+
+def test_a_list_without_tasks_says_what_is_missing(command: Command) -> None:
+    assert lines_of(command, "list") == ["no task yet: send traffic through `stepdown serve`"]
+
+
+def test_a_task_that_is_certified_for_another_policy_is_not_called_serving(
+    command: Command, home: Path
+) -> None:
+    """The default policy asks for 2 %."""
+    with open_state(Home(home)) as state:
+        adopt(state)
+        state.certifications.put(certified(TASK, target=RiskTarget(0.05), expires_at=1e11))
+
+    [row] = json.loads(command("tasks", "list", "--json").stdout)
+    # No version is in the registry: that is what hides it first.
+    assert (row["name"], row["stage"], row["is_serving"]) == (NAME, "live", False)
+    assert "cannot be read" in row["because"]
+    printed = lines_of(command, "list")
+    assert printed[0].split()[:3] == [NAME, "live", "v1"]
+    assert max(map(len, printed)) <= 80
+
+
+def test_a_task_is_explained_in_plain_words(command: Command, home: Path) -> None:
+    shadow = certificate(
+        stage="shadow",
+        threshold=None,
+        audits=120,
+        audits_missing=80,
+        evidence_from=NOON - 86_400,
+        evidence_to=NOON,
+        note="a certificate needs about 80 more audits",
+    )
+    with open_state(Home(home)) as state:
+        adopt(state)
+        one = certified(TASK)
+        state.certifications.put(type(one)(task=TASK, version=None, certificates=(shadow,)))
+
+    text = "\n".join(lines_of(command, "show", NAME))
+
+    assert "the teacher answers all requests: no specialist yet" in text
+    assert "at most 2.0% disagree with the" in text
+    assert "a certificate needs about 80 more audits" in " ".join(text.split())
+    assert "80 audits are missing, and none came in the last day" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_rename_is_kept_and_the_id_still_finds_it(command: Command, home: Path) -> None:
+    with open_state(Home(home)) as state:
+        adopt(state)
+
+    lines_of(command, "rename", NAME, "intents")
+
+    assert lines_of(command, "list")[0].startswith("intents ")
+    assert f"intents ({TASK}) of tenant:shop" in lines_of(command, "show", TASK)[0]
+
+
+def test_a_name_of_two_owners_must_be_told_apart(command: Command, home: Path) -> None:
+    with open_state(Home(home)) as state:
+        adopt(state)
+        adopt(state, "task-ba9876543210", "tenant:other")
+
+    ended = command("tasks", "show", NAME)
+
+    assert ended.returncode == 2
+    assert f"tenant:other/{NAME}, tenant:shop/{NAME}" in ended.stderr
+    assert lines_of(command, "show", f"tenant:other/{NAME}")
+
+
+def test_a_freeze_is_shown_with_its_reason_until_it_ends(command: Command, home: Path) -> None:
+    with open_state(Home(home)) as state:
+        adopt(state)
+
+    lines_of(command, "freeze", NAME, "--note", "audit of the labels")
+
+    assert "FROZEN since" in "\n".join(lines_of(command, "show", NAME))
+    assert lines_of(command, "list")[0].split()[1] == "frozen"
+    lines_of(command, "unfreeze", NAME)
+    assert lines_of(command, "list")[0].split()[1] == "shadow"
+
+
+def test_a_freeze_of_all_heads_the_list_and_is_ended_as_a_whole(command: Command, home: Path) -> None:
+    with open_state(Home(home)) as state:
+        adopt(state)
+    lines_of(command, "freeze", "--all", "--note", "incident 7")
+
+    assert lines_of(command, "list")[0].startswith("ALL TASKS ARE FROZEN since")
+    ended = command("tasks", "unfreeze", NAME)
+    assert (ended.returncode, "not frozen by itself: `stepdown tasks unfreeze --all`" in ended.stderr) == (
+        1,
+        True,
+    )
+    assert json.loads(command("tasks", "unfreeze", "--all", "--json").stdout) == {
+        "task": None,
+        "is_frozen": False,
+    }
+
+
+def test_an_alarm_is_pending_until_it_is_acknowledged(command: Command, home: Path) -> None:
+    with open_state(Home(home)) as state:
+        adopt(state)
+        one = certified(TASK, stage="alarm", threshold=None)
+        state.certifications.put(type(one)(task=TASK, epoch=2, version=1, certificates=one.certificates))
+
+    assert "    alarm 2 is not acknowledged" in lines_of(command, "list")
+    assert lines_of(command, "ack", "--all", "--note", "new labels") == [f"acknowledged: {NAME}, alarm 2"]
+    assert "alarm 2 is not" not in "\n".join(lines_of(command, "list"))
+    assert lines_of(command, "ack", NAME) == ["no alarm that was not acknowledged"]
+
+
+@pytest.mark.parametrize("words", [["freeze"], ["freeze", "x", "--all"]])
+def test_a_freeze_names_one_task_or_all(command: Command, words: list[str]) -> None:
+    assert command("tasks", *words).returncode == 2
+
+
+def test_an_unknown_task_is_refused(command: Command) -> None:
+    ended = command("tasks", "show", "nothing")
+
+    assert (ended.returncode, "no task has the id or name 'nothing'" in ended.stderr) == (2, True)
