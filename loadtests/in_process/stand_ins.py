@@ -72,6 +72,7 @@ class LocalDrafter:
             version=version,
             prompt_tokens=said.prompt_tokens,
             completion_tokens=said.completion_tokens,
+            teacher_tokens=said.teacher_tokens,
             evidence=said.evidence,
             trace=said.trace,
             tokens=said.tokens,
