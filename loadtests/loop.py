@@ -2,6 +2,7 @@
 
 `python -m loadtests.loop --data clinc150` prints escalation per decile, agreement of
 everything served, whether the certificate was kept, dollars and latency. `--seeds` repeats it.
+With `--in-process` the same gateway runs without HTTP, and a seed of a head takes a minute.
 """
 
 from __future__ import annotations
@@ -25,12 +26,21 @@ from rich.table import Table
 
 from gateway.demo.replay import ChatAnswer, SendChat, Served, replay_pairs
 from gateway.demo.stack import Stack
+from gateway.processes.learner import limit_threads
+from gateway.settings import Learn
+from gateway.specialists.encoders import create_encoder
 from gateway.store.home import Home
 from loadtests.datasets import DataSet, read_data
+from loadtests.datasets.public_source import cache_folder
+from loadtests.in_process import StoredEncoder, audit_key, open_gateway
 
 MODEL = "gpt-4o"
 DECILES = 10
 CHUNK = 256
+RECIPES = ("head", "span", "lora_sft")
+
+_Replayed = tuple[list[Served], dict[str, Any]]
+"""Every answer in the order of the requests, and the status report at the end."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +75,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     seeds: int
     escalation_last_decile: float
+    escalation_last_decile_range: tuple[float, float]
+    escalation: float
+    escalation_range: tuple[float, float]
+    local_disagreement: float
+    local_disagreement_range: tuple[float, float]
     agreement_served: float
     certificate_kept: int
     usd_per_1000: float
@@ -81,9 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = []
     for seed in range(options.seed, options.seed + options.seeds):
         data = read_data(options.data, seed, options.limit, options.task)
-        runs.append(run(data, seed, options.alpha or data.alpha, options.in_flight, options.models))
+        runs.append(_run(data, seed, options))
         console.print(_table(runs))
     summary = _summary(runs)
+    console.print(_describe(summary))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(summary)))
     kept = summary.certificate_kept
@@ -91,26 +107,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if kept >= 0.9 * len(runs) else 3
 
 
-def run(data: DataSet, seed: int, alpha: float, in_flight: int, models: Path | None = None) -> Figures:
+def _run(data: DataSet, seed: int, options: argparse.Namespace) -> Figures:
     """Send every pair of `data` through a new gateway and return the figures."""
+    alpha = options.alpha or data.alpha
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         policies = Path(folder)
         (policies / "default.yaml").write_text(
             f'policies:\n  - name: default\n    models: ["*"]\n    alpha: {alpha}\n'
         )
-        begun = time.monotonic()
-        environment = {"STEPDOWN_LEARN_SEED": str(seed), "STEPDOWN_LEARN_INTERVAL_S": "0.1"}
-        home = Home(policies / "home")
-        home.make()
-        home.audit_key.write_bytes(b"%d" % seed)
-        if models:
-            home.models.symlink_to(models.resolve())
-        with Stack(model=MODEL, home=home, policies=policies, environment=environment) as stack:
-            stack.set_pairs(data.pairs)
-            served = asyncio.run(_replayed(data, stack, in_flight))
-            seconds = time.monotonic() - begun
-            status = stack.wait_until_settled()
-    return _figures(data, seed, served, status, alpha=alpha, seconds=seconds)
+        replay = _run_in_process if options.in_process else _run_over_http
+        served, status = replay(data, seed, policies, options)
+    return _figures(data, seed, served, status, alpha=alpha, seconds=time.monotonic() - begun)
+
+
+def _run_over_http(data: DataSet, seed: int, policies: Path, options: argparse.Namespace) -> _Replayed:
+    environment = {
+        "STEPDOWN_LEARN_SEED": str(seed),
+        "STEPDOWN_LEARN_INTERVAL_S": "0.1",
+        "STEPDOWN_LEARN_RECIPES": ",".join(options.recipes),
+    }
+    home = Home(policies / "home")
+    home.make()
+    home.audit_key.write_bytes(audit_key(seed))
+    if options.models:
+        home.models.symlink_to(options.models.resolve())
+    with Stack(model=MODEL, home=home, policies=policies, environment=environment) as stack:
+        stack.set_pairs(data.pairs)
+        served = asyncio.run(_replayed(data, stack, options.in_flight))
+        return served, stack.wait_until_settled()
+
+
+def _run_in_process(data: DataSet, seed: int, policies: Path, options: argparse.Namespace) -> _Replayed:
+    """Return what `_run_over_http` does; the learner steps between two chunks, and only there."""
+    limit_threads()
+    encoder = StoredEncoder(create_encoder("minilm"), options.vectors, data.name)
+    learn = Learn(seed=seed, recipes=options.recipes)
+    served: list[Served] = []
+    with open_gateway(policies, encoder, learn, options.models) as gateway:
+        for start in range(0, len(data.pairs), CHUNK):
+            finished = asyncio.run(gateway.answer_all(data.pairs[start : start + CHUNK], MODEL))
+            served += finished
+            for event in gateway.learn():
+                print(f"{len(served):,}: {event}", file=sys.stderr)
+            _print_progress(finished, len(served), data)
+        encoder.save()
+        return served, gateway.status()
 
 
 async def _replayed(data: DataSet, stack: Stack, in_flight: int) -> list[Served]:
@@ -127,9 +169,13 @@ async def _replayed(data: DataSet, stack: Stack, in_flight: int) -> list[Served]
         ]
         served += sorted(finished, key=lambda one: one.number)
         await asyncio.to_thread(stack.wait_for_learner)
-        local = _share([one.decision == "local" for one in finished])
-        print(f"{len(served):,} of {len(data.pairs):,}: {local:.0%} of the last local", file=sys.stderr)
+        _print_progress(finished, len(served), data)
     return served
+
+
+def _print_progress(finished: Sequence[Served], sent: int, data: DataSet) -> None:
+    local = _share([one.decision == "local" for one in finished])
+    print(f"{sent:,} of {len(data.pairs):,}: {local:.0%} of the last local", file=sys.stderr)
 
 
 @asynccontextmanager
@@ -184,18 +230,40 @@ def _figures(
 
 
 def _summary(runs: list[Figures]) -> Summary:
+    last = [one.escalation_by_decile[-1] for one in runs]
+    whole = [1.0 - one.local_share for one in runs]
+    wrong = [one.local_disagreement for one in runs]
     added = [one.local_p50_ms - one.teacher_p50_ms for one in runs if one.local_p50_ms is not None]
     return Summary(
         data=runs[0].data,
         alpha=runs[0].alpha,
         seeds=len(runs),
-        escalation_last_decile=round(statistics.fmean(one.escalation_by_decile[-1] for one in runs), 4),
+        escalation_last_decile=round(statistics.fmean(last), 4),
+        escalation_last_decile_range=(min(last), max(last)),
+        escalation=round(statistics.fmean(whole), 4),
+        escalation_range=(round(min(whole), 4), round(max(whole), 4)),
+        local_disagreement=round(statistics.fmean(wrong), 4),
+        local_disagreement_range=(min(wrong), max(wrong)),
         agreement_served=round(statistics.fmean(one.agreement_served for one in runs), 4),
         certificate_kept=sum(one.certificate_kept for one in runs),
         usd_per_1000=round(statistics.fmean(one.usd_per_1000 for one in runs), 5),
         usd_per_1000_without=round(statistics.fmean(one.usd_per_1000_without for one in runs), 5),
         added_latency_ms=round(statistics.fmean(added), 2) if added else None,
         runs=runs,
+    )
+
+
+def _describe(summary: Summary) -> str:
+    """Return means over the seeds, each with its range."""
+
+    def percent(mean: float, ends: tuple[float, float]) -> str:
+        return f"{mean:.1%} ({ends[0]:.1%} to {ends[1]:.1%})"
+
+    return (
+        f"{summary.data}, {summary.seeds} seeds, escalated: last tenth "
+        f"{percent(summary.escalation_last_decile, summary.escalation_last_decile_range)}, whole stream "
+        f"{percent(summary.escalation, summary.escalation_range)}; local wrong "
+        f"{percent(summary.local_disagreement, summary.local_disagreement_range)}"
     )
 
 
@@ -246,6 +314,19 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="only the first requests")
     parser.add_argument("--in-flight", type=int, default=8, help="concurrent requests (8)")
     parser.add_argument("--models", type=Path, help="folder of pulled bases, for generative students")
+    parser.add_argument("--in-process", action="store_true", help="without HTTP, in this process")
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        default=cache_folder("").parent / "vectors",
+        help="where --in-process keeps embeddings",
+    )
+    parser.add_argument(
+        "--recipes",
+        type=lambda names: tuple(names.split(",")),
+        default=RECIPES,
+        help="recipes that students may be trained by (all)",
+    )
     parser.add_argument("--json", type=Path, help="write the figures here")
     return parser
 

@@ -97,6 +97,8 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    teacher_tokens: int = 0
+    """The most tokens that the teacher was seen to take for this very answer; 0 if that is not known."""
     evidence: dict[str, float] = {}
     trace: Trace | None = None
     tokens: tuple[Token, ...] = ()

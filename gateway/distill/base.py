@@ -17,19 +17,26 @@ from gateway.specialists.shared_resources import SharedResources
 
 
 class TrainingSet(msgspec.Struct, frozen=True):
-    """What a student learns from: (n,) inputs and the teacher's answers to them."""
+    """What a student learns from: (n,) inputs and the teacher's answers to them.
+
+    `completion_tokens` are what the teacher took for each answer, 0 where it did not say; empty where
+    nothing is known.
+    """
 
     texts: Sequence[str]
     answers: Sequence[str]
+    completion_tokens: Sequence[int] = ()
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> TrainingSet:
         """Return the inputs and answers of `rows`."""
-        return cls([row.text for row in rows], [row.answer for row in rows])
+        tokens = [row.completion_tokens for row in rows]
+        return cls([row.text for row in rows], [row.answer for row in rows], tokens)
 
     def select(self, rows: Sequence[int]) -> TrainingSet:
         """Return the rows of these indices, in this order."""
-        return TrainingSet([self.texts[row] for row in rows], [self.answers[row] for row in rows])
+        tokens = [self.completion_tokens[row] for row in rows] if self.completion_tokens else ()
+        return TrainingSet([self.texts[row] for row in rows], [self.answers[row] for row in rows], tokens)
 
 
 class EvalResult(msgspec.Struct, frozen=True):

@@ -43,6 +43,7 @@ def draft_answers(runtime: Runtime, requests: Sequence[tuple[str, Demands]]) -> 
             version=0,
             prompt_tokens=said.prompt_tokens,
             completion_tokens=said.completion_tokens,
+            teacher_tokens=said.teacher_tokens,
             evidence=said.evidence,
             trace=said.trace,
             tokens=said.tokens,

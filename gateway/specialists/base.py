@@ -25,6 +25,8 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     finish_reason: FinishReason = "stop"
     completion_tokens: int = 0
     prompt_tokens: int = 0
+    teacher_tokens: int = 0
+    """The most tokens that the teacher was seen to take for this very answer; 0 if that is not known."""
 
 
 class Listener(Protocol):

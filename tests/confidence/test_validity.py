@@ -127,6 +127,17 @@ def test_a_draft_that_was_cut_is_no_answer(ask: Ask) -> None:
     )
 
 
+@pytest.mark.parametrize(("teacher_tokens", "is_served"), [(0, False), (9, True), (11, False)])
+def test_an_answer_that_the_teacher_would_cut_is_not_served(
+    ask: Ask, teacher_tokens: int, is_served: bool
+) -> None:
+    """The bound by letters stands in only where the teacher never said what this answer takes."""
+    label = drafted("balance_not_updated_after_bank_transfer", teacher_tokens=teacher_tokens)
+
+    assert (invalid_reason(label, ask(max_tokens=10).demands) == "") is is_served
+    assert invalid_reason(label, ask().demands) == ""
+
+
 def test_a_draft_without_logprobs_cannot_answer_a_client_that_wants_them(ask: Ask) -> None:
     with_logprobs = drafted("yes", tokens=(Token("yes", -0.1),))
 

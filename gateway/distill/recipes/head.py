@@ -80,7 +80,13 @@ class HeadRecipe:
         raw = _commonest_forms(lessons.answers)
         answers = tuple(raw[answer] for answer in model.classes_)
         runtime.write_head(
-            runtime.Head(coefficients=coefficients, intercept=intercept, answers=answers), folder
+            runtime.Head(
+                coefficients=coefficients,
+                intercept=intercept,
+                answers=answers,
+                answer_tokens=_most_tokens(lessons, model.classes_),
+            ),
+            folder,
         )
         knn.write_neighbors(knn.sample_neighbors(learnt.vectors, workspace.seed), folder)
         return Report(rows=len(learnt.answers), answers=len(answers))
@@ -159,3 +165,13 @@ def _commonest_forms(answers: Sequence[str]) -> dict[str, str]:
     for answer in answers:
         forms[canonical_text(answer)][answer] += 1
     return {answer: counts.most_common(1)[0][0] for answer, counts in forms.items()}
+
+
+def _most_tokens(lessons: TrainingSet, answers: Sequence[str]) -> tuple[int, ...]:
+    """Return the most tokens that the teacher took for each of the canonical `answers`, 0 if unknown."""
+    most: Counter[str] = Counter()
+    tokens_of = lessons.completion_tokens or [0] * len(lessons.answers)
+    for answer, tokens in zip(lessons.answers, tokens_of, strict=True):
+        form = canonical_text(answer)
+        most[form] = max(most[form], tokens)
+    return tuple(most[answer] for answer in answers)

@@ -126,6 +126,7 @@ class HostClient:
             is_learnt=reply.is_learnt,
             prompt_tokens=prediction.prompt_tokens,
             completion_tokens=prediction.completion_tokens,
+            teacher_tokens=prediction.teacher_tokens,
             evidence=prediction.evidence,
             trace=prediction.trace,
             tokens=prediction.tokens,

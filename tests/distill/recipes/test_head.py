@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.distill.base import TrainingSet
@@ -46,6 +47,26 @@ def test_the_teachers_commonest_wording_is_served(train: Train) -> None:
     rows = [harvested(f"lost {n}", '{"kind":"lost"}' if n % 4 else '{"kind": "lost"}') for n in range(40)]
     rows += [harvested(f"refund {n}", '{"kind": "refund"}') for n in range(40)]
     assert drafted(train(rows), "lost 99").text == '{"kind":"lost"}'
+
+
+def test_a_draft_says_the_most_tokens_that_the_teacher_took_for_its_answer(train: Train) -> None:
+    tokens = {"card_lost": (3, 4), "card_arrival": (5, 0), "refund": (0, 0)}
+    rows = [
+        msgspec.structs.replace(row, completion_tokens=tokens[row.answer][number // 3 % 2])
+        for number, row in enumerate(tickets(200))
+    ]
+    specialist = train(rows)
+
+    drafts = [drafted(specialist, row.text) for row in rows]
+
+    took = {draft.text: draft.teacher_tokens for draft in drafts}
+    assert took == {"card_lost": 4, "card_arrival": 5, "refund": 0}
+
+
+def test_an_older_head_does_not_say_what_the_teacher_took(train: Train, tmp_path: Path) -> None:
+    train(tickets(200))
+    (tmp_path / runtime.ANSWER_TOKENS).unlink()
+    assert set(runtime.read_head(tmp_path, 16).answer_tokens) == {0}
 
 
 def test_the_same_lessons_and_seed_give_the_same_files(encoder: ToyEncoder, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from gateway.specialists.shared_resources import SharedResources
 
 WEIGHTS = "head.npz"
 ANSWERS = "answers.json"
+ANSWER_TOKENS = "answer_tokens.json"
 
 _FEWEST_ANSWERS = 2
 
@@ -29,12 +30,14 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     `coefficients` is (feature_width(dimension), K) and `intercept` (K,): logits, so that
     probabilities are their softmax (a two-class regression with one column w is the columns
-    0 and w). `answers` are the K >= 2 strings to serve, in the order of the columns.
+    0 and w). `answers` are the K >= 2 strings to serve, in the order of the columns; `answer_tokens`,
+    (K,), the most tokens that the teacher took for each of them, 0 where it did not say.
     """
 
     coefficients: FloatMatrix
     intercept: FloatVector
     answers: tuple[str, ...]
+    answer_tokens: tuple[int, ...]
 
 
 def write_head(head: Head, folder: Path) -> None:
@@ -45,6 +48,7 @@ def write_head(head: Head, folder: Path) -> None:
         intercept=head.intercept.astype(np.float32),
     )
     (folder / ANSWERS).write_bytes(msgspec.json.encode(head.answers))
+    (folder / ANSWER_TOKENS).write_bytes(msgspec.json.encode(head.answer_tokens))
 
 
 def read_head(folder: Path, dimension: int) -> Head:
@@ -66,7 +70,12 @@ def read_head(folder: Path, dimension: int) -> Head:
         )
     if not (np.isfinite(coefficients).all() and np.isfinite(intercept).all()):
         raise RegistryError(f"{path} holds numbers that are not finite: train it again")
-    return Head(coefficients=coefficients, intercept=intercept, answers=answers)
+    return Head(
+        coefficients=coefficients,
+        intercept=intercept,
+        answers=answers,
+        answer_tokens=_read_answer_tokens(folder / ANSWER_TOKENS, len(answers)),
+    )
 
 
 def create(folder: Path, resources: SharedResources) -> HeadRuntime:
@@ -104,6 +113,7 @@ class HeadRuntime:
         return Prediction(
             text=self._head.answers[best],
             score=margin,
+            teacher_tokens=self._head.answer_tokens[best],
             evidence={
                 "probability": float(first),
                 "margin": margin,
@@ -128,3 +138,11 @@ def _read_answers(path: Path) -> tuple[str, ...]:
     if len(answers) < _FEWEST_ANSWERS:
         raise RegistryError(f"{path} holds {len(answers)} answers; a head needs at least {_FEWEST_ANSWERS}")
     return answers
+
+
+def _read_answer_tokens(path: Path, answers: int) -> tuple[int, ...]:
+    # Heads of earlier versions have no such file.
+    tokens = read_json(path, tuple[int, ...]) if path.exists() else (0,) * answers
+    if len(tokens) != answers:
+        raise RegistryError(f"{path} holds {len(tokens)} numbers for {answers} answers")
+    return tokens
