@@ -1,4 +1,4 @@
-"""What a gateway does while its disk is full, a worker is stopped or killed, or it is told to end.
+"""What a gateway does while its disk is full or slow, a worker is stopped or killed, or it is told to end.
 
 `python -m loadtests.faults` prints one line for each fault; a small tmpfs is mounted for the full disk, so
 that part needs root. The teacher is simulated and local.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import sqlite3
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests.api.site_server import CHAT, chat_body
@@ -27,6 +28,8 @@ from tests.support.waiting import wait_for
 WORKER = "gateway.processes.worker"
 CLIENTS = 8
 LONGEST_S = 30.0
+SLOW_S = 15.0
+WRITE_S = 4.0
 
 
 class Traffic:
@@ -133,6 +136,57 @@ def _fill_disk(home: Path) -> None:
                f"{healed_s:.1f} s after there was room, dropped {gateway.status()['dropped']}")  # fmt: skip
 
 
+def _slow_disk(home: Path) -> None:
+    with _under_traffic(home, "--workers", "2") as (gateway, traffic):
+        warm = time.monotonic()
+        time.sleep(5)
+        began, waiting = time.monotonic(), 0
+        with _slow_writes(home):
+            while time.monotonic() < began + SLOW_S:
+                time.sleep(0.2)
+                waiting = max(waiting, gateway.status()["waiting"]["rows"])
+        ended = time.monotonic()
+        wait_for(lambda: gateway.status()["waiting"]["rows"] < CLIENTS * 20, "rows still wait")
+        healed_s = time.monotonic() - ended
+        traffic.stop()
+        before, during = _describe_times(traffic, warm, began), _describe_times(traffic, began, ended)
+        note = (
+            f"; {during}, before {before}; up to {waiting} rows of a worker waited, "
+            f"written {healed_s:.1f} s after, dropped {gateway.status()['dropped']}"
+        )
+        _report(f"every write takes {WRITE_S:.0f} s", traffic, began, note)
+
+
+@contextmanager
+def _slow_writes(home: Path) -> Iterator[None]:
+    """Hold the write lock of every database of the home, but for a moment every WRITE_S."""
+    is_over = threading.Event()
+
+    def hold(path: Path) -> None:
+        with closing(sqlite3.connect(path, timeout=LONGEST_S, isolation_level=None)) as connection:
+            while not is_over.is_set():
+                connection.execute("BEGIN IMMEDIATE")
+                is_over.wait(WRITE_S)
+                connection.execute("ROLLBACK")
+                time.sleep(0.05)
+
+    threads = [threading.Thread(target=hold, args=(path,)) for path in home.rglob("*.db")]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+
+def _describe_times(traffic: Traffic, since: float, until: float) -> str:
+    took = sorted(took for begun, _, took in traffic.answers if since <= begun < until)
+    p50, p99 = (took[int(share * len(took))] * 1000 for share in (0.5, 0.99))
+    return f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
+
+
 def _drain(home: Path) -> None:
     with _under_traffic(home, "--workers", "3", "--drain", "3") as (gateway, traffic):
         since = time.monotonic()
@@ -147,6 +201,7 @@ PARTS: dict[str, Callable[[Path], None]] = {
     "stop": _stop_worker,
     "kill": _kill_worker,
     "disk": _fill_disk,
+    "slow": _slow_disk,
     "drain": _drain,
 }
 

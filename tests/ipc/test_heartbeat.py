@@ -111,8 +111,8 @@ def spend_cpu(process: int, seconds: float) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a second of computing be without end."""
-    monkeypatch.setattr(heartbeat, "SPINNING_CPU_S", 1.0)
+    """Let a fifth of a second of computing be without end."""
+    monkeypatch.setattr(heartbeat, "SPINNING_CPU_S", 0.2)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -122,7 +122,7 @@ def test_a_loop_that_computes_without_end_is_spinning_and_not_still() -> None:
         assert not watch.is_too_still(0.0)
         assert not watch.is_spinning
 
-        spend_cpu(process, 1.1)
+        spend_cpu(process, 0.3)
 
         assert not watch.is_too_still(1.0)
         assert watch.is_spinning
@@ -135,17 +135,17 @@ def test_a_loop_that_computes_much_and_gives_signs_is_not_spinning() -> None:
             heart.beat()
             watch.is_too_still(second)
             assert not watch.is_spinning
-            spend_cpu(process, 0.6)
+            spend_cpu(process, 0.15)
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_starved_loop_is_not_spinning_however_long_it_gives_no_sign() -> None:
     """Its own processor time stands still."""
     with watched(SPINS) as (process, watch, heart):
-        heart.beat()
-        watch.is_too_still(0.0)
         os.kill(process, signal.SIGSTOP)
         sleep_in_state(process, "T")
+        heart.beat()
+        watch.is_too_still(0.0)
 
         look_on(watch, 1_000, since=1.0)
 
@@ -159,7 +159,7 @@ def test_threads_that_compute_beside_a_loop_are_not_the_loop() -> None:
         heart.beat()
         watch.is_too_still(0.0)
 
-        spend_cpu(process, 1.1)
+        spend_cpu(process, 0.3)
 
         watch.is_too_still(1.0)
         assert not watch.is_spinning
@@ -174,7 +174,7 @@ def test_who_may_compute_for_long_is_not_spinning(case: str) -> None:
             heart.beat()
         watch.is_too_still(0.0)
 
-        spend_cpu(process, 1.1)
+        spend_cpu(process, 0.3)
 
         watch.is_too_still(100.0 if case == "the parent did not look" else 1.0)
         assert not watch.is_spinning

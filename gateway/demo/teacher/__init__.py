@@ -7,5 +7,7 @@ listens. It answers chat completions from recorded pairs and follows a script of
 PUT pairs      replaces the pairs: JSON lines of {"messages": [...], "answer": "..."}
 PUT latency    sets the milliseconds before the head of each answer, a JSON number
 POST faults    appends a JSON list of Fault, one per request; DELETE faults drops the unused
-GET seen       {"requests", "cancelled", "pairs", "latest": [SeenRequest, ...]}; DELETE seen drops them
+GET seen       {"requests", "cancelled", "pairs", "latest": [SeenRequest, ...],
+               "left": {`user` of a request: when it lost its client, in monotonic seconds}};
+               DELETE seen drops them
 """

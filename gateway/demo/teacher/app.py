@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 
 import msgspec
@@ -22,6 +23,7 @@ from gateway.demo.teacher.faults import Fault, send_faulty
 
 LABEL: Header = (b"x-simulated-teacher", b"true")
 SEEN_KEPT = 1_000
+LEFT_KEPT = 10_000
 
 
 class SeenRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,13 @@ class SeenRequest(msgspec.Struct, frozen=True, kw_only=True):
     def header(self, name: str) -> list[str]:
         """Return every value of a header, in order."""
         return [value for key, value in self.headers if key == name]
+
+
+class _User(msgspec.Struct):
+    user: str = ""
+
+
+_users = msgspec.json.Decoder(_User)
 
 
 class SimulatedTeacher:
@@ -60,6 +69,7 @@ class SimulatedTeacher:
         self.requests = 0
         self.cancelled = 0
         """Requests that lost their client before the answer was complete."""
+        self._left: deque[tuple[str, float]] = deque(maxlen=LEFT_KEPT)
         self._faults: deque[Fault] = deque()
 
     def fail_next(self, fault: Fault, times: int = 1) -> None:
@@ -69,12 +79,14 @@ class SimulatedTeacher:
     def forget(self) -> None:
         """Drop the requests seen, the counters and the unused faults."""
         self.seen.clear()
+        self._left.clear()
         self._faults.clear()
         self.requests = self.cancelled = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         is_control = scope["path"].startswith("/__teacher/")
+        body = b""
         try:
             body = await read_body(receive)
             if is_control:
@@ -83,6 +95,7 @@ class SimulatedTeacher:
                 await self._serve(scope, body, receive, send)
         except ClientLeftError:
             self.cancelled += 1
+            self._left.append((_read_user(body), time.monotonic()))
 
     async def _serve(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         self.requests += 1
@@ -118,7 +131,7 @@ class SimulatedTeacher:
             await _send_answer(send, answer_error(400, str(exc)))
             return
         report = {"requests": self.requests, "cancelled": self.cancelled, "pairs": len(self.pairs)}
-        latest = {"latest": list(self.seen)} if verb == ("GET", "seen") else {}
+        latest = {"latest": list(self.seen), "left": dict(self._left)} if verb == ("GET", "seen") else {}
         await _send_answer(send, HttpAnswer(200, b"application/json", msgspec.json.encode(report | latest)))
 
     def _change(self, verb: tuple[str, str], body: bytes) -> None:
@@ -143,6 +156,13 @@ async def _send_answer(send: Send, answer: HttpAnswer) -> None:
     headers = [LABEL, (b"content-type", answer.content_type), (b"content-length", b"%d" % len(answer.body))]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+def _read_user(body: bytes) -> str:
+    try:
+        return _users.decode(body).user
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def _to_seen(scope: Scope, body: bytes) -> SeenRequest:
