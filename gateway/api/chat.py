@@ -57,7 +57,7 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
         answer = await deps.serve(request)
         deps.authenticator.observe_status(caller, answer.status)
         headers = with_labels(answer, sees_details=caller.sees_scores, show_labels=deps.show_labels)
-        if not any(name.lower() == b"x-request-id" for name, _ in headers):
+        if b"x-request-id" not in dict(headers):
             headers += ((b"x-request-id", exchange.id.encode()),)
         await exchange.send_response(answer.status, headers, answer.body)
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 # The thread lingers in plain sleeps: a wait that can be cut short costs 10 us more CPU each time.
-LONGEST_SLEEP_S = 0.05
+LONGEST_SLEEP_S = 0.01
 # A flush is rare, so it polls and the thread need not signal what it has settled.
 FLUSH_POLL_S = 0.001
 
@@ -43,7 +43,7 @@ class BoundedQueue(ABC, Generic[Item]):
         self._urgent = 0
         """How many of the accepted items must be handled without lingering."""
         self._stopping = threading.Event()
-        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Item, int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -66,10 +66,15 @@ class BoundedQueue(ABC, Generic[Item]):
         if is_full or self._stopping.is_set():
             self._refused += 1
             return False
+        size = self._size_of(item)
         self.accepted += 1
-        self._accepted_bytes += self._size_of(item)
-        self._queue.put(item)
+        self._accepted_bytes += size
+        self._queue.put((item, size))
         return True
+
+    def hurry(self) -> None:
+        """Let what was accepted so far wait for company no longer than LONGEST_SLEEP_S."""
+        self._urgent = self.accepted
 
     def flush(self) -> None:
         """Return when every item accepted before is handled or lost; may block."""
@@ -92,7 +97,7 @@ class BoundedQueue(ABC, Generic[Item]):
 
     @abstractmethod
     def _size_of(self, item: Item) -> int:
-        """Return about how many bytes of memory `item` holds; always the same for one item."""
+        """Return about how many bytes of memory `item` holds; asked once per item."""
 
     def _finish(self) -> None:
         """Free what `_handle` used; called in the queue's own thread after the last batch."""
@@ -103,15 +108,17 @@ class BoundedQueue(ABC, Generic[Item]):
             time.sleep(FLUSH_POLL_S)
 
     def _run(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while (first := self._queue.get()) is not None:
             self._linger()
+            item, size = first
             batch = [item]
             while len(batch) < self._batch_items and not self._queue.empty():
-                if (item := self._queue.get()) is None:
+                if (following := self._queue.get()) is None:
                     self._queue.put(None)
                     break
-                batch.append(item)
-            self._settle(batch)
+                batch.append(following[0])
+                size += following[1]
+            self._settle(batch, size)
         self._finish()
 
     def _linger(self) -> None:
@@ -121,13 +128,12 @@ class BoundedQueue(ABC, Generic[Item]):
                 return
             time.sleep(self._sleep_s)
 
-    def _settle(self, batch: list[Item]) -> None:
+    def _settle(self, batch: list[Item], size: int) -> None:
         try:
             self._lost += self._handle(batch)
         except Exception:
             # The thread's edge: one batch that fails must not silence all later ones.
             self._lost += len(batch)
             logger.exception("%s: %d items are lost", self._thread.name, len(batch))
-        for item in batch:
-            self._settled_bytes += self._size_of(item)
+        self._settled_bytes += size
         self._settled += len(batch)

@@ -30,10 +30,11 @@ class Recorder:
         self._gate = stages.gate
         self._codec = codec_of(state.request)
         self._status = status
-        values = {name.lower(): value.lower() for name, value in reversed(headers)}
-        self._encoding = values.get(b"content-encoding", b"").decode("latin-1")
+        # Of a header that comes twice, the first counts.
+        values = dict(reversed(headers))
+        self._encoding = values.get(b"content-encoding", b"").lower().decode("latin-1")
         self._is_measured = b"content-length" in values
-        kind = values.get(b"content-type", b"")
+        kind = values.get(b"content-type", b"").lower()
         is_stream = kind.startswith(b"text/event-stream")
         # Pictures, recordings and files say nothing about their price.
         self._is_readable = is_stream or b"json" in kind or not kind

@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 Header = tuple[bytes, bytes]
+"""A name in lower case and its value."""
 
 
 class Body(Protocol):

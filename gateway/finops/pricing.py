@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import msgspec
 
@@ -55,7 +54,15 @@ class Pricer:
         tier = tier or _tier_of(reading)
         found = self._prices.find(reading.model, requested, tier, at)
         usd = found.prices.cost(usage)
-        return self._cost(found, requested, usage=usage, usd=usd, counterfactual_usd=usd, tier=tier)
+        return Cost(
+            usage=usage,
+            model=found.model,
+            tier=tier,
+            usd=usd,
+            counterfactual_usd=usd,
+            is_known=found.is_known,
+            is_named_known=self._is_named_known(found, requested),
+        )
 
     def _cost_of_local(self, outcome: Outcome, reading: Reading) -> Cost:
         request = outcome.request
@@ -64,24 +71,20 @@ class Pricer:
         # A teacher asked beside the draft and broken off has read the prompt.
         read = msgspec.structs.replace(expected.usage, completion_tokens=0)
         wasted = found.prices.cost(read) if outcome.is_hedged else 0.0
-        return self._cost(
-            found,
-            request.model,
+        return Cost(
             usage=expected.usage,
+            model=found.model,
+            tier=expected.tier,
             usd=wasted,
             hedge_usd=wasted,
             counterfactual_usd=found.prices.cost(expected.usage),
-            tier=expected.tier,
+            is_known=found.is_known,
+            is_named_known=self._is_named_known(found, request.model),
         )
 
-    def _cost(self, found: FoundPrice, requested: str, **facts: Any) -> Cost:
-        is_named_known = not requested or (found.model == requested and found.is_known)
-        return Cost(
-            model=found.model,
-            is_known=found.is_known,
-            is_named_known=is_named_known or self._prices.has_price(requested),
-            **facts,
-        )
+    def _is_named_known(self, found: FoundPrice, requested: str) -> bool:
+        is_found = not requested or (found.model == requested and found.is_known)
+        return is_found or self._prices.has_price(requested)
 
     def _usage_of_teacher(self, outcome: Outcome, reading: Reading) -> Usage:
         request, reported = outcome.request, reading.usage
@@ -123,7 +126,7 @@ def is_billed(outcome: Outcome, reading: Reading) -> bool:
     if outcome.status >= 400:
         # A refused request is not billed.
         return outcome.status == CLIENT_LEFT and outcome.request.surface != "other"
-    if is_unfinished(reading):
+    if is_unfinished(reading) or _has_only_failed(reading):
         return False
     request = outcome.request
     if request.surface != "other":
@@ -137,6 +140,11 @@ def is_billed(outcome: Outcome, reading: Reading) -> bool:
 def is_unfinished(reading: Reading) -> bool:
     """Whether the teacher is still at work on it: a later answer says what it took."""
     return reading.usage is None and reading.status in ("queued", "in_progress") and not reading.written_bytes
+
+
+def _has_only_failed(reading: Reading) -> bool:
+    """Whether the answer is an error with status 200, as aggregators give it, and nothing was written."""
+    return reading.status == "failed" and reading.usage is None and not reading.written_bytes
 
 
 def _tier_of(reading: Reading) -> str:

@@ -25,12 +25,19 @@ OFTEN = 16
 
 
 class Ratio(msgspec.Struct):
-    """Reported tokens and the bytes they came from, prompt and completion, older ones fading."""
+    """Reported tokens and the bytes they came from, prompt and completion, older ones fading.
+
+    No tokeniser makes more tokens than there are bytes. What is reported beyond them does not grow with the
+    text (reasoning, a prompt of the teacher's own): it is kept by the answer.
+    """
 
     prompt_tokens: float = 0.0
     prompt_bytes: float = 0.0
     completion_tokens: float = 0.0
     completion_bytes: float = 0.0
+    hidden_prompt_tokens: float = 0.0
+    hidden_completion_tokens: float = 0.0
+    weight: float = 0.0
     billed_tokens: float = 0.0
     """Prompt tokens with the chat format's; `cached_tokens` are a share of these."""
     cached_tokens: float = 0.0
@@ -41,11 +48,16 @@ class Ratio(msgspec.Struct):
 
     def add(self, prompt_bytes: int, written_bytes: int, overhead: int, usage: Usage) -> None:
         """Add one answer."""
-        prompt = usage.prompt_tokens
+        prompt, completion = usage.prompt_tokens, usage.completion_tokens
+        sent = _visible_tokens(max(0, prompt - overhead), prompt_bytes)
+        written = _visible_tokens(max(0, completion - usage.reasoning_tokens), written_bytes)
         self.answers += 1
-        self.prompt_tokens = self.prompt_tokens * DECAY + max(0, prompt - overhead)
+        self.weight = self.weight * DECAY + 1
+        self.prompt_tokens = self.prompt_tokens * DECAY + sent
         self.prompt_bytes = self.prompt_bytes * DECAY + prompt_bytes
-        self.completion_tokens = self.completion_tokens * DECAY + usage.completion_tokens
+        self.completion_tokens = self.completion_tokens * DECAY + written
+        self.hidden_prompt_tokens = self.hidden_prompt_tokens * DECAY + max(0, prompt - overhead) - sent
+        self.hidden_completion_tokens = self.hidden_completion_tokens * DECAY + completion - written
         self.completion_bytes = self.completion_bytes * DECAY + written_bytes
         self.billed_tokens = self.billed_tokens * DECAY + prompt
         self.cached_tokens = self.cached_tokens * DECAY + min(usage.cached_tokens, prompt)
@@ -136,15 +148,23 @@ class TokenEstimator:
 
     def _usage(self, request: Request, ratio: Ratio | None, written_bytes: int) -> Usage:
         if ratio is None:
-            per_prompt_byte = per_completion_byte = DEFAULT_TOKENS_PER_BYTE
+            prompt = _prompt_bytes(request) * DEFAULT_TOKENS_PER_BYTE
+            completion = written_bytes * DEFAULT_TOKENS_PER_BYTE
         else:
-            per_prompt_byte = ratio.prompt_tokens / ratio.prompt_bytes
-            per_completion_byte = ratio.completion_tokens / ratio.completion_bytes
+            prompt = _prompt_bytes(request) * ratio.prompt_tokens / ratio.prompt_bytes
+            prompt += ratio.hidden_prompt_tokens / ratio.weight
+            completion = written_bytes * ratio.completion_tokens / ratio.completion_bytes
+            completion += ratio.hidden_completion_tokens / ratio.weight
         return Usage(
-            prompt_tokens=round(_prompt_bytes(request) * per_prompt_byte) + _overhead(request),
-            completion_tokens=max(1, round(written_bytes * per_completion_byte)) if written_bytes else 0,
+            prompt_tokens=round(prompt) + _overhead(request),
+            completion_tokens=max(1, round(completion)) if written_bytes else 0,
             is_estimated=True,
         )
+
+
+def _visible_tokens(tokens: int, size_bytes: int) -> float:
+    """Return how many of `tokens` a text of `size_bytes` can be."""
+    return tokens if tokens <= size_bytes else size_bytes * DEFAULT_TOKENS_PER_BYTE
 
 
 def _keys(request: Request) -> tuple[tuple[str, str], tuple[str, str]]:

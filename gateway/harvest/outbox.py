@@ -33,7 +33,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_queue_rows: PositiveInt = 20_000
     max_queue_mb: PositiveInt = 64
     batch_rows: PositiveInt = 256
-    linger_s: NonNegativeFloat = 0.05
+    linger_s: NonNegativeFloat = 0.1
     retry_s: PositiveFloat = 1.0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.harvest.base import Row
-from gateway.store.database import Database
+from gateway.store.database import Database, insert_rows
 
 COLUMNS = Row.__struct_fields__
 SCHEMA = """
@@ -40,7 +40,6 @@ CREATE TABLE IF NOT EXISTS rows (
 );
 CREATE INDEX IF NOT EXISTS rows_by_task ON rows (task, is_held_out);
 """
-_INSERT = f"INSERT INTO rows ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 
 
 def create(database: Database) -> None:
@@ -50,7 +49,7 @@ def create(database: Database) -> None:
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Add `rows` inside the transaction that is open."""
-    connection.executemany(_INSERT, [msgspec.structs.astuple(row) for row in rows])
+    insert_rows(connection, "rows", COLUMNS, [msgspec.structs.astuple(row) for row in rows])
 
 
 def row_from(record: tuple[object, ...]) -> Row:

@@ -21,6 +21,7 @@ from gateway.settings import Settings
 from gateway.store.state import State
 from gateway.telemetry.costs import BudgetLeft
 from gateway.telemetry.metrics import Probe
+from gateway.telemetry.outcome_queue import OutcomeQueue
 from gateway.wire.surfaces import read_outcome
 
 _MONTH_CHARS = len("2026-11")
@@ -49,11 +50,17 @@ class Accounting:
         """Return what the answer of `outcome` says and cost; never raises."""
         return self._pricer.add_cost(outcome, read_outcome(outcome))
 
-    def create_observer(self, put: Callable[[Outcome], bool]) -> Callable[[Outcome], object]:
-        """Return `put` with an end for what was set aside for an outcome that it drops."""
+    def create_observer(self, queue: OutcomeQueue) -> Callable[[Outcome], object]:
+        """Return the way into `queue`, with an end for what was set aside for an outcome that it drops."""
 
         def observe(outcome: Outcome) -> None:
-            if not put(outcome) and outcome.reservation is not None:
+            is_kept = queue.put(outcome)
+            if outcome.reservation is None and not outcome.request.reserved_tokens:
+                return
+            if is_kept:
+                # The next request may need what this one did not use.
+                queue.hurry()
+            elif outcome.reservation is not None:
                 # It will never be priced: what was set aside is the best that is known of its cost.
                 self.budgets.settle(outcome.reservation, outcome.reservation.usd)
 

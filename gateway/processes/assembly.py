@@ -204,7 +204,7 @@ class GatewayWorker:
             scorer=Scorer(),
             gate=Gate(SteadyClock()),
             teacher=self.teacher,
-            observe=accounting.create_observer(self.outcomes.put),
+            observe=accounting.create_observer(self.outcomes),
             budgets=accounting.budgets,
             usage_asker=UsageAsker(),
             teacher_headers=self.exporters.headers,

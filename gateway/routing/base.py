@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Protocol
 
@@ -71,6 +72,7 @@ class Embedder(Protocol):
         """
 
 
+@lru_cache(maxsize=4_096)
 def task_name(template: str, scope: str) -> str:
     """Return the name of the task that a template (hex hash) founds in a scope.
 

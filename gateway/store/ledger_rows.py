@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from gateway.core import Decision
-from gateway.store.database import Database
+from gateway.store.database import Database, insert_rows
 from gateway.store.spend import Account, Sums
 
 # Rows of about 250 bytes.
@@ -109,7 +109,6 @@ class LedgerRow(msgspec.Struct, frozen=True):
 
 
 _NAMES = LedgerRow.__struct_fields__
-_INSERT = f"INSERT INTO ledger ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))})"  # noqa: S608
 
 
 class LedgerRows:
@@ -125,7 +124,7 @@ class LedgerRows:
     def add(self, rows: Sequence[LedgerRow]) -> None:
         """Write all of `rows` or, if that fails, none. May block."""
         with self._database.write() as connection:
-            connection.executemany(_INSERT, [astuple(row) for row in rows])
+            insert_rows(connection, "ledger", _NAMES, [astuple(row) for row in rows])
         self._until_pruning -= len(rows)
         if self._until_pruning <= 0:
             self._until_pruning = min(PRUNE_EVERY_ROWS, self._kept)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -10,7 +9,6 @@ from prometheus_client import CollectorRegistry, Counter, Metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.core import Cost, Outcome
 from gateway.telemetry.capped_label import CappedLabel
 
 # A client can name any model, and each credential may be a tenant: later values are called "other".
@@ -34,7 +32,7 @@ ListBudgets = Callable[[], Iterable[BudgetLeft]]
 
 
 class CostCounter:
-    """Counts dollars in memory; `update_registry` moves them to the registry."""
+    """Adds dollars to the registry, under a bounded number of names."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._cost = Counter(
@@ -49,31 +47,18 @@ class CostCounter:
         self._models = CappedLabel(MAX_MODELS)
         self._tenants = CappedLabel(MAX_TENANTS)
         self._policies = CappedLabel(MAX_POLICIES)
-        self._lock = threading.Lock()
-        self._recent: dict[tuple[str, str, str, str], list[float]] = {}
 
-    def count_cost(self, outcome: Outcome, cost: Cost) -> None:
-        """Count one request."""
+    def add_costs(self, payer: tuple[str, str, str, str], *, usd: float, counterfactual_usd: float) -> None:
+        """Add the sums of requests with the same policy, tenant, model and decision."""
+        policy, tenant, model, decision = payer
         labels = (
-            self._policies.cap_label(outcome.plan.policy),
-            self._tenants.cap_label(outcome.request.tenant),
-            self._models.cap_label(cost.model),
-            outcome.decision,
+            self._policies.cap_label(policy),
+            self._tenants.cap_label(tenant),
+            self._models.cap_label(model),
+            decision,
         )
-        with self._lock:
-            sums = self._recent.get(labels)
-            if sums is None:
-                sums = self._recent[labels] = [0.0, 0.0]
-            sums[0] += cost.usd
-            sums[1] += cost.counterfactual_usd
-
-    def update_registry(self) -> None:
-        """Add what was counted."""
-        with self._lock:
-            recent, self._recent = self._recent, {}
-        for labels, (usd, worth) in recent.items():
-            self._cost.labels(*labels).inc(usd)
-            self._worth.labels(*labels).inc(worth)
+        self._cost.labels(*labels).inc(usd)
+        self._worth.labels(*labels).inc(counterfactual_usd)
 
 
 class BudgetCollector(Collector):

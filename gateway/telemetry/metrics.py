@@ -25,6 +25,9 @@ MAX_REASONS = 100
 _BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
+_Names = tuple[str, str, str, int, bool, str, str, str]
+
+
 class Probe(msgspec.Struct, frozen=True):
     """A number that another object keeps, such as dropped rows; `read` must not block.
 
@@ -78,7 +81,9 @@ class Metrics:
         self._reasons = CappedLabel(MAX_REASONS)
         self._lock = threading.Lock()
         self._updating = threading.Lock()
-        self._recent = _Recent()
+        # By decision, reason, route, status, streamed, policy, tenant, model: whatever clients send. The few
+        # values that are kept of each name are chosen at the next update.
+        self._recent: dict[_Names, _Sums] = {}
         self._probes = [_ProbeMetric(probe, self._registry) for probe in probes]
         self._certificates = Certificates(list_certifications)
         self._budgets = BudgetCollector(list_budgets)
@@ -87,22 +92,22 @@ class Metrics:
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Count one Outcome."""
-        decision, usage = outcome.decision, reading.usage
-        route = self._routes.cap_label(outcome.route.task if outcome.route else "none")
-        request = (decision, self._reasons.cap_label(outcome.reason), route, str(outcome.status))
+        cost, route = reading.cost, outcome.route
+        labels = (
+            outcome.decision,
+            outcome.reason,
+            route.task if route else "none",
+            outcome.status,
+            outcome.request.is_streamed,
+            outcome.plan.policy,
+            outcome.request.tenant,
+            cost.model if cost else "",
+        )
         with self._lock:
-            recent = self._recent
-            recent.requests[request] = recent.requests.get(request, 0) + 1
-            times = recent.times_of(decision, outcome.request.is_streamed)
-            times.latency.add_value(outcome.latency_ms / 1000)
-            if outcome.first_byte_ms:
-                times.first_byte.add_value(outcome.first_byte_ms / 1000)
-            if usage is not None and (reading.cost is None or reading.cost.is_billed):
-                times.prompt_tokens += max(0, usage.prompt_tokens)
-                times.completion_tokens += max(0, usage.completion_tokens)
-
-        if reading.cost is not None:
-            self._costs.count_cost(outcome, reading.cost)
+            sums = self._recent.get(labels)
+            if sums is None:
+                sums = self._recent[labels] = _Sums()
+            sums.add_request(outcome, reading)
 
     def update_registry(self) -> None:
         """Add what was counted, read every probe, and show the others; call it a few times per second."""
@@ -141,16 +146,18 @@ class Metrics:
 
     def _add_recent(self) -> None:
         with self._lock:
-            recent, self._recent = self._recent, _Recent()
-        for labels, count in recent.requests.items():
-            self._requests.labels(*labels).inc(count)
-        self._costs.update_registry()
-        for (decision, is_streamed), times in recent.times.items():
+            recent, self._recent = self._recent, {}
+        for (decision, reason, route, status, is_streamed, policy, tenant, model), sums in recent.items():
+            kept_reason, kept_route = self._reasons.cap_label(reason), self._routes.cap_label(route)
+            self._requests.labels(decision, kept_reason, kept_route, str(status)).inc(sums.count)
             streamed = "true" if is_streamed else "false"
-            self._latency.labels(decision, streamed).add_observations(times.latency)
-            self._first_byte.labels(decision, streamed).add_observations(times.first_byte)
-            self._tokens.labels(decision, "prompt").inc(times.prompt_tokens)
-            self._tokens.labels(decision, "completion").inc(times.completion_tokens)
+            self._latency.labels(decision, streamed).add_observations(sums.latency)
+            self._first_byte.labels(decision, streamed).add_observations(sums.first_byte)
+            self._tokens.labels(decision, "prompt").inc(sums.prompt_tokens)
+            self._tokens.labels(decision, "completion").inc(sums.completion_tokens)
+            if sums.is_priced:
+                payer = (policy, tenant, model, decision)
+                self._costs.add_costs(payer, usd=sums.usd, counterfactual_usd=sums.counterfactual_usd)
 
     def _histogram(self, name: str, text: str, *labels: str) -> _Histogram:
         return _Histogram(name, text, labels, registry=self._registry, buckets=_BUCKETS_S)
@@ -167,27 +174,31 @@ class _Observations(msgspec.Struct):
         self.total += value
 
 
-class _Times(msgspec.Struct):
-    """The sums of the Outcomes of one decision."""
+class _Sums(msgspec.Struct):
+    """The sums of Outcomes that have all their names in common."""
 
+    count: int = 0
     latency: _Observations = msgspec.field(default_factory=_Observations)
     first_byte: _Observations = msgspec.field(default_factory=_Observations)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    is_priced: bool = False
+    usd: float = 0.0
+    counterfactual_usd: float = 0.0
 
-
-class _Recent(msgspec.Struct):
-    """The counts that are not in the registry yet."""
-
-    requests: dict[tuple[str, str, str, str], int] = {}
-    times: dict[tuple[str, bool], _Times] = {}
-
-    def times_of(self, decision: str, is_streamed: bool) -> _Times:
-        key = (decision, is_streamed)
-        times = self.times.get(key)
-        if times is None:
-            times = self.times[key] = _Times()
-        return times
+    def add_request(self, outcome: Outcome, reading: Reading) -> None:
+        usage, cost = reading.usage, reading.cost
+        self.count += 1
+        self.latency.add_value(outcome.latency_ms / 1000)
+        if outcome.first_byte_ms:
+            self.first_byte.add_value(outcome.first_byte_ms / 1000)
+        if usage is not None and (cost is None or cost.is_billed):
+            self.prompt_tokens += max(0, usage.prompt_tokens)
+            self.completion_tokens += max(0, usage.completion_tokens)
+        if cost is not None:
+            self.is_priced = True
+            self.usd += cost.usd
+            self.counterfactual_usd += cost.counterfactual_usd
 
 
 class _Histogram(Histogram):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from gateway.background.bounded_queue import BoundedQueue
@@ -18,10 +19,13 @@ Observe = Callable[[Outcome, Reading], None]
 # An Outcome's own objects, without the two bodies.
 OUTCOME_OVERHEAD_BYTES = 2048
 
-# A thread that wakes for every request takes the interpreter from the event loop each time:
-# waiting for company first took 20 % off the latency that the gateway adds.
-LINGER_S = 0.01
+# A thread that wakes for every request takes the interpreter from the event loop each time: waiting for
+# company first took 20 % off the latency that the gateway adds, and 50 ms in place of 10 some CPU.
+LINGER_S = 0.05
 BATCH_OUTCOMES = 256
+# The event loop gets the interpreter back after so many, 0.4 ms; it waits 5 ms for a thread that goes on.
+AT_ONCE = 8
+PAUSE_S = 0.0002
 
 
 class OutcomeQueue(BoundedQueue[Outcome]):
@@ -52,8 +56,10 @@ class OutcomeQueue(BoundedQueue[Outcome]):
         )
 
     def _handle(self, batch: list[Outcome]) -> int:
-        for outcome in batch:
+        for number, outcome in enumerate(batch, start=1):
             self._tell(outcome)
+            if number % AT_ONCE == 0:
+                time.sleep(PAUSE_S)
         return 0
 
     def _size_of(self, item: Outcome) -> int:

@@ -57,16 +57,15 @@ _HOP_BY_HOP = HeaderFilter(HOP_BY_HOP)
 
 
 def end_to_end(headers: Sequence[Header], dropped: HeaderFilter = _HOP_BY_HOP) -> list[Header]:
-    """Return `headers` without `dropped` and without those that Connection names.
+    """Return `headers`, their names in lower case, without `dropped` and without those that Connection names.
 
-    Order and duplicates are kept, names come out in lower case. `dropped` holds HOP_BY_HOP. What says how
-    to read the body stays, whatever Connection says: it was read here by the same words.
+    Order and duplicates are kept. `dropped` holds HOP_BY_HOP. What says how to read the body stays,
+    whatever Connection says: it was read here by the same words.
     """
-    lowered = [(name.lower(), value) for name, value in headers]
-    kept = [header for header in lowered if not dropped[header[0]]]
-    if len(kept) == len(lowered):
+    kept = [header for header in headers if not dropped[header[0]]]
+    if len(kept) == len(headers):
         return kept
-    listed = b",".join(value for name, value in lowered if name == b"connection").lower()
+    listed = b",".join(value for name, value in headers if name == b"connection").lower()
     named = {token.strip() for token in listed.split(b",")}
     return [header for header in kept if header[0] not in named or header[0].startswith(b"content-")]
 

@@ -16,6 +16,7 @@ from gateway.wire.usage import count_tool_calls, read_usage
 
 _NOTHING = msgspec.Raw(b"null")
 # Where the answer itself stands within an event: the Responses and realtime APIs, Anthropic's, Groq's.
+# Moonshot writes the usage of a stream into its last choice.
 _INNER = ("response", "message", "x_groq")
 _KEYS_OF_USAGE = frozenset({"prompt_tokens", "input_tokens", "completion_tokens", "output_tokens"})
 
@@ -44,10 +45,16 @@ class _Envelope(msgspec.Struct):
     response: msgspec.Raw = _NOTHING
     message: msgspec.Raw = _NOTHING
     x_groq: msgspec.Raw = _NOTHING
+    choices: msgspec.Raw = _NOTHING
     body: msgspec.Raw = _NOTHING
 
 
+class _Choice(msgspec.Struct):
+    usage: msgspec.Raw = _NOTHING
+
+
 _envelopes = msgspec.json.Decoder(_Envelope)
+_choices = msgspec.json.Decoder(list[_Choice])
 _values = msgspec.json.Decoder()
 
 
@@ -160,16 +167,15 @@ def _with_tools(usage: Usage | None, found: Usage | None) -> Usage | None:
 
 def _usage_values(envelope: _Envelope) -> Mapping[str, Any]:
     """Return the fields of an event's usage that say something, its own or that of what it holds."""
-    values = _decode_value(envelope.usage)
+    values = _decode_value(_usage_of(envelope))
     if not isinstance(values, dict):
         inner = next((raw for name in _INNER if (raw := getattr(envelope, name)) is not _NOTHING), None)
         within = _decode_envelope(inner) if inner is not None else None
         values = _decode_value(within.usage) if within is not None else None
-    return (
-        {name: value for name, value in values.items() if value is not None}
-        if isinstance(values, dict)
-        else {}
-    )
+    # A last chunk of zeros alone says nothing, and must not hide what an earlier one said.
+    if not isinstance(values, dict) or not any(values.values()):
+        return {}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _is_whole(usage: Mapping[str, Any]) -> bool:
@@ -177,7 +183,18 @@ def _is_whole(usage: Mapping[str, Any]) -> bool:
 
 
 def _read_raw_usage(envelope: _Envelope) -> Usage | None:
-    return None if envelope.usage is _NOTHING else read_usage(_decode_value(envelope.usage))
+    raw = _usage_of(envelope)
+    return None if raw is _NOTHING else read_usage(_decode_value(raw))
+
+
+def _usage_of(envelope: _Envelope) -> msgspec.Raw:
+    if envelope.usage is not _NOTHING or envelope.choices is _NOTHING:
+        return envelope.usage
+    try:
+        choices = _choices.decode(envelope.choices)
+    except (ValueError, RecursionError):
+        return _NOTHING
+    return next((choice.usage for choice in choices if choice.usage is not _NOTHING), _NOTHING)
 
 
 def _decode_envelope(content: bytes | msgspec.Raw) -> _Envelope | None:

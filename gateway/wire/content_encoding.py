@@ -60,6 +60,8 @@ class _Coding(msgspec.Struct, frozen=True):
 def content_codings(headers: Iterable[Header]) -> list[bytes]:
     """Return the codings that a message's Content-Encoding names, in the order of encoding."""
     values = [value for name, value in headers if name == b"content-encoding"]
+    if not values:
+        return []
     names = [name.strip().lower() for value in values for name in value.split(b",")]
     return [name for name in names if name not in (b"", b"identity")]
 

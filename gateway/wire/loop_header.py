@@ -26,13 +26,16 @@ def has_looped(headers: Sequence[Header], instance: bytes) -> bool:
 
 
 def extend_chain(headers: Sequence[Header], instance: bytes) -> Header:
-    """Return the header for the next gateway: those that the request came through, and this one."""
+    """Return the header for the next gateway: those that the request came through, and this one.
+
+    The names of `headers` are in lower case.
+    """
     for name, _ in headers:
-        if name.lower() == LOOP:
+        if name == LOOP:
             return LOOP, b", ".join([_MEMBER + one for one in (*_read_chain(headers), instance)])
     return LOOP, _MEMBER + instance
 
 
 def _read_chain(headers: Sequence[Header]) -> list[bytes]:
-    members = [one.strip() for name, value in headers if name.lower() == LOOP for one in value.split(b",")]
+    members = [one.strip() for name, value in headers if name == LOOP for one in value.split(b",")]
     return [one.removeprefix(_MEMBER) for one in members if one.startswith(_MEMBER)]

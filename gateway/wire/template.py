@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from gateway.core import Message
 
 _TEMPLATE_ROLES = frozenset({"system", "developer"})
+_REMEMBERED_CHARS = 16_384
 ROLES = _TEMPLATE_ROLES | {"user", "assistant"}
 """Of the messages that a specialist can answer; any other message is the teacher's."""
 
@@ -31,10 +33,22 @@ def compute_fingerprints(
 
     The last three are JSON, empty where the client left them out.
     """
+    # An app sends the same template again and again: it is hashed once, unless it is too long to be kept.
+    is_short = sum(map(len, (model, shared, tools, response_format, tool_choice))) <= _REMEMBERED_CHARS
+    compute = _remember_fingerprints if is_short else _compute_fingerprints
+    return compute(model, shared, tools, response_format, tool_choice)
+
+
+def _compute_fingerprints(
+    model: bytes, shared: str, tools: bytes, response_format: bytes, tool_choice: bytes
+) -> tuple[str, str]:
     # A model that must call a function answers otherwise than one that may: that is another task.
     forced = () if tool_choice in (b"", b'"auto"') else (tool_choice,)
     contract = (tools, response_format, *forced)
     return _fingerprint(model, shared.encode(), *contract), _fingerprint(model, *contract)
+
+
+_remember_fingerprints = lru_cache(maxsize=256)(_compute_fingerprints)
 
 
 def _fingerprint(*fields: bytes) -> str:

@@ -103,6 +103,15 @@ def test_refused_requests_cost_nothing(ledger: Ledger, spend: SpendLog) -> None:
     assert sums_by_decision(ledger, spend) == {}
 
 
+def test_an_error_with_status_200_costs_nothing(ledger: Ledger, spend: SpendLog) -> None:
+    """Aggregators answer so when the model behind them failed; what was written before is still paid."""
+    ledger(outcome(), reading(text=None, status="failed", usage=None, written_bytes=0))
+    assert sums_by_decision(ledger, spend)["escalated"].usd == 0.0
+
+    ledger(outcome(), reading(text=None, status="failed", usage=None, written_bytes=400))
+    assert sums_by_decision(ledger, spend)["escalated"].usd > 0.0
+
+
 def test_spending_counts_at_once_and_by_policy(ledger: Ledger) -> None:
     ledger(outcome(plan=Plan(policy="cheap", may_serve=True)), reading(usage=Usage(1000, 0)))
 

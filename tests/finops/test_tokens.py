@@ -47,6 +47,19 @@ def test_a_template_knows_better_than_its_model() -> None:
     assert estimator.estimate(ask("p" * 1000, template="json"), "a" * 30).prompt_tokens == 507
 
 
+def test_reasoning_is_not_taken_to_grow_with_the_text() -> None:
+    """A label after 2,000 tokens of thought made a cut stream of 10 KB cost as much as 20 million tokens."""
+    reported, silent = TokenEstimator(), TokenEstimator()
+    for _ in range(20):
+        reported.learn(ask("p" * 1000), 9, Usage(207, 2003, reasoning_tokens=2000))
+        silent.learn(ask("p" * 1000), 9, Usage(3207, 2003))
+
+    assert reported.expect(ask("p" * 1000), 9_000).usage.completion_tokens == 5000
+    assert silent.expect(ask("p" * 1000), 9_000).usage.completion_tokens == 4251
+    # Nor is a prompt that the teacher adds by itself.
+    assert silent.expect(ask("p" * 2000), 9).usage.prompt_tokens == 3457
+
+
 def test_nothing_learnt_still_gives_a_plausible_number() -> None:
     usage = TokenEstimator().estimate(ask("where is my card?"), "card_arrival")
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from gateway.core import Cost, Usage
 from gateway.telemetry.costs import BudgetCollector, BudgetLeft, CostCounter
-from tests.support.builders import outcome, request
-
-COST = Cost(usage=Usage(9, 2), usd=0.5, counterfactual_usd=2.0, model="gpt-4o-2024-08-06")
 
 
 def lines(registry: CollectorRegistry) -> set[str]:
@@ -19,8 +15,8 @@ def test_dollars_are_counted_by_policy_tenant_model_and_decision() -> None:
     registry = CollectorRegistry()
     counter = CostCounter(registry)
     for _ in range(2):
-        counter.count_cost(outcome(request(tenant="acme"), decision="local"), COST)
-    counter.update_registry()
+        payer = ("default", "acme", "gpt-4o-2024-08-06", "local")
+        counter.add_costs(payer, usd=0.5, counterfactual_usd=2.0)
 
     labels = '{decision="local",model="gpt-4o-2024-08-06",policy="default",tenant="acme"}'
     assert f"stepdown_cost_usd_total{labels} 1.0" in lines(registry)
@@ -31,9 +27,8 @@ def test_invented_models_and_tenants_are_one_series_beyond_a_bound() -> None:
     registry = CollectorRegistry()
     counter = CostCounter(registry)
     for number in range(500):
-        cost = Cost(usage=Usage(9, 2), usd=1.0, model=f"invented-{number}")
-        counter.count_cost(outcome(request(tenant=f"t{number}")), cost)
-    counter.update_registry()
+        payer = ("default", f"t{number}", f"invented-{number}", "escalated")
+        counter.add_costs(payer, usd=1.0, counterfactual_usd=1.0)
 
     series = [line for line in lines(registry) if line.startswith("stepdown_cost_usd_total")]
     assert len(series) == 101

@@ -13,6 +13,7 @@ from backports import zstd
 
 from gateway.core import Outcome, Usage
 from gateway.wire.billing import read_billing, read_lines
+from gateway.wire.chat.reading import parse_answer
 from gateway.wire.long_answer import HEAD_BYTES, PLACE_BYTES, TAIL_BYTES, LongAnswer
 from gateway.wire.surfaces import read_outcome
 from tests.support.builders import outcome
@@ -194,3 +195,18 @@ def test_text_of_any_shape_is_counted() -> None:
         choices = [{"index": index, "message": message} for index, message in enumerate(messages)]
         answer = json.dumps({"model": "m", "choices": choices}).encode()
         assert read_outcome(outcome(answer=answer)).written_bytes == 7, messages
+
+
+def test_usage_is_found_where_other_teachers_put_it() -> None:
+    """Moonshot writes it into the last choice of a stream; some end with a chunk of zeros."""
+    said = {"prompt_tokens": 9, "completion_tokens": 2}
+    zeros = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    first = {"model": "m", "choices": [{"index": 0, "delta": {"content": "hi"}}]}
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    in_choice = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": said}]}
+
+    for events in ([first, in_choice], [first, last, {"usage": said}, {"choices": [], "usage": zeros}]):
+        stream = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+
+        assert read_billing(stream, is_event_stream=True).usage == Usage(9, 2)
+        assert parse_answer(stream, True, True).usage == Usage(9, 2)

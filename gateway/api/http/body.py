@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -12,6 +13,9 @@ from gateway.api.http.memory import FREE_BYTES, BodyMemory
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.wire.large_body import LARGE_BYTES
+
+TakeArrived = Callable[[], bytes | None]
+"""Returns a body that has arrived as a whole; None for one that must be waited for."""
 
 LONGEST_UPLOAD_S = 3600.0
 FORM_BYTES = 1 << 20
@@ -60,10 +64,12 @@ class BodyReader:
         headers: tuple[Header, ...],
         limit: BodyLimit,
         memory: BodyMemory | None = None,
+        take_arrived: TakeArrived | None = None,
     ) -> None:
         self._receive = receive
         self._limit = limit
         self._memory = memory
+        self._take_arrived = take_arrived
         self._announced = announced_bytes(headers)
         self._bytes = 0
         self._waited_s = 0.0
@@ -71,6 +77,8 @@ class BodyReader:
 
     async def read_all(self) -> bytes:
         """Return the whole body. Raises like `read_piece`, and RequestError (503) without room for it."""
+        if self._take_arrived and (whole := self._take_arrived()) is not None:
+            return await self._check_whole(whole)
         pieces = []
         if self._announced is not None and FREE_BYTES < self._announced <= self._limit.max_bytes:
             await self._cover(self._announced)
@@ -100,6 +108,15 @@ class BodyReader:
         if self._bytes > self._limit.max_bytes:
             raise self._too_large()
         self.is_over = not message["more_body"]
+        return body
+
+    async def _check_whole(self, body: bytes) -> bytes:
+        self.is_over = True
+        self._bytes = len(body)
+        if self._bytes > self._limit.max_bytes:
+            raise self._too_large()
+        if self._bytes > FREE_BYTES:
+            await self._cover(self._bytes)
         return body
 
     async def _cover(self, size: int) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from gateway.api.errors import ClientGoneError, ErrorResponse
 from gateway.api.http.asgi import Receive, Scope, Send
-from gateway.api.http.body import BodyLimit, BodyReader, announced_bytes
+from gateway.api.http.body import BodyLimit, BodyReader, TakeArrived, announced_bytes
 from gateway.api.http.memory import BodyMemory, MemoryBudget
 from gateway.api.http.response_headers import (
     REQUEST_ID,
@@ -72,10 +72,12 @@ class Exchange:
         self._last_piece = b""
         self._send = send
         self._body_reader: BodyReader | None = None
+        # Only our own server says what has arrived already; behind any other the body is waited for.
+        self._take_arrived: TakeArrived | None = scope.get("stepdown.take_arrived")
 
     def open_body(self, limit: BodyLimit) -> BodyReader:
         """Return the reader of the request's body; to be called at most once."""
-        self._body_reader = BodyReader(self.receive, self.headers, limit, self._memory)
+        self._body_reader = BodyReader(self.receive, self.headers, limit, self._memory, self._take_arrived)
         return self._body_reader
 
     def close(self) -> None:

@@ -6,10 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
 
+from gateway.api.http.asgi import Scope
 from gateway.api.http.connections import Connections, Pressure
+from gateway.api.http.cycle import Cycle
 from gateway.api.http.refusals import HEAD_TOO_LONG, NOT_HTTP, TOO_MANY_CONNECTIONS, URL_TOO_LONG
 from gateway.api.http.watched import LINGER_S, WatchedProtocol
 
@@ -19,6 +22,7 @@ HEALTH_PATHS = frozenset({b"/healthz", b"/readyz"})
 _MOST_STEPS = 64
 _END_OF_HEAD = b"\r\n\r\n"
 _CHUNKED = -1
+_FRAMING = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 
 class RefusedError(Exception):
@@ -77,22 +81,18 @@ class BoundedProtocol(WatchedProtocol):
         if not self._is_in_head:
             return
         name = name.lower()
-        if name == b"content-length":
-            self._announced = int(value)
-        elif name == b"transfer-encoding":
-            self._announced = _CHUNKED
-        elif name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
         self.headers.append((name, value))
-        if len(self.headers) > self._config.headers:
-            self._refusal = HEAD_TOO_LONG
-            raise RefusedError
+        if name in _FRAMING:
+            self._read_framing(name, value)
 
     def on_headers_complete(self) -> None:
         """See httptools."""
         self._is_in_head = False
         self._unparsed_bytes = 0
         self._deadline = math.inf
+        if len(self.headers) > self._config.headers:
+            self._refusal = HEAD_TOO_LONG
+            raise RefusedError
         if self._held_bytes:
             self._hold(0)
         if self._ignores_offer():
@@ -104,8 +104,7 @@ class BoundedProtocol(WatchedProtocol):
             raise RefusedError
         pressure = self._all.pressure
         is_shed = pressure is not None and pressure.is_tight and self._is_shed(pressure)
-        self.app = self._all.shed if is_shed else self.config.loaded_app
-        super().on_headers_complete()
+        self._start_request(self._all.shed if is_shed else self.config.loaded_app)
 
     def on_body(self, body: bytes) -> None:
         """See httptools."""
@@ -119,6 +118,41 @@ class BoundedProtocol(WatchedProtocol):
         """See httptools."""
         self._body_left = 0
         super().on_message_complete()
+
+    def _read_framing(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            self._announced = int(value)
+        elif name == b"transfer-encoding":
+            self._announced = _CHUNKED
+        elif value.lower() == b"100-continue":
+            self.expect_100_continue = True
+
+    def _start_request(self, app: Any) -> None:
+        parser = self.parser
+        scope: Scope = self.scope  # type: ignore[assignment]
+        scope["method"] = parser.get_method().decode("ascii")
+        version = parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
+        if parser.should_upgrade() and self._should_upgrade():
+            return
+        scope["raw_path"], scope["query_string"] = _split_target(self.url)
+        scope["path"] = unquote(scope["raw_path"].decode("ascii"))
+        self.cycle = cycle = Cycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        scope["stepdown.take_arrived"] = cycle.take_arrived
+        self._start_asgi_task(cycle, app)
 
     def _is_shed(self, pressure: Pressure) -> bool:
         if self.url.partition(b"?")[0] in HEALTH_PATHS:
@@ -156,7 +190,7 @@ class BoundedProtocol(WatchedProtocol):
     def _feed(self, data: bytes) -> None:
         start = steps = 0
         while start < len(data):
-            if self._is_in_work():
+            if start and self._is_in_work():
                 self._keep(data[start:])
                 return
             steps += 1
@@ -223,3 +257,12 @@ class BoundedProtocol(WatchedProtocol):
         self._hold(len(self._surplus))
         if len(self._surplus) > self._config.head_bytes or not self._all.can_hold:
             self._end_after_answer()
+
+
+def _split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Return path and query of a request's target, which may be a whole URL (RFC 9112 section 3.2)."""
+    if target.startswith(b"/") and b"#" not in target:
+        path, _, query = target.partition(b"?")
+        return path, query
+    url = httptools.parse_url(target)
+    return url.path, url.query or b""

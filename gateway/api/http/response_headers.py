@@ -25,8 +25,7 @@ def with_standard_headers(headers: list[Header], request_id: str) -> list[Header
 
     The server adds neither: the teacher's date would then stand there twice.
     """
-    has_date = any(name == b"date" for name, _ in headers)
-    date = () if has_date else ((b"date", _format_date(int(time.time()))),)
+    date = () if b"date" in dict(headers) else ((b"date", _format_date(int(time.time()))),)
     return [*headers, (REQUEST_ID, request_id.encode()), *date]
 
 

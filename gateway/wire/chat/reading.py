@@ -125,6 +125,7 @@ def _read_parts(parts: list[_CompletionPart], events: list[bytes], *, is_complet
         written_bytes=written_bytes,
         service_tier=tier,
         id=answer_id,
+        status="failed" if has_failed else "",
     )
 
 
@@ -184,12 +185,13 @@ def _read_calls(deltas: list[_ToolCallDelta], *, is_whole: bool) -> str | None:
 
 
 def _decode_usage(raw: msgspec.Raw, events: list[bytes]) -> Usage | None:
-    if raw is not _NOTHING and (usage := read_chat_usage(raw)) is not None:
+    usage = read_chat_usage(raw) if raw is not _NOTHING else None
+    if usage is not None and (usage.prompt_tokens or usage.completion_tokens or len(events) == 1):
         return usage
     if not any(b'"usage"' in event for event in events):
         return None
     # The last usage says nothing, or it stands elsewhere: an earlier one may say more.
-    return read_events(events).usage
+    return read_events(events).usage or usage
 
 
 def _is_set(raw: msgspec.Raw) -> bool:

@@ -17,6 +17,10 @@ _HONORED = frozenset(
     # Judged by value before the names are looked at:
     | {"functions", "modalities"}
 )
+# Of these, only the messages decide: most requests have no other field.
+_PLAIN = frozenset(
+    {"model", "messages", "stream", "stream_options", "temperature", "top_p", "user", "metadata"}
+)
 # OpenAI's other fields, counted by name.
 _KNOWN = frozenset({"audio", "prediction", "logit_bias", "moderation", "web_search_options", "function_call"})
 _PARTS = {"image_url": "image part", "input_audio": "audio part", "file": "file part"}
@@ -24,6 +28,8 @@ _PARTS = {"image_url": "image part", "input_audio": "audio part", "file": "file 
 
 def unsupported_reason(fields: ChatFields, raw: RawFields) -> str:
     """Return why only the teacher can answer, as a countable phrase; empty when a specialist may."""
+    if raw.keys() <= _PLAIN:
+        return _conversation_reason(fields.messages)
     checks = (
         ("n > 1", fields.n not in (None, 1)),
         # A web search, a custom tool's grammar: calls of functions could replace neither.

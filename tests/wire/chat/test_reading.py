@@ -205,7 +205,7 @@ def test_a_body_that_did_not_arrive_whole_is_not_complete() -> None:
 
 
 def test_an_error_is_no_text() -> None:
-    assert read(b'{"error":{"message":"no"}}') == Reading(text=None)
+    assert read(b'{"error":{"message":"no"}}') == Reading(text=None, status="failed")
     assert read(whole(error={"message": "no"})).text is None
     assert read(whole(error=None)).text == "a label"
 
