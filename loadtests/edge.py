@@ -279,18 +279,14 @@ async def check_overload(site: Site) -> list[Bar]:
     shed_us = 1e6 * (storm.cpu_s - answers.good * good_s) / max(1, len(answers.shed_ms))
     shed_ms = percentile(answers.shed_ms, 0.99)
     failed = sum(answers.failed.values())
+    # Above the bar other processes had the worker's core, and no other figure counts.
+    peak_wait, storm_wait = (100 * phase.waited_s / phase.seconds for phase in (peak, storm))
     return [
         Bar("peak, 32 at once", peak.goodput, "req/s", "", True),
         Bar("offered, of the peak", answers.sent / storm.seconds / peak.goodput, "x", "", True),
         Bar("goodput beside it, of the peak", 100 * share, "%", ">= 90", share >= 0.9),
-        Bar(
-            "time that the worker waited for its core, peak",
-            100 * peak.waited_s / peak.seconds,
-            "%",
-            "",
-            True,
-        ),
-        Bar("the same, beside five times", 100 * storm.waited_s / storm.seconds, "%", "", True),
+        Bar("waited for its core at the peak", peak_wait, "%", "<= 10", peak_wait <= 10),
+        Bar("the same, beside five times", storm_wait, "%", "<= 10", storm_wait <= 10),
         Bar("CPU of a good answer", 1e6 * good_s, "us", "", True),
         Bar("CPU of a shed one", shed_us, "us", "", True),
         Bar(

@@ -142,8 +142,8 @@ class _QuietServer(uvicorn.Server):
 def _open_listeners(file: int) -> list[socket.socket]:
     """Return the listening socket `file`, several times.
 
-    libuv accepts one connection per listener and turn. A busy loop has 100 turns a second: a health check
-    then waited 6 s behind 600 new connections.
+    libuv accepts one connection per listener and turn. A busy loop has 100 turns a second: 600 new
+    connections waited for seconds, and a health check would have waited behind them.
     """
     files = [file, *(os.dup(file) for _ in range(ACCEPTED_PER_TURN - 1))]
     return [socket.socket(fileno=one) for one in files]
