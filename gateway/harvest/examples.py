@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.harvest.base import Row
 from gateway.wire.replies import Reply, reply_of_text
+from gateway.wire.tool_calls import parse_tool_calls
 
 _NOT_SENT = frozenset(
     {"annotations", "audio", "parsed", "reasoning", "reasoning_content", "reasoning_details"}
@@ -63,7 +64,7 @@ def preferred_pair(row: Row) -> tuple[Example, Reply] | None:
 
     Of evidence there is never one: what a specialist got wrong there must not be taught to the next.
     """
-    if row.is_held_out or not row.draft or row.draft.split() == row.answer.split():
+    if row.is_held_out or not row.draft or _canonical(row.draft) == _canonical(row.answer):
         return None
     rejected = _reply_of(row.draft, row, f"{row.request_id} draft")
     chosen = next(examples_of(row), None)
@@ -73,6 +74,16 @@ def preferred_pair(row: Row) -> tuple[Example, Reply] | None:
 def render_line(fields: dict[str, object]) -> bytes:
     """Return a line of JSONL."""
     return _encode(fields) + b"\n"
+
+
+def _canonical(text: str) -> object:
+    """Return what a text says whatever its white space, its keys' order, or how its calls are written."""
+    if calls := parse_tool_calls(text):
+        return [(call.name, msgspec.json.decode(call.arguments)) for call in calls]
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
+        return text.split()
 
 
 def _reply_of(text: str, row: Row, seed: str) -> Reply | None:

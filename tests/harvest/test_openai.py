@@ -15,6 +15,7 @@ from gateway.harvest.formats import openai, openai_dpo
 MakeRow = Callable[..., Row]
 FIND = {"type": "function", "function": {"name": "find", "parameters": {"type": "object", "properties": {}}}}
 TOOLS = json.dumps([FIND], indent=2).encode()
+CALL = '<tool_call>\n{"name":"find","arguments":{"a":1}}\n</tool_call>'
 
 
 def lines(*rows: Row) -> list[bytes]:
@@ -198,8 +199,14 @@ def test_the_teacher_is_preferred_to_a_draft_that_differs(row: MakeRow) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"draft": " card_arrival\n"}, {"draft": "card_lost", "is_held_out": True}],
-    ids=["no draft", "the same", "evidence"],
+    [
+        {},
+        {"draft": " card_arrival\n"},
+        {"draft": '{"a":1,"b":2}', "answer": '{"b": 2, "a": 1}'},
+        {"draft": CALL, "answer": CALL.replace('"a":1', '"a": 1'), "tools": TOOLS},
+        {"draft": "card_lost", "is_held_out": True},
+    ],
+    ids=["no draft", "the same", "the same JSON", "the same call", "evidence"],
 )
 def test_without_a_draft_that_differs_or_of_evidence_there_is_no_pair(
     row: MakeRow, changes: dict[str, Any]
