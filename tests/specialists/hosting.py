@@ -67,7 +67,7 @@ def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.
         coefficients=coefficients,
         intercept=np.zeros(len(answers), np.float32),
         answers=tuple(answers),
-        answer_tokens=(0,) * len(answers),
+        answer_tokens=tuple(len(answer) for answer in answers),
     )
 
 

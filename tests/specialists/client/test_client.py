@@ -59,6 +59,7 @@ async def test_a_draft_is_the_prediction_of_its_runtime(
 
     expected = drafted(head.create(folder, resources_of(encoder)), "has my card arrived?")
     assert (draft.text, draft.score, draft.evidence) == (expected.text, expected.score, expected.evidence)
+    assert draft.teacher_tokens == expected.teacher_tokens > 0
     assert (draft.task, draft.version) == ("support", 1)
     assert draft.latency_ms > 0
 
