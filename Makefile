@@ -20,7 +20,7 @@ NODE  := tests/clients/node
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help env demo test lint lock clean
+.PHONY: help env demo test soak lint lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +33,9 @@ demo: $(VENV)/.project ## watch a gateway get cheaper: simulated teacher, no key
 
 test: lint $(VENV)/.clients ## lint, then every test with its coverage
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+
+soak: $(VENV)/.test $(VENV)/.project ## 10,000 runs of the gateway in virtual time, with faults (tests/simulation)
+	SIMULATION_SEEDS=10000 $(BIN)/python -m pytest tests/simulation $(ARGS)
 
 lint: $(VENV)/.test $(VENV)/.project $(LEARN) ## ruff, mypy --strict and the import rules between the rooms
 	$(BIN)/ruff check

@@ -13,6 +13,7 @@ from gateway.api.errors import (
     inexact_path,
     refuse_loop,
     stopping,
+    stream_cut,
     to_error_response,
     unknown_path,
     wrong_method,
@@ -60,8 +61,8 @@ def create_app(deps: ApiDependencies) -> App:
         except asyncio.CancelledError as exc:
             if exchange.under_way is not None and exchange.under_way.is_ended():
                 await _end_early(exchange, exchange.under_way)
-            elif not exchange.has_begun and take_back_stop(exc):
-                await exchange.send_error(stopping())
+            elif not exchange.is_finished and take_back_stop(exc):
+                await _end_to_stop(exchange)
             else:
                 raise
         except Exception as exc:
@@ -89,6 +90,17 @@ async def _end_early(exchange: Exchange, under_way: UnderWay) -> None:
         await exchange.break_off(under_way.ended_by)
     else:
         await exchange.send_error(to_error_response(under_way.ended_by))
+
+
+async def _end_to_stop(exchange: Exchange) -> None:
+    """Tell a client that the gateway stops before its answer is whole.
+
+    Here a stream comes whose client was slow to read: while a piece is awaited, cascade ends it.
+    """
+    if exchange.has_begun:
+        await exchange.break_off(stream_cut())
+    else:
+        await exchange.send_error(stopping())
 
 
 async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:

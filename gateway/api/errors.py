@@ -80,6 +80,11 @@ def stopping() -> ErrorResponse:
     return ErrorResponse(status=503, body=body, headers=((b"retry-after", b"1"), (b"connection", b"close")))
 
 
+def stream_cut() -> RequestError:
+    """Return the error that ends a stream that the gateway did not finish in time."""
+    return RequestError("the answer was broken off", kind="api_error", code="stream_cut")
+
+
 def refuse_loop(headers: tuple[Header, ...], instance: bytes) -> None:
     """Raise RequestError (508) for a request that this gateway has sent itself, perhaps through others."""
     if has_looped(headers, instance):

@@ -55,17 +55,18 @@ class OpenWork:
     """What each key has under way in this worker, so that it can be ended with the key."""
 
     def __init__(self) -> None:
-        self._by_hash: dict[str, set[UnderWay]] = {}
+        # In the order of their beginning, so that it is also that of their end.
+        self._by_hash: dict[str, dict[UnderWay, None]] = {}
 
     def add(self, work: UnderWay) -> None:
         """Follow `work` until it is closed."""
-        self._by_hash.setdefault(work.caller.key_hash, set()).add(work)
+        self._by_hash.setdefault(work.caller.key_hash, {})[work] = None
 
     def forget(self, work: UnderWay) -> None:
         """Follow `work` no more; work that is not followed is no error."""
         works = self._by_hash.get(work.caller.key_hash)
         if works is not None:
-            works.discard(work)
+            works.pop(work, None)
             if not works:
                 del self._by_hash[work.caller.key_hash]
 

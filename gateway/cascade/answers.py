@@ -8,12 +8,15 @@ import time
 import msgspec
 
 from gateway.cascade.base import RequestState, Stages, budget_spent
+from gateway.cascade.hedge import cancel_teacher_call
 from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
 from gateway.wire.surfaces import Renderer, codec_of
 
+CLIENT_LEFT = 499
+"""The status of a request whose client left before its answer began."""
 UNSURE_OR_AUDITED = "unsure or audited"
 _UNSURE_OR_AUDITED = frozenset(
     {"audit", "unsure", "unfamiliar text", "form not certified", "template on probation"}
@@ -100,8 +103,10 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
     try:
         reply, hides_usage = await _reply_of_teacher(state, stages, call)
     except (UpstreamError, asyncio.CancelledError) as exc:
-        status = 499 if isinstance(exc, asyncio.CancelledError) else 502
-        Recorder(state, stages, status, ()).finish(is_complete=False)
+        note_no_answer(state, stages, CLIENT_LEFT if isinstance(exc, asyncio.CancelledError) else 502)
+        if state.teacher_call is not None:
+            # Its reply may have come in the very moment in which the client left: nothing else closes it.
+            await cancel_teacher_call(state.teacher_call)
         raise
     if hides_usage:
         state = msgspec.structs.replace(state, hides_usage=True)
@@ -114,6 +119,11 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
         labels=labels,
         details=_details(state, labels),
     )
+
+
+def note_no_answer(state: RequestState, stages: Stages, status: int) -> None:
+    """Leave the Outcome of a request for which the teacher was asked and that got no answer."""
+    Recorder(state, stages, status, ()).finish(is_complete=False)
 
 
 async def _reply_of_teacher(state: RequestState, stages: Stages, call: Call | None) -> tuple[Reply, bool]:

@@ -202,9 +202,11 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
         plan = msgspec.structs.replace(self.plan, may_escalate=True)
         return msgspec.structs.replace(self, plan=plan, verdict=None, reason="audit")
 
-    def with_verdict(self, draft: Draft, verdict: Verdict) -> RequestState:
-        """Return the state with its draft and the verdict on it."""
-        return msgspec.structs.replace(self, draft=draft, verdict=verdict, reason=verdict.because)
+    def with_verdict(self, draft: Draft, verdict: Verdict, certification: Certification) -> RequestState:
+        """Return the state with its draft and the verdict on it, reached under `certification`."""
+        return msgspec.structs.replace(
+            self, draft=draft, verdict=verdict, reason=verdict.because, certification=certification
+        )
 
 
 def budget_spent(plan: Plan) -> BudgetSpentError:

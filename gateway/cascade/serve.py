@@ -12,7 +12,14 @@ import time
 
 import msgspec
 
-from gateway.cascade.answers import answer_with_draft, answer_with_teacher, call_teacher, set_aside_cost
+from gateway.cascade.answers import (
+    CLIENT_LEFT,
+    answer_with_draft,
+    answer_with_teacher,
+    call_teacher,
+    note_no_answer,
+    set_aside_cost,
+)
 from gateway.cascade.audit_sampler import is_stored_by_teacher
 from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
@@ -20,6 +27,7 @@ from gateway.cascade.hedge import await_draft, cancel_teacher_call
 from gateway.confidence.shortfall import uncertified_reason
 from gateway.core import Answer, Certification, Draft, Request, Route
 from gateway.errors import RequestError, SpecialistError
+from gateway.upstream.base import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -84,23 +92,42 @@ async def _decide(
 ) -> RequestState:
     """Return `state` with the draft and the verdict on it, or with the teacher that was faster."""
     request, plan = state.request, state.plan
-    drafting = _draft(request, certification, stages, is_streamed=request.may_begin_early)
-    may_hedge = plan.may_escalate and request.mode != "local"
-    hedge_s = plan.hedge_s if may_hedge else None
+    hedge = _Hedge(request, stages)
     try:
-        hedged = await await_draft(drafting, lambda: call_teacher(request, stages), hedge_s)
+        drafting = _draft(request, certification, stages, is_streamed=request.may_begin_early)
+        may_hedge = plan.may_escalate and request.mode != "local"
+        hedged = await await_draft(drafting, hedge.call_teacher, plan.hedge_s if may_hedge else None)
+        state = state.with_teacher_call(hedged.teacher_call)
+        if hedged.draft is None:
+            return state.deferred(hedged.reason)
+        # Not what was in force when the draft was begun: an alarm may have been given meanwhile.
+        certification = stages.certifications.of(certification.task)
+        verdict = stages.gate.judge_draft(hedged.draft, certification, request, plan, route)
+        if hedged.teacher_call and verdict.accepts:
+            await cancel_teacher_call(hedged.teacher_call)
+        if hedged.draft.stream and not verdict.accepts:
+            await hedged.draft.stream.aclose()
     except SpecialistError as exc:
         # Here, not in `serve`: what the task is stays known, and its cost belongs to it.
         return state.deferred(exc.reason)
-    state = state.with_teacher_call(hedged.teacher_call)
-    if hedged.draft is None:
-        return state.deferred(hedged.reason)
-    verdict = stages.gate.judge_draft(hedged.draft, certification, request, plan, route)
-    if hedged.teacher_call and verdict.accepts:
-        await cancel_teacher_call(hedged.teacher_call)
-    if hedged.draft.stream and not verdict.accepts:
-        await hedged.draft.stream.aclose()
-    return state.with_verdict(hedged.draft, verdict)
+    except asyncio.CancelledError:
+        if hedge.has_begun:
+            note_no_answer(state.deferred("late"), stages, CLIENT_LEFT)
+        raise
+    return state.with_verdict(hedged.draft, verdict, certification)
+
+
+class _Hedge:
+    """The call of the teacher beside a late draft; what it took is paid even if the client leaves."""
+
+    def __init__(self, request: Request, stages: Stages) -> None:
+        self.has_begun = False
+        self._request = request
+        self._stages = stages
+
+    async def call_teacher(self) -> Reply:
+        self.has_begun = True
+        return await call_teacher(self._request, self._stages)
 
 
 async def _draft(

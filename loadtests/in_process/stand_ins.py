@@ -43,10 +43,22 @@ class MemoryHarvest(HarvestReader):
             counts[task] = Count(len(rows) - held_out, held_out)
         return counts
 
-    def rows(self, task: str, after: Cursor | None = None, *, with_messages: bool = True) -> Batch:
+    def removed(self) -> dict[str, Count]:
+        """Nothing is ever removed."""
+        return {}
+
+    def rows(
+        self,
+        task: str,
+        after: Cursor | None = None,
+        *,
+        with_messages: bool = True,
+        lessons_only: bool = False,
+    ) -> Batch:
         """See HarvestReader; the cursor is the number of rows read."""
         rows = self._rows.get(task, [])
-        return Batch(rows[(after or {}).get(task, 0) :], {task: len(rows)})
+        new = rows[(after or {}).get(task, 0) :]
+        return Batch([row for row in new if row.is_lesson or not lessons_only], {task: len(rows)})
 
 
 class LocalDrafter:

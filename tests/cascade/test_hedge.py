@@ -7,10 +7,13 @@ import asyncio
 import msgspec
 import pytest
 
+from gateway.cascade.answers import answer_with_teacher
+from gateway.cascade.base import RequestState
 from gateway.core import Plan
 from gateway.errors import SpecialistError, UpstreamError
 from gateway.upstream.base import Call, Reply
 from tests.cascade.fakes import Flow, ScriptedTeacher
+from tests.support.builders import request
 
 HEDGED = Plan(policy="p", may_serve=True, hedge_s=0.0)
 
@@ -32,6 +35,21 @@ class SlowTeacher(ScriptedTeacher):
             self.is_cancelled = True
             raise
         return await super().ask(call)
+
+
+class ClosedBody:
+    """A body that is never read."""
+
+    is_closed = False
+
+    def __aiter__(self) -> ClosedBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        self.is_closed = True
 
 
 @pytest.fixture
@@ -121,6 +139,35 @@ async def test_a_client_that_leaves_stops_both(flow: Flow) -> None:
     with pytest.raises(asyncio.CancelledError):
         await reading
     assert slow(flow).is_cancelled
+
+
+async def test_a_client_that_leaves_has_paid_for_the_call_beside_the_draft(flow: Flow) -> None:
+    """The teacher has read the prompt: an Outcome says so."""
+    reading = asyncio.create_task(flow.read())
+    await slow(flow).was_called.wait()
+
+    reading.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert (flow.outcome.decision, flow.outcome.status, flow.outcome.is_complete) == ("escalated", 499, False)
+
+
+async def test_a_reply_that_comes_as_the_client_leaves_is_closed(flow: Flow) -> None:
+    """Else its connection would stay open until the teacher has written all of it."""
+    body = ClosedBody()
+    reply = Reply(status=200, headers=(), body=body)
+    call = asyncio.get_running_loop().create_future()
+    state = RequestState(request=request(), plan=HEDGED, teacher_call=call)  # type: ignore[arg-type]
+    answering = asyncio.create_task(answer_with_teacher(state, flow.stages()))
+    await asyncio.sleep(0)
+
+    call.set_result(reply)
+    answering.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await answering
+    assert body.is_closed
 
 
 @pytest.mark.parametrize(

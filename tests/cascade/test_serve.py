@@ -116,6 +116,19 @@ async def test_without_a_certificate_nothing_is_served_locally(
     assert (outcome.decision, outcome.reason) == ("escalated", reason)
 
 
+async def test_an_alarm_stops_a_draft_that_was_begun_before_it(flow: Flow) -> None:
+    flow.drafter.gate = asyncio.Event()
+    reading = asyncio.create_task(flow.read())
+    while not flow.drafter.drafts:
+        await asyncio.sleep(0)
+
+    flow.certification = certified(stage="alarm", threshold=None)
+    flow.drafter.gate.set()
+
+    assert b"from the teacher" in await reading
+    assert flow.outcome.decision == "escalated"
+
+
 async def test_a_shadow_draft_counts_as_would_serve_by_its_tentative_threshold(flow: Flow) -> None:
     flow.certification = certified(stage="shadow", threshold=None, tentative=0.5)
 

@@ -25,8 +25,9 @@ from gateway.errors import RequestError
 from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end
 from gateway.wire.canonical_path import read_path
 from gateway.wire.endpoints import find_resource
+from gateway.wire.responses.reading import ends_complete as responses_ends_complete
 from gateway.wire.responses.reading import error_event as responses_error_event
-from gateway.wire.sse import error_event
+from gateway.wire.sse import ends_complete, error_event
 
 # How long a client may go on sending a refused body before its connection is cut.
 LINGER_S = 1.0
@@ -126,11 +127,14 @@ class Exchange:
         """End a response that has begun: with an error event where one can follow, else by cutting it."""
         if not is_open_stream(*self._head):
             return
-        write = responses_error_event if self.path.path == "/v1/responses" else error_event
-        event = write(self._last_piece, str(error), error.kind, error.code)
-        if self._last_piece and not self._last_piece.endswith((b"\n\n", b"\r\n\r\n")):
-            event = b"\n\n" + event
-        await self._send({"type": "http.response.body", "body": event, "more_body": True})
+        is_responses = self.path.path == "/v1/responses"
+        is_whole = responses_ends_complete if is_responses else ends_complete
+        if not is_whole(self._last_piece):
+            write = responses_error_event if is_responses else error_event
+            event = write(self._last_piece, str(error), error.kind, error.code)
+            if self._last_piece and not self._last_piece.endswith((b"\n\n", b"\r\n\r\n")):
+                event = b"\n\n" + event
+            await self._send({"type": "http.response.body", "body": event, "more_body": True})
         await self._finish()
 
     def _label_error(self, error: ErrorResponse) -> ErrorResponse:

@@ -1,0 +1,1 @@
+"""The whole gateway worker in virtual time, under a scheduler drawn from a seed."""
