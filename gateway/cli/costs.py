@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.digest:
             print(_digest(state, now), end="")
             return OK
-        period = read_period(state.spend, state.ledger_rows, since)
+        period = read_period(state.spend, state.decisions, since)
     if arguments.focus:
         _write_focus(period, arguments.focus, settings)
     elif arguments.json:
