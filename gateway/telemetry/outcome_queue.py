@@ -19,7 +19,7 @@ Observe = Callable[[Outcome, Reading], None]
 OUTCOME_OVERHEAD_BYTES = 2048
 
 # A thread that wakes for every request takes the interpreter from the event loop each time: waiting for
-# company first took 20 % off the latency that the gateway adds, and 50 ms in place of 10 took 5 % off its CPU.
+# company first took 20 % off the latency that the gateway adds, and 50 ms in place of 10 some CPU.
 LINGER_S = 0.05
 BATCH_OUTCOMES = 256
 
@@ -80,7 +80,5 @@ class OutcomeQueue(BoundedQueue[Outcome]):
         kind = (getattr(observe, "__qualname__", type(observe).__qualname__), type(exc).__name__)
         if kind not in self._logged:
             self._logged.add(kind)
-            request_id = outcome.request.id
-            logger.error(
-                "%s raised %s for %s; further ones are only counted", *kind, request_id, exc_info=exc
-            )
+            said = "%s raised %s; further ones are only counted (first for %s)"
+            logger.error(said, *kind, outcome.request.id, exc_info=exc)
