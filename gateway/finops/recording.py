@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import Certificate, Certification, Cost, Outcome, RiskTarget, Stratum, Usage, stratum_of
+from gateway.core import (
+    Certificate,
+    Certification,
+    Cost,
+    Outcome,
+    Plan,
+    RiskTarget,
+    Stratum,
+    Usage,
+    stratum_of,
+)
 from gateway.store.awaited_usage import AwaitedUsage
 from gateway.store.decision_record import CertificateFacts, DecisionRecord
 from gateway.store.ledger_row import LedgerRow
@@ -21,7 +31,7 @@ class DecisionRecorder:
 
     def __init__(self) -> None:
         self._certificates: dict[
-            tuple[str, Stratum | None, RiskTarget], tuple[Certification, CertificateFacts | None]
+            tuple[str, Stratum | None, str], tuple[Certification, CertificateFacts | None]
         ] = {}
 
     def create_record(self, outcome: Outcome, cost: Cost, *, is_booked: bool) -> DecisionRecord:
@@ -29,7 +39,6 @@ class DecisionRecorder:
         request, plan, route, draft = outcome.request, outcome.plan, outcome.route, outcome.draft
         certification = outcome.certification
         stratum = stratum_of(draft, is_variant=route.is_variant) if draft and route else None
-        target = plan.target
         return DecisionRecord(
             row=_row_of(outcome, cost),
             is_booked=is_booked,
@@ -44,11 +53,11 @@ class DecisionRecorder:
             similarity=route.similarity if route and route.is_variant else None,
             place=route.place[:200] if route else "",
             is_on_probation=route is not None and route.is_on_probation,
-            alpha=target.alpha,
-            delta=target.delta,
-            days=target.days,
+            alpha=plan.alpha,
+            delta=plan.delta,
+            days=plan.days,
             stratum=stratum or "",
-            certificate=self._facts_of(certification, stratum, target, outcome.at) if certification else None,
+            certificate=self._facts_of(certification, stratum, plan, outcome.at) if certification else None,
             version=(certification.version or 0) if certification else 0,
             score=draft.score if draft else None,
             threshold=outcome.threshold,
@@ -65,14 +74,15 @@ class DecisionRecorder:
         )
 
     def _facts_of(
-        self, certification: Certification, stratum: Stratum | None, target: RiskTarget, at: float
+        self, certification: Certification, stratum: Stratum | None, plan: Plan, at: float
     ) -> CertificateFacts | None:
-        key = certification.task, stratum, target
+        # A policy asks for one target, and its name is cheaper to hash.
+        key = certification.task, stratum, plan.policy
         found = self._certificates.get(key)
         # A certificate that lapses since is still the one that speaks of this request.
         if found is not None and found[0] is certification:
             return found[1]
-        facts = _describe_certificate(certification, stratum, target, at)
+        facts = _describe_certificate(certification, stratum, plan.target, at)
         if len(self._certificates) >= _MOST_REMEMBERED:
             self._certificates.clear()
         self._certificates[key] = certification, facts
