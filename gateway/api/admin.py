@@ -8,17 +8,22 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar, Request, Response, get
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 
 from gateway.wire.errors import error_body
 
 logger = logging.getLogger(__name__)
 
 
-def create_admin(metrics: Callable[[], bytes], status: Callable[[], dict[str, object]]) -> Litestar:
+def create_admin(
+    metrics: Callable[[], bytes],
+    status: Callable[[], dict[str, object]],
+    explain: Callable[[str], msgspec.Struct | None] = lambda _: None,
+) -> Litestar:
     """Return the ASGI application behind the admin port.
 
-    `metrics` is Prometheus text; both may block and are called in a thread.
+    `metrics` is Prometheus text, `explain` the explanation of a request by its id, None if it is not
+    known; all may block and are called in a thread.
     """
 
     @get("/metrics", sync_to_thread=True)
@@ -29,12 +34,19 @@ def create_admin(metrics: Callable[[], bytes], status: Callable[[], dict[str, ob
     def show_status() -> Response[bytes]:
         return Response(msgspec.json.encode(status()), media_type="application/json")
 
+    @get("/admin/decisions/{request_id:str}", sync_to_thread=True)
+    def show_decision(request_id: str) -> Response[bytes]:
+        explanation = explain(request_id)
+        if explanation is None:
+            raise NotFoundException(f"No decision with the id {request_id[:64]} is kept.")
+        return Response(msgspec.json.encode(explanation), media_type="application/json")
+
     @get("/healthz", sync_to_thread=False)
     def show_health() -> Response[bytes]:
         return Response(b'{"status":"alive"}', media_type="application/json")
 
     return Litestar(
-        [show_metrics, show_status, show_health],
+        [show_metrics, show_status, show_decision, show_health],
         openapi_config=None,
         logging_config=None,
         exception_handlers={HTTPException: _refuse, Exception: _report_failure},

@@ -48,6 +48,7 @@ def create_app(deps: ApiDependencies) -> App:
             send,
             show_labels=deps.show_labels,
             count_refusal=deps.count_refusal,
+            record_refusal=deps.record_refusal,
             memory=deps.memory,
         )
         try:
@@ -66,7 +67,7 @@ def create_app(deps: ApiDependencies) -> App:
             else:
                 raise
         except Exception as exc:
-            error = to_error_response(exc)
+            error = to_error_response(exc, exchange.id)
             give_back_tokens(exchange, error.status)
             # After the head only the connection can say that an answer is not whole: the server cuts it.
             if not exchange.has_begun:
@@ -89,7 +90,7 @@ async def _end_early(exchange: Exchange, under_way: UnderWay) -> None:
     if exchange.has_begun:
         await exchange.break_off(under_way.ended_by)
     else:
-        await exchange.send_error(to_error_response(under_way.ended_by))
+        await exchange.send_error(to_error_response(under_way.ended_by, exchange.id))
 
 
 async def _end_to_stop(exchange: Exchange) -> None:

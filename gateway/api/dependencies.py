@@ -13,7 +13,7 @@ from gateway.api.http.encoded_body import BodyDecoder
 from gateway.api.http.memory import MemoryBudget
 from gateway.api.in_flight import InFlight
 from gateway.api.under_way import OpenWork
-from gateway.core import Answer, Request
+from gateway.core import Answer, Refusal, Request
 from gateway.policy.key_limits import KeyLimits
 from gateway.upstream.base import Reply
 
@@ -51,3 +51,5 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     has_own_key: bool = False
     """Whether calls carry the gateway's own credential, so that it is the only door to the account."""
     count_refusal: CountRefusal = lambda *_: None
+    record_refusal: Callable[[Refusal], None] = lambda _: None
+    """Takes every refusal that leaves no Outcome."""

@@ -37,12 +37,15 @@ class ErrorResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The policy that refused; empty if none did."""
     key: str = ""
     """The name of the gateway key that was refused, if the caller was not admitted."""
+    is_of_teacher: bool = False
+    """Whether the teacher was asked and failed: an Outcome then says so."""
 
 
-def to_error_response(exc: Exception) -> ErrorResponse:
+def to_error_response(exc: Exception, request_id: str = "") -> ErrorResponse:
     """Return the response for `exc`, always with OpenAI's error object.
 
-    Details that are not the client's (hosts, stack traces, anything unforeseen) go to the log only.
+    Details that are not the client's (hosts, stack traces, anything unforeseen) go to the log only, with
+    the request's id.
     """
     match exc:
         case RequestError():
@@ -53,21 +56,21 @@ def to_error_response(exc: Exception) -> ErrorResponse:
                 status=exc.status, body=body, headers=headers, reason=reason, policy=exc.policy, key=exc.key
             )
         case UpstreamCredentialError():
-            logger.error("the teacher refused the gateway's own credential: %s", exc)
+            logger.error("%s: the teacher refused the gateway's own credential: %s", request_id, exc)
             error = _teacher_error(
                 exc, 502, "The teacher refused the gateway's key.", "teacher_credential_rejected"
             )
             # A client's retry cannot change the key.
             return msgspec.structs.replace(error, headers=(DO_NOT_RETRY,))
         case UpstreamTimeoutError():
-            logger.warning("the teacher is late: %s", exc)
+            logger.warning("%s: the teacher is late: %s", request_id, exc)
             return _teacher_error(
                 exc, 504, "The teacher did not begin its answer in time.", "teacher_timeout"
             )
         case UpstreamError():
-            logger.warning("the teacher failed: %s", exc)
+            logger.warning("%s: the teacher failed: %s", request_id, exc)
             return _teacher_error(exc, 502, "The teacher could not be reached.", "teacher_unreachable")
-    logger.error("unforeseen error", exc_info=exc)
+    logger.error("%s: unforeseen error", request_id, exc_info=exc)
     message = "The gateway failed to process your request; the request id names it in the gateway's log."
     body = error_body(message, "server_error", code="internal_error")
     return ErrorResponse(status=500, body=body, reason="internal error")
@@ -123,7 +126,7 @@ def _teacher_error(exc: UpstreamError, status: int, message: str, code: str) -> 
     body = error_body(message, "api_error", code=code)
     # Where we asked once, the client's own retries are what it would have without us.
     headers = (DO_NOT_RETRY,) if exc.was_retried else ()
-    return ErrorResponse(status=status, body=body, headers=headers, reason=_phrase(code))
+    return ErrorResponse(status=status, body=body, headers=headers, reason=_phrase(code), is_of_teacher=True)
 
 
 def _phrase(code: str) -> str:

@@ -30,7 +30,7 @@ from gateway.api.model_reader import read_query_model
 from gateway.api.passthrough import may_pass
 from gateway.api.tunnel import splice_connections
 from gateway.api.under_way import UnderWay
-from gateway.core import Header
+from gateway.core import Header, Refusal
 from gateway.errors import RequestError
 from gateway.upstream.base import Link, Reply
 from gateway.upstream.websocket_headers import UPGRADE, offered_key
@@ -69,6 +69,7 @@ class Handshake(asyncio.Protocol):
         self._id = new_request_id()
         self._task: asyncio.Task[None] | None = None
         self._work: UnderWay | None = None
+        self._path = ""
         self._has_begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -98,7 +99,7 @@ class Handshake(asyncio.Protocol):
                 await self._relay(reply)
         except Exception as exc:
             # The task's outermost edge. After a head only the connection can say that something failed.
-            error = to_error_response(exc)
+            error = to_error_response(exc, self._id)
             if not self._has_begun:
                 self._send_error(error)
         except asyncio.CancelledError:
@@ -114,6 +115,7 @@ class Handshake(asyncio.Protocol):
         received_at = time.monotonic()
         refuse_loop(headers, self._deps.instance)
         path = read_path(target.partition(b"?")[0])
+        self._path = path.path
         if self._deps.has_own_key and not path.is_exact:
             raise inexact_path(path.path)
         if method != "GET" or not may_pass(target, path):
@@ -170,6 +172,17 @@ class Handshake(asyncio.Protocol):
         labels = refusal_labels(error.reason) if self._deps.show_labels else ()
         name = self._work.caller.id if self._work else error.key
         self._deps.count_refusal(error.status, error.reason, name, error.policy)
+        if not error.is_of_teacher:
+            refusal = Refusal(
+                request_id=self._id,
+                status=error.status,
+                reason=error.reason,
+                key=name,
+                policy=error.policy,
+                method="GET",
+                path=self._path,
+            )
+            self._deps.record_refusal(refusal)
         self._write_head(error.status, (*own, *error.headers, *labels, (b"connection", b"close")))
         self._transport.write(error.body)
 

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.digest:
             print(_digest(state, now), end="")
             return OK
-        period = read_period(state.spend, state.ledger_rows, since)
+        period = read_period(state.spend, state.decisions, since)
         names = state.tasks.names
     if arguments.focus:
         _write_focus(period, arguments.focus, settings)

@@ -20,6 +20,7 @@ from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStre
 from gateway.core.endpoint import Access, Endpoint, ModelPlace, Resource, UsagePlace
 from gateway.core.grant import Grant, Limits
 from gateway.core.outcome import Decision, Ending, Excerpt, Outcome, Reading, ending_of
+from gateway.core.refusal import Refusal
 from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
 from gateway.core.secret import Secret
 from gateway.core.text_hash import hash_text
@@ -62,6 +63,7 @@ __all__ = [
     "Period",
     "Plan",
     "Reading",
+    "Refusal",
     "Request",
     "Reservation",
     "Resource",

@@ -34,7 +34,7 @@ class Pricer:
             cost = self.find_cost(outcome, reading)
         except Exception:
             # The edge of the observers' thread: a bug here must not silence them.
-            logger.exception("a request could not be priced")
+            logger.exception("%s: the request could not be priced", outcome.request.id)
             cost = NO_COST
         # The reading is new and nobody has seen it: a copy would take six times as long.
         msgspec.structs.force_setattr(reading, "cost", cost)

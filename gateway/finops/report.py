@@ -8,7 +8,8 @@ from typing import Literal
 import msgspec
 
 from gateway.finops.periods import is_whole_day, name_day
-from gateway.store.ledger_rows import LedgerRow, LedgerRows
+from gateway.store.decision_log import DecisionLog
+from gateway.store.ledger_row import LedgerRow
 from gateway.store.spend import Account, SpendLog, Sums
 
 Grouping = Literal["day", "policy", "model", "key", "tenant", "task", "endpoint", "decision"]
@@ -39,15 +40,15 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     is_cut: bool = False
 
 
-def read_period(spend: SpendLog, rows: LedgerRows, since: float | None) -> Period:
+def read_period(spend: SpendLog, decisions: DecisionLog, since: float | None) -> Period:
     """Return the accounts from `since` on: whole days from the sums, others from the rows."""
     if since is None or is_whole_day(since):
         return Period(entries=spend.entries("" if since is None else name_day(since)), begins_at=since or 0.0)
-    oldest = rows.begins_at()
+    oldest = decisions.begins_at()
     return Period(
-        entries=sum_rows(rows.iterate(since)),
+        entries=sum_rows(decisions.iterate(since)),
         begins_at=since,
-        is_cut=oldest is not None and oldest > since and rows.has_dropped(),
+        is_cut=oldest is not None and oldest > since and decisions.has_dropped(),
     )
 
 

@@ -39,7 +39,8 @@ class Accounting:
         prices = PriceTable(settings.prices, settings.costs.unknown_price)
         self._pricer = Pricer(prices, self.tokens)
         later = LaterUsage(self._pricer, state.awaited_usage)
-        self.ledger = Ledger(self._pricer, state.spend, state.ledger_rows, later, settle=self._settle)
+        self.ledger = Ledger(self._pricer, state.spend, state.decisions, later, settle=self._settle)
+        self._decisions = state.decisions
         self.budgets = Budgets(key_limits.spend, prices, self.tokens, key_limits.list_budgets)
         self._key_limits = key_limits
         self._spend = state.spend
@@ -103,12 +104,13 @@ class Accounting:
         ledger = self.ledger
         return [
             Probe("accounts_waiting", "Sums of dollars not yet written.", lambda: ledger.waiting),
+            Probe("decisions_waiting", "Decision records not yet written.", lambda: self._decisions.waiting),
             Probe("spent_usd_total", "Dollars paid to the teacher.", lambda: ledger.spent_usd),
             Probe("saved_usd_total", "Dollars that local answers saved.", lambda: ledger.saved_usd),
             Probe(
                 "ledger_rows_dropped_total",
-                "Rows of the ledger lost to a full disk.",
-                lambda: ledger.dropped_rows,
+                "Decision records, and with them rows of the ledger, lost to a full disk.",
+                lambda: self._decisions.dropped,
             ),
             Probe(
                 "budget_overrun_usd_total",

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,12 +23,13 @@ from gateway.confidence.deferral import Scorer
 from gateway.confidence.gate import Gate
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
-from gateway.core import OWN_PREFIX, Answer, Grant, Request
+from gateway.core import OWN_PREFIX, Answer, Grant, Refusal, Request
 from gateway.core.steady_clock import SteadyClock
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.policy.encoders import check_encoders, encoder_models
+from gateway.policy.explanation import Explanation, explain_decision
 from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
@@ -42,6 +44,7 @@ from gateway.routing.router import TaskRouter
 from gateway.settings import Settings, Upstream
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
+from gateway.store.decision_record import refusal_record
 from gateway.store.home import read_audit_key
 from gateway.store.learner_progress import read_learner_progress
 from gateway.store.state import State
@@ -69,6 +72,7 @@ class GatewayWorker:
     ) -> None:
         home = settings.home
         policies = load_policies(settings.policies.folder)
+        self._policies = policies
         check_encoders(policies, settings.specialists.encoder)
         self.settings = settings
         self.state = state
@@ -122,6 +126,10 @@ class GatewayWorker:
         """Return the teacher's reply to the handshake of a websocket; see cascade.passage."""
         return await open_tunnel(request, self.stages)
 
+    def record_refusal(self, refusal: Refusal) -> None:
+        """Keep a record of a request that was refused; never blocks."""
+        self.state.decisions.put(refusal_record(refusal, time.time()))
+
     async def start(self) -> None:
         """Connect to the model host, and begin to follow what other processes decide."""
         await self.drafter.open()
@@ -159,15 +167,22 @@ class GatewayWorker:
                 "outcomes": self.outcomes.waiting,
                 "rows": self.outbox.waiting,
                 "spend": self.ledger.waiting,
+                "decisions": self.state.decisions.waiting,
                 "objects": self.state.objects.waiting,
             },
             "dropped": {
                 "outcomes": self.outcomes.dropped,
                 "rows": self.outbox.dropped,
                 "audits": self.state.audits.dropped,
+                "decisions": self.state.decisions.dropped,
                 "objects": self.state.objects.dropped,
             },
         }
+
+    def explain(self, request_id: str) -> Explanation | None:
+        """Return why a request was answered as it was, None if it is not known; may block."""
+        records = self.state.decisions.find(request_id)
+        return explain_decision(records, self._policies) if records else None
 
     def own_models(self, caller: Caller) -> list[str]:
         """Return the names by which `caller` may ask for our specialists and encoder, one each, sorted."""

@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.admin_fd is not None:
             worker.exporters.start_push(worker.metrics)
             names = settings.server.names
-            admin = guard_site(create_admin(worker.metrics.render_text, worker.status), names)  # type: ignore[arg-type]
+            admin_app = create_admin(worker.metrics.render_text, worker.status, worker.explain)
+            admin = guard_site(admin_app, names)  # type: ignore[arg-type]
             connections = Connections(settings.edge, edge.ADMIN_CONNECTIONS)
             servers.append((_create_server(admin, connections, ADMIN_DRAIN_S), options.admin_fd))
         _tune_collector()
@@ -127,6 +128,7 @@ def _create_dependencies(
         key_limits=worker.keys.limits,
         open_work=worker.keys.open_work,
         count_refusal=worker.metrics.refusals.count,
+        record_refusal=worker.record_refusal,
     )
 
 

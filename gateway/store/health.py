@@ -21,6 +21,7 @@ def find_faults(home: Home) -> Iterator[str]:
     checks: list[Callable[[], None]] = [
         lambda: check_not_lost(home),
         lambda: check_database(home.state_db),
+        lambda: check_database(home.decisions_db),
         lambda: _check_audit_key(home),
     ]
     for path in sorted(home.harvest.glob("worker-*.db")):

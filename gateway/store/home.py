@@ -24,6 +24,8 @@ class Home:
         self.folder = folder
         self.state_db = folder / "state.db"
         """SQLite: keys, tasks, standings, audits, spend."""
+        self.decisions_db = folder / "decisions.db"
+        """SQLite: the record of each request."""
         self.harvest = folder / "harvest"
         """One SQLite file of rows per worker, see `worker_rows`."""
         self.registry = folder / "registry"

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import astuple
 
-from gateway.core import Decision
 from gateway.store.database import Database
 
 _SUMS = (
@@ -98,7 +97,7 @@ class Account(msgspec.Struct, frozen=True):
     policy: str
     task: str
     model: str
-    decision: Decision
+    decision: str
     tenant: str = ""
     key: str = ""
     endpoint: str = ""

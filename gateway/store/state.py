@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from gateway.core.steady_clock import SteadyClock
@@ -13,11 +13,11 @@ from gateway.store.audits import AuditLog
 from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
+from gateway.store.decision_log import DecisionLog
 from gateway.store.health import check_not_lost, mark_keys_made
 from gateway.store.home import Home
 from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
-from gateway.store.ledger_rows import LedgerRows
 from gateway.store.objects import ObjectStore
 from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
@@ -29,8 +29,16 @@ logger = logging.getLogger(__name__)
 class State:
     """Everything that the processes of one home agree on: keys, certifications, tasks, audits, spend."""
 
-    def __init__(self, database: Database, keys: Database | None = None) -> None:
-        """`keys` is a connection for the keys alone: a revoked key waits for nothing else's write."""
+    def __init__(
+        self,
+        database: Database,
+        keys: Database | None = None,
+        open_decisions: Callable[[], Database] | None = None,
+    ) -> None:
+        """`keys` is a connection for the keys alone: a revoked key waits for nothing else's write.
+
+        `open_decisions` opens the file of the decisions, by default `database`.
+        """
         self.database = database
         self._keys_database = keys
         self.keys = KeyStore(keys or database, SteadyClock())
@@ -40,16 +48,16 @@ class State:
         self.interventions = Interventions(database)
         self.audits = AuditLog(database)
         self.spend = SpendLog(database)
-        self.ledger_rows = LedgerRows(database)
+        self.decisions = DecisionLog(open_decisions or (lambda: database))
         self.awaited_usage = AwaitedUsages(database)
         self.objects = ObjectStore(database)
 
     def close(self) -> None:
         """Write what waits, if the disk takes it, then close the database."""
-        for flush in (self.audits.flush, self.objects.flush):
+        for flush in (self.audits.flush, self.objects.flush, self.decisions.close):
             try:
                 flush()
-            except sqlite3.Error as exc:
+            except (sqlite3.Error, ConfigError) as exc:
                 logger.error("%s failed at the end: %s", flush.__qualname__, exc)
         if self._keys_database:
             self._keys_database.close()
@@ -64,7 +72,8 @@ def open_state(home: Home) -> Iterator[State]:
     with ExitStack() as stack:
         try:
             database = Database(home.state_db, may_detach=True)
-            state = State(database, Database(home.state_db, may_detach=True))
+            keys = Database(home.state_db, may_detach=True)
+            state = State(database, keys, lambda: Database(home.decisions_db))
         except sqlite3.DatabaseError as exc:
             raise ConfigError(f"{home.state_db}: {exc}; `stepdown doctor` tells more") from exc
         stack.callback(state.close)

@@ -79,11 +79,12 @@ class OutcomeQueue(BoundedQueue[Outcome]):
                 observe(outcome, reading)
             except Exception as exc:
                 # The thread's edge: a bug in one observer must not silence the others.
-                self._count_fault(observe, exc)
+                self._count_fault(observe, outcome, exc)
 
-    def _count_fault(self, observe: Observe, exc: Exception) -> None:
+    def _count_fault(self, observe: Observe, outcome: Outcome, exc: Exception) -> None:
         self.faults += 1
         kind = (getattr(observe, "__qualname__", type(observe).__qualname__), type(exc).__name__)
         if kind not in self._logged:
             self._logged.add(kind)
-            logger.error("%s raised %s; further ones are only counted", *kind, exc_info=exc)
+            said = "%s raised %s; further ones are only counted (first for %s)"
+            logger.error(said, *kind, outcome.request.id, exc_info=exc)

@@ -147,7 +147,7 @@ def _read_ledger(home: Path) -> tuple[dict[tuple[str, str], float], dict[str, in
     booked: defaultdict[tuple[str, str], float] = defaultdict(float)
     sources: defaultdict[str, int] = defaultdict(int)
     with open_state(Home(home)) as state:
-        for row in state.ledger_rows.iterate():
+        for row in state.decisions.iterate():
             booked[row.key, row.model] += row.usd
             sources[row.source] += 1
     return booked, sources

@@ -14,7 +14,7 @@ from gateway.finops.pricing import Pricer
 from gateway.finops.tokens import TokenEstimator
 from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.database import Database
-from gateway.store.ledger_rows import LedgerRows
+from gateway.store.decision_log import DecisionLog
 from gateway.store.spend import SpendLog
 
 
@@ -42,8 +42,14 @@ def spend(database: Database) -> SpendLog:
     return SpendLog(database)
 
 
-def create_ledger(prices: PriceTable, database: Database, clock: Callable[[], float]) -> Ledger:
+def create_ledger(
+    prices: PriceTable,
+    database: Database,
+    clock: Callable[[], float],
+    decisions: DecisionLog | None = None,
+) -> Ledger:
     """Return a ledger over all its stores in `database`."""
     pricer = Pricer(prices, TokenEstimator())
     later = LaterUsage(pricer, AwaitedUsages(database))
-    return Ledger(pricer, SpendLog(database), LedgerRows(database), later, clock=clock)
+    decisions = decisions or DecisionLog(lambda: database)
+    return Ledger(pricer, SpendLog(database), decisions, later, clock=clock)

@@ -10,7 +10,8 @@ from gateway.core import Outcome, Request
 from gateway.finops.ledger import Ledger
 from gateway.finops.prices import PriceTable
 from gateway.store.database import Database
-from gateway.store.ledger_rows import LedgerRow, LedgerRows
+from gateway.store.decision_log import DecisionLog
+from gateway.store.ledger_row import LedgerRow
 from gateway.wire.endpoints import find_resource
 from gateway.wire.surfaces import read_outcome
 from tests.finops.conftest import create_ledger
@@ -40,7 +41,7 @@ def rows_after(ledger: Ledger, database: Database, *outcomes: Outcome) -> list[L
     for each in outcomes:
         ledger(each, read_outcome(each))
     ledger.flush()
-    return [row for row in LedgerRows(database).iterate() if row.source != "none"]
+    return [row for row in DecisionLog(lambda: database).iterate() if row.source != "none"]
 
 
 def response(status: str, usage: object) -> dict[str, object]:

@@ -15,7 +15,7 @@ from gateway.core import Decision, Draft, Plan, Usage
 from gateway.finops.ledger import Ledger
 from gateway.finops.prices import PriceTable
 from gateway.store.database import Database
-from gateway.store.ledger_rows import LedgerRows
+from gateway.store.decision_log import DecisionLog
 from gateway.store.spend import SpendLog, Sums
 from tests.finops.conftest import create_ledger
 from tests.support.builders import NOON, outcome, reading, request
@@ -172,7 +172,7 @@ def test_a_row_says_whose_request_it_was_and_what_it_took(ledger: Ledger, databa
     ledger(outcome(asked), reading(usage=usage, service_tier="flex"))
     ledger.flush()
 
-    (row,) = LedgerRows(database).iterate()
+    (row,) = DecisionLog(lambda: database).iterate()
     assert (row.request_id, row.tenant, row.key, row.policy, row.task) == (
         "req-9",
         "acme",
@@ -229,7 +229,7 @@ def test_the_parts_add_up_to_the_total(
             facts = {"decision": decision, "is_hedged": is_hedged, "would_serve": is_hedged}
             ledger(outcome(**facts), reading(usage=Usage(prompt, completion)))
         ledger.flush()
-        rows, accounts = list(LedgerRows(database).iterate()), SpendLog(database).entries()
+        rows, accounts = list(DecisionLog(lambda: database).iterate()), SpendLog(database).entries()
         database.close()
     total = sum((sums for _, sums in accounts), start=Sums())
     by_decision = {name: [row for row in rows if row.decision == name] for name in DECISIONS}
@@ -240,12 +240,16 @@ def test_the_parts_add_up_to_the_total(
     assert total.requests == len(events)
 
 
-def test_a_full_disk_never_fills_the_memory(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.finops.ledger.MOST_WAITING_ROWS", 10)
+def test_a_full_disk_never_fills_the_memory(
+    prices: PriceTable, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.decision_log.MOST_WAITING", 10)
+    decisions = DecisionLog(lambda: database)
+    ledger = create_ledger(prices, database, lambda: NOON, decisions)
     for _ in range(25):
         ledger(outcome(), reading())
 
-    assert (ledger.dropped_rows, ledger.spent_usd) == (15, 50.0)
+    assert (decisions.dropped, decisions.waiting, ledger.spent_usd) == (15, 10, 50.0)
 
 
 def test_invented_models_fill_no_table(

@@ -69,10 +69,13 @@ class RunningGateway:
         """Ask for a chat completion."""
         return self.ask("POST", CHAT, chat_body(**fields), headers)
 
+    def ask_admin(self, method: str, path: str) -> HttpAnswer:
+        """Send one request to the admin plane."""
+        return _fetch(int(self.admin_url.rpartition(":")[2]), method, path)
+
     def status(self) -> dict[str, Any]:
         """Return what the admin plane reports."""
-        got = _fetch(int(self.admin_url.rpartition(":")[2]), "GET", "/status")
-        return dict(json.loads(got.body))
+        return dict(json.loads(self.ask_admin("GET", "/status").body))
 
     def child(self, module: str) -> int | None:
         """Return the process id of a child by its module; None while it is being restarted."""

@@ -20,7 +20,7 @@ from gateway.api.http.response_headers import (
     with_standard_headers,
 )
 from gateway.api.under_way import UnderWay
-from gateway.core import Body, Header
+from gateway.core import Body, Header, Refusal
 from gateway.errors import RequestError
 from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end
 from gateway.wire.canonical_path import read_path
@@ -51,6 +51,7 @@ class Exchange:
         *,
         show_labels: bool = False,
         count_refusal: Callable[[int, str, str, str], None] = lambda *_: None,
+        record_refusal: Callable[[Refusal], None] = lambda _: None,
         memory: MemoryBudget | None = None,
     ) -> None:
         self.id = new_request_id()
@@ -69,6 +70,7 @@ class Exchange:
         self._memory = BodyMemory(memory) if memory else None
         self._show_labels = show_labels
         self._count_refusal = count_refusal
+        self._record_refusal = record_refusal
         self._head: tuple[int, list[Header]] = 0, []
         self._last_piece = b""
         self._send = send
@@ -141,6 +143,17 @@ class Exchange:
         """Count a refusal, and return it with the labels that every answer has."""
         name = self.under_way.caller.id if self.under_way else error.key
         self._count_refusal(error.status, error.reason, name, error.policy)
+        if not error.is_of_teacher:
+            refusal = Refusal(
+                request_id=self.id,
+                status=error.status,
+                reason=error.reason,
+                key=name,
+                policy=error.policy,
+                method=self.method,
+                path=self.path.path,
+            )
+            self._record_refusal(refusal)
         if not self._show_labels:
             return error
         return msgspec.structs.replace(error, headers=(*error.headers, *refusal_labels(error.reason)))

@@ -13,11 +13,12 @@ REQUEST_ID = b"x-stepdown-request-id"
 
 
 def new_request_id() -> str:
-    """Return 32 hex digits for a new request.
+    """Return 32 hex digits for a new request; those of later milliseconds are greater.
 
-    Unique, not secret: seeded once per process, where the system's own randomness costs a system call.
+    As in a UUID of version 7, the time comes first: an index of ids then grows at its end. Unique, not
+    secret: seeded once per process, where the system's own randomness costs a system call.
     """
-    return f"{random.getrandbits(128):032x}"
+    return f"{time.time_ns() // 1_000_000 << 80 | random.getrandbits(80):032x}"
 
 
 def with_standard_headers(headers: list[Header], request_id: str) -> list[Header]:

@@ -1,45 +1,15 @@
-"""The newest rows are kept, and the sums of older versions are taken over."""
+"""The sums of older versions are taken over, by day and month, policy and key."""
 
 from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from gateway.store.awaited_usage import AwaitedUsage, AwaitedUsages
 from gateway.store.database import Database
-from gateway.store.ledger_rows import LedgerRow, LedgerRows
 from gateway.store.spend import Account, SpendLog, Sums
-
-ROW = LedgerRow(
-    1.0, "r", "t", "k", "p", "task", "escalated", "/v1/chat/completions", "m", "m", "",
-    9, 2, 0, 0, "", 1.0, 1.0, 0.0, 0.0, "reported", "listed",
-)  # fmt: skip
-
-
-def row(at: float) -> LedgerRow:
-    return msgspec.structs.replace(ROW, at=at)
-
-
-def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
-    rows = LedgerRows(Database(tmp_path / "state.db"))
-    rows.add([row(float(at)) for at in range(5000)])
-
-    assert list(rows.iterate()) == [row(float(at)) for at in range(5000)]
-    assert [each.at for each in rows.iterate(since=10, until=12)] == [10.0, 11.0]
-
-
-def test_only_the_newest_rows_are_kept(tmp_path: Path) -> None:
-    rows = LedgerRows(Database(tmp_path / "state.db"), kept=100)
-    for start in range(0, 1000, 50):
-        rows.add([row(float(at)) for at in range(start, start + 50)])
-
-    assert 100 <= rows.count() <= 200
-    assert rows.begins_at() is not None
-    assert list(rows.iterate())[-1].at == 999.0
-
 
 OLD_SPEND = """
 CREATE TABLE spend (day TEXT NOT NULL, policy TEXT NOT NULL, task TEXT NOT NULL, model TEXT NOT NULL,
