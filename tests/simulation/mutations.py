@@ -68,8 +68,8 @@ def every_answer_is_harvested() -> AbstractContextManager[Any]:
 
 
 def audits_are_lessons() -> AbstractContextManager[Any]:
-    def mutated(outcome: Any, reading: Any) -> Any:
-        row = row_of(outcome, reading)
+    def mutated(outcome: Any, reading: Any, **facts: Any) -> Any:
+        row = row_of(outcome, reading, **facts)
         return row and msgspec.structs.replace(row, is_held_out=False)
 
     return patch("gateway.harvest.gather.row_of", mutated)
