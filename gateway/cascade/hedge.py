@@ -45,7 +45,10 @@ async def await_draft(
                 await asyncio.wait((draft,))
         return _hedged_draft(draft, teacher_call)
     except BaseException:
-        draft.cancel()
+        is_there = not draft.cancel() and not draft.cancelled() and not draft.exception()
+        if is_there and (stream := draft.result().stream):
+            # It came in the very moment in which its client left.
+            await stream.aclose()
         if teacher_call:
             await cancel_teacher_call(teacher_call)
         raise

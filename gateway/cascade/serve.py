@@ -74,7 +74,8 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
     if certification.version is None:
         return state.deferred("no specialist yet")
     if plan.is_reserve and state.is_held_out and is_certified:
-        decided = await _decide(state, certification, route, stages)
+        # The draft is compared, not served: of a stream only the beginning would be.
+        decided = await _decide(state, certification, route, stages, is_streamed=False)
         return decided.audited_from_reserve() if decided.is_accepted else decided
     if request.mode != "local" and (reason := _observation_reason(state)):
         if reason == "audit" and stages.is_frozen(route.task):
@@ -84,17 +85,17 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
         return state.deferred(reason, late_draft=late)
     if reason := _refusal_reason(state) or ("frozen" if stages.is_frozen(route.task) else ""):
         return state.deferred(reason)
-    return await _decide(state, certification, route, stages)
+    return await _decide(state, certification, route, stages, is_streamed=request.may_begin_early)
 
 
 async def _decide(
-    state: RequestState, certification: Certification, route: Route, stages: Stages
+    state: RequestState, certification: Certification, route: Route, stages: Stages, *, is_streamed: bool
 ) -> RequestState:
     """Return `state` with the draft and the verdict on it, or with the teacher that was faster."""
     request, plan = state.request, state.plan
     hedge = _Hedge(request, stages)
     try:
-        drafting = _draft(request, certification, stages, is_streamed=request.may_begin_early)
+        drafting = _draft(request, certification, stages, is_streamed=is_streamed)
         may_hedge = plan.may_escalate and request.mode != "local"
         hedged = await await_draft(drafting, hedge.call_teacher, plan.hedge_s if may_hedge else None)
         state = state.with_teacher_call(hedged.teacher_call)

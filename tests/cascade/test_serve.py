@@ -402,6 +402,17 @@ async def test_the_reserve_of_a_budget_pays_audits_of_drafts_that_pass(flow: Flo
     assert (flow.outcome.decision, flow.outcome.is_held_out) == ("audit", True)
 
 
+async def test_a_draft_that_is_compared_alone_is_not_streamed(flow: Flow) -> None:
+    """Seed 2360 of the simulation: the stream of such a draft was never read, and stayed open."""
+    flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False, is_reserve=True)
+    flow.is_audit = True
+    flow.teacher.content_type = b"text/event-stream"
+
+    await flow.read(request(is_streamed=True))
+
+    assert [asked.is_streamed for asked in flow.drafter.requests] == [False]
+
+
 async def test_the_reserve_of_a_budget_pays_nothing_else(flow: Flow) -> None:
     flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False, is_reserve=True)
     flow.is_audit, flow.drafter.score = True, 0.1
