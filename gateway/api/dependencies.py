@@ -38,9 +38,7 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     """For the bodies in work."""
     limits: BodyLimits = BodyLimits()
     own_models: Callable[[Caller], list[str]] = lambda _: []
-    """Names of our specialists, as clients see them: `stepdown/<task>`."""
-    own_ids: Callable[[Caller], list[str]] = lambda _: []
-    """Other names of these, which are not listed and work as well."""
+    """Names of our specialists, as clients see them: `stepdown/<task>`, by the task's name and by its id."""
     is_ready: Callable[[], bool] = lambda: True
     instance: bytes = b""
     """The name by which the gateway knows its own requests when they come back."""

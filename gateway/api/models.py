@@ -50,7 +50,7 @@ async def show_model(exchange: Exchange, deps: ApiDependencies) -> None:
     name = exchange.path.path.removeprefix(_PREFIX)
     # An unproven caller learns nothing about us: the teacher itself judges its key.
     caller = await admit_caller(exchange, deps)
-    if caller.is_trusted and name in (*deps.own_models(caller), *deps.own_ids(caller)):
+    if caller.is_trusted and name in deps.own_models(caller):
         await exchange.send_json(200, msgspec.json.encode(_model_object(name)))
     else:
         await pass_through(exchange, deps)

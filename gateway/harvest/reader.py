@@ -170,7 +170,7 @@ def _count_rows(connection: sqlite3.Connection) -> list[Any]:
         return []
     lesson = RowReader(connection).lesson
     return connection.execute(
-        f"SELECT task, sum(NOT is_held_out AND {lesson}), sum(is_held_out), sum(NOT {lesson}) "  # noqa: S608
+        f"SELECT task, sum(is_held_out = 0 AND {lesson}), sum(is_held_out != 0), sum(NOT {lesson}) "  # noqa: S608
         "FROM rows GROUP BY task"
     ).fetchall()
 

@@ -162,7 +162,8 @@ class RowReader:
         # SQLite has no booleans: lax conversion turns its 0 and 1 back.
         row = msgspec.convert(facts, Row, strict=False)
         if row.messages:
-            _messages.decode(row.messages)
+            # The decoder does not look into the texts that it skips; exports do.
+            _messages.decode(row.messages.decode())
         return row
 
     def _expression(self, name: str) -> str:

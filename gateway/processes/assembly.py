@@ -185,17 +185,15 @@ class GatewayWorker:
         return explain_decision(records, self._policies) if records else None
 
     def own_models(self, caller: Caller) -> list[str]:
-        """Return the names by which `caller` may ask for our specialists and encoder, one each, sorted."""
+        """Return the names by which `caller` may ask for our specialists and encoder, sorted.
+
+        A specialist has two: its task's name, which may change, and its task's id, which never does.
+        """
         listed = set(self._encoders)
         for task in self._list_served():
             names = (OWN_PREFIX + self.state.tasks.names.of(task.task), OWN_PREFIX + task.task)
-            listed.update([name for name in names if self._sees(caller, task, name)][:1])
+            listed.update(name for name in names if self._sees(caller, task, name))
         return sorted(listed)
-
-    def own_ids(self, caller: Caller) -> list[str]:
-        """Return the ids by which `caller` may ask for our specialists whatever their names are."""
-        ids = ((task, OWN_PREFIX + task.task) for task in self._list_served())
-        return [own_id for task, own_id in ids if self._sees(caller, task, own_id)]
 
     def _list_served(self) -> list[Task]:
         state = self.state
