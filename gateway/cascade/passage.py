@@ -10,8 +10,8 @@ from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Request
 from gateway.upstream.base import Call, Reply
 
-# RFC 9110 section 9.2.1: asking twice changes nothing.
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# RFC 9110 section 9.2.2: asking twice does no more than asking once.
+_IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], stages: Stages) -> Answer:
@@ -48,13 +48,13 @@ async def open_tunnel(request: Request, stages: Stages) -> Reply:
 def _create_call(
     request: Request, body: bytes | AsyncIterator[bytes], stages: Stages, *, may_switch: bool = False
 ) -> Call:
-    is_safe = request.resource.method in _SAFE_METHODS
+    method = request.resource.method
     return Call(
-        method=request.resource.method,
+        method=method,
         target=request.target,
         headers=stages.teacher_headers(request),
         body=body,
-        is_repeatable=isinstance(body, bytes) and not body and is_safe,
+        is_idempotent=isinstance(body, bytes) and method in _IDEMPOTENT_METHODS,
         may_switch=may_switch,
     )
 

@@ -52,6 +52,7 @@ from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.telemetry.shared_sums import SharedSums
 from gateway.upstream.base import Reply, Teacher
 from gateway.upstream.client import HttpClient
+from gateway.upstream.guarded import GuardedTeacher
 
 
 class GatewayWorker:
@@ -256,5 +257,4 @@ def create_classifier(name: str, options: dict[str, Any], state: State, drafter:
 def create_teacher(upstream: Upstream, instance: str = "") -> Teacher:
     """Return the teacher that the settings name. Raises ConfigError for an unknown provider."""
     provider = load_plugin("gateway.upstream.providers", upstream.provider)
-    teacher: Teacher = provider.create(upstream, HttpClient(upstream), instance)
-    return teacher
+    return GuardedTeacher(provider.create(upstream, HttpClient(upstream), instance), upstream)

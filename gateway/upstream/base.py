@@ -32,7 +32,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     idle_timeout_s: PositiveFloat = 120.0
     """Between two reads of a body."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
-    """As OpenAI's SDKs, as is the first wait."""
+    """As OpenAI's SDKs, as is the first wait; all retries together stay within a tenth of the requests."""
     first_wait_s: PositiveFloat = 0.5
     longest_wait_s: PositiveFloat = 2.0
     """If the teacher asks for more, the client is told instead: it may have something else to do."""
@@ -46,7 +46,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `target` is raw path and query exactly as the client sent them, from "/v1/..." on.
     `body` is either whole or a stream that can be sent once. `is_repeatable` says that
     asking twice has no effect beyond cost; anything else is retried only while not one
-    byte of it has left.
+    byte of it has left. `is_idempotent` (RFC 9110 section 9.2.2) alone is never a retry: such a call is
+    sent a second time where its kept-alive connection turns out to be closed.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[Header, ...]
     body: bytes | AsyncIterator[bytes] = b""
     is_repeatable: bool = False
+    is_idempotent: bool = False
     may_switch: bool = False
     """Whether the client asked for a websocket and takes a 101 for an answer."""
 
@@ -93,7 +95,7 @@ class Teacher(Protocol):
 
         Cancelling the call closes its connection at once. Called from many tasks at once.
         Raises UpstreamError when no head arrived: refused, reset, or late
-        (UpstreamTimeoutError), after the retries that the policy of `call` allows.
+        (UpstreamTimeoutError); a provider asks once, GuardedTeacher retries.
         """
 
     async def close(self) -> None:

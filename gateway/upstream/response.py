@@ -58,12 +58,17 @@ class Response:
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._unparsed_bytes = 0
-        self._is_framed = self._keeps_open = False
+        self._is_framed = self._keeps_open = self._is_announced = False
         self._pieces: list[bytes] = []
         self._size = 0
         self._is_held = self._is_whole = self._is_closed = False
         self._fault: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether one byte of the reply is here."""
+        return self.has_head or self._unparsed_bytes > 0 or self._is_announced
 
     async def head(self, wait_s: float) -> None:
         """Return once the head is there. Raises UpstreamError."""
@@ -158,6 +163,7 @@ class Response:
             self._line.close()
         elif status < 200 and not self.has_switched:
             self.headers.clear()
+            self._is_announced = True
         elif status >= 600:
             # RFC 9110 section 15: no such status exists, and servers cannot write it.
             self.fail(UpstreamError(f"the teacher answered with status {status}"))
