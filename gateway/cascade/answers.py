@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from gateway.cascade.base import RequestState, Stages, budget_spent
+from gateway.cascade.keepalive import KeepaliveBody
 from gateway.cascade.recorder import Recorder
 from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
 from gateway.errors import UpstreamError
@@ -107,10 +108,13 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
         state = msgspec.structs.replace(state, hides_usage=True)
     recorder = Recorder(state, stages, reply.status, reply.headers)
     labels = _labels(state, "teacher")
+    body = recorder.record_body(reply.body)
+    if state.plan.keepalive_s is not None and recorder.can_append:
+        body = KeepaliveBody(body, state.plan.keepalive_s)
     return Answer(
         status=reply.status,
         headers=reply.headers,
-        body=recorder.record_body(reply.body),
+        body=body,
         labels=labels,
         details=_details(state, labels),
     )

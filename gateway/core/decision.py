@@ -50,6 +50,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     may_harvest: bool = True
     hedge_s: float | None = None
     """When a draft takes longer than this, the teacher is called beside it; None: wait for the draft."""
+    keepalive_s: float | None = None
+    """After how much silence a stream of the teacher's gets a comment; None: it passes as it comes."""
     may_serve_stored: bool = False
     """Whether a specialist may answer a request that the teacher would store by default."""
     embed: str | None = None

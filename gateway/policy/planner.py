@@ -267,6 +267,7 @@ def _entry(policy: Policy) -> _Entry:
         shadow_audit_share=policy.audit.shadow,
         may_harvest=policy.harvest,
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
+        keepalive_s=policy.keepalive_s,
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
         asks_usage=policy.usage == "ask" or (policy.usage is None and _has_budget(policy)),

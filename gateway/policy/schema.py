@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from gateway.config.bounds import NonNegativeFloat, Share
+from gateway.config.bounds import NonNegativeFloat, PositiveFloat, Share
 
 Risk = Annotated[float, Meta(gt=0, le=0.5)]
 Globs = Annotated[tuple[str, ...], Meta(min_length=1)]
@@ -70,6 +70,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hedge_ms: NonNegativeFloat | None = None
     """When a draft takes longer, the teacher is called beside it, and the first of the two is served. Both
     may cost money. None, the default: wait for the draft."""
+    keepalive_s: PositiveFloat | None = None
+    """After so much silence a stream of the teacher's gets a comment, which clients ignore: for proxies that
+    cut silent connections while a model thinks. None, the default: it passes untouched."""
     usd_per_day: NonNegativeFloat | None = None
     """Limit on the teacher's cost per UTC day; None: no limit."""
     usd_per_month: NonNegativeFloat | None = None

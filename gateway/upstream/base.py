@@ -29,8 +29,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first_byte_timeout_s: PositiveFloat = 600.0
     """From the last byte sent to the head of the reply. As OpenAI's own clients: a reasoning model
     thinks for minutes before its first byte."""
-    idle_timeout_s: PositiveFloat = 120.0
-    """Between two reads of a body."""
+    idle_timeout_s: PositiveFloat = 600.0
+    """Between two reads of a body, which any byte ends: a reasoning model is silent there, too. A teacher
+    whose machine is gone is found sooner, by TCP's own probes."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """As OpenAI's SDKs, as is the first wait; all retries together stay within a tenth of the requests."""
     first_wait_s: PositiveFloat = 0.5
