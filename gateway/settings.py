@@ -6,18 +6,17 @@ concerns more than the room.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from gateway.api.http import edge
+from gateway.config.addresses import is_loopback
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
@@ -28,6 +27,7 @@ from gateway.finops.prices import Price
 from gateway.harvest import outbox
 from gateway.store.home import Home
 from gateway.upstream import base as upstream
+from gateway.upstream.teacher_settings import TeacherSettings, add_credentials, check_base_url
 
 DEFAULT_FILE = "stepdown.toml"
 PREFIX = "STEPDOWN_"
@@ -78,7 +78,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         """Allow `open` on loopback addresses only."""
-        if self.open and not _is_loopback(self.host):
+        if self.open and not is_loopback(self.host):
             raise ValueError(
                 f"open lets anybody in and is allowed on a loopback address only, not on '{self.host}'; "
                 "use 127.0.0.1, or create keys with `stepdown keys create`"
@@ -96,9 +96,7 @@ class Upstream(upstream.Config, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         """Refuse a base URL that cannot be called."""
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("base_url must look like https://host/v1, without query or fragment")
+        check_base_url(self.base_url)
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -152,6 +150,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Folder of all state: keys, standings, harvest, models."""
     server: Server = Server()
     upstream: Upstream = Upstream()
+    """The one teacher; where `[[teachers]]` are listed, the first of them."""
+    teachers: tuple[TeacherSettings, ...] = ()
+    """The teachers in the order of asking, each with a credential of the gateway's own."""
     routing: Routing = Routing()
     specialists: Specialists = Specialists()
     harvest: Harvest = Harvest()
@@ -172,7 +173,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The clients let in: holders of our keys, of keys that the teacher accepts, or all."""
         if self.server.open:
             return "open"
-        return "forward" if self.upstream.api_key is None else "keys"
+        # The credentials of `[[teachers]]` are the gateway's own; one that is missing stops the start.
+        return "keys" if self.teachers or self.upstream.api_key else "forward"
 
 
 def read_settings(environ: Mapping[str, str]) -> Settings:
@@ -187,10 +189,18 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     file, text = _read_file(environ)
     data = _parse_toml(file, text)
     build_config(Settings, data, file, lambda path: _locate(text, path))
+    if "teachers" in data and "upstream" in data:
+        raise ConfigError(
+            f"{file}: [upstream] is the only teacher, [[teachers]] lists several: use one of them"
+        )
     for section, key, value in _read_variables(environ):
         table = data.setdefault(section, {}) if section else data
         table[key] = value
     settings = build_config(Settings, data, "environment")
+    if settings.teachers:
+        teachers = add_credentials(settings.teachers, environ)
+        first = {name: getattr(teachers[0], name) for name in Upstream.__struct_fields__}
+        return msgspec.structs.replace(settings, teachers=teachers, upstream=Upstream(**first))
     if secret := environ.get("OPENAI_API_KEY", "").strip():
         teacher = msgspec.structs.replace(settings.upstream, api_key=Secret(secret))
         settings = msgspec.structs.replace(settings, upstream=teacher)
@@ -284,12 +294,3 @@ def _locate(text: str, path: SettingPath) -> tuple[int, int]:
         if here == path[: len(here)] and len(here) > best:
             best, place = len(here), (number, found.start("name") + 1)
     return place
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -12,13 +12,20 @@ import time
 
 import msgspec
 
-from gateway.cascade.answers import answer_with_draft, answer_with_teacher, call_teacher, set_aside_cost
+from gateway.cascade.answers import (
+    answer_with_draft,
+    answer_with_teacher,
+    call_teacher,
+    create_call,
+    set_aside_cost,
+)
 from gateway.cascade.audit_sampler import is_stored_by_teacher
 from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
-from gateway.core import ANY_TARGET, Answer, Certification, Draft, Request, RiskTarget, Route
+from gateway.core import ANY_TARGET, Answer, Certification, Draft, Plan, Request, RiskTarget, Route
 from gateway.errors import RequestError, SpecialistError
+from gateway.upstream.base import Reply
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +92,7 @@ async def _decide(
     drafting = _draft(request, certification, stages, is_streamed=request.may_begin_early)
     may_hedge = plan.may_escalate and request.mode != "local"
     hedge_s = plan.hedge_s if may_hedge else None
-    hedged = await await_draft(drafting, lambda: call_teacher(request, stages), hedge_s)
+    hedged = await await_draft(drafting, lambda: _hedge(request, plan, stages), hedge_s)
     state = state.with_teacher_call(hedged.teacher_call)
     if hedged.draft is None:
         return state.deferred(hedged.reason)
@@ -95,6 +102,10 @@ async def _decide(
     if hedged.draft.stream and not verdict.accepts:
         await hedged.draft.stream.aclose()
     return state.with_verdict(hedged.draft, verdict)
+
+
+async def _hedge(request: Request, plan: Plan, stages: Stages) -> Reply:
+    return await call_teacher(request, stages, create_call(request, plan, stages))
 
 
 async def _draft(

@@ -198,7 +198,7 @@ async def _ask_for_models(upstream: Upstream) -> int:
     """Return the status of the teacher's list of models. Raises ConfigError, UpstreamError."""
     import msgspec
 
-    from gateway.processes.assembly import create_teacher
+    from gateway.processes.teachers import create_teacher
     from gateway.upstream.base import Call
 
     teacher = create_teacher(msgspec.structs.replace(upstream, retries=0, first_byte_timeout_s=TIMEOUT_S))

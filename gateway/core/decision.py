@@ -26,6 +26,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whose traffic this request learns from and is served from: a tenant, a policy, or all."""
     because: str = ""
     """Why no specialist may serve; empty if one may."""
+    teachers: tuple[str, ...] = ()
+    """The teachers that may answer, in the order of asking; empty: all."""
     budgets: tuple[Budget, ...] = ()
     """What the teacher's answers to this request are paid from."""
     asks_usage: bool = False

@@ -44,6 +44,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     whose model cannot be read in time, an unknown one) is opened by a policy that names it: its first
     word below /v1/ at least."""
     methods: Globs = ("*",)
+    teachers: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    """Names of `[[teachers]]`, in the order of asking. Specialists learn from the first; the others answer
+    while it cannot, and neither teach nor judge. None: all, as the settings list them."""
     serve: bool = True
     """False: the teacher answers all requests."""
     forbid: bool = False

@@ -32,13 +32,15 @@ from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
+from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
+from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier
 from gateway.routing.router import TaskRouter
-from gateway.settings import Settings, Upstream
+from gateway.settings import Settings
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.home import read_audit_key
@@ -50,9 +52,7 @@ from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.telemetry.shared_sums import SharedSums
-from gateway.upstream.base import Reply, Teacher
-from gateway.upstream.client import HttpClient
-from gateway.upstream.guarded import GuardedTeacher
+from gateway.upstream.base import Reply
 
 
 class GatewayWorker:
@@ -74,7 +74,10 @@ class GatewayWorker:
         self.state = state
         self.registry = Registry(home.registry)
         self.harvest = HarvestReader(home.harvest)
-        self.teacher = create_teacher(settings.upstream, instance)
+        self.teachers = create_teachers(settings, instance)
+        names = [teacher.name for teacher in self.teachers]
+        check_teachers(policies, names)
+        self.teacher = combine_teachers(self.teachers, settings)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
@@ -91,6 +94,7 @@ class GatewayWorker:
             state.certifications.all,
             self._accounting.list_left,
             sums,
+            self.teachers,
         )
         self.outcomes = OutcomeQueue(self._accounting.read_outcome, self._create_observers())
         self.following = Following(
@@ -103,7 +107,12 @@ class GatewayWorker:
         )
         self._encoders = encoder_models(policies)
         has_own_key = settings.upstream.api_key is not None
-        self._planner = PolicyPlanner(policies, self._accounting.budgets.spent, has_own_key=has_own_key)
+        self._planner = PolicyPlanner(
+            policies,
+            self._accounting.budgets.spent,
+            has_own_key=has_own_key,
+            first_teacher=names[0],
+        )
         self.stages = self._create_stages()
 
     async def serve(self, request: Request) -> Answer:
@@ -142,6 +151,8 @@ class GatewayWorker:
                 summarize_certification(one, self._scope_of(one.task))
                 for one in self.state.certifications.all()
             ],
+            # Of the worker that answers: each judges by its own traffic.
+            "teachers": [teacher.describe_health() for teacher in self.teachers],
             "costs": self.state.spend.summarize(),
             "harvested": {
                 task: count.training + count.held_out for task, count in self.harvest.counts().items()
@@ -205,6 +216,7 @@ class GatewayWorker:
             scorer=Scorer(),
             gate=Gate(SteadyClock()),
             teacher=self.teacher,
+            has_teachers=len(self.teachers) > 1,
             observe=accounting.create_observer(self.outcomes),
             budgets=accounting.budgets,
             usage_asker=UsageAsker(),
@@ -252,9 +264,3 @@ def create_classifier(name: str, options: dict[str, Any], state: State, drafter:
     config = build_config(module.Config, options, f"routing.options.{name}")
     classifier: Classifier = module.create(config, state.tasks, state.templates, drafter)
     return classifier
-
-
-def create_teacher(upstream: Upstream, instance: str = "") -> Teacher:
-    """Return the teacher that the settings name. Raises ConfigError for an unknown provider."""
-    provider = load_plugin("gateway.upstream.providers", upstream.provider)
-    return GuardedTeacher(provider.create(upstream, HttpClient(upstream), instance), upstream)

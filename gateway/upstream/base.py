@@ -16,7 +16,8 @@ from gateway.core import Body, Header, Secret
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the teacher is, whose credential it sees, and how patiently it is called.
 
-    With `api_key` every call carries it (mode `own`), without it the client's own (mode `forward`).
+    With `api_key` every call carries it (mode `own`; an empty one is not sent), without it the client's own
+    (mode `forward`).
     """
 
     base_url: str = "https://api.openai.com/v1"
@@ -59,6 +60,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     is_idempotent: bool = False
     may_switch: bool = False
     """Whether the client asked for a websocket and takes a 101 for an answer."""
+    teachers: tuple[str, ...] = ()
+    """The teachers that may answer, in order; empty: all that there are."""
+    is_bound: bool = False
+    """Whether it concerns what the first of them keeps, so that no other may answer."""
 
 
 class Link(Protocol):
@@ -84,6 +89,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[Header, ...]
     body: Body
     retries: int = 0
+    served_by: str = ""
+    """The teacher's name, where there is more than one."""
+    is_lesson: bool = True
+    """Whether it may be learnt from, and be evidence: a fallback's answer is neither."""
     link: Link | None = None
     """Set with a 101, for a call that may switch alone: the receiver takes it or closes `body`."""
 

@@ -58,6 +58,27 @@ class GuardedTeacher:
             sleep=asyncio.sleep,
         )
 
+    @property
+    def openings(self) -> int:
+        """How often its circuit has opened."""
+        return self.circuit.openings
+
+    @property
+    def is_out(self) -> bool:
+        """Whether its circuit is not closed."""
+        return self.circuit.is_open
+
+    def describe_health(self) -> dict[str, object]:
+        """Return what the status report says of it."""
+        return {
+            "name": self.name,
+            "base_url": self._config.base_url,
+            "circuit": self.circuit.state,
+            "requests": self.requests,
+            "failures": self.failures,
+            "retries": self.retries,
+        }
+
     async def check(self) -> None:
         """Ask for the list of models, as a request nobody waits for, and tell the circuit."""
         try:

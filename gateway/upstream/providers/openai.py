@@ -105,7 +105,8 @@ def _is_length_untrue(call: Call) -> bool:
 def _credential(config: Config) -> tuple[Header, ...]:
     if config.api_key is None:
         return ()
-    headers = [(b"authorization", f"Bearer {config.api_key.reveal()}".encode())]
+    key = config.api_key.reveal()
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
     if config.organization:
         headers.append((b"openai-organization", config.organization.encode()))
     if config.project:
