@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from gateway.config.plugins import load_plugin
 from gateway.errors import ConfigError
 from gateway.settings import Settings, Upstream
@@ -11,7 +13,7 @@ from gateway.upstream.base import Teacher
 from gateway.upstream.client import HttpClient
 from gateway.upstream.fallback import FallbackTeacher, Member
 from gateway.upstream.guarded import GuardedTeacher
-from gateway.upstream.teacher_settings import TeacherSettings
+from gateway.upstream.teacher_settings import NO_CREDENTIAL, TeacherSettings
 
 ONLY = "teacher"
 """The name of the one teacher of `[upstream]`."""
@@ -56,3 +58,33 @@ def combine_teachers(teachers: Sequence[GuardedTeacher], settings: Settings) -> 
             for teacher, one in zip(teachers, settings.teachers, strict=True)
         ]
     )
+
+
+class DescribedTeacher(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list of the teachers says of one; `credential` says where its key comes from."""
+
+    name: str
+    provider: str
+    base_url: str
+    credential: str
+    models: dict[str, str] = {}
+    is_trainable: bool = True
+
+
+def describe_teachers(settings: Settings) -> list[DescribedTeacher]:
+    """Return the teachers in the order of asking."""
+    if not settings.teachers:
+        only = settings.upstream
+        own = "OPENAI_API_KEY" if only.api_key else "each client's own key"
+        return [DescribedTeacher(name=ONLY, provider=only.provider, base_url=only.base_url, credential=own)]
+    return [
+        DescribedTeacher(
+            name=one.name,
+            provider=one.provider,
+            base_url=one.base_url,
+            credential="no key" if one.credential == NO_CREDENTIAL else one.credential,
+            models=one.models,
+            is_trainable=one.trainable,
+        )
+        for one in settings.teachers
+    ]

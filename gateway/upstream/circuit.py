@@ -13,8 +13,9 @@ WINDOW_S = 10.0
 FIRST_REST_S = 1.0
 # A teacher that is well again is found so by its next check and the next request.
 LONGEST_REST_S = 4.0
-# A teacher that asks for an hour is looked at sooner: one that meant it costs one check.
-LONGEST_ASKED_REST_S = 60.0
+# A teacher that asks for a minute is looked at sooner, so that one that is well is back within 10 s. One that
+# meant it costs a check and one request, which another teacher then answers.
+LONGEST_ASKED_REST_S = 8.0
 TRIAL_EVERY_S = 2.0
 
 

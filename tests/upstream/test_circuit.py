@@ -104,8 +104,8 @@ def test_checks_come_one_at_a_time_and_never_far_apart(clock: Clock) -> None:
     assert max(later - earlier for earlier, later in itertools.pairwise(checked)) < 5
 
 
-@pytest.mark.parametrize(("asked_s", "rest_s"), [(20.0, 20.0), (3_600.0, LONGEST_ASKED_REST_S)])
-def test_the_wait_that_the_teacher_asks_for_is_kept_up_to_a_minute(
+@pytest.mark.parametrize(("asked_s", "rest_s"), [(6.0, 6.0), (3_600.0, LONGEST_ASKED_REST_S)])
+def test_the_wait_that_the_teacher_asks_for_is_kept_within_bounds(
     clock: Clock, asked_s: float, rest_s: float
 ) -> None:
     circuit = opened(clock, asked_s)
