@@ -16,7 +16,6 @@ LONGEST_HEAD_BYTES = 256 * 1024
 MOST_HEADERS = 1_000
 # How much may wait for a slow client before the teacher is made to wait.
 HELD_BYTES = 256 * 1024
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class ResponseOwner(Protocol):
@@ -58,7 +57,7 @@ class Response:
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._unparsed_bytes = 0
-        self._is_framed = self._keeps_open = self._is_announced = False
+        self._is_framed = self._is_chunked = self._keeps_open = self._is_announced = False
         self._pieces: list[bytes] = []
         self._size = 0
         self._is_held = self._is_whole = self._is_closed = False
@@ -74,6 +73,9 @@ class Response:
         """Return once the head is there. Raises UpstreamError."""
         while not self.has_head:
             await self._wait(wait_s)
+        if self._fault and not self._pieces:
+            # What came with the head was no body: nothing of this reply has reached anybody.
+            raise self._fault
 
     def __aiter__(self) -> Self:
         return self
@@ -147,8 +149,10 @@ class Response:
         if self.has_head or self._fault:
             return
         name = name.lower()
-        if name in _FRAMING:
+        if name == b"content-length":
             self._is_framed = True
+        elif name == b"transfer-encoding":
+            self._note_coding(value.strip().lower())
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -161,15 +165,24 @@ class Response:
         if status == 101 and not self._may_switch:
             self.fail(UpstreamError("the teacher switched protocols although nobody asked it to"))
             self._line.close()
-        elif status < 200 and not self.has_switched:
+        elif 100 <= status < 200 and not self.has_switched:
             self.headers.clear()
             self._is_announced = True
-        elif status >= 600:
+        elif not 100 <= status < 600:
             # RFC 9110 section 15: no such status exists, and servers cannot write it.
             self.fail(UpstreamError(f"the teacher answered with status {status}"))
             self._line.close()
         else:
             self._begin(status)
+
+    def _note_coding(self, coding: bytes) -> None:
+        """Note how the body is framed; we offer no coding (TE), and undo none (RFC 9112 section 7)."""
+        if coding == b"identity":
+            return
+        if coding != b"chunked" or self._is_chunked:
+            self.fail(UpstreamError("the teacher's answer has a transfer coding that nobody asked for"))
+            self._line.close()
+        self._is_framed = self._is_chunked = True
 
     def _begin(self, status: int) -> None:
         self.status = status
