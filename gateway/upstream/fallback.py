@@ -36,8 +36,7 @@ class FallbackTeacher:
         A teacher whose circuit is open is passed by while another can answer. Raises the last UpstreamError.
         """
         order = self._orders.get(call.teachers) or self._order(call.teachers)
-        # Where nothing is well, a call that may fail is better than one that surely does.
-        candidates = [order[0]] if call.is_bound else self._well(order) or [order[0]]
+        candidates = [order[0]] if call.is_bound else self._candidates(order)
         for member in candidates[:-1]:
             attempt = await _attempt(member, call, has_fallback=True)
             if not _may_move(attempt, call):
@@ -58,18 +57,24 @@ class FallbackTeacher:
         order = self._orders[names] = tuple(self._members[name] for name in names)
         return order
 
-    def _well(self, order: tuple[Member, ...]) -> list[Member]:
-        """Return the members that may be asked, and have those checked whose rest is over."""
-        well = []
+    def _candidates(self, order: tuple[Member, ...]) -> list[Member]:
+        """Return the members to ask: those that are well, then those that a check has found so.
+
+        Where there are none, the first all the same: a call that may fail is better than one that surely
+        does. Members whose rest is over are checked beside the call.
+        """
+        well, found_well = [], []
         for member in order:
             circuit = member.teacher.circuit
             if not circuit.is_open or circuit.begin_trial():
                 well.append(member)
+            elif circuit.state == "half open":
+                found_well.append(member)
             elif circuit.begin_check():
                 check = asyncio.create_task(member.teacher.check())
                 self._checks.add(check)
                 check.add_done_callback(self._checks.discard)
-        return well
+        return well + found_well or [order[0]]
 
 
 async def _attempt(member: Member, call: Call, *, has_fallback: bool) -> Attempt:

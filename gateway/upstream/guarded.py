@@ -12,7 +12,7 @@ from gateway.upstream.retry import Attempt, asked_wait, retry_failed
 from gateway.upstream.retry_budget import RetryBudget
 
 _CHECK = Call(method="GET", target=b"/v1/models", headers=())
-CHECK_TIMEOUT_S = 5.0
+CHECK_TIMEOUT_S = 3.0
 
 
 class GuardedTeacher:

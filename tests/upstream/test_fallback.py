@@ -146,6 +146,17 @@ async def test_an_open_circuit_is_passed_by_and_checked_until_it_is_well(house: 
     assert house.guarded[0].circuit.state == "closed"
 
 
+async def test_a_teacher_that_a_check_found_well_is_the_last_resort(house: House) -> None:
+    circuit = house.guarded[0].circuit
+    for _ in range(5):
+        circuit.note_failure(0)
+    circuit.note_check(is_well=True)
+    assert circuit.begin_trial(), "one request is on its way to it"
+    house.second.script = [answer(500)]
+
+    assert (await house.teacher.ask(CHAT)).served_by == "a"
+
+
 async def test_a_stateful_call_is_tried_although_the_circuit_is_open(house: House) -> None:
     for _ in range(5):
         house.guarded[0].circuit.note_failure(0)
