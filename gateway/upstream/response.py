@@ -16,6 +16,7 @@ LONGEST_HEAD_BYTES = 256 * 1024
 MOST_HEADERS = 1_000
 # How much may wait for a slow client before the teacher is made to wait.
 HELD_BYTES = 256 * 1024
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class ResponseOwner(Protocol):
@@ -149,10 +150,8 @@ class Response:
         if self.has_head or self._fault:
             return
         name = name.lower()
-        if name == b"content-length":
-            self._is_framed = True
-        elif name == b"transfer-encoding":
-            self._note_coding(value.strip().lower())
+        if name in _FRAMING:
+            self._note_framing(name, value.strip().lower())
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -175,11 +174,14 @@ class Response:
         else:
             self._begin(status)
 
-    def _note_coding(self, coding: bytes) -> None:
-        """Note how the body is framed; we offer no coding (TE), and undo none (RFC 9112 section 7)."""
-        if coding == b"identity":
+    def _note_framing(self, name: bytes, value: bytes) -> None:
+        """Note how the body ends; we offer no transfer coding (TE), and undo none (RFC 9112 section 7)."""
+        if name == b"content-length":
+            self._is_framed = True
             return
-        if coding != b"chunked" or self._is_chunked:
+        if value == b"identity":
+            return
+        if value != b"chunked" or self._is_chunked:
             self.fail(UpstreamError("the teacher's answer has a transfer coding that nobody asked for"))
             self._line.close()
         self._is_framed = self._is_chunked = True
