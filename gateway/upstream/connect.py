@@ -15,7 +15,7 @@ from gateway.upstream.origin import Origin, Proxy
 # RFC 8305: how long the first address may take before the next is tried beside it.
 NEXT_ADDRESS_S = 0.25
 LONGEST_PROXY_HEAD_BYTES = 16 * 1024
-# A machine that is gone without a word is found within 50 s, silent or not, where the system lets us say so:
+# A machine that is gone without a word is found in a minute, silent or not, where the system lets us say so:
 # probes from 20 s on, and what was sent is given up when nothing confirms it.
 _DEAD_PEER = (
     ("TCP_KEEPIDLE", 20),
