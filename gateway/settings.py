@@ -6,27 +6,28 @@ concerns more than the room.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from gateway.api.http import edge
+from gateway.config.addresses import is_loopback
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.config.environment import PREFIX, read_secret, read_variables
 from gateway.config.toml_file import TomlFile, read_toml
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
 from gateway.distill import base as distill
+from gateway.errors import ConfigError
 from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
 from gateway.store.home import Home
 from gateway.upstream import base as upstream
+from gateway.upstream.teacher_settings import TeacherSettings, add_credentials, check_base_url
 
 DEFAULT_FILE = "stepdown.toml"
 
@@ -69,7 +70,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Allow `open` on loopback addresses only, and one port once."""
         if (self.host, self.port) == (self.admin_host, self.admin_port) and self.port:
             raise ValueError(f"port and admin_port are both {self.port} of {self.host}; change one of them")
-        if self.open and not _is_loopback(self.host):
+        if self.open and not is_loopback(self.host):
             raise ValueError(
                 f"open lets anybody in and is allowed on a loopback address only, not on '{self.host}'; "
                 "use 127.0.0.1, or create keys with `stepdown keys create`"
@@ -87,9 +88,7 @@ class Upstream(upstream.Config, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __post_init__(self) -> None:
         """Refuse a base URL that cannot be called."""
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("base_url must look like https://host/v1, without query or fragment")
+        check_base_url(self.base_url)
 
 
 class Routing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,6 +149,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     file, elsewhere to the working folder."""
     server: Server = Server()
     upstream: Upstream = Upstream()
+    """The one teacher; where `[[teachers]]` are listed, the first of them."""
+    teachers: tuple[TeacherSettings, ...] = ()
+    """The teachers in the order of asking, each with a credential of the gateway's own."""
     routing: Routing = Routing()
     specialists: Specialists = Specialists()
     harvest: Harvest = Harvest()
@@ -170,7 +172,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The clients let in: holders of our keys, of keys that the teacher accepts, or all."""
         if self.server.open:
             return "open"
-        return "forward" if self.upstream.api_key is None else "keys"
+        # The credentials of `[[teachers]]` are the gateway's own; one that is missing stops the start.
+        return "keys" if self.teachers or self.upstream.api_key else "forward"
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +205,10 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
     """
     file = _read_file(environ)
     build_config(Settings, file.data, file.name, file.locate)
+    if "teachers" in file.data and "upstream" in file.data:
+        raise ConfigError(
+            f"{file.name}: [upstream] is the only teacher, [[teachers]] lists several: use one of them"
+        )
     origins = {path: f"{file.name}:{file.locate(path)[0]}" for path in _list_leaves(file.data)}
     for path in _PATHS:
         file.anchor_path(path)
@@ -210,7 +217,11 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         table[variable.key] = value
         origins[(variable.section, variable.key) if variable.section else (variable.key,)] = name
     settings = build_config(Settings, file.data, "environment")
-    if found := read_secret(environ, "OPENAI_API_KEY"):
+    if settings.teachers:
+        teachers = add_credentials(settings.teachers, environ)
+        first = {name: getattr(teachers[0], name) for name in Upstream.__struct_fields__}
+        settings = msgspec.structs.replace(settings, teachers=teachers, upstream=Upstream(**first))
+    elif found := read_secret(environ, "OPENAI_API_KEY"):
         secret, origins["upstream", "api_key"] = found
         teacher = msgspec.structs.replace(settings.upstream, api_key=Secret(secret))
         settings = msgspec.structs.replace(settings, upstream=teacher)
@@ -240,12 +251,3 @@ def _list_leaves(table: dict[str, Any], above: SettingPath = ()) -> Iterator[Set
             yield from _list_leaves(value, path)
         else:
             yield path
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -207,3 +207,52 @@ def test_what_kubernetes_says_of_services_is_no_setting(name: str, value: str) -
 
 def test_a_port_of_ours_is_still_a_setting_beside_them() -> None:
     assert read_settings({"STEPDOWN_SERVER_PORT": "9000"}).server.port == 9000
+
+
+TEACHERS = """
+[[teachers]]
+name = "openai"
+credential = "KEY_A"
+first_byte_timeout_s = 30
+[[teachers]]
+name = "local"
+base_url = "http://127.0.0.1:8000/v1"
+credential = "none"
+models = { "*" = "llama" }
+trainable = false
+"""
+
+
+def test_several_teachers_are_listed_each_with_its_own_key() -> None:
+    write_settings(TEACHERS)
+
+    settings = read_settings({"KEY_A": "sk-a", "OPENAI_API_KEY": "sk-other"})
+
+    assert [teacher.name for teacher in settings.teachers] == ["openai", "local"]
+    assert [teacher.api_key for teacher in settings.teachers] == [Secret("sk-a"), Secret("")]
+    assert settings.admission == "keys"
+
+
+def test_the_first_of_several_is_the_teacher_of_what_knows_only_one() -> None:
+    write_settings(TEACHERS)
+
+    upstream = read_settings({"KEY_A": "sk-a"}).upstream
+
+    assert (upstream.api_key, upstream.first_byte_timeout_s) == (Secret("sk-a"), 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TEACHERS + "[upstream]\nretries = 1\n", "use one of them"),
+        (TEACHERS.replace('"local"', '"openai"'), "a name is given twice"),
+        ('[[teachers]]\nname = "A b"\n', "name"),
+        ('[[teachers]]\nname = "a"\napi_key = "sk"\n', "environment only"),
+        ('[[teachers]]\nname = "a"\nbase_url = "x"\n', "base_url"),
+    ],
+)
+def test_teachers_that_cannot_be_meant_are_refused(text: str, message: str) -> None:
+    write_settings(text)
+
+    with pytest.raises(ConfigError, match=message):
+        read_settings({})

@@ -9,9 +9,11 @@ import msgspec
 
 from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.hedge import cancel_teacher_call
+from gateway.cascade.keepalive import KeepaliveBody
 from gateway.cascade.recorder import Recorder
-from gateway.core import Answer, Body, Draft, DraftStream, Header, Request
+from gateway.core import Answer, Body, Draft, DraftStream, Header, Plan, Request
 from gateway.errors import UpstreamError
+from gateway.policy.ownership import list_named_objects
 from gateway.upstream.base import Call, Reply
 from gateway.wire.surfaces import Renderer, codec_of
 
@@ -52,20 +54,22 @@ def answer_with_content(state: RequestState, stages: Stages, content: bytes, ser
     return _local_answer(state, stages, headers, _OnePieceBody(content), served_by)
 
 
-def create_call(request: Request, stages: Stages) -> Call:
+def create_call(request: Request, plan: Plan, stages: Stages) -> Call:
     """Return the call with the client's own bytes."""
+    has_choice = stages.has_teachers and len(plan.teachers) != 1
     return Call(
         method="POST",
         target=request.target,
         headers=stages.teacher_headers(request),
         body=request.body,
         is_repeatable=True,
+        teachers=plan.teachers,
+        is_bound=has_choice and _is_bound(request),
     )
 
 
-async def call_teacher(request: Request, stages: Stages, call: Call | None = None) -> Reply:
-    """Return the teacher's reply to the client's own bytes. Raises UpstreamError if there is none."""
-    call = call or create_call(request, stages)
+async def call_teacher(request: Request, stages: Stages, call: Call) -> Reply:
+    """Return the teacher's reply to `call`. Raises UpstreamError if there is none."""
     if stages.ownership is None or not stages.ownership.follows(request):
         return await stages.teacher.ask(call)
     # Its objects must be read before it leaves, so it must come as plain bytes.
@@ -110,12 +114,17 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
         raise
     if hides_usage:
         state = msgspec.structs.replace(state, hides_usage=True)
+    if not reply.is_lesson:
+        state = state.without_lesson()
     recorder = Recorder(state, stages, reply.status, reply.headers)
-    labels = _labels(state, "teacher")
+    labels = _labels(state, reply.served_by or "teacher")
+    body = recorder.record_body(reply.body)
+    if state.plan.keepalive_s is not None and recorder.can_append:
+        body = KeepaliveBody(body, state.plan.keepalive_s)
     return Answer(
         status=reply.status,
         headers=reply.headers,
-        body=recorder.record_body(reply.body),
+        body=body,
         labels=labels,
         details=_details(state, labels),
     )
@@ -131,11 +140,16 @@ async def _reply_of_teacher(state: RequestState, stages: Stages, call: Call | No
     request, asker = state.request, stages.usage_asker
     if state.teacher_call is not None:
         return await state.teacher_call, False
-    call = call or create_call(request, stages)
+    call = call or create_call(request, state.plan, stages)
     changed = asker.change_call(call, request, state.plan) if asker else None
     if asker is None or changed is None:
         return await call_teacher(request, stages, call), False
     return await asker.ask(call, changed, request, lambda each: call_teacher(request, stages, each))
+
+
+def _is_bound(request: Request) -> bool:
+    """Whether it makes or names what its teacher keeps, or comes in a coding that hides its model."""
+    return request.is_stored or request.decoded is not None or bool(list_named_objects(request))
 
 
 def _local_answer(

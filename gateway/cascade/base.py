@@ -109,6 +109,8 @@ class Stages(msgspec.Struct, frozen=True, kw_only=True):
     scorer: Scorer
     gate: Gate
     teacher: Teacher
+    has_teachers: bool = False
+    """Whether there is more than one teacher."""
     observe: Observer
     estimate_usage: Callable[[Request, str], Usage]
     """The tokens that the teacher would have counted for a request and an answer."""
@@ -192,6 +194,11 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
         if reservation is None:
             return self
         return msgspec.structs.replace(self, reservation=reservation)
+
+    def without_lesson(self) -> RequestState:
+        """Return the state of a request whose answer is neither learnt from nor evidence."""
+        plan = msgspec.structs.replace(self.plan, may_harvest=False)
+        return msgspec.structs.replace(self, plan=plan, is_held_out=False, propensity=0.0)
 
     def with_teacher_call(self, teacher_call: TeacherCall | None) -> RequestState:
         """Return the state with the teacher's call, if one has begun."""

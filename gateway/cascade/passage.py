@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 from gateway.cascade.answers import answer_with_teacher, set_aside_cost
 from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.recorder import Recorder
-from gateway.core import Answer, Request
+from gateway.core import Answer, Plan, Request
 from gateway.upstream.base import Call, Reply
 
-# RFC 9110 section 9.2.1: asking twice changes nothing.
-_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# RFC 9110 section 9.2.2: asking twice does no more than asking once.
+_IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
 async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], stages: Stages) -> Answer:
@@ -26,7 +26,7 @@ async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], sta
     state = RequestState(request=request, plan=plan).bypassed(plan.because or "only the teacher has it")
     if _costs_money(request):
         state = await set_aside_cost(state, stages)
-    return await answer_with_teacher(state, stages, _create_call(request, body, stages))
+    return await answer_with_teacher(state, stages, _create_call(request, plan, body, stages))
 
 
 async def open_tunnel(request: Request, stages: Stages) -> Reply:
@@ -40,22 +40,30 @@ async def open_tunnel(request: Request, stages: Stages) -> Reply:
     if stages.ownership:
         await stages.ownership.check(request, plan)
     state = RequestState(request=request, plan=plan).bypassed("websocket")
-    reply = await stages.teacher.ask(_create_call(request, b"", stages, may_switch=True))
+    reply = await stages.teacher.ask(_create_call(request, plan, b"", stages, may_switch=True))
     Recorder(state, stages, reply.status, reply.headers).finish(is_complete=True)
     return reply
 
 
 def _create_call(
-    request: Request, body: bytes | AsyncIterator[bytes], stages: Stages, *, may_switch: bool = False
+    request: Request,
+    plan: Plan,
+    body: bytes | AsyncIterator[bytes],
+    stages: Stages,
+    *,
+    may_switch: bool = False,
 ) -> Call:
-    is_safe = request.resource.method in _SAFE_METHODS
+    method = request.resource.method
     return Call(
-        method=request.resource.method,
+        method=method,
         target=request.target,
         headers=stages.teacher_headers(request),
         body=body,
-        is_repeatable=isinstance(body, bytes) and not body and is_safe,
+        is_idempotent=isinstance(body, bytes) and method in _IDEMPOTENT_METHODS,
         may_switch=may_switch,
+        teachers=plan.teachers,
+        # Files, batches, threads: each is where it was made.
+        is_bound=True,
     )
 
 

@@ -17,6 +17,7 @@ from gateway.cascade.answers import (
     answer_with_draft,
     answer_with_teacher,
     call_teacher,
+    create_call,
     note_no_answer,
     set_aside_cost,
 )
@@ -25,7 +26,7 @@ from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
 from gateway.confidence.shortfall import uncertified_reason
-from gateway.core import Answer, Certification, Draft, Request, Route
+from gateway.core import Answer, Certification, Draft, Plan, Request, Route
 from gateway.errors import RequestError, SpecialistError
 from gateway.upstream.base import Reply
 
@@ -93,7 +94,7 @@ async def _decide(
 ) -> RequestState:
     """Return `state` with the draft and the verdict on it, or with the teacher that was faster."""
     request, plan = state.request, state.plan
-    hedge = _Hedge(request, stages)
+    hedge = _Hedge(request, plan, stages)
     try:
         drafting = _draft(request, certification, stages, is_streamed=is_streamed)
         may_hedge = plan.may_escalate and request.mode != "local"
@@ -121,14 +122,16 @@ async def _decide(
 class _Hedge:
     """The call of the teacher beside a late draft; what it took is paid even if the client leaves."""
 
-    def __init__(self, request: Request, stages: Stages) -> None:
+    def __init__(self, request: Request, plan: Plan, stages: Stages) -> None:
         self.has_begun = False
         self._request = request
+        self._plan = plan
         self._stages = stages
 
     async def call_teacher(self) -> Reply:
         self.has_begun = True
-        return await call_teacher(self._request, self._stages)
+        call = create_call(self._request, self._plan, self._stages)
+        return await call_teacher(self._request, self._stages, call)
 
 
 async def _draft(

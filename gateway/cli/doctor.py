@@ -83,7 +83,10 @@ def _check_all(environ: dict[str, str]) -> Iterator[Finding]:
     yield _check_disk(settings.home.folder)
     yield _check_onnxruntime()
     yield _check_encoder(settings)
-    yield _check_teacher(settings)
+    if settings.teachers:
+        yield from _check_teachers(settings)
+    else:
+        yield _check_teacher(settings)
     yield _check_gateway(settings.home)
 
 
@@ -98,10 +101,13 @@ def _check_policies(settings: Settings) -> Finding:
     from gateway.errors import ConfigError
     from gateway.policy.encoders import check_encoders
     from gateway.policy.load import load_policies
+    from gateway.policy.teachers import check_teachers
+    from gateway.processes.teachers import ONLY
 
     try:
         policies = load_policies(settings.policies.folder)
         check_encoders(policies, settings.specialists.encoder)
+        check_teachers(policies, [teacher.name for teacher in settings.teachers] or [ONLY])
     except ConfigError as exc:
         return Finding("policies", "fail", str(exc), "correct the file; policies/README.md explains each key")
     folder = settings.policies.folder
@@ -198,11 +204,29 @@ def _check_teacher(settings: Settings) -> Finding:
     return Finding("teacher", "ok", url)
 
 
+def _check_teachers(settings: Settings) -> Iterator[Finding]:
+    import asyncio
+
+    from gateway.processes.teacher_check import check_all
+
+    for check in asyncio.run(check_all(settings)):
+        name = f"teacher {check.name}"
+        if check.problem:
+            detail = f"{check.base_url}: {check.problem}"
+            advice = "correct its base_url or its credential in [[teachers]]"
+            yield Finding(name, "fail", detail, advice, is_unreachable=check.is_unreachable)
+        elif check.missing:
+            detail = f"{check.base_url} does not list {', '.join(check.missing)}"
+            yield Finding(name, "warn", detail, "correct `models` in [[teachers]]")
+        else:
+            yield Finding(name, "ok", f"{check.base_url}, {check.latency_ms:.0f} ms")
+
+
 async def _ask_for_models(upstream: Upstream) -> int:
     """Return the status of the teacher's list of models. Raises ConfigError, UpstreamError."""
     import msgspec
 
-    from gateway.processes.assembly import create_teacher
+    from gateway.processes.teachers import create_teacher
     from gateway.upstream.base import Call
 
     teacher = create_teacher(msgspec.structs.replace(upstream, retries=0, first_byte_timeout_s=TIMEOUT_S))

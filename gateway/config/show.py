@@ -66,9 +66,18 @@ def _walk(value: object, path: SettingPath) -> Iterator[tuple[SettingPath, objec
         yield path, value
 
 
+def _describe_table(value: msgspec.Struct) -> dict[str, object]:
+    """Return what is set in one table of a list of them, `[[teachers]]`, without its secrets."""
+    fields = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+    is_shown = ((name, inner) for name, inner in fields if inner and not isinstance(inner, Secret))
+    return {name: _mask((), inner) for name, inner in is_shown}
+
+
 def _mask(path: SettingPath, value: object) -> object:
     if isinstance(value, Secret):
         return _MASKED
+    if isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
+        return [_describe_table(each) for each in value]
     if value is not None and len(path) > 2 and _SECRET_NAME.fullmatch(str(path[-1])):
         return _MASKED
     if isinstance(value, str) and "://" in value and "@" in (host := urlsplit(value).netloc):

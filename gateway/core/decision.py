@@ -26,6 +26,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whose traffic this request learns from and is served from: a tenant, a policy, or all."""
     because: str = ""
     """Why no specialist may serve; empty if one may."""
+    teachers: tuple[str, ...] = ()
+    """The teachers that may answer, in the order of asking; empty: all."""
     budgets: tuple[Budget, ...] = ()
     """What the teacher's answers to this request are paid from."""
     asks_usage: bool = False
@@ -52,6 +54,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long what is harvested may be kept; None: as long as the settings say."""
     hedge_s: float | None = None
     """When a draft takes longer than this, the teacher is called beside it; None: wait for the draft."""
+    keepalive_s: float | None = None
+    """After how much silence a stream of the teacher's gets a comment; None: it passes as it comes."""
     may_serve_stored: bool = False
     """Whether a specialist may answer a request that the teacher would store by default."""
     embed: str | None = None

@@ -59,13 +59,19 @@ class PolicyPlanner:
     budget does not blind the drift alarm; where nothing is certified, it pays for anything.
 
     With `has_own_key` every call carries the gateway's credential: what no policy can be held to is then
-    refused unless a policy opens its path.
+    refused unless a policy opens its path. `first_teacher` answers unless a policy names others.
     """
 
     def __init__(
-        self, policies: Sequence[Policy], spent: Callable[[Budget], float], *, has_own_key: bool = False
+        self,
+        policies: Sequence[Policy],
+        spent: Callable[[Budget], float],
+        *,
+        has_own_key: bool = False,
+        first_teacher: str = "",
     ) -> None:
         self._has_own_key = has_own_key
+        self._first_teacher = first_teacher
         self._entries = [_entry(policy) for policy in policies]
         self._spent = spent
         self._plans: dict[tuple[str, str, str], Plan] = {}
@@ -101,7 +107,7 @@ class PolicyPlanner:
     def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
         """Return whose traffic a caller's requests for `model` learn from and are served from."""
         entry = self._match(model, caller, CHAT, grant)
-        return _scope_of(entry.policy, tenant) if entry else ""
+        return self._scope_of(entry.policy, tenant) if entry else ""
 
     def _match(self, model: str, caller: str, resource: Resource, grant: Grant) -> _Entry | None:
         """Return the first policy that matches; remembered, so that fifty policies cost what one does."""
@@ -123,10 +129,16 @@ class PolicyPlanner:
         if (plan := self._plans.get(key)) is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            scope = _scope_of(entry.policy, request.tenant)
+            scope = self._scope_of(entry.policy, request.tenant)
             budgets = list_budgets(entry.policy, owner)
             plan = self._plans[key] = msgspec.structs.replace(entry.plan, scope=scope, budgets=budgets)
         return plan
+
+    def _scope_of(self, policy: Policy, tenant: str) -> str:
+        """Return whose traffic a policy's tasks learn from; another first teacher has tasks of its own."""
+        scope = {"tenant": f"tenant:{tenant}", "policy": f"policy:{policy.name}", "all": "all"}[policy.share]
+        teacher = policy.teachers[0] if policy.teachers else self._first_teacher
+        return scope if teacher == self._first_teacher else f"{scope} teacher:{teacher}"
 
     def _within_budget(self, plan: Plan) -> Plan:
         spent = [(self._spent(budget), budget.usd) for budget in plan.budgets]
@@ -240,10 +252,6 @@ def _owner_of(policy: Policy, request: Request) -> str:
     return request.tenant if policy.budget_per == "tenant" else request.caller
 
 
-def _scope_of(policy: Policy, tenant: str) -> str:
-    return {"tenant": f"tenant:{tenant}", "policy": f"policy:{policy.name}", "all": "all"}[policy.share]
-
-
 def _in_reserve(plan: Plan) -> Plan:
     return msgspec.structs.replace(plan, may_escalate=False, is_reserve=True, shadow_audit_share=0.0)
 
@@ -267,7 +275,9 @@ def _entry(policy: Policy) -> _Entry:
         shadow_audit_share=policy.audit.shadow,
         may_harvest=policy.harvest,
         keep_days=policy.keep_days,
+        teachers=policy.teachers or (),
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
+        keepalive_s=policy.keepalive_s,
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
         asks_usage=policy.usage == "ask" or (policy.usage is None and _has_budget(policy)),

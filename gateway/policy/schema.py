@@ -47,6 +47,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     whose model cannot be read in time, an unknown one) is opened by a policy that names it: its first
     word below /v1/ at least."""
     methods: Globs = ("*",)
+    teachers: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
+    """Names of `[[teachers]]`, in the order of asking. Specialists learn from the first; the others answer
+    while it cannot, and neither teach nor judge. None: all, as the settings list them."""
     serve: bool = True
     """False: the teacher answers all requests."""
     forbid: bool = False
@@ -75,6 +78,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hedge_ms: NonNegativeFloat | None = None
     """When a draft takes longer, the teacher is called beside it, and the first of the two is served. Both
     may cost money. None, the default: wait for the draft."""
+    keepalive_s: PositiveFloat | None = None
+    """After so much silence a stream of the teacher's gets a comment, which clients ignore: for proxies that
+    cut silent connections while a model thinks. None, the default: it passes untouched."""
     usd_per_day: NonNegativeFloat | None = None
     """Limit on the teacher's cost per UTC day; None: no limit."""
     usd_per_month: NonNegativeFloat | None = None

@@ -33,15 +33,17 @@ from gateway.policy.explanation import Explanation, explain_decision
 from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
+from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.processes.pruning import Pruning, read_retention
 from gateway.processes.task_report import TaskReporter, summarize_task
+from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
-from gateway.settings import Settings, Upstream
+from gateway.settings import Settings
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.decision_record import refusal_record
@@ -54,8 +56,7 @@ from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.telemetry.shared_sums import SharedSums
-from gateway.upstream.base import Reply, Teacher
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Reply
 
 
 class GatewayWorker:
@@ -78,7 +79,10 @@ class GatewayWorker:
         self.state = state
         self.registry = Registry(home.registry)
         self.harvest = HarvestReader(home.harvest)
-        self.teacher = create_teacher(settings.upstream, instance)
+        self.teachers = create_teachers(settings, instance)
+        names = [teacher.name for teacher in self.teachers]
+        check_teachers(policies, names)
+        self.teacher = combine_teachers(self.teachers, settings)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
@@ -98,6 +102,7 @@ class GatewayWorker:
             state.certifications.all,
             self._accounting.list_left,
             sums,
+            self.teachers,
         )
         self.outcomes = OutcomeQueue(self._accounting.read_outcome, self._create_observers())
         self.following = Following(
@@ -109,8 +114,7 @@ class GatewayWorker:
             stale_after_s=settings.server.stale_after_s,
         )
         self._encoders = encoder_models(policies)
-        has_own_key = settings.upstream.api_key is not None
-        self._planner = PolicyPlanner(policies, self._accounting.budgets.spent, has_own_key=has_own_key)
+        self._planner = self._create_planner(names[0])
         self._reporter = TaskReporter(state, self._planner, self.registry)
         self.stages = self._create_stages()
 
@@ -160,6 +164,8 @@ class GatewayWorker:
                 for one in self._reporter.report_all(counts)
             ],
             "freezes": msgspec.to_builtins(self.state.interventions.list_freezes()),
+            # Of the worker that answers: each judges by its own traffic.
+            "teachers": [teacher.describe_health() for teacher in self.teachers],
             "costs": self.state.spend.summarize(),
             "harvested": {task: count.training + count.held_out for task, count in counts.items()},
             "learner": msgspec.to_builtins(read_learner_progress(self.settings.home)),
@@ -222,6 +228,14 @@ class GatewayWorker:
             *self.exporters.observers,
         ]
 
+    def _create_planner(self, first_teacher: str) -> PolicyPlanner:
+        return PolicyPlanner(
+            self._policies,
+            self._accounting.budgets.spent,
+            has_own_key=self.settings.upstream.api_key is not None,
+            first_teacher=first_teacher,
+        )
+
     def _create_stages(self) -> Stages:
         settings, accounting = self.settings, self._accounting
         return Stages(
@@ -235,6 +249,7 @@ class GatewayWorker:
             scorer=Scorer(),
             gate=Gate(SteadyClock()),
             teacher=self.teacher,
+            has_teachers=len(self.teachers) > 1,
             observe=accounting.create_observer(self.outcomes),
             budgets=accounting.budgets,
             usage_asker=UsageAsker(),
@@ -282,10 +297,3 @@ def create_classifier(name: str, options: dict[str, Any], state: State, drafter:
     config = build_config(module.Config, options, f"routing.options.{name}")
     classifier: Classifier = module.create(config, state.tasks, state.templates, drafter)
     return classifier
-
-
-def create_teacher(upstream: Upstream, instance: str = "") -> Teacher:
-    """Return the teacher that the settings name. Raises ConfigError for an unknown provider."""
-    provider = load_plugin("gateway.upstream.providers", upstream.provider)
-    teacher: Teacher = provider.create(upstream, HttpClient(upstream), instance)
-    return teacher

@@ -20,6 +20,7 @@ from gateway.config.plugins import check_plugin
 from gateway.errors import ConfigError
 from gateway.ipc.child_process import REFUSED, Child, ChildPlan, stop_children, supervise_children
 from gateway.processes.own_address import refuse_own_address
+from gateway.processes.teachers import require_credentials
 from gateway.settings import Settings
 from gateway.store.health import check_home
 from gateway.store.home import Home
@@ -53,6 +54,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
     """
     _check_extensions(settings)
     home = settings.home
+    require_credentials(settings)
     home.make_for_gateway()
     with ExitStack() as stack:
         stack.enter_context(_lock_home(home))
@@ -62,7 +64,8 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
         sums = create_sum_files(server.workers, home.folder)
-        refuse_own_address(settings.upstream.base_url, [public[0], admin])
+        for teacher in settings.teachers or (settings.upstream,):
+            refuse_own_address(teacher.base_url, [public[0], admin])
         plans = _plan_children(settings, environment, public, admin, sums)
         children = [Child(plan) for plan in plans]
         home.run_file.unlink(missing_ok=True)
@@ -129,6 +132,7 @@ def _plan_children(
 ) -> Iterator[ChildPlan]:
     """Yield the children in the order of their start."""
     home = settings.home
+    withheld = PROVIDER_SECRETS | {teacher.credential for teacher in settings.teachers}
     # Of this run alone: it says nothing of the machine.
     instance = secrets.token_hex(8)
     drain_s = settings.server.drain_delay_s + settings.server.drain_s
@@ -154,7 +158,7 @@ def _plan_children(
             name="learner",
             module="gateway.processes.learner",
             environment=environment,
-            withheld=PROVIDER_SECRETS,
+            withheld=withheld,
             stop_grace_s=15.0,
             is_watched=True,
         )
@@ -168,7 +172,7 @@ def _plan_children(
             "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
         ],
         environment=environment,
-        withheld=PROVIDER_SECRETS,
+        withheld=withheld,
         stop_grace_s=3.0,
         stops_last=True,
         is_watched=True,

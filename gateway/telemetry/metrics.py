@@ -17,6 +17,7 @@ from gateway.telemetry.certificates import Certificates, ListCertifications
 from gateway.telemetry.costs import BudgetCollector, CostCounter, ListBudgets
 from gateway.telemetry.refusals import Refusals
 from gateway.telemetry.shared_sums import SharedSums
+from gateway.telemetry.teachers import TeacherHealth, TeacherMetrics
 
 # A client can send any number of templates, each a route: without a bound it could fill the memory.
 MAX_ROUTES = 200
@@ -58,6 +59,7 @@ class Metrics:
         list_certifications: ListCertifications = tuple,
         list_budgets: ListBudgets = tuple,
         shared: SharedSums | None = None,
+        teachers: Sequence[TeacherHealth] = (),
     ) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
@@ -76,6 +78,7 @@ class Metrics:
             "stepdown_tokens", "Tokens by decision.", ("decision", "kind"), registry=self._registry
         )
         self.refusals = Refusals(self._registry)
+        self._teachers = TeacherMetrics(self._registry, teachers)
         self._costs = CostCounter(self._registry)
         self._routes = CappedLabel(MAX_ROUTES)
         self._reasons = CappedLabel(MAX_REASONS)
@@ -114,6 +117,7 @@ class Metrics:
         with self._updating:
             self._add_recent()
             self.refusals.update_registry()
+            self._teachers.update_registry()
             for probe in self._probes:
                 probe.read_into_metric()
             if self._shared:
@@ -138,6 +142,7 @@ class Metrics:
         else:
             self._add_recent()
             self.refusals.update_registry()
+            self._teachers.update_registry()
         combined = CollectorRegistry()
         combined.register(_AllWorkers(self._shared) if self._shared else self._registry)
         combined.register(self._certificates)

@@ -16,7 +16,8 @@ from gateway.core import Body, Header, Secret
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the teacher is, whose credential it sees, and how patiently it is called.
 
-    With `api_key` every call carries it (mode `own`), without it the client's own (mode `forward`).
+    With `api_key` every call carries it (mode `own`; an empty one is not sent), without it the client's own
+    (mode `forward`).
     """
 
     base_url: str = "https://api.openai.com/v1"
@@ -29,10 +30,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first_byte_timeout_s: PositiveFloat = 600.0
     """From the last byte sent to the head of the reply. As OpenAI's own clients: a reasoning model
     thinks for minutes before its first byte."""
-    idle_timeout_s: PositiveFloat = 120.0
-    """Between two reads of a body."""
+    idle_timeout_s: PositiveFloat = 600.0
+    """Between two reads of a body, which any byte ends: a reasoning model is silent there, too. A teacher
+    whose machine is gone is found sooner, by TCP's own probes."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
-    """As OpenAI's SDKs, as is the first wait."""
+    """As OpenAI's SDKs, as is the first wait; all retries together stay within a tenth of the requests."""
     first_wait_s: PositiveFloat = 0.5
     longest_wait_s: PositiveFloat = 2.0
     """If the teacher asks for more, the client is told instead: it may have something else to do."""
@@ -46,7 +48,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `target` is raw path and query exactly as the client sent them, from "/v1/..." on.
     `body` is either whole or a stream that can be sent once. `is_repeatable` says that
     asking twice has no effect beyond cost; anything else is retried only while not one
-    byte of it has left.
+    byte of it has left. `is_idempotent` (RFC 9110 section 9.2.2) alone is never a retry: such a call is
+    sent a second time where its kept-alive connection turns out to be closed.
     """
 
     method: str
@@ -54,8 +57,13 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[Header, ...]
     body: bytes | AsyncIterator[bytes] = b""
     is_repeatable: bool = False
+    is_idempotent: bool = False
     may_switch: bool = False
     """Whether the client asked for a websocket and takes a 101 for an answer."""
+    teachers: tuple[str, ...] = ()
+    """The teachers that may answer, in order; empty: all that there are."""
+    is_bound: bool = False
+    """Whether it concerns what the first of them keeps, so that no other may answer."""
 
 
 class Link(Protocol):
@@ -81,6 +89,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[Header, ...]
     body: Body
     retries: int = 0
+    served_by: str = ""
+    """The teacher's name, where there is more than one."""
+    is_lesson: bool = True
+    """Whether it may be learnt from, and be evidence: a fallback's answer is neither."""
     link: Link | None = None
     """Set with a 101, for a call that may switch alone: the receiver takes it or closes `body`."""
 
@@ -93,7 +105,7 @@ class Teacher(Protocol):
 
         Cancelling the call closes its connection at once. Called from many tasks at once.
         Raises UpstreamError when no head arrived: refused, reset, or late
-        (UpstreamTimeoutError), after the retries that the policy of `call` allows.
+        (UpstreamTimeoutError); a provider asks once, GuardedTeacher retries.
         """
 
     async def close(self) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import urllib.request
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 
 from gateway.core import Header
-from gateway.errors import RequestError
+from gateway.errors import RequestError, UpstreamError
 from gateway.upstream.base import Call, Config, Reply
 from gateway.upstream.connect import open_connection
 from gateway.upstream.connection import Connection
 from gateway.upstream.headers import end_to_end
 from gateway.upstream.origin import Origin, origin_of
+from gateway.upstream.response import Response
 
 # Below the 60 s after which common load balancers forget an idle connection without a word.
 KEEPALIVE_S = 55
@@ -34,8 +35,9 @@ class HttpClient:
         self._idle: dict[str, deque[Connection]] = {}
 
     async def send(self, origin: str, call: Call) -> Reply:
-        """Send `call` once to `origin` (scheme://host:port); return when its head has arrived.
+        """Send `call` to `origin` (scheme://host:port); return when its head has arrived.
 
+        Sent once, or a second time where a kept connection turns out to be closed and `call` may be repeated.
         The reply's headers are end-to-end only, names in lower case. Raises RequestError for a target or
         header no HTTP request may carry, UpstreamError when no head came, and whatever the body's
         iterator raises.
@@ -43,15 +45,18 @@ class HttpClient:
         site = self._sites.get(origin) or self._site(origin)
         is_chunked = not isinstance(call.body, bytes) and not _has_length(call.headers)
         head = _head(call, site, is_chunked=is_chunked)
-        connection = self._kept(origin) or await self._opened(origin, site)
-        response = await connection.ask(
-            head,
-            call.body,
-            is_head=call.method == "HEAD",
-            is_chunked=is_chunked,
-            may_switch=call.may_switch,
-            wait_s=self._config.first_byte_timeout_s,
-        )
+        response: Response | None = None
+        connection = self._kept(origin)
+        if connection is not None:
+            try:
+                response = await self._ask(connection, head, call, is_chunked=is_chunked)
+            except UpstreamError:
+                # RFC 9110 section 9.2.2: the teacher closed it while our request was on its way.
+                if not (connection.was_lost_unanswered and _may_send_again(call)):
+                    raise
+        if response is None:
+            connection = await self._opened(origin, site)
+            response = await self._ask(connection, head, call, is_chunked=is_chunked)
         response.idle_s = self._config.idle_timeout_s
         return Reply(
             status=response.status,
@@ -65,6 +70,18 @@ class HttpClient:
         for idle in self._idle.values():
             while idle:
                 idle.pop().close()
+
+    def _ask(
+        self, connection: Connection, head: bytes, call: Call, *, is_chunked: bool
+    ) -> Coroutine[None, None, Response]:
+        return connection.ask(
+            head,
+            call.body,
+            is_head=call.method == "HEAD",
+            is_chunked=is_chunked,
+            may_switch=call.may_switch,
+            wait_s=self._config.first_byte_timeout_s,
+        )
 
     def _site(self, origin: str) -> Origin:
         site = self._sites[origin] = origin_of(origin, self._proxies)
@@ -115,3 +132,7 @@ def _head(call: Call, site: Origin, *, is_chunked: bool) -> bytes:
 
 def _has_length(headers: Iterable[Header]) -> bool:
     return any(name == b"content-length" for name, _ in headers)
+
+
+def _may_send_again(call: Call) -> bool:
+    return isinstance(call.body, bytes) and (call.is_repeatable or call.is_idempotent)

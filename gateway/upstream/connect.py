@@ -15,6 +15,15 @@ from gateway.upstream.origin import Origin, Proxy
 # RFC 8305: how long the first address may take before the next is tried beside it.
 NEXT_ADDRESS_S = 0.25
 LONGEST_PROXY_HEAD_BYTES = 16 * 1024
+# A machine that is gone without a word is found in a minute, silent or not, where the system lets us say so:
+# probes from 20 s on, and what was sent is given up when nothing confirms it.
+_DEAD_PEER = (
+    ("TCP_KEEPIDLE", 20),
+    ("TCP_KEEPALIVE", 20),  # macOS' name of the same
+    ("TCP_KEEPINTVL", 10),
+    ("TCP_KEEPCNT", 3),
+    ("TCP_USER_TIMEOUT", 50_000),
+)
 
 
 async def open_connection(site: Origin, release: Callable[[Connection], None], within_s: float) -> Connection:
@@ -37,6 +46,7 @@ async def _open(site: Origin, release: Callable[[Connection], None]) -> Connecti
         if site.proxy and site.tls:
             await _tunnel(sock, site, site.proxy)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        _detect_dead_peer(sock)
         _, connection = await loop.create_connection(
             lambda: Connection(release),
             sock=sock,
@@ -47,6 +57,13 @@ async def _open(site: Origin, release: Callable[[Connection], None]) -> Connecti
         sock.close()
         raise
     return connection
+
+
+def _detect_dead_peer(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _DEAD_PEER:
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 async def _tunnel(sock: socket.socket, site: Origin, proxy: Proxy) -> None:

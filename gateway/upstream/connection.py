@@ -24,6 +24,8 @@ class Connection(asyncio.Protocol):
     def __init__(self, release: Callable[[Connection], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._release = release
+        self.was_lost_unanswered = False
+        """Whether the teacher closed it in the middle of a call, before one byte of the reply."""
         self._response: Response | None = None
         self._fault: UpstreamError | None = None
         self._sending: asyncio.Future[None] | None = None
@@ -133,6 +135,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See asyncio.Protocol."""
+        if self.is_open and self._response is not None:
+            self.was_lost_unanswered = not self._response.has_begun
         self._fail(UpstreamError(f"the teacher closed the connection: {exc or 'no more came'}"))
 
     def pause_writing(self) -> None:

@@ -58,17 +58,25 @@ class Response:
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._unparsed_bytes = 0
-        self._is_framed = self._keeps_open = False
+        self._is_framed = self._is_chunked = self._keeps_open = self._is_announced = False
         self._pieces: list[bytes] = []
         self._size = 0
         self._is_held = self._is_whole = self._is_closed = False
         self._fault: UpstreamError | None = None
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether one byte of the reply is here."""
+        return self.has_head or self._unparsed_bytes > 0 or self._is_announced
+
     async def head(self, wait_s: float) -> None:
         """Return once the head is there. Raises UpstreamError."""
         while not self.has_head:
             await self._wait(wait_s)
+        if self._fault and not self._pieces:
+            # What came with the head was no body: nothing of this reply has reached anybody.
+            raise self._fault
 
     def __aiter__(self) -> Self:
         return self
@@ -143,7 +151,7 @@ class Response:
             return
         name = name.lower()
         if name in _FRAMING:
-            self._is_framed = True
+            self._note_framing(name, value.strip().lower())
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -156,14 +164,27 @@ class Response:
         if status == 101 and not self._may_switch:
             self.fail(UpstreamError("the teacher switched protocols although nobody asked it to"))
             self._line.close()
-        elif status < 200 and not self.has_switched:
+        elif 100 <= status < 200 and not self.has_switched:
             self.headers.clear()
-        elif status >= 600:
+            self._is_announced = True
+        elif not 100 <= status < 600:
             # RFC 9110 section 15: no such status exists, and servers cannot write it.
             self.fail(UpstreamError(f"the teacher answered with status {status}"))
             self._line.close()
         else:
             self._begin(status)
+
+    def _note_framing(self, name: bytes, value: bytes) -> None:
+        """Note how the body ends; we offer no transfer coding (TE), and undo none (RFC 9112 section 7)."""
+        if name == b"content-length":
+            self._is_framed = True
+            return
+        if value == b"identity":
+            return
+        if value != b"chunked" or self._is_chunked:
+            self.fail(UpstreamError("the teacher's answer has a transfer coding that nobody asked for"))
+            self._line.close()
+        self._is_framed = self._is_chunked = True
 
     def _begin(self, status: int) -> None:
         self.status = status

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from gateway.core import Header
-from gateway.errors import UpstreamError, UpstreamTimeoutError
+from gateway.errors import UpstreamCredentialError, UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Config, Reply
 
 # Our own retries are spent; the client's would only multiply them.
@@ -17,35 +17,39 @@ Attempt = Reply | UpstreamError
 """How one attempt ended: any reply, or no reply at all."""
 
 
-async def send_with_retries(
-    ask: Callable[[Call], Awaitable[Reply]],
+async def retry_failed(
+    attempt: Attempt,
+    ask: Callable[[Call], Awaitable[Attempt]],
     call: Call,
     config: Config,
     *,
+    take_retry: Callable[[], bool],
+    has_fallback: bool = False,
     random: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
 ) -> Reply:
-    """Return the reply to `call` after as many retries as its policy allows.
+    """Return the reply to `call`, whose first `attempt` is over, after as many retries as are allowed.
 
-    `random` yields 0..1. A retryable reply that is handed on because the retries are spent
-    says `x-should-retry: false`, lest the client's retries multiply with ours. Raises the
-    last UpstreamError.
+    `take_retry` says whether one more is paid for. With a fallback only a short wait that the teacher has
+    asked for is waited: another teacher is sooner there. `random` yields 0..1. A retryable reply that is
+    handed on because the retries are spent says `x-should-retry: false`, lest the client's retries
+    multiply with ours. Raises the last UpstreamError.
     """
     retries = 0
-    while True:
-        attempt = await _attempt(ask, call)
-        if not is_retryable(attempt, call):
-            break
-        if retries == config.retries:
-            attempt = _spent(attempt) if retries else attempt
+    while is_retryable(attempt, call):
+        if has_fallback and asked_wait(attempt) is None:
             break
         wait_s = wait_before_retry(attempt, retries, config, random())
         if wait_s is None:
+            break
+        if retries == config.retries or not take_retry():
+            attempt = without_more_retries(attempt) if retries else attempt
             break
         if isinstance(attempt, Reply):
             await attempt.body.aclose()
         await sleep(wait_s)
         retries += 1
+        attempt = await ask(call)
     if isinstance(attempt, UpstreamError):
         attempt.was_retried = retries > 0
         raise attempt
@@ -64,7 +68,7 @@ def is_retryable(attempt: Attempt, call: Call) -> bool:
     if not call.is_repeatable or not isinstance(call.body, bytes):
         return False
     if isinstance(attempt, UpstreamError):
-        return not isinstance(attempt, UpstreamTimeoutError)
+        return not isinstance(attempt, UpstreamTimeoutError | UpstreamCredentialError)
     if attempt.status < 400:
         return False
     if wish := _header(attempt, DO_NOT_RETRY[0]):
@@ -78,15 +82,18 @@ def wait_before_retry(attempt: Attempt, retries: int, config: Config, chance: fl
     The teacher's retry-after-ms or retry-after, else exponential with full jitter by
     `chance` (0..1). A retry-after date counts as too long: it needs no clock then.
     """
-    if isinstance(attempt, Reply) and (asked := _asked_wait(attempt)) is not None:
+    if (asked := asked_wait(attempt)) is not None:
         return asked if asked <= config.longest_wait_s else None
     longest_s: float = config.first_wait_s * 2**retries
     return chance * min(config.longest_wait_s, longest_s)
 
 
-def _asked_wait(reply: Reply) -> float | None:
+def asked_wait(attempt: Attempt) -> float | None:
+    """Return the seconds that the teacher asks to be left alone, infinity for a date; None if it does not."""
+    if isinstance(attempt, UpstreamError):
+        return None
     for name, unit_s in ((b"retry-after-ms", 0.001), (b"retry-after", 1.0)):
-        if value := _header(reply, name):
+        if value := _header(attempt, name):
             try:
                 return max(0.0, float(value) * unit_s)
             except ValueError:
@@ -94,14 +101,8 @@ def _asked_wait(reply: Reply) -> float | None:
     return None
 
 
-async def _attempt(ask: Callable[[Call], Awaitable[Reply]], call: Call) -> Attempt:
-    try:
-        return await ask(call)
-    except UpstreamError as exc:
-        return exc
-
-
-def _spent(attempt: Attempt) -> Attempt:
+def without_more_retries(attempt: Attempt) -> Attempt:
+    """Return a reply that tells the client not to ask again, because we have done so."""
     if isinstance(attempt, UpstreamError) or _header(attempt, DO_NOT_RETRY[0]) == b"false":
         return attempt
     others = tuple(header for header in attempt.headers if header[0] != DO_NOT_RETRY[0])

@@ -101,12 +101,16 @@ def test_head_keeps_the_length_that_a_get_would_have(site: SiteServer) -> None:
     assert site.ask("HEAD", "/v1/files").header("content-length") == "12"
 
 
-def test_only_safe_methods_may_be_repeated(site: SiteServer) -> None:
+def test_idempotent_methods_outlive_a_stale_connection_and_nothing_is_retried_unasked(
+    site: SiteServer,
+) -> None:
+    """RFC 9110 section 9.2.2. Whether a failed GET is worth asking again is its client's to say."""
     site.ask("GET", "/v1/files")
     site.ask("POST", "/v1/files", b"x")
     site.ask("POST", "/v1/threads")
 
-    assert [call.is_repeatable for call in site.teacher.calls] == [True, False, False]
+    assert [call.is_idempotent for call in site.teacher.calls] == [True, False, False]
+    assert not any(call.is_repeatable for call in site.teacher.calls)
 
 
 def test_a_teacher_out_of_reach_is_a_502(site: SiteServer) -> None:

@@ -39,6 +39,8 @@ class ScriptedTeacher:
         self.headers: tuple[Header, ...] = ()
         self.error: Exception | None = None
         self.is_down = False
+        self.served_by = ""
+        self.is_lesson = True
         self.calls: list[Call] = []
         self.closed = 0
 
@@ -47,7 +49,11 @@ class ScriptedTeacher:
         if self.is_down and self.error:
             raise self.error
         return Reply(
-            status=200, headers=((b"content-type", self.content_type), *self.headers), body=self._body()
+            status=200,
+            headers=((b"content-type", self.content_type), *self.headers),
+            body=self._body(),
+            served_by=self.served_by,
+            is_lesson=self.is_lesson,
         )
 
     async def close(self) -> None:
@@ -129,6 +135,7 @@ class Flow:
         self.the_route = Route("t")
         self.route_error: Exception | None = None
         self.usage_asker: UsageAsker | None = None
+        self.has_teachers = False
 
     def plan(self, request: Request) -> Plan:
         return self.the_plan
@@ -163,6 +170,7 @@ class Flow:
             scorer=Scorer(),
             gate=Gate(),
             teacher=self.teacher,
+            has_teachers=self.has_teachers,
             observe=self.outcomes.append,
             estimate_usage=lambda _request, _text: Usage(10, 2, is_estimated=True),
             usage_asker=self.usage_asker,

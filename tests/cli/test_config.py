@@ -71,3 +71,18 @@ def test_the_lines_fit_a_terminal(command: Command) -> None:
     shown = command("config", "show", "--origin", STEPDOWN_HOME="h").stdout
 
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_several_teachers_are_shown_without_their_keys(command: Command, tmp_path: Path) -> None:
+    teacher = (
+        '[[teachers]]\nname = "%s"\nbase_url = "https://me:pass@one.example/v1"\ncredential = "ONE_KEY"\n'
+    )
+    file = tmp_path / "stepdown.toml"
+    file.write_text(teacher % "first" + teacher % "second" + 'models = {"*" = "gpt-4o"}\n')
+
+    shown = command("config", "show", "--changed", STEPDOWN_CONFIG=str(file), ONE_KEY="sk-hidden").stdout
+
+    first, second = tomllib.loads(shown)["teachers"]
+    assert (first["name"], second["models"]) == ("first", {"*": "gpt-4o"})
+    assert "sk-hidden" not in shown
+    assert "pass" not in shown

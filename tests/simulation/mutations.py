@@ -17,6 +17,7 @@ from gateway.core import Certification, ending_of
 from gateway.finops.budgets import Budgets
 from gateway.finops.ledger import Ledger
 from gateway.harvest.gather import Gatherer, row_of
+from gateway.policy.planner import PolicyPlanner
 from gateway.processes.drain import Drain
 from gateway.store.certifications import CertificationStore
 from gateway.store.rate_limit import ConcurrencyGauge, RateLimit
@@ -162,7 +163,7 @@ def any_draft_is_sure() -> AbstractContextManager[Any]:
 
 
 def tenants_are_mixed_up() -> AbstractContextManager[Any]:
-    return patch("gateway.policy.planner._scope_of", lambda *_: "tenant:acme")
+    return patch.object(PolicyPlanner, "_scope_of", lambda *_: "tenant:acme")
 
 
 def audits_are_not_in_the_ledger() -> AbstractContextManager[Any]:

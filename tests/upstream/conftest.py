@@ -32,17 +32,17 @@ class RawTeacher:
         self.left = asyncio.Event()
         """Set when a client closes its connection."""
         self.origin = ""
-        self._writers: list[asyncio.StreamWriter] = []
+        self.writers: list[asyncio.StreamWriter] = []
 
     def hang_up(self) -> None:
         """Close every connection."""
-        for writer in self._writers:
+        for writer in self.writers:
             writer.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Speak with one client until either side ends it."""
         self.connections += 1
-        self._writers.append(writer)
+        self.writers.append(writer)
         try:
             while True:
                 self.asked.append(await _request(reader))

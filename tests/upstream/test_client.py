@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -367,3 +369,30 @@ async def test_a_connection_which_nobody_uses_is_closed(
     await read(reply.body)
 
     await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
+
+
+async def test_a_machine_that_is_gone_is_found_within_a_minute(client: HttpClient, raw: RawTeacher) -> None:
+    """By TCP's probes where nothing is under way, by its patience where something is."""
+    await client.send(raw.origin, get())
+    [server_side] = raw.writers
+    port = server_side.get_extra_info("peername")[1]
+    options = _socket_options(port)
+
+    idle_s, interval_s, count, patience_ms = options
+    assert idle_s + interval_s * count <= 60
+    assert patience_ms <= 60_000
+
+
+def _socket_options(port: int) -> list[int]:
+    """Return how the client's socket with this local port looks for a dead peer."""
+    for file in Path("/proc/self/fd").iterdir():
+        try:
+            sock = socket.socket(fileno=os.dup(int(file.name)))
+        except OSError:
+            continue
+        with sock:
+            if sock.family in (socket.AF_INET, socket.AF_INET6) and sock.getsockname()[1] == port:
+                assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+                names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+                return [sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, each)) for each in names]
+    raise AssertionError("no socket has this port")

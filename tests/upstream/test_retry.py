@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.core import Header
-from gateway.errors import UpstreamError, UpstreamTimeoutError
+from gateway.errors import UpstreamCredentialError, UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Config, Reply
-from gateway.upstream.retry import is_retryable, send_with_retries, wait_before_retry
+from gateway.upstream.retry import is_retryable, retry_failed, wait_before_retry
 
 CHAT = Call(method="POST", target=b"/v1/chat/completions", headers=(), body=b"{}", is_repeatable=True)
 UPLOAD = Call(method="POST", target=b"/v1/files", headers=(), body=b"{}")
@@ -45,17 +45,32 @@ class Asked:
         self.attempts = list(attempts)
         self.waits: list[float] = []
 
-    async def once(self, call: Call) -> Reply:
-        attempt = self.attempts.pop(0)
-        if isinstance(attempt, UpstreamError):
-            raise attempt
-        return attempt
+    async def once(self, call: Call) -> Reply | UpstreamError:
+        return self.attempts.pop(0)
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
 
-    async def patiently(self, call: Call = CHAT, config: Config = Config()) -> Reply:  # noqa: B008 - frozen
-        return await send_with_retries(self.once, call, config, random=lambda: 1.0, sleep=self.sleep)
+    async def patiently(
+        self,
+        call: Call = CHAT,
+        config: Config = Config(),  # noqa: B008 - frozen
+        *,
+        paid: int = 100,
+        has_fallback: bool = False,
+    ) -> Reply:
+        """Ask until the retries end, of which `paid` are within the budget."""
+        budget = iter(range(paid))
+        return await retry_failed(
+            await self.once(call),
+            self.once,
+            call,
+            config,
+            take_retry=lambda: next(budget, None) is not None,
+            has_fallback=has_fallback,
+            random=lambda: 1.0,
+            sleep=self.sleep,
+        )
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503, 529])
@@ -97,6 +112,33 @@ async def test_without_retries_of_ours_the_client_keeps_its_own() -> None:
     given = await Asked(reply(503)).patiently(config=Config(retries=0))
 
     assert given.headers == ()
+
+
+async def test_without_a_paid_retry_the_failure_is_the_answer() -> None:
+    given = await Asked(failed := reply(503)).patiently(paid=0)
+
+    assert given is failed
+
+
+async def test_another_teacher_is_sooner_there_than_a_second_try() -> None:
+    asked = Asked(failed := reply(503), reply(200))
+
+    assert await asked.patiently(has_fallback=True) is failed
+    assert asked.waits == []
+
+
+async def test_a_short_wait_that_the_teacher_asks_for_is_waited_before_another_is_asked() -> None:
+    asked = Asked(reply(429, (b"retry-after-ms", b"50")), reply(200))
+
+    assert (await asked.patiently(has_fallback=True)).status == 200
+    assert asked.waits == [0.05]
+
+
+async def test_our_own_key_that_is_refused_is_refused_again() -> None:
+    with pytest.raises(UpstreamCredentialError) as exc:
+        await Asked(UpstreamCredentialError("401"), reply(200)).patiently()
+
+    assert not exc.value.was_retried
 
 
 async def test_an_error_says_whether_it_was_asked_again() -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
 from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.core import Header
 from gateway.errors import ConfigError, UpstreamCredentialError
-from gateway.upstream import retry
 from gateway.upstream.base import Call, Config, Reply, Teacher
 from gateway.upstream.client import HttpClient
 from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end, readable
@@ -43,7 +40,6 @@ class _OpenAITeacher:
 
     def __init__(self, config: Config, client: HttpClient, instance: str) -> None:
         self._client = client
-        self._config = config
         self._origin, self._host, self._prefix = _split(config.base_url)
         self._instance = b"" if f".{self._host}".endswith(".openai.com") else instance.encode()
         self._has_own_key = config.api_key is not None
@@ -59,9 +55,7 @@ class _OpenAITeacher:
 
         A 403 is the client's to read: the key was accepted, and the teacher's words say what it may not do.
         """
-        reply = await retry.send_with_retries(
-            self._send, self._rewritten(call), self._config, random=random.random, sleep=asyncio.sleep
-        )
+        reply = await self._client.send(self._origin, self._rewritten(call))
         if not self._has_own_key:
             return reply
         if reply.status == 401:
@@ -72,9 +66,6 @@ class _OpenAITeacher:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.close()
-
-    async def _send(self, call: Call) -> Reply:
-        return await self._client.send(self._origin, call)
 
     def _rewritten(self, call: Call) -> Call:
         """Return `call` as the teacher sees it; accept-encoding is narrowed where we read the answer."""
@@ -97,6 +88,7 @@ class _OpenAITeacher:
             headers=(*headers, *self._credential),
             body=call.body,
             is_repeatable=call.is_repeatable,
+            is_idempotent=call.is_idempotent,
             may_switch=call.may_switch,
         )
 
@@ -113,7 +105,8 @@ def _is_length_untrue(call: Call) -> bool:
 def _credential(config: Config) -> tuple[Header, ...]:
     if config.api_key is None:
         return ()
-    headers = [(b"authorization", f"Bearer {config.api_key.reveal()}".encode())]
+    key = config.api_key.reveal()
+    headers = [(b"authorization", f"Bearer {key}".encode())] if key else []
     if config.organization:
         headers.append((b"openai-organization", config.organization.encode()))
     if config.project:

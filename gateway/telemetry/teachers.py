@@ -1,0 +1,60 @@
+"""What each teacher was asked, and how it is, as metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class TeacherHealth(Protocol):
+    """A teacher that counts what it was asked."""
+
+    name: str
+    requests: int
+    failures: int
+    retries: int
+
+    @property
+    def openings(self) -> int:
+        """How often its circuit has opened."""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether its circuit is not closed."""
+
+
+class TeacherMetrics:
+    """Shows the numbers that `teachers` keep."""
+
+    def __init__(self, registry: CollectorRegistry, teachers: Sequence[TeacherHealth]) -> None:
+        self._teachers = teachers
+        self._last: dict[tuple[str, str], int] = {}
+        self._totals = {
+            "requests": _counter(registry, "requests", "Requests that were sent to a teacher first."),
+            "retries": _counter(registry, "retries", "Requests that a teacher was sent again."),
+            "failures": _counter(
+                registry, "failures", "Attempts that a teacher failed: 5xx, 429, no answer."
+            ),
+            "openings": _counter(registry, "circuit_openings", "How often a teacher was taken for broken."),
+        }
+        self._out = Gauge(
+            "stepdown_teacher_circuits_open",
+            "Workers that take a teacher for broken.",
+            ("teacher",),
+            registry=registry,
+        )
+
+    def update_registry(self) -> None:
+        """Move what was counted to the registry."""
+        for teacher in self._teachers:
+            for name, counter in self._totals.items():
+                total = int(getattr(teacher, name))
+                counter.labels(teacher.name).inc(total - self._last.get((teacher.name, name), 0))
+                self._last[teacher.name, name] = total
+            self._out.labels(teacher.name).set(teacher.is_out)
+
+
+def _counter(registry: CollectorRegistry, name: str, text: str) -> Counter:
+    return Counter(f"stepdown_teacher_{name}", text, ("teacher",), registry=registry)

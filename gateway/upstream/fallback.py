@@ -1,0 +1,109 @@
+"""Several teachers in order: the first that is well answers, and a call moves only before its first byte."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.errors import UpstreamError
+from gateway.upstream.base import Call, Reply
+from gateway.upstream.guarded import GuardedTeacher
+from gateway.upstream.model_names import rename_model
+from gateway.upstream.retry import Attempt, without_more_retries
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """One teacher of several; `models` are its names by the clients'."""
+
+    teacher: GuardedTeacher
+    models: dict[str, str] = {}
+    is_trainable: bool = True
+
+
+class FallbackTeacher:
+    """Implements Teacher over `members`, which calls name; a call that names none goes to all in order."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = {member.teacher.name: member for member in members}
+        self._orders: dict[tuple[str, ...], tuple[Member, ...]] = {(): tuple(members)}
+        self._checks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, call: Call) -> Reply:
+        """See upstream.base.Teacher: the reply of the first teacher that gives one, named in `served_by`.
+
+        A teacher whose circuit is open is passed by while another can answer. Raises the last UpstreamError.
+        """
+        order = self._orders.get(call.teachers) or self._order(call.teachers)
+        candidates = [order[0]] if call.is_bound else self._candidates(order)
+        for member in candidates[:-1]:
+            attempt = await _attempt(member, call, has_fallback=True)
+            if not _may_move(attempt, call):
+                return _handed_on(attempt, member, order)
+            if isinstance(attempt, Reply):
+                await attempt.body.aclose()
+        attempt = await _attempt(candidates[-1], call, has_fallback=False)
+        return _handed_on(attempt, candidates[-1], order, was_moved=len(candidates) > 1)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for check in self._checks:
+            check.cancel()
+        for member in self._members.values():
+            await member.teacher.close()
+
+    def _order(self, names: tuple[str, ...]) -> tuple[Member, ...]:
+        order = self._orders[names] = tuple(self._members[name] for name in names)
+        return order
+
+    def _candidates(self, order: tuple[Member, ...]) -> list[Member]:
+        """Return the members to ask: those that are well, then those that a check has found so.
+
+        Where there are none, the first all the same: a call that may fail is better than one that surely
+        does. Members whose rest is over are checked beside the call.
+        """
+        well, found_well = [], []
+        for member in order:
+            circuit = member.teacher.circuit
+            if not circuit.is_open or circuit.begin_trial():
+                well.append(member)
+            elif circuit.state == "half open":
+                found_well.append(member)
+            elif circuit.begin_check():
+                check = asyncio.create_task(member.teacher.check())
+                self._checks.add(check)
+                check.add_done_callback(self._checks.discard)
+        return well + found_well or [order[0]]
+
+
+async def _attempt(member: Member, call: Call, *, has_fallback: bool) -> Attempt:
+    renamed = rename_model(call, member.models) if member.models else call
+    try:
+        return await member.teacher.ask(renamed, has_fallback=has_fallback)
+    except UpstreamError as exc:
+        return exc
+
+
+def _may_move(attempt: Attempt, call: Call) -> bool:
+    """Whether another teacher may be asked: none has begun to answer, and asking twice does no harm."""
+    if isinstance(attempt, UpstreamError):
+        return call.is_repeatable or not attempt.was_sent
+    return call.is_repeatable and _is_failure(attempt)
+
+
+def _is_failure(attempt: Attempt) -> bool:
+    return isinstance(attempt, Reply) and (attempt.status >= 500 or attempt.status == 429)
+
+
+def _handed_on(
+    attempt: Attempt, member: Member, order: tuple[Member, ...], *, was_moved: bool = False
+) -> Reply:
+    """Return the reply as it leaves here; a failure after others says that we have asked often enough."""
+    if was_moved and _is_failure(attempt):
+        attempt = without_more_retries(attempt)
+    if isinstance(attempt, UpstreamError):
+        attempt.was_retried |= was_moved
+        raise attempt
+    is_lesson = member is order[0] and member.is_trainable
+    return msgspec.structs.replace(attempt, served_by=member.teacher.name, is_lesson=is_lesson)

@@ -1,0 +1,31 @@
+"""Each teacher's numbers are shown under its name."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.telemetry.metrics import Metrics
+
+
+class Health(msgspec.Struct):
+    name: str
+    requests: int = 0
+    failures: int = 0
+    retries: int = 0
+    openings: int = 0
+    is_out: bool = False
+
+
+def test_numbers_are_shown_by_teacher_and_only_grow() -> None:
+    first, second = Health("first", requests=7, failures=2), Health("second")
+    metrics = Metrics(teachers=[first, second])
+    metrics.render_text()
+    first.requests, first.openings, first.is_out = 9, 1, True
+
+    text = metrics.render_text().decode()
+
+    assert 'stepdown_teacher_requests_total{teacher="first"} 9.0' in text
+    assert 'stepdown_teacher_failures_total{teacher="first"} 2.0' in text
+    assert 'stepdown_teacher_circuit_openings_total{teacher="first"} 1.0' in text
+    assert 'stepdown_teacher_circuits_open{teacher="first"} 1.0' in text
+    assert 'stepdown_teacher_circuits_open{teacher="second"} 0.0' in text
