@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
 
 from gateway.wire.errors import error_body
 
@@ -35,7 +36,7 @@ def create_admin(
         return Response(msgspec.json.encode(status()), media_type="application/json")
 
     @get("/admin/decisions/{request_id:str}", sync_to_thread=True)
-    def show_decision(request_id: str) -> Response[bytes]:
+    def show_decision(request_id: FromPath[str]) -> Response[bytes]:
         explanation = explain(request_id)
         if explanation is None:
             raise NotFoundException(f"No decision with the id {request_id[:64]} is kept.")
