@@ -58,7 +58,7 @@ def test_a_full_disk_costs_no_answer_and_no_row(disk: SmallDisk, running: Runnin
         assert gateway.child(WORKER) == worker
         disk.empty()
         wait_until_healed(gateway)
-        assert gateway.status()["dropped"] == {"outcomes": 0, "rows": 0, "audits": 0, "objects": 0}
+        assert set(gateway.status()["dropped"].values()) == {0}
 
 
 def test_a_killed_worker_comes_back_on_a_full_disk_and_still_knows_the_keys(
