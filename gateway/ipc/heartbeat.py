@@ -102,7 +102,7 @@ class Watch:
         was_held_up = last is None or now - last > LONGEST_GAP_S
         if is_fresh := self._hears_beat() or was_held_up:
             # Without a figure nothing is concluded from the next one.
-            self._loop_cpu_s = _read_loop_cpu_s(self._process) or math.inf
+            self._loop_cpu_s = _read_loop_cpu_s(self._process)
         if is_fresh or self._is_at_work():
             self._still_since = now
             self._cpu_s = _read_cpu_s(self._process)
@@ -140,16 +140,16 @@ def _read_cpu_s(process: int) -> float:
 
 
 def _read_loop_cpu_s(process: int) -> float:
-    """Return the processor time of the main thread alone: others may well compute."""
-    return _read_times(Path(f"/proc/{process}/task/{process}/stat"))
+    """Return the processor time of the main thread alone: others may well compute. NaN if it is unknown."""
+    return _read_times(Path(f"/proc/{process}/task/{process}/stat"), unknown=math.nan)
 
 
-def _read_times(file: Path) -> float:
+def _read_times(file: Path, unknown: float = 0.0) -> float:
     try:
         fields = _read_fields(file)
         return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
     except (OSError, IndexError, ValueError):
-        return 0.0
+        return unknown
 
 
 def _read_fields(file: Path) -> list[str]:
