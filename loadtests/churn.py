@@ -104,9 +104,9 @@ def _way_to(teacher: str, *, through_gateway: bool) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def simulated_teacher() -> Iterator[str]:
+def simulated_teacher(module: str = "gateway.demo.teacher") -> Iterator[str]:
     """Run a simulated teacher in its own process; yield its origin."""
-    command = [sys.executable, "-m", "gateway.demo.teacher"]
+    command = [sys.executable, "-m", module]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:

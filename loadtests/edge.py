@@ -97,28 +97,17 @@ def run_check(name: str) -> list[Bar]:
 
     The worker has one core and all others the rest: its own time is measured, not a queue for the CPU.
     """
-    teacher = quick_teacher if name in QUICK else simulated_teacher
+    # The quick one costs almost nothing, but knows no faults.
+    teacher = "loadtests.peers.teacher" if name in QUICK else "gateway.demo.teacher"
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[1:] or cores)
     try:
-        with teacher() as origin, serve_gateway(origin) as site:
+        with simulated_teacher(teacher) as origin, serve_gateway(origin) as site:
             for thread in Path(f"/proc/{site.worker}/task").iterdir():
                 os.sched_setaffinity(int(thread.name), cores[:1])
             return uvloop.run(_run(CHECKS[name], site))
     finally:
         os.sched_setaffinity(0, cores)
-
-
-@contextlib.contextmanager
-def quick_teacher() -> Iterator[str]:
-    """Run a teacher that costs almost nothing, but knows no faults; yield its origin."""
-    command = [sys.executable, "-m", "loadtests.peers.teacher"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
-        finally:
-            process.terminate()
 
 
 async def _run(check: Check, site: Site) -> list[Bar]:

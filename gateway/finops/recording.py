@@ -91,31 +91,8 @@ class DecisionRecorder:
 
 def later_record(owner: AwaitedUsage, cost: Cost, at: float) -> DecisionRecord:
     """Return the record of what an earlier request has taken, as far as it was reported by now."""
-    usage = cost.usage
-    row = LedgerRow(
-        at,
-        owner.request_id,
-        owner.tenant,
-        owner.key,
-        owner.policy,
-        owner.task,
-        "bypass",
-        owner.endpoint,
-        owner.requested[:200],
-        cost.model[:200],
-        cost.tier,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens,
-        usage.reasoning_tokens,
-        _other_units(usage),
-        cost.usd,
-        cost.counterfactual_usd,
-        0.0,
-        0.0,
-        _source(cost),
-        _price_kind(cost),
-    )
+    payer = (owner.request_id, owner.tenant, owner.key, owner.policy, owner.task)
+    row = _make_row(at, payer, cost, decision="bypass", endpoint=owner.endpoint, requested=owner.requested)
     return DecisionRecord(row=row, status=200, reason="usage reported later")
 
 
@@ -152,20 +129,45 @@ def _find_lacking(certification: Certification, target: RiskTarget) -> Certifica
     return next((each for each in certification.certificates if each.target == target), None)
 
 
+_Payer = tuple[str, str, str, str, str]
+"""Request id, tenant, key, policy and task."""
+
+
 def _row_of(outcome: Outcome, cost: Cost) -> LedgerRow:
-    request, usage = outcome.request, cost.usage
-    is_local = outcome.decision == "local"
-    endpoint = request.resource.endpoint
-    return LedgerRow(
+    request, endpoint = outcome.request, outcome.request.resource.endpoint
+    task = outcome.route.task if outcome.route else ""
+    payer = (request.id, request.tenant, request.caller, outcome.plan.policy, task)
+    path = endpoint.path if endpoint else ""
+    is_saved = outcome.would_serve and outcome.decision != "local"
+    would_save_usd = cost.counterfactual_usd if is_saved else 0.0
+    return _make_row(
         outcome.at,
-        request.id,
-        request.tenant,
-        request.caller,
-        outcome.plan.policy,
-        outcome.route.task if outcome.route else "",
-        outcome.decision,
-        endpoint.path if endpoint else "",
-        request.model[:200],
+        payer,
+        cost,
+        decision=outcome.decision,
+        endpoint=path,
+        requested=request.model,
+        would_save_usd=would_save_usd,
+    )
+
+
+def _make_row(
+    at: float,
+    payer: _Payer,
+    cost: Cost,
+    *,
+    decision: str,
+    endpoint: str,
+    requested: str,
+    would_save_usd: float = 0.0,
+) -> LedgerRow:
+    usage = cost.usage
+    return LedgerRow(
+        at,
+        *payer,
+        decision,
+        endpoint,
+        requested[:200],
         cost.model[:200],
         cost.tier,
         usage.prompt_tokens,
@@ -175,7 +177,7 @@ def _row_of(outcome: Outcome, cost: Cost) -> LedgerRow:
         _other_units(usage),
         cost.usd,
         cost.counterfactual_usd,
-        cost.counterfactual_usd if outcome.would_serve and not is_local else 0.0,
+        would_save_usd,
         cost.hedge_usd,
         _source(cost),
         _price_kind(cost),
