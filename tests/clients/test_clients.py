@@ -93,16 +93,20 @@ def test_an_error_has_its_type_status_and_text(client: Client, results: Results,
 
 
 @pytest.mark.parametrize(
-    ("scenario", "most"), [("refused_400", 1), ("refused_404", 1), ("refused_429", 3), ("refused_500", 3)]
+    ("scenario", "counts"),
+    [("refused_400", {1}), ("refused_404", {1}), ("refused_429", {2, 3}), ("refused_500", {2, 3})],
 )
 def test_retries_of_client_and_gateway_do_not_multiply(
-    client: Client, results: Results, teacher_requests: list[TeacherRequest], scenario: str, most: int
+    client: Client, results: Results, teacher_requests: list[TeacherRequest], scenario: str, counts: set[int]
 ) -> None:
-    """The gateway has asked three times, and tells the client not to retry."""
+    """The gateway asks up to three times, then tells the client not to retry.
+
+    Twice where its retry budget has only one left; where it has none, the client's own retries are the three.
+    """
     result_of(client, results, scenario)
     text = scenario.replace("refused_", "say ")
 
-    assert [_text(request) for request in teacher_requests].count(text) == most
+    assert [_text(request) for request in teacher_requests].count(text) in counts
 
 
 @pytest.mark.parametrize("scenario", CUT)
