@@ -27,7 +27,12 @@ from gateway.finops.prices import Price
 from gateway.harvest import outbox
 from gateway.store.home import Home
 from gateway.upstream import base as upstream
-from gateway.upstream.teacher_settings import TeacherSettings, add_credentials, check_base_url
+from gateway.upstream.teacher_settings import (
+    TeacherSettings,
+    add_credentials,
+    check_base_url,
+    fill_presets,
+)
 
 DEFAULT_FILE = "stepdown.toml"
 
@@ -216,6 +221,7 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         table = file.data.setdefault(variable.section, {}) if variable.section else file.data
         table[variable.key] = value
         origins[(variable.section, variable.key) if variable.section else (variable.key,)] = name
+    fill_presets(file.data)
     settings = build_config(Settings, file.data, "environment")
     if settings.teachers:
         teachers = add_credentials(settings.teachers, environ)

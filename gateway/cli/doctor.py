@@ -218,6 +218,9 @@ def _check_teachers(settings: Settings) -> Iterator[Finding]:
         elif check.missing:
             detail = f"{check.base_url} does not list {', '.join(check.missing)}"
             yield Finding(name, "warn", detail, "correct `models` in [[teachers]]")
+        elif check.retirements:
+            detail = ", ".join(f"{model} retires on {day}" for model, day in check.retirements.items())
+            yield Finding(name, "warn", detail, "name its successor in `models` in [[teachers]]")
         else:
             yield Finding(name, "ok", f"{check.base_url}, {check.latency_ms:.0f} ms")
 

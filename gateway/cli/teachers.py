@@ -75,5 +75,7 @@ def _line(check: TeacherCheck) -> str:
     if check.problem:
         return f"fail  {check.name:16}  {check.base_url}: {check.problem}"
     missing = f"; does not list {', '.join(check.missing)}" if check.missing else ""
-    models = f"{check.models} models{missing}" if check.models is not None else "lists no models"
-    return f"{'warn' if missing else 'ok  '}  {check.name:16}  {check.latency_ms:.0f} ms, {models}"
+    retiring = "".join(f"; {model} retires on {day}" for model, day in check.retirements.items())
+    models = f"{check.models} models{missing}{retiring}" if check.models is not None else "lists no models"
+    word = "warn" if missing or retiring else "ok  "
+    return f"{word}  {check.name:16}  {check.latency_ms:.0f} ms, {models}"

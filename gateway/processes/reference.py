@@ -49,6 +49,7 @@ _OPTIONS = (
     ("[routing.options.{}]", "gateway.routing.classifiers"),
     ('[specialists.encoder_options] of encoder = "{}"', "gateway.specialists.encoders"),
     ("[learn.options.{}]", "gateway.distill.recipes"),
+    ('options of provider = "{}"', "gateway.upstream.providers"),
 )
 """The tables whose keys an extension declares."""
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from datetime import date, timedelta
 
 import msgspec
 
 from gateway.errors import ConfigError, UpstreamCredentialError, UpstreamError
-from gateway.processes.teachers import ONLY, create_teacher
+from gateway.processes.teachers import ONLY, create_unguarded
 from gateway.settings import Settings, Upstream
 from gateway.upstream.base import Call
+from gateway.upstream.compatible import CompatibleTeacher
+from gateway.upstream.model_list import ModelList, fetch_models
 from gateway.upstream.teacher_settings import TeacherSettings
 
 TIMEOUT_S = 10.0
-MOST_LIST_BYTES = 4 << 20
-_PLAIN = ((b"accept-encoding", b"identity"),)
+NOTICE = timedelta(days=90)
+"""How long before a retirement it is told of where the settings name no models."""
 
 
 class TeacherCheck(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,16 +32,10 @@ class TeacherCheck(msgspec.Struct, frozen=True, kw_only=True):
     """How many models it lists; None if it lists none that can be read."""
     missing: tuple[str, ...] = ()
     """Its models that our settings name and its list does not."""
+    retirements: dict[str, date] = {}
+    """The last day of models that our settings name; where they name none, of those that retire soon."""
     problem: str = ""
     is_unreachable: bool = False
-
-
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
 
 
 async def check_all(settings: Settings, names: Sequence[str] = ()) -> list[TeacherCheck]:
@@ -60,38 +57,46 @@ async def check_teacher(name: str, config: Upstream | TeacherSettings) -> Teache
     begun = time.monotonic()
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            status, listed = await _ask_for_models(config)
+            listed = await _ask_for_models(config, name)
     except (UpstreamError, TimeoutError) as exc:
         is_refused = isinstance(exc, UpstreamCredentialError)
         problem = str(exc) or f"no answer in {TIMEOUT_S:.0f} s"
         return msgspec.structs.replace(check, problem=problem, is_unreachable=not is_refused)
     check = msgspec.structs.replace(check, latency_ms=(time.monotonic() - begun) * 1000)
-    if status >= 400 and not (config.api_key is None and status in {401, 403}):
-        return msgspec.structs.replace(check, problem=f"GET /v1/models answered {status}")
-    if (ids := _read_ids(listed)) is None:
+    if listed.status >= 400 and not (config.api_key is None and listed.status in {401, 403}):
+        return msgspec.structs.replace(check, problem=f"GET /v1/models answered {listed.status}")
+    if listed.models is None:
         return check
     named = set(config.models.values()) if isinstance(config, TeacherSettings) else set()
-    return msgspec.structs.replace(check, models=len(ids), missing=tuple(sorted(named - ids)))
+    return msgspec.structs.replace(
+        check,
+        models=len(listed.models),
+        missing=tuple(sorted(named - listed.models.keys())),
+        retirements=select_retirements(listed.models, named, date.today()),
+    )
 
 
-async def _ask_for_models(config: Upstream | TeacherSettings) -> tuple[int, bytes]:
-    """Return status and body of the list of models, the body up to MOST_LIST_BYTES."""
-    teacher = create_teacher(msgspec.structs.replace(config, retries=0))
-    listed = b""
+def select_retirements(models: dict[str, date | None], named: set[str], today: date) -> dict[str, date]:
+    """Return the last days of `named` models, or of those that retire within NOTICE; the nearest first."""
+    chosen = {
+        model: day
+        for model, day in models.items()
+        if day and (model in named if named else today <= day <= today + NOTICE)
+    }
+    return dict(sorted(chosen.items(), key=lambda each: (each[1], each[0])))
+
+
+async def _ask_for_models(config: Upstream | TeacherSettings, name: str) -> ModelList:
+    teacher = create_unguarded(config, name)
     try:
-        reply = await teacher.ask(Call(method="GET", target=b"/v1/models", headers=_PLAIN))
-        async for piece in reply.body:
-            listed += piece
-            if len(listed) > MOST_LIST_BYTES:
-                break
-        await reply.body.aclose()
-        return reply.status, listed
+        if config.api_key is not None and teacher.dialect.key_target != b"/v1/models":
+            await _try_key(teacher)
+        return await fetch_models(teacher)
     finally:
         await teacher.close()
 
 
-def _read_ids(listed: bytes) -> set[str] | None:
-    try:
-        return {model.id for model in msgspec.json.decode(listed, type=_Models).data}
-    except (ValueError, RecursionError):
-        return None
+async def _try_key(teacher: CompatibleTeacher) -> None:
+    """Raise UpstreamCredentialError if the key is refused: this list of models is anyone's to read."""
+    reply = await teacher.ask(Call(method="GET", target=teacher.dialect.key_target, headers=()))
+    await reply.body.aclose()

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.config.plugins import load_plugin
+from gateway.config.typed import build_config
 from gateway.errors import ConfigError
 from gateway.settings import Settings, Upstream
 from gateway.upstream.base import Teacher
 from gateway.upstream.client import HttpClient
+from gateway.upstream.compatible import CompatibleTeacher
 from gateway.upstream.fallback import FallbackTeacher, Member
 from gateway.upstream.guarded import GuardedTeacher
-from gateway.upstream.teacher_settings import NO_CREDENTIAL, TeacherSettings
+from gateway.upstream.teacher_settings import NO_CREDENTIAL, PROVIDERS, TeacherSettings
 
 ONLY = "teacher"
 """The name of the one teacher of `[upstream]`."""
@@ -43,9 +45,18 @@ def require_credentials(settings: Settings) -> None:
 def create_teacher(
     config: Upstream | TeacherSettings, name: str = ONLY, instance: str = ""
 ) -> GuardedTeacher:
-    """Return one teacher. Raises ConfigError for an unknown provider."""
-    provider = load_plugin("gateway.upstream.providers", config.provider)
-    return GuardedTeacher(provider.create(config, HttpClient(config), instance), config, name=name)
+    """Return one teacher. Raises ConfigError for an unknown provider or option."""
+    return GuardedTeacher(create_unguarded(config, name, instance), config, name=name)
+
+
+def create_unguarded(
+    config: Upstream | TeacherSettings, name: str = ONLY, instance: str = ""
+) -> CompatibleTeacher:
+    """Return one teacher that is asked once, whatever becomes of it. Raises like `create_teacher`."""
+    provider = load_plugin(PROVIDERS, config.provider)
+    options = build_config(provider.Config, config.options, f"options of teacher '{name}'")
+    teacher: CompatibleTeacher = provider.create(config, HttpClient(config), instance, options)
+    return teacher
 
 
 def combine_teachers(teachers: Sequence[GuardedTeacher], settings: Settings) -> Teacher:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -38,6 +38,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first_wait_s: PositiveFloat = 0.5
     longest_wait_s: PositiveFloat = 2.0
     """If the teacher asks for more, the client is told instead: it may have something else to do."""
+    options: dict[str, Any] = {}
+    """The options of the provider, as its own Config declares them."""
     use_proxy: bool = False
     """Whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count."""
 
@@ -95,6 +97,22 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it may be learnt from, and be evidence: a fallback's answer is neither."""
     link: Link | None = None
     """Set with a 101, for a call that may switch alone: the receiver takes it or closes `body`."""
+
+
+class Transport(Protocol):
+    """An HTTP client: bytes out, bytes in, nothing added, nothing undone."""
+
+    async def send(self, origin: str, call: Call) -> Reply:
+        """Send `call` to `origin` (scheme://host:port); return when its head has arrived.
+
+        Sent once, or a second time where a kept connection turns out to be closed and `call` may be repeated.
+        The reply's headers are end-to-end only, names in lower case. Cancelling it closes the connection.
+        Raises RequestError for a target or header no HTTP request may carry, UpstreamError when no head came,
+        and whatever the body's iterator raises.
+        """
+
+    async def close(self) -> None:
+        """Close every idle connection."""
 
 
 class Teacher(Protocol):

@@ -35,13 +35,7 @@ class HttpClient:
         self._idle: dict[str, deque[Connection]] = {}
 
     async def send(self, origin: str, call: Call) -> Reply:
-        """Send `call` to `origin` (scheme://host:port); return when its head has arrived.
-
-        Sent once, or a second time where a kept connection turns out to be closed and `call` may be repeated.
-        The reply's headers are end-to-end only, names in lower case. Raises RequestError for a target or
-        header no HTTP request may carry, UpstreamError when no head came, and whatever the body's
-        iterator raises.
-        """
+        """See upstream.base.Transport."""
         site = self._sites.get(origin) or self._site(origin)
         is_chunked = not isinstance(call.body, bytes) and not _has_length(call.headers)
         head = _head(call, site, is_chunked=is_chunked)

@@ -68,6 +68,32 @@ def test_a_check_says_what_each_teacher_answers(
     assert words in checked.stdout
 
 
+def test_a_provider_presets_its_address_and_the_variable_of_its_key(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "stepdown.toml"
+    file.write_text('[[teachers]]\nname = "a"\nprovider = "deepseek"\n')
+
+    (only,) = json.loads(command("teachers", "list", "--json").stdout)
+
+    assert (only["base_url"], only["credential"]) == ("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('provider = "azure"', "provider 'azure' has no address of its own; set base_url"),
+        ('provider = "asure"', "unknown provider 'asure'; known: anthropic, azure, deepseek"),
+    ],
+)
+def test_a_provider_that_cannot_be_called_stops_the_start(
+    command: Command, tmp_path: Path, lines: str, words: str
+) -> None:
+    (tmp_path / "stepdown.toml").write_text(f'[[teachers]]\nname = "a"\n{lines}\n')
+
+    refused = command("teachers", "list")
+
+    assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+
+
 def test_a_teacher_that_cannot_be_reached_is_said_to_be(command: Command) -> None:
     checked = command("teachers", "check", OPENAI_BASE_URL="http://127.0.0.1:9/v1")
 
