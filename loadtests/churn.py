@@ -2,8 +2,9 @@
 
 `python -m loadtests.churn` lets 3,000 requests to a simulated teacher be cancelled while they
 connect, wait or stream, asks 100 good ones, then measures the CPU of whole requests. `--client
-aiohttp` (or `httpx2`, `httpx`, where installed) does the same to the clients that we did not choose;
-`--gateway` does it through a gateway. Of each that the teacher saw leave, it measures how soon.
+ours-httpcore` does the same to our other engine, `aiohttp`, `httpx2` or `httpx` (where installed) to the
+clients that we did not choose; `--gateway` does it through a gateway. Of each that the teacher saw leave, it
+measures how soon.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import uvloop
 
 from gateway.demo.teacher.faults import Fault
 from gateway.upstream.base import Call, Config
-from gateway.upstream.client import HttpClient
+from gateway.upstream.transport import create_transport
 
 HEADERS = {"content-type": "application/json", "authorization": "Bearer simulated"}
 AT_ONCE = 50
@@ -70,7 +71,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 def main() -> None:
     """Measure and print; exit with 1 if a good request got no answer."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.churn", description=__doc__)
-    parser.add_argument("--client", choices=["ours", "aiohttp", "httpx", "httpx2"], default="ours")
+    parser.add_argument(
+        "--client", choices=["ours", "ours-httpcore", "aiohttp", "httpx", "httpx2"], default="ours"
+    )
     parser.add_argument("--gateway", action="store_true", help="ask the teacher through a gateway")
     parser.add_argument("--disconnects", type=int, default=3_000)
     parser.add_argument("--good", type=int, default=100)
@@ -118,7 +121,13 @@ def simulated_teacher(module: str = "gateway.demo.teacher") -> Iterator[str]:
 async def measure(options: argparse.Namespace, origin: str, teacher: str) -> Figures:
     """Return the figures of one run."""
     async with contextlib.AsyncExitStack() as stack:
-        clients = {"ours": _ours, "aiohttp": _aiohttp, "httpx": _httpx, "httpx2": _httpx}
+        clients = {
+            "ours": _ours,
+            "ours-httpcore": _ours,
+            "aiohttp": _aiohttp,
+            "httpx": _httpx,
+            "httpx2": _httpx,
+        }
         ask: Ask = await clients[options.client](options.client, origin, stack)
         await ask(None, "first")
         before = _descriptors()
@@ -202,7 +211,7 @@ async def _at_once(width: int, count: int, work: Callable[[], Awaitable[bool]]) 
 
 
 async def _ours(name: str, origin: str, stack: contextlib.AsyncExitStack) -> Ask:
-    client = HttpClient(Config())
+    client = create_transport(Config(transport="httpcore" if name == "ours-httpcore" else "own"))
     stack.push_async_callback(client.close)
     headers = tuple((key.encode(), value.encode()) for key, value in HEADERS.items())
 

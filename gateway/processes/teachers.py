@@ -11,11 +11,11 @@ from gateway.config.typed import build_config
 from gateway.errors import ConfigError
 from gateway.settings import Settings, Upstream
 from gateway.upstream.base import Teacher
-from gateway.upstream.client import HttpClient
 from gateway.upstream.compatible import CompatibleTeacher
 from gateway.upstream.fallback import FallbackTeacher, Member
 from gateway.upstream.guarded import GuardedTeacher
 from gateway.upstream.teacher_settings import NO_CREDENTIAL, PROVIDERS, TeacherSettings
+from gateway.upstream.transport import create_transport
 
 ONLY = "teacher"
 """The name of the one teacher of `[upstream]`."""
@@ -55,7 +55,7 @@ def create_unguarded(
     """Return one teacher that is asked once, whatever becomes of it. Raises like `create_teacher`."""
     provider = load_plugin(PROVIDERS, config.provider)
     options = build_config(provider.Config, config.options, f"options of teacher '{name}'")
-    teacher: CompatibleTeacher = provider.create(config, HttpClient(config), instance, options)
+    teacher: CompatibleTeacher = provider.create(config, create_transport(config), instance, options)
     return teacher
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -41,7 +41,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     options: dict[str, Any] = {}
     """The options of the provider, as its own Config declares them."""
     use_proxy: bool = False
-    """Whether HTTP_PROXY, HTTPS_PROXY and NO_PROXY count."""
+    """Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count."""
+    proxy: str | None = None
+    """A proxy for this teacher alone: http://, https://, socks5:// or socks5h://[user:password@]host:port."""
+    transport: Literal["auto", "own", "httpcore"] = "auto"
+    """"own" costs a fraction of the CPU and speaks HTTP/1.1, directly or through an http:// proxy. "httpcore"
+    speaks HTTP/2 and through other proxies, too; "auto" takes it where one of these is asked for."""
+    http2: bool = False
+    """Offer HTTP/2 to a teacher behind TLS."""
+    ca_file: str | None = None
+    """The certificates (PEM) that vouch for the teacher, instead of the system's."""
+    client_certificate: str | None = None
+    """A file (PEM) by which the teacher knows the gateway; its key is inside, or in `client_key`."""
+    client_key: str | None = None
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

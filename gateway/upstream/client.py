@@ -7,7 +7,6 @@ ever after some thousand cancelled requests (`--client httpx`).
 
 from __future__ import annotations
 
-import urllib.request
 from collections import deque
 from collections.abc import Coroutine, Iterable
 
@@ -19,6 +18,7 @@ from gateway.upstream.connection import Connection
 from gateway.upstream.headers import end_to_end
 from gateway.upstream.origin import Origin, origin_of
 from gateway.upstream.response import Response
+from gateway.upstream.transport import create_tls, proxy_for
 
 # Below the 60 s after which common load balancers forget an idle connection without a word.
 KEEPALIVE_S = 55
@@ -30,14 +30,13 @@ class HttpClient:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._proxies = urllib.request.getproxies() if config.use_proxy else {}
         self._sites: dict[str, Origin] = {}
         self._idle: dict[str, deque[Connection]] = {}
 
     async def send(self, origin: str, call: Call) -> Reply:
         """See upstream.base.Transport."""
         site = self._sites.get(origin) or self._site(origin)
-        is_chunked = not isinstance(call.body, bytes) and not _has_length(call.headers)
+        is_chunked = not isinstance(call.body, bytes) and not has_length(call.headers)
         head = _head(call, site, is_chunked=is_chunked)
         response: Response | None = None
         connection = self._kept(origin)
@@ -46,7 +45,7 @@ class HttpClient:
                 response = await self._ask(connection, head, call, is_chunked=is_chunked)
             except UpstreamError:
                 # RFC 9110 section 9.2.2: the teacher closed it while our request was on its way.
-                if not (connection.was_lost_unanswered and _may_send_again(call)):
+                if not (connection.was_lost_unanswered and may_send_again(call)):
                     raise
         if response is None:
             connection = await self._opened(origin, site)
@@ -78,7 +77,9 @@ class HttpClient:
         )
 
     def _site(self, origin: str) -> Origin:
-        site = self._sites[origin] = origin_of(origin, self._proxies)
+        site = self._sites[origin] = origin_of(
+            origin, proxy_for(origin, self._config), lambda: create_tls(self._config)
+        )
         self._idle[origin] = deque()
         return site
 
@@ -120,13 +121,26 @@ def _head(call: Call, site: Origin, *, is_chunked: bool) -> bytes:
         or b"\0" in head
         or b" " in call.target
     ):
-        raise RequestError("this request cannot be sent on: its target or a header holds a line break")
+        raise _unsendable()
     return head + b"\r\n"
 
 
-def _has_length(headers: Iterable[Header]) -> bool:
+def check_lines(call: Call) -> None:
+    """Raise RequestError for a target or header that would not be one line each."""
+    parts = (call.target, *(part for header in call.headers for part in header))
+    if b" " in call.target or any(sign in part for part in parts for sign in (b"\r", b"\n", b"\0")):
+        raise _unsendable()
+
+
+def has_length(headers: Iterable[Header]) -> bool:
+    """Whether the headers of a request tell the length of its body."""
     return any(name == b"content-length" for name, _ in headers)
 
 
-def _may_send_again(call: Call) -> bool:
+def may_send_again(call: Call) -> bool:
+    """Whether a call whose kept connection was closed may be sent over another."""
     return isinstance(call.body, bytes) and (call.is_repeatable or call.is_idempotent)
+
+
+def _unsendable() -> RequestError:
+    return RequestError("this request cannot be sent on: its target or a header holds a line break")

@@ -46,7 +46,7 @@ async def _open(site: Origin, release: Callable[[Connection], None]) -> Connecti
         if site.proxy and site.tls:
             await _tunnel(sock, site, site.proxy)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _detect_dead_peer(sock)
+        detect_dead_peer(sock)
         _, connection = await loop.create_connection(
             lambda: Connection(release),
             sock=sock,
@@ -59,7 +59,8 @@ async def _open(site: Origin, release: Callable[[Connection], None]) -> Connecti
     return connection
 
 
-def _detect_dead_peer(sock: socket.socket) -> None:
+def detect_dead_peer(sock: socket.socket) -> None:
+    """Have the system notice a peer that is gone."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _DEAD_PEER:
         if hasattr(socket, option):

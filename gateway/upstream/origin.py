@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ssl
-import urllib.request
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -38,10 +37,10 @@ class Origin(msgspec.Struct, frozen=True):
         return b"http://" + self.authority if self.proxy and not self.tls else b""
 
 
-def origin_of(origin: str, proxies: Mapping[str, str]) -> Origin:
-    """Return the site of `origin` (scheme://host[:port]); `proxies` are proxy URLs by scheme.
+def origin_of(origin: str, proxy: str | None, create_tls: Callable[[], ssl.SSLContext]) -> Origin:
+    """Return the site of `origin` (scheme://host[:port]), which is reached through `proxy`.
 
-    Raises ConfigError for what is no such origin, and for proxies that are not reached by plain HTTP.
+    Raises ConfigError for what is no such origin, and for a proxy that is not reached by plain HTTP.
     """
     url, host, port = _parsed(origin)
     name = f"[{host}]" if ":" in host else host
@@ -50,8 +49,8 @@ def origin_of(origin: str, proxies: Mapping[str, str]) -> Origin:
         host=host,
         port=port,
         authority=authority.encode(),
-        tls=_tls() if url.scheme == "https" else None,
-        proxy=_proxy(proxies.get(url.scheme), authority),
+        tls=create_tls() if url.scheme == "https" else None,
+        proxy=_proxy(proxy),
     )
 
 
@@ -66,14 +65,8 @@ def _parsed(origin: str) -> tuple[SplitResult, str, int]:
     return url, host, port or _PORTS[url.scheme]
 
 
-def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
-def _proxy(proxy: str | None, authority: str) -> Proxy | None:
-    if proxy is None or urllib.request.proxy_bypass(authority):
+def _proxy(proxy: str | None) -> Proxy | None:
+    if proxy is None:
         return None
     if not proxy.startswith("http://"):
         raise ConfigError("a proxy must be http://[user:password@]host:port")

@@ -72,7 +72,11 @@ def _open_harness(options: argparse.Namespace, teacher: Teacher) -> Iterator[Har
             own=_own_harness(options, teacher),
         )
         return
-    with tempfile.TemporaryDirectory() as folder, our_harness(Path(folder) / "home", teacher) as harness:
+    transport = {"STEPDOWN_UPSTREAM_TRANSPORT": options.transport}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        our_harness(Path(folder) / "home", teacher, **transport) as harness,
+    ):
         yield harness
 
 
@@ -86,6 +90,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("beside", nargs="*", type=Path, help="results of --json, to compare")
     parser.add_argument("--base-url", help="of the gateway, /v1 included; ours is started without it")
+    parser.add_argument(
+        "--transport", default="auto", choices=["auto", "own", "httpcore"], help="our engine to the teacher"
+    )
     parser.add_argument("--teacher-port", type=int, default=0, help="where the gateway expects OpenAI")
     parser.add_argument("--api-key", help="the key that the gateway expects")
     parser.add_argument(

@@ -66,7 +66,7 @@ def our_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[Ru
 
 
 @contextmanager
-def own_key_gateway(home: Path, teacher: Teacher) -> Iterator[Harness]:
+def own_key_gateway(home: Path, teacher: Teacher, **environment: str) -> Iterator[Harness]:
     """Run `stepdown serve` with a key for `teacher`, and yield its harness with a key of the gateway's."""
     with open_state(Home(home)) as state:
         _, key = state.keys.create("conformance")
@@ -80,6 +80,7 @@ def own_key_gateway(home: Path, teacher: Teacher) -> Iterator[Harness]:
         OPENAI_API_KEY=TEACHER_KEY,
         OPENAI_BASE_URL=teacher.base_url,
         STEPDOWN_LEARN_ENABLED="false",
+        **environment,
     ) as gateway:
         other = Harness(
             gateway.base_url, teacher, {"authorization": f"Bearer {other_key}"}, timeout_s=PATIENCE_S
@@ -89,10 +90,13 @@ def own_key_gateway(home: Path, teacher: Teacher) -> Iterator[Harness]:
 
 
 @contextmanager
-def our_harness(home: Path, teacher: Teacher) -> Iterator[Harness]:
+def our_harness(home: Path, teacher: Teacher, **environment: str) -> Iterator[Harness]:
     """Run our gateway and yield its harness; the teacher has accepted the harness's key once."""
     own_home = home.with_name(f"{home.name}-own")
-    with our_gateway(home, teacher) as gateway, own_key_gateway(own_home, teacher) as own:
+    with (
+        our_gateway(home, teacher, **environment) as gateway,
+        own_key_gateway(own_home, teacher, **environment) as own,
+    ):
         harness = Harness(
             gateway.base_url, teacher, local=MODEL, encoder=ENCODER, own=own, timeout_s=PATIENCE_S
         )

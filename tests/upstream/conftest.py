@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Literal
 
 import pytest
 
 from gateway.core import Body
-from gateway.upstream.base import Config
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Config, Transport
+from gateway.upstream.transport import create_transport
 from tests.support.teacher import running, teacher
 
 __all__ = ["client", "raw", "running", "teacher"]
+
+Engine = Literal["own", "httpcore"]
+Connect = Callable[..., Transport]
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -81,8 +85,26 @@ async def raw() -> AsyncIterator[RawTeacher]:
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[HttpClient]:
+def engine() -> Engine:
+    """The engine of `client`; the suites that both have to pass run with either."""
+    return "own"
+
+
+@pytest.fixture
+async def connect(engine: Engine) -> AsyncIterator[Connect]:
+    """Make clients of this engine, with limits as given."""
+    clients: list[Transport] = []
+
+    def create(**limits: Any) -> Transport:
+        clients.append(create_transport(Config(transport=engine, **limits)))
+        return clients[-1]
+
+    yield create
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+def client(connect: Connect) -> Transport:
     # No test of this client waits for one of its limits.
-    client = HttpClient(Config(connect_timeout_s=1_000, first_byte_timeout_s=1_000, idle_timeout_s=1_000))
-    yield client
-    await client.close()
+    return connect(connect_timeout_s=1_000, first_byte_timeout_s=1_000, idle_timeout_s=1_000)

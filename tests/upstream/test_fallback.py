@@ -11,8 +11,7 @@ import pytest
 
 from gateway.core import Secret
 from gateway.errors import UpstreamError
-from gateway.upstream.base import Call, Config, Reply
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Call, Config, Reply, Transport
 from gateway.upstream.fallback import FallbackTeacher, Member
 from gateway.upstream.guarded import GuardedTeacher
 from gateway.upstream.providers.openai import create
@@ -31,7 +30,7 @@ def answer(status: int, body: bytes = b"", more: bytes = b"") -> bytes:
 class House:
     """Two teachers, and the calls that reach them."""
 
-    def __init__(self, first: RawTeacher, second: RawTeacher, client: HttpClient) -> None:
+    def __init__(self, first: RawTeacher, second: RawTeacher, client: Transport) -> None:
         self.first, self.second = first, second
         self.guarded = [self._guard(name, raw, client) for name, raw in (("a", first), ("b", second))]
         self.teacher = self.over()
@@ -42,7 +41,7 @@ class House:
         return FallbackTeacher([Member(teacher=first, **more), Member(teacher=second)])  # type: ignore[arg-type]
 
     @staticmethod
-    def _guard(name: str, raw: RawTeacher, client: HttpClient) -> GuardedTeacher:
+    def _guard(name: str, raw: RawTeacher, client: Transport) -> GuardedTeacher:
         config = Config(base_url=raw.origin, api_key=Secret("sk"), first_wait_s=0.001)
         return GuardedTeacher(create(config, client), config, name=name)
 
@@ -57,7 +56,7 @@ async def serving() -> AsyncIterator[RawTeacher]:
 
 
 @pytest.fixture
-async def house(client: HttpClient) -> AsyncIterator[House]:
+async def house(client: Transport) -> AsyncIterator[House]:
     async with serving() as first, serving() as second:
         house = House(first, second, client)
         yield house

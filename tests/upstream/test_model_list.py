@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from gateway.processes.teacher_check import select_retirements
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Transport
 from gateway.upstream.model_list import fetch_models
 from gateway.upstream.providers import gemini, openai
 from tests.upstream.conftest import RawTeacher
@@ -26,7 +26,7 @@ DAY = date(2026, 12, 11)
     ],
 )
 async def test_a_retirement_is_read_in_any_of_its_words(
-    raw: RawTeacher, client: HttpClient, said: dict[str, object]
+    raw: RawTeacher, client: Transport, said: dict[str, object]
 ) -> None:
     raw.script = [answer(200, {"data": [{"id": "old", **said}, {"id": "new", "shutdown_date": None}]})]
 
@@ -36,20 +36,20 @@ async def test_a_retirement_is_read_in_any_of_its_words(
 
 
 @pytest.mark.parametrize("day", [5, "never", "", [], {"inference": "x"}, {"inference": 10**20}])
-async def test_a_day_that_cannot_be_read_is_none(raw: RawTeacher, client: HttpClient, day: object) -> None:
+async def test_a_day_that_cannot_be_read_is_none(raw: RawTeacher, client: Transport, day: object) -> None:
     raw.script = [answer(200, {"data": [{"id": "a", "shutdown_date": day, "deprecation": day}]})]
 
     assert (await fetch_models(Imitation(openai, raw, client).teacher())).models == {"a": None}
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"models":[]}', b"<html>"])
-async def test_what_is_no_list_has_no_models(raw: RawTeacher, client: HttpClient, body: bytes) -> None:
+async def test_what_is_no_list_has_no_models(raw: RawTeacher, client: Transport, body: bytes) -> None:
     raw.script = [answer(200, body)]
 
     assert (await fetch_models(Imitation(openai, raw, client).teacher())).models is None
 
 
-async def test_models_have_the_names_by_which_they_are_asked_for(raw: RawTeacher, client: HttpClient) -> None:
+async def test_models_have_the_names_by_which_they_are_asked_for(raw: RawTeacher, client: Transport) -> None:
     raw.script = [answer(200, {"data": [{"id": "models/gemini-3-pro"}]})]
 
     assert (await fetch_models(Imitation(gemini, raw, client).teacher())).models == {"gemini-3-pro": None}

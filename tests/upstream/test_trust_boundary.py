@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core import Header, Secret
-from gateway.upstream.base import Call, Config, Teacher
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Call, Config, Teacher, Transport
 from gateway.upstream.headers import HeaderFilter
 from gateway.upstream.providers.openai import create
 from gateway.upstream.trust_boundary import LOCATIONS, TEACHER_NAMES, keep_for_client, rewrite_location
@@ -37,7 +36,7 @@ OF_THE_TEACHER = (
 USEFUL = ("x-request-id: req_1", "openai-version: 2020-10-01", "openai-processing-ms: 12", "retry-after: 3")
 
 
-def of(raw: RawTeacher, client: HttpClient, *, own_key: bool) -> Teacher:
+def of(raw: RawTeacher, client: Transport, *, own_key: bool) -> Teacher:
     return create(Config(base_url=raw.origin, api_key=Secret("sk-own") if own_key else None), client)
 
 
@@ -46,7 +45,7 @@ def get(*headers: Header) -> Call:
 
 
 async def test_what_a_client_says_of_itself_and_its_other_accounts_stays_here(
-    client: HttpClient, raw: RawTeacher
+    client: Transport, raw: RawTeacher
 ) -> None:
     call = get(*((name, b"secret") for name in OF_THE_CLIENT), (b"openai-beta", b"kept"), (b"x-app", b"kept"))
 
@@ -57,7 +56,7 @@ async def test_what_a_client_says_of_itself_and_its_other_accounts_stays_here(
     assert raw.asked[0].count(b"kept") == 2
 
 
-async def test_in_forward_mode_it_all_passes(client: HttpClient, raw: RawTeacher) -> None:
+async def test_in_forward_mode_it_all_passes(client: Transport, raw: RawTeacher) -> None:
     own = {b"x-stepdown-mode", b"proxy-authorization"}
     sent = [name for name in OF_THE_CLIENT if name not in own]
 
@@ -69,7 +68,7 @@ async def test_in_forward_mode_it_all_passes(client: HttpClient, raw: RawTeacher
 
 @pytest.mark.parametrize("own_key", [True, False])
 async def test_what_a_teacher_says_of_our_account_reaches_nobody_elses_client(
-    client: HttpClient, raw: RawTeacher, own_key: bool
+    client: Transport, raw: RawTeacher, own_key: bool
 ) -> None:
     lines = "\r\n".join((*OF_THE_TEACHER, *USEFUL))
     raw.script = [f"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{lines}\r\n\r\n".encode()]

@@ -8,8 +8,7 @@ import pytest
 
 from gateway.core import Header, Secret
 from gateway.errors import UpstreamError
-from gateway.upstream.base import Call, Config
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Call, Config, Transport
 from gateway.upstream.providers.openai import create
 from gateway.upstream.websocket_headers import offered_key, without_credentials
 from tests.support.waiting import PATIENCE_S
@@ -37,7 +36,7 @@ class Heir(asyncio.Protocol):
         self.lost.set()
 
 
-async def test_the_heir_gets_every_byte_behind_the_consent(client: HttpClient, raw: RawTeacher) -> None:
+async def test_the_heir_gets_every_byte_behind_the_consent(client: Transport, raw: RawTeacher) -> None:
     raw.script = [CONSENT + b"\x81\x02hi", None]
     heir = Heir()
 
@@ -53,7 +52,7 @@ async def test_the_heir_gets_every_byte_behind_the_consent(client: HttpClient, r
 
 
 async def test_a_consent_which_nobody_takes_is_closed_with_its_body(
-    client: HttpClient, raw: RawTeacher
+    client: Transport, raw: RawTeacher
 ) -> None:
     raw.script = [CONSENT]
 
@@ -67,7 +66,7 @@ async def test_a_consent_which_nobody_takes_is_closed_with_its_body(
 
 
 async def test_a_refusal_is_a_reply_like_any_other_and_keeps_the_connection(
-    client: HttpClient, raw: RawTeacher
+    client: Transport, raw: RawTeacher
 ) -> None:
     raw.script = [b"HTTP/1.1 426 Upgrade Required\r\nupgrade: websocket\r\ncontent-length: 2\r\n\r\nno", OK]
 
@@ -81,7 +80,7 @@ async def test_a_refusal_is_a_reply_like_any_other_and_keeps_the_connection(
 
 
 async def test_the_teacher_is_asked_for_a_websocket_on_its_own_connection(
-    client: HttpClient, raw: RawTeacher
+    client: Transport, raw: RawTeacher
 ) -> None:
     teacher = create(Config(base_url=raw.origin), client)
 
@@ -96,7 +95,7 @@ async def test_the_teacher_is_asked_for_a_websocket_on_its_own_connection(
 
 
 async def test_with_a_key_of_our_own_no_subprotocol_carries_another(
-    client: HttpClient, raw: RawTeacher
+    client: Transport, raw: RawTeacher
 ) -> None:
     teacher = create(Config(base_url=raw.origin, api_key=Secret("sk-own")), client)
 

@@ -8,8 +8,7 @@ from types import ModuleType
 import msgspec
 
 from gateway.core import Header, Secret
-from gateway.upstream.base import Call, Config, Reply
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Call, Config, Reply, Transport
 from gateway.upstream.compatible import CompatibleTeacher
 from tests.upstream.conftest import RawTeacher, read
 
@@ -42,7 +41,7 @@ def answer(status: int, content: object, *headers: Header) -> bytes:
 class Imitation:
     """One provider before a scripted server; with `key=None` clients bring their own."""
 
-    def __init__(self, provider: ModuleType, raw: RawTeacher, client: HttpClient) -> None:
+    def __init__(self, provider: ModuleType, raw: RawTeacher, client: Transport) -> None:
         self._provider = provider
         self._raw = raw
         self._client = client

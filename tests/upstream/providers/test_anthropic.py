@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import UpstreamCredentialError
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Transport
 from gateway.upstream.providers import anthropic
 from tests.upstream.conftest import RawTeacher
 from tests.upstream.providers.imitation import KEY, Imitation, answer, chat, error_of, get
@@ -18,7 +18,7 @@ OVERLOADED = {
 
 
 @pytest.fixture
-def provider(raw: RawTeacher, client: HttpClient) -> Imitation:
+def provider(raw: RawTeacher, client: Transport) -> Imitation:
     return Imitation(anthropic, raw, client)
 
 

@@ -6,8 +6,7 @@ import pytest
 
 from gateway.core.outcome import _FILTERED
 from gateway.errors import UpstreamCredentialError
-from gateway.upstream.base import Call
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Call, Transport
 from gateway.upstream.providers import azure
 from tests.upstream.conftest import RawTeacher, read
 from tests.upstream.providers.imitation import KEY, Imitation, answer, chat, error_of, get
@@ -26,7 +25,7 @@ FILTERED = {
 
 
 @pytest.fixture
-def provider(raw: RawTeacher, client: HttpClient) -> Imitation:
+def provider(raw: RawTeacher, client: Transport) -> Imitation:
     return Imitation(azure, raw, client)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import UpstreamCredentialError
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Transport
 from gateway.upstream.providers import deepseek
 from gateway.wire.chat.reading import parse_answer
 from tests.upstream.conftest import RawTeacher, read
@@ -27,7 +27,7 @@ def whole(end: bytes) -> bytes:
 
 
 @pytest.fixture
-def provider(raw: RawTeacher, client: HttpClient) -> Imitation:
+def provider(raw: RawTeacher, client: Transport) -> Imitation:
     return Imitation(deepseek, raw, client)
 
 

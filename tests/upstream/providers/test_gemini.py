@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import UpstreamCredentialError
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Transport
 from gateway.upstream.providers import gemini
 from gateway.wire.usage import read_usage
 from tests.upstream.conftest import RawTeacher, read
@@ -26,7 +26,7 @@ EXHAUSTED = {
 
 
 @pytest.fixture
-def provider(raw: RawTeacher, client: HttpClient) -> Imitation:
+def provider(raw: RawTeacher, client: Transport) -> Imitation:
     return Imitation(gemini, raw, client)
 
 

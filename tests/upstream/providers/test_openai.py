@@ -8,8 +8,7 @@ import pytest
 from gateway.core import Header, Secret
 from gateway.demo.teacher.faults import Fault
 from gateway.errors import ConfigError, UpstreamCredentialError
-from gateway.upstream.base import Call, Config
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Call, Config, Transport
 from gateway.upstream.providers.openai import create
 from tests.support.teacher import RunningTeacher
 from tests.upstream.conftest import RawTeacher, read
@@ -33,7 +32,7 @@ def chat(*headers: Header) -> Call:
     ],
 )
 async def test_a_base_url_is_joined_as_openais_sdks_join_it(
-    client: HttpClient, raw: RawTeacher, suffix: str, arrives: bytes
+    client: Transport, raw: RawTeacher, suffix: str, arrives: bytes
 ) -> None:
     teacher = create(Config(base_url=raw.origin + suffix), client)
 
@@ -46,12 +45,12 @@ async def test_a_base_url_is_joined_as_openais_sdks_join_it(
     "base_url",
     ["api.example/v1", "ftp://a/v1", "http://a/v1?x=1", "http://u:p@a/v1", "http://", "http://a:x"],
 )
-async def test_a_base_url_which_cannot_work_is_refused(client: HttpClient, base_url: str) -> None:
+async def test_a_base_url_which_cannot_work_is_refused(client: Transport, base_url: str) -> None:
     with pytest.raises(ConfigError):
         create(Config(base_url=base_url), client)
 
 
-async def test_forwarding_passes_the_clients_credential(client: HttpClient, teacher: RunningTeacher) -> None:
+async def test_forwarding_passes_the_clients_credential(client: Transport, teacher: RunningTeacher) -> None:
     call = chat((b"authorization", b"Bearer sk-client"), (b"openai-project", b"p"))
 
     await read((await create(Config(base_url=teacher.base_url), client).ask(call)).body)
@@ -61,7 +60,7 @@ async def test_forwarding_passes_the_clients_credential(client: HttpClient, teac
 
 
 async def test_an_own_key_replaces_every_credential_of_the_client(
-    client: HttpClient, teacher: RunningTeacher
+    client: Transport, teacher: RunningTeacher
 ) -> None:
     config = Config(base_url=teacher.base_url, api_key=Secret("sk-own"), project="ours")
     call = chat(
@@ -79,7 +78,7 @@ async def test_an_own_key_replaces_every_credential_of_the_client(
     assert "theirs" not in str(seen.headers)
 
 
-async def test_a_refusal_of_our_own_key_is_our_fault(client: HttpClient, teacher: RunningTeacher) -> None:
+async def test_a_refusal_of_our_own_key_is_our_fault(client: Transport, teacher: RunningTeacher) -> None:
     teacher.control.fail_next(Fault(status=401))
     own = create(Config(base_url=teacher.base_url, api_key=Secret("sk-own")), client)
 
@@ -89,7 +88,7 @@ async def test_a_refusal_of_our_own_key_is_our_fault(client: HttpClient, teacher
 
 @pytest.mark.parametrize("key", [None, Secret("sk-own")])
 async def test_what_an_accepted_key_may_not_do_is_told_in_the_teachers_words(
-    client: HttpClient, raw: RawTeacher, key: Secret | None
+    client: Transport, raw: RawTeacher, key: Secret | None
 ) -> None:
     raw.script = [b"HTTP/1.1 403 Forbidden\r\ncontent-length: 9\r\n\r\nno gpt-5!"]
 
@@ -99,7 +98,7 @@ async def test_what_an_accepted_key_may_not_do_is_told_in_the_teachers_words(
 
 
 async def test_a_refusal_of_the_clients_key_is_the_clients(
-    client: HttpClient, teacher: RunningTeacher
+    client: Transport, teacher: RunningTeacher
 ) -> None:
     teacher.control.fail_next(Fault(status=401))
 
@@ -110,7 +109,7 @@ async def test_a_refusal_of_the_clients_key_is_the_clients(
 
 
 async def test_headers_of_the_hop_and_of_stepdown_stay_here(
-    client: HttpClient, teacher: RunningTeacher
+    client: Transport, teacher: RunningTeacher
 ) -> None:
     call = chat(
         (b"host", b"gateway.example"),
@@ -132,7 +131,7 @@ async def test_headers_of_the_hop_and_of_stepdown_stay_here(
 
 @pytest.mark.parametrize("target", [b"/v1/chat/completions", b"/v1/responses?a=b"])
 async def test_what_the_observers_read_comes_in_encodings_which_they_can_undo(
-    client: HttpClient, teacher: RunningTeacher, target: bytes
+    client: Transport, teacher: RunningTeacher, target: bytes
 ) -> None:
     call = msgspec.structs.replace(chat((b"accept-encoding", b"gzip, br, zstd")), target=target)
 
@@ -142,7 +141,7 @@ async def test_what_the_observers_read_comes_in_encodings_which_they_can_undo(
 
 
 async def test_what_passes_through_may_be_encoded_as_the_client_likes(
-    client: HttpClient, teacher: RunningTeacher
+    client: Transport, teacher: RunningTeacher
 ) -> None:
     call = Call(method="GET", target=b"/v1/models", headers=((b"accept-encoding", b"br"),))
 
@@ -152,7 +151,7 @@ async def test_what_passes_through_may_be_encoded_as_the_client_likes(
 
 
 async def test_a_connection_which_the_teacher_closed_while_idle_costs_the_client_nothing(
-    client: HttpClient, raw: RawTeacher
+    client: Transport, raw: RawTeacher
 ) -> None:
     teacher = create(Config(base_url=raw.origin), client)
     assert (await teacher.ask(chat())).status == 200
@@ -166,7 +165,7 @@ async def test_a_connection_which_the_teacher_closed_while_idle_costs_the_client
 
 @pytest.mark.parametrize("key", [None, Secret("sk-own")])
 async def test_the_next_gateway_is_told_through_which_the_request_came(
-    client: HttpClient, teacher: RunningTeacher, key: Secret | None
+    client: Transport, teacher: RunningTeacher, key: Secret | None
 ) -> None:
     """With our own key other networks are none of its business; without one the client's words pass."""
     there = create(Config(base_url=teacher.base_url, api_key=key), client, "b2")

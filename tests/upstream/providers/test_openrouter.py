@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import UpstreamCredentialError
-from gateway.upstream.base import Reply
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Reply, Transport
 from gateway.upstream.providers import openrouter
 from tests.upstream.conftest import RawTeacher, read
 from tests.upstream.providers.imitation import Imitation, answer, chat, error_of
@@ -15,7 +14,7 @@ DOWN = {"error": {"code": 502, "message": "Provider returned error", "metadata":
 
 
 @pytest.fixture
-def provider(raw: RawTeacher, client: HttpClient) -> Imitation:
+def provider(raw: RawTeacher, client: Transport) -> Imitation:
     return Imitation(openrouter, raw, client)
 
 

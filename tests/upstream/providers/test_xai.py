@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import UpstreamCredentialError
-from gateway.upstream.client import HttpClient
+from gateway.upstream.base import Transport
 from gateway.upstream.providers import xai
 from gateway.wire.usage import read_usage
 from tests.upstream.conftest import RawTeacher
@@ -15,7 +15,7 @@ DENIED = "The caller does not have permission to execute the specified operation
 
 
 @pytest.fixture
-def provider(raw: RawTeacher, client: HttpClient) -> Imitation:
+def provider(raw: RawTeacher, client: Transport) -> Imitation:
     return Imitation(xai, raw, client)
 
 
