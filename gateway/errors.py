@@ -8,6 +8,7 @@ StepdownError
 │   └── BudgetSpentError   the money of a day or month is spent: coming back soon does not help
 ├── UpstreamError          the teacher could not be reached or broke off before its answer began
 │   ├── UpstreamTimeoutError
+│   ├── UpstreamBusyError   it has as many calls as it may have: another teacher, or later
 │   └── UpstreamCredentialError   the teacher refused the gateway's own key: the operator's to correct
 ├── SpecialistError        no usable draft; its `reason` is counted, the teacher answers
 ├── RegistryError          a model's files are missing, changed or unreadable
@@ -138,6 +139,13 @@ class UpstreamError(StepdownError):
 
 class UpstreamTimeoutError(UpstreamError):
     """The teacher did not begin its answer in time."""
+
+
+class UpstreamBusyError(UpstreamError):
+    """The teacher has as many calls as it may have; nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, was_sent=False)
 
 
 class UpstreamCredentialError(UpstreamError):

@@ -9,6 +9,7 @@ import msgspec
 from gateway.core import Header
 from gateway.errors import (
     RequestError,
+    UpstreamBusyError,
     UpstreamCredentialError,
     UpstreamError,
     UpstreamTimeoutError,
@@ -67,6 +68,11 @@ def to_error_response(exc: Exception, request_id: str = "") -> ErrorResponse:
             return _teacher_error(
                 exc, 504, "The teacher did not begin its answer in time.", "teacher_timeout"
             )
+        case UpstreamBusyError():
+            error = _teacher_error(
+                exc, 503, "The teacher has as many requests as it may have.", "teacher_busy"
+            )
+            return msgspec.structs.replace(error, headers=((b"retry-after", b"1"),))
         case UpstreamError():
             logger.warning("%s: the teacher failed: %s", request_id, exc)
             return _teacher_error(exc, 502, "The teacher could not be reached.", "teacher_unreachable")

@@ -64,6 +64,9 @@ def create_call(request: Request, plan: Plan, stages: Stages) -> Call:
         body=request.body,
         is_repeatable=True,
         teachers=plan.teachers,
+        weights=plan.weights,
+        first_byte_s=plan.first_byte_s,
+        idle_s=plan.idle_s,
         is_bound=has_choice and _is_bound(request),
     )
 

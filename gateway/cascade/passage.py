@@ -62,6 +62,8 @@ def _create_call(
         is_idempotent=isinstance(body, bytes) and method in _IDEMPOTENT_METHODS,
         may_switch=may_switch,
         teachers=plan.teachers,
+        first_byte_s=plan.first_byte_s,
+        idle_s=plan.idle_s,
         # Files, batches, threads: each is where it was made.
         is_bound=True,
     )

@@ -28,6 +28,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Why no specialist may serve; empty if one may."""
     teachers: tuple[str, ...] = ()
     """The teachers that may answer, in the order of asking; empty: all."""
+    weights: tuple[float, ...] = ()
+    """The share of the requests that ask each of `teachers` first; empty: the first gets all."""
+    first_byte_s: float | None = None
+    """How long a teacher may take for its first byte; None: as its settings say."""
+    idle_s: float | None = None
+    """How long it may be silent within an answer."""
     budgets: tuple[Budget, ...] = ()
     """What the teacher's answers to this request are paid from."""
     asks_usage: bool = False

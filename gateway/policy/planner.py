@@ -11,6 +11,7 @@ import msgspec
 from gateway.core import Budget, Grant, Period, Plan, Request, Resource, RiskTarget
 from gateway.errors import RequestError
 from gateway.policy.schema import NO_POLICY, Policy
+from gateway.policy.teachers import teacher_terms
 
 RESERVE = 0.05
 """The share of a budget that, where a specialist serves, only audits of drafts that pass may spend."""
@@ -275,9 +276,8 @@ def _entry(policy: Policy) -> _Entry:
         shadow_audit_share=policy.audit.shadow,
         may_harvest=policy.harvest,
         keep_days=policy.keep_days,
-        teachers=policy.teachers or (),
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
-        keepalive_s=policy.keepalive_s,
+        **teacher_terms(policy),
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
         asks_usage=policy.usage == "ask" or (policy.usage is None and _has_budget(policy)),

@@ -50,6 +50,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     teachers: Annotated[tuple[str, ...], Meta(min_length=1)] | None = None
     """Names of `[[teachers]]`, in the order of asking. Specialists learn from the first; the others answer
     while it cannot, and neither teach nor judge. None: all, as the settings list them."""
+    weights: dict[str, PositiveFloat] = {}
+    """By name: the shares of the requests that ask each of `teachers` first; one without a share is asked
+    only where others cannot answer. What the first of the list answers teaches, whatever its share.
+    Without: the first is asked first."""
+    first_byte_timeout_s: PositiveFloat | None = None
+    """How long a teacher may take for the first byte of these requests; None: as its settings say."""
+    idle_timeout_s: PositiveFloat | None = None
+    """How long it may be silent within an answer."""
     serve: bool = True
     """False: the teacher answers all requests."""
     forbid: bool = False

@@ -14,6 +14,7 @@ from gateway.upstream.base import Teacher
 from gateway.upstream.compatible import CompatibleTeacher
 from gateway.upstream.fallback import FallbackTeacher, Member
 from gateway.upstream.guarded import GuardedTeacher
+from gateway.upstream.limited import LimitedTeacher
 from gateway.upstream.teacher_settings import NO_CREDENTIAL, PROVIDERS, TeacherSettings
 from gateway.upstream.transport import create_transport
 
@@ -46,7 +47,9 @@ def create_teacher(
     config: Upstream | TeacherSettings, name: str = ONLY, instance: str = ""
 ) -> GuardedTeacher:
     """Return one teacher. Raises ConfigError for an unknown provider or option."""
-    return GuardedTeacher(create_unguarded(config, name, instance), config, name=name)
+    is_limited = config.max_in_flight is not None or config.adapts_in_flight
+    kind = LimitedTeacher if is_limited else GuardedTeacher
+    return kind(create_unguarded(config, name, instance), config, name=name)
 
 
 def create_unguarded(
@@ -65,7 +68,12 @@ def combine_teachers(teachers: Sequence[GuardedTeacher], settings: Settings) -> 
         return teachers[0]
     return FallbackTeacher(
         [
-            Member(teacher=teacher, models=one.models, is_trainable=one.trainable)
+            Member(
+                teacher=teacher,
+                models=one.models,
+                is_trainable=one.trainable,
+                suspect_after_s=one.suspect_after_s,
+            )
             for teacher, one in zip(teachers, settings.teachers, strict=True)
         ]
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
-from gateway.config.bounds import PositiveFloat
+from gateway.config.bounds import PositiveFloat, PositiveInt
 from gateway.core import Body, Header, Secret
 
 
@@ -33,6 +33,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     idle_timeout_s: PositiveFloat = 600.0
     """Between two reads of a body, which any byte ends: a reasoning model is silent there, too. A teacher
     whose machine is gone is found sooner, by TCP's own probes."""
+    suspect_after_s: PositiveFloat = 10.0
+    """Where another teacher can answer: after so long without any answer from this one it is asked for its
+    models, and is left if it does not answer that either."""
+    max_in_flight: PositiveInt | None = None
+    """Calls at once, each with a connection of its own, per worker; None: no limit."""
+    adapts_in_flight: bool = False
+    """Whether fewer are sent while the teacher says that it is too much (429, 503, no answer in time), and
+    more again as it answers."""
+    queue_timeout_s: PositiveFloat = 10.0
+    """How long a call over the limit waits for its turn where no other teacher can answer it."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     """As OpenAI's SDKs, as is the first wait; all retries together stay within a tenth of the requests."""
     first_wait_s: PositiveFloat = 0.5
@@ -76,6 +86,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the client asked for a websocket and takes a 101 for an answer."""
     teachers: tuple[str, ...] = ()
     """The teachers that may answer, in order; empty: all that there are."""
+    weights: tuple[float, ...] = ()
+    """The shares of calls that ask each of them first; empty: the first is."""
+    first_byte_s: float | None = None
+    """As `first_byte_timeout_s` and `idle_timeout_s`, for this call alone."""
+    idle_s: float | None = None
     is_bound: bool = False
     """Whether it concerns what the first of them keeps, so that no other may answer."""
 

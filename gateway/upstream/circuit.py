@@ -65,9 +65,15 @@ class Circuit:
         self._in_a_row += 1
         is_mostly_failing = self._failed >= FAILURES_IN_WINDOW and 2 * self._failed >= self._seen
         if is_mostly_failing or self._in_a_row >= FAILURES_IN_A_ROW:
+            self.trip()
+            self._rest(now, FIRST_REST_S, asked_s)
+
+    def trip(self) -> None:
+        """Open, whatever was counted: it is known that the teacher does not answer."""
+        if not self.is_open:
             self.is_open = True
             self.openings += 1
-            self._rest(now, FIRST_REST_S, asked_s)
+            self._rest(self._clock(), FIRST_REST_S, 0.0)
 
     def begin_check(self) -> bool:
         """Return whether the teacher is to be checked now; then nothing else checks it for a while."""

@@ -50,7 +50,7 @@ class HttpClient:
         if response is None:
             connection = await self._opened(origin, site)
             response = await self._ask(connection, head, call, is_chunked=is_chunked)
-        response.idle_s = self._config.idle_timeout_s
+        response.idle_s = call.idle_s or self._config.idle_timeout_s
         return Reply(
             status=response.status,
             headers=tuple(end_to_end(response.headers)),
@@ -73,7 +73,7 @@ class HttpClient:
             is_head=call.method == "HEAD",
             is_chunked=is_chunked,
             may_switch=call.may_switch,
-            wait_s=self._config.first_byte_timeout_s,
+            wait_s=call.first_byte_s or self._config.first_byte_timeout_s,
         )
 
     def _site(self, origin: str) -> Origin:

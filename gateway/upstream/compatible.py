@@ -98,6 +98,8 @@ class CompatibleTeacher:
             is_repeatable=call.is_repeatable,
             is_idempotent=call.is_idempotent,
             may_switch=call.may_switch,
+            first_byte_s=call.first_byte_s,
+            idle_s=call.idle_s,
         )
 
     def _credential_of(self, call: Call) -> tuple[Header, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 import msgspec
@@ -12,6 +13,7 @@ from gateway.upstream.base import Call, Reply
 from gateway.upstream.guarded import GuardedTeacher
 from gateway.upstream.model_names import rename_model
 from gateway.upstream.retry import Attempt, without_more_retries
+from gateway.upstream.stall import StallWatch
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +22,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     teacher: GuardedTeacher
     models: dict[str, str] = {}
     is_trainable: bool = True
+    suspect_after_s: float = 10.0
 
 
 class FallbackTeacher:
@@ -29,6 +32,9 @@ class FallbackTeacher:
         self._members = {member.teacher.name: member for member in members}
         self._orders: dict[tuple[str, ...], tuple[Member, ...]] = {(): tuple(members)}
         self._checks: set[asyncio.Task[None]] = set()
+        self._watches = {
+            member.teacher.name: StallWatch(member.teacher, member.suspect_after_s) for member in members
+        }
 
     async def ask(self, call: Call) -> Reply:
         """See upstream.base.Teacher: the reply of the first teacher that gives one, named in `served_by`.
@@ -36,14 +42,17 @@ class FallbackTeacher:
         A teacher whose circuit is open is passed by while another can answer. Raises the last UpstreamError.
         """
         order = self._orders.get(call.teachers) or self._order(call.teachers)
-        candidates = [order[0]] if call.is_bound else self._candidates(order)
+        if call.is_bound:
+            candidates = [order[0]]
+        else:
+            candidates = self._candidates(_draw_first(order, call.weights) if call.weights else order)
         for member in candidates[:-1]:
-            attempt = await _attempt(member, call, has_fallback=True)
+            attempt = await self._attempt(member, call, has_fallback=True)
             if not _may_move(attempt, call):
                 return _handed_on(attempt, member, order)
             if isinstance(attempt, Reply):
                 await attempt.body.aclose()
-        attempt = await _attempt(candidates[-1], call, has_fallback=False)
+        attempt = await self._attempt(candidates[-1], call, has_fallback=False)
         return _handed_on(attempt, candidates[-1], order, was_moved=len(candidates) > 1)
 
     async def close(self) -> None:
@@ -51,7 +60,17 @@ class FallbackTeacher:
         for check in self._checks:
             check.cancel()
         for member in self._members.values():
+            await self._watches[member.teacher.name].close()
             await member.teacher.close()
+
+    async def _attempt(self, member: Member, call: Call, *, has_fallback: bool) -> Attempt:
+        renamed = rename_model(call, member.models) if member.models else call
+        try:
+            if has_fallback and call.is_repeatable:
+                return await self._watches[member.teacher.name].ask(renamed)
+            return await member.teacher.ask(renamed, has_fallback=has_fallback)
+        except UpstreamError as exc:
+            return exc
 
     def _order(self, names: tuple[str, ...]) -> tuple[Member, ...]:
         order = self._orders[names] = tuple(self._members[name] for name in names)
@@ -77,12 +96,10 @@ class FallbackTeacher:
         return well + found_well or [order[0]]
 
 
-async def _attempt(member: Member, call: Call, *, has_fallback: bool) -> Attempt:
-    renamed = rename_model(call, member.models) if member.models else call
-    try:
-        return await member.teacher.ask(renamed, has_fallback=has_fallback)
-    except UpstreamError as exc:
-        return exc
+def _draw_first(order: tuple[Member, ...], weights: tuple[float, ...]) -> tuple[Member, ...]:
+    """Return `order` with one of it first that its weight has drawn."""
+    [drawn] = random.choices(order, weights)  # noqa: S311 - a share of the traffic, no secret
+    return (drawn, *(member for member in order if member is not drawn))
 
 
 def _may_move(attempt: Attempt, call: Call) -> bool:

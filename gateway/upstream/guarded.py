@@ -81,14 +81,22 @@ class GuardedTeacher:
 
     async def check(self) -> None:
         """Ask for the list of models, as a request nobody waits for, and tell the circuit."""
+        self.circuit.note_check(is_well=await self.is_well())
+
+    async def is_well(self) -> bool:
+        """Whether it gives its list of models in time."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 reply = await self._provider.ask(_CHECK)
                 await reply.body.aclose()
         except (UpstreamError, TimeoutError):
-            self.circuit.note_check(is_well=False)
-        else:
-            self.circuit.note_check(is_well=not self._is_failure(reply))
+            return False
+        return not self._is_failure(reply)
+
+    def give_up(self, calls: int = 0) -> None:
+        """Open the circuit at once; `calls` that were waiting for it have failed."""
+        self.failures += calls
+        self.circuit.trip()
 
     async def close(self) -> None:
         """Close every connection."""

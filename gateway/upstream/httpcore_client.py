@@ -19,7 +19,7 @@ from gateway.upstream.base import Call, Config, Reply
 from gateway.upstream.client import KEEPALIVE_S, check_lines, has_length, may_send_again
 from gateway.upstream.connection import WRITTEN_AT_ONCE_BYTES
 from gateway.upstream.headers import end_to_end
-from gateway.upstream.httpcore_network import STREAM, Network, NetworkStream
+from gateway.upstream.httpcore_network import STREAM, Network, NetworkStream, switch_protocol
 from gateway.upstream.response import MOST_HEADERS
 from gateway.upstream.transport import create_tls, proxy_for
 
@@ -102,6 +102,8 @@ class _Attempt:
         """Whether a connection was opened for it."""
         self._config = config
         self._call = call
+        self._first_byte_s = call.first_byte_s or config.first_byte_timeout_s
+        self._idle_s = call.idle_s or config.idle_timeout_s
         self._is_on_its_way = False
         self._loop = asyncio.get_running_loop()
         self._patience = asyncio.timeout(config.connect_timeout_s)
@@ -116,11 +118,11 @@ class _Attempt:
                 self._is_on_its_way = True
                 self._patience.reschedule(None)
         elif event.endswith("send_request_body.complete") and self._is_on_its_way:
-            self._patience.reschedule(self._loop.time() + self._config.first_byte_timeout_s)
+            self._patience.reschedule(self._loop.time() + self._first_byte_s)
 
     async def send(self, pool: httpcore2.AsyncConnectionPool, request: httpcore2.Request) -> Reply:
         """Return the reply once its head is there."""
-        request.extensions["timeout"] = {"write": self._config.first_byte_timeout_s}
+        request.extensions["timeout"] = {"write": self._first_byte_s}
         try:
             async with self._patience:
                 response = await pool.handle_async_request(request)
@@ -159,9 +161,12 @@ class _Attempt:
             status=response.status,
             headers=tuple(end_to_end(headers)),
             body=_Body(
-                response, self._config.idle_timeout_s, own if version != _HTTP2 else None, keepalive_s
+                response,
+                self._idle_s,
+                own if version != _HTTP2 else None,
+                keepalive_s,
             ),
-            link=await _switch(stream, own, response) if is_switched else None,
+            link=await switch_protocol(stream, own, response) if is_switched else None,
         )
 
 
@@ -202,44 +207,6 @@ class _Body:
         """Break the connection off unless the reply is whole."""
         self._is_over = True
         await self._response.aclose()
-
-
-class _Link:
-    """See upstream.base.Link."""
-
-    def __init__(self, stream: NetworkStream, surplus: bytes, response: httpcore2.Response) -> None:
-        self._stream = stream
-        self._surplus = surplus
-        self._response = response
-
-    def detach(self, heir: asyncio.Protocol) -> asyncio.Transport:
-        """See upstream.base.Link."""
-        transport, loop = self._stream.transport, asyncio.get_running_loop()
-        if transport.is_closing():
-            raise UpstreamError("the teacher closed the connection")
-        transport.set_protocol(heir)
-        loop.call_soon(self._begin, heir)
-        # Of the pool's it is no more; the stream keeps the connection open.
-        self._leaving = loop.create_task(self._response.aclose())
-        return transport
-
-    def _begin(self, heir: asyncio.Protocol) -> None:
-        if self._surplus:
-            heir.data_received(self._surplus)
-        if not self._stream.transport.is_closing():
-            self._stream.transport.resume_reading()
-
-
-async def _switch(
-    wrapped: httpcore2.AsyncNetworkStream, stream: NetworkStream, response: httpcore2.Response
-) -> _Link:
-    """Return the connection outside of HTTP, with what came behind the head."""
-    stream.is_detached = True
-    stream.transport.pause_reading()
-    surplus = b""
-    while piece := await wrapped.read(65_536):
-        surplus += piece
-    return _Link(stream, surplus, response)
 
 
 def _create_request(origin: str, call: Call, trace: Any) -> httpcore2.Request:

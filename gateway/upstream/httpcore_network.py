@@ -11,6 +11,7 @@ from typing import Any, cast
 import httpcore2
 from aiohappyeyeballs import start_connection
 
+from gateway.errors import UpstreamError
 from gateway.upstream.connect import NEXT_ADDRESS_S, detect_dead_peer
 from gateway.upstream.response import HELD_BYTES
 
@@ -195,3 +196,41 @@ async def _connect(host: str, port: int) -> NetworkStream:
         sock.close()
         raise
     return stream
+
+
+class SwitchedLink:
+    """See upstream.base.Link."""
+
+    def __init__(self, stream: NetworkStream, surplus: bytes, response: httpcore2.Response) -> None:
+        self._stream = stream
+        self._surplus = surplus
+        self._response = response
+
+    def detach(self, heir: asyncio.Protocol) -> asyncio.Transport:
+        """See upstream.base.Link."""
+        transport, loop = self._stream.transport, asyncio.get_running_loop()
+        if transport.is_closing():
+            raise UpstreamError("the teacher closed the connection")
+        transport.set_protocol(heir)
+        loop.call_soon(self._begin, heir)
+        # Of the pool's it is no more; the stream keeps the connection open.
+        self._leaving = loop.create_task(self._response.aclose())
+        return transport
+
+    def _begin(self, heir: asyncio.Protocol) -> None:
+        if self._surplus:
+            heir.data_received(self._surplus)
+        if not self._stream.transport.is_closing():
+            self._stream.transport.resume_reading()
+
+
+async def switch_protocol(
+    wrapped: httpcore2.AsyncNetworkStream, stream: NetworkStream, response: httpcore2.Response
+) -> SwitchedLink:
+    """Return the connection outside of HTTP, with what came behind the head."""
+    stream.is_detached = True
+    stream.transport.pause_reading()
+    surplus = b""
+    while piece := await wrapped.read(65_536):
+        surplus += piece
+    return SwitchedLink(stream, surplus, response)

@@ -135,10 +135,10 @@ def faulty_teacher() -> Iterator[FaultyTeacher]:
         teacher.stop()
 
 
-def teachers_file(first: FaultyTeacher, second: FaultyTeacher, first_byte_timeout_s: float) -> str:
-    """Return settings with both teachers, the first first."""
+def teachers_file(first: FaultyTeacher, second: FaultyTeacher, **patience_s: float) -> str:
+    """Return settings with both teachers, the first first, and how patiently they are asked."""
+    lines = "".join(f"{name} = {value}\n" for name, value in patience_s.items())
     return "".join(
-        f'[[teachers]]\nname = "{name}"\nbase_url = "{teacher.base_url}"\ncredential = "none"\n'
-        f"first_byte_timeout_s = {first_byte_timeout_s}\n"
+        f'[[teachers]]\nname = "{name}"\nbase_url = "{teacher.base_url}"\ncredential = "none"\n{lines}'
         for name, teacher in (("first", first), ("second", second))
     )

@@ -8,6 +8,7 @@ import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.core import Header
@@ -254,6 +255,21 @@ async def test_a_body_which_stalls_is_a_timeout(teacher: RunningTeacher, connect
 
     with pytest.raises(UpstreamTimeoutError):
         await read(reply.body)
+
+
+@pytest.mark.parametrize("limits", [{"first_byte_s": 0.1}, {"idle_s": 0.1}])
+async def test_a_call_may_have_less_patience_than_others(
+    client: Transport, teacher: RunningTeacher, limits: dict[str, float]
+) -> None:
+    is_hung = "first_byte_s" in limits
+    teacher.control.fail_next(Fault(is_hung=is_hung, chunk_delay_ms=0 if is_hung else 60_000))
+    call = msgspec.structs.replace(post(), **limits)
+
+    async def ask() -> None:
+        await read((await client.send(origin(teacher), call)).body)
+
+    with pytest.raises(UpstreamTimeoutError):
+        await ask()
 
 
 async def test_a_teacher_who_stops_reading_is_a_timeout(connect: Connect) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,9 +15,12 @@ from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Config, Reply, Transport
 from gateway.upstream.fallback import FallbackTeacher, Member
 from gateway.upstream.guarded import GuardedTeacher
+from gateway.upstream.limited import LimitedTeacher
 from gateway.upstream.providers.openai import create
+from gateway.upstream.transport import create_transport
 from tests.support.waiting import PATIENCE_S
-from tests.upstream.conftest import RawTeacher, read
+from tests.upstream.conftest import OK, RawTeacher, read
+from tests.upstream.ways import serving
 
 CHAT = Call(method="POST", target=b"/v1/chat/completions", headers=(), body=b"{}", is_repeatable=True)
 BOUND = msgspec.structs.replace(CHAT, is_bound=True)
@@ -47,7 +51,7 @@ class House:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[RawTeacher]:
+async def raw_teacher() -> AsyncIterator[RawTeacher]:
     teacher = RawTeacher()
     server = await asyncio.start_server(teacher.serve, "127.0.0.1", 0)
     teacher.origin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -57,7 +61,7 @@ async def serving() -> AsyncIterator[RawTeacher]:
 
 @pytest.fixture
 async def house(client: Transport) -> AsyncIterator[House]:
-    async with serving() as first, serving() as second:
+    async with raw_teacher() as first, raw_teacher() as second:
         house = House(first, second, client)
         yield house
         await house.teacher.close()
@@ -127,6 +131,101 @@ async def test_a_policy_names_its_teachers_in_its_order(house: House) -> None:
     reply = await house.teacher.ask(msgspec.structs.replace(CHAT, teachers=("b", "a")))
 
     assert (reply.served_by, reply.is_lesson) == ("b", True)
+
+
+async def test_weights_draw_the_teacher_that_is_asked_first_and_only_the_first_named_teaches(
+    house: House,
+) -> None:
+    drawn = msgspec.structs.replace(CHAT, teachers=("a", "b"), weights=(3.0, 1.0))
+    random.seed(1)
+
+    replies = [await house.teacher.ask(drawn) for _ in range(200)]
+
+    served = [reply.served_by for reply in replies]
+    assert 25 < served.count("b") < 75
+    assert {(reply.served_by, reply.is_lesson) for reply in replies} == {("a", True), ("b", False)}
+
+
+async def test_a_teacher_without_a_share_is_asked_where_others_cannot_answer(house: House) -> None:
+    drawn = msgspec.structs.replace(CHAT, teachers=("a", "b"), weights=(0.0, 1.0))
+    house.second.script = [answer(200), answer(500)]
+
+    assert [(await house.teacher.ask(drawn)).served_by for _ in range(2)] == ["b", "a"]
+
+
+async def test_what_is_bound_is_not_drawn(house: House) -> None:
+    bound = msgspec.structs.replace(BOUND, teachers=("a", "b"), weights=(0.0, 1.0))
+
+    assert (await house.teacher.ask(bound)).served_by == "a"
+
+
+async def test_a_teacher_that_stalls_is_left_as_soon_as_it_does_not_answer_a_check_either(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time-out of 600 s, five times, would be 50 minutes."""
+    monkeypatch.setattr("gateway.upstream.guarded.CHECK_TIMEOUT_S", 0.05)
+    house.first.script = [b""] * 20
+    teacher = house.over(suspect_after_s=0.05)
+
+    replies = await asyncio.wait_for(asyncio.gather(*(teacher.ask(CHAT) for _ in range(5))), PATIENCE_S)
+
+    assert {(reply.status, reply.served_by) for reply in replies} == {(200, "b")}
+    assert house.guarded[0].circuit.is_open
+    assert house.guarded[0].failures == 5
+    assert len([asked for asked in house.first.asked if asked.startswith(b"GET")]) == 1
+    await teacher.close()
+
+
+async def test_a_teacher_that_only_thinks_passes_its_checks_and_is_waited_for(house: House) -> None:
+    thinking = house.first
+    released = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            thinking.asked.append(head)
+            if head.startswith(b"POST"):
+                await released.wait()
+            writer.write(OK)
+
+    async with serving(serve) as port:
+        config = Config(base_url=f"http://127.0.0.1:{port}", api_key=Secret("sk"))
+        client = create_transport(config)
+        guarded = GuardedTeacher(create(config, client), config, name="thinking")
+        members = [Member(teacher=guarded, suspect_after_s=0.02), Member(teacher=house.guarded[1])]
+        teacher = FallbackTeacher(members)
+        call = asyncio.create_task(teacher.ask(CHAT))
+        async with asyncio.timeout(PATIENCE_S):
+            while len([head for head in thinking.asked if head.startswith(b"GET")]) < 2:
+                await asyncio.sleep(0.01)
+        released.set()
+        assert (await call).served_by == "thinking"
+        await teacher.close()
+
+
+async def test_one_time_out_without_any_answer_opens_the_circuit(house: House) -> None:
+    house.first.script = [b""]
+    config = Config(base_url=house.first.origin, api_key=Secret("sk"), first_byte_timeout_s=0.05)
+    client = create_transport(config)
+    silent = GuardedTeacher(create(config, client), config, name="silent")
+    teacher = FallbackTeacher([Member(teacher=silent), Member(teacher=house.guarded[1])])
+
+    assert (await teacher.ask(CHAT)).served_by == "b"
+
+    assert silent.circuit.is_open
+    await teacher.close()
+
+
+async def test_a_teacher_that_is_full_is_passed_by(house: House) -> None:
+    config = Config(base_url=house.first.origin, api_key=Secret("sk"), max_in_flight=1)
+    client = create_transport(config)
+    full = LimitedTeacher(create(config, client), config, name="full")
+    teacher = FallbackTeacher([Member(teacher=full), Member(teacher=house.guarded[1])])
+
+    first, second = await teacher.ask(CHAT), await teacher.ask(CHAT)
+
+    assert (first.served_by, second.served_by) == ("full", "b")
+    assert not full.circuit.is_open
+    await teacher.close()
 
 
 async def test_an_open_circuit_is_passed_by_and_checked_until_it_is_well(house: House) -> None:

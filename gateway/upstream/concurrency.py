@@ -1,0 +1,127 @@
+"""How many calls a teacher gets at once, and in which order the others wait."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Self
+
+from gateway.core import Body
+from gateway.errors import UpstreamBusyError
+
+# Additive increase, multiplicative decrease, as TCP Reno's: one more per round of `limit` good answers, a
+# third less when the teacher says that it is too much; the answers of one round say so once.
+FIRST_LIMIT = 16.0
+DECREASE = 0.7
+DECREASE_EVERY_S = 1.0
+MOST = 10_000
+
+
+class ConcurrencyLimit:
+    """At most `most` calls at once; with `adapts` fewer, as many as the teacher takes.
+
+    What is over waits, first come first served, for `wait_s` at most. In one event loop.
+    """
+
+    def __init__(
+        self,
+        most: int | None,
+        *,
+        adapts: bool,
+        wait_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.in_flight = 0
+        self.limit = float(most or MOST)
+        self._most = self.limit
+        self._adapts = adapts
+        self._wait_s = wait_s
+        self._clock = clock
+        self._decreased_at = float("-inf")
+        self._queue: deque[asyncio.Future[None]] = deque()
+        if adapts:
+            self.limit = min(FIRST_LIMIT, self._most)
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait."""
+        return sum(not waiter.done() for waiter in self._queue)
+
+    async def acquire(self, *, may_wait: bool) -> None:
+        """Take a place. Raises UpstreamBusyError if there is none, or none in time."""
+        if self.in_flight < int(self.limit) and not self._queue:
+            self.in_flight += 1
+            return
+        if not may_wait:
+            raise UpstreamBusyError("the teacher has as many calls as it may have")
+        waiter = asyncio.get_running_loop().create_future()
+        self._queue.append(waiter)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await waiter
+        except BaseException as exc:
+            if waiter.done() and not waiter.cancelled():
+                # The place came in the very moment in which it was given up.
+                self.release()
+            else:
+                waiter.cancel()
+                self._queue.remove(waiter)
+            if isinstance(exc, TimeoutError):
+                raise UpstreamBusyError("the teacher had no place for the call in time") from exc
+            raise
+
+    def release(self) -> None:
+        """Give a place back: to the call that has waited longest."""
+        self.in_flight -= 1
+        self._admit()
+
+    def note_answer(self, *, is_overloaded: bool) -> None:
+        """Note how a call ended; `is_overloaded` for a limit that the teacher names, or no answer in time."""
+        if not self._adapts:
+            return
+        now = self._clock()
+        if not is_overloaded:
+            # A limit that nothing reaches is not tested by these answers.
+            if 2 * self.in_flight >= self.limit:
+                self.limit = min(self._most, self.limit + 1 / self.limit)
+                self._admit()
+        elif now - self._decreased_at >= DECREASE_EVERY_S:
+            self._decreased_at = now
+            self.limit = max(1.0, self.limit * DECREASE)
+
+    def _admit(self) -> None:
+        while self._queue and self.in_flight < int(self.limit):
+            waiter = self._queue.popleft()
+            if not waiter.done():
+                self.in_flight += 1
+                waiter.set_result(None)
+
+
+class CountedBody:
+    """A body that gives its place back once it is whole, broken or closed."""
+
+    def __init__(self, body: Body, release: Callable[[], None]) -> None:
+        self._body = body
+        self._release: Callable[[], None] | None = release
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._body)
+        except BaseException:
+            self._give_back()
+            raise
+
+    async def aclose(self) -> None:
+        """Close the body."""
+        self._give_back()
+        await self._body.aclose()
+
+    def _give_back(self) -> None:
+        release, self._release = self._release, None
+        if release:
+            release()
