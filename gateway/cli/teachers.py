@@ -37,8 +37,13 @@ def _list(settings: Settings, *, is_json: bool) -> int:
     import msgspec
 
     from gateway.processes.teachers import describe_teachers
+    from gateway.store.retirements import read_retirements
 
-    described = describe_teachers(settings)
+    retirements = read_retirements(settings.home)
+    described = [
+        msgspec.structs.replace(one, retirements=retirements.get(one.name, {}))
+        for one in describe_teachers(settings)
+    ]
     if is_json:
         print(msgspec.json.encode(described).decode())
         return OK
@@ -48,6 +53,7 @@ def _list(settings: Settings, *, is_json: bool) -> int:
             one.credential,
             *([models] if models else []),
             *([] if one.is_trainable else ["not trainable"]),
+            *(f"{model} retires on {day}" for model, day in one.retirements.items()),
         ]
         print(f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})")
     return OK
@@ -59,8 +65,12 @@ def _check(settings: Settings, names: list[str], *, is_json: bool) -> int:
     import msgspec
 
     from gateway.processes.teacher_check import check_all
+    from gateway.store.retirements import write_retirements
 
     checks = asyncio.run(check_all(settings, names))
+    if settings.home.folder.is_dir():
+        said = {check.name: check.retirements for check in checks if check.models is not None}
+        write_retirements(settings.home, said)
     if is_json:
         print(msgspec.json.encode(checks).decode())
     else:

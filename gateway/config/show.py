@@ -38,6 +38,23 @@ def list_settings(settings: msgspec.Struct, origins: Mapping[SettingPath, str]) 
         yield Setting(_join(path), _mask(path, value), origin or "default")
 
 
+def is_table(setting: Setting) -> bool:
+    """Whether it is a list of tables, which TOML has behind everything else."""
+    value = setting.value
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+
+
+def format_tables(setting: Setting, *, with_origin: bool) -> str:
+    """Return a list of tables as `[[name]]`, a key per line."""
+    assert isinstance(setting.value, list)
+    comment = f"# {setting.origin}\n" if with_origin else ""
+    return "\n".join(
+        f"\n{comment}[[{setting.key}]]\n"
+        + "\n".join(f"{_join((key,))} = {_to_toml(inner)}" for key, inner in table.items())
+        for table in setting.value
+    )
+
+
 def format_setting(setting: Setting, *, with_origin: bool) -> str:
     """Return a line of TOML; unset and secret settings are comments, as is the origin."""
     is_value = setting.value is not None and setting.value != _MASKED
@@ -67,10 +84,18 @@ def _walk(value: object, path: SettingPath) -> Iterator[tuple[SettingPath, objec
 
 
 def _describe_table(value: msgspec.Struct) -> dict[str, object]:
-    """Return what is set in one table of a list of them, `[[teachers]]`, without its secrets."""
-    fields = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
-    is_shown = ((name, inner) for name, inner in fields if inner and not isinstance(inner, Secret))
-    return {name: _mask((), inner) for name, inner in is_shown}
+    """Return what is no default in one table of a list of them, `[[teachers]]`, without its secrets."""
+    fields = sorted(msgspec.structs.fields(value), key=lambda field: not field.required)
+    shown = {field.encode_name: (field, getattr(value, field.name)) for field in fields}
+    return {
+        name: _mask((), inner)
+        for name, (field, inner) in shown.items()
+        if not isinstance(inner, Secret) and inner not in (field.default, _default_of(field))
+    }
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> object:
+    return None if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _mask(path: SettingPath, value: object) -> object:

@@ -38,6 +38,7 @@ from gateway.processes.accounting import Accounting
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.processes.pruning import Pruning, read_retention
+from gateway.processes.retirement_watch import RetirementWatch
 from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.registry.models import Registry
@@ -86,9 +87,9 @@ class GatewayWorker:
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
-        # One process is enough: it prunes the files of all.
-        retention = read_retention(settings.harvest, policies)
-        self._pruning = Pruning(home.harvest, retention) if number == 0 else None
+        # One process is enough: it prunes the files of all, and asks the teachers for all.
+        pruning = Pruning(home.harvest, read_retention(settings.harvest, policies))
+        self._chores = (pruning, RetirementWatch(settings, self.teachers)) if number == 0 else ()
         self._accounting = Accounting(settings, state, policies, self.keys.limits)
         self.ledger = self._accounting.ledger
         self.exporters = Exporters(
@@ -139,14 +140,14 @@ class GatewayWorker:
         await self.drafter.open()
         self.keys.start()
         self.following.start()
-        if self._pruning:
-            self._pruning.start()
+        for chore in self._chores:
+            chore.start()
 
     async def stop(self) -> None:
         """Let every Outcome reach its observers, then free everything."""
         await self.following.stop()
-        if self._pruning:
-            await self._pruning.stop()
+        for chore in self._chores:
+            await chore.stop()
         await self.keys.stop()
         await self.drafter.close()
         await self.teacher.close()

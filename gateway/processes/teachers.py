@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 import msgspec
 
@@ -88,6 +89,8 @@ class DescribedTeacher(msgspec.Struct, frozen=True, kw_only=True):
     credential: str
     models: dict[str, str] = {}
     is_trainable: bool = True
+    retirements: dict[str, date] = {}
+    """The last days of its models, as it last said."""
 
 
 def describe_teachers(settings: Settings) -> list[DescribedTeacher]:

@@ -41,6 +41,8 @@ class Home:
         self.host_socket = self.sockets / "host.sock"
         self.run_file = folder / "run.json"
         self.learner_progress = folder / "learner.json"
+        self.retirements = folder / "retirements.json"
+        """The days on which teachers retire models."""
         self.exports = folder / "exports.jsonl"
         """The files that were written from the harvest."""
         self.receipts = folder / "receipts"

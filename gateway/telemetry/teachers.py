@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -15,6 +16,7 @@ class TeacherHealth(Protocol):
     requests: int
     failures: int
     retries: int
+    retirements: dict[str, date]
 
     @property
     def openings(self) -> int:
@@ -46,6 +48,13 @@ class TeacherMetrics:
             registry=registry,
         )
 
+        self._retirements = Gauge(
+            "stepdown_teacher_model_retires_timestamp_seconds",
+            "When a teacher will retire a model that the settings name, or any within 90 days.",
+            ("teacher", "model"),
+            registry=registry,
+        )
+
     def update_registry(self) -> None:
         """Move what was counted to the registry."""
         for teacher in self._teachers:
@@ -54,6 +63,9 @@ class TeacherMetrics:
                 counter.labels(teacher.name).inc(total - self._last.get((teacher.name, name), 0))
                 self._last[teacher.name, name] = total
             self._out.labels(teacher.name).set(teacher.is_out)
+            for model, day in teacher.retirements.items():
+                midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+                self._retirements.labels(teacher.name, model).set(midnight.timestamp())
 
 
 def _counter(registry: CollectorRegistry, name: str, text: str) -> Counter:

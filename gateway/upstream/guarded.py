@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import date
 
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Config, Reply, Teacher
@@ -26,6 +27,8 @@ class GuardedTeacher:
         self.name = name
         self.circuit = Circuit()
         self.requests = self.failures = self.retries = 0
+        self.retirements: dict[str, date] = {}
+        """The last days of its models, as far as they are known."""
         self._provider = provider
         self._config = config
         self._budget = RetryBudget()
@@ -77,6 +80,7 @@ class GuardedTeacher:
             "requests": self.requests,
             "failures": self.failures,
             "retries": self.retries,
+            "retirements": {model: day.isoformat() for model, day in self.retirements.items()},
         }
 
     async def check(self) -> None:

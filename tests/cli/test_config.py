@@ -86,3 +86,23 @@ def test_several_teachers_are_shown_without_their_keys(command: Command, tmp_pat
     assert (first["name"], second["models"]) == ("first", {"*": "gpt-4o"})
     assert "sk-hidden" not in shown
     assert "pass" not in shown
+
+
+def test_teachers_are_shown_as_they_are_written_and_nothing_else_follows(
+    command: Command, tmp_path: Path
+) -> None:
+    """What is printed is a settings file again: no [upstream] beside them, and only what is no default."""
+    (tmp_path / "stepdown.toml").write_text(
+        '[[teachers]]\nname = "one"\nprovider = "deepseek"\ntrainable = false\nmodels = {"*" = "chat"}\n'
+    )
+
+    shown = command("config", "show", "--origin").stdout
+
+    again = tmp_path / "again.toml"
+    again.write_text(shown)
+    assert "upstream." not in shown
+    assert shown.rstrip().endswith(
+        '[[teachers]]\nname = "one"\nbase_url = "https://api.deepseek.com/v1"\nprovider = "deepseek"\n'
+        'credential = "DEEPSEEK_API_KEY"\nmodels = {"*" = "chat"}\ntrainable = false'
+    )
+    assert command("config", "show", STEPDOWN_CONFIG=str(again)).returncode == 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -92,6 +96,49 @@ def test_a_provider_that_cannot_be_called_stops_the_start(
     refused = command("teachers", "list")
 
     assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+
+
+def test_a_model_that_will_retire_is_a_warning_of_the_check_and_then_in_the_list(
+    command: Command, tmp_path: Path
+) -> None:
+    retiring, staying = {"id": "gpt-4o", "shutdown_date": "2031-12-11"}, {"id": "gpt-5"}
+    with answering({"data": [retiring, staying]}) as port:
+        (tmp_path / "stepdown.toml").write_text(
+            f'[[teachers]]\nname = "a"\nbase_url = "http://127.0.0.1:{port}/v1"\ncredential = "none"\n'
+            'models = {"*" = "gpt-4o"}\n'
+        )
+        (tmp_path / "home").mkdir(exist_ok=True)
+        checked = command("teachers", "check", STEPDOWN_HOME=str(tmp_path / "home"))
+
+    known = command("teachers", "list", STEPDOWN_HOME=str(tmp_path / "home"))
+    assert (checked.returncode, checked.stdout.split()[0]) == (0, "warn"), checked.stderr
+    assert "2 models; gpt-4o retires on 2031-12-11" in checked.stdout
+    assert "gpt-4o retires on 2031-12-11" in known.stdout
+
+
+@contextmanager
+def answering(content: object) -> Iterator[int]:
+    """Give the port of a server that answers every GET with `content`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(content).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_teacher_that_cannot_be_reached_is_said_to_be(command: Command) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import msgspec
 
 from gateway.telemetry.metrics import Metrics
@@ -14,6 +16,7 @@ class Health(msgspec.Struct):
     retries: int = 0
     openings: int = 0
     is_out: bool = False
+    retirements: dict[str, date] = {}
 
 
 def test_numbers_are_shown_by_teacher_and_only_grow() -> None:
@@ -22,8 +25,12 @@ def test_numbers_are_shown_by_teacher_and_only_grow() -> None:
     metrics.render_text()
     first.requests, first.openings, first.is_out = 9, 1, True
 
+    first.retirements = {"gpt-4o": date(2026, 12, 11)}
+
     text = metrics.render_text().decode()
 
+    named = 'stepdown_teacher_model_retires_timestamp_seconds{model="gpt-4o",teacher="first"}'
+    assert f"{named} 1.7969472e+09" in text
     assert 'stepdown_teacher_requests_total{teacher="first"} 9.0' in text
     assert 'stepdown_teacher_failures_total{teacher="first"} 2.0' in text
     assert 'stepdown_teacher_circuit_openings_total{teacher="first"} 1.0' in text
