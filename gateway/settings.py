@@ -215,7 +215,7 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
             f"{file.name}: [upstream] is the only teacher, [[teachers]] lists several: use one of them"
         )
     origins = {path: f"{file.name}:{file.locate(path)[0]}" for path in _list_leaves(file.data)}
-    for path in _PATHS:
+    for path in (*_PATHS, *_list_teacher_paths(file.data)):
         file.anchor_path(path)
     for name, variable, value in read_variables(environ, Settings):
         table = file.data.setdefault(variable.section, {}) if variable.section else file.data
@@ -240,6 +240,7 @@ _PATHS: tuple[SettingPath, ...] = (
     ("specialists", "encoder_options", "folder"),
 )
 """The settings that name files."""
+_TEACHER_FILES = ("ca_file", "client_certificate", "client_key")
 
 
 def _read_file(environ: Mapping[str, str]) -> TomlFile:
@@ -247,6 +248,13 @@ def _read_file(environ: Mapping[str, str]) -> TomlFile:
     named = environ.get(f"{PREFIX}CONFIG")
     path = Path(named or DEFAULT_FILE)
     return read_toml(path) if named or path.exists() else TomlFile("", "", {})
+
+
+def _list_teacher_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
+    """Yield the paths of the files that teachers name."""
+    places: list[SettingPath] = [("teachers", number) for number in range(len(data.get("teachers", ())))]
+    for place in (("upstream",), *places):
+        yield from ((*place, name) for name in _TEACHER_FILES)
 
 
 def _list_leaves(table: dict[str, Any], above: SettingPath = ()) -> Iterator[SettingPath]:

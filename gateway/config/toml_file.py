@@ -42,7 +42,10 @@ class TomlFile(msgspec.Struct, frozen=True):
         """Make the file path at `path`, if there is a relative one, relative to this file's folder."""
         table: Any = self.data
         for step in path[:-1]:
-            table = table.get(step) if isinstance(table, dict) else None
+            if isinstance(table, list) and isinstance(step, int):
+                table = table[step]
+            else:
+                table = table.get(step) if isinstance(table, dict) else None
         value = table.get(path[-1]) if isinstance(table, dict) else None
         # An empty one, or one of another type, is refused elsewhere.
         if isinstance(value, str) and value and not value.startswith("~"):

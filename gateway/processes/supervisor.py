@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
+from gateway.config.environment import FILE_SUFFIX
 from gateway.config.plugins import check_plugin
 from gateway.errors import ConfigError
 from gateway.ipc.child_process import REFUSED, Child, ChildPlan, stop_children, supervise_children
@@ -132,7 +133,8 @@ def _plan_children(
 ) -> Iterator[ChildPlan]:
     """Yield the children in the order of their start."""
     home = settings.home
-    withheld = PROVIDER_SECRETS | {teacher.credential for teacher in settings.teachers}
+    credentials = {teacher.credential for teacher in settings.teachers}
+    withheld = PROVIDER_SECRETS | credentials | {name + FILE_SUFFIX for name in credentials}
     # Of this run alone: it says nothing of the machine.
     instance = secrets.token_hex(8)
     drain_s = settings.server.drain_delay_s + settings.server.drain_s

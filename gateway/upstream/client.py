@@ -7,6 +7,7 @@ ever after some thousand cancelled requests (`--client httpx`).
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Coroutine, Iterable
 
@@ -22,6 +23,8 @@ from gateway.upstream.transport import create_tls, proxy_for
 
 # Below the 60 s after which common load balancers forget an idle connection without a word.
 KEEPALIVE_S = 55
+# Lest a busy connection lead for ever to where the teacher's name has led once.
+LONGEST_LIFE_S = 3_600
 _BODILESS_METHODS = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 
 
@@ -93,8 +96,13 @@ class HttpClient:
 
     async def _opened(self, origin: str, site: Origin) -> Connection:
         idle = self._idle[origin]
+        loop = asyncio.get_running_loop()
+        last_use = loop.time() + LONGEST_LIFE_S
 
         def release(connection: Connection) -> None:
+            if loop.time() > last_use:
+                connection.close()
+                return
             connection.expect_within(KEEPALIVE_S)
             while idle and not idle[0].is_open:
                 idle.popleft()

@@ -88,6 +88,17 @@ def test_several_teachers_are_shown_without_their_keys(command: Command, tmp_pat
     assert "pass" not in shown
 
 
+def test_files_of_teachers_are_relative_to_the_settings(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "etc" / "stepdown.toml"
+    file.parent.mkdir()
+    file.write_text('[[teachers]]\nname = "a"\nca_file = "ca.pem"\nclient_key = "/abs/key.pem"\n')
+
+    shown = command("config", "show", "--changed", STEPDOWN_CONFIG="etc/stepdown.toml").stdout
+
+    (teacher,) = tomllib.loads(shown)["teachers"]
+    assert (teacher["ca_file"], teacher["client_key"]) == ("etc/ca.pem", "/abs/key.pem")
+
+
 def test_teachers_are_shown_as_they_are_written_and_nothing_else_follows(
     command: Command, tmp_path: Path
 ) -> None:

@@ -389,6 +389,19 @@ async def test_a_connection_which_nobody_uses_is_closed(
     await asyncio.wait_for(raw.left.wait(), PATIENCE_S)
 
 
+@pytest.mark.parametrize("engine", ["own"], indirect=True)
+async def test_a_connection_is_not_kept_for_ever(
+    client: Transport, raw: RawTeacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher's name may lead elsewhere meanwhile."""
+    monkeypatch.setattr("gateway.upstream.client.LONGEST_LIFE_S", 0.0)
+
+    for _ in range(2):
+        await read((await client.send(raw.origin, get())).body)
+
+    assert raw.connections == 2
+
+
 async def test_a_machine_that_is_gone_is_found_within_a_minute(client: Transport, raw: RawTeacher) -> None:
     """By TCP's probes where nothing is under way, by its patience where something is."""
     await client.send(raw.origin, get())
