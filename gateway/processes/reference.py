@@ -51,7 +51,7 @@ _OPTIONS = (
     ("[learn.options.{}]", "gateway.distill.recipes"),
     ('options of provider = "{}"', "gateway.upstream.providers"),
 )
-"""The tables whose keys an extension declares."""
+"""The tables in which an extension declares the keys."""
 
 
 def write_reference(topic: Topic) -> str:

@@ -35,7 +35,7 @@ class RetirementWatch:
 
     def start(self) -> None:
         """Begin; call it in the loop that serves."""
-        # Without a key of our own there is nobody in whose name we could ask.
+        # Without a key of our own we cannot ask: only clients have one.
         if self._settings.upstream.api_key is not None:
             self._loops.start(self._wait_and_look, EVERY_S)
 

@@ -84,7 +84,7 @@ class GuardedTeacher:
         }
 
     async def check(self) -> None:
-        """Ask for the list of models, as a request nobody waits for, and tell the circuit."""
+        """Ask for the list of models, while no client waits, and tell the circuit."""
         self.circuit.note_check(is_well=await self.is_well())
 
     async def is_well(self) -> bool:

@@ -30,7 +30,7 @@ class NetworkStream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
         self.has_answered = True
         """Whether a byte has come since the last one was written."""
         self.is_detached = False
-        """Whether somebody else reads it from now on."""
+        """Whether another protocol reads it from now on."""
         self._idle: asyncio.TimerHandle | None = None
         self._data = bytearray()
         self._is_held = False
@@ -86,7 +86,7 @@ class NetworkStream(asyncio.Protocol, httpcore2.AsyncNetworkStream):
             self._idle = self._loop.call_later(seconds, self.transport.abort)
 
     async def aclose(self) -> None:
-        """Break the connection off, unless somebody else has it."""
+        """Break the connection off, unless another protocol has it."""
         if not self.is_detached:
             self.transport.abort()
 
