@@ -58,6 +58,7 @@ class CompatibleTeacher:
         self._stops = HeaderFilter(names, prefixes, takes_underscores=alike)
         self._stops_with_length = HeaderFilter(names | _LENGTH, prefixes, takes_underscores=alike)
         self._hidden = HeaderFilter((), self.dialect.hidden_headers)
+        self._has_other_names = bool(self.dialect.hidden_headers) or self.dialect.request_id != _REQUEST_ID
 
     async def ask(self, call: Call) -> Reply:
         """See upstream.base.Teacher. Raises UpstreamCredentialError if our own key is refused.
@@ -134,7 +135,7 @@ class CompatibleTeacher:
 
     def _for_client(self, reply: Reply) -> Reply:
         headers = keep_for_client(reply.status, reply.headers, self._host, self._prefix)
-        if self.dialect.hidden_headers or self.dialect.request_id != _REQUEST_ID:
+        if self._has_other_names:
             headers = self._in_our_names(headers)
         return msgspec.structs.replace(reply, headers=headers)
 

@@ -54,20 +54,18 @@ class HttpcoreClient:
 
     async def send(self, origin: str, call: Call) -> Reply:
         """See upstream.base.Transport."""
-        attempt = _Attempt(self._config, call)
-        try:
-            return await attempt.send(self._pool(origin, call), _create_request(origin, call, attempt.trace))
-        except _LOST as exc:
-            if attempt.has_opened or not may_send_again(call):
-                raise _to_upstream_error(exc) from exc
-        except _FAULTS as exc:
-            raise _to_upstream_error(exc) from exc
-        # RFC 9110 section 9.2.2: the teacher closed it while our request was on its way.
-        attempt = _Attempt(self._config, call)
-        try:
-            return await attempt.send(self._pool(origin, call), _create_request(origin, call, attempt.trace))
-        except _FAULTS as exc:
-            raise _to_upstream_error(exc) from exc
+        may_repeat = may_send_again(call)
+        while True:
+            attempt = _Attempt(self._config, call)
+            request = _create_request(origin, call, attempt.trace)
+            try:
+                return await attempt.send(self._pool(origin, call), request)
+            except _FAULTS as exc:
+                # RFC 9110 section 9.2.2: a kept connection, closed while our request was on its way.
+                is_stale = isinstance(exc, _LOST) and not attempt.has_opened
+                if not (may_repeat and is_stale):
+                    raise _to_upstream_error(exc) from exc
+                may_repeat = False
 
     async def close(self) -> None:
         """Close every connection."""
