@@ -16,6 +16,7 @@ from gateway.upstream.base import Call, Config, Transport
 from gateway.upstream.client import HttpClient
 from gateway.upstream.httpcore_client import HttpcoreClient
 from gateway.upstream.transport import create_transport
+from tests.test_architecture import loaded_by
 from tests.upstream.conftest import Engine, RawTeacher, read
 from tests.upstream.ways import Http2Teacher, Proxy, server_tls, serving
 
@@ -193,3 +194,10 @@ def test_our_own_client_is_taken_wherever_it_can_go(
 def test_what_cannot_be_done_stops_the_start(config: Config, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         create_transport(config)
+
+
+def test_the_other_engine_is_imported_where_it_is_needed_alone() -> None:
+    own = "from gateway.upstream import transport as t, base as b; t.create_transport(b.Config({}))"
+
+    assert "httpcore2" not in loaded_by(own.format(""))
+    assert "httpcore2" in loaded_by(own.format("http2=True"))
