@@ -29,8 +29,10 @@ from gateway.wire.responses.reading import ends_complete as responses_ends_compl
 from gateway.wire.responses.reading import error_event as responses_error_event
 from gateway.wire.sse import ends_complete, error_event
 
-# How long a client may go on sending a refused body before its connection is cut.
+# A client that goes on sending a refused body is read, so that it sees the refusal: until it is silent for
+# so long, and never longer than that (nginx: lingering_timeout, lingering_time).
 LINGER_S = 1.0
+LONGEST_LINGER_S = 30.0
 # Most local answers are there sooner; until then no task watches whether the client has left.
 WATCH_AFTER_S = 0.05
 
@@ -159,10 +161,13 @@ class Exchange:
         return msgspec.structs.replace(error, headers=(*error.headers, *refusal_labels(error.reason)))
 
     async def _drain(self) -> None:
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + LONGEST_LINGER_S
         try:
-            async with asyncio.timeout(LINGER_S):
-                while (await self.receive()).get("more_body"):
-                    pass
+            while clock() < ends_at:
+                async with asyncio.timeout(LINGER_S):
+                    if not (await self.receive()).get("more_body"):
+                        return
         except TimeoutError:
             return
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from gateway.api.http import exchange
 from gateway.api.http.body import BodyLimit, BodyLimits
 from tests.api.site_server import CHAT, SiteServer, chat_body, chat_head, serve_site
 
@@ -50,6 +52,16 @@ def test_a_client_that_still_sends_reads_why_it_was_refused(strict_site: SiteSer
 
     assert response.status == 413
     assert response.error["code"] == "request_too_large"
+
+
+def test_a_client_that_sends_for_long_reads_why_it_was_refused(strict_site: SiteServer) -> None:
+    """Twelve bodies of 31 MB at once take longer than a second to arrive, and be refused."""
+    sock = strict_site.open_socket(_head(CHAT, b"content-length: 1500000\r\n"))
+    for _ in range(15):
+        sock.sendall(b"x" * 100_000)
+        time.sleep(exchange.LINGER_S / 10)
+
+    assert _answer(sock).startswith(b"HTTP/1.1 413 ")
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/files"])
