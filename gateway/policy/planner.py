@@ -141,10 +141,15 @@ class PolicyPlanner:
         return scope if teacher == self._first_teacher else f"{scope} teacher:{teacher}"
 
     def _within_budget(self, plan: Plan) -> Plan:
-        spent = [(self._spent(budget), budget.usd) for budget in plan.budgets]
-        if all(usd < limit * (1 - RESERVE) for usd, limit in spent):
+        spent = [(budget, self._spent(budget)) for budget in plan.budgets]
+        low = [budget for budget, usd in spent if usd >= budget.usd * (1 - RESERVE)]
+        if not low:
             return plan
-        return _in_reserve(plan) if all(usd < limit for usd, limit in spent) else _without_budget(plan)
+        gone = [budget for budget, usd in spent if usd >= budget.usd]
+        # The month outlasts the day.
+        is_month = any(budget.period == "month" for budget in gone or low)
+        plan = msgspec.structs.replace(plan, spent_period="month" if is_month else "day")
+        return _without_budget(plan) if gone else _in_reserve(plan)
 
 
 def list_budgets(policy: Policy, owner: str) -> tuple[Budget, ...]:
