@@ -146,10 +146,8 @@ class PolicyPlanner:
         if not low:
             return plan
         gone = [budget for budget, usd in spent if usd >= budget.usd]
-        # The month outlasts the day.
-        is_month = any(budget.period == "month" for budget in gone or low)
-        plan = msgspec.structs.replace(plan, spent_period="month" if is_month else "day")
-        return _without_budget(plan) if gone else _in_reserve(plan)
+        # "month" is the greater word, and the longer time.
+        return _without_budget(plan, max(budget.period for budget in gone or low), is_reserve=not gone)
 
 
 def list_budgets(policy: Policy, owner: str) -> tuple[Budget, ...]:
@@ -246,10 +244,6 @@ def _closed(resource: Resource, reason: str) -> RequestError:
     )
 
 
-def _has_budget(policy: Policy) -> bool:
-    return policy.usd_per_day is not None or policy.usd_per_month is not None
-
-
 def _owner_of(policy: Policy, request: Request) -> str:
     """Return the tenant or key whose own the policy's limits are; empty if all share them."""
     if policy.budget_per == "policy":
@@ -257,14 +251,11 @@ def _owner_of(policy: Policy, request: Request) -> str:
     return request.tenant if policy.budget_per == "tenant" else request.caller
 
 
-def _in_reserve(plan: Plan) -> Plan:
-    return msgspec.structs.replace(plan, may_escalate=False, is_reserve=True, shadow_audit_share=0.0)
-
-
-def _without_budget(plan: Plan) -> Plan:
-    return msgspec.structs.replace(
-        plan, may_escalate=False, audit_share=0.0, settling_audit_share=0.0, shadow_audit_share=0.0
+def _without_budget(plan: Plan, period: Period, *, is_reserve: bool) -> Plan:
+    plan = msgspec.structs.replace(
+        plan, may_escalate=False, spent_period=period, is_reserve=is_reserve, shadow_audit_share=0.0
     )
+    return plan if is_reserve else msgspec.structs.replace(plan, audit_share=0.0, settling_audit_share=0.0)
 
 
 def _entry(policy: Policy) -> _Entry:
@@ -285,7 +276,7 @@ def _entry(policy: Policy) -> _Entry:
         keepalive_s=policy.keepalive_s,
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
-        asks_usage=policy.usage == "ask" or (policy.usage is None and _has_budget(policy)),
+        asks_usage=policy.usage == "ask" or (policy.usage is None and bool(list_budgets(policy, ""))),
         shares_objects=policy.objects == "shared",
     )
     named = [glob for glob in policy.paths if _NAMED_PATH.match(glob)]

@@ -11,6 +11,7 @@ from gateway.errors import ConfigError, UpstreamCredentialError
 from gateway.upstream.base import Call, Config, Reply, Teacher
 from gateway.upstream.client import HttpClient
 from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end, readable
+from gateway.upstream.masked_body import MaskedBody
 from gateway.upstream.trust_boundary import (
     CLIENT_NAMES,
     CLIENT_PREFIXES,
@@ -25,6 +26,8 @@ READ_BY_US = frozenset({b"/v1/chat/completions", b"/v1/responses", b"/v1/embeddi
 # The HTTP client sets `host`; the server in front of us has answered `expect` already.
 SET_BY_US = frozenset({b"host", b"expect"})
 _LENGTH = frozenset({b"content-length"})
+# Servers of one's own take any word for a key: EMPTY, none. Such a word may stand in an error.
+_SHORTEST_SECRET = 8
 
 
 def create(config: Config, client: HttpClient, instance: str = "") -> Teacher:
@@ -44,6 +47,7 @@ class _OpenAITeacher:
         self._instance = b"" if f".{self._host}".endswith(".openai.com") else instance.encode()
         self._has_own_key = config.api_key is not None
         self._credential = _credential(config)
+        self._key = config.api_key.reveal().encode() if config.api_key else b""
         names = HOP_BY_HOP | SET_BY_US | (CLIENT_NAMES if self._has_own_key else frozenset())
         prefixes = (OWN_PREFIX, *(CLIENT_PREFIXES if self._has_own_key else ()))
         alike = self._has_own_key
@@ -94,7 +98,9 @@ class _OpenAITeacher:
 
     def _for_client(self, reply: Reply) -> Reply:
         headers = keep_for_client(reply.status, reply.headers, self._host, self._prefix)
-        return msgspec.structs.replace(reply, headers=headers)
+        is_masked = reply.status >= 400 and len(self._key) >= _SHORTEST_SECRET
+        body = MaskedBody(reply.body, self._key) if is_masked else reply.body
+        return msgspec.structs.replace(reply, headers=headers, body=body)
 
 
 def _is_length_untrue(call: Call) -> bool:
