@@ -113,8 +113,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         await self._finish()
 
-    async def send_error(self, error: ErrorResponse) -> None:
-        """Send `error`, and read on for a while if the client is still sending.
+    async def send_error(self, error: ErrorResponse, linger_s: float = LINGER_S) -> None:
+        """Send `error`, and read on while the client is still sending, until it is silent for `linger_s`.
 
         Closing at once would reset the connection and destroy the response on its way.
         """
@@ -124,7 +124,7 @@ class Exchange:
         own = json_headers(error.body, self.id)
         await self._start(error.status, [*own, (b"connection", b"close"), *error.headers])
         await self._send({"type": "http.response.body", "body": error.body, "more_body": True})
-        await self._drain()
+        await self._drain(linger_s)
         return await self._finish()
 
     async def break_off(self, error: RequestError) -> None:
@@ -160,12 +160,12 @@ class Exchange:
             return error
         return msgspec.structs.replace(error, headers=(*error.headers, *refusal_labels(error.reason)))
 
-    async def _drain(self) -> None:
+    async def _drain(self, linger_s: float) -> None:
         clock = asyncio.get_running_loop().time
         ends_at = clock() + LONGEST_LINGER_S
         try:
             while clock() < ends_at:
-                async with asyncio.timeout(LINGER_S):
+                async with asyncio.timeout(linger_s):
                     if not (await self.receive()).get("more_body"):
                         return
         except TimeoutError:
