@@ -11,6 +11,7 @@ import pytest
 from gateway.api.http import exchange
 from gateway.api.http.body import BodyLimit, BodyLimits
 from tests.api.site_server import CHAT, SiteServer, chat_body, chat_head, serve_site
+from tests.support.waiting import PATIENCE_S
 
 SMALL = BodyLimits(
     chat=BodyLimit(max_bytes=1000, total_s=0.3),
@@ -77,6 +78,17 @@ def test_a_body_slower_than_the_minimum_rate_is_cut() -> None:
     limits = BodyLimits(chat=BodyLimit(max_bytes=1000, total_s=60.0, grace_s=0.2, min_bytes_per_s=1e6))
     with serve_site(limits=limits) as site:
         sock = site.open_socket(chat_head(500) + b"{")
+
+        assert _answer(sock).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_large_body_that_cannot_arrive_in_time_is_cut_at_once() -> None:
+    """It would hold its room until then."""
+    limits = BodyLimits(
+        chat=BodyLimit(max_bytes=1_000_000, total_s=PATIENCE_S, grace_s=0.2, min_bytes_per_s=1)
+    )
+    with serve_site(limits=limits) as site:
+        sock = site.open_socket(chat_head(900_000) + b"{" * 100)
 
         assert _answer(sock).startswith(b"HTTP/1.1 408 ")
 
