@@ -130,6 +130,22 @@ def test_a_wrong_key_stops_the_start_with_file_line_column_and_what_was_allowed(
 
 
 @pytest.mark.parametrize(
+    ("base_url", "complaint"),
+    [
+        ("http://host:99999/v1", "port out of range"),
+        (" http://host/v1", "no white space"),
+        ("http://host/v1\n", "no white space"),
+        ("https://api.openai.com/v1/chat/completions/", "must end before /chat/completions"),
+    ],
+)
+def test_an_address_of_the_teacher_that_no_request_would_reach_stops_the_start(
+    base_url: str, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        read_settings({"OPENAI_BASE_URL": base_url})
+
+
+@pytest.mark.parametrize(
     ("name", "complaint"),
     [
         ("STEPDOWN_SERVER_PORT", "environment: STEPDOWN_SERVER_PORT: 'much' refused: Expected `int`"),

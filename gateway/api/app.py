@@ -32,6 +32,9 @@ from gateway.wire.responses.request import read_responses
 
 logger = logging.getLogger(__name__)
 
+# Less than a stopping server leaves for last words (processes/drain.py).
+STOP_LINGER_S = 0.2
+
 
 def create_app(deps: ApiDependencies) -> App:
     """Return the ASGI application that clients talk to.
@@ -101,7 +104,7 @@ async def _end_to_stop(exchange: Exchange) -> None:
     if exchange.has_begun:
         await exchange.break_off(stream_cut())
     else:
-        await exchange.send_error(stopping())
+        await exchange.send_error(stopping(), STOP_LINGER_S)
 
 
 async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:

@@ -86,7 +86,8 @@ def stopping() -> ErrorResponse:
     """Return the response to a request that a gateway that ends did not finish in time; another may."""
     message = "The gateway is stopping and did not finish your request; send it again."
     body = error_body(message, "server_error", code="gateway_stopping")
-    return ErrorResponse(status=503, body=body, headers=((b"retry-after", b"1"), (b"connection", b"close")))
+    # The connection ends by itself: a server that stops keeps none.
+    return ErrorResponse(status=503, body=body, headers=((b"retry-after", b"1"),), reason="gateway stopping")
 
 
 def stream_cut() -> RequestError:

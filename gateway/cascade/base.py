@@ -28,12 +28,11 @@ from gateway.core import (
     Route,
     Usage,
     Verdict,
+    find_period,
 )
 from gateway.errors import BudgetSpentError
 from gateway.specialists.base import Drafter
 from gateway.upstream.base import Reply, Teacher
-
-_DAY_S = 86_400
 
 
 class Planner(Protocol):
@@ -217,8 +216,8 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def budget_spent(plan: Plan) -> BudgetSpentError:
-    """Return the refusal of a request that needs the teacher when the policy's UTC day is spent."""
+    """Return the refusal of a request that needs the teacher when a budget of the policy is spent."""
     now = time.time()
-    resets_at = (now // _DAY_S + 1) * _DAY_S
-    budget = f"the budget of policy '{plan.policy}' for this day (UTC)"
+    _, _, resets_at = find_period(plan.spent_period, now)
+    budget = f"the budget of policy '{plan.policy}' for this {plan.spent_period} (UTC)"
     return BudgetSpentError(budget, resets_at=resets_at, now=now, policy=plan.policy)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from gateway.cli import OK
+from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
     from gateway.finops.report import Group, Period
@@ -144,6 +145,9 @@ def _write_focus(period: Period, path: Path, settings: Settings) -> None:
     host = urlsplit(upstream.base_url).hostname or upstream.base_url
     provider = "OpenAI" if host == "api.openai.com" else host
     account = upstream.organization or host
-    with path.open("w", newline="", encoding="utf-8") as file:
-        count = write_focus(period.entries, file, provider=provider, account=account)
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            count = write_focus(period.entries, file, provider=provider, account=account)
+    except OSError as exc:
+        raise ConfigError(f"--focus {path}: {exc.strerror}") from exc
     print(f"{count:,} charges written to {path}")

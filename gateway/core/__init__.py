@@ -2,7 +2,7 @@
 
 from gateway.core.answer import Answer, Body, Header
 from gateway.core.audit import Audit
-from gateway.core.budget import Budget, Period, Reservation
+from gateway.core.budget import Budget, Period, Reservation, find_period
 from gateway.core.certificate import (
     ANY_TARGET,
     STRATA,
@@ -80,6 +80,7 @@ __all__ = [
     "Verdict",
     "copy_keys",
     "ending_of",
+    "find_period",
     "hash_text",
     "stratum_of",
 ]

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.core.budget import Budget
+from gateway.core.budget import Budget, Period
 from gateway.core.certificate import RiskTarget
 
 MatchKind = Literal["fingerprint", "embedding"]
@@ -39,7 +39,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     asks_usage: bool = False
     """Whether streams are asked for their usage although the client did not ask."""
     may_escalate: bool = True
-    """False once the day's budget is spent: a request that needs the teacher is then refused."""
+    """False once a budget is spent: a request that needs the teacher is then refused."""
+    spent_period: Period = "day"
+    """How long that budget is for."""
     is_reserve: bool = False
     """Whether only the budget's reserve is left: the teacher then answers nothing but audits of drafts
     that pass."""

@@ -163,15 +163,19 @@ class Request(IncomingRequest, frozen=True, kw_only=True):
 
     @property
     def form(self) -> str:
-        """The form of the conversation: its turns and the class of its length.
+        """The form of the conversation: its turns, what it ends with, and the class of its length.
 
-        What was certified on single short questions says nothing of long threads.
+        What was certified on single short questions says nothing of long threads, nor of instructions
+        that have the last word.
         """
         # Loops, where generators take three times as long: this runs for every request.
-        turns = 0
+        turns, is_template = 0, False
         for message in self.messages:
-            turns += message.role not in _TEMPLATE_ROLES
+            is_template = message.role in _TEMPLATE_ROLES
+            turns += not is_template
         turn = "single" if turns <= 1 else "multi"
+        if is_template:
+            turn += "-instructed"
         length = len(self.text)
         for most, size in _LENGTHS:
             if length <= most:

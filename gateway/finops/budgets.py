@@ -77,7 +77,8 @@ class Budgets:
             await asyncio.to_thread(self._prices.load)
         usd, is_known = self.estimate_cost(request)
         taken: list[Budget] = []
-        for budget in budgets:
+        # A key's before its policy's, a month before a day: where both are spent, it says when to come back.
+        for budget in reversed(budgets):
             if not self._set_aside(budget, usd, is_known=is_known):
                 for each in taken:
                     self._spend[each.period].settle(each.name, usd, 0.0)

@@ -142,10 +142,13 @@ class PolicyPlanner:
         return scope if teacher == self._first_teacher else f"{scope} teacher:{teacher}"
 
     def _within_budget(self, plan: Plan) -> Plan:
-        spent = [(self._spent(budget), budget.usd) for budget in plan.budgets]
-        if all(usd < limit * (1 - RESERVE) for usd, limit in spent):
+        spent = [(budget, self._spent(budget)) for budget in plan.budgets]
+        low = [budget for budget, usd in spent if usd >= budget.usd * (1 - RESERVE)]
+        if not low:
             return plan
-        return _in_reserve(plan) if all(usd < limit for usd, limit in spent) else _without_budget(plan)
+        gone = [budget for budget, usd in spent if usd >= budget.usd]
+        # "month" is the greater word, and the longer time.
+        return _without_budget(plan, max(budget.period for budget in gone or low), is_reserve=not gone)
 
 
 def list_budgets(policy: Policy, owner: str) -> tuple[Budget, ...]:
@@ -242,10 +245,6 @@ def _closed(resource: Resource, reason: str) -> RequestError:
     )
 
 
-def _has_budget(policy: Policy) -> bool:
-    return policy.usd_per_day is not None or policy.usd_per_month is not None
-
-
 def _owner_of(policy: Policy, request: Request) -> str:
     """Return the tenant or key that the policy's limits are for; empty if all share them."""
     if policy.budget_per == "policy":
@@ -253,14 +252,11 @@ def _owner_of(policy: Policy, request: Request) -> str:
     return request.tenant if policy.budget_per == "tenant" else request.caller
 
 
-def _in_reserve(plan: Plan) -> Plan:
-    return msgspec.structs.replace(plan, may_escalate=False, is_reserve=True, shadow_audit_share=0.0)
-
-
-def _without_budget(plan: Plan) -> Plan:
-    return msgspec.structs.replace(
-        plan, may_escalate=False, audit_share=0.0, settling_audit_share=0.0, shadow_audit_share=0.0
+def _without_budget(plan: Plan, period: Period, *, is_reserve: bool) -> Plan:
+    plan = msgspec.structs.replace(
+        plan, may_escalate=False, spent_period=period, is_reserve=is_reserve, shadow_audit_share=0.0
     )
+    return plan if is_reserve else msgspec.structs.replace(plan, audit_share=0.0, settling_audit_share=0.0)
 
 
 def _entry(policy: Policy) -> _Entry:
@@ -280,7 +276,7 @@ def _entry(policy: Policy) -> _Entry:
         **teacher_terms(policy),
         may_serve_stored=policy.stored_responses == "serve",
         embed=policy.embed,
-        asks_usage=policy.usage == "ask" or (policy.usage is None and _has_budget(policy)),
+        asks_usage=policy.usage == "ask" or (policy.usage is None and bool(list_budgets(policy, ""))),
         shares_objects=policy.objects == "shared",
     )
     named = [glob for glob in policy.paths if _NAMED_PATH.match(glob)]

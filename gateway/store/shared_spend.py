@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
-from gateway.core import Period
+from gateway.core import Period, find_period
 from gateway.store.shared_counters import Cell, Counters
-
-_DAY_S = 86_400
 
 
 class SharedSpend:
@@ -78,18 +75,5 @@ class SharedSpend:
     def _current(self) -> int:
         now = self._clock()
         if not self._begins_at <= now < self._ends_at:
-            find = _find_day if self._period == "day" else _find_month
-            self._number, self._begins_at, self._ends_at = find(now)
+            self._number, self._begins_at, self._ends_at = find_period(self._period, now)
         return self._number
-
-
-def _find_day(now: float) -> tuple[int, float, float]:
-    number = int(now // _DAY_S)
-    return number, float(number * _DAY_S), float((number + 1) * _DAY_S)
-
-
-def _find_month(now: float) -> tuple[int, float, float]:
-    at = datetime.fromtimestamp(now, UTC)
-    number = at.year * 12 + at.month - 1
-    begins, ends = (datetime(each // 12, each % 12 + 1, 1, tzinfo=UTC) for each in (number, number + 1))
-    return number, begins.timestamp(), ends.timestamp()

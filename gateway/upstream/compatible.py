@@ -17,6 +17,7 @@ from gateway.upstream.foreign_errors import (
     translate_error,
 )
 from gateway.upstream.headers import HOP_BY_HOP, HeaderFilter, end_to_end, readable
+from gateway.upstream.masked_body import MaskedBody
 from gateway.upstream.trust_boundary import (
     CLIENT_NAMES,
     CLIENT_PREFIXES,
@@ -31,6 +32,8 @@ READ_BY_US = frozenset({b"/v1/chat/completions", b"/v1/responses", b"/v1/embeddi
 # The HTTP client sets `host`; the server in front of us has answered `expect` already.
 SET_BY_US = frozenset({b"host", b"expect"})
 _LENGTH = frozenset({b"content-length"})
+# Servers of one's own take any word for a key: EMPTY, none. Such a word may stand in an error.
+_SHORTEST_SECRET = 8
 _REQUEST_ID = b"x-request-id"
 _MODELS = b"/v1/models"
 
@@ -51,6 +54,7 @@ class CompatibleTeacher:
         self._prefix = self.dialect.prefix(path)
         self._instance = b"" if f".{self._host}".endswith(".openai.com") else instance.encode()
         self._has_own_key = config.api_key is not None
+        self._key = config.api_key.reveal().encode() if config.api_key else b""
         self._credential, self._models_credential = _credentials(config, self.dialect)
         names = HOP_BY_HOP | SET_BY_US | (CLIENT_NAMES if self._has_own_key else frozenset())
         prefixes = (OWN_PREFIX, *(CLIENT_PREFIXES if self._has_own_key else ()))
@@ -137,7 +141,9 @@ class CompatibleTeacher:
         headers = keep_for_client(reply.status, reply.headers, self._host, self._prefix)
         if self._has_other_names:
             headers = self._in_our_names(headers)
-        return msgspec.structs.replace(reply, headers=headers)
+        is_masked = reply.status >= 400 and len(self._key) >= _SHORTEST_SECRET
+        body = MaskedBody(reply.body, self._key) if is_masked else reply.body
+        return msgspec.structs.replace(reply, headers=headers, body=body)
 
     def _in_our_names(self, headers: tuple[Header, ...]) -> tuple[Header, ...]:
         """Return `headers` with the request's id under OpenAI's name, and without what is the account's."""

@@ -34,7 +34,9 @@ async def open_connection(site: Origin, release: Callable[[Connection], None], w
     except TimeoutError as fault:
         raise UpstreamTimeoutError("the teacher could not be reached in time", was_sent=False) from fault
     except (OSError, EOFError) as fault:
-        raise UpstreamError(f"the teacher could not be reached: {fault}", was_sent=False) from fault
+        # A server that ends the connection instead of greeting leaves no words in the error.
+        why = str(fault) or type(fault).__name__
+        raise UpstreamError(f"the teacher could not be reached: {why}", was_sent=False) from fault
 
 
 async def _open(site: Origin, release: Callable[[Connection], None]) -> Connection:

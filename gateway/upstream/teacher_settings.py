@@ -64,8 +64,15 @@ def _preset_of(table: Mapping[str, Any], place: str) -> Preset:
 def check_base_url(base_url: str) -> None:
     """Raise ValueError for a base URL that cannot be called."""
     parts = urlsplit(base_url)
+    # Its error says what is wrong with the port.
+    _ = parts.port
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("base_url must look like https://host/v1, without query or fragment")
+    # urlsplit leaves out the white space that it finds.
+    if base_url.split() != [base_url]:
+        raise ValueError("base_url must hold no white space")
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("base_url must end before /chat/completions, as https://host/v1 does")
 
 
 def add_credentials(

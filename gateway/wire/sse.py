@@ -11,6 +11,7 @@ from gateway.wire.errors import error_value
 DONE = b"[DONE]"
 # A generated picture in base64 is an event of a few MB. What is longer passes before its end is known.
 LONGEST_HELD_BYTES = 64 << 20
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class _ChunkChoice(msgspec.Struct):
@@ -32,7 +33,8 @@ def iter_events(data: bytes) -> Iterator[bytes]:
     a blank line after it is yielded too: some servers leave that line out.
     """
     pieces: list[bytes] = []
-    for line in _lines(data):
+    # A stream may begin with a byte order mark, which is no part of its first line.
+    for line in _lines(data.removeprefix(_BYTE_ORDER_MARK)):
         if line.startswith(b"data:"):
             pieces.append(line[5:].removeprefix(b" "))
         elif not line and pieces:

@@ -13,6 +13,7 @@ from gateway.api.in_flight import InFlight
 from gateway.core import Answer, Request
 from gateway.store.keys import KeyFacts, hash_key
 from tests.api.site_server import SiteServer, ask_on, chat_body, chat_head, serve_site
+from tests.support.waiting import wait_for
 
 
 async def never(_: Request) -> Answer:
@@ -114,7 +115,7 @@ def test_bodies_that_find_no_memory_get_503_and_leave_none_behind() -> None:
         site.flow.answer = never
         body = chat_body(messages=[{"role": "user", "content": "x" * 900_000}])
         busy = site.open_socket(chat_head(len(body)) + body)
-        wait_for_work(site, 1)
+        wait_for(lambda: budget.taken > 2 * len(body), "the body does not arrive")
 
         refused = site.ask("POST", "/v1/chat/completions", body)
         site.flow.answer = site.flow.default_answer

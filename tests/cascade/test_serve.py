@@ -310,6 +310,15 @@ async def test_a_spent_budget_refuses_requests_that_need_the_teacher(flow: Flow,
     assert flow.teacher.calls == []
 
 
+async def test_a_spent_month_is_not_called_a_day(flow: Flow) -> None:
+    flow.the_plan = Plan(
+        policy="p", may_serve=False, because="policy says teacher", may_escalate=False, spent_period="month"
+    )
+
+    with pytest.raises(RequestError, match=r"for this month .* begins anew at [0-9-]*-01 00:00 UTC"):
+        await flow.serve()
+
+
 async def test_a_spent_budget_stops_the_draft_of_a_task_in_shadow(flow: Flow) -> None:
     flow.the_plan = Plan(policy="p", may_serve=True, may_escalate=False)
     flow.certification = certified(stage="shadow", threshold=None)

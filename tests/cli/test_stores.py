@@ -148,6 +148,16 @@ def test_the_costs_are_exported_for_finance(served: tuple[Path, str], tmp_path: 
     assert digest.startswith("# Costs from ")
 
 
+def test_costs_that_cannot_be_written_are_refused_in_one_line(
+    served: tuple[Path, str], tmp_path: Path
+) -> None:
+    refused = stepdown(served[0], "costs", "report", "--focus", str(tmp_path / "missing" / "focus.csv"))
+
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "--focus" in refused.stderr
+
+
 def test_the_report_for_people_ends_with_the_sums(served: tuple[Path, str]) -> None:
     report = stepdown(served[0], "costs", "report").stdout
 

@@ -126,6 +126,28 @@ def test_streams_that_are_cut_say_so_and_all_at_once(tmp_path: Path, teacher: Sl
         assert gateway.process.wait(PATIENCE_S) == 0
 
 
+def test_a_request_that_has_half_arrived_is_told_to_come_again(tmp_path: Path, teacher: SlowTeacher) -> None:
+    """Within what is left for last words: after that the server would cut it, with a traceback in the log."""
+    with (
+        gateway_process(
+            tmp_path / "home", "--open", "--drain", "1", OPENAI_BASE_URL=teacher.base_url, **QUIET
+        ) as gateway,
+        socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE_S) as client,
+    ):
+        head = b"POST %b HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 500\r\n\r\n"
+        client.sendall(head % CHAT.encode())
+        # Its body is awaited.
+        assert client.recv(65536).startswith(b"HTTP/1.1 100 ")
+        client.sendall(b"{")
+        gateway.process.send_signal(signal.SIGTERM)
+        answer = b"".join(iter(lambda: client.recv(65536), b""))
+
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert answer.count(b"connection: close") == 1
+        assert b"x-stepdown-reason: gateway stopping" in answer
+        assert gateway.process.wait(PATIENCE_S) == 0
+
+
 def test_before_its_end_a_gateway_is_unready_and_serves(tmp_path: Path, teacher: SlowTeacher) -> None:
     """So that a load balancer can look elsewhere first."""
     teacher.may_end.set()

@@ -61,6 +61,14 @@ async def test_a_refused_request_sets_nothing_aside() -> None:
     assert (budgets.left(DAILY), budgets.left(monthly)) == (1.0, 0.5)
 
 
+async def test_a_request_that_fits_neither_day_nor_month_is_told_of_the_month() -> None:
+    budgets = create_budgets()
+    monthly = Budget("policy p", "month", 0.5, "p")
+
+    with pytest.raises(BudgetSpentError, match=r"for this month .* begins anew at 2023-12-01"):
+        await budgets.reserve(asking(1_200), (DAILY, monthly))
+
+
 async def test_without_a_limit_the_longest_answer_so_far_is_set_aside() -> None:
     """At first 1,000 tokens."""
     tokens = TokenEstimator()

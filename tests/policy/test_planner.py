@@ -103,6 +103,24 @@ def test_a_spent_budget_forbids_escalation(spent: float, may_escalate: bool) -> 
     assert plan.may_escalate is may_escalate
 
 
+@pytest.mark.parametrize(
+    ("spent", "of_which"),
+    [
+        ({"day": 10.0, "month": 10.0}, "day"),
+        ({"day": 10.0, "month": 100.0}, "month"),
+        ({"day": 0.0, "month": 100.0}, "month"),
+        ({"day": 9.6, "month": 0.0}, "day"),
+        ({"day": 10.0, "month": 96.0}, "day"),
+    ],
+)
+def test_a_spent_budget_says_how_long_it_is_for(spent: dict[str, float], of_which: str) -> None:
+    """Where both are spent, the month: a client that comes back at midnight would be refused again."""
+    policies = [Policy(name="p", usd_per_day=10.0, usd_per_month=100.0)]
+    plan = PolicyPlanner(policies, lambda budget: spent[budget.period]).plan(asking())
+
+    assert (plan.may_escalate, plan.spent_period) == (False, of_which)
+
+
 @pytest.mark.parametrize(("spent", "is_reserve", "audit_share"), [(9.6, True, 0.02), (10.0, False, 0.0)])
 def test_the_last_share_of_a_budget_is_for_audits(spent: float, is_reserve: bool, audit_share: float) -> None:
     """Certified traffic stays watched; what nobody is served from is not drawn any more."""

@@ -24,6 +24,7 @@ from gateway.wire.sse import EventSplitter, ends_complete, error_event, iter_eve
         (b"data: a\n\ndata: [DONE]\n", [b"a", b"[DONE]"]),
         (b"data: \xe2\x80\xa8\x0b\x0c\x1c\n\n", [b"\xe2\x80\xa8\x0b\x0c\x1c"]),
         (b"rest of a line\n\ndata: a\n\n", [b"a"]),
+        (b"\xef\xbb\xbfdata: a\n\ndata: b\n\n", [b"a", b"b"]),
     ],
 )
 def test_events_are_found(data: bytes, expected: list[bytes]) -> None:

@@ -26,7 +26,8 @@ class BodyLimit(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of one request body.
 
     The reader may wait `total_s` in all, and once n bytes are there no longer than
-    `grace_s + n / min_bytes_per_s` in all. Only time spent reading counts.
+    `grace_s + n / min_bytes_per_s` in all, with a higher rate where the announced size needs it to arrive
+    in `total_s`. Only time spent reading counts.
     """
 
     max_bytes: int
@@ -71,6 +72,8 @@ class BodyReader:
         self._memory = memory
         self._take_arrived = take_arrived
         self._announced = announced_bytes(headers)
+        # Slower it would not arrive in time anyway, and until then hold its room.
+        self._min_rate = max(limit.min_bytes_per_s, (self._announced or 0) / limit.total_s)
         self._bytes = 0
         self._waited_s = 0.0
         self.is_over = False
@@ -79,13 +82,18 @@ class BodyReader:
         """Return the whole body. Raises like `read_piece`, and RequestError (503) without room for it."""
         if self._take_arrived and (whole := self._take_arrived()) is not None:
             return await self._check_whole(whole)
-        pieces = []
-        if self._announced is not None and FREE_BYTES < self._announced <= self._limit.max_bytes:
-            await self._cover(self._announced)
-        while not self.is_over:
-            pieces.append(await self.read_piece())
-            if self._bytes > FREE_BYTES:
-                await self._cover(self._bytes)
+        pieces: list[bytes] = []
+        try:
+            while not self.is_over:
+                pieces.append(await self.read_piece())
+                if self._bytes > FREE_BYTES:
+                    await self._cover(self._bytes)
+        except BaseException:
+            # A refused client is read on for a while: what has arrived is let go before that.
+            pieces.clear()
+            if self._memory is not None:
+                self._memory.release()
+            raise
         if len(pieces) == 1:
             return pieces[0]
         if self._bytes > LARGE_BYTES:
@@ -121,11 +129,11 @@ class BodyReader:
 
     async def _cover(self, size: int) -> None:
         if self._memory is not None:
-            await self._memory.cover(size)
+            await self._memory.cover(size, self._announced)
 
     async def _next_message(self) -> AsgiMessage:
         limit = self._limit
-        allowed_s = min(limit.total_s, limit.grace_s + self._bytes / limit.min_bytes_per_s)
+        allowed_s = min(limit.total_s, limit.grace_s + self._bytes / self._min_rate)
         clock = asyncio.get_running_loop().time
         asked_at = clock()
         try:

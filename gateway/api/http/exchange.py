@@ -29,8 +29,10 @@ from gateway.wire.responses.reading import ends_complete as responses_ends_compl
 from gateway.wire.responses.reading import error_event as responses_error_event
 from gateway.wire.sse import ends_complete, error_event
 
-# How long a client may go on sending a refused body before its connection is cut.
+# A client that goes on sending a refused body is read, so that it sees the refusal: until it is silent for
+# so long, and never longer than that (nginx: lingering_timeout, lingering_time).
 LINGER_S = 1.0
+LONGEST_LINGER_S = 30.0
 # Most local answers are there sooner; until then no task watches whether the client has left.
 WATCH_AFTER_S = 0.05
 
@@ -111,8 +113,8 @@ class Exchange:
         await self._send({"type": "http.response.body", "body": body, "more_body": True})
         await self._finish()
 
-    async def send_error(self, error: ErrorResponse) -> None:
-        """Send `error`, and read on for a while if the client is still sending.
+    async def send_error(self, error: ErrorResponse, linger_s: float = LINGER_S) -> None:
+        """Send `error`, and read on while the client is still sending, until it is silent for `linger_s`.
 
         Closing at once would reset the connection and destroy the response on its way.
         """
@@ -122,7 +124,7 @@ class Exchange:
         own = json_headers(error.body, self.id)
         await self._start(error.status, [*own, (b"connection", b"close"), *error.headers])
         await self._send({"type": "http.response.body", "body": error.body, "more_body": True})
-        await self._drain()
+        await self._drain(linger_s)
         return await self._finish()
 
     async def break_off(self, error: RequestError) -> None:
@@ -158,11 +160,14 @@ class Exchange:
             return error
         return msgspec.structs.replace(error, headers=(*error.headers, *refusal_labels(error.reason)))
 
-    async def _drain(self) -> None:
+    async def _drain(self, linger_s: float) -> None:
+        clock = asyncio.get_running_loop().time
+        ends_at = clock() + LONGEST_LINGER_S
         try:
-            async with asyncio.timeout(LINGER_S):
-                while (await self.receive()).get("more_body"):
-                    pass
+            while clock() < ends_at:
+                async with asyncio.timeout(linger_s):
+                    if not (await self.receive()).get("more_body"):
+                        return
         except TimeoutError:
             return
 

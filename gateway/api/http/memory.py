@@ -12,6 +12,9 @@ FREE_BYTES = 64 << 10
 # A body stands in memory as its pieces and their sum, then as itself and the texts read from it.
 COPIES = 3
 WAIT_S = 1.0
+# When so much has arrived, a body takes all the room that it announced, lest many stop half-way; before, two
+# clients that announced 40 MB and sent nothing kept all other large bodies out.
+EARNEST_BYTES = 1 << 20
 
 
 class MemoryBudget:
@@ -21,7 +24,7 @@ class MemoryBudget:
     """
 
     def __init__(self, limit_bytes: int, wait_s: float = WAIT_S) -> None:
-        self._limit = limit_bytes
+        self.limit = limit_bytes
         self._wait_s = wait_s
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self.taken = 0
@@ -31,8 +34,8 @@ class MemoryBudget:
 
         Raises RequestError (503) if there is no room soon.
         """
-        size = min(size, self._limit)
-        if not self._waiting and self.taken + size <= self._limit:
+        size = min(size, self.limit)
+        if not self._waiting and self.taken + size <= self.limit:
             self.taken += size
             return size
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -57,7 +60,7 @@ class MemoryBudget:
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self.taken + self._waiting[0][0] <= self._limit:
+        while self._waiting and self.taken + self._waiting[0][0] <= self.limit:
             size, turn = self._waiting.popleft()
             if not turn.done():
                 self.taken += size
@@ -72,13 +75,20 @@ class BodyMemory:
         self._taken = 0
         self._covered = FREE_BYTES
 
-    async def cover(self, body_bytes: int) -> None:
-        """Take room for a body of `body_bytes` in all. Raises RequestError (503)."""
+    async def cover(self, body_bytes: int, announced: int | None = None) -> None:
+        """Take room for the `body_bytes` that have arrived of a body, of `announced` bytes if it says so.
+
+        Raises RequestError (503).
+        """
         if body_bytes <= self._covered:
             return
-        # A body of unknown length grows in large steps, lest it asks with every piece.
+        # It grows in large steps, lest it asks with every piece.
         target = max(body_bytes, min(2 * self._covered, self._covered + (8 << 20)))
-        self._taken += await self._budget.take((target - self._covered) * COPIES)
+        if announced is not None:
+            is_earnest = body_bytes >= EARNEST_BYTES
+            target = max(body_bytes, announced if is_earnest else min(target, announced))
+        more = (target - self._covered) * COPIES
+        self._taken += await self._budget.take(min(more, self._budget.limit - self._taken))
         self._covered = target
 
     def release(self) -> None:

@@ -13,7 +13,13 @@ import httptools
 from gateway.api.http.asgi import Scope
 from gateway.api.http.connections import Connections, Pressure
 from gateway.api.http.cycle import Cycle
-from gateway.api.http.refusals import HEAD_TOO_LONG, NOT_HTTP, TOO_MANY_CONNECTIONS, URL_TOO_LONG
+from gateway.api.http.refusals import (
+    HEAD_TOO_LONG,
+    NO_SUCH_CODING,
+    NOT_HTTP,
+    TOO_MANY_CONNECTIONS,
+    URL_TOO_LONG,
+)
 from gateway.api.http.watched import LINGER_S, WatchedProtocol
 
 # A connection beyond the limit is there for these; they need neither a teacher nor a body.
@@ -124,6 +130,10 @@ class BoundedProtocol(WatchedProtocol):
             self._announced = int(value)
         elif name == b"transfer-encoding":
             self._announced = _CHUNKED
+            if value.strip().lower() != b"chunked":
+                # Another coding below it is one that we would neither undo nor pass on.
+                self._refusal = NO_SUCH_CODING
+                raise RefusedError
         elif value.lower() == b"100-continue":
             self.expect_100_continue = True
 
@@ -133,6 +143,9 @@ class BoundedProtocol(WatchedProtocol):
         scope["method"] = parser.get_method().decode("ascii")
         version = parser.get_http_version()
         if version != "1.1":
+            if self._announced == _CHUNKED:
+                # RFC 9112 section 6.1: such framing is faulty.
+                raise RefusedError
             scope["http_version"] = version
         if parser.should_upgrade() and self._should_upgrade():
             return

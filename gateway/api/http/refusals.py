@@ -29,6 +29,9 @@ class Refusal(msgspec.Struct, frozen=True):
 _RETRY = ((b"retry-after", b"1"), (b"retry-after-ms", b"1000"))
 
 NOT_HTTP = Refusal(400, "invalid_http", "This is not a valid HTTP/1.1 request.")
+NO_SUCH_CODING = Refusal(
+    501, "unsupported_transfer_encoding", "The only transfer-encoding that is known here is 'chunked'."
+)
 HEAD_TOO_LONG = Refusal(431, "headers_too_large", "The headers of the request are too long or too many.")
 URL_TOO_LONG = Refusal(414, "url_too_long", "The URL of the request is too long.")
 HEAD_TOO_SLOW = Refusal(408, "request_timeout", "The headers of the request came too slowly.")

@@ -74,11 +74,18 @@ def _describe_harvest(grant: Grant) -> str:
 def _format_use(use: KeyUse) -> str:
     is_money = use.name.startswith("$")
     used, limit = (
-        (f"${use.used:,.2f}", f"${use.limit:,.2f}") if is_money else (f"{use.used:,.0f}", f"{use.limit:,.0f}")
+        (_format_usd(use.used), _format_usd(use.limit))
+        if is_money
+        else (f"{use.used:,.0f}", f"{use.limit:,.0f}")
     )
     share = f" ({use.used / use.limit:.0%})" if use.limit else ""
     resets = f", resets in {format_duration(use.resets_s)}" if use.resets_s and use.used else ""
     return f"{used} of {limit} used{share}{resets}"
+
+
+def _format_usd(usd: float) -> str:
+    # A request may cost a hundredth of a cent: of a small limit that is something.
+    return f"${usd:,.2f}" if usd >= 1 or round(usd, 2) == usd else f"${usd:,.4f}"
 
 
 def _wrap(name: str, text: str) -> list[str]:

@@ -46,7 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     except RegistryError as exc:
         sys.exit(f"the model host cannot start: {exc}")
-    asyncio.run(serve_workers(options.socket, work_queue))
+    try:
+        asyncio.run(serve_workers(options.socket, work_queue))
+    except OSError as exc:
+        # Its disk may be full or read-only by now; the supervisor tries again.
+        sys.exit(f"the model host cannot listen: {exc}")
     # Not a plain return: a draft that hangs in its thread would keep the interpreter from ending.
     os._exit(0)
 

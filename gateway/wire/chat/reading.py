@@ -186,12 +186,16 @@ def _read_calls(deltas: list[_ToolCallDelta], *, is_whole: bool) -> str | None:
 
 def _decode_usage(raw: msgspec.Raw, events: list[bytes]) -> Usage | None:
     usage = read_chat_usage(raw) if raw is not _NOTHING else None
-    if usage is not None and (usage.prompt_tokens or usage.completion_tokens or len(events) == 1):
+    if usage is not None and (_says_all(usage) or len(events) == 1):
         return usage
     if not any(b'"usage"' in event for event in events):
         return None
-    # The last usage says nothing, or it stands elsewhere: an earlier one may say more.
+    # The last usage says nothing or only a part, or it stands elsewhere: an earlier one may say more.
     return read_events(events).usage or usage
+
+
+def _says_all(usage: Usage) -> bool:
+    return not usage.is_estimated and bool(usage.prompt_tokens or usage.completion_tokens)
 
 
 def _is_set(raw: msgspec.Raw) -> bool:

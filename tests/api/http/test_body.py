@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from gateway.api.http import exchange
 from gateway.api.http.body import BodyLimit, BodyLimits
 from tests.api.site_server import CHAT, SiteServer, chat_body, chat_head, serve_site
+from tests.support.waiting import PATIENCE_S
 
 SMALL = BodyLimits(
     chat=BodyLimit(max_bytes=1000, total_s=0.3),
@@ -52,6 +55,16 @@ def test_a_client_that_still_sends_reads_why_it_was_refused(strict_site: SiteSer
     assert response.error["code"] == "request_too_large"
 
 
+def test_a_client_that_sends_for_long_reads_why_it_was_refused(strict_site: SiteServer) -> None:
+    """Twelve bodies of 31 MB at once take longer than a second to arrive, and be refused."""
+    sock = strict_site.open_socket(_head(CHAT, b"content-length: 1500000\r\n"))
+    for _ in range(15):
+        sock.sendall(b"x" * 100_000)
+        time.sleep(exchange.LINGER_S / 10)
+
+    assert _answer(sock).startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize("path", [CHAT, "/v1/files"])
 def test_a_body_that_stalls_is_cut(strict_site: SiteServer, path: str) -> None:
     """500 bytes announced, 3 sent: the deadline ends it and no work is left behind."""
@@ -65,6 +78,17 @@ def test_a_body_slower_than_the_minimum_rate_is_cut() -> None:
     limits = BodyLimits(chat=BodyLimit(max_bytes=1000, total_s=60.0, grace_s=0.2, min_bytes_per_s=1e6))
     with serve_site(limits=limits) as site:
         sock = site.open_socket(chat_head(500) + b"{")
+
+        assert _answer(sock).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_large_body_that_cannot_arrive_in_time_is_cut_at_once() -> None:
+    """It would hold its room until then."""
+    limits = BodyLimits(
+        chat=BodyLimit(max_bytes=1_000_000, total_s=PATIENCE_S, grace_s=0.2, min_bytes_per_s=1)
+    )
+    with serve_site(limits=limits) as site:
+        sock = site.open_socket(chat_head(900_000) + b"{" * 100)
 
         assert _answer(sock).startswith(b"HTTP/1.1 408 ")
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.api.http.memory import COPIES, FREE_BYTES, BodyMemory, MemoryBudget
+from gateway.api.http.memory import COPIES, EARNEST_BYTES, FREE_BYTES, BodyMemory, MemoryBudget
 from gateway.errors import RequestError
 
 
@@ -55,6 +55,28 @@ async def test_a_body_larger_than_the_budget_passes_alone() -> None:
     budget = MemoryBudget(100)
 
     assert await budget.take(1000) == 100
+
+
+async def test_what_is_only_announced_takes_no_room() -> None:
+    """Not before the body is seen to come: then all of it, so that it need not stop half-way."""
+    budget = MemoryBudget(1 << 30)
+    memory = BodyMemory(budget)
+
+    await memory.cover(100_000, announced=40 << 20)
+    assert budget.taken < 1 << 20
+    await memory.cover(EARNEST_BYTES, announced=40 << 20)
+
+    assert budget.taken == ((40 << 20) - FREE_BYTES) * COPIES
+
+
+async def test_a_body_that_grows_beyond_the_budget_passes_alone() -> None:
+    budget = MemoryBudget(10 << 20, wait_s=0.01)
+    memory = BodyMemory(budget)
+
+    for size in range(1 << 20, 20 << 20, 1 << 20):
+        await memory.cover(size)
+
+    assert budget.taken == 10 << 20
 
 
 async def test_a_body_takes_what_its_copies_need_and_gives_all_of_it_back() -> None:

@@ -82,12 +82,18 @@ def read_error(answer: bytes) -> tuple[int, str]:
         (b"\r\n" * 40_000, (431, "headers_too_large")),
         (b"hello\r\n\r\n", (400, "invalid_http")),
         (b"GET / HTTP/1.1\r\nbad name: x\r\n\r\n", (400, "invalid_http")),
+        (
+            b"POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            (501, "unsupported_transfer_encoding"),
+        ),
+        (b"POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", (400, "invalid_http")),
         (b"GET /v1/files HTTP/1.1\r\nhost: x\r\n", (408, "request_timeout")),
         (b"G", (408, "request_timeout")),
     ],
     ids=[
         "long header", "endless header", "101 headers", "endless headers", "long url", "endless url",
-        "empty lines", "not http", "bad name", "unfinished head", "one byte",
+        "empty lines", "not http", "bad name", "another coding", "chunks of 1.0",
+        "unfinished head", "one byte",
     ],
 )  # fmt: skip
 def test_a_head_beyond_the_bounds_is_refused_in_the_envelope(

@@ -67,6 +67,18 @@ def test_a_wrong_setting_is_reported_in_one_line(
     assert len(output.splitlines()) == 1
 
 
+def test_a_host_that_cannot_listen_says_so_in_one_line(socket_path: Path) -> None:
+    """A disk that is read-only by now keeps the old socket; the supervisor goes on trying."""
+    socket_path.mkdir()
+    host = HostProcess(socket_path)
+
+    output = host.last_words()
+    host.end()
+
+    assert output.startswith("the model host cannot listen: ")
+    assert len(output.splitlines()) == 1
+
+
 def test_a_host_ends_in_spite_of_a_draft_that_hangs(
     own_host: HostProcess, registry: Registry, tmp_path: Path
 ) -> None:

@@ -97,6 +97,29 @@ async def test_what_an_accepted_key_may_not_do_is_told_in_the_teachers_words(
     assert (reply.status, await read(reply.body)) == (403, b"no gpt-5!")
 
 
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_an_error_that_repeats_our_key_does_not_show_it(
+    client: HttpClient, raw: RawTeacher, size: int
+) -> None:
+    """In whatever pieces it comes, and without changing its length."""
+    said = b'{"error":{"message":"sk-o: no access for sk-own-key-1, sk-own-key-1"}}'
+    pieces = [said[start : start + size] for start in range(0, len(said), size)]
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    raw.script = [b"HTTP/1.1 403 Forbidden\r\ntransfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"]
+    own = create(Config(base_url=raw.origin, api_key=Secret("sk-own-key-1")), client)
+
+    reply = await own.ask(chat())
+
+    assert await read(reply.body) == said.replace(b"sk-own-key-1", b"*" * 12)
+
+
+async def test_a_word_that_is_no_secret_is_not_masked(client: HttpClient, raw: RawTeacher) -> None:
+    raw.script = [b"HTTP/1.1 400 Bad Request\r\ncontent-length: 11\r\n\r\nprompt none"]
+    own = create(Config(base_url=raw.origin, api_key=Secret("none")), client)
+
+    assert await read((await own.ask(chat())).body) == b"prompt none"
+
+
 async def test_a_refusal_of_the_clients_key_is_the_clients(
     client: Transport, teacher: RunningTeacher
 ) -> None:

@@ -221,6 +221,17 @@ def test_odd_usage_does_not_cost_the_text(usage: object) -> None:
     assert reading.usage in (None, Usage(9, 0, is_estimated=True), Usage(0, 2, is_estimated=True))
 
 
+def test_the_parts_of_a_streams_usage_are_put_together() -> None:
+    """Some servers say what the prompt took at the beginning, and what was written at the end."""
+    events = (
+        {"choices": [{"index": 0, "delta": {"content": "a"}}], "usage": {"prompt_tokens": 9}},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"completion_tokens": 2}},
+    )
+    answer = b"".join(b"data: %b\n\n" % json.dumps(event).encode() for event in events)
+
+    assert read(answer, is_event_stream=True).usage == Usage(9, 2)
+
+
 @pytest.mark.parametrize(
     ("answer", "encoding"),
     [
