@@ -38,10 +38,10 @@ CONFIG = Config(adopt_rows=20, first_rows=60, growth=1.3)
 class ToyEncoder:
     """Adds up one random direction a word; refuses texts of more than 40 words."""
 
-    name = "toy@1"
     dimension = 16
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "toy@1") -> None:
+        self.name = name
         self.asked: list[str] = []
 
     def encode(self, text: str) -> FloatVector:
@@ -132,6 +132,11 @@ class Home:
         return Learner(
             self.stores, builder, self.encoder, lambda _: (target,), CONFIG, clock=lambda: self.now
         )
+
+    def change_encoder(self, name: str) -> None:
+        """Let every learner from now on run another encoder."""
+        self.encoder = ToyEncoder(name)
+        self.resources = resources_of(self.encoder)
 
     def certification(self) -> Certification:
         return self.stores.certifications.of("task-1")
