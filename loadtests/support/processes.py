@@ -42,6 +42,20 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
+def ran_s(root: int) -> float:
+    """Return the exact CPU seconds of the living threads of a process and its descendants.
+
+    Other than `cpu_s`, which counts the ticks at which a thread was seen: on a busy machine it sees
+    short bursts too often or never.
+    """
+    spent = 0
+    for pid in process_tree(root):
+        for thread in (_PROC / f"{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                spent += int((thread / "schedstat").read_text().split()[0])
+    return spent / 1e9
+
+
 def waited_s(pid: int) -> float:
     """Return the seconds in which a process' main thread was ready to run while no core was free."""
     return int((_PROC / f"{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9

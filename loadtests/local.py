@@ -1,0 +1,313 @@
+"""What an answer of a local specialist costs: per second and core, CPU by process and stage, latency.
+
+`python -m loadtests.local --data snips_slots` trains a head (or, with `--recipe`, another specialist), lets
+it serve all that it drafts, and asks it texts that it has never learnt, each once. Beside it, in the same
+run, a user's alternative: sentence-transformers and scikit-learn in one server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from gateway.config.plugins import load_plugin
+from gateway.core import DraftRequest
+from gateway.demo.stack import Stack
+from gateway.demo.tickets import Pair
+from gateway.ipc.child_process import end_process
+from gateway.processes.learner import create_recipe, limit_threads
+from gateway.specialists.base import NullListener
+from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.shared_resources import SharedResources
+from gateway.store.home import Home
+from gateway.store.run_file import read_run_file
+from loadtests.datasets import read_data
+from loadtests.support.fleet import Specialist, http_requests, make_fleet, train_specialist
+from loadtests.support.generator import Generator, Job, Result
+from loadtests.support.open_loop import Offer, Offered, offer_elsewhere
+from loadtests.support.processes import child_named, ran_s, rss_mb
+
+PROMPT = "Name the intent of the message."
+AT_ONCE = (1, 8, 64)
+LEARNT_AT_ONCE = 8
+STAGE_TEXTS = 300
+WIDTH = 256
+"""Connections of the open loop: a request is missed only if all of them wait."""
+
+_Result = TypeVar("_Result", Result, Offered)
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """One way of asking; CPU is milliseconds per answer."""
+
+    name: str
+    answers: int
+    escalated: int
+    per_s: float
+    per_s_per_core: float
+    """One second divided by the CPU of an answer in all processes."""
+    cpu_ms: dict[str, float]
+    p50_ms: float
+    p99_ms: float
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one run."""
+
+    load_average: float
+    data: str
+    specialists: int
+    encoder: str
+    stage_ms: dict[str, float]
+    """CPU of the stages of a draft in one process."""
+    rounds: list[Round]
+    rss_mb: dict[str, float]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.local", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="a fetched data set, a folder or a file")
+    parser.add_argument("--task", default="", help="another reading of the data set: json (snips_slots)")
+    parser.add_argument("--recipe", default="head", help="what trains the specialist (head)")
+    parser.add_argument("--models", type=Path, default=Path("no-models"), help="folder of pulled bases")
+    parser.add_argument("--lessons", type=int, default=2_000, help="texts that it learns (2,000)")
+    parser.add_argument("--specialists", type=int, default=1, help="tasks that are asked in turn (1)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each round (4)")
+    parser.add_argument("--alternative", action="store_true", help="also sentence-transformers; for labels")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    options = parser.parse_args()
+
+    limit_threads()
+    figures = measure(options)
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
+    Console(width=150).print(_table(figures))
+
+
+def measure(options: argparse.Namespace) -> Figures:
+    """Return the figures of a run with the command line's `options`."""
+    load = round(os.getloadavg()[0], 1)
+    data = read_data(options.data, 0, None, options.task)
+    taught, asked = data.pairs[: options.lessons], data.pairs[options.lessons :]
+    with tempfile.TemporaryDirectory(prefix="stepdown-") as scratch:
+        folder = Path(scratch)
+        recipe = create_recipe(options.recipe, {})
+        specialist = train_specialist(recipe, taught, folder / "version", options.models)
+        prompts = [f"{PROMPT} Shop {number}." for number in range(options.specialists)]
+        (folder / "policies").mkdir()
+        home = Home(folder / "home")
+        make_fleet(home, folder / "policies", specialist, prompts)
+        requests = _requests(prompts, asked)
+        environment = {"STEPDOWN_LEARN_INTERVAL_S": "3600"}
+        with (
+            Generator() as generator,
+            Stack(home=home, policies=folder / "policies", environment=environment) as stack,
+        ):
+            processes = _processes(home)
+            site = _Site(_port(stack.gateway_url), processes, generator)
+            rounds = _all_rounds(site, requests, options)
+            learnt = _closed(site, _requests(prompts, taught), LEARNT_AT_ONCE, options.seconds)
+            rounds.append(msgspec.structs.replace(learnt, name=f"{learnt.name}, learnt texts"))
+            memory = {name: round(rss_mb(pid), 1) for name, pid in processes.items()}
+        stages = _stages(specialist, [pair.messages[-1]["content"] for pair in asked])
+        if options.alternative:
+            rounds += _alternative(taught, requests, folder / "pairs.jsonl", options)
+    return Figures(
+        load_average=load,
+        data=data.name,
+        specialists=options.specialists,
+        encoder=specialist.encoder,
+        stage_ms=stages,
+        rounds=rounds,
+        rss_mb=memory,
+    )
+
+
+class _Site(msgspec.Struct, frozen=True):
+    """A server, the processes whose CPU is counted, and who asks."""
+
+    port: int
+    processes: dict[str, int]
+    generator: Generator
+
+
+def _all_rounds(site: _Site, requests: Iterator[bytes], options: argparse.Namespace) -> list[Round]:
+    _closed(site, requests, 1, 1.0)  # connections, caches, lazy imports
+    rounds = [_closed(site, requests, count, options.seconds) for count in AT_ONCE]
+    half = max(one.per_s for one in rounds) / 2
+    return [*rounds, _open(site, requests, half, options.seconds)]
+
+
+def _closed(site: _Site, requests: Iterator[bytes], count: int, seconds: float) -> Round:
+    """Ask as fast as `count` clients at once are answered."""
+    some = _take(requests, int(1_500 * seconds))
+
+    def ask() -> Result:
+        return site.generator.run(
+            Job(port=site.port, requests=some, in_flight=count, seconds=seconds, count=len(some))
+        )
+
+    result, cpu = _with_cpu(site, ask)
+    local = result.latencies_ms.get("local") or result.latencies_ms.get("", [])
+    name = f"closed, {count} at once"
+    return _round(name, local, result.answers - len(local), result.seconds, cpu)
+
+
+def _open(site: _Site, requests: Iterator[bytes], per_s: float, seconds: float) -> Round:
+    """Ask at a rate that does not depend on the answers."""
+    some = _take(requests, int(per_s * seconds) + WIDTH)
+    offer = Offer(port=site.port, requests=some, width=WIDTH, seconds=seconds, per_s=per_s)
+    offered, cpu = _with_cpu(site, lambda: asyncio.run(offer_elsewhere(offer)))
+    if offered.failed or offered.shed_ms or offered.missed:
+        print(f"open loop: {offered.failed} failed, {len(offered.shed_ms)} shed, {offered.missed} missed")
+    return _round(f"open, {per_s:.0f}/s", offered.good_ms, 0, seconds, cpu)
+
+
+def _with_cpu(site: _Site, ask: Callable[[], _Result]) -> tuple[_Result, dict[str, float]]:
+    before = {name: ran_s(pid) for name, pid in site.processes.items()}
+    result = ask()
+    return result, {name: ran_s(pid) - before[name] for name, pid in site.processes.items()}
+
+
+def _round(name: str, local_ms: list[float], escalated: int, seconds: float, cpu: dict[str, float]) -> Round:
+    count = len(local_ms)
+    cpu_ms = {process: round(used / count * 1e3, 2) for process, used in cpu.items()}
+    cuts = statistics.quantiles(local_ms, n=100)
+    return Round(
+        name=name,
+        answers=count,
+        escalated=escalated,
+        per_s=round(count / seconds, 1),
+        per_s_per_core=round(count / sum(cpu.values()), 1),
+        cpu_ms=cpu_ms,
+        p50_ms=round(cuts[49], 2),
+        p99_ms=round(cuts[98], 2),
+    )
+
+
+def _stages(specialist: Specialist, texts: Sequence[str]) -> dict[str, float]:
+    """Return the CPU of a draft's stages in milliseconds, measured here, one text after the other."""
+    from threadpoolctl import threadpool_limits
+
+    from gateway.specialists.encoders import create_encoder, minilm
+    from gateway.specialists.tokenization import encode_input
+
+    encoder, tokenizer = create_encoder("minilm"), minilm.build_tokenizer()
+    resources = SharedResources(encoder, EnginePool(Path("no-models"), 1_024))
+    runtime: Any = load_plugin("gateway.specialists.runtimes", specialist.runtime).create(
+        specialist.folder, resources
+    )
+    some = texts[:STAGE_TEXTS]
+    listener = NullListener()
+    # As in the model host: threads of BLAS that wait for each other would be counted, too.
+    with threadpool_limits(1):
+        tokenize = _cpu_ms(lambda text: encode_input(tokenizer, text, 256), some)
+        encode = _cpu_ms(encoder.encode, some)
+        draft = _cpu_ms(lambda text: runtime.draft(DraftRequest(text=text), listener), some)
+    runtime.close()
+    return {
+        "tokenize": tokenize,
+        "encode": round(encode - tokenize, 3),
+        "score": round(draft - encode, 3),
+    }
+
+
+def _cpu_ms(work: Callable[[str], object], texts: Sequence[str]) -> float:
+    for text in texts[:20]:
+        work(text)
+    before = time.process_time()
+    for text in texts:
+        work(text)
+    return round((time.process_time() - before) / len(texts) * 1e3, 3)
+
+
+def _alternative(
+    taught: Sequence[Pair], requests: Iterator[bytes], pairs: Path, options: argparse.Namespace
+) -> list[Round]:
+    pairs.write_bytes(b"".join(msgspec.json.encode(pair) + b"\n" for pair in taught))
+    with _alternative_server(pairs) as (port, pid), Generator() as generator:
+        rounds = _all_rounds(_Site(port, {"server": pid}, generator), requests, options)
+    return [msgspec.structs.replace(one, name=f"sentence-transformers: {one.name}") for one in rounds]
+
+
+@contextmanager
+def _alternative_server(pairs: Path) -> Iterator[tuple[int, int]]:
+    command = [sys.executable, "-m", "loadtests.support.alternative", str(pairs)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline()), process.pid
+    finally:
+        end_process(process, 5.0)
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
+
+
+def _requests(prompts: Sequence[str], pairs: Sequence[Pair]) -> Iterator[bytes]:
+    """Yield requests of texts never learnt, the prompts in turn; the texts come again once all were asked."""
+    texts = [pair.messages[-1]["content"] for pair in pairs]
+    while True:
+        for number, text in enumerate(texts):
+            yield http_requests(prompts[number % len(prompts)], [text])[0]
+
+
+def _take(requests: Iterator[bytes], count: int) -> list[bytes]:
+    return [next(requests) for _ in range(count)]
+
+
+def _processes(home: Home) -> dict[str, int]:
+    supervisor = read_run_file(home).pid
+    modules = {"worker": "gateway.processes.worker", "host": "gateway.specialists.host.process"}
+    return {name: child_named(supervisor, module) for name, module in modules.items()}
+
+
+def _port(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
+
+
+def _table(figures: Figures) -> Table:
+    stages = ", ".join(f"{name} {ms} ms" for name, ms in figures.stage_ms.items())
+    memory = ", ".join(f"{name} {mb:.0f} MB" for name, mb in figures.rss_mb.items())
+    title = (
+        f"{figures.data}, {figures.specialists} specialist(s), {figures.encoder}, load {figures.load_average}"
+    )
+    table = Table(title=title, caption=f"CPU of a draft by stage: {stages}. Resident: {memory}.")
+    for name in (
+        "round",
+        "answers",
+        "escalated",
+        "/s",
+        "/s per core",
+        "CPU ms by process",
+        "p50 ms",
+        "p99 ms",
+    ):
+        table.add_column(name, justify="left" if name == "round" else "right")
+    for one in figures.rounds:
+        cpu = ", ".join(f"{name} {ms}" for name, ms in one.cpu_ms.items())
+        numbers = (one.answers, one.escalated, one.per_s, one.per_s_per_core, cpu, one.p50_ms, one.p99_ms)
+        table.add_row(one.name, *map(str, numbers))
+    return table
+
+
+if __name__ == "__main__":
+    main()
