@@ -33,8 +33,9 @@ class OnnxEncoder:
     ) -> None:
         """Raise RegistryError if `model` is no ONNX encoder; `weights` is as in `open_session`."""
         self.name = name
+        self.max_tokens = max_tokens
+        self._files = (model, weights)
         self._tokenizer = tokenizer
-        self._max_tokens = max_tokens
         self._session = open_session(model, weights)
         self._inputs = [node.name for node in self._session.get_inputs()]
         self.dimension = int(self.encode("dimension").shape[0])
@@ -45,7 +46,7 @@ class OnnxEncoder:
         Raises SpecialistError: "empty input", "input unreadable", or "input too long" beyond
         the token limit. Nothing is truncated.
         """
-        tokens = np.array([encode_input(self._tokenizer, text, self._max_tokens).ids], np.int64)
+        tokens = np.array([encode_input(self._tokenizer, text, self.max_tokens).ids], np.int64)
         known: dict[str, NDArray[np.int64]] = {
             "input_ids": tokens,
             "attention_mask": np.ones_like(tokens),
@@ -55,6 +56,14 @@ class OnnxEncoder:
         pooled = output[0] if output.ndim == _MATRIX else output[0].mean(axis=0, dtype=np.float32)
         vector: FloatVector = (pooled / np.linalg.norm(pooled)).astype(np.float32, copy=False)
         return vector
+
+    def write_files(self, folder: Path) -> None:
+        """Write encoder.onnx, its weights under the name that it knows them by, and tokenizer.json."""
+        model, weights = self._files
+        (folder / "encoder.onnx").write_bytes(model.read_bytes())
+        if weights:
+            (folder / weights.name).write_bytes(weights.read_bytes())
+        self._tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def open_session(model: Path, weights: Path | None = None) -> ort.InferenceSession:
