@@ -14,69 +14,37 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
-from gateway.config.plugins import load_plugin
-from gateway.core import DraftRequest
 from gateway.demo.stack import Stack
 from gateway.demo.tickets import Pair
 from gateway.ipc.child_process import end_process
 from gateway.processes.learner import create_recipe, limit_threads
-from gateway.specialists.base import NullListener
-from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.shared_resources import SharedResources
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
 from loadtests.datasets import read_data
-from loadtests.support.fleet import Specialist, http_requests, make_fleet, train_specialist
+from loadtests.support.draft_stages import measure_cold_load_ms, measure_stages
+from loadtests.support.fleet import http_requests, make_fleet, train_specialist
 from loadtests.support.generator import Generator, Job, Result
+from loadtests.support.local_figures import Figures, Round, build_table
 from loadtests.support.open_loop import Offer, Offered, offer_elsewhere
 from loadtests.support.processes import child_named, ran_s, rss_mb
 
 PROMPT = "Name the intent of the message."
 AT_ONCE = (1, 8, 64)
 LEARNT_AT_ONCE = 8
-STAGE_TEXTS = 300
+WARM_UP_ROUNDS = 20
 WIDTH = 256
 """Connections of the open loop: a request is missed only if all of them wait."""
 
 _Result = TypeVar("_Result", Result, Offered)
-
-
-class Round(msgspec.Struct, frozen=True, kw_only=True):
-    """One way of asking; CPU is milliseconds per answer."""
-
-    name: str
-    answers: int
-    escalated: int
-    per_s: float
-    per_s_per_core: float
-    """One second divided by the CPU of an answer in all processes."""
-    cpu_ms: dict[str, float]
-    p50_ms: float
-    p99_ms: float
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """The figures of one run."""
-
-    load_average: float
-    data: str
-    specialists: int
-    encoder: str
-    stage_ms: dict[str, float]
-    """CPU of the stages of a draft in one process."""
-    rounds: list[Round]
-    rss_mb: dict[str, float]
 
 
 def main() -> None:
@@ -97,7 +65,7 @@ def main() -> None:
     figures = measure(options)
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
-    Console(width=150).print(_table(figures))
+    Console(width=150).print(build_table(figures))
 
 
 def measure(options: argparse.Namespace) -> Figures:
@@ -125,7 +93,8 @@ def measure(options: argparse.Namespace) -> Figures:
             learnt = _closed(site, _requests(prompts, taught), LEARNT_AT_ONCE, options.seconds)
             rounds.append(msgspec.structs.replace(learnt, name=f"{learnt.name}, learnt texts"))
             memory = {name: round(rss_mb(pid), 1) for name, pid in processes.items()}
-        stages = _stages(specialist, [pair.messages[-1]["content"] for pair in asked])
+        texts = [pair.messages[-1]["content"] for pair in asked]
+        stages, cold_load_ms = measure_stages(specialist, texts), measure_cold_load_ms(home, texts[0])
         if options.alternative:
             rounds += _alternative(taught, requests, folder / "pairs.jsonl", options)
     return Figures(
@@ -134,6 +103,7 @@ def measure(options: argparse.Namespace) -> Figures:
         specialists=options.specialists,
         encoder=specialist.encoder,
         stage_ms=stages,
+        cold_load_ms=cold_load_ms,
         rounds=rounds,
         rss_mb=memory,
     )
@@ -148,10 +118,18 @@ class _Site(msgspec.Struct, frozen=True):
 
 
 def _all_rounds(site: _Site, requests: Iterator[bytes], options: argparse.Namespace) -> list[Round]:
-    _closed(site, requests, 1, 1.0)  # connections, caches, lazy imports
+    _warm_up(site, requests)
     rounds = [_closed(site, requests, count, options.seconds) for count in AT_ONCE]
     half = max(one.per_s for one in rounds) / 2
     return [*rounds, _open(site, requests, half, options.seconds)]
+
+
+def _warm_up(site: _Site, requests: Iterator[bytes]) -> None:
+    """Ask until the host has loaded every version, or for WARM_UP_ROUNDS seconds."""
+    for _ in range(WARM_UP_ROUNDS):
+        job = Job(port=site.port, requests=_take(requests, 500), in_flight=8, seconds=1.0)
+        if "escalated" not in site.generator.run(job).latencies_ms:
+            return
 
 
 def _closed(site: _Site, requests: Iterator[bytes], count: int, seconds: float) -> Round:
@@ -201,42 +179,6 @@ def _round(name: str, local_ms: list[float], escalated: int, seconds: float, cpu
     )
 
 
-def _stages(specialist: Specialist, texts: Sequence[str]) -> dict[str, float]:
-    """Return the CPU of a draft's stages in milliseconds, measured here, one text after the other."""
-    from threadpoolctl import threadpool_limits
-
-    from gateway.specialists.encoders import create_encoder, minilm
-    from gateway.specialists.tokenization import encode_input
-
-    encoder, tokenizer = create_encoder("minilm"), minilm.build_tokenizer()
-    resources = SharedResources(encoder, EnginePool(Path("no-models"), 1_024))
-    runtime: Any = load_plugin("gateway.specialists.runtimes", specialist.runtime).create(
-        specialist.folder, resources
-    )
-    some = texts[:STAGE_TEXTS]
-    listener = NullListener()
-    # As in the model host: threads of BLAS that wait for each other would be counted, too.
-    with threadpool_limits(1):
-        tokenize = _cpu_ms(lambda text: encode_input(tokenizer, text, 256), some)
-        encode = _cpu_ms(encoder.encode, some)
-        draft = _cpu_ms(lambda text: runtime.draft(DraftRequest(text=text), listener), some)
-    runtime.close()
-    return {
-        "tokenize": tokenize,
-        "encode": round(encode - tokenize, 3),
-        "score": round(draft - encode, 3),
-    }
-
-
-def _cpu_ms(work: Callable[[str], object], texts: Sequence[str]) -> float:
-    for text in texts[:20]:
-        work(text)
-    before = time.process_time()
-    for text in texts:
-        work(text)
-    return round((time.process_time() - before) / len(texts) * 1e3, 3)
-
-
 def _alternative(
     taught: Sequence[Pair], requests: Iterator[bytes], pairs: Path, options: argparse.Namespace
 ) -> list[Round]:
@@ -282,31 +224,6 @@ def _port(url: str) -> int:
     port = urlsplit(url).port
     assert port is not None
     return port
-
-
-def _table(figures: Figures) -> Table:
-    stages = ", ".join(f"{name} {ms} ms" for name, ms in figures.stage_ms.items())
-    memory = ", ".join(f"{name} {mb:.0f} MB" for name, mb in figures.rss_mb.items())
-    title = (
-        f"{figures.data}, {figures.specialists} specialist(s), {figures.encoder}, load {figures.load_average}"
-    )
-    table = Table(title=title, caption=f"CPU of a draft by stage: {stages}. Resident: {memory}.")
-    for name in (
-        "round",
-        "answers",
-        "escalated",
-        "/s",
-        "/s per core",
-        "CPU ms by process",
-        "p50 ms",
-        "p99 ms",
-    ):
-        table.add_column(name, justify="left" if name == "round" else "right")
-    for one in figures.rounds:
-        cpu = ", ".join(f"{name} {ms}" for name, ms in one.cpu_ms.items())
-        numbers = (one.answers, one.escalated, one.per_s, one.per_s_per_core, cpu, one.p50_ms, one.p99_ms)
-        table.add_row(one.name, *map(str, numbers))
-    return table
 
 
 if __name__ == "__main__":
