@@ -119,8 +119,10 @@ class Learner:
 
     def _revoke(self, task: str, why: str) -> Event:
         """Take the version that drafts out of service; its successor is due at once."""
-        old = self._of(task)
+        old, known = self._of(task), self._stores.tasks.get(task)
         self._stores.certifications.put_if(old.epoch, without_version(old, why))
+        if known:
+            self._stores.tasks.set_vector(task, self._vector(known.template_text))
         return Event(task=task, kind="revoked", version=old.version, detail=why)
 
     def _adopt(self, task: str) -> Event:
@@ -131,15 +133,15 @@ class Learner:
             scope=row.scope,
             contract_hash=row.contract_hash,
             template_text=row.template_text,
-            vector=self._vector(row),
+            vector=self._vector(row.template_text),
             model=row.model,
         )
         return Event(task=task, kind="adopted", detail=row.model)
 
-    def _vector(self, row: Row) -> bytes:
+    def _vector(self, template_text: str) -> bytes:
         """Return the template's unit vector; zeros, which resemble nothing, where it has none."""
         try:
-            vector = np.asarray(self._encoder.encode(row.template_text), np.float32)
+            vector = np.asarray(self._encoder.encode(template_text), np.float32)
         except SpecialistError:
             vector = np.zeros(self._encoder.dimension, np.float32)
         return vector.tobytes()

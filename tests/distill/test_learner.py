@@ -369,11 +369,15 @@ def test_a_risk_target_that_a_policy_adds_is_judged_without_training(home: Home)
 def test_a_version_of_another_encoder_is_revoked_and_made_again_at_once(home: Home) -> None:
     """Its scores are no longer those that were certified; waiting for growth would cost weeks of money."""
     fed(home, home.learner())
-    before = home.certification()
+    before, task = home.certification(), home.stores.tasks.get("task-1")
     home.change_encoder("toy@2")
 
     events = home.learner().step()
 
+    again = home.stores.tasks.get("task-1")
+    assert task is not None
+    assert again is not None
+    assert again.vector == home.encoder.encode(task.template_text).tobytes() != task.vector
     after = home.certification()
     assert kinds(events) == ["revoked", "certified"]
     assert after.version == home.stores.registry.versions("task-1")[-1]
