@@ -33,7 +33,7 @@ from loadtests.datasets import read_data
 from loadtests.support.draft_stages import measure_cold_load_ms, measure_stages
 from loadtests.support.fleet import http_requests, make_fleet, train_specialist
 from loadtests.support.generator import Generator, Job, Result
-from loadtests.support.local_figures import Figures, Round, build_table
+from loadtests.support.local_figures import Figures, Others, Round, build_table
 from loadtests.support.open_loop import Offer, Offered, offer_elsewhere
 from loadtests.support.processes import child_named, ran_s, rss_mb
 
@@ -128,7 +128,8 @@ def _warm_up(site: _Site, requests: Iterator[bytes]) -> None:
     """Ask until the host has loaded every version, or for WARM_UP_ROUNDS seconds."""
     for _ in range(WARM_UP_ROUNDS):
         job = Job(port=site.port, requests=_take(requests, 500), in_flight=8, seconds=1.0)
-        if "escalated" not in site.generator.run(job).latencies_ms:
+        result = site.generator.attempt(job)
+        if not result.failed and "escalated" not in result.latencies_ms:
             return
 
 
@@ -137,14 +138,14 @@ def _closed(site: _Site, requests: Iterator[bytes], count: int, seconds: float) 
     some = _take(requests, int(1_500 * seconds))
 
     def ask() -> Result:
-        return site.generator.run(
+        return site.generator.attempt(
             Job(port=site.port, requests=some, in_flight=count, seconds=seconds, count=len(some))
         )
 
     result, cpu = _with_cpu(site, ask)
     local = result.latencies_ms.get("local") or result.latencies_ms.get("", [])
-    name = f"closed, {count} at once"
-    return _round(name, local, result.answers - len(local), result.seconds, cpu)
+    others = Others(escalated=result.answers - len(local), failed=len(result.failed))
+    return _round(f"closed, {count} at once", local, others, result.seconds, cpu)
 
 
 def _open(site: _Site, requests: Iterator[bytes], per_s: float, seconds: float) -> Round:
@@ -152,9 +153,8 @@ def _open(site: _Site, requests: Iterator[bytes], per_s: float, seconds: float) 
     some = _take(requests, int(per_s * seconds) + WIDTH)
     offer = Offer(port=site.port, requests=some, width=WIDTH, seconds=seconds, per_s=per_s)
     offered, cpu = _with_cpu(site, lambda: asyncio.run(offer_elsewhere(offer)))
-    if offered.failed or offered.shed_ms or offered.missed:
-        print(f"open loop: {offered.failed} failed, {len(offered.shed_ms)} shed, {offered.missed} missed")
-    return _round(f"open, {per_s:.0f}/s", offered.good_ms, 0, seconds, cpu)
+    others = Others(failed=sum(offered.failed.values()) + len(offered.shed_ms) + offered.missed)
+    return _round(f"open, {per_s:.0f}/s", offered.good_ms, others, seconds, cpu)
 
 
 def _with_cpu(site: _Site, ask: Callable[[], _Result]) -> tuple[_Result, dict[str, float]]:
@@ -163,14 +163,14 @@ def _with_cpu(site: _Site, ask: Callable[[], _Result]) -> tuple[_Result, dict[st
     return result, {name: ran_s(pid) - before[name] for name, pid in site.processes.items()}
 
 
-def _round(name: str, local_ms: list[float], escalated: int, seconds: float, cpu: dict[str, float]) -> Round:
+def _round(name: str, local_ms: list[float], others: Others, seconds: float, cpu: dict[str, float]) -> Round:
     count = len(local_ms)
     cpu_ms = {process: round(used / count * 1e3, 2) for process, used in cpu.items()}
     cuts = statistics.quantiles(local_ms, n=100)
     return Round(
         name=name,
         answers=count,
-        escalated=escalated,
+        others=others,
         per_s=round(count / seconds, 1),
         per_s_per_core=round(count / sum(cpu.values()), 1),
         cpu_ms=cpu_ms,

@@ -6,12 +6,21 @@ import msgspec
 from rich.table import Table
 
 
+class Others(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests that no specialist answered; what they cost is counted to the others' account."""
+
+    escalated: int = 0
+    """Late, overloaded, or not loaded yet: the teacher answered. Unknown, and 0, in the open loop."""
+    failed: int = 0
+    """Refused, because the gateway or its machine was too busy, or never offered."""
+
+
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One way of asking; CPU is milliseconds per answer."""
 
     name: str
     answers: int
-    escalated: int
+    others: Others
     per_s: float
     per_s_per_core: float
     """One second divided by the CPU of an answer in all processes."""
@@ -50,7 +59,7 @@ def build_table(figures: Figures) -> Table:
     for name in (
         "round",
         "answers",
-        "escalated",
+        "escalated / failed",
         "/s",
         "/s per core",
         "CPU ms by process",
@@ -60,6 +69,7 @@ def build_table(figures: Figures) -> Table:
         table.add_column(name, justify="left" if name == "round" else "right")
     for one in figures.rounds:
         cpu = ", ".join(f"{name} {ms}" for name, ms in one.cpu_ms.items())
-        numbers = (one.answers, one.escalated, one.per_s, one.per_s_per_core, cpu, one.p50_ms, one.p99_ms)
+        missed = f"{one.others.escalated} / {one.others.failed}"
+        numbers = (one.answers, missed, one.per_s, one.per_s_per_core, cpu, one.p50_ms, one.p99_ms)
         table.add_row(one.name, *map(str, numbers))
     return table
