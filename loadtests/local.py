@@ -35,7 +35,7 @@ from loadtests.support.fleet import http_requests, make_fleet, train_specialist
 from loadtests.support.generator import Generator, Job, Result
 from loadtests.support.local_figures import Figures, Others, Round, build_table
 from loadtests.support.open_loop import Offer, Offered, offer_elsewhere
-from loadtests.support.processes import child_named, ran_s, rss_mb
+from loadtests.support.processes import child_named, rss_mb, thread_times_s
 
 PROMPT = "Name the intent of the message."
 AT_ONCE = (1, 8, 64)
@@ -158,9 +158,14 @@ def _open(site: _Site, requests: Iterator[bytes], per_s: float, seconds: float) 
 
 
 def _with_cpu(site: _Site, ask: Callable[[], _Result]) -> tuple[_Result, dict[str, float]]:
-    before = {name: ran_s(pid) for name, pid in site.processes.items()}
+    before = {name: thread_times_s(pid) for name, pid in site.processes.items()}
     result = ask()
-    return result, {name: ran_s(pid) - before[name] for name, pid in site.processes.items()}
+    return result, {name: _spent_s(before[name], pid) for name, pid in site.processes.items()}
+
+
+def _spent_s(before: dict[int, float], pid: int) -> float:
+    # By thread: one that ended takes its past out of a sum.
+    return sum(spent - before.get(thread, 0.0) for thread, spent in thread_times_s(pid).items())
 
 
 def _round(name: str, local_ms: list[float], others: Others, seconds: float, cpu: dict[str, float]) -> Round:
