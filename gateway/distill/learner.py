@@ -11,7 +11,8 @@ import numpy as np
 from gateway.core import Certification, RiskTarget
 from gateway.distill.base import Config, Event, EventKind
 from gateway.distill.curate import curate
-from gateway.distill.judge import Judge
+from gateway.distill.encoder_change import without_version
+from gateway.distill.judge import Judge, describe_certificates
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import (
     count_units,
@@ -101,6 +102,8 @@ class Learner:
         try:
             if self._stores.tasks.get(task) is None:
                 yield self._adopt(task)
+            if why := self._builder.find_other_encoder(task, self._of(task).version):
+                yield self._revoke(task, why)
             newest = max(self._stores.registry.versions(task), default=0)
             if newest > self._of(task).judged_version:
                 # Published, then killed before it was judged.
@@ -114,6 +117,14 @@ class Learner:
         except (TrainingError, RegistryError) as exc:
             yield self._postpone(task, str(exc))
 
+    def _revoke(self, task: str, why: str) -> Event:
+        """Take the version that drafts out of service; its successor is due at once."""
+        old, known = self._of(task), self._stores.tasks.get(task)
+        self._stores.certifications.put_if(old.epoch, without_version(old, why))
+        if known:
+            self._stores.tasks.set_vector(task, self._vector(known.template_text))
+        return Event(task=task, kind="revoked", version=old.version, detail=why)
+
     def _adopt(self, task: str) -> Event:
         row = self._task_rows(task).newest()
         assert row is not None
@@ -122,15 +133,15 @@ class Learner:
             scope=row.scope,
             contract_hash=row.contract_hash,
             template_text=row.template_text,
-            vector=self._vector(row),
+            vector=self._vector(row.template_text),
             model=row.model,
         )
         return Event(task=task, kind="adopted", detail=row.model)
 
-    def _vector(self, row: Row) -> bytes:
+    def _vector(self, template_text: str) -> bytes:
         """Return the template's unit vector; zeros, which resemble nothing, where it has none."""
         try:
-            vector = np.asarray(self._encoder.encode(row.template_text), np.float32)
+            vector = np.asarray(self._encoder.encode(template_text), np.float32)
         except SpecialistError:
             vector = np.zeros(self._encoder.dimension, np.float32)
         return vector.tobytes()
@@ -238,7 +249,7 @@ class Learner:
             task=new.task,
             kind=_outcome(version, new) if is_put else "overtaken",
             version=version,
-            detail=_describe(new) if is_put else "an alarm came first",
+            detail=describe_certificates(new) if is_put else "an alarm came first",
         )
 
     def _evidence(self, task: str) -> list[Row]:
@@ -275,8 +286,7 @@ class Learner:
     def _last(self, task: str) -> TrainingProgress:
         """Return what the last version of this epoch had seen, by memory or by its manifest."""
         if task not in self._progress:
-            versions = self._stores.registry.versions(task)
-            manifest = self._stores.registry.read(task, versions[-1]) if versions else None
+            manifest = self._builder.newest_manifest(task)
             metrics, recipe = (manifest.metrics, manifest.recipe) if manifest else ({}, "")
             self._progress[task] = TrainingProgress.of(metrics, recipe)
         progress, epoch = self._progress[task], self._of(task).epoch
@@ -287,10 +297,3 @@ def _outcome(version: int, certification: Certification) -> EventKind:
     if certification.stage != "live":
         return "trained"
     return "certified" if certification.version == version else "kept"
-
-
-def _describe(certification: Certification) -> str:
-    """Return one clause per certificate: its stratum, its target, its note."""
-    return "; ".join(
-        f"{each.stratum} texts at {each.target.alpha:.1%}: {each.note}" for each in certification.certificates
-    )

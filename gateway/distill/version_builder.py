@@ -17,6 +17,7 @@ from gateway.confidence.deferral import Scorer
 from gateway.core import Deferral
 from gateway.distill.base import Config, EvalResult, Recipe, TrainingSet, Workspace
 from gateway.distill.deferral import fit_deferral
+from gateway.distill.encoder_change import describe_other_encoder
 from gateway.distill.prospects import Candidate
 from gateway.distill.validated import read_validation, write_validation
 from gateway.errors import RegistryError, TrainingError
@@ -119,14 +120,29 @@ class VersionBuilder:
             )
             self._registry.publish(manifest, folder)
 
+    def find_other_encoder(self, task: str, version: int | None) -> str:
+        """Return why a published version cannot draft here; empty if it was trained on our encoder."""
+        if version not in self._registry.versions(task):
+            return ""
+        return describe_other_encoder(self._registry.read(task, version), self._stock.encoder)
+
+    def newest_manifest(self, task: str) -> Manifest | None:
+        """Return the manifest of the newest version, None if our encoder taught none."""
+        versions = self._registry.versions(task)
+        if not versions or self.find_other_encoder(task, versions[-1]):
+            return None
+        return self._registry.read(task, versions[-1])
+
     def delete_damaged(self, task: str, version: int) -> str:
-        """Delete a version that is not as published; return what is wrong with it, empty if nothing is."""
+        """Delete a version that cannot serve; return what is wrong with it, empty if nothing is."""
         try:
-            self._registry.verify(task, version)
+            manifest = self._registry.verify(task, version)[0]
+            wrong = describe_other_encoder(manifest, self._stock.encoder)
         except RegistryError as exc:
+            wrong = str(exc)
+        if wrong:
             self._registry.delete(task, version)
-            return f"version {version} was deleted: {exc}"
-        return ""
+        return wrong and f"version {version} was deleted: {wrong}"
 
     @contextmanager
     def open_version(self, task: str, version: int) -> Iterator[Candidate]:

@@ -96,16 +96,13 @@ class TaskStore:
 
     def blank(self, task: str) -> None:
         """Keep nothing of a task but its name and contract: nothing resembles it any more. May block."""
-        known = self._tasks.get(task)
-        if known is not None:
-            self.put(
-                task,
-                scope=known.scope,
-                contract_hash=known.contract_hash,
-                template_text="",
-                vector=bytes(len(known.vector)),
-                model=known.model,
-            )
+        if known := self._tasks.get(task):
+            self._replace(known, "", bytes(len(known.vector)))
+
+    def set_vector(self, task: str, vector: bytes) -> None:
+        """Replace the unit embedding of a task's template, as after a change of the encoder. May block."""
+        if known := self._tasks.get(task):
+            self._replace(known, known.template_text, vector)
 
     def refresh(self) -> None:
         """Read what other processes adopted; may block."""
@@ -120,6 +117,16 @@ class TaskStore:
             self._all = tuple(sorted(self._tasks.values(), key=lambda task: (task.adopted_at, task.task)))
         self.names.refresh()
         self._seen = version
+
+    def _replace(self, known: Task, template_text: str, vector: bytes) -> None:
+        self.put(
+            known.task,
+            scope=known.scope,
+            contract_hash=known.contract_hash,
+            template_text=template_text,
+            vector=vector,
+            model=known.model,
+        )
 
 
 def _to_unnamed(task: Task) -> Unnamed:

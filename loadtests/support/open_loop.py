@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
@@ -19,10 +20,13 @@ CONNECT_AT_ONCE = 50
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests to 127.0.0.1 over `width` kept connections; without `per_s` as fast as they are answered."""
+    """Requests to 127.0.0.1 over `width` kept connections; without `per_s` as fast as they are answered.
+
+    `requests` are sent in turn, from the first again after the last.
+    """
 
     port: int
-    request: bytes
+    requests: list[bytes]
     width: int
     seconds: float
     per_s: float | None = None
@@ -80,6 +84,7 @@ class _State:
     def __init__(self, offer: Offer) -> None:
         self.offer = offer
         self.result = Offered()
+        self.requests = itertools.cycle(offer.requests)
         self.idle: deque[_Client] = deque()
         self.is_over = False
 
@@ -126,7 +131,7 @@ class _Client(asyncio.Protocol):
         self._state.result.sent += 1
         self._is_busy = True
         self._sent_at = time.perf_counter()
-        self._transport.write(self._state.offer.request)
+        self._transport.write(next(self._state.requests))
 
     def data_received(self, data: bytes) -> None:
         answer = self._answer + data if self._answer else data

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,10 +11,13 @@ import pytest
 from gateway.distill.base_models.quantization import build_quantized
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
+from gateway.specialists.encoders import minilm
+from gateway.specialists.runtimes.scripted import Script
 from gateway.store.home import Home
 from tests.cli.conftest import Command
 from tests.cli.hub import COMMIT, running_hub
 from tests.distill.base_models.tiny import write_checkpoint
+from tests.specialists.hosting import publish_head, publish_script
 from tests.support.processes import environment
 
 
@@ -67,6 +71,29 @@ def test_the_newest_version_is_shown_unless_another_is_named(command: Command, h
 
     assert (newest["version"], newest["metrics"]) == (2, {"error": 0.01})
     assert (first["version"], list(first["files"])) == (1, ["answers.json"])
+
+
+def test_a_bundle_is_written_and_says_that_it_serves_nothing_without_a_certificate(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    publish_head(Registry(Home(home).registry), tmp_path / "scratch", minilm.create())
+    bundle = tmp_path / "support.zip"
+
+    done = command("models", "bundle", "support", "-o", str(bundle))
+
+    digest = hashlib.sha256(bundle.read_bytes()).hexdigest()
+    assert done.returncode == 0, done.stderr
+    assert f"support v1  {bundle.stat().st_size / 1e6:.1f} MB  sha256 {digest}" in done.stdout
+    assert "serves nothing" in done.stdout
+
+
+def test_a_specialist_of_another_kind_is_not_bundled(command: Command, home: Path, tmp_path: Path) -> None:
+    publish_script(Registry(Home(home).registry), tmp_path / "scratch", Script())
+
+    done = command("models", "bundle", "support", "-o", str(tmp_path / "support.zip"))
+
+    assert done.returncode != 0
+    assert "only a head can be bundled" in done.stderr
 
 
 def test_an_unknown_name_is_a_mistake_of_usage(command: Command, home: Path) -> None:

@@ -364,3 +364,40 @@ def test_a_risk_target_that_a_policy_adds_is_judged_without_training(home: Home)
     assert targets == {0.08}
     assert kinds(events)[-1] in {"certified", "kept", "trained"}
     assert home.stores.registry.versions("task-1") == versions
+
+
+def test_a_version_of_another_encoder_is_revoked_and_made_again_at_once(home: Home) -> None:
+    """Its scores are no longer those that were certified; waiting for growth would cost weeks of money."""
+    fed(home, home.learner())
+    before, task = home.certification(), home.stores.tasks.get("task-1")
+    home.change_encoder("toy@2")
+
+    events = home.learner().step()
+
+    again = home.stores.tasks.get("task-1")
+    assert task is not None
+    assert again is not None
+    assert again.vector == home.encoder.encode(task.template_text).tobytes() != task.vector
+    after = home.certification()
+    assert kinds(events) == ["revoked", "certified"]
+    assert after.version == home.stores.registry.versions("task-1")[-1]
+    assert after.version != before.version
+    assert home.stores.registry.read("task-1", after.version).encoder == "toy@2"
+
+
+def test_a_version_of_another_encoder_that_was_not_judged_is_deleted(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(task: str, version: int) -> Event:
+        raise KeyboardInterrupt
+
+    learner = home.learner()
+    monkeypatch.setattr(learner, "_judge_newest", die)
+    with pytest.raises(KeyboardInterrupt):
+        fed(home, learner, count=300)
+    home.change_encoder("toy@2")
+
+    events = home.learner().step()
+
+    assert "trained on toy@1, this machine runs toy@2" in events[0].detail
+    assert kinds(events)[0] == "postponed"

@@ -20,6 +20,7 @@ from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime
+from gateway.specialists.encoders import minilm
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.listener import SendReply
 from gateway.specialists.knn import FloatVector
@@ -30,7 +31,7 @@ from gateway.specialists.runtimes.scripted import SCRIPT, Script
 from gateway.specialists.shared_resources import SharedResources
 from tests.support.waiting import PATIENCE_S
 
-MINILM = "minilm@8199be6f"
+MINILM = minilm.name_encoder()
 
 EXAMPLES = {
     "where is my card": "card_arrival",

@@ -21,6 +21,7 @@ from gateway.specialists.base import Encoder
 from gateway.specialists.knn import FloatVector
 from gateway.specialists.runtimes.head import runtime
 from gateway.specialists.runtimes.head.features import HASHED_BINS, Features, build_features
+from gateway.specialists.runtimes.head.lesson_drafts import write_lesson_drafts
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -73,7 +74,7 @@ class HeadRecipe:
         )
 
     def train(self, lessons: TrainingSet, folder: Path, workspace: Workspace) -> Report:
-        """Write head.npz, answers.json and neighbors.npy into `folder`. Raises TrainingError."""
+        """Write the files of a head, and its drafts of the lessons, into `folder`. Raises TrainingError."""
         learnt = _readable(lessons, workspace.resources.encoder)
         model = self._fitted(learnt, workspace.seed)
         coefficients, intercept = _columns(model.coef_, model.intercept_)
@@ -89,6 +90,8 @@ class HeadRecipe:
             folder,
         )
         knn.write_neighbors(knn.sample_neighbors(learnt.vectors, workspace.seed), folder)
+        trained = runtime.create(folder, workspace.resources)
+        write_lesson_drafts(learnt.texts, [trained.draft_anew(text) for text in learnt.texts], folder)
         return Report(rows=len(learnt.answers), answers=len(answers))
 
     def _fitted(self, learnt: _Readable, seed: int) -> Any:
@@ -121,6 +124,7 @@ class HeadRecipe:
 
 
 class _Readable(msgspec.Struct):
+    texts: list[str]
     seen: list[Features]
     vectors: list[FloatVector]
     answers: list[str]
@@ -128,12 +132,13 @@ class _Readable(msgspec.Struct):
 
 def _readable(lessons: TrainingSet, encoder: Encoder) -> _Readable:
     """Return the lessons that the encoder can read, answers in canonical form."""
-    readable = _Readable([], [], [])
+    readable = _Readable([], [], [], [])
     for text, answer in zip(lessons.texts, lessons.answers, strict=True):
         try:
             vector = np.asarray(encoder.encode(text), np.float32)
         except SpecialistError:
             continue
+        readable.texts.append(text)
         readable.seen.append(build_features(text, vector))
         readable.vectors.append(vector)
         readable.answers.append(canonical_text(answer))

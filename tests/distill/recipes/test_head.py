@@ -7,12 +7,12 @@ import pytest
 
 from gateway.distill.base import TrainingSet
 from gateway.distill.recipes import head as recipe
-from gateway.errors import TrainingError
+from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.specialists import knn
-from gateway.specialists.runtimes.head import runtime
+from gateway.specialists.runtimes.head import lesson_drafts, runtime
 from tests.distill.conftest import ToyEncoder, Train, bench_of, harvested, tickets
-from tests.specialists.hosting import drafted
+from tests.specialists.hosting import drafted, resources_of
 
 
 def test_a_trained_head_answers_what_it_was_taught(train: Train) -> None:
@@ -61,6 +61,39 @@ def test_a_draft_says_the_most_tokens_that_the_teacher_took_for_its_answer(train
 
     took = {draft.text: draft.teacher_tokens for draft in drafts}
     assert took == {"card_lost": 4, "card_arrival": 5, "refund": 0}
+
+
+def test_a_lesson_is_drafted_without_the_encoder_and_to_the_same_bits(
+    encoder: ToyEncoder, train: Train, tmp_path: Path
+) -> None:
+    """The certificate of learnt texts speaks of these very numbers."""
+    rows = [*tickets(100), *tickets(2)]
+    specialist = train(rows)
+    encoder.asked.clear()
+    known = [drafted(specialist, row.text) for row in rows]
+    assert encoder.asked == []
+
+    (tmp_path / lesson_drafts.FILE).unlink()
+    forgetful = runtime.create(tmp_path, resources_of(encoder))
+
+    assert [drafted(forgetful, row.text) for row in rows] == known
+
+
+def test_a_text_that_only_resembles_a_lesson_is_encoded(encoder: ToyEncoder, train: Train) -> None:
+    rows = tickets(100)
+    specialist = train(rows)
+    encoder.asked.clear()
+
+    drafted(specialist, rows[0].text + " ")
+
+    assert encoder.asked == [rows[0].text + " "]
+
+
+def test_drafts_of_lessons_that_do_not_fit_the_head_are_refused(train: Train, tmp_path: Path) -> None:
+    train(tickets(100))
+
+    with pytest.raises(RegistryError, match="does not fit its head"):
+        lesson_drafts.read_lesson_drafts(tmp_path, answers=1)
 
 
 def test_an_older_head_does_not_say_what_the_teacher_took(train: Train, tmp_path: Path) -> None:

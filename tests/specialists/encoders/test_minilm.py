@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from gateway.errors import RegistryError, SpecialistError
+from gateway.registry.files import packaged
 from gateway.specialists.encoders import minilm
 from gateway.specialists.onnx_encoder import OnnxEncoder
+
+TEXTS = ("where is my card?", "book a table for two in Paris tonight", "hi", "a much longer text " * 12)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +103,42 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
 
     with pytest.raises(RegistryError, match="make env"):
         minilm.create()
+
+
+def test_int8_keeps_the_meaning_of_float32(encoder: OnnxEncoder) -> None:
+    """Both graphs share the weights; what differs is the rounding of the activations."""
+    weights = packaged(minilm.PACKAGE, minilm.WEIGHTS, minilm.SHA256, "")
+    exact = OnnxEncoder("exact", weights, minilm.build_tokenizer(), 256)
+
+    cosines = [float(encoder.encode(text) @ exact.encode(text)) for text in TEXTS]
+
+    assert min(cosines) > 0.97
+
+
+def test_another_graph_under_the_same_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "graph.onnx").write_bytes(b"not the pinned graph")
+    monkeypatch.setattr(minilm, "GRAPH", tmp_path / "graph.onnx")
+    monkeypatch.setattr(minilm, "find_int8_kernel", lambda: "avx512")
+
+    with pytest.raises(RegistryError, match="not the pinned graph"):
+        minilm.create()
+
+
+def test_without_an_exact_int8_kernel_the_packaged_graph_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minilm, "find_int8_kernel", lambda: "")
+
+    assert minilm.create().name == f"minilm@{minilm.SHA256[:8]}"
+
+
+def test_the_name_tells_the_kernels_of_two_machines_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = set()
+    for kernel in ("avx512", "avx2", "neon", ""):
+        monkeypatch.setattr(minilm, "find_int8_kernel", lambda kernel=kernel: kernel)
+        names.add(minilm.name_encoder())
+
+    assert len(names) == 4
 
 
 def test_the_data_package_is_never_imported(encoder: OnnxEncoder) -> None:

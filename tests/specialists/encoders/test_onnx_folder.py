@@ -26,7 +26,8 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_an_exported_folder_encodes_as_its_model_does(folder: Path, encoder: OnnxEncoder) -> None:
+def test_an_exported_folder_encodes_as_its_model_does(folder: Path) -> None:
+    encoder = OnnxEncoder("packaged", folder / "model.onnx", minilm.build_tokenizer(), 256)
     text = "a text of more than eight tokens must not be cut by the tokenizer file"
 
     exported = onnx_folder.create(onnx_folder.Config(str(folder)))

@@ -16,6 +16,7 @@ from gateway.specialists import knn
 from gateway.specialists.base import Encoder, Listener, Prediction
 from gateway.specialists.knn import FloatMatrix, FloatVector, NearestNeighbors
 from gateway.specialists.runtimes.head.features import build_features, feature_width
+from gateway.specialists.runtimes.head.lesson_drafts import LessonDraft, LessonDrafts, read_lesson_drafts
 from gateway.specialists.shared_resources import SharedResources
 
 WEIGHTS = "head.npz"
@@ -82,7 +83,8 @@ def create(folder: Path, resources: SharedResources) -> HeadRuntime:
     """Return the runtime for the head in `folder`. Raises RegistryError naming the file."""
     dimension = resources.encoder.dimension
     neighbors = knn.read_neighbors(folder, dimension)
-    return HeadRuntime(read_head(folder, dimension), neighbors, resources.encoder)
+    head = read_head(folder, dimension)
+    return HeadRuntime(head, neighbors, resources.encoder, read_lesson_drafts(folder, len(head.answers)))
 
 
 class HeadRuntime:
@@ -90,7 +92,11 @@ class HeadRuntime:
 
     is_remote = False
 
-    def __init__(self, head: Head, neighbors: NearestNeighbors, encoder: Encoder) -> None:
+    def __init__(
+        self, head: Head, neighbors: NearestNeighbors, encoder: Encoder, known: LessonDrafts | None = None
+    ) -> None:
+        """`known` are this head's drafts of texts that it need not draft again."""
+        self._known = known or LessonDrafts()
         self._head = head
         self._neighbors = neighbors
         self._encoder = encoder
@@ -105,20 +111,28 @@ class HeadRuntime:
         `margin` and `similarity`, the cosine to the nearest training text.
         Raises SpecialistError as the encoder does.
         """
-        embedding = np.asarray(self._encoder.encode(draft_request.text), np.float32)
-        probabilities = self._probabilities(draft_request.text, embedding)
-        best = int(probabilities.argmax())
-        second, first = np.partition(probabilities, -2)[-2:]
-        margin = float(first - second)
+        draft = self._known.find(draft_request.text) or self.draft_anew(draft_request.text)
         return Prediction(
-            text=self._head.answers[best],
-            score=margin,
-            teacher_tokens=self._head.answer_tokens[best],
+            text=self._head.answers[draft.answer],
+            score=draft.margin,
+            teacher_tokens=self._head.answer_tokens[draft.answer],
             evidence={
-                "probability": float(first),
-                "margin": margin,
-                "similarity": self._neighbors.similarity(embedding),
+                "probability": draft.probability,
+                "margin": draft.margin,
+                "similarity": draft.similarity,
             },
+        )
+
+    def draft_anew(self, text: str) -> LessonDraft:
+        """Return the draft of `text`, with the encoder. Raises SpecialistError as the encoder does."""
+        embedding = np.asarray(self._encoder.encode(text), np.float32)
+        probabilities = self._probabilities(text, embedding)
+        second, first = np.partition(probabilities, -2)[-2:]
+        return LessonDraft(
+            answer=int(probabilities.argmax()),
+            probability=float(first),
+            margin=float(first - second),
+            similarity=self._neighbors.similarity(embedding),
         )
 
     def close(self) -> None:
