@@ -39,10 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _learn(settings: Settings) -> int:
     from gateway.processes.learner import create_learner, describe_event, learn_once, limit_threads
+    from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
 
     limit_threads()
     with open_state(settings.home) as state:
+        state.trail.add(name_local_actor(), "learn run")
         events = learn_once(settings, create_learner(settings, state))
     for event in events:
         print(describe_event(event))

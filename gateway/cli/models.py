@@ -130,10 +130,12 @@ def _verify(home: Home, arguments: argparse.Namespace) -> int:
 def _pull(home: Home, arguments: argparse.Namespace) -> int:
     from gateway.distill.base_models.pull import pull_base
     from gateway.registry.models import Registry
+    from gateway.store.state import record_change
 
     if not sys.stderr.isatty():
         # Hides the progress bars of the libraries; has no effect once they are imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
+    record_change(home, "models pull", arguments.name or arguments.source, source=arguments.source)
     registry = Registry(home.models)
     manifest = pull_base(arguments.source, arguments.name, registry, _print_step)
     print(_describe_pulled(manifest, registry))

@@ -33,13 +33,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List or claim."""
     from gateway.settings import read_settings
+    from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
 
     with open_state(read_settings(os.environ).home) as state:
         if arguments.action == "list":
             return _list(state.objects.list_objects(arguments.tenant), is_json=arguments.json)
         for object_id in arguments.ids:
-            before = state.objects.claim(object_id, arguments.kind, arguments.tenant)
+            with state.trail.transaction():
+                before = state.objects.claim(object_id, arguments.kind, arguments.tenant)
+                state.trail.add(
+                    name_local_actor(), "objects claim", object_id, tenant=arguments.tenant, before=before
+                )
             was = f", before of {before}" if before and before != arguments.tenant else ""
             print(f"{object_id} is of {arguments.tenant}{was}")
     return OK

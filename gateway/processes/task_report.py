@@ -16,12 +16,15 @@ from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
 from gateway.settings import Settings
+from gateway.store.audit_trail import Entry
 from gateway.store.interventions import Freeze, SeenAlarm
 from gateway.store.state import State
+from gateway.store.task_changes import find_freezer
 from gateway.store.tasks import Task
 
 DAY_S = 86_400.0
 MONEY_DAYS = 7
+MOST_CHANGES = 5
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +46,8 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
     because: str
     """Why it serves not at all, or not to all policies; empty if it serves to all."""
     freeze: Freeze | None
+    frozen_by: str
+    """The actor of the audit trail; empty if it is not frozen."""
     alarms: int
     """So many since the beginning."""
     seen_alarm: SeenAlarm | None
@@ -53,6 +58,8 @@ class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     """What failed in the learner's last step."""
     rows: Count
+    changes: tuple[Entry, ...] = ()
+    """The latest changes by operators, newest first; for one task alone."""
 
 
 class TaskReporter:
@@ -69,6 +76,11 @@ class TaskReporter:
         names = {*known, *(one.task for one in self._state.certifications.all())}
         reports = [self.report(name, known.get(name), counts.get(name, Count())) for name in names]
         return sorted(reports, key=lambda one: (one.scope, one.name))
+
+    def add_changes(self, report: TaskReport) -> TaskReport:
+        """Return a report with the latest changes by operators."""
+        changes = tuple(self._state.trail.newest(MOST_CHANGES, subject=report.task))
+        return msgspec.structs.replace(report, changes=changes)
 
     def report(self, task: str, known: Task | None, rows: Count) -> TaskReport:
         """Return the report of one task; `known` is None for one that is certified, not adopted."""
@@ -87,7 +99,8 @@ class TaskReporter:
             version=certification.version,
             is_serving=is_serving,
             because=because,
-            freeze=state.interventions.find_freeze(task),
+            freeze=(freeze := state.interventions.find_freeze(task)),
+            frozen_by=find_freezer(state, freeze.task) if freeze else "",
             alarms=certification.epoch,
             seen_alarm=state.interventions.find_seen_alarm(task, certification.epoch),
             targets=targets,

@@ -119,11 +119,13 @@ def _prune(settings: Settings, keep_days: float | None) -> int:
     from gateway.harvest.removal import prune
     from gateway.policy.load import load_policies
     from gateway.processes.pruning import read_retention
+    from gateway.store.state import record_change
 
     retention = read_retention(settings.harvest, load_policies(settings.policies.folder))
     if keep_days is not None:
         shortest = min(keep_days, retention.keep_days or keep_days)
         retention = msgspec.structs.replace(retention, keep_days=shortest)
+    record_change(settings.home, "harvest prune", keep_days=retention.keep_days)
     removed = prune(settings.home.harvest, retention, time.time())
     print(f"{removed:,} rows removed")
     return OK

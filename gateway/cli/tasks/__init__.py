@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ def _list(arguments: argparse.Namespace, settings: Settings, state: State, repor
     from gateway.harvest.reader import HarvestReader
     from gateway.processes.task_report import describe_absence
     from gateway.store.interventions import ALL_TASKS
+    from gateway.store.task_changes import find_freezer
 
     counts = HarvestReader(settings.home.harvest).counts()
     reports = reporter.report_all(counts)
@@ -70,7 +72,8 @@ def _list(arguments: argparse.Namespace, settings: Settings, state: State, repor
         return _print_json(reports)
     for freeze in state.interventions.list_freezes():
         if freeze.task == ALL_TASKS:
-            print(f"ALL TASKS ARE {format_freeze(freeze)}")
+            by = find_freezer(state, ALL_TASKS)
+            print("\n".join(textwrap.wrap(f"ALL TASKS ARE {format_freeze(freeze, by)}", 80)))
     for report in reports:
         print("\n".join(format_row(report)))
     if not reports:
@@ -86,7 +89,7 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
     from gateway.processes.task_report import measure_stakes
 
     harvest, now = HarvestReader(settings.home.harvest), time.time()
-    report = _find(arguments.task, reporter.report_all(harvest.counts()))
+    report = reporter.add_changes(_find(arguments.task, reporter.report_all(harvest.counts())))
     known = state.tasks.get(report.task)
     stakes = measure_stakes(state, harvest, known, now) if known else None
     previews = _preview(settings, state, report) if arguments.what_if else []
@@ -109,8 +112,11 @@ def _preview(settings: Settings, state: State, report: TaskReport) -> list[Previ
 
 
 def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.store.audit_trail import name_local_actor
+    from gateway.store.task_changes import rename_task
+
     report = _find(arguments.task, reporter.report_all({}))
-    state.tasks.names.rename(report.task, arguments.name)
+    rename_task(state, name_local_actor(), report.task, arguments.name)
     if arguments.json:
         return _print_json({"task": report.task, "name": arguments.name, "before": report.name})
     print(f"{report.task} is named {arguments.name}, before {report.name}")
@@ -120,15 +126,17 @@ def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: 
 
 
 def _freeze(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.store.audit_trail import name_local_actor
     from gateway.store.interventions import ALL_TASKS
+    from gateway.store.task_changes import freeze_task, unfreeze_task
 
     report = None if arguments.all else _find(arguments.task, reporter.report_all({}))
     task = report.task if report else ALL_TASKS
     what = report.name if report else "all tasks"
     if arguments.action == "freeze":
-        state.interventions.freeze(task, arguments.note)
-        said = f"frozen: {what}; {_describe_reach(settings)}"
-    elif state.interventions.unfreeze(task):
+        is_new = freeze_task(state, name_local_actor(), task, arguments.note)
+        said = f"frozen{'' if is_new else ' before'}: {what}; {_describe_reach(settings)}"
+    elif unfreeze_task(state, name_local_actor(), task):
         said = f"unfrozen: {what}; {_describe_reach(settings)}"
     else:
         print(f"stepdown: {what}: not frozen{_hint(state, task)}", file=sys.stderr)
@@ -160,11 +168,14 @@ def _hint(state: State, task: str) -> str:
 
 
 def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.store.audit_trail import name_local_actor
+    from gateway.store.task_changes import acknowledge_alarm
+
     reports = reporter.report_all({})
     chosen = reports if arguments.all else [_find(arguments.task, reports)]
     open_alarms = [report for report in chosen if report.alarms and report.seen_alarm is None]
     for report in open_alarms:
-        state.interventions.acknowledge_alarm(report.task, report.alarms, arguments.note)
+        acknowledge_alarm(state, name_local_actor(), report.task, report.alarms, arguments.note)
     if arguments.json:
         return _print_json([{"task": report.task, "alarms": report.alarms} for report in open_alarms])
     for report in open_alarms:
