@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from gateway.cli import OK
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report. Raises ConfigError for a time that is none."""
     from gateway.finops.periods import parse_past
-    from gateway.finops.report import read_period
+    from gateway.finops.report import describe_period, read_period
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
@@ -58,27 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.focus:
         _write_focus(period, arguments.focus, settings)
     elif arguments.json:
-        print(json.dumps(_as_json(period, arguments.by)))
+        print(json.dumps(describe_period(period, arguments.by)))
     else:
         _print_report(period, arguments.by, names.of if arguments.by == "task" else str)
     return OK
-
-
-def _as_json(period: Period, by: str) -> dict[str, Any]:
-    import msgspec
-
-    from gateway.finops.report import create_group, group_entries
-
-    plain = msgspec.to_builtins
-    total = create_group("", period.entries)
-    return {
-        "total": {**plain(total.sums), "audit_usd": total.audit_usd, "saved_usd": total.saved_usd},
-        "groups": [
-            {by: group.name, **plain(group.sums), "audit_usd": group.audit_usd, "saved_usd": group.saved_usd}
-            for group in group_entries(period.entries, by)  # type: ignore[arg-type]
-        ],
-        "entries": [{**plain(account), **plain(sums)} for account, sums in period.entries],
-    }
 
 
 def _print_report(period: Period, by: str, name_of: Callable[[str], str]) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from gateway.cli import OK
 
 if TYPE_CHECKING:
+    from gateway.api.admin.models import TaskReport
     from gateway.core import Certificate
-    from gateway.processes.task_report import TaskReport
     from gateway.settings import Settings
 
 WIDTH = 80

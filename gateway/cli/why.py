@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gateway.policy.schema import Policy
     from gateway.settings import Settings
     from gateway.store.decision_log import DecisionLog
-    from gateway.store.decision_record import CertificateFacts, DecisionRecord
+    from gateway.store.decision_record import CertificateFacts
 
 _COLUMNS = 80
 _NAME_WIDTH = 13
@@ -92,8 +92,11 @@ def _read_policies(settings: Settings) -> tuple[Policy, ...]:
 def _list_newest(arguments: argparse.Namespace, decisions: DecisionLog) -> None:
     import msgspec
 
+    from gateway.store.decision_filter import DecisionFilter
+
     count = 20 if arguments.last is None else max(0, arguments.last)
-    found = decisions.newest(count, _filter_of(arguments))
+    wanted = DecisionFilter(arguments.policy, arguments.task, arguments.decision, arguments.status)
+    found = decisions.newest(count, wanted)
     if arguments.json:
         for record in found:
             print(msgspec.json.encode(record).decode())
@@ -105,21 +108,6 @@ def _list_newest(arguments: argparse.Namespace, decisions: DecisionLog) -> None:
         # No policy's name may break the line: the id alone takes 32 columns.
         what = f"{record.status} {record.reason}"
         print(f"{row.request_id} {_clock(row.at)} {row.decision:9} {_shorten(what, 28)}")
-
-
-def _filter_of(arguments: argparse.Namespace) -> Callable[[DecisionRecord], bool]:
-    policy, task, decision, status = arguments.policy, arguments.task, arguments.decision, arguments.status
-
-    def is_wanted(record: DecisionRecord) -> bool:
-        row = record.row
-        return (
-            (policy is None or row.policy == policy)
-            and (task is None or row.task == task)
-            and (decision is None or row.decision == decision)
-            and (status is None or record.status == status)
-        )
-
-    return is_wanted
 
 
 def _render(explanation: Explanation) -> list[str]:

@@ -136,23 +136,32 @@ def _plan_children(
     # Of this run alone: it says nothing of the machine.
     instance = secrets.token_hex(8)
     drain_s = settings.server.drain_delay_s + settings.server.drain_s
+    sum_fds = ",".join(map(str, sums))
     for number, listener in enumerate(public):
-        # One worker serves the admin plane for all.
-        extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
-        sum_fds = ",".join(map(str, sums))
         yield ChildPlan(
             name=f"worker {number}",
             module="gateway.processes.worker",
             arguments=[
                 "--number", str(number), "--fd", str(listener.fileno()), "--sum-fds", sum_fds,
-                "--instance", instance, *extra,
+                "--instance", instance,
             ],
-            inherited_fds=[listener.fileno(), *sums, *([admin.fileno()] if extra else [])],
+            inherited_fds=[listener.fileno(), *sums],
             environment=environment,
             stop_grace_s=drain_s + WORKER_END_S,
             is_watched=True,
             has_loop=True,
         )  # fmt: skip
+    yield ChildPlan(
+        name="admin plane",
+        module="gateway.processes.admin",
+        arguments=["--fd", str(admin.fileno()), "--sum-fds", sum_fds, "--admission", settings.admission],
+        inherited_fds=[admin.fileno(), *sums],
+        environment=environment,
+        withheld=withheld,
+        stop_grace_s=3.0,
+        is_watched=True,
+        has_loop=True,
+    )
     if settings.learn.enabled and settings.harvest.enabled:
         yield ChildPlan(
             name="learner",

@@ -7,17 +7,16 @@ from typing import Any
 
 import msgspec
 
+from gateway.api.admin.models import TaskReport
 from gateway.confidence.shortfall import uncertified_reason
 from gateway.confidence.summary import summarize_certification
-from gateway.core import Certificate, Certification, RiskTarget, Stage
-from gateway.errors import RegistryError
+from gateway.core import Certification, RiskTarget
+from gateway.errors import ConfigError, RegistryError
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
 from gateway.settings import Settings
-from gateway.store.audit_trail import Entry
-from gateway.store.interventions import Freeze, SeenAlarm
 from gateway.store.state import State
 from gateway.store.task_changes import find_freezer
 from gateway.store.tasks import Task
@@ -25,41 +24,6 @@ from gateway.store.tasks import Task
 DAY_S = 86_400.0
 MONEY_DAYS = 7
 MOST_CHANGES = 5
-
-
-class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `stepdown tasks list|show --json` prints of a task. Times are unix seconds."""
-
-    task: str
-    """The id: it never changes."""
-    name: str
-    """The readable name, unique among the tasks of its owner."""
-    scope: str
-    """The owner: `tenant:...`, `policy:...` or `all`."""
-    model: str
-    template_text: str
-    adopted_at: float
-    stage: Stage
-    version: int | None
-    is_serving: bool
-    """Whether drafts may be served to the policy that asks for the least."""
-    because: str
-    """Why it serves not at all, or not to all policies; empty if it serves to all."""
-    freeze: Freeze | None
-    frozen_by: str
-    """The actor of the audit trail; empty if it is not frozen."""
-    alarms: int
-    """So many since the beginning."""
-    seen_alarm: SeenAlarm | None
-    """The acknowledgement of the latest alarm, None while there is none."""
-    targets: tuple[RiskTarget, ...]
-    """What the policies ask for, strictest first."""
-    certificates: tuple[Certificate, ...]
-    note: str
-    """What failed in the learner's last step."""
-    rows: Count
-    changes: tuple[Entry, ...] = ()
-    """The latest changes by operators, newest first; for one task alone."""
 
 
 class TaskReporter:
@@ -131,6 +95,18 @@ def create_reporter(settings: Settings, state: State) -> TaskReporter:
     """Return the reporter of a home. Raises ConfigError if the policies cannot be read."""
     planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
     return TaskReporter(state, planner, Registry(settings.home.registry))
+
+
+def find_report(wanted: str, reports: list[TaskReport]) -> TaskReport:
+    """Return the task with that id, name, or owner and name. Raises ConfigError."""
+    found = [one for one in reports if wanted in (one.task, one.name, f"{one.scope}/{one.name}")]
+    exact = [one for one in found if one.task == wanted] or found
+    if len(exact) == 1:
+        return exact[0]
+    if exact:
+        owners = ", ".join(f"{one.scope}/{one.name}" for one in exact)
+        raise ConfigError(f"several tasks are named '{wanted}': {owners}")
+    raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
 
 
 def describe_absence(counts: dict[str, Count], adopt_rows: int) -> str:

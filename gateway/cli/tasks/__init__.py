@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from gateway.cli import FAILED, OK
 
 if TYPE_CHECKING:
+    from gateway.api.admin.models import TaskReport
     from gateway.distill.preview import Preview
-    from gateway.processes.task_report import TaskReport, TaskReporter
+    from gateway.processes.task_report import TaskReporter
     from gateway.settings import Settings
     from gateway.store.state import State
 
@@ -86,10 +87,10 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
 
     from gateway.cli.tasks.formatting import format_details, format_previews
     from gateway.harvest.reader import HarvestReader
-    from gateway.processes.task_report import measure_stakes
+    from gateway.processes.task_report import find_report, measure_stakes
 
     harvest, now = HarvestReader(settings.home.harvest), time.time()
-    report = reporter.add_changes(_find(arguments.task, reporter.report_all(harvest.counts())))
+    report = reporter.add_changes(find_report(arguments.task, reporter.report_all(harvest.counts())))
     known = state.tasks.get(report.task)
     stakes = measure_stakes(state, harvest, known, now) if known else None
     previews = _preview(settings, state, report) if arguments.what_if else []
@@ -112,10 +113,11 @@ def _preview(settings: Settings, state: State, report: TaskReport) -> list[Previ
 
 
 def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.task_changes import rename_task
 
-    report = _find(arguments.task, reporter.report_all({}))
+    report = find_report(arguments.task, reporter.report_all({}))
     rename_task(state, name_local_actor(), report.task, arguments.name)
     if arguments.json:
         return _print_json({"task": report.task, "name": arguments.name, "before": report.name})
@@ -126,11 +128,12 @@ def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: 
 
 
 def _freeze(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.interventions import ALL_TASKS
     from gateway.store.task_changes import freeze_task, unfreeze_task
 
-    report = None if arguments.all else _find(arguments.task, reporter.report_all({}))
+    report = None if arguments.all else find_report(arguments.task, reporter.report_all({}))
     task = report.task if report else ALL_TASKS
     what = report.name if report else "all tasks"
     if arguments.action == "freeze":
@@ -168,11 +171,12 @@ def _hint(state: State, task: str) -> str:
 
 
 def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.task_changes import acknowledge_alarm
 
     reports = reporter.report_all({})
-    chosen = reports if arguments.all else [_find(arguments.task, reports)]
+    chosen = reports if arguments.all else [find_report(arguments.task, reports)]
     open_alarms = [report for report in chosen if report.alarms and report.seen_alarm is None]
     for report in open_alarms:
         acknowledge_alarm(state, name_local_actor(), report.task, report.alarms, arguments.note)
@@ -183,20 +187,6 @@ def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, repor
     if not open_alarms:
         print("no alarm that was not acknowledged")
     return OK
-
-
-def _find(wanted: str, reports: list[TaskReport]) -> TaskReport:
-    """Return the task with that id, name, or owner and name. Raises ConfigError."""
-    from gateway.errors import ConfigError
-
-    found = [one for one in reports if wanted in (one.task, one.name, f"{one.scope}/{one.name}")]
-    exact = [one for one in found if one.task == wanted] or found
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        owners = ", ".join(f"{one.scope}/{one.name}" for one in exact)
-        raise ConfigError(f"several tasks are named '{wanted}': {owners}")
-    raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
 
 
 def _print_json(value: object) -> int:

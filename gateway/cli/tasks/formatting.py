@@ -6,9 +6,10 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 
+from gateway.api.admin.models import TaskReport
 from gateway.core import Certificate
 from gateway.distill.preview import Preview
-from gateway.processes.task_report import Stakes, TaskReport
+from gateway.processes.task_report import Stakes
 from gateway.store.audit_trail import Entry
 from gateway.store.interventions import Freeze
 
