@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+from prometheus_client.registry import Collector
 
 from gateway.api.admin.models import TaskChange, TaskReport
 from gateway.finops.periods import parse_past
@@ -27,12 +28,13 @@ from gateway.store.audit_trail import Entry, Verdict
 from gateway.store.decision_filter import DecisionFilter
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.interventions import ALL_TASKS
-from gateway.store.learner_progress import read_learner_progress
+from gateway.store.learner_progress import LearnerProgress, read_learner_progress
 from gateway.store.shared_counters import Counters
 from gateway.store.state import State
 from gateway.telemetry.all_workers import MachineMetrics
 from gateway.telemetry.certificates import Certificates
 from gateway.telemetry.costs import BudgetCollector
+from gateway.telemetry.gauges import ReadGauge
 from gateway.telemetry.shared_sums import SumFiles
 
 WAITING = {
@@ -62,16 +64,19 @@ class GatewayAdmin:
         self._state = state
         self._admission = admission
         self._policies = policies
-        self._workers = len(sum_files)
+        self._begun_at = time.time()
+        self._sums = SumFiles(sum_files)
         self._harvest = HarvestReader(settings.home.harvest)
         limits = KeyLimits(Counters(settings.home.counters, None))
         accounting = Accounting(settings, state, policies, limits)
         planner = PolicyPlanner(policies, accounting.budgets.spent)
         self._reporter = TaskReporter(state, planner, Registry(settings.home.registry))
-        self._metrics = MachineMetrics(
-            SumFiles(sum_files),
-            [Certificates(state.certifications.all), BudgetCollector(accounting.list_left)],
-        )
+        collectors = [
+            Certificates(state.certifications.all),
+            BudgetCollector(accounting.list_left),
+            *self._create_gauges(),
+        ]
+        self._metrics = MachineMetrics(self._sums, collectors)
 
     def render_metrics(self) -> bytes:
         """Return Prometheus text, summed over all workers."""
@@ -87,7 +92,7 @@ class GatewayAdmin:
         return {
             "home": str(self._settings.home.folder),
             "admission": self._admission,
-            "specialists_ready": _sum(samples, "specialists_ready") >= self._workers,
+            "specialists_ready": _sum(samples, "specialists_ready") >= self._settings.server.workers,
             "tasks": [summarize_task(one, state.certifications.of(one.task)) for one in self._report_tasks()],
             "freezes": msgspec.to_builtins(state.interventions.list_freezes()),
             "teachers": [
@@ -158,6 +163,56 @@ class GatewayAdmin:
     def verify_trail(self, known_head: str) -> Verdict:
         """Recompute the audit trail's chain."""
         return self._state.trail.verify(known_head)
+
+    def _create_gauges(self) -> list[Collector]:
+        """Return what only the stores know, as gauges."""
+        learner: list[Collector] = [
+            ReadGauge("stepdown_harvest_rows", "Harvested rows.", (), lambda: [((), self._count_rows())]),
+            ReadGauge(
+                "stepdown_learner_rows",
+                "Rows that the learner has looked at.",
+                (),
+                lambda: [((), self._read_progress().rows)],
+            ),
+            ReadGauge(
+                "stepdown_learner_step_ended_at",
+                "When the learner's last step ended, before the first the start; unix seconds.",
+                (),
+                lambda: [((), max(self._read_progress().at, self._begun_at))],
+            ),
+        ]
+        is_learning = self._settings.learn.enabled and self._settings.harvest.enabled
+        return [
+            ReadGauge(
+                "stepdown_alarm_unacknowledged",
+                "1 from an alarm until it is acknowledged.",
+                ("route",),
+                self._list_alarms,
+            ),
+            ReadGauge("stepdown_workers_running", "Workers that run.", (), self._count_workers),
+            ReadGauge(
+                "stepdown_sums_age_seconds",
+                "How long the quietest worker has shown no sums.",
+                (),
+                lambda: [((), max(self._sums.read_ages(time.monotonic()), default=0.0))],
+            ),
+            *(learner if is_learning else []),
+        ]
+
+    def _list_alarms(self) -> Iterator[tuple[tuple[str], float]]:
+        seen = self._state.interventions.find_seen_alarm
+        for one in self._state.certifications.all():
+            if one.epoch:
+                yield (one.task,), float(seen(one.task, one.epoch) is None)
+
+    def _count_workers(self) -> list[tuple[tuple[()], float]]:
+        return [((), len(self._sums.read_ages(time.monotonic())))]
+
+    def _count_rows(self) -> int:
+        return sum(count.training + count.held_out for count in self._harvest.counts().values())
+
+    def _read_progress(self) -> LearnerProgress:
+        return read_learner_progress(self._settings.home)
 
     def _find_task(self, task: str) -> TaskReport:
         return find_report(task, self._report_tasks())

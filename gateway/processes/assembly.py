@@ -229,6 +229,11 @@ class GatewayWorker:
             Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),
             Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
             Probe("specialists_ready", "Workers that reach the model host.", lambda: self.drafter.is_ready),
+            Probe(
+                "workers_stale",
+                "Workers that cannot read keys and certificates.",
+                lambda: not self.following.is_fresh,
+            ),
             Probe("objects_waiting", "Owners not yet on disk.", lambda: self.state.objects.waiting),
             Probe("objects_dropped_total", "Owners not noted.", lambda: self.state.objects.dropped),
             Probe(

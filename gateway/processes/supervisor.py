@@ -26,7 +26,8 @@ from gateway.store.health import check_home
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, write_run_file
 from gateway.store.shared_counters import create_counters
-from gateway.telemetry.shared_sums import create_sum_files
+from gateway.telemetry.restarts import RestartCounter
+from gateway.telemetry.shared_sums import SharedSums, create_sum_files
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +64,13 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         _create_counters(home, server.workers)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
-        sums = create_sum_files(server.workers, home.folder)
+        # One for each worker, and one for what only the supervisor knows.
+        sums = create_sum_files(server.workers + 1, home.folder)
         for teacher in settings.teachers or (settings.upstream,):
             refuse_own_address(teacher.base_url, [public[0], admin])
         plans = _plan_children(settings, environment, public, admin, sums)
         children = [Child(plan) for plan in plans]
+        counter = RestartCounter(SharedSums(sums, server.workers))
         home.run_file.unlink(missing_ok=True)
         stack.callback(home.run_file.unlink, missing_ok=True)
         stop, hurry = _catch_signals()
@@ -76,7 +79,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         )
         waiting.start()
         try:
-            supervise_children(children, stop.is_set)
+            supervise_children(children, stop.is_set, lambda: counter.show(_count_restarts(children)))
         finally:
             stop.set()
             door = _Door([*public, admin], time.monotonic() + server.drain_delay_s)
@@ -187,6 +190,10 @@ def _plan_children(
         is_watched=True,
         has_loop=True,
     )  # fmt: skip
+
+
+def _count_restarts(children: Sequence[Child]) -> dict[str, int]:
+    return {child.plan.name: max(0, child.restarts) for child in children}
 
 
 def _create_counters(home: Home, workers: int) -> None:

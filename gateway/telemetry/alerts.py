@@ -60,7 +60,8 @@ ALERTS: tuple[Alert, ...] = (
         "`stepdown costs report --by key --since 24h`; raise the policy's budget or wait for the next one.",
     ),
     Alert(
-        "StepdownTeacherDown", "critical", "1m", "max by (instance, teacher) (stepdown_teacher_circuits_open) > 0",
+        "StepdownTeacherDown", "critical", "1m",
+        "max by (instance, teacher) (stepdown_teacher_circuits_open) > 0",
         "The teacher {{ $labels.teacher }} fails.",
         "`stepdown teachers check`; its status page; local answers go on.",
     ),
@@ -72,7 +73,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert(
         "StepdownStateStale", "critical", "30s",
         "stepdown_workers_stale > 0 or stepdown_sums_age_seconds > 60",
-        "Workers of {{ $labels.instance }} cannot read their state: nothing is served locally, keys are refused.",
+        "Workers of {{ $labels.instance }} cannot read their state: no local answers, keys are refused.",
         "`stepdown doctor` on that machine; look at its disk.",
     ),
     Alert(
@@ -93,7 +94,8 @@ ALERTS: tuple[Alert, ...] = (
     ),
     Alert(
         "StepdownLearnerStuck", "warning", "10m",
-        "(time() - stepdown_learner_step_ended_at > 7200) and (stepdown_harvest_rows > stepdown_learner_rows)",
+        "(time() - stepdown_learner_step_ended_at > 7200) and "
+        "(stepdown_harvest_rows > stepdown_learner_rows)",
         "The learner has finished no step for two hours, though rows wait.",
         "`stepdown learn status`; the log names the step. A restart of the service loses nothing.",
     ),

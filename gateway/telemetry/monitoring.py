@@ -23,7 +23,7 @@ _RULES_HEAD = """\
 # Generated from the code by `stepdown config reference alerts`; do not edit.
 # The job that scrapes stepdown must be called `stepdown`.
 """
-_UNITS = (("_usd", "currencyUSD"), ("_usd_total", "currencyUSD"), ("_seconds", "s"), ("_expires_at", "dateTimeAsIso"))
+_UNITS = (("_usd", "currencyUSD"), ("_usd_total", "currencyUSD"), ("_seconds", "s"))
 _QUANTILES = (0.5, 0.99)
 _COLUMNS, _WIDTH, _HEIGHT = 24, 8, 7
 
@@ -103,7 +103,14 @@ def _list_panels() -> Iterator[dict[str, Any]]:
     for topic, facts in groupby(CATALOG, key=lambda one: one.topic):
         place = {"x": 0, "y": top, "w": _COLUMNS, "h": 1}
         number, top = number + 1, top + 1
-        yield {"id": number, "type": "row", "title": topic, "collapsed": False, "gridPos": place, "panels": []}
+        yield {
+            "id": number,
+            "type": "row",
+            "title": topic,
+            "collapsed": False,
+            "gridPos": place,
+            "panels": [],
+        }
         left = 0
         for one in facts:
             if left + _WIDTH > _COLUMNS:

@@ -8,6 +8,7 @@ end the process that touches it (SIGBUS), and so it did while these sums lay in 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import struct
 import tempfile
@@ -76,6 +77,12 @@ class SumFiles:
     def counting_since(self) -> float:
         """Return when the first of all workers began to count, in unix seconds."""
         return min((snapshot.since for snapshot in self._read_all()), default=time.time())
+
+    def read_ages(self, now: float) -> list[float]:
+        """Return how long each worker that runs has shown nothing, in seconds; `now` is monotonic."""
+        stamps = [_read_stamp(file) for file in self._files if _runs(file)]
+        # The supervisor's stamp is without end: it shows what changes at once.
+        return [max(0.0, now - stamp) for stamp in stamps if math.isfinite(stamp)]
 
     def wait_until_newer(self, moment: float, limit_s: float) -> None:
         """Wait until every worker that runs has shown its sums after `moment`, in monotonic seconds.
@@ -178,14 +185,20 @@ def _living(snapshot: Snapshot) -> list[Family]:
 
 def _is_behind(file: int, moment: float) -> bool:
     """Whether the worker of that file runs, and has shown nothing after `moment`."""
-    _, snapshot = _read_newest(file)
-    if snapshot is None or not _is_running(snapshot.process):
-        return False
+    return _read_stamp(file) < moment and _runs(file)
+
+
+def _read_stamp(file: int) -> float:
+    """Return until when the sums of that file hold, in monotonic seconds; without end if it is not known."""
     try:
-        (shown_at,) = _STAMP.unpack(os.pread(file, _STAMP.size, _STAMP_PLACE))
+        return float(_STAMP.unpack(os.pread(file, _STAMP.size, _STAMP_PLACE))[0])
     except (OSError, struct.error):
-        return False
-    return bool(shown_at < moment)
+        return math.inf
+
+
+def _runs(file: int) -> bool:
+    _, snapshot = _read_newest(file)
+    return snapshot is not None and _is_running(snapshot.process)
 
 
 def _is_running(process: int) -> bool:
