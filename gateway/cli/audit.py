@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK
+from gateway.cli import FAILED, OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.store.audit_trail import AuditTrail, Entry
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument(
         "--about", default="", metavar="ID", help="only of this task, key or token, by its id"
     )
+    add_watch(listing)
     verify = actions.add_parser("verify", help="recompute the chain of hashes: exit code 1 if it is broken")
     verify.add_argument(
         "--head", default="", metavar="N:HASH", help="the head of an earlier check, which must be in it still"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.finops.report import Group, Period
@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="7d, 24h, 90m, 2w, 2026-11-01 or 2026-11-01T12:00, UTC (the beginning)",
     )
     report.add_argument("--json", action="store_true", help="print JSON")
+    add_watch(report)
     report.add_argument("--focus", type=Path, metavar="FILE", help="write a FOCUS 1.2 CSV file")
     report.add_argument("--digest", action="store_true", help="print the last seven whole days as Markdown")
 

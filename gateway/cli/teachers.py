@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from typing import TYPE_CHECKING
 
 from gateway.cli import FAILED, OK, UNREACHABLE
@@ -11,6 +12,9 @@ from gateway.cli import FAILED, OK, UNREACHABLE
 if TYPE_CHECKING:
     from gateway.processes.teacher_check import TeacherCheck
     from gateway.settings import Settings
+
+
+WIDTH = 80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +53,8 @@ def _list(settings: Settings, *, is_json: bool) -> int:
             *([models] if models else []),
             *([] if one.is_trainable else ["not trainable"]),
         ]
-        print(f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})")
+        line = f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})"
+        print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent=" " * 18, break_on_hyphens=False)))
     return OK
 
 
@@ -65,7 +70,7 @@ def _check(settings: Settings, names: list[str], *, is_json: bool) -> int:
         print(msgspec.json.encode(checks).decode())
     else:
         for check in checks:
-            print(_line(check))
+            print("\n".join(textwrap.wrap(_line(check), WIDTH, subsequent_indent=" " * 6)))
     if any(check.is_unreachable for check in checks):
         return UNREACHABLE
     return FAILED if any(check.problem for check in checks) else OK

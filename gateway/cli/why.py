@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.policy.explanation import Explanation, RuleMatch
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="only those of this task")
     parser.add_argument("--decision", choices=_DECISIONS, help="only those")
     parser.add_argument("--status", type=int, help="only those with this HTTP status")
+    add_watch(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; of a list, one object per line")
 
 

@@ -10,7 +10,8 @@ import msgspec
 from gateway.api.admin.models import TaskReport
 from gateway.confidence.shortfall import uncertified_reason
 from gateway.confidence.summary import summarize_certification
-from gateway.core import Certification, RiskTarget
+from gateway.confidence.units import independent_units
+from gateway.core import Certificate, Certification, RiskTarget
 from gateway.errors import ConfigError, RegistryError
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.policy.load import load_policies
@@ -140,7 +141,13 @@ class Stakes(msgspec.Struct, frozen=True, kw_only=True):
     shadow_usd: float
     """What shadow drafts would have saved."""
     audits: float
-    """Held-out rows per day, over the last day."""
+    """Held-out rows per day, over the last day, that count as evidence: copies of a text are one."""
+    new_audits: float
+    """The same where a text counts once, as for a certificate of new texts."""
+
+    def audits_for(self, certificate: Certificate) -> float:
+        """Return how many audits per day count for a certificate."""
+        return self.new_audits if certificate.stratum == "new" else self.audits
 
 
 def measure_stakes(state: State, harvest: HarvestReader, task: Task, now: float) -> Stakes:
@@ -148,12 +155,13 @@ def measure_stakes(state: State, harvest: HarvestReader, task: Task, now: float)
     since = time.strftime("%Y-%m-%d", time.gmtime(now - (MONEY_DAYS - 1) * DAY_S))
     sums = [sums for account, sums in state.spend.entries(since) if account.task == task.task]
     days = max(1.0, min(float(MONEY_DAYS), (now - task.adopted_at) / DAY_S))
-    times = harvest.held_out_times(task.task, now - DAY_S)
-    span_s = max(60.0, now - min(times)) if times else DAY_S
+    held_out = harvest.held_out_since(task.task, now - DAY_S)
+    per_day = DAY_S / (max(60.0, now - held_out[0].at) if held_out else DAY_S)
     return Stakes(
         days=days,
         teacher_usd=sum(each.usd for each in sums) / days,
         full_usd=sum(each.counterfactual_usd for each in sums) / days,
         shadow_usd=sum(each.would_save_usd for each in sums) / days,
-        audits=len(times) / span_s * DAY_S,
+        audits=len(independent_units(held_out)) * per_day,
+        new_audits=len(independent_units(held_out, once_per_text=True)) * per_day,
     )

@@ -14,7 +14,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway import __version__
 from gateway.api.admin.access import NEEDS, create_guard, may_read_texts, name_actor
-from gateway.api.admin.models import TaskChange, TaskReport
+from gateway.api.admin.models import Judgement, ReviewCounts, ReviewItem, TaskChange, TaskReport
 from gateway.api.admin.plane import AdminPlane
 from gateway.errors import ConfigError
 from gateway.policy.explanation import Explanation
@@ -37,6 +37,12 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The better of two answers."""
+
+    choice: Literal["a", "b", "same", "neither"]
+
+
 class NewName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The name that a task is to have."""
 
@@ -51,7 +57,7 @@ def create_admin(plane: AdminPlane, *, is_loopback: bool) -> Litestar:
     handlers = [
         show_metrics, show_status, show_health, list_decisions, show_decision, list_tasks, show_task,
         freeze_task, unfreeze_task, freeze_all, unfreeze_all, rename_task, acknowledge_alarm, report_costs,
-        list_changes, verify_trail,
+        list_reviews, judge, count_reviews, list_changes, verify_trail,
     ]  # fmt: skip
     app = Litestar(
         handlers,
@@ -171,6 +177,26 @@ def report_costs(
 ) -> dict[str, Any]:
     """Dollars and requests of a period: `stepdown costs report`."""
     return _plane(request).report_costs(by, since)
+
+
+@get("/admin/reviews", sync_to_thread=True, opt={NEEDS: "content"})
+def list_reviews(
+    request: AnyRequest, last: Last = 10, task: FromQuery[str | None] = None
+) -> list[ReviewItem]:
+    """Local answers beside the teacher's, not saying whose: `stepdown review list`."""
+    return _plane(request).list_reviews(task, last)
+
+
+@post("/admin/reviews/{request_id:str}", sync_to_thread=True, status_code=200, opt={NEEDS: "content"})
+def judge(request: AnyRequest, request_id: FromPath[str], data: JSONBody[Choice]) -> Judgement:
+    """Say which answer is right: `stepdown review judge`."""
+    return _plane(request).judge(name_actor(request), request_id, data.choice)
+
+
+@get("/admin/reviews/stats", sync_to_thread=True)
+def count_reviews(request: AnyRequest) -> list[ReviewCounts]:
+    """Of each task the sample, and what people said: `stepdown review stats`."""
+    return _plane(request).count_reviews()
 
 
 @get("/admin/audit", sync_to_thread=True)

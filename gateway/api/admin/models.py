@@ -1,4 +1,4 @@
-"""What the admin plane and the commands say of tasks, as JSON."""
+"""What the admin plane and the commands say of tasks and of the sample for review, as JSON."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from gateway.core import Certificate, RiskTarget, Stage
 from gateway.harvest.reader import Count
 from gateway.store.audit_trail import Entry
 from gateway.store.interventions import Freeze, SeenAlarm
+from gateway.store.reviews import Verdict
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,3 +52,42 @@ class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
     task: str | None
     is_changed: bool
     """False if it was so before."""
+
+
+class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of the sample with its two answers, in an order that says nothing."""
+
+    request_id: str
+    task: str
+    name: str
+    at: float
+    text: str
+    """What varied in the request."""
+    a: str
+    b: str
+
+
+class ReviewCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the local answers of one task in the last 30 days."""
+
+    task: str
+    name: str
+    sampled: int
+    agreed: int
+    """Both said the same: nothing is left to judge."""
+    local: int
+    teacher: int
+    same: int
+    neither: int
+
+    @property
+    def waiting(self) -> int:
+        """How many are to be judged."""
+        return self.sampled - self.agreed - self.local - self.teacher - self.same - self.neither
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """What was judged, and whose answer it was."""
+
+    request_id: str
+    verdict: Verdict

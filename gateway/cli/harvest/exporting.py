@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -50,7 +51,8 @@ def export_rows(home: Home, arguments: argparse.Namespace) -> int:
         note_export(
             home, Export(at=time.time(), path=target, format=arguments.format, tasks=tasks, rows=written)
         )
-    print(f"{written:,} rows{said}", file=sys.stderr)
+    # Standard output may be the export itself.
+    print(json.dumps({"rows": written}) if arguments.json else f"{written:,} rows{said}", file=sys.stderr)
     return OK
 
 

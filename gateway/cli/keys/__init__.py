@@ -9,7 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -22,8 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_create(actions.add_parser("create", help="print a new key: only now, for only its hash is kept"))
-    actions.add_parser("list", help="list ids, names and states, never the keys themselves")
+    listing = actions.add_parser("list", help="list ids, names and states, never the keys themselves")
+    add_watch(listing)
     show = actions.add_parser("show", help="what a key may do, its limits and what is used of them")
+    add_watch(show)
     rotate = actions.add_parser("rotate", help="print a new secret for a key; the old one stays for a while")
     rotate.add_argument(
         "--overlap", default="24h", metavar="SPAN", help="how long the old secret stays valid (24h; 0s: not)"

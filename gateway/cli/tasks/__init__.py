@@ -9,7 +9,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK
+from gateway.cli import FAILED, OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.api.admin.models import TaskReport
@@ -25,11 +25,12 @@ _NAMES_ONE = "its id, its name, or OWNER/NAME where two owners have one of that 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="list tasks, and who answers them")
+    add_watch(actions.add_parser("list", help="list tasks, and who answers them"))
     show = actions.add_parser("show", help="explain a task: promise, evidence, what is missing, money")
     show.add_argument(
         "--what-if", action="store_true", help="try other alphas on the stored audits: seconds to minutes"
     )
+    add_watch(show)
     rename = actions.add_parser("rename", help="give a task another readable name")
     freeze = actions.add_parser("freeze", help="have the teacher answer a task, or all, from now on")
     unfreeze = actions.add_parser("unfreeze", help="end a freeze")

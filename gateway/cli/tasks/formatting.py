@@ -55,7 +55,7 @@ def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Ite
             if each.target == target:
                 yield from _wrap("", _describe_certificate(each, now))
                 if each.audits_missing and stakes:
-                    yield from _wrap("", f"  {_describe_eta(each.audits_missing, stakes.audits)}")
+                    yield from _wrap("", f"  {_describe_eta(each.audits_missing, stakes.audits_for(each))}")
     if report.note:
         yield from _wrap("learner", report.note)
     for number, entry in enumerate(report.changes):
@@ -121,7 +121,7 @@ def _describe_eta(missing: int, per_day: float) -> str:
         return f"{missing:,} audits are missing, and none came in the last day"
     days = missing / per_day
     time_left = f"{days:.1f} days" if days >= 1 else f"{days * 24:.1f} hours"
-    return f"{missing:,} audits are missing: about {time_left} at {per_day:,.0f} a day as of late"
+    return f"{missing:,} audits are missing: about {time_left} at {per_day:,.0f} that count a day"
 
 
 def _describe_money(report: TaskReport, stakes: Stakes) -> str:
