@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import textwrap
 from typing import TYPE_CHECKING
 
 from gateway.cli import FAILED, OK, UNREACHABLE
@@ -12,9 +11,6 @@ from gateway.cli import FAILED, OK, UNREACHABLE
 if TYPE_CHECKING:
     from gateway.processes.teacher_check import TeacherCheck
     from gateway.settings import Settings
-
-
-WIDTH = 80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +49,7 @@ def _list(settings: Settings, *, is_json: bool) -> int:
             *([models] if models else []),
             *([] if one.is_trainable else ["not trainable"]),
         ]
-        line = f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})"
-        print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent=" " * 18, break_on_hyphens=False)))
+        print(f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})")
     return OK
 
 
@@ -70,7 +65,7 @@ def _check(settings: Settings, names: list[str], *, is_json: bool) -> int:
         print(msgspec.json.encode(checks).decode())
     else:
         for check in checks:
-            print("\n".join(textwrap.wrap(_line(check), WIDTH, subsequent_indent=" " * 6)))
+            print(_line(check))
     if any(check.is_unreachable for check in checks):
         return UNREACHABLE
     return FAILED if any(check.problem for check in checks) else OK

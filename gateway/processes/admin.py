@@ -32,6 +32,8 @@ from gateway.telemetry.logs import configure_logging
 # Its answers take milliseconds, reports some seconds.
 DRAIN_S = 1
 THREADS = 16
+# Behind the workers, where cores are few: a report may take seconds of CPU.
+NICENESS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     settings = read_settings(os.environ)
     configure_logging(is_json=settings.server.log_format == "json")
     exit_with_parent()
+    os.nice(NICENESS)
     with open_state(settings.home) as state:
         sums = [int(file) for file in options.sum_fds.split(",")]
         plane = GatewayAdmin(settings, state, sums, admission=options.admission)
