@@ -64,8 +64,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         _create_counters(home, server.workers)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
-        # One for each worker, and one for what only the supervisor knows.
-        sums = create_sum_files(server.workers + 1, home.folder)
+        sums = create_sum_files(server.workers + 1, home.folder)  # the last is the supervisor's own
         for teacher in settings.teachers or (settings.upstream,):
             refuse_own_address(teacher.base_url, [public[0], admin])
         plans = _plan_children(settings, environment, public, admin, sums)
@@ -79,7 +78,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         )
         waiting.start()
         try:
-            supervise_children(children, stop.is_set, lambda: counter.show(_count_restarts(children)))
+            supervise_children(children, stop.is_set, lambda: counter.show(children))
         finally:
             stop.set()
             door = _Door([*public, admin], time.monotonic() + server.drain_delay_s)
@@ -136,8 +135,7 @@ def _plan_children(
     """Yield the children in the order of their start."""
     home = settings.home
     withheld = PROVIDER_SECRETS | {teacher.credential for teacher in settings.teachers}
-    # Of this run alone: it says nothing of the machine.
-    instance = secrets.token_hex(8)
+    instance = secrets.token_hex(8)  # of this run alone: it says nothing of the machine
     drain_s = settings.server.drain_delay_s + settings.server.drain_s
     sum_fds = ",".join(map(str, sums))
     for number, listener in enumerate(public):
@@ -190,10 +188,6 @@ def _plan_children(
         is_watched=True,
         has_loop=True,
     )  # fmt: skip
-
-
-def _count_restarts(children: Sequence[Child]) -> dict[str, int]:
-    return {child.plan.name: max(0, child.restarts) for child in children}
 
 
 def _create_counters(home: Home, workers: int) -> None:

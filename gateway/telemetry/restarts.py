@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from prometheus_client import Metric
 
+from gateway.ipc.child_process import Child
 from gateway.telemetry.shared_sums import SharedSums
 
 
@@ -15,10 +16,11 @@ class RestartCounter:
 
     def __init__(self, sums: SharedSums) -> None:
         self._sums = sums
-        self._shown: Mapping[str, int] = {}
+        self._shown: dict[str, int] = {}
 
-    def show(self, restarts: Mapping[str, int]) -> None:
-        """Show `restarts` by the process' name, if they differ from what was shown last."""
+    def show(self, children: Sequence[Child]) -> None:
+        """Show the restarts of `children` by name, if they differ from what was shown last."""
+        restarts = {child.plan.name: max(0, child.restarts) for child in children}
         if restarts == self._shown:
             return
         metric = Metric("stepdown_process_restarts", "Processes that were started again.", "counter")
@@ -26,4 +28,4 @@ class RestartCounter:
             metric.add_sample("stepdown_process_restarts_total", {"process": process}, count)
         # It is shown at once: no reader need wait for more.
         self._sums.publish([metric], as_of=math.inf)
-        self._shown = dict(restarts)
+        self._shown = restarts
