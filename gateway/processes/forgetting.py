@@ -67,7 +67,7 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
         audits = state.audits.forget([row.request_id for row in found])
         rows = forget(home.harvest, selection)
         for task in set(tasks) - HarvestReader(home.harvest).counts().keys():
-            # Nothing of it is left to learn from: its template is somebody's words, too.
+            # Nothing of it is left to learn from: its template is a user's words, too.
             state.tasks.blank(task)
             state.templates.forget(task)
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S)
@@ -101,7 +101,7 @@ def _withdraw(home: Home, state: State, task: str, rows: Sequence[Forgotten]) ->
 
 
 def _withdrawn(old: Certification) -> Certification:
-    """Return the certification of a task whose version is gone; what it has spent of delta stays spent."""
+    """Return the certification of a task without its version; what it has spent of delta stays spent."""
     certificates = tuple(
         msgspec.structs.replace(each, stage="shadow", threshold=None, tentative=None, note=WITHDRAWN)
         for each in old.certificates

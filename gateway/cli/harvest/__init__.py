@@ -1,4 +1,4 @@
-"""Show the harvest, export it as training data, prune it, or forget what somebody asks for."""
+"""Show the harvest, export it as training data, prune it, or forget what a user asks for."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("--name", required=True, help="the holder of the key; one valid key per name")
-    create.add_argument("--tenant", default="", help="whose data its requests are (its own: the name)")
+    create.add_argument("--tenant", default="", help="the owner of its requests' data (its own: the name)")
     create.add_argument(
         "--policy",
         "--policies",
@@ -202,7 +202,7 @@ def _revoke(state: State, arguments: argparse.Namespace) -> int:
     from gateway.store.audit_trail import name_local_actor
 
     found = state.keys.find(arguments.key)
-    # A key whose terms cannot be read is not found, and can be revoked all the same.
+    # A key with unreadable terms is not found, and can be revoked all the same.
     key_id = found.id if found else arguments.key
     with state.key_trail.transaction():
         if not state.keys.revoke(key_id):
