@@ -20,7 +20,7 @@ NODE  := tests/clients/node
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help env demo test soak lint lock clean
+.PHONY: help env demo test soak lint lock promtool clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,10 @@ lint: $(VENV)/.test $(VENV)/.project $(LEARN) ## ruff, mypy --strict and the imp
 
 lock: $(VENV)/.test ## renew requirements.lock (uv, for every platform and Python from 3.11 on)
 	.ci/lock $(BIN)/uv
+
+promtool: $(VENV)/.made ## fetch Prometheus' rule checker from Debian's package, without root: it tests the alerts
+	mkdir -p $(VENV)/debian && cd $(VENV)/debian && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .
+	ln -sf ../debian/usr/bin/promtool $(BIN)/promtool
 
 clean: ## remove the environment and what the tools left
 	rm -rf $(VENV) $(NODE)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov

@@ -45,7 +45,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     host: str = "127.0.0.1"
     port: Port = 8080
     admin_host: str = "127.0.0.1"
-    """The admin plane's own address: it has no credential, and never follows `host`."""
+    """The admin plane's own address; it never follows `host`. On a loopback address callers without a token
+    may view; on any other every caller needs one (`stepdown admin tokens create`)."""
     admin_port: Port = 8081
     names: tuple[str, ...] = ()
     """Host names by which the admin plane, and with `open` the API, may be called. Addresses and local

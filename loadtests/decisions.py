@@ -84,7 +84,7 @@ def measure_log(count: int) -> dict[str, Any]:
         path = Path(folder) / "decisions.db"
         # None is thinned out: the look-ups are among all of them.
         log = DecisionLog(lambda: Database(path), kept_in_full=2 * count)
-        ids, cpu_s = _fill_log(log, count)
+        ids, cpu_s = fill_log(log, count)
         log.close()
         size = path.stat().st_size
         log = DecisionLog(lambda: Database(path), kept_in_full=2 * count)
@@ -107,7 +107,7 @@ def measure_log(count: int) -> dict[str, Any]:
     }
 
 
-def _fill_log(log: DecisionLog, count: int) -> tuple[list[str], float]:
+def fill_log(log: DecisionLog, count: int) -> tuple[list[str], float]:
     """Write `count` records; return their ids, and the CPU seconds that writing took."""
     ids: list[str] = []
     cpu_s = 0.0

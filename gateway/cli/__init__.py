@@ -7,7 +7,10 @@ The first line of a command module's docstring is its help. It has `add_argument
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
@@ -18,6 +21,9 @@ from gateway.errors import ConfigError, StepdownError, UpstreamError
 
 OK, FAILED, USAGE, QUALITY, UNREACHABLE = range(5)
 """Exit codes of every command."""
+WATCH_S = 2.0
+_CLEAR = "\x1b[H\x1b[2J\x1b[3J"
+"""Moves to the corner, clears the screen and what scrolled off it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = [words[0]] if words and words[0] in known else known
     arguments = _parser({name: import_module(f"{__name__}.{name}") for name in wanted}).parse_args(words)
     try:
+        if (pause_s := getattr(arguments, "watch", None)) is not None:
+            return _keep_running(arguments, pause_s)
         return int(arguments.run(arguments))
     except KeyboardInterrupt:
         return FAILED
@@ -38,6 +46,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StepdownError as exc:
         print(f"stepdown: {exc}", file=sys.stderr)
         return _exit_code(exc)
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    """Let a command that only shows something be run again and again."""
+    parser.add_argument(
+        "--watch",
+        nargs="?",
+        const=WATCH_S,
+        type=_pause,
+        metavar="S",
+        help=f"show it again every S seconds ({WATCH_S:g}) until Ctrl-C",
+    )
+
+
+def _pause(text: str) -> float:
+    pause_s = float(text)
+    if not 0.1 <= pause_s <= 3600:
+        raise argparse.ArgumentTypeError("must be 0.1 to 3600 seconds")
+    return pause_s
+
+
+def _keep_running(arguments: argparse.Namespace, pause_s: float) -> int:
+    """Run a command until Ctrl-C, or until it fails; on a terminal each picture replaces the last."""
+    code = OK
+    with contextlib.suppress(KeyboardInterrupt):
+        while code == OK:
+            # Printed as a whole: a screen that fills line by line flickers.
+            picture = io.StringIO()
+            with contextlib.redirect_stdout(picture):
+                code = int(arguments.run(arguments))
+            clear = _CLEAR if sys.stdout.isatty() else ""
+            print(f"{clear}{picture.getvalue()}", end="", flush=True)
+            time.sleep(pause_s if code == OK else 0)
+    return code
 
 
 def _parser(commands: dict[str, ModuleType]) -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode", choices=["auto", "teacher", "local", "shadow"], help="value of x-stepdown-mode"
     )
+    parser.add_argument("--json", action="store_true", help="print the answer and the labels as JSON")
     parser.add_argument("--explain", action="store_true", help="say who answered, and why")
 
 
@@ -55,13 +57,24 @@ def _ask(arguments: argparse.Namespace, base_url: str) -> int:
             if arguments.explain:
                 _print_labels(exc.response.headers)
             return FAILED
-        print(raw.parse().choices[0].message.content)
+        answer = raw.parse().choices[0].message.content
+    if arguments.json:
+        print(json.dumps({"answer": answer, **_read_labels(raw.headers)}))
+        return OK
+    print(answer)
     if arguments.explain:
         _print_labels(raw.headers)
     return OK
 
 
 def _print_labels(headers: Mapping[str, str]) -> None:
-    for name, value in headers.items():
-        if name.lower().startswith("x-stepdown-"):
-            print(f"  {name.lower().removeprefix('x-stepdown-')}: {value}", file=sys.stderr)
+    for name, value in _read_labels(headers).items():
+        print(f"  {name}: {value}", file=sys.stderr)
+
+
+def _read_labels(headers: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name.lower().removeprefix("x-stepdown-"): value
+        for name, value in headers.items()
+        if name.lower().startswith("x-stepdown-")
+    }

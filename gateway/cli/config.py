@@ -8,7 +8,8 @@ import os
 
 from gateway.cli import OK
 
-_TOPICS = ("settings", "policies")
+_FILES = ("settings", "policies")
+_MONITORING = ("metrics", "alerts", "dashboard")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,18 +20,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--changed", action="store_true", help="leave the defaults out")
     show.add_argument("--config", metavar="FILE", help="settings file (stepdown.toml)")
     show.add_argument("--json", action="store_true", help="print a list of key, value, origin")
-    for name, summary in (
-        ("reference", "explain every key, as Markdown"),
-        ("schema", "print the JSON Schema of the file, for editors"),
-    ):
-        action = actions.add_parser(name, help=summary)
-        action.add_argument("topic", choices=_TOPICS, help="stepdown.toml, or a file of policies")
+    reference = actions.add_parser("reference", help="explain every key, or write what monitoring needs")
+    reference.add_argument(
+        "topic",
+        choices=(*_FILES, *_MONITORING),
+        help="stepdown.toml, files of policies, metrics; rules for Prometheus, a dashboard for Grafana",
+    )
+    schema = actions.add_parser("schema", help="print the JSON Schema of the file, for editors")
+    schema.add_argument("topic", choices=_FILES, help="stepdown.toml, or a file of policies")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was asked for."""
     if arguments.action == "show":
         return _show(arguments)
+    if arguments.topic in _MONITORING:
+        from gateway.telemetry import monitoring
+
+        topics = {
+            "metrics": monitoring.write_metrics,
+            "alerts": monitoring.write_alerts,
+            "dashboard": monitoring.write_dashboard,
+        }
+        print(topics[arguments.topic](), end="")
+        return OK
     from gateway.processes import reference
 
     write = reference.write_reference if arguments.action == "reference" else reference.write_schema

@@ -8,10 +8,10 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 from gateway.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="7d, 24h, 90m, 2w, 2026-11-01 or 2026-11-01T12:00, UTC (the beginning)",
     )
     report.add_argument("--json", action="store_true", help="print JSON")
+    add_watch(report)
     report.add_argument("--focus", type=Path, metavar="FILE", help="write a FOCUS 1.2 CSV file")
     report.add_argument("--digest", action="store_true", help="print the last seven whole days as Markdown")
 
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the report. Raises ConfigError for a time that is none."""
     from gateway.finops.periods import parse_past
-    from gateway.finops.report import read_period
+    from gateway.finops.report import describe_period, read_period
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
@@ -59,27 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.focus:
         _write_focus(period, arguments.focus, settings)
     elif arguments.json:
-        print(json.dumps(_as_json(period, arguments.by)))
+        print(json.dumps(describe_period(period, arguments.by)))
     else:
         _print_report(period, arguments.by, names.of if arguments.by == "task" else str)
     return OK
-
-
-def _as_json(period: Period, by: str) -> dict[str, Any]:
-    import msgspec
-
-    from gateway.finops.report import create_group, group_entries
-
-    plain = msgspec.to_builtins
-    total = create_group("", period.entries)
-    return {
-        "total": {**plain(total.sums), "audit_usd": total.audit_usd, "saved_usd": total.saved_usd},
-        "groups": [
-            {by: group.name, **plain(group.sums), "audit_usd": group.audit_usd, "saved_usd": group.saved_usd}
-            for group in group_entries(period.entries, by)  # type: ignore[arg-type]
-        ],
-        "entries": [{**plain(account), **plain(sums)} for account, sums in period.entries],
-    }
 
 
 def _print_report(period: Period, by: str, name_of: Callable[[str], str]) -> None:

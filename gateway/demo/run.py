@@ -17,6 +17,8 @@ from gateway.demo.replay import open_official_client, replay_pairs
 from gateway.demo.stack import Stack
 from gateway.demo.tickets import Pair, generate_tickets
 from gateway.errors import ConfigError
+from gateway.policy.explanation import Explanation
+from gateway.policy.explanation_text import render_explanation
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,7 +71,8 @@ def run_demo(traffic: Path | None, console: Console) -> int:
         console.print(f"gateway ready in {stack.started_in_s:.1f} s at {stack.gateway_url}/v1")
         asyncio.run(_play_all(phases, stack, board, console))
         board.status = stack.wait_until_settled()
-    _print_end(board, console)
+        reasons = {decision: stack.explain_newest(decision) for decision in ("local", "escalated")}
+    _print_end(board, reasons, console)
     return 0
 
 
@@ -174,12 +177,17 @@ def _write_policies() -> Iterator[Path]:
         yield Path(folder)
 
 
-def _print_end(board: Board, console: Console) -> None:
+def _print_end(board: Board, reasons: dict[str, Explanation | None], console: Console) -> None:
     if not console.is_terminal:
         # The last picture ends without a line break there.
         console.print()
         for name, value in board.list_figures():
             console.print(f"{name}: {value}")
+    for decision, explanation in reasons.items():
+        if explanation is not None:
+            console.print(f"\n[bold]stepdown why[/bold]: the last answer that was {decision}")
+            lines = "\n".join(render_explanation(explanation))
+            console.print(lines, highlight=False, markup=False, soft_wrap=True)
     console.print(
         "\nThe teacher and its latency were simulated; prices are list prices. Next:\n"
         "  stepdown demo --traffic FILE.jsonl  your own {messages, answer} pairs\n"

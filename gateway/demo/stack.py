@@ -20,6 +20,7 @@ import msgspec
 from gateway.demo.tickets import Pair
 from gateway.errors import UpstreamError
 from gateway.ipc.child_process import end_process
+from gateway.policy.explanation import Explanation
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
 
@@ -81,6 +82,19 @@ class Stack:
     def status(self) -> dict[str, Any]:
         """Return the report of the gateway's admin plane."""
         return dict(json.loads(_fetch(f"{self.admin_url}/status")))
+
+    @property
+    def gateway_pid(self) -> int:
+        """The supervisor's process."""
+        return read_run_file(self.home).pid
+
+    def explain_newest(self, decision: str) -> Explanation | None:
+        """Return why the newest request with that decision was answered so; None if there is none."""
+        found = json.loads(_fetch(f"{self.admin_url}/admin/decisions?last=1&decision={decision}"))
+        if not found:
+            return None
+        request_id = found[0]["row"]["request_id"]
+        return msgspec.json.decode(_fetch(f"{self.admin_url}/admin/decisions/{request_id}"), type=Explanation)
 
     def wait_until_settled(self) -> dict[str, Any]:
         """Wait until every request so far is counted and on the disk; return the status."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -70,6 +70,20 @@ def group_entries(entries: Sequence[Entry], by: Grouping) -> list[Group]:
     if by == "day":
         return sorted(groups, key=lambda group: group.name)
     return sorted(groups, key=lambda group: (-group.sums.usd, -group.sums.requests, group.name))
+
+
+def describe_period(period: Period, by: Grouping) -> dict[str, Any]:
+    """Return a period as plain data: what `costs report --json` prints."""
+    plain = msgspec.to_builtins
+    total = create_group("", period.entries)
+    return {
+        "total": {**plain(total.sums), "audit_usd": total.audit_usd, "saved_usd": total.saved_usd},
+        "groups": [
+            {by: group.name, **plain(group.sums), "audit_usd": group.audit_usd, "saved_usd": group.saved_usd}
+            for group in group_entries(period.entries, by)
+        ],
+        "entries": [{**plain(account), **plain(sums)} for account, sums in period.entries],
+    }
 
 
 def create_group(name: str, entries: Sequence[Entry]) -> Group:

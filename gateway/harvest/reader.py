@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.core import hash_text
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.table import RowReader
@@ -35,6 +36,16 @@ class Count(msgspec.Struct, frozen=True):
         return Count(
             self.training + other.training, self.held_out + other.held_out, self.exported + other.exported
         )
+
+
+class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
+    """What tells which held-out rows count as evidence."""
+
+    request_id: str
+    at: float
+    text_hash: int
+    caller: str
+    is_vouched_for: bool
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -74,15 +85,34 @@ class HarvestReader:
                     counts[name] = counts.get(name, Count()) + Count(*map(int, numbers))
         return counts
 
-    def held_out_times(self, task: str, since: float) -> list[float]:
-        """Return when each held-out row of `task` since then came, in no order."""
-        query = "SELECT at FROM rows WHERE task = ? AND is_held_out AND at >= ?"
-        times: list[float] = []
+    def held_out_since(self, task: str, since: float) -> list[HeldOut]:
+        """Return each held-out row of `task` since then, in the order of time."""
+        query = (
+            "SELECT request_id, at, text, caller, is_vouched_for FROM rows "
+            "WHERE task = ? AND is_held_out AND at BETWEEN ? AND ?"
+        )
+        found: list[HeldOut] = []
         for path in self._paths():
             with _reading(path) as connection:
-                if _has_table(connection, "rows"):
-                    times += [at for (at,) in connection.execute(query, (task, since))]
-        return times
+                has_rows = _has_table(connection, "rows")
+                rows = connection.execute(query, (task, since, _LATEST_AT)) if has_rows else ()
+                found += [
+                    HeldOut(
+                        request_id=str(request_id, errors="replace"),
+                        at=at,
+                        text_hash=hash_text(str(text, errors="replace")),
+                        caller=str(caller, errors="replace"),
+                        is_vouched_for=bool(is_vouched_for),
+                    )
+                    for request_id, at, text, caller, is_vouched_for in rows
+                ]
+        return sorted(found, key=lambda one: one.at)
+
+    def held_out_rows(self, task: str, since: float) -> list[Row]:
+        """Return the held-out rows of `task` since then, in the order of time."""
+        where = f"is_held_out AND at BETWEEN {float(since)!r} AND {_LATEST_AT!r}"
+        rows = [row for path in self._paths() for _, row in self._read_file(path, task, 0, where=where)]
+        return sorted(rows, key=lambda row: row.at)
 
     def rows(
         self,
@@ -145,7 +175,7 @@ class HarvestReader:
         )
 
     def _read_file(
-        self, path: Path, task: str, after_id: int, *, with_messages: bool
+        self, path: Path, task: str, after_id: int, *, with_messages: bool = True, where: str = "1"
     ) -> list[tuple[int, Row]]:
         quarantine = self._quarantines.setdefault(
             path.name, Quarantine(path.name, "nothing is learnt from it")
@@ -156,7 +186,10 @@ class HarvestReader:
             reader = RowReader(connection)
             columns = reader.list_columns(with_messages=with_messages)
             # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
-            query = f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? ORDER BY +id"  # noqa: S608
+            query = (
+                f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? AND {where} "  # noqa: S608
+                "ORDER BY +id"
+            )
             records = connection.execute(query, (task, after_id)).fetchall()
             return list(quarantine.read_rows(records, lambda one: (one[0], reader.row_from(one[1:]))))
 

@@ -187,12 +187,16 @@ def end_process(process: subprocess.Popen[Any], grace_s: float) -> bool:
 
 
 def supervise_children(
-    children: Sequence[Child], should_stop: Callable[[], bool], tick_s: float = 0.05
+    children: Sequence[Child],
+    should_stop: Callable[[], bool],
+    on_tick: Callable[[], None] = lambda: None,
+    tick_s: float = 0.05,
 ) -> None:
-    """Keep `children` alive until `should_stop`, or until one refuses."""
+    """Keep `children` alive until `should_stop`, or until one refuses; `on_tick` is called meanwhile."""
     while not should_stop() and not any(child.has_refused for child in children):
         for child in children:
             child.keep_alive(time.monotonic())
+        on_tick()
         time.sleep(tick_s)
 
 

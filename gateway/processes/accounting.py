@@ -105,6 +105,11 @@ class Accounting:
         return [
             Probe("accounts_waiting", "Sums of dollars not yet written.", lambda: ledger.waiting),
             Probe("decisions_waiting", "Decision records not yet written.", lambda: self._decisions.waiting),
+            Probe(
+                "decisions_oldest_wait_seconds",
+                "How long the oldest decision record has waited for the disk.",
+                lambda: self._decisions.oldest_wait_s,
+            ),
             Probe("spent_usd_total", "Dollars paid to the teacher.", lambda: ledger.spent_usd),
             Probe("saved_usd_total", "Dollars that local answers saved.", lambda: ledger.saved_usd),
             Probe(

@@ -10,8 +10,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import msgspec
-
 from gateway.api.auth import Caller
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
@@ -27,9 +25,7 @@ from gateway.core import OWN_PREFIX, Answer, Grant, Refusal, Request
 from gateway.core.steady_clock import SteadyClock
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
-from gateway.harvest.reader import HarvestReader
 from gateway.policy.encoders import check_encoders, encoder_models
-from gateway.policy.explanation import Explanation, explain_decision
 from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
@@ -39,7 +35,6 @@ from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.processes.pruning import Pruning, read_retention
 from gateway.processes.retirement_watch import RetirementWatch
-from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
@@ -49,7 +44,6 @@ from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.decision_record import refusal_record
 from gateway.store.home import read_audit_key
-from gateway.store.learner_progress import read_learner_progress
 from gateway.store.state import State
 from gateway.store.tasks import Task
 from gateway.telemetry.exporters import Exporters
@@ -79,7 +73,6 @@ class GatewayWorker:
         self.settings = settings
         self.state = state
         self.registry = Registry(home.registry)
-        self.harvest = HarvestReader(home.harvest)
         self.teachers = create_teachers(settings, instance)
         names = [teacher.name for teacher in self.teachers]
         check_teachers(policies, names)
@@ -116,7 +109,6 @@ class GatewayWorker:
         )
         self._encoders = encoder_models(policies)
         self._planner = self._create_planner(names[0])
-        self._reporter = TaskReporter(state, self._planner, self.registry)
         self.stages = self._create_stages()
 
     async def serve(self, request: Request) -> Answer:
@@ -152,44 +144,6 @@ class GatewayWorker:
         await self.drafter.close()
         await self.teacher.close()
         await asyncio.to_thread(self._drain)
-
-    def status(self) -> dict[str, Any]:
-        """Return the status report of the admin plane; may block."""
-        counts = self.harvest.counts()
-        return {
-            "home": str(self.settings.home.folder),
-            "admission": self.settings.admission,
-            "specialists_ready": self.drafter.is_ready,
-            "tasks": [
-                summarize_task(one, self.state.certifications.of(one.task))
-                for one in self._reporter.report_all(counts)
-            ],
-            "freezes": msgspec.to_builtins(self.state.interventions.list_freezes()),
-            # Of the worker that answers: each judges by its own traffic.
-            "teachers": [teacher.describe_health() for teacher in self.teachers],
-            "costs": self.state.spend.summarize(),
-            "harvested": {task: count.training + count.held_out for task, count in counts.items()},
-            "learner": msgspec.to_builtins(read_learner_progress(self.settings.home)),
-            "waiting": {
-                "outcomes": self.outcomes.waiting,
-                "rows": self.outbox.waiting,
-                "spend": self.ledger.waiting,
-                "decisions": self.state.decisions.waiting,
-                "objects": self.state.objects.waiting,
-            },
-            "dropped": {
-                "outcomes": self.outcomes.dropped,
-                "rows": self.outbox.dropped,
-                "audits": self.state.audits.dropped,
-                "decisions": self.state.decisions.dropped,
-                "objects": self.state.objects.dropped,
-            },
-        }
-
-    def explain(self, request_id: str) -> Explanation | None:
-        """Return why a request was answered as it was, None if it is not known; may block."""
-        records = self.state.decisions.find(request_id)
-        return explain_decision(records, self._policies) if records else None
 
     def own_models(self, caller: Caller) -> list[str]:
         """Return the names by which `caller` may ask for our specialists and encoder, sorted.
@@ -275,6 +229,12 @@ class GatewayWorker:
             Probe("harvest_rows_waiting", "Rows not yet durable.", lambda: self.outbox.waiting),
             Probe("harvest_rows_dropped_total", "Rows lost to a full queue.", lambda: self.outbox.dropped),
             Probe("audits_dropped_total", "Audits lost to a full queue.", lambda: self.state.audits.dropped),
+            Probe("specialists_ready", "Workers that reach the model host.", lambda: self.drafter.is_ready),
+            Probe(
+                "workers_stale",
+                "Workers that cannot read keys and certificates.",
+                lambda: not self.following.is_fresh,
+            ),
             Probe("objects_waiting", "Owners not yet on disk.", lambda: self.state.objects.waiting),
             Probe("objects_dropped_total", "Owners not noted.", lambda: self.state.objects.dropped),
             Probe(

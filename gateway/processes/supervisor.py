@@ -27,7 +27,8 @@ from gateway.store.health import check_home
 from gateway.store.home import Home
 from gateway.store.run_file import RunFile, write_run_file
 from gateway.store.shared_counters import create_counters
-from gateway.telemetry.shared_sums import create_sum_files
+from gateway.telemetry.restarts import RestartCounter
+from gateway.telemetry.shared_sums import SharedSums, create_sum_files
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +65,12 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         _create_counters(home, server.workers)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
-        sums = create_sum_files(server.workers, home.folder)
+        sums = create_sum_files(server.workers + 1, home.folder)  # the last is the supervisor's own
         for teacher in settings.teachers or (settings.upstream,):
             refuse_own_address(teacher.base_url, [public[0], admin])
         plans = _plan_children(settings, environment, public, admin, sums)
         children = [Child(plan) for plan in plans]
+        counter = RestartCounter(SharedSums(sums, server.workers))
         home.run_file.unlink(missing_ok=True)
         stack.callback(home.run_file.unlink, missing_ok=True)
         stop, hurry = _catch_signals()
@@ -77,7 +79,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         )
         waiting.start()
         try:
-            supervise_children(children, stop.is_set)
+            supervise_children(children, stop.is_set, lambda: counter.show(children))
         finally:
             stop.set()
             door = _Door([*public, admin], time.monotonic() + server.drain_delay_s)
@@ -138,23 +140,32 @@ def _plan_children(
     # Of this run alone: it says nothing of the machine.
     instance = secrets.token_hex(8)
     drain_s = settings.server.drain_delay_s + settings.server.drain_s
+    sum_fds = ",".join(map(str, sums))
     for number, listener in enumerate(public):
-        # One worker serves the admin plane for all.
-        extra = ["--admin-fd", str(admin.fileno())] if number == 0 else []
-        sum_fds = ",".join(map(str, sums))
         yield ChildPlan(
             name=f"worker {number}",
             module="gateway.processes.worker",
             arguments=[
                 "--number", str(number), "--fd", str(listener.fileno()), "--sum-fds", sum_fds,
-                "--instance", instance, *extra,
+                "--instance", instance,
             ],
-            inherited_fds=[listener.fileno(), *sums, *([admin.fileno()] if extra else [])],
+            inherited_fds=[listener.fileno(), *sums],
             environment=environment,
             stop_grace_s=drain_s + WORKER_END_S,
             is_watched=True,
             has_loop=True,
         )  # fmt: skip
+    yield ChildPlan(
+        name="admin plane",
+        module="gateway.processes.admin",
+        arguments=["--fd", str(admin.fileno()), "--sum-fds", sum_fds, "--admission", settings.admission],
+        inherited_fds=[admin.fileno(), *sums],
+        environment=environment,
+        withheld=withheld,
+        stop_grace_s=3.0,
+        is_watched=True,
+        has_loop=True,
+    )
     if settings.learn.enabled and settings.harvest.enabled:
         yield ChildPlan(
             name="learner",

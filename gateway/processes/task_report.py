@@ -7,52 +7,24 @@ from typing import Any
 
 import msgspec
 
+from gateway.api.admin.models import TaskReport
 from gateway.confidence.shortfall import uncertified_reason
 from gateway.confidence.summary import summarize_certification
-from gateway.core import Certificate, Certification, RiskTarget, Stage
-from gateway.errors import RegistryError
+from gateway.confidence.units import independent_units
+from gateway.core import Certificate, Certification, RiskTarget
+from gateway.errors import ConfigError, RegistryError
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.registry.models import Registry
 from gateway.settings import Settings
-from gateway.store.interventions import Freeze, SeenAlarm
 from gateway.store.state import State
+from gateway.store.task_changes import find_freezer
 from gateway.store.tasks import Task
 
 DAY_S = 86_400.0
 MONEY_DAYS = 7
-
-
-class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `stepdown tasks list|show --json` prints of a task. Times are unix seconds."""
-
-    task: str
-    """The id: it never changes."""
-    name: str
-    """The readable name, unique among the tasks of its owner."""
-    scope: str
-    """The owner: `tenant:...`, `policy:...` or `all`."""
-    model: str
-    template_text: str
-    adopted_at: float
-    stage: Stage
-    version: int | None
-    is_serving: bool
-    """Whether drafts may be served to the policy that asks for the least."""
-    because: str
-    """Why it serves not at all, or not to all policies; empty if it serves to all."""
-    freeze: Freeze | None
-    alarms: int
-    """So many since the beginning."""
-    seen_alarm: SeenAlarm | None
-    """The acknowledgement of the latest alarm, None while there is none."""
-    targets: tuple[RiskTarget, ...]
-    """What the policies ask for, strictest first."""
-    certificates: tuple[Certificate, ...]
-    note: str
-    """What failed in the learner's last step."""
-    rows: Count
+MOST_CHANGES = 5
 
 
 class TaskReporter:
@@ -69,6 +41,11 @@ class TaskReporter:
         names = {*known, *(one.task for one in self._state.certifications.all())}
         reports = [self.report(name, known.get(name), counts.get(name, Count())) for name in names]
         return sorted(reports, key=lambda one: (one.scope, one.name))
+
+    def add_changes(self, report: TaskReport) -> TaskReport:
+        """Return a report with the latest changes by operators."""
+        changes = tuple(self._state.trail.newest(MOST_CHANGES, subject=report.task))
+        return msgspec.structs.replace(report, changes=changes)
 
     def report(self, task: str, known: Task | None, rows: Count) -> TaskReport:
         """Return the report of one task; `known` is None for one that is certified, not adopted."""
@@ -87,7 +64,8 @@ class TaskReporter:
             version=certification.version,
             is_serving=is_serving,
             because=because,
-            freeze=state.interventions.find_freeze(task),
+            freeze=(freeze := state.interventions.find_freeze(task)),
+            frozen_by=find_freezer(state, freeze.task) if freeze else "",
             alarms=certification.epoch,
             seen_alarm=state.interventions.find_seen_alarm(task, certification.epoch),
             targets=targets,
@@ -118,6 +96,18 @@ def create_reporter(settings: Settings, state: State) -> TaskReporter:
     """Return the reporter of a home. Raises ConfigError if the policies cannot be read."""
     planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
     return TaskReporter(state, planner, Registry(settings.home.registry))
+
+
+def find_report(wanted: str, reports: list[TaskReport]) -> TaskReport:
+    """Return the task with that id, name, or owner and name. Raises ConfigError."""
+    found = [one for one in reports if wanted in (one.task, one.name, f"{one.scope}/{one.name}")]
+    exact = [one for one in found if one.task == wanted] or found
+    if len(exact) == 1:
+        return exact[0]
+    if exact:
+        owners = ", ".join(f"{one.scope}/{one.name}" for one in exact)
+        raise ConfigError(f"several tasks are named '{wanted}': {owners}")
+    raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
 
 
 def describe_absence(counts: dict[str, Count], adopt_rows: int) -> str:
@@ -151,7 +141,13 @@ class Stakes(msgspec.Struct, frozen=True, kw_only=True):
     shadow_usd: float
     """What shadow drafts would have saved."""
     audits: float
-    """Held-out rows per day, over the last day."""
+    """Held-out rows per day, over the last day, that count as evidence: copies of a text are one."""
+    new_audits: float
+    """The same where a text counts once, as for a certificate of new texts."""
+
+    def audits_for(self, certificate: Certificate) -> float:
+        """Return how many audits per day count for a certificate."""
+        return self.new_audits if certificate.stratum == "new" else self.audits
 
 
 def measure_stakes(state: State, harvest: HarvestReader, task: Task, now: float) -> Stakes:
@@ -159,12 +155,13 @@ def measure_stakes(state: State, harvest: HarvestReader, task: Task, now: float)
     since = time.strftime("%Y-%m-%d", time.gmtime(now - (MONEY_DAYS - 1) * DAY_S))
     sums = [sums for account, sums in state.spend.entries(since) if account.task == task.task]
     days = max(1.0, min(float(MONEY_DAYS), (now - task.adopted_at) / DAY_S))
-    times = harvest.held_out_times(task.task, now - DAY_S)
-    span_s = max(60.0, now - min(times)) if times else DAY_S
+    held_out = harvest.held_out_since(task.task, now - DAY_S)
+    per_day = DAY_S / (max(60.0, now - held_out[0].at) if held_out else DAY_S)
     return Stakes(
         days=days,
         teacher_usd=sum(each.usd for each in sums) / days,
         full_usd=sum(each.counterfactual_usd for each in sums) / days,
         shadow_usd=sum(each.would_save_usd for each in sums) / days,
-        audits=len(times) / span_s * DAY_S,
+        audits=len(independent_units(held_out)) * per_day,
+        new_audits=len(independent_units(held_out, once_per_text=True)) * per_day,
     )

@@ -9,23 +9,17 @@ import ctypes
 import gc
 import os
 import signal
-import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import uvicorn
 
-from gateway.api.admin import create_admin
 from gateway.api.app import create_app
 from gateway.api.auth import Authenticator
 from gateway.api.dependencies import ApiDependencies
-from gateway.api.foreign_pages import guard_site
-from gateway.api.http import edge
 from gateway.api.http.body import FORM_BYTES, LONGEST_UPLOAD_S, BodyLimit, BodyLimits
 from gateway.api.http.connections import Connections
 from gateway.api.http.memory import MemoryBudget
-from gateway.api.http.protocol import create_protocol
 from gateway.api.in_flight import InFlight
 from gateway.api.shedding import Shedding
 from gateway.api.websocket import create_websockets
@@ -33,16 +27,14 @@ from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
 from gateway.processes.assembly import GatewayWorker
 from gateway.processes.drain import LAST_WORDS_S, Drain
+from gateway.processes.http_server import create_loop, create_server, open_listeners
 from gateway.settings import Settings, read_settings
 from gateway.store.state import open_state
 from gateway.telemetry.logs import configure_logging
 from gateway.telemetry.shared_sums import SharedSums
 
-# For the admin plane: its answers take milliseconds.
-ADMIN_DRAIN_S = 1
 # A slow disk holds up its threads; the look-ups of names must still find free ones.
 THREADS = 32
-ACCEPTED_PER_TURN = 8
 # malloc.h of glibc; setting it at all turns its own adjustment off.
 _M_MMAP_THRESHOLD = -3
 _MMAP_THRESHOLD_BYTES = 1 << 20
@@ -53,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="gateway.processes.worker", description=__doc__)
     parser.add_argument("--number", type=int, required=True, help="the number of this worker, from 0")
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
-    parser.add_argument("--admin-fd", type=int, help="the admin plane's listening socket")
     parser.add_argument("--sum-fds", required=True, help="the files of all workers' sums")
     parser.add_argument("--instance", required=True, help="the name of this gateway to other gateways")
     options = parser.parse_args(arguments)
@@ -68,36 +59,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         public = Connections(settings.edge, pressure=deps.in_flight, shed=Shedding(deps))
         # Past the drain's own end: what does not even take its last words is cut by the server.
         drain_s = drain.limit_s + LAST_WORDS_S
-        servers = [(_create_server(create_app(deps), public, drain_s, create_websockets(deps)), options.fd)]
-        if options.admin_fd is not None:
+        server = create_server(create_app(deps), public, drain_s, create_websockets(deps))
+        if options.number == 0:
+            # One worker exports the sums of all.
             worker.exporters.start_push(worker.metrics)
-            names = settings.server.names
-            admin_app = create_admin(worker.metrics.render_text, worker.status, worker.explain)
-            admin = guard_site(admin_app, names)  # type: ignore[arg-type]
-            connections = Connections(settings.edge, edge.ADMIN_CONNECTIONS)
-            servers.append((_create_server(admin, connections, ADMIN_DRAIN_S), options.admin_fd))
         _tune_collector()
         _tune_allocator()
-        with asyncio.Runner(loop_factory=_create_loop) as runner:
-            runner.run(_serve(worker, servers, drain))
+        with asyncio.Runner(loop_factory=create_loop) as runner:
+            runner.run(_serve(worker, server, options.fd, drain))
 
 
-async def _serve(worker: GatewayWorker, servers: list[tuple[uvicorn.Server, int]], drain: Drain) -> None:
-    """Serve with all `servers`, of which the first is the public one, until it is drained."""
+async def _serve(worker: GatewayWorker, server: uvicorn.Server, fd: int, drain: Drain) -> None:
+    """Serve until the server is drained."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="blocking"))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, drain.begin)
     await worker.start()
-    public = servers[0][0]
     beside = [asyncio.create_task(Heart(os.environ).keep_beating())]
-    beside.append(asyncio.create_task(drain.end_server(public)))
-    serving = [asyncio.create_task(server.serve(_open_listeners(fd))) for server, fd in servers]
+    beside.append(asyncio.create_task(drain.end_server(server)))
     try:
-        await serving[0]
-        for server, _ in servers[1:]:
-            server.should_exit = True
-        await asyncio.gather(*serving[1:])
+        await server.serve(open_listeners(fd))
     finally:
         await worker.stop()
         for task in beside:
@@ -131,47 +113,6 @@ def _create_dependencies(
     )
 
 
-class _QuietServer(uvicorn.Server):
-    """A server that leaves signals to `_serve`, because two of them run in one loop."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
-        yield
-
-
-def _open_listeners(file: int) -> list[socket.socket]:
-    """Return the listening socket `file`, several times.
-
-    libuv accepts one connection per listener and turn. A busy loop has 100 turns a second: 600 new
-    connections waited for seconds, and a health check would have waited behind them.
-    """
-    files = [file, *(os.dup(file) for _ in range(ACCEPTED_PER_TURN - 1))]
-    return [socket.socket(fileno=one) for one in files]
-
-
-def _create_server(
-    app: object,
-    connections: Connections,
-    drain_s: float,
-    websockets: Callable[..., asyncio.Protocol] | None = None,
-) -> uvicorn.Server:
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http=create_protocol(connections),  # type: ignore[arg-type]
-        lifespan="off",
-        log_config=None,
-        proxy_headers=False,
-        ws=websockets or "none",  # type: ignore[arg-type]
-        access_log=False,
-        # The teacher's headers pass through: its `date` would be a second one.
-        date_header=False,
-        server_header=False,
-        timeout_graceful_shutdown=drain_s,  # type: ignore[arg-type]
-    )
-    return _QuietServer(config)
-
-
 def _tune_collector() -> None:
     """Let the garbage collector run less often, and never over objects as old as the process.
 
@@ -192,12 +133,6 @@ def _tune_allocator() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES)
-
-
-def _create_loop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
 
 
 if __name__ == "__main__":

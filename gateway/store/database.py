@@ -54,7 +54,7 @@ class Database:
     ) -> None:
         self.path = path
         self._synchronous = synchronous
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._writes = 0
         self._schemas: list[str] = []
         self._detached_at: float | None = None
@@ -93,10 +93,16 @@ class Database:
         """Give the connection inside one transaction; any exception undoes all of it.
 
         The transaction begins with the write lock, so what it reads cannot change before it
-        writes. Raises sqlite3.OperationalError when the disk is full, or another process holds
-        the lock for longer than `BUSY_TIMEOUT_S`.
+        writes. Inside a transaction of the same thread it joins that one. Raises
+        sqlite3.OperationalError when the disk is full, or another process holds the lock for longer
+        than `BUSY_TIMEOUT_S`.
         """
         with self._lock:
+            is_inside = self._connection.in_transaction
+            if is_inside:
+                yield self._connection
+                self._writes += 1
+                return
             self._reattach()
             if self.is_detached:
                 raise sqlite3.OperationalError("database or disk is full, or cannot be written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -59,6 +60,12 @@ class DecisionLog:
     def waiting(self) -> int:
         """How many records are not written yet."""
         return len(self._waiting)
+
+    @property
+    def oldest_wait_s(self) -> float:
+        """How long ago the oldest request ended whose record is not written yet; 0 if all are."""
+        with self._lock:
+            return max(0.0, time.time() - self._waiting[0].row.at) if self._waiting else 0.0
 
     def put(self, record: DecisionRecord) -> None:
         """Take `record`, from any thread; the oldest that waits is dropped for it if there are too many."""

@@ -62,11 +62,13 @@ class Interventions:
         """Return every freeze, that of all tasks first."""
         return [freeze for _, freeze in sorted(self._freezes.items())]
 
-    def freeze(self, task: str, note: str = "") -> None:
-        """Freeze a task, or ALL_TASKS; one that is frozen keeps its time. May block."""
+    def freeze(self, task: str, note: str = "") -> bool:
+        """Freeze a task, or ALL_TASKS; False, and its time and note stay, if it was frozen. May block."""
+        row = (task, self._clock(), note)
         with self._database.write() as connection:
-            connection.execute("INSERT OR IGNORE INTO freezes VALUES (?, ?, ?)", (task, self._clock(), note))
+            changed = connection.execute("INSERT OR IGNORE INTO freezes VALUES (?, ?, ?)", row).rowcount
         self.refresh()
+        return changed == 1
 
     def unfreeze(self, task: str) -> bool:
         """End the freeze of a task, or that of ALL_TASKS; False if there was none. May block.

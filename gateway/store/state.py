@@ -9,6 +9,8 @@ from contextlib import ExitStack, contextmanager
 
 from gateway.core.steady_clock import SteadyClock
 from gateway.errors import ConfigError, StepdownError
+from gateway.store.admin_tokens import AdminTokens
+from gateway.store.audit_trail import AuditTrail, name_local_actor
 from gateway.store.audits import AuditLog
 from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.certifications import CertificationStore
@@ -19,6 +21,7 @@ from gateway.store.home import Home
 from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.objects import ObjectStore
+from gateway.store.reviews import ReviewStore
 from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -42,6 +45,11 @@ class State:
         self.database = database
         self._keys_database = keys
         self.keys = KeyStore(keys or database, SteadyClock())
+        self.trail = AuditTrail(database)
+        self.key_trail = AuditTrail(keys or database)
+        """The same trail, for changes of keys: over their connection, to be part of their transaction."""
+        self.admin_tokens = AdminTokens(database)
+        self.reviews = ReviewStore(database)
         self.certifications = CertificationStore(database)
         self.tasks = TaskStore(database)
         self.templates = TemplateStore(database)
@@ -84,3 +92,12 @@ def open_state(home: Home) -> Iterator[State]:
             raise StepdownError(f"{home.state_db}: {exc}; nothing was changed") from exc
         if state.keys.all():
             mark_keys_made(home)
+
+
+def record_change(home: Home, action: str, subject: str = "", **facts: object) -> None:
+    """Add an entry to the audit trail of `home` for a command that is about to change more than its database.
+
+    Raises ConfigError or StepdownError if it cannot be kept: then the command does nothing.
+    """
+    with open_state(home) as state:
+        state.trail.add(name_local_actor(), action, subject, **facts)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
-from prometheus_client.registry import Collector
 
 from gateway.core import Outcome, Reading
+from gateway.telemetry.all_workers import AllWorkers
 from gateway.telemetry.capped_label import CappedLabel
 from gateway.telemetry.certificates import Certificates, ListCertifications
 from gateway.telemetry.costs import BudgetCollector, CostCounter, ListBudgets
@@ -115,13 +115,14 @@ class Metrics:
     def update_registry(self) -> None:
         """Add what was counted, read every probe, and show the others; call it a few times per second."""
         with self._updating:
+            as_of = time.monotonic()
             self._add_recent()
             self.refusals.update_registry()
             self._teachers.update_registry()
             for probe in self._probes:
                 probe.read_into_metric()
             if self._shared:
-                self._shared.publish(self._registry.collect())
+                self._shared.publish(self._registry.collect(), as_of)
 
     def collect(self) -> Iterable[Metric]:
         """Return every family, summed over all workers where they share their sums; may block."""
@@ -144,7 +145,7 @@ class Metrics:
             self.refusals.update_registry()
             self._teachers.update_registry()
         combined = CollectorRegistry()
-        combined.register(_AllWorkers(self._shared) if self._shared else self._registry)
+        combined.register(AllWorkers(self._shared) if self._shared else self._registry)
         combined.register(self._certificates)
         combined.register(self._budgets)
         return combined
@@ -237,17 +238,3 @@ class _ProbeMetric:
         else:
             self._metric.inc(max(0.0, value - self._last))
             self._last = value
-
-
-class _AllWorkers(Collector):
-    """The sums over all workers, as a registry takes them."""
-
-    def __init__(self, shared: SharedSums) -> None:
-        self._shared = shared
-
-    def collect(self) -> Iterable[Metric]:
-        return self._shared.add_all()
-
-    def describe(self) -> Iterable[Metric]:
-        """Describe nothing, so that registering reads no file."""
-        return []

@@ -8,12 +8,14 @@ end the process that touches it (SIGBUS), and so it did while these sums lay in 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import struct
 import tempfile
 import time
 import zlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -26,6 +28,10 @@ _HEADER = struct.Struct("=QII")
 """Number, length and checksum of the snapshot that follows."""
 _PLACES = (0, LONGEST_SNAPSHOT_BYTES)
 """Two, written in turns: one is whole when a worker is killed while it writes the other."""
+_STAMP = struct.Struct("=d")
+"""Until when the sums hold what was counted, in monotonic seconds; behind the two places."""
+_STAMP_PLACE = 2 * LONGEST_SNAPSHOT_BYTES
+LOOK_S = 0.02
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -58,50 +64,87 @@ def create_sum_files(count: int, folder: Path) -> list[int]:
     return [_create_file(folder) for _ in range(count)]
 
 
-class SharedSums:
+class SumFiles:
+    """What all workers have counted; `files` are the descriptors from `create_sum_files`."""
+
+    def __init__(self, files: Sequence[int]) -> None:
+        self._files = files
+
+    def add_all(self) -> list[Metric]:
+        """Return the sums over all workers; gauges only of those that run."""
+        return add_families([_living(snapshot) for snapshot in self._read_all()])
+
+    def counting_since(self) -> float:
+        """Return when the first of all workers began to count, in unix seconds."""
+        return min((snapshot.since for snapshot in self._read_all()), default=time.time())
+
+    def read_ages(self, now: float) -> list[float]:
+        """Return how long each worker that runs has shown nothing, in seconds; `now` is monotonic."""
+        stamps = [_read_stamp(file) for file in self._files if _runs(file)]
+        # The supervisor's stamp is without end: it shows what changes at once.
+        return [max(0.0, now - stamp) for stamp in stamps if math.isfinite(stamp)]
+
+    def wait_until_newer(self, moment: float, limit_s: float) -> None:
+        """Wait until every worker that runs has shown its sums after `moment`, in monotonic seconds.
+
+        Blocks. One that shows nothing for `limit_s` is waited for no longer.
+        """
+        give_up_at = time.monotonic() + limit_s
+        for file in self._files:
+            while _is_behind(file, moment) and time.monotonic() < give_up_at:
+                time.sleep(LOOK_S)
+
+    def _read_all(self) -> list[Snapshot]:
+        return [snapshot for file in self._files if (snapshot := _read_newest(file)[1])]
+
+
+class SharedSums(SumFiles):
     """What this worker has counted, for the others to read, and what they have.
 
-    `files` are the descriptors from `create_sum_files`, `own` the place of this worker's.
+    `own` is the place of this worker's file.
     """
 
     def __init__(self, files: Sequence[int], own: int) -> None:
+        super().__init__(files)
         self.dropped = 0
         """Snapshots that could not be written; the next one that can holds all that they held."""
-        self._files = files
         self._own = files[own]
         self._number, before = _read_newest(self._own)
         self.since = before.since if before else time.time()
         self._before = [one for one in before.families if one.kind != "gauge"] if before else []
         self._written = b""
 
-    def publish(self, metrics: Iterable[Metric]) -> None:
-        """Let the others see `metrics`, added to what earlier lives of this worker have counted."""
+    def publish(self, metrics: Iterable[Metric], as_of: float | None = None) -> None:
+        """Let the others see `metrics`, added to what earlier lives of this worker have counted.
+
+        They hold what was counted until `as_of`, in monotonic seconds; now if it is None.
+        """
+        as_of = time.monotonic() if as_of is None else as_of
         own = [_to_family(metric) for metric in metrics]
         families = [_to_family(metric) for metric in add_families([self._before, own])]
         payload = msgspec.msgpack.encode(Snapshot(os.getpid(), self.since, families))
         if payload == self._written:
-            return
+            return self._stamp(as_of)
         if len(payload) > LONGEST_SNAPSHOT_BYTES - _HEADER.size:
             self.dropped += 1
-            return
+            return None
         self._number += 1
         header = _HEADER.pack(self._number, len(payload), zlib.crc32(payload))
         try:
             os.pwrite(self._own, header + payload, _PLACES[self._number % 2])
         except OSError:
             self.dropped += 1
-            return
+            return None
         self._written = payload
-
-    def add_all(self) -> list[Metric]:
-        """Return the sums over all workers; gauges only of those that run."""
-        snapshots = [snapshot for file in self._files if (snapshot := _read_newest(file)[1])]
-        return add_families([_living(snapshot) for snapshot in snapshots])
+        return self._stamp(as_of)
 
     def counting_since(self) -> float:
         """Return when the first of all workers began to count, in unix seconds."""
-        snapshots = [snapshot for file in self._files if (snapshot := _read_newest(file)[1])]
-        return min([self.since, *(snapshot.since for snapshot in snapshots)])
+        return min(self.since, super().counting_since())
+
+    def _stamp(self, as_of: float) -> None:
+        with suppress(OSError):
+            os.pwrite(self._own, _STAMP.pack(as_of), _STAMP_PLACE)
 
 
 def add_families(groups: Iterable[Iterable[Family]]) -> list[Metric]:
@@ -135,11 +178,35 @@ def _to_family(metric: Metric) -> Family:
 
 def _living(snapshot: Snapshot) -> list[Family]:
     """Return the families that still hold: nothing waits any more in a process that has ended."""
+    if _is_running(snapshot.process):
+        return snapshot.families
+    return [family for family in snapshot.families if family.kind != "gauge"]
+
+
+def _is_behind(file: int, moment: float) -> bool:
+    """Whether the worker of that file runs, and has shown nothing after `moment`."""
+    return _read_stamp(file) < moment and _runs(file)
+
+
+def _read_stamp(file: int) -> float:
+    """Return until when the sums of that file hold, in monotonic seconds; without end if it is not known."""
     try:
-        os.kill(snapshot.process, 0)
+        return float(_STAMP.unpack(os.pread(file, _STAMP.size, _STAMP_PLACE))[0])
+    except (OSError, struct.error):
+        return math.inf
+
+
+def _runs(file: int) -> bool:
+    _, snapshot = _read_newest(file)
+    return snapshot is not None and _is_running(snapshot.process)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
     except ProcessLookupError:
-        return [family for family in snapshot.families if family.kind != "gauge"]
-    return snapshot.families
+        return False
+    return True
 
 
 def _read_newest(file: int) -> tuple[int, Snapshot | None]:

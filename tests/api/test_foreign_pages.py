@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 from litestar.testing import TestClient
 
-from gateway.api.admin import create_admin
+from gateway.api.admin.app import create_admin
+from gateway.api.admin.plane import AdminPlane
 from gateway.api.auth import Authenticator
 from gateway.api.foreign_pages import guard_site, refuse_foreign_pages
 from gateway.errors import RequestError
 from tests.api.site_server import SiteServer, chat_body, serve_site
+from tests.api.test_admin import Plane
 
 
 def is_refused(host: str | None, origin: str | None = None, names: tuple[str, ...] = ()) -> bool:
@@ -92,7 +96,7 @@ def test_a_site_with_keys_may_be_called_by_any_name_and_page() -> None:
 
 
 def test_the_admin_plane_answers_no_page_from_elsewhere() -> None:
-    site = guard_site(create_admin(lambda: b"up 1\n", dict), ())  # type: ignore[arg-type]
+    site = guard_site(create_admin(cast("AdminPlane", Plane()), is_loopback=True), ())  # type: ignore[arg-type]
     with TestClient(site, base_url="http://127.0.0.1:8081") as client:  # type: ignore[type-var]
         assert client.get("/metrics").status_code == 200
         for headers in ({"host": "rebound.example"}, {"origin": "https://evil.example"}):

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 from gateway import __version__
@@ -74,3 +80,60 @@ def test_a_new_home_has_nothing_to_show_and_nothing_is_wrong(command: Command, w
     ended = command(*words)
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def leaves() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield each command that does something, by its words."""
+    for name in COMMANDS:
+        parser = argparse.ArgumentParser()
+        import_module(f"gateway.cli.{name}").add_arguments(parser)
+        yield from _leaves_below(name, parser)
+
+
+def _leaves_below(
+    words: str, parser: argparse.ArgumentParser
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    below = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    if not below:
+        yield words, parser
+    for action in below:
+        for name, child in action.choices.items():
+            yield from _leaves_below(f"{words} {name}", child)
+
+
+# They run for long, or print a file.
+WITHOUT_A_RESULT = {"serve", "demo", "config reference", "config schema"}
+
+
+def test_every_command_with_a_result_prints_json_in_a_documented_shape() -> None:
+    guide = (Path(__file__).parents[2] / "gateway/cli/README.md").read_text(encoding="utf-8")
+    shapes = guide[guide.index("| command | prints |") :]
+
+    for words, parser in leaves():
+        if words not in WITHOUT_A_RESULT:
+            assert "--json" in parser.format_help(), words
+            assert f"`{words}`" in shapes, words
+
+
+def test_a_watched_command_is_run_again_until_it_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = iter([0, 0, 1])
+
+    def run(_: argparse.Namespace) -> int:
+        code = next(codes)
+        sys.stdout.write(f"code {code}\n")
+        return code
+
+    monkeypatch.setattr("gateway.cli.audit.run", run)
+
+    assert main(["audit", "list", "--watch", "0.1"]) == 1
+    assert capsys.readouterr().out == "code 0\ncode 0\ncode 1\n"
+
+
+@pytest.mark.parametrize("pause", ["0", "-1", "nan", "x"])
+def test_a_pause_that_is_none_is_a_usage_error(pause: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["audit", "list", f"--watch={pause}"])
+
+    assert end.value.code == 2

@@ -53,7 +53,7 @@ def test_every_version_is_listed(command: Command, home: Path) -> None:
         ("specialist", "tickets", 1),
         ("specialist", "tickets", 2),
     ]
-    assert "tickets  v2  scripted  by head  1,234 rows" in printed
+    assert "tickets           v2    head       1,234 rows" in printed
     assert max(map(len, printed.splitlines())) <= 80
 
 

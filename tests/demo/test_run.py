@@ -74,3 +74,4 @@ def test_the_demo_comes_to_its_end_and_counts_every_request(file: Path) -> None:
     assert run_demo(file, Console(file=printed, width=80)) == 0
 
     assert "requests: 12, none failed" in printed.getvalue()
+    assert "stepdown why: the last answer that was escalated" in printed.getvalue()

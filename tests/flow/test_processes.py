@@ -44,9 +44,14 @@ def test_a_killed_supervisor_ends_its_children_and_can_be_started_again(
 
 
 def full_tree(gateway: RunningGateway) -> list[int]:
-    """Return the children once all three kinds run."""
+    """Return the children once all four kinds run."""
     found = children(gateway.process.pid)
-    wanted = {"gateway.processes.worker", "gateway.processes.learner", "gateway.specialists.host.process"}
+    wanted = {
+        "gateway.processes.worker",
+        "gateway.processes.admin",
+        "gateway.processes.learner",
+        "gateway.specialists.host.process",
+    }
     return list(found) if set(found.values()) == wanted else []
 
 

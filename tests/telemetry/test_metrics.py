@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from gateway.core import Route
 from gateway.telemetry import metrics as module
 from gateway.telemetry import shared_sums
 from gateway.telemetry.metrics import Metrics, Probe
-from gateway.telemetry.shared_sums import SharedSums, create_sum_files
+from gateway.telemetry.shared_sums import SharedSums, SumFiles, create_sum_files
 from tests.support.builders import outcome, reading, request
+from tests.support.waiting import PATIENCE_S
 
 WORKER = """
 import sys
+import time
 from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.shared_sums import SharedSums
 from tests.support.builders import outcome, reading
@@ -216,3 +219,18 @@ def test_counting_began_when_the_first_process_counted(sum_files: list[int]) -> 
 
 def _number_at(file: int, place: int) -> int:
     return int(shared_sums._HEADER.unpack(os.pread(file, shared_sums._HEADER.size, place))[0])
+
+
+def test_a_reader_waits_until_a_worker_has_shown_what_it_counted(sum_files: list[int]) -> None:
+    before = time.monotonic()
+    SharedSums(sum_files, 0).publish([], as_of=before)
+    reader = SumFiles(sum_files)
+
+    reader.wait_until_newer(before, PATIENCE_S)
+    assert time.monotonic() - before < PATIENCE_S, (
+        "it has shown enough; a worker that never ran is not waited for"
+    )
+
+    begun = time.monotonic()
+    reader.wait_until_newer(begun, 0.1)
+    assert time.monotonic() - begun >= 0.1, "what it showed is of before"

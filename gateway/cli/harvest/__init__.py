@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -18,11 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     stats = actions.add_parser("stats", help="files, size, age, and rows by task")
+    add_watch(stats)
     stats.add_argument("--json", action="store_true", help="print JSON")
     _add_export(actions.add_parser("export", help="write rows in the format of a trainer"))
     prune = actions.add_parser(
         "prune", help="delete what may be kept no longer (`serve` does so every ten minutes)"
     )
+    prune.add_argument("--json", action="store_true", help="print JSON")
     prune.add_argument("--keep-days", type=_days, metavar="DAYS", help="this once, a shorter time")
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
@@ -48,6 +50,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--validation-share", type=_share, default=0.1, metavar="SHARE", help="of a data set (0.1)"
     )
+    export.add_argument("--json", action="store_true", help="print the count as JSON, on standard error")
     export.add_argument(
         "--with-audits",
         action="store_true",
@@ -88,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             return forget(settings.home, arguments)
         case "prune":
-            return _prune(settings, arguments.keep_days)
+            return _prune(settings, arguments.keep_days, as_json=arguments.json)
     return _stats(settings, as_json=arguments.json)
 
 
@@ -108,24 +111,26 @@ def _stats(settings: Settings, *, as_json: bool) -> int:
     files = "1 file" if stats.files == 1 else f"{stats.files} files"
     print(f"{files}, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
     for task, count in sorted(stats.tasks.items()):
-        others = f"  {count.exported:>8,} for exports alone" if count.exported else ""
-        print(f"{task}  {count.training:>8,} for training  {count.held_out:>8,} held out as evidence{others}")
+        others = f"{count.exported:>9,} exports" if count.exported else ""
+        print(f"{task:20.20}{count.training:>10,} for training{count.held_out:>9,} held out{others}")
     return OK
 
 
-def _prune(settings: Settings, keep_days: float | None) -> int:
+def _prune(settings: Settings, keep_days: float | None, *, as_json: bool) -> int:
     import msgspec
 
     from gateway.harvest.removal import prune
     from gateway.policy.load import load_policies
     from gateway.processes.pruning import read_retention
+    from gateway.store.state import record_change
 
     retention = read_retention(settings.harvest, load_policies(settings.policies.folder))
     if keep_days is not None:
         shortest = min(keep_days, retention.keep_days or keep_days)
         retention = msgspec.structs.replace(retention, keep_days=shortest)
+    record_change(settings.home, "harvest prune", keep_days=retention.keep_days)
     removed = prune(settings.home.harvest, retention, time.time())
-    print(f"{removed:,} rows removed")
+    print(f'{{"removed": {removed}}}' if as_json else f"{removed:,} rows removed")
     return OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import sys
 import time
@@ -21,6 +22,7 @@ from gateway.harvest.dataset import select_rows, write_dataset
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.reader import HarvestReader
 from gateway.store.home import Home
+from gateway.store.state import record_change
 
 
 def export_rows(home: Home, arguments: argparse.Namespace) -> int:
@@ -29,6 +31,15 @@ def export_rows(home: Home, arguments: argparse.Namespace) -> int:
     form = plugins.load_plugin("gateway.harvest.formats", arguments.format)
     tasks = _list_tasks(reader, arguments.task)
     as_of = parse_past(arguments.as_of, time.time()) if arguments.as_of else math.inf
+    if home.folder.is_dir():
+        target = arguments.dataset or arguments.out
+        record_change(
+            home,
+            "harvest export",
+            str(target.absolute()) if target else "standard output",
+            format=arguments.format,
+            tasks=tasks,
+        )
     # One task at a time: a harvest may be larger than the memory.
     rows = (row for task in tasks for row in reader.rows(task).rows if row.at <= as_of)
     if arguments.dataset is not None:
@@ -40,7 +51,8 @@ def export_rows(home: Home, arguments: argparse.Namespace) -> int:
         note_export(
             home, Export(at=time.time(), path=target, format=arguments.format, tasks=tasks, rows=written)
         )
-    print(f"{written:,} rows{said}", file=sys.stderr)
+    # Standard output may be the export itself.
+    print(json.dumps({"rows": written}) if arguments.json else f"{written:,} rows{said}", file=sys.stderr)
     return OK
 
 

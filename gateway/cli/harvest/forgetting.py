@@ -13,6 +13,7 @@ from gateway.finops.periods import parse_past
 from gateway.harvest.base import hash_user
 from gateway.harvest.removal import Selection
 from gateway.processes.forgetting import Receipt, forget_rows
+from gateway.store.audit_trail import name_local_actor
 from gateway.store.home import Home, read_audit_key
 from gateway.store.state import open_state
 
@@ -21,6 +22,9 @@ def forget(home: Home, arguments: argparse.Namespace) -> int:
     """Forget what the options select, and say what was done."""
     selection = _read_selection(home, arguments)
     with open_state(home) as state:
+        # Whose rows they were must not stand in a record that stays for ever: the receipt has hashes.
+        by = [name for name in selection.__struct_fields__ if getattr(selection, name) not in ("", None)]
+        state.trail.add(name_local_actor(), "harvest forget", by=by)
         receipt = forget_rows(home, state, selection)
     _write_receipt(home, receipt)
     print(msgspec.json.encode(receipt).decode() if arguments.json else _describe(receipt))

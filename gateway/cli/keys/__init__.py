@@ -9,20 +9,23 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.key_tables import KeyTerms
     from gateway.store.keys import KeyFacts, KeyStore
+    from gateway.store.state import State
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     _add_create(actions.add_parser("create", help="print a new key: only now, for only its hash is kept"))
-    actions.add_parser("list", help="list ids, names and states, never the keys themselves")
+    listing = actions.add_parser("list", help="list ids, names and states, never the keys themselves")
+    add_watch(listing)
     show = actions.add_parser("show", help="what a key may do, its limits and what is used of them")
+    add_watch(show)
     rotate = actions.add_parser("rotate", help="print a new secret for a key; the old one stays for a while")
     rotate.add_argument(
         "--overlap", default="24h", metavar="SPAN", help="how long the old secret stays valid (24h; 0s: not)"
@@ -82,19 +85,21 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
         if arguments.action == "create":
-            return _create(state.keys, settings, arguments)
+            return _create(state, settings, arguments)
         if arguments.action == "list":
             return _list(state.keys, arguments)
         if arguments.action == "show":
             return _show(state.keys, settings, arguments)
-        return (
-            _rotate(state.keys, arguments) if arguments.action == "rotate" else _revoke(state.keys, arguments)
-        )
+        return _rotate(state, arguments) if arguments.action == "rotate" else _revoke(state, arguments)
 
 
-def _create(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -> int:
+def _create(state: State, settings: Settings, arguments: argparse.Namespace) -> int:
+    from gateway.store.audit_trail import name_local_actor
+
     terms = _read_terms(settings, arguments)
-    key_id, secret = keys.create(arguments.name, tenant=arguments.tenant, terms=terms)
+    with state.key_trail.transaction():
+        key_id, secret = state.keys.create(arguments.name, tenant=arguments.tenant, terms=terms)
+        state.key_trail.add(name_local_actor(), "keys create", key_id, name=arguments.name)
     print(json.dumps({"id": key_id, "key": secret}) if arguments.json else secret)
     if not settings.home.run_file.exists():
         print(f"made in {settings.home.folder}, from which no gateway runs now", file=sys.stderr)
@@ -178,23 +183,31 @@ def _show(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -> 
     return OK
 
 
-def _rotate(keys: KeyStore, arguments: argparse.Namespace) -> int:
+def _rotate(state: State, arguments: argparse.Namespace) -> int:
     from gateway.config.durations import parse_duration
+    from gateway.store.audit_trail import name_local_actor
 
-    key = _find(keys, arguments.key)
-    secret = keys.rotate(key.id, parse_duration(arguments.overlap))
+    key, overlap_s = _find(state.keys, arguments.key), parse_duration(arguments.overlap)
+    with state.key_trail.transaction():
+        secret = state.keys.rotate(key.id, overlap_s)
+        state.key_trail.add(
+            name_local_actor(), "keys rotate", key.id, name=key.name, overlap=arguments.overlap
+        )
     print(json.dumps({"id": key.id, "key": secret}) if arguments.json else secret)
     return OK
 
 
-def _revoke(keys: KeyStore, arguments: argparse.Namespace) -> int:
+def _revoke(state: State, arguments: argparse.Namespace) -> int:
     from gateway.errors import ConfigError
+    from gateway.store.audit_trail import name_local_actor
 
-    found = keys.find(arguments.key)
+    found = state.keys.find(arguments.key)
     # A key with unreadable terms is not found, and can be revoked all the same.
     key_id = found.id if found else arguments.key
-    if not keys.revoke(key_id):
-        raise ConfigError(f"no valid key has the id '{arguments.key}'; see `stepdown keys list`")
+    with state.key_trail.transaction():
+        if not state.keys.revoke(key_id):
+            raise ConfigError(f"no valid key has the id '{arguments.key}'; see `stepdown keys list`")
+        state.key_trail.add(name_local_actor(), "keys revoke", key_id, name=found.name if found else "")
     said = f"revoked {key_id}; workers refuse it within a second"
     print(json.dumps({"id": key_id, "state": "revoked"}) if arguments.json else said)
     return OK

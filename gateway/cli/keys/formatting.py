@@ -35,7 +35,8 @@ def format_row(key: KeyFacts, now: float) -> str:
     state = "trusted" if state == "valid" and key.is_trusted else state
     owner = "" if key.tenant in (key.name, key.id) else f"  of {key.tenant}"
     ends = f"  until {_format_day(key.expires_at)}" if state != "revoked" and key.expires_at else ""
-    return f"{key.id}  {state:8}  {_format_day(key.created_at)}  {key.name}{owner}{ends}"
+    line = f"{key.id}  {state:8}  {_format_day(key.created_at)}  {key.name}{owner}{ends}"
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 3]}..."
 
 
 def format_details(key: KeyFacts, now: float, uses: Sequence[KeyUse], secrets: int) -> list[str]:

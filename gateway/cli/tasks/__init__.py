@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK
+from gateway.cli import FAILED, OK, add_watch
 
 if TYPE_CHECKING:
+    from gateway.api.admin.models import TaskReport
     from gateway.distill.preview import Preview
-    from gateway.processes.task_report import TaskReport, TaskReporter
+    from gateway.processes.task_report import TaskReporter
     from gateway.settings import Settings
     from gateway.store.state import State
 
@@ -23,11 +25,12 @@ _NAMES_ONE = "its id, its name, or OWNER/NAME where two owners have one of that 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    actions.add_parser("list", help="list tasks, and who answers them")
+    add_watch(actions.add_parser("list", help="list tasks, and who answers them"))
     show = actions.add_parser("show", help="explain a task: promise, evidence, what is missing, money")
     show.add_argument(
         "--what-if", action="store_true", help="try other alphas on the stored audits: seconds to minutes"
     )
+    add_watch(show)
     rename = actions.add_parser("rename", help="give a task another readable name")
     freeze = actions.add_parser("freeze", help="have the teacher answer a task, or all, from now on")
     unfreeze = actions.add_parser("unfreeze", help="end a freeze")
@@ -63,6 +66,7 @@ def _list(arguments: argparse.Namespace, settings: Settings, state: State, repor
     from gateway.harvest.reader import HarvestReader
     from gateway.processes.task_report import describe_absence
     from gateway.store.interventions import ALL_TASKS
+    from gateway.store.task_changes import find_freezer
 
     counts = HarvestReader(settings.home.harvest).counts()
     reports = reporter.report_all(counts)
@@ -70,7 +74,8 @@ def _list(arguments: argparse.Namespace, settings: Settings, state: State, repor
         return _print_json(reports)
     for freeze in state.interventions.list_freezes():
         if freeze.task == ALL_TASKS:
-            print(f"ALL TASKS ARE {format_freeze(freeze)}")
+            by = find_freezer(state, ALL_TASKS)
+            print("\n".join(textwrap.wrap(f"ALL TASKS ARE {format_freeze(freeze, by)}", 80)))
     for report in reports:
         print("\n".join(format_row(report)))
     if not reports:
@@ -83,10 +88,10 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
 
     from gateway.cli.tasks.formatting import format_details, format_previews
     from gateway.harvest.reader import HarvestReader
-    from gateway.processes.task_report import measure_stakes
+    from gateway.processes.task_report import find_report, measure_stakes
 
     harvest, now = HarvestReader(settings.home.harvest), time.time()
-    report = _find(arguments.task, reporter.report_all(harvest.counts()))
+    report = reporter.add_changes(find_report(arguments.task, reporter.report_all(harvest.counts())))
     known = state.tasks.get(report.task)
     stakes = measure_stakes(state, harvest, known, now) if known else None
     previews = _preview(settings, state, report) if arguments.what_if else []
@@ -109,8 +114,12 @@ def _preview(settings: Settings, state: State, report: TaskReport) -> list[Previ
 
 
 def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
-    report = _find(arguments.task, reporter.report_all({}))
-    state.tasks.names.rename(report.task, arguments.name)
+    from gateway.processes.task_report import find_report
+    from gateway.store.audit_trail import name_local_actor
+    from gateway.store.task_changes import rename_task
+
+    report = find_report(arguments.task, reporter.report_all({}))
+    rename_task(state, name_local_actor(), report.task, arguments.name)
     if arguments.json:
         return _print_json({"task": report.task, "name": arguments.name, "before": report.name})
     print(f"{report.task} is named {arguments.name}, before {report.name}")
@@ -120,15 +129,18 @@ def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: 
 
 
 def _freeze(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.processes.task_report import find_report
+    from gateway.store.audit_trail import name_local_actor
     from gateway.store.interventions import ALL_TASKS
+    from gateway.store.task_changes import freeze_task, unfreeze_task
 
-    report = None if arguments.all else _find(arguments.task, reporter.report_all({}))
+    report = None if arguments.all else find_report(arguments.task, reporter.report_all({}))
     task = report.task if report else ALL_TASKS
     what = report.name if report else "all tasks"
     if arguments.action == "freeze":
-        state.interventions.freeze(task, arguments.note)
-        said = f"frozen: {what}; {_describe_reach(settings)}"
-    elif state.interventions.unfreeze(task):
+        is_new = freeze_task(state, name_local_actor(), task, arguments.note)
+        said = f"frozen{'' if is_new else ' before'}: {what}; {_describe_reach(settings)}"
+    elif unfreeze_task(state, name_local_actor(), task):
         said = f"unfrozen: {what}; {_describe_reach(settings)}"
     else:
         print(f"stepdown: {what}: not frozen{_hint(state, task)}", file=sys.stderr)
@@ -160,11 +172,15 @@ def _hint(state: State, task: str) -> str:
 
 
 def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.processes.task_report import find_report
+    from gateway.store.audit_trail import name_local_actor
+    from gateway.store.task_changes import acknowledge_alarm
+
     reports = reporter.report_all({})
-    chosen = reports if arguments.all else [_find(arguments.task, reports)]
+    chosen = reports if arguments.all else [find_report(arguments.task, reports)]
     open_alarms = [report for report in chosen if report.alarms and report.seen_alarm is None]
     for report in open_alarms:
-        state.interventions.acknowledge_alarm(report.task, report.alarms, arguments.note)
+        acknowledge_alarm(state, name_local_actor(), report.task, report.alarms, arguments.note)
     if arguments.json:
         return _print_json([{"task": report.task, "alarms": report.alarms} for report in open_alarms])
     for report in open_alarms:
@@ -172,20 +188,6 @@ def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, repor
     if not open_alarms:
         print("no alarm that was not acknowledged")
     return OK
-
-
-def _find(wanted: str, reports: list[TaskReport]) -> TaskReport:
-    """Return the task with that id, name, or owner and name. Raises ConfigError."""
-    from gateway.errors import ConfigError
-
-    found = [one for one in reports if wanted in (one.task, one.name, f"{one.scope}/{one.name}")]
-    exact = [one for one in found if one.task == wanted] or found
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        owners = ", ".join(f"{one.scope}/{one.name}" for one in exact)
-        raise ConfigError(f"several tasks are named '{wanted}': {owners}")
-    raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
 
 
 def _print_json(value: object) -> int:

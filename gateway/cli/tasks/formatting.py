@@ -6,9 +6,11 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 
+from gateway.api.admin.models import TaskReport
 from gateway.core import Certificate
 from gateway.distill.preview import Preview
-from gateway.processes.task_report import Stakes, TaskReport
+from gateway.processes.task_report import Stakes
+from gateway.store.audit_trail import Entry
 from gateway.store.interventions import Freeze
 
 WIDTH = 80
@@ -16,9 +18,10 @@ _LABEL = 12
 _TEXTS = {"new": "new texts", "learnt": "texts it has learnt", "variant": "near copies of the template"}
 
 
-def format_freeze(freeze: Freeze) -> str:
-    """Return since when, and why."""
-    return f"FROZEN since {_format_time(freeze.at)}" + (f": {freeze.note}" if freeze.note else "")
+def format_freeze(freeze: Freeze, by: str) -> str:
+    """Return since when, by whom, and why."""
+    whom = f" by {by}" if by else ""
+    return f"FROZEN since {_format_time(freeze.at)}{whom}" + (f": {freeze.note}" if freeze.note else "")
 
 
 def format_row(report: TaskReport) -> Iterator[str]:
@@ -52,9 +55,11 @@ def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Ite
             if each.target == target:
                 yield from _wrap("", _describe_certificate(each, now))
                 if each.audits_missing and stakes:
-                    yield from _wrap("", f"  {_describe_eta(each.audits_missing, stakes.audits)}")
+                    yield from _wrap("", f"  {_describe_eta(each.audits_missing, stakes.audits_for(each))}")
     if report.note:
         yield from _wrap("learner", report.note)
+    for number, entry in enumerate(report.changes):
+        yield from _wrap("" if number else "changed", _describe_change(entry))
     yield from _wrap(
         "rows", f"{report.rows.training:,} to learn from, {report.rows.held_out:,} held out as evidence"
     )
@@ -76,7 +81,7 @@ def format_previews(previews: Sequence[Preview], stakes: Stakes | None) -> Itera
 def _describe_service(report: TaskReport) -> str:
     version = f"version {report.version}" if report.version else ""
     if report.freeze:
-        return f"{format_freeze(report.freeze)}; the teacher answers all requests"
+        return f"{format_freeze(report.freeze, report.frozen_by)}; the teacher answers all requests"
     if report.is_serving:
         rest = f"; not to every policy: {report.because}" if report.because else ""
         return f"{version} answers what its certificates cover, the teacher the rest{rest}"
@@ -90,6 +95,11 @@ def _describe_alarms(report: TaskReport) -> str:
         return f"{report.alarms}, the last not acknowledged: `stepdown tasks ack {report.name}`"
     note = f": {seen.note}" if seen.note else ""
     return f"{report.alarms}, the last acknowledged {_format_time(seen.at)}{note}"
+
+
+def _describe_change(entry: Entry) -> str:
+    facts = "" if entry.facts == "{}" else f" {entry.facts}"
+    return f"{_format_time(entry.at)} by {entry.actor}: {entry.action}{facts}"
 
 
 def _describe_certificate(each: Certificate, now: float) -> str:
@@ -111,7 +121,7 @@ def _describe_eta(missing: int, per_day: float) -> str:
         return f"{missing:,} audits are missing, and none came in the last day"
     days = missing / per_day
     time_left = f"{days:.1f} days" if days >= 1 else f"{days * 24:.1f} hours"
-    return f"{missing:,} audits are missing: about {time_left} at {per_day:,.0f} a day as of late"
+    return f"{missing:,} audits are missing: about {time_left} at {per_day:,.0f} that count a day"
 
 
 def _describe_money(report: TaskReport, stakes: Stakes) -> str:

@@ -99,7 +99,7 @@ async def test_what_an_accepted_key_may_not_do_is_told_in_the_teachers_words(
 
 @pytest.mark.parametrize("size", [1, 7, 1000])
 async def test_an_error_that_repeats_our_key_does_not_show_it(
-    client: HttpClient, raw: RawTeacher, size: int
+    client: Transport, raw: RawTeacher, size: int
 ) -> None:
     """In whatever pieces it comes, and without changing its length."""
     said = b'{"error":{"message":"sk-o: no access for sk-own-key-1, sk-own-key-1"}}'
@@ -113,7 +113,7 @@ async def test_an_error_that_repeats_our_key_does_not_show_it(
     assert await read(reply.body) == said.replace(b"sk-own-key-1", b"*" * 12)
 
 
-async def test_a_word_that_is_no_secret_is_not_masked(client: HttpClient, raw: RawTeacher) -> None:
+async def test_a_word_that_is_no_secret_is_not_masked(client: Transport, raw: RawTeacher) -> None:
     raw.script = [b"HTTP/1.1 400 Bad Request\r\ncontent-length: 11\r\n\r\nprompt none"]
     own = create(Config(base_url=raw.origin, api_key=Secret("none")), client)
 

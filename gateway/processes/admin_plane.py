@@ -1,0 +1,259 @@
+"""The composition root of the admin process: the state of one gateway, for operators."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from prometheus_client.registry import Collector
+
+from gateway.api.admin.models import Judgement, ReviewCounts, ReviewItem, TaskChange, TaskReport
+from gateway.finops.periods import parse_past
+from gateway.finops.report import GROUPINGS, describe_period, read_period
+from gateway.harvest.reader import HarvestReader
+from gateway.policy.explanation import Explanation, explain_decision
+from gateway.policy.key_limits import KeyLimits
+from gateway.policy.load import load_policies
+from gateway.policy.planner import PolicyPlanner
+from gateway.processes.accounting import Accounting
+from gateway.processes.reviewing import Reviewer
+from gateway.processes.task_report import TaskReporter, find_report, summarize_task
+from gateway.processes.teachers import describe_teachers
+from gateway.registry.models import Registry
+from gateway.settings import Settings
+from gateway.store import task_changes
+from gateway.store.admin_tokens import AdminToken
+from gateway.store.audit_trail import Entry, Verdict
+from gateway.store.decision_filter import DecisionFilter
+from gateway.store.decision_record import DecisionRecord
+from gateway.store.interventions import ALL_TASKS
+from gateway.store.learner_progress import LearnerProgress, read_learner_progress
+from gateway.store.shared_counters import Counters
+from gateway.store.state import State
+from gateway.telemetry.all_workers import MachineMetrics
+from gateway.telemetry.certificates import Certificates
+from gateway.telemetry.costs import BudgetCollector
+from gateway.telemetry.gauges import ReadGauge
+from gateway.telemetry.shared_sums import SumFiles
+
+WAITING = {
+    "outcomes": "outcomes_waiting",
+    "rows": "harvest_rows_waiting",
+    "spend": "accounts_waiting",
+    "decisions": "decisions_waiting",
+    "objects": "objects_waiting",
+}
+DROPPED = {
+    "outcomes": "outcomes_dropped_total",
+    "rows": "harvest_rows_dropped_total",
+    "audits": "audits_dropped_total",
+    "decisions": "ledger_rows_dropped_total",
+    "objects": "objects_dropped_total",
+}
+Samples = dict[str, list[tuple[dict[str, str], float]]]
+
+
+class GatewayAdmin:
+    """What operators see and change; see api.admin.plane.AdminPlane. Every method may block."""
+
+    def __init__(self, settings: Settings, state: State, sum_files: Sequence[int], *, admission: str) -> None:
+        """`admission` is that of the workers: here the settings lack the teacher's key, which tells it."""
+        policies = load_policies(settings.policies.folder)
+        self._settings = settings
+        self._state = state
+        self._admission = admission
+        self._policies = policies
+        self._begun_at = time.time()
+        self._sums = SumFiles(sum_files)
+        self._harvest = HarvestReader(settings.home.harvest)
+        self._reviewer = Reviewer(state, self._harvest)
+        limits = KeyLimits(Counters(settings.home.counters, None))
+        accounting = Accounting(settings, state, policies, limits)
+        planner = PolicyPlanner(policies, accounting.budgets.spent)
+        self._reporter = TaskReporter(state, planner, Registry(settings.home.registry))
+        collectors = [
+            Certificates(state.certifications.all),
+            BudgetCollector(accounting.list_left),
+            *self._create_gauges(),
+        ]
+        self._metrics = MachineMetrics(self._sums, collectors)
+
+    def render_metrics(self) -> bytes:
+        """Return Prometheus text, summed over all workers."""
+        self._refresh()
+        return self._metrics.render_text()
+
+    def report_status(self) -> dict[str, Any]:
+        """Return the status report."""
+        # First: what is not waiting any more then is on the disk.
+        samples = self._metrics.read_samples()
+        counts = self._harvest.counts()
+        state = self._state
+        return {
+            "home": str(self._settings.home.folder),
+            "admission": self._admission,
+            "specialists_ready": _sum(samples, "specialists_ready") >= self._settings.server.workers,
+            "tasks": [summarize_task(one, state.certifications.of(one.task)) for one in self._report_tasks()],
+            "freezes": msgspec.to_builtins(state.interventions.list_freezes()),
+            "teachers": [
+                _describe_teacher(one.name, one.base_url, samples)
+                for one in describe_teachers(self._settings)
+            ],
+            "costs": state.spend.summarize(),
+            "harvested": {task: count.training + count.held_out for task, count in counts.items()},
+            "learner": msgspec.to_builtins(read_learner_progress(self._settings.home)),
+            "waiting": {name: _sum(samples, metric) for name, metric in WAITING.items()},
+            "dropped": {name: _sum(samples, metric) for name, metric in DROPPED.items()},
+        }
+
+    def find_token(self, plain: str) -> AdminToken | None:
+        """Return the valid token with that secret."""
+        return self._state.admin_tokens.find_secret(plain)
+
+    def explain(self, request_id: str) -> Explanation | None:
+        """Return why a request was answered as it was, None if it is not known."""
+        records = self._state.decisions.find(request_id)
+        return explain_decision(records, self._policies) if records else None
+
+    def list_decisions(self, wanted: DecisionFilter, last: int) -> list[DecisionRecord]:
+        """Return the last decisions that are wanted, newest first."""
+        return self._state.decisions.newest(last, wanted)
+
+    def list_tasks(self) -> list[TaskReport]:
+        """Return a report of every task."""
+        return self._report_tasks()
+
+    def show_task(self, task: str) -> TaskReport:
+        """Return the report of one task. Raises ConfigError for an unknown one."""
+        return self._reporter.add_changes(self._find_task(task))
+
+    def report_costs(self, by: str, since: str | None) -> dict[str, Any]:
+        """Return dollars and requests of a period. Raises ConfigError for a time that is none."""
+        start = None if since is None else parse_past(since, time.time())
+        period = read_period(self._state.spend, self._state.decisions, start)
+        return describe_period(period, next(one for one in GROUPINGS if one == by))
+
+    def change_freeze(self, actor: str, task: str | None, note: str, *, is_frozen: bool) -> TaskChange:
+        """Freeze or unfreeze a task, None for all. Raises ConfigError for an unknown one."""
+        found = self._find_task(task).task if task is not None else ALL_TASKS
+        if is_frozen:
+            is_changed = task_changes.freeze_task(self._state, actor, found, note)
+        else:
+            is_changed = task_changes.unfreeze_task(self._state, actor, found)
+        return TaskChange(task=found or None, is_changed=is_changed)
+
+    def rename_task(self, actor: str, task: str, name: str) -> TaskChange:
+        """Rename a task. Raises ConfigError for an unknown one, or a name that it cannot have."""
+        found = self._find_task(task)
+        task_changes.rename_task(self._state, actor, found.task, name)
+        return TaskChange(task=found.task, is_changed=found.name != name)
+
+    def acknowledge_alarm(self, actor: str, task: str, note: str) -> TaskChange:
+        """Acknowledge the alarm of a task. Raises ConfigError for an unknown one."""
+        found = self._find_task(task)
+        is_open = found.alarms > 0 and found.seen_alarm is None
+        if is_open:
+            task_changes.acknowledge_alarm(self._state, actor, found.task, found.alarms, note)
+        return TaskChange(task=found.task, is_changed=is_open)
+
+    def list_reviews(self, task: str | None, last: int) -> list[ReviewItem]:
+        """Return what is to be judged, newest first. Raises ConfigError for an unknown task."""
+        chosen = None if task is None else self._find_task(task).task
+        return self._reviewer.list_items(chosen, time.time(), last)
+
+    def judge(self, actor: str, request_id: str, choice: str) -> Judgement:
+        """Keep a judgement. Raises ConfigError for a request that is not in the sample."""
+        verdict = self._reviewer.judge(request_id, choice, actor, time.time())
+        return Judgement(request_id=request_id, verdict=verdict)
+
+    def count_reviews(self) -> list[ReviewCounts]:
+        """Return the counts of each task that has a sample."""
+        return self._reviewer.count_all(time.time())
+
+    def list_changes(self, last: int, about: str) -> list[Entry]:
+        """Return the last entries of the audit trail, newest first."""
+        return self._state.trail.newest(last, subject=about)
+
+    def verify_trail(self, known_head: str) -> Verdict:
+        """Recompute the audit trail's chain."""
+        return self._state.trail.verify(known_head)
+
+    def _create_gauges(self) -> list[Collector]:
+        """Return what only the stores know, as gauges."""
+        learner: list[Collector] = [
+            ReadGauge("stepdown_harvest_rows", "Harvested rows.", (), lambda: [((), self._count_rows())]),
+            ReadGauge(
+                "stepdown_learner_rows",
+                "Rows that the learner has looked at.",
+                (),
+                lambda: [((), self._read_progress().rows)],
+            ),
+            ReadGauge(
+                "stepdown_learner_step_ended_at",
+                "When the learner's last step ended, before the first the start; unix seconds.",
+                (),
+                lambda: [((), max(self._read_progress().at, self._begun_at))],
+            ),
+        ]
+        is_learning = self._settings.learn.enabled and self._settings.harvest.enabled
+        return [
+            ReadGauge(
+                "stepdown_alarm_unacknowledged",
+                "1 from an alarm until it is acknowledged.",
+                ("route",),
+                self._list_alarms,
+            ),
+            ReadGauge("stepdown_workers_running", "Workers that run.", (), self._count_workers),
+            ReadGauge(
+                "stepdown_sums_age_seconds",
+                "How long the quietest worker has shown no sums.",
+                (),
+                lambda: [((), max(self._sums.read_ages(time.monotonic()), default=0.0))],
+            ),
+            *(learner if is_learning else []),
+        ]
+
+    def _list_alarms(self) -> Iterator[tuple[tuple[str], float]]:
+        seen = self._state.interventions.find_seen_alarm
+        for one in self._state.certifications.all():
+            if one.epoch:
+                yield (one.task,), float(seen(one.task, one.epoch) is None)
+
+    def _count_workers(self) -> list[tuple[tuple[()], float]]:
+        return [((), len(self._sums.read_ages(time.monotonic())))]
+
+    def _count_rows(self) -> int:
+        return sum(count.training + count.held_out for count in self._harvest.counts().values())
+
+    def _read_progress(self) -> LearnerProgress:
+        return read_learner_progress(self._settings.home)
+
+    def _find_task(self, task: str) -> TaskReport:
+        return find_report(task, self._report_tasks())
+
+    def _report_tasks(self) -> list[TaskReport]:
+        self._refresh()
+        return self._reporter.report_all(self._harvest.counts())
+
+    def _refresh(self) -> None:
+        """Read what the other processes changed; microseconds while nothing has."""
+        self._state.tasks.refresh()
+        self._state.interventions.refresh()
+        self._state.certifications.refresh()
+
+
+def _sum(samples: Samples, name: str, **labels: str) -> int:
+    found = samples.get(f"stepdown_{name}", [])
+    return int(sum(value for given, value in found if labels.items() <= given.items()))
+
+
+def _describe_teacher(name: str, base_url: str, samples: Samples) -> dict[str, object]:
+    """Return what the status report says of a teacher; its circuit is that of each worker."""
+    is_out = _sum(samples, "teacher_circuits_open", teacher=name) > 0
+    counts = {
+        what: _sum(samples, f"teacher_{what}_total", teacher=name)
+        for what in ("requests", "failures", "retries")
+    }
+    return {"name": name, "base_url": base_url, "circuit": "open" if is_out else "closed", **counts}

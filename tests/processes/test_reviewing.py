@@ -1,0 +1,78 @@
+"""The blind sample of local answers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.harvest.outbox import Outbox
+from gateway.harvest.reader import HarvestReader
+from gateway.processes.reviewing import CHOICES, Reviewer
+from gateway.store.home import Home
+from gateway.store.state import open_state
+from tests.processes.test_forgetting import row as harvested
+from tests.store.test_decision_log import record
+
+NOW = time.time()
+TASK = "cards"
+
+
+def fill(home: Home, count: int) -> None:
+    """Keep `count` audits of which every second draft differs, one that would not serve, and a lesson."""
+    outbox = Outbox(home.worker_rows(0))
+    with open_state(home) as state:
+        for number in range(count + 2):
+            is_served, is_held_out = number != count, number != count + 1
+            draft = "yes" if number % 2 else f"no {number}"
+            row = msgspec.structs.replace(
+                harvested(f"text {number}", "user"), request_id=f"{number:032x}", task=TASK,
+                at=NOW - 60 + number, answer="yes", draft=draft, draft_version=1, is_held_out=is_held_out,
+            )  # fmt: skip
+            outbox.put(row)
+            state.decisions.put(record(number, decision="audit", would_serve=is_served))
+    outbox.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    fill(home, 20)
+    return home
+
+
+def test_only_audits_that_would_have_been_served_and_differ_are_shown(home: Home) -> None:
+    with open_state(home) as state:
+        reviewer = Reviewer(state, HarvestReader(home.harvest))
+        items = reviewer.list_items(None, NOW, 100)
+        [counts] = reviewer.count_all(NOW)
+
+    assert [int(item.request_id, 16) for item in items] == [18, 16, 14, 12, 10, 8, 6, 4, 2, 0]
+    assert all({item.a, item.b} == {"yes", f"no {int(item.request_id, 16)}"} for item in items)
+    assert len({item.a == "yes" for item in items}) == 2, "the order says nothing"
+    assert (counts.sampled, counts.agreed, counts.waiting) == (20, 10, 10)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_a_judgement_is_kept_as_whose_answer_it_was(home: Home, choice: str) -> None:
+    with open_state(home) as state:
+        reviewer = Reviewer(state, HarvestReader(home.harvest))
+        item = reviewer.list_items(TASK, NOW, 1)[0]
+
+        verdict = reviewer.judge(item.request_id, choice, "cli:ann", NOW)
+
+        right = {"a": item.a, "b": item.b}.get(choice)
+        assert verdict == (choice if right is None else "teacher" if right == "yes" else "local")
+        assert item.request_id not in {one.request_id for one in reviewer.list_items(TASK, NOW, 100)}
+        assert getattr(reviewer.count_all(NOW)[0], verdict) == 1
+        assert state.trail.newest(1)[0].action == "review judge"
+        # Who is forgotten is forgotten: no text is kept with a judgement.
+        assert item.text not in repr(state.reviews.all())
+
+
+def test_what_is_not_in_the_sample_cannot_be_judged(home: Home) -> None:
+    with open_state(home) as state, pytest.raises(ConfigError, match="not in the sample"):
+        Reviewer(state, HarvestReader(home.harvest)).judge("f" * 32, "a", "cli:ann", NOW)
