@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from prometheus_client.registry import Collector
 
-from gateway.api.admin.models import Judgement, ReviewCounts, ReviewItem, TaskChange, TaskReport
+from gateway.api.admin.models import Judgement, SampleCounts, SampleItem, TaskChange, TaskReport
 from gateway.finops.periods import parse_past
 from gateway.finops.report import GROUPINGS, describe_period, read_period
 from gateway.harvest.reader import HarvestReader
@@ -18,7 +18,7 @@ from gateway.policy.key_limits import KeyLimits
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
-from gateway.processes.reviewing import Reviewer
+from gateway.processes.blind_sample import BlindSample
 from gateway.processes.task_report import TaskReporter, find_report, summarize_task
 from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
@@ -68,7 +68,7 @@ class GatewayAdmin:
         self._begun_at = time.time()
         self._sums = SumFiles(sum_files)
         self._harvest = HarvestReader(settings.home.harvest)
-        self._reviewer = Reviewer(state, self._harvest)
+        self._sample = BlindSample(state, self._harvest)
         limits = KeyLimits(Counters(settings.home.counters, None))
         accounting = Accounting(settings, state, policies, limits)
         planner = PolicyPlanner(policies, accounting.budgets.spent)
@@ -158,19 +158,19 @@ class GatewayAdmin:
             task_changes.acknowledge_alarm(self._state, actor, found.task, found.alarms, note)
         return TaskChange(task=found.task, is_changed=is_open)
 
-    def list_reviews(self, task: str | None, last: int) -> list[ReviewItem]:
+    def list_sample(self, task: str | None, last: int) -> list[SampleItem]:
         """Return what is to be judged, newest first. Raises ConfigError for an unknown task."""
         chosen = None if task is None else self._find_task(task).task
-        return self._reviewer.list_items(chosen, time.time(), last)
+        return self._sample.list_items(chosen, time.time(), last)
 
     def judge(self, actor: str, request_id: str, choice: str) -> Judgement:
         """Keep a judgement. Raises ConfigError for a request that is not in the sample."""
-        verdict = self._reviewer.judge(request_id, choice, actor, time.time())
+        verdict = self._sample.judge(request_id, choice, actor, time.time())
         return Judgement(request_id=request_id, verdict=verdict)
 
-    def count_reviews(self) -> list[ReviewCounts]:
+    def count_sample(self) -> list[SampleCounts]:
         """Return the counts of each task that has a sample."""
-        return self._reviewer.count_all(time.time())
+        return self._sample.count_all(time.time())
 
     def list_changes(self, last: int, about: str) -> list[Entry]:
         """Return the last entries of the audit trail, newest first."""

@@ -21,7 +21,7 @@ from gateway.store.home import Home
 from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.objects import ObjectStore
-from gateway.store.reviews import ReviewStore
+from gateway.store.preferences import PreferenceStore
 from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -49,7 +49,7 @@ class State:
         self.key_trail = AuditTrail(keys or database)
         """The same trail, for changes of keys: over their connection, to be part of their transaction."""
         self.admin_tokens = AdminTokens(database)
-        self.reviews = ReviewStore(database)
+        self.preferences = PreferenceStore(database)
         self.certifications = CertificationStore(database)
         self.tasks = TaskStore(database)
         self.templates = TemplateStore(database)

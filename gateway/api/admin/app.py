@@ -14,7 +14,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway import __version__
 from gateway.api.admin.access import NEEDS, create_guard, may_read_texts, name_actor
-from gateway.api.admin.models import Judgement, ReviewCounts, ReviewItem, TaskChange, TaskReport
+from gateway.api.admin.models import Judgement, SampleCounts, SampleItem, TaskChange, TaskReport
 from gateway.api.admin.plane import AdminPlane
 from gateway.errors import ConfigError
 from gateway.policy.explanation import Explanation
@@ -57,7 +57,7 @@ def create_admin(plane: AdminPlane, *, is_loopback: bool) -> Litestar:
     handlers = [
         show_metrics, show_status, show_health, list_decisions, show_decision, list_tasks, show_task,
         freeze_task, unfreeze_task, freeze_all, unfreeze_all, rename_task, acknowledge_alarm, report_costs,
-        list_reviews, judge, count_reviews, list_changes, verify_trail,
+        list_sample, judge, count_sample, list_changes, verify_trail,
     ]  # fmt: skip
     app = Litestar(
         handlers,
@@ -179,24 +179,22 @@ def report_costs(
     return _plane(request).report_costs(by, since)
 
 
-@get("/admin/reviews", sync_to_thread=True, opt={NEEDS: "content"})
-def list_reviews(
-    request: AnyRequest, last: Last = 10, task: FromQuery[str | None] = None
-) -> list[ReviewItem]:
-    """Local answers beside the teacher's, not saying whose: `stepdown review list`."""
-    return _plane(request).list_reviews(task, last)
+@get("/admin/sample", sync_to_thread=True, opt={NEEDS: "content"})
+def list_sample(request: AnyRequest, last: Last = 10, task: FromQuery[str | None] = None) -> list[SampleItem]:
+    """Local answers beside the teacher's, not saying whose: `stepdown sample list`."""
+    return _plane(request).list_sample(task, last)
 
 
-@post("/admin/reviews/{request_id:str}", sync_to_thread=True, status_code=200, opt={NEEDS: "content"})
+@post("/admin/sample/{request_id:str}", sync_to_thread=True, status_code=200, opt={NEEDS: "content"})
 def judge(request: AnyRequest, request_id: FromPath[str], data: JSONBody[Choice]) -> Judgement:
-    """Say which answer is right: `stepdown review judge`."""
+    """Say which answer is right: `stepdown sample judge`."""
     return _plane(request).judge(name_actor(request), request_id, data.choice)
 
 
-@get("/admin/reviews/stats", sync_to_thread=True)
-def count_reviews(request: AnyRequest) -> list[ReviewCounts]:
-    """Of each task the sample, and what people said: `stepdown review stats`."""
-    return _plane(request).count_reviews()
+@get("/admin/sample/stats", sync_to_thread=True)
+def count_sample(request: AnyRequest) -> list[SampleCounts]:
+    """Of each task the sample, and what people said: `stepdown sample stats`."""
+    return _plane(request).count_sample()
 
 
 @get("/admin/audit", sync_to_thread=True)

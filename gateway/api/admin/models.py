@@ -1,4 +1,4 @@
-"""What the admin plane and the commands say of tasks and of the sample for review, as JSON."""
+"""What the admin plane and the commands say of tasks and of the blind sample, as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gateway.core import Certificate, RiskTarget, Stage
 from gateway.harvest.reader import Count
 from gateway.store.audit_trail import Entry
 from gateway.store.interventions import Freeze, SeenAlarm
-from gateway.store.reviews import Verdict
+from gateway.store.preferences import Verdict
 
 
 class TaskReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +54,7 @@ class TaskChange(msgspec.Struct, frozen=True, kw_only=True):
     """False if it was so before."""
 
 
-class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
+class SampleItem(msgspec.Struct, frozen=True, kw_only=True):
     """One request of the sample with its two answers, in an order that says nothing."""
 
     request_id: str
@@ -67,7 +67,7 @@ class ReviewItem(msgspec.Struct, frozen=True, kw_only=True):
     b: str
 
 
-class ReviewCounts(msgspec.Struct, frozen=True, kw_only=True):
+class SampleCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the local answers of one task in the last 30 days."""
 
     task: str

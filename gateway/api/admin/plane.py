@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from gateway.api.admin.models import Judgement, ReviewCounts, ReviewItem, TaskChange, TaskReport
+from gateway.api.admin.models import Judgement, SampleCounts, SampleItem, TaskChange, TaskReport
 from gateway.policy.explanation import Explanation
 from gateway.store.admin_tokens import AdminToken
 from gateway.store.audit_trail import Entry, Verdict
@@ -48,13 +48,13 @@ class AdminPlane(Protocol):
     def acknowledge_alarm(self, actor: str, task: str, note: str) -> TaskChange:
         """Acknowledge the alarm of a task. Raises ConfigError for an unknown one."""
 
-    def list_reviews(self, task: str | None, last: int) -> list[ReviewItem]:
+    def list_sample(self, task: str | None, last: int) -> list[SampleItem]:
         """Return what is to be judged, newest first. Raises ConfigError for an unknown task."""
 
     def judge(self, actor: str, request_id: str, choice: str) -> Judgement:
         """Keep a judgement. Raises ConfigError for a request that is not in the sample."""
 
-    def count_reviews(self) -> list[ReviewCounts]:
+    def count_sample(self) -> list[SampleCounts]:
         """Return the counts of each task that has a sample."""
 
     def list_changes(self, last: int, about: str) -> list[Entry]:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
-    from gateway.api.admin.models import ReviewItem
-    from gateway.processes.reviewing import Reviewer
+    from gateway.api.admin.models import SampleItem
+    from gateway.processes.blind_sample import BlindSample
 
 WIDTH = 80
 _SHOWN_CHARS = 800
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--task", help="only of this task, by its id")
     listing.add_argument("--last", type=int, default=10, metavar="N", help="so many (10)")
     judge = actions.add_parser("judge", help="say which answer is right; then it is told whose it was")
-    judge.add_argument("request_id", help="from `review list`")
+    judge.add_argument("request_id", help="from `sample list`")
     judge.add_argument("choice", choices=("a", "b", "same", "neither"), help="the better answer")
     stats = actions.add_parser("stats", help="of each task: the sample, and what people said")
     add_watch(stats)
@@ -37,18 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List, judge or count."""
     from gateway.harvest.reader import HarvestReader
-    from gateway.processes.reviewing import Reviewer
+    from gateway.processes.blind_sample import BlindSample
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
-        reviewer = Reviewer(state, HarvestReader(settings.home.harvest))
-        return {"list": _list, "judge": _judge, "stats": _count}[arguments.action](reviewer, arguments)
+        sample = BlindSample(state, HarvestReader(settings.home.harvest))
+        return {"list": _list, "judge": _judge, "stats": _count}[arguments.action](sample, arguments)
 
 
-def _list(reviewer: Reviewer, arguments: argparse.Namespace) -> int:
-    items = reviewer.list_items(arguments.task, time.time(), max(0, arguments.last))
+def _list(sample: BlindSample, arguments: argparse.Namespace) -> int:
+    items = sample.list_items(arguments.task, time.time(), max(0, arguments.last))
     if arguments.json:
         return _print_json(items)
     for item in items:
@@ -58,18 +58,18 @@ def _list(reviewer: Reviewer, arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _judge(reviewer: Reviewer, arguments: argparse.Namespace) -> int:
+def _judge(sample: BlindSample, arguments: argparse.Namespace) -> int:
     from gateway.store.audit_trail import name_local_actor
 
-    verdict = reviewer.judge(arguments.request_id, arguments.choice, name_local_actor(), time.time())
+    verdict = sample.judge(arguments.request_id, arguments.choice, name_local_actor(), time.time())
     if arguments.json:
         return _print_json({"request_id": arguments.request_id, "verdict": verdict})
     print(f"noted: {verdict}")
     return OK
 
 
-def _count(reviewer: Reviewer, arguments: argparse.Namespace) -> int:
-    counts = reviewer.count_all(time.time())
+def _count(sample: BlindSample, arguments: argparse.Namespace) -> int:
+    counts = sample.count_all(time.time())
     if arguments.json:
         return _print_json(counts)
     print(f"{'task':32}{'sample':>8}{'agreed':>8}{'local':>7}{'teacher':>9}{'same':>6}{'waiting':>9}")
@@ -81,7 +81,7 @@ def _count(reviewer: Reviewer, arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _describe(item: ReviewItem) -> Iterator[str]:
+def _describe(item: SampleItem) -> Iterator[str]:
     at = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(item.at))
     yield f"{item.request_id}  {item.name}  {at}"[:WIDTH]
     for label, text in (("asked", item.text), ("a", item.a), ("b", item.b)):

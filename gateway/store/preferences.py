@@ -14,7 +14,7 @@ Verdict = Literal["local", "teacher", "same", "neither"]
 """The better answer: the specialist's, the teacher's, both as good, both wrong."""
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS reviews (
+CREATE TABLE IF NOT EXISTS preferences (
     request_id TEXT PRIMARY KEY,
     task TEXT NOT NULL,
     verdict TEXT NOT NULL,
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS reviews (
 """
 
 
-class Review(msgspec.Struct, frozen=True):
+class Preference(msgspec.Struct, frozen=True):
     """One judgement, by the actor of the audit trail; `at` is unix seconds."""
 
     request_id: str
@@ -34,7 +34,7 @@ class Review(msgspec.Struct, frozen=True):
     at: float
 
 
-class ReviewStore:
+class PreferenceStore:
     """Keeps judgements. Every method may block."""
 
     def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
@@ -46,9 +46,9 @@ class ReviewStore:
         """Keep a judgement in place of an earlier one."""
         row = (request_id, task, verdict, actor, self._clock())
         with self._database.write() as connection:
-            connection.execute("INSERT OR REPLACE INTO reviews VALUES (?, ?, ?, ?, ?)", row)
+            connection.execute("INSERT OR REPLACE INTO preferences VALUES (?, ?, ?, ?, ?)", row)
 
-    def all(self) -> dict[str, Review]:
+    def all(self) -> dict[str, Preference]:
         """Return every judgement by request id."""
-        rows = self._database.read("SELECT request_id, task, verdict, actor, at FROM reviews")
-        return {row[0]: Review(*row) for row in rows}
+        rows = self._database.read("SELECT request_id, task, verdict, actor, at FROM preferences")
+        return {row[0]: Preference(*row) for row in rows}

@@ -11,7 +11,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
-from gateway.processes.reviewing import CHOICES, Reviewer
+from gateway.processes.blind_sample import CHOICES, BlindSample
 from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.processes.test_forgetting import row as harvested
@@ -46,9 +46,9 @@ def home(tmp_path: Path) -> Home:
 
 def test_only_audits_that_would_have_been_served_and_differ_are_shown(home: Home) -> None:
     with open_state(home) as state:
-        reviewer = Reviewer(state, HarvestReader(home.harvest))
-        items = reviewer.list_items(None, NOW, 100)
-        [counts] = reviewer.count_all(NOW)
+        sample = BlindSample(state, HarvestReader(home.harvest))
+        items = sample.list_items(None, NOW, 100)
+        [counts] = sample.count_all(NOW)
 
     assert [int(item.request_id, 16) for item in items] == [18, 16, 14, 12, 10, 8, 6, 4, 2, 0]
     assert all({item.a, item.b} == {"yes", f"no {int(item.request_id, 16)}"} for item in items)
@@ -59,20 +59,20 @@ def test_only_audits_that_would_have_been_served_and_differ_are_shown(home: Home
 @pytest.mark.parametrize("choice", CHOICES)
 def test_a_judgement_is_kept_as_whose_answer_it_was(home: Home, choice: str) -> None:
     with open_state(home) as state:
-        reviewer = Reviewer(state, HarvestReader(home.harvest))
-        item = reviewer.list_items(TASK, NOW, 1)[0]
+        sample = BlindSample(state, HarvestReader(home.harvest))
+        item = sample.list_items(TASK, NOW, 1)[0]
 
-        verdict = reviewer.judge(item.request_id, choice, "cli:ann", NOW)
+        verdict = sample.judge(item.request_id, choice, "cli:ann", NOW)
 
         right = {"a": item.a, "b": item.b}.get(choice)
         assert verdict == (choice if right is None else "teacher" if right == "yes" else "local")
-        assert item.request_id not in {one.request_id for one in reviewer.list_items(TASK, NOW, 100)}
-        assert getattr(reviewer.count_all(NOW)[0], verdict) == 1
-        assert state.trail.newest(1)[0].action == "review judge"
+        assert item.request_id not in {one.request_id for one in sample.list_items(TASK, NOW, 100)}
+        assert getattr(sample.count_all(NOW)[0], verdict) == 1
+        assert state.trail.newest(1)[0].action == "sample judge"
         # Who is forgotten is forgotten: no text is kept with a judgement.
-        assert item.text not in repr(state.reviews.all())
+        assert item.text not in repr(state.preferences.all())
 
 
 def test_what_is_not_in_the_sample_cannot_be_judged(home: Home) -> None:
     with open_state(home) as state, pytest.raises(ConfigError, match="not in the sample"):
-        Reviewer(state, HarvestReader(home.harvest)).judge("f" * 32, "a", "cli:ann", NOW)
+        BlindSample(state, HarvestReader(home.harvest)).judge("f" * 32, "a", "cli:ann", NOW)

@@ -2,7 +2,7 @@
 
 The sample is the audits whose draft passed the threshold: they were drawn by a coin before anybody knew the
 draft, so they stand for what is served locally, and both answers are kept where policy and consent keep
-content. A reviewer sees two answers without knowing whose they are.
+content. A sample sees two answers without knowing whose they are.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterator
 from hashlib import blake2b
 
-from gateway.api.admin.models import ReviewCounts, ReviewItem
+from gateway.api.admin.models import SampleCounts, SampleItem
 from gateway.confidence.agreement import measure_loss
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import HarvestReader
-from gateway.store.reviews import Verdict
+from gateway.store.preferences import Verdict
 from gateway.store.state import State
 
 DAYS = 30
@@ -24,16 +24,16 @@ DAYS = 30
 CHOICES = ("a", "b", "same", "neither")
 
 
-class Reviewer:
+class BlindSample:
     """Reads the sample and keeps judgements. Every method may block."""
 
     def __init__(self, state: State, harvest: HarvestReader) -> None:
         self._state = state
         self._harvest = harvest
 
-    def list_items(self, task: str | None, now: float, count: int) -> list[ReviewItem]:
+    def list_items(self, task: str | None, now: float, count: int) -> list[SampleItem]:
         """Return the newest `count` that nobody has judged, of one task if it is named."""
-        judged = self._state.reviews.all()
+        judged = self._state.preferences.all()
         rows = [
             row
             for name in self._list_tasks(task)
@@ -52,23 +52,23 @@ class Reviewer:
             if any(row.request_id == request_id for row in self._sample(name, now)):
                 break
         else:
-            raise ConfigError(f"'{request_id}' is not in the sample; see `stepdown review list`")
+            raise ConfigError(f"'{request_id}' is not in the sample; see `stepdown sample list`")
         verdict = _to_verdict(choice, is_local_first=_is_local_first(request_id))
         with self._state.trail.transaction():
-            self._state.reviews.put(request_id, name, verdict, actor)
-            self._state.trail.add(actor, "review judge", request_id, verdict=verdict)
+            self._state.preferences.put(request_id, name, verdict, actor)
+            self._state.trail.add(actor, "sample judge", request_id, verdict=verdict)
         return verdict
 
-    def count_all(self, now: float) -> list[ReviewCounts]:
+    def count_all(self, now: float) -> list[SampleCounts]:
         """Return the counts of each task that has a sample."""
         return [counts for task in self._list_tasks(None) if (counts := self._count(task, now)).sampled]
 
-    def _count(self, task: str, now: float) -> ReviewCounts:
-        judged = self._state.reviews.all()
+    def _count(self, task: str, now: float) -> SampleCounts:
+        judged = self._state.preferences.all()
         rows = list(self._sample(task, now))
         agreed = [row for row in rows if _agree(row)]
         said = Counter(judged[row.request_id].verdict for row in rows if row.request_id in judged)
-        return ReviewCounts(
+        return SampleCounts(
             task=task,
             name=self._state.tasks.names.of(task),
             sampled=len(rows),
@@ -90,11 +90,11 @@ class Reviewer:
     def _list_tasks(self, task: str | None) -> list[str]:
         return [task] if task is not None else sorted(self._harvest.counts())
 
-    def _to_item(self, row: Row) -> ReviewItem:
+    def _to_item(self, row: Row) -> SampleItem:
         first, second = row.draft, row.answer
         if not _is_local_first(row.request_id):
             first, second = second, first
-        return ReviewItem(
+        return SampleItem(
             request_id=row.request_id,
             task=row.task,
             name=self._state.tasks.names.of(row.task),
@@ -110,7 +110,7 @@ def _agree(row: Row) -> bool:
 
 
 def _is_local_first(request_id: str) -> bool:
-    return blake2b(request_id.encode(), digest_size=1, person=b"review").digest()[0] % 2 == 0
+    return blake2b(request_id.encode(), digest_size=1, person=b"sample").digest()[0] % 2 == 0
 
 
 def _to_verdict(choice: str, *, is_local_first: bool) -> Verdict:
