@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from gateway.core import Certification, RiskTarget
-from gateway.distill.base import Config, Event, EventKind
+from gateway.distill.base import Config, Event, describe_certificates, kind_of_result
 from gateway.distill.curate import curate
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
@@ -23,6 +23,7 @@ from gateway.distill.renewal import (
 )
 from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.training_progress import TrainingProgress
+from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import Choice, VersionBuilder
 from gateway.errors import RegistryError, SpecialistError, TrainingError
 from gateway.harvest.base import Row
@@ -30,11 +31,16 @@ from gateway.harvest.reader import Count, HarvestReader
 from gateway.registry.models import Registry
 from gateway.specialists.base import Encoder
 from gateway.store.certifications import CertificationStore
+from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
 
 _FRESH = 0.1
 """Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
+
+
+_PRICE_OF_CORRECTION = 0.9
+"""A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +51,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     certifications: CertificationStore
     tasks: TaskStore
     templates: TemplateStore
+    reviews: ReviewStore
 
 
 class Learner:
@@ -72,8 +79,9 @@ class Learner:
         self._config = config
         self._clock = clock
         self._judge = Judge(config, clock)
+        self._reviewed = ReviewedLessons(stores.reviews, stores.registry, clock, config.review_pause_s)
         self._rows_by_task: dict[str, TaskRows] = {}
-        self._looked: dict[str, tuple[Count, int]] = {}
+        self._looked: dict[str, tuple[Count, int, int]] = {}
         self._progress: dict[str, TrainingProgress] = {}
         self._tried_at: dict[str, int] = {}
 
@@ -89,7 +97,7 @@ class Learner:
         for certification in self._stores.certifications.all():
             events += self._keep_dates(certification)
         for task, count in self._stores.harvest.came().items():
-            look = count, self._of(task).epoch
+            look = count, self._of(task).epoch, self._reviewed.count_settled(task)
             if self._looked.get(task) != look:
                 self._looked[task] = look
                 events += self._look(task, count)
@@ -107,7 +115,8 @@ class Learner:
                 damage = self._builder.delete_damaged(task, newest)
                 yield self._postpone(task, damage) if damage else self._judge_newest(task, newest)
             # Rows since an alarm are at most all rows: most looks end before any is read.
-            if self._is_due(task, count) and self._is_due(task, self._grown(task)):
+            is_due = self._is_due(task, count) and self._is_due(task, self._grown(task))
+            if is_due or self._reviewed.overrules(task, self._last(task)):
                 yield self._advance(task)
             elif self._may_renew(task):
                 yield from self._renew(task)
@@ -148,11 +157,15 @@ class Learner:
     def _advance(self, task: str) -> Event:
         """Make the next version of `task` and judge it. Raises TrainingError or RegistryError."""
         task_rows, grown, last = self._task_rows(task), self._grown(task), self._last(task)
-        progress = msgspec.structs.replace(last, training=grown.training, held_out=grown.held_out)
+        # Before they are applied: a verdict that comes between the two is applied now, and once more later.
+        verdicts = self._reviewed.count(task)
+        progress = msgspec.structs.replace(
+            last, training=grown.training, held_out=grown.held_out, verdicts=verdicts
+        )
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
         own = [row for row in task_rows.training() if not self._is_separate(row)]
-        training = curate(own).training
+        training = curate(self._reviewed.apply(task, own)).training
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
         draft = self._builder.manifest(task, choice.recipe, progress.metrics())
@@ -172,19 +185,24 @@ class Learner:
     def _judge_newest(self, task: str, version: int) -> Event:
         """Test a new version and let it take over if it may serve more. Raises RegistryError."""
         old, now = self._of(task), self._clock()
+        is_corrected = self._reviewed.corrects(task, version, old.version)
         with self._builder.open_version(task, version) as candidate:
-            tested = self._test(task, candidate, old)
+            tested = self._test(task, candidate, old, is_corrected=is_corrected)
         if tested is None:
             return self._put(old, msgspec.structs.replace(old, judged_version=version), version)
-        if expected_share(old, now) > 0.0 and expected_share(tested, now) <= expected_share(old, now):
+        least = expected_share(old, now) * (_PRICE_OF_CORRECTION if is_corrected else 1.0)
+        if least > 0.0 and expected_share(tested, now) <= least:
             tested = with_attempts_of(old, tested, now)
         return self._put(old, tested, version)
 
-    def _test(self, task: str, candidate: Candidate, old: Certification) -> Certification | None:
+    def _test(
+        self, task: str, candidate: Candidate, old: Certification, *, is_corrected: bool
+    ) -> Certification | None:
         """Return what `candidate` may do; None if testing it cannot improve on what is in force."""
         targets = self._targets(task)
         audits = self._judge.score_audits(candidate, self._evidence(task), targets)
-        if old.stage == "live" and not self._judge.may_improve(candidate, old, audits, targets):
+        may_win = is_corrected or self._judge.may_improve(candidate, old, audits, targets)
+        if old.stage == "live" and not may_win:
             return None
         return self._judge.judge_version(candidate, old, audits, targets)
 
@@ -236,9 +254,9 @@ class Learner:
         is_put = self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=""))
         return Event(
             task=new.task,
-            kind=_outcome(version, new) if is_put else "overtaken",
+            kind=kind_of_result(version, new) if is_put else "overtaken",
             version=version,
-            detail=_describe(new) if is_put else "an alarm came first",
+            detail=describe_certificates(new) if is_put else "an alarm came first",
         )
 
     def _evidence(self, task: str) -> list[Row]:
@@ -281,16 +299,3 @@ class Learner:
             self._progress[task] = TrainingProgress.of(metrics, recipe)
         progress, epoch = self._progress[task], self._of(task).epoch
         return progress if progress.epoch == epoch else TrainingProgress(epoch=epoch, recipe=progress.recipe)
-
-
-def _outcome(version: int, certification: Certification) -> EventKind:
-    if certification.stage != "live":
-        return "trained"
-    return "certified" if certification.version == version else "kept"
-
-
-def _describe(certification: Certification) -> str:
-    """Return one clause per certificate: its stratum, its target, its note."""
-    return "; ".join(
-        f"{each.stratum} texts at {each.target.alpha:.1%}: {each.note}" for each in certification.certificates
-    )

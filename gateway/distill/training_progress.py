@@ -13,6 +13,8 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     training: int = 0
     held_out: int = 0
+    verdicts: int = 0
+    """How often reviewers had changed what may be learnt."""
     recipe: str = ""
 
     @classmethod
@@ -25,4 +27,4 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
         return {name: float(getattr(self, name)) for name in _COUNTED}
 
 
-_COUNTED = ("epoch", "training", "held_out")
+_COUNTED = ("epoch", "training", "held_out", "verdicts")

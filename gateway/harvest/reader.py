@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,13 +99,32 @@ class HarvestReader:
         """
         cursor = dict(after or {})
         rows: list[Row] = []
+        # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
+        where = "task = ? AND +id > ? ORDER BY +id"
         for path in self._paths():
-            after_id = cursor.get(path.name, 0)
-            for row_id, row in self._read_file(path, task, after_id, with_messages=with_messages):
+            chosen = (task, cursor.get(path.name, 0))
+            for row_id, row in self._read_rows(path, where, chosen, with_messages=with_messages):
                 cursor[path.name] = row_id
                 if row.is_lesson or not lessons_only:
                     rows.append(row)
         return Batch(sorted(rows, key=lambda row: row.at), cursor)
+
+    def find(self, request_id: str) -> list[Row]:
+        """Return the rows of one request, oldest first; walks every file."""
+        found = [
+            row for path in self._paths() for _, row in self._read_rows(path, "request_id = ?", (request_id,))
+        ]
+        return sorted(found, key=lambda row: row.at)
+
+    def latest(self, count: int, after: Cursor | None = None) -> Batch:
+        """Return the last `count` rows of all tasks, of those that came after the cursor."""
+        cursor, rows = dict(after or {}), []
+        for path in self._paths():
+            newest = "id IN (SELECT id FROM rows WHERE id > ? ORDER BY id DESC LIMIT ?) ORDER BY id"
+            for row_id, row in self._read_rows(path, newest, (cursor.get(path.name, 0), count)):
+                cursor[path.name] = row_id
+                rows.append(row)
+        return Batch(sorted(rows, key=lambda row: row.at)[-count:], cursor)
 
     def removed(self) -> dict[str, Count]:
         """Return how many rows of each task are gone; who keeps rows in memory must read them again."""
@@ -144,8 +163,8 @@ class HarvestReader:
             tasks=self.counts(),
         )
 
-    def _read_file(
-        self, path: Path, task: str, after_id: int, *, with_messages: bool
+    def _read_rows(
+        self, path: Path, where: str, parameters: Sequence[object], *, with_messages: bool = True
     ) -> list[tuple[int, Row]]:
         quarantine = self._quarantines.setdefault(
             path.name, Quarantine(path.name, "nothing is learnt from it")
@@ -155,9 +174,8 @@ class HarvestReader:
                 return []
             reader = RowReader(connection)
             columns = reader.list_columns(with_messages=with_messages)
-            # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
-            query = f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? ORDER BY +id"  # noqa: S608
-            records = connection.execute(query, (task, after_id)).fetchall()
+            query = f"SELECT id, {columns} FROM rows WHERE {where}"  # noqa: S608 - from our own code
+            records = connection.execute(query, parameters).fetchall()
             return list(quarantine.read_rows(records, lambda one: (one[0], reader.row_from(one[1:]))))
 
     def _paths(self) -> list[Path]:

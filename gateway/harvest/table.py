@@ -109,6 +109,12 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     insert_rows(connection, "rows", COLUMNS, records)
 
 
+def read_more(more: bytes | None, field: str) -> Any:
+    """Return a field of those that few rows have, from the column that holds them all."""
+    values = _PLAIN_MORE if more is None else _unpack(more)
+    return values[MORE.index(field)]
+
+
 def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[object] = ()) -> int:
     """Delete the rows that match, and what none shares any more, in the open transaction; return how many.
 
@@ -130,9 +136,10 @@ def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[obje
 class RowReader:
     """Reads rows of one file, over a connection that gives texts as bytes; what rows share is read once."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, schema: str = "main") -> None:
         self._connection = connection
-        self._known = {str(name, "utf-8") for _, name, *_ in connection.execute("PRAGMA table_info(rows)")}
+        columns = connection.execute(f"PRAGMA {schema}.table_info(rows)")
+        self._known = {name.decode() if isinstance(name, bytes) else name for _, name, *_ in columns}
         self._contracts: dict[bytes, dict[str, object]] = {}
 
     @property
@@ -144,6 +151,10 @@ class RowReader:
         """Return the expressions that read each of `COLUMNS`, from a file of this or an older stepdown."""
         left_out = {} if with_messages else {"messages": "x''", "contract": "NULL", "more": "NULL"}
         return ", ".join(left_out.get(name) or self._expression(name) for name in COLUMNS)
+
+    def list_expressions(self) -> dict[str, str]:
+        """Return by column of `COLUMNS` the expression that reads it."""
+        return {name: self._expression(name) for name in COLUMNS}
 
     def row_from(self, record: Sequence[object]) -> Row:
         """Return the Row of a record read in the order of `COLUMNS`.

@@ -182,6 +182,7 @@ class GatewayWorker:
                 "audits": self.state.audits.dropped,
                 "decisions": self.state.decisions.dropped,
                 "objects": self.state.objects.dropped,
+                "feedback": self.state.reviews.dropped,
             },
         }
 

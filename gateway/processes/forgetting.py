@@ -65,6 +65,7 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
             # Caches of the recipes hold texts and what was computed from them.
             shutil.rmtree(home.learn / task, ignore_errors=True)
         audits = state.audits.forget([row.request_id for row in found])
+        state.reviews.forget([row.request_id for row in found])
         rows = forget(home.harvest, selection)
         for task in set(tasks) - HarvestReader(home.harvest).counts().keys():
             # Nothing of it is left to learn from: its template is somebody's words, too.

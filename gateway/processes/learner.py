@@ -56,6 +56,8 @@ NICENESS = 5
 
 AUDIT_DAYS = 90
 """Days that audits are kept: three windows of the default length."""
+REVIEW_DAYS = 365
+"""Days that verdicts and feedback are kept: as long as rows by default."""
 KEPT_VERSIONS = 5
 """The newest versions of a task, kept beside the one that drafts."""
 ROUNDS_PER_PRUNING = 1_800
@@ -95,6 +97,7 @@ def prune_history(state: State, registry: Registry, now: float) -> None:
     state.certifications.refresh()
     state.audits.prune(now - AUDIT_DAYS * DAY_S)
     state.objects.prune()
+    state.reviews.prune(now - REVIEW_DAYS * DAY_S)
     for task in registry.tasks():
         certification = state.certifications.of(task)
         versions = registry.versions(task)
@@ -126,6 +129,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
         certifications=PreloadingCertificationStore(state.database, home, registry),
         tasks=state.tasks,
         templates=state.templates,
+        reviews=state.reviews,
     )
     builder = _create_builder(settings, registry, resources)
     return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)

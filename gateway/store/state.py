@@ -19,6 +19,7 @@ from gateway.store.home import Home
 from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.objects import ObjectStore
+from gateway.store.reviews import ReviewStore
 from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -51,10 +52,11 @@ class State:
         self.decisions = DecisionLog(open_decisions or (lambda: database))
         self.awaited_usage = AwaitedUsages(database)
         self.objects = ObjectStore(database)
+        self.reviews = ReviewStore(database)
 
     def close(self) -> None:
         """Write what waits, if the disk takes it, then close the database."""
-        for flush in (self.audits.flush, self.objects.flush, self.decisions.close):
+        for flush in (self.audits.flush, self.objects.flush, self.reviews.flush, self.decisions.close):
             try:
                 flush()
             except (sqlite3.Error, ConfigError) as exc:

@@ -88,6 +88,7 @@ class InProcessGateway:
                 certifications=state.certifications,
                 tasks=state.tasks,
                 templates=state.templates,
+                reviews=state.reviews,
             ),
             _create_builder(home, registry, resources, learn),
             resources.encoder,

@@ -25,6 +25,7 @@ from gateway.specialists.knn import FloatVector
 from gateway.specialists.runtimes.head import runtime
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
+from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
 from tests.specialists.hosting import resources_of
@@ -112,6 +113,7 @@ class Home:
             certifications=CertificationStore(self._database),
             tasks=TaskStore(self._database),
             templates=TemplateStore(self._database),
+            reviews=ReviewStore(self._database, clock=lambda: self.now),
         )
 
     def harvest(self, rows: Sequence[Row]) -> None:

@@ -11,8 +11,10 @@ from gateway.core import Certification, Draft
 from gateway.distill.base import Event
 from gateway.distill.evaluation import draft_answers
 from gateway.distill.learner import Learner
+from gateway.distill.verdicts import verdict_on
+from gateway.specialists.learnt import read_learnt_texts
 from gateway.specialists.runtimes.head import runtime
-from tests.distill.conftest import Home, harvested, tickets
+from tests.distill.conftest import CONFIG, Home, harvested, tickets
 from tests.specialists.hosting import drafted
 
 
@@ -363,4 +365,41 @@ def test_a_risk_target_that_a_policy_adds_is_judged_without_training(home: Home)
     targets = {each.target.alpha for each in home.certification().certificates}
     assert targets == {0.08}
     assert kinds(events)[-1] in {"certified", "kept", "trained"}
+    assert home.stores.registry.versions("task-1") == versions
+
+
+def test_a_correction_is_learnt_without_waiting_for_growth(home: Home) -> None:
+    """And once the review is over: a version for each verdict would spend delta on each."""
+    learner = home.learner()
+    fed(home, learner)
+    rows = [row for row in home.stores.harvest.rows("task-1").rows if not row.is_held_out]
+    before, versions = home.certification(), home.stores.registry.versions("task-1")
+
+    home.stores.reviews.put([verdict_on(rows[0], "a better answer"), verdict_on(rows[1], None)])
+    assert learner.step() == [], "the review goes on"
+    home.now += CONFIG.review_pause_s
+    (event,) = learner.step()
+
+    assert event.version == versions[-1] + 1
+    folder = home.stores.registry.folder("task-1", event.version)
+    learnt = read_learnt_texts(folder)
+    assert rows[1].text not in learnt
+    assert rows[0].text in learnt
+    assert (event.kind, home.certification().version) == ("certified", event.version), "what was wrong goes"
+    assert before.version != event.version
+    assert learner.step() == []
+
+
+def test_a_certificate_never_moves_by_a_verdict(home: Home) -> None:
+    """Excluding every audit that was lost would make a certificate of anything."""
+    learner = home.learner()
+    fed(home, learner)
+    before, versions = home.certification(), home.stores.registry.versions("task-1")
+
+    audits = [row for row in home.stores.harvest.rows("task-1").rows if row.is_held_out]
+    home.stores.reviews.put([verdict_on(row, None) for row in audits])
+    home.now += CONFIG.review_pause_s
+
+    assert learner.step() == []
+    assert home.certification() == before
     assert home.stores.registry.versions("task-1") == versions

@@ -1,4 +1,4 @@
-"""Show the harvest, export it as training data, prune it, or forget what somebody asks for."""
+"""Look at the harvest, review and export it, prune it, or forget what somebody asks for."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     stats = actions.add_parser("stats", help="files, size, age, and rows by task")
     stats.add_argument("--json", action="store_true", help="print JSON")
+    _add_looking(actions)
+    _add_review(actions.add_parser("review", help="correct or exclude answers; suspected errors come first"))
     _add_export(actions.add_parser("export", help="write rows in the format of a trainer"))
     prune = actions.add_parser(
         "prune", help="delete what may be kept no longer (`serve` does so every ten minutes)"
@@ -27,6 +29,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
     )
+
+
+def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tail = actions.add_parser("tail", help="print the newest rows")
+    tail.add_argument("-f", "--follow", action="store_true", help="and those that come, until interrupted")
+    tail.add_argument("-n", "--lines", type=int, default=10, metavar="ROWS", help="how many (10)")
+    tail.add_argument("--task", action="append", help="only this task; may be repeated")
+    tail.add_argument("--json", action="store_true", help="print JSON Lines with every field")
+    show = actions.add_parser("show", help="print all that is kept of a request, as JSON")
+    show.add_argument("request", metavar="ID", help="its x-stepdown-request-id")
+    query = actions.add_parser("query", help="SQL (SQLite's) over the table `rows`; nothing can be changed")
+    query.add_argument("sql", metavar="SQL", help="such as 'SELECT task, count(*) FROM rows GROUP BY 1'")
+    query.add_argument("--limit", type=int, default=100, metavar="ROWS", help="of the table (100)")
+    query.add_argument("--json", action="store_true", help="print JSON Lines, without a limit")
+
+
+def _add_review(review: argparse.ArgumentParser) -> None:
+    review.add_argument("--task", action="append", help="only this task; may be repeated")
+    review.add_argument("--limit", type=int, default=60, metavar="ROWS", help="how many to look at (60)")
+    way = review.add_mutually_exclusive_group()
+    way.add_argument("--json", action="store_true", help="print what waits for review as JSON Lines")
+    way.add_argument(
+        "--apply",
+        type=Path,
+        metavar="FILE",
+        help='take verdicts as JSON Lines, - for standard input: {"request_id": ..., "answer": ...} with '
+        'the right answer, or {"request_id": ..., "exclude": true}',
+    )
+    way.add_argument("--undo", action="store_true", help="take the latest verdict back")
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:
@@ -87,6 +118,14 @@ def run(arguments: argparse.Namespace) -> int:
             from gateway.cli.harvest.forgetting import forget
 
             return forget(settings.home, arguments)
+        case "tail" | "show" | "query":
+            from gateway.cli.harvest import looking
+
+            return int(getattr(looking, arguments.action)(settings, arguments))
+        case "review":
+            from gateway.cli.harvest.reviewing import review
+
+            return review(settings, arguments)
         case "prune":
             return _prune(settings, arguments.keep_days)
     return _stats(settings, as_json=arguments.json)

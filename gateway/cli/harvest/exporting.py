@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from gateway.cli import OK
 from gateway.config import plugins
+from gateway.distill.verdicts import apply_verdicts
 from gateway.errors import ConfigError
 from gateway.finops.periods import parse_past
 from gateway.harvest.base import Format, Row
@@ -21,6 +22,7 @@ from gateway.harvest.dataset import select_rows, write_dataset
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.reader import HarvestReader
 from gateway.store.home import Home
+from gateway.store.state import open_state
 
 
 def export_rows(home: Home, arguments: argparse.Namespace) -> int:
@@ -30,7 +32,10 @@ def export_rows(home: Home, arguments: argparse.Namespace) -> int:
     tasks = _list_tasks(reader, arguments.task)
     as_of = parse_past(arguments.as_of, time.time()) if arguments.as_of else math.inf
     # One task at a time: a harvest may be larger than the memory.
-    rows = (row for task in tasks for row in reader.rows(task).rows if row.at <= as_of)
+    with open_state(home) as state:
+        verdicts = {task: state.reviews.verdicts(task) for task in tasks}
+    read = (apply_verdicts(reader.rows(task).rows, verdicts[task]) for task in tasks)
+    rows = (row for some in read for row in some if row.at <= as_of)
     if arguments.dataset is not None:
         written, path, said = _write_dataset(form, list(rows), as_of, arguments), arguments.dataset, ""
     else:
