@@ -16,8 +16,8 @@ from gateway.errors import RequestError
 from gateway.store.reviews import Feedback
 
 PATH = "/v1/feedback"
-LIMIT = BodyLimit(max_bytes=1 << 20, total_s=60.0)
-"""As long as an answer that is harvested can be."""
+LIMIT = BodyLimit(max_bytes=1 << 16, total_s=60.0)
+"""Specialists give no longer answers."""
 
 
 class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ from gateway.store.database import Database, insert_rows
 
 CONTRACT = ("tools", "response_format", "may_call_in_parallel")
 """What an app repeats from request to request: stored once, the row has its hash, NULL for the default."""
-MORE = ("reply", "draft", "draft_version", "draft_score")
+MORE = ("reply", "draft", "draft_version", "draft_score", "private_kinds")
 """What few rows have: one column for all of it, NULL for none. Each column costs a write 0.3 us."""
 PLAIN = Row.__struct_fields__[: -len(CONTRACT + MORE)]
 COLUMNS = (*PLAIN, "contract", "more")
@@ -112,7 +112,9 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
 def read_more(more: bytes | None, field: str) -> Any:
     """Return a field of those that few rows have, from the column that holds them all."""
     values = _PLAIN_MORE if more is None else _unpack(more)
-    return values[MORE.index(field)]
+    place = MORE.index(field)
+    value = values[place] if place < len(values) else _PLAIN_MORE[place]
+    return " ".join(value) if isinstance(value, list | tuple) else value
 
 
 def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[object] = ()) -> int:
@@ -169,7 +171,8 @@ class RowReader:
         if isinstance(contract, bytes):
             facts |= self._contract_of(contract)
         if isinstance(more, bytes):
-            facts |= zip(MORE, _unpack(more), strict=True)
+            # An older stepdown wrote fewer.
+            facts |= zip(MORE, _unpack(more), strict=False)
         # SQLite has no booleans: lax conversion turns its 0 and 1 back.
         row = msgspec.convert(facts, Row, strict=False)
         if row.messages:

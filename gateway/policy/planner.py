@@ -275,6 +275,7 @@ def _entry(policy: Policy) -> _Entry:
         shadow_audit_share=policy.audit.shadow,
         may_harvest=policy.harvest,
         keep_days=policy.keep_days,
+        private_kinds=policy.private_kinds,
         teachers=policy.teachers or (),
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
         keepalive_s=policy.keepalive_s,

@@ -35,6 +35,7 @@ from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
+from gateway.processes.feedback import create_feedback_taker
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.processes.pruning import Pruning, read_retention
@@ -86,6 +87,7 @@ class GatewayWorker:
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
+        self.take_feedback = create_feedback_taker(state.reviews, policies)
         # One process is enough: it prunes the files of all.
         retention = read_retention(settings.harvest, policies)
         self._pruning = Pruning(home.harvest, retention) if number == 0 else None

@@ -52,9 +52,11 @@ def _write_receipt(home: Home, receipt: Receipt) -> None:
 
 def _describe(receipt: Receipt) -> str:
     lines = [
-        f"{receipt.rows:,} rows forgotten ({receipt.held_out:,} of them evidence), {receipt.audits:,} audits"
+        f"{receipt.rows:,} rows forgotten ({receipt.held_out:,} evidence), {receipt.audits:,} audits, "
+        f"{receipt.decisions:,} records of decisions"
     ]
     lines += [f"withdrawn and deleted: {version}" for version in receipt.withdrawn]
+    lines += [f"certificates of {task} are blocked: evidence is gone" for task in receipt.blocked]
     lines += [
         f"may still hold them: {export.path or 'standard output'} ({export.format})"
         for export in receipt.exports
