@@ -18,9 +18,9 @@ import msgspec
 
 from gateway.distill.base import Workspace
 from gateway.distill.cached_encoder import CachedEncoder
-from gateway.distill.recipes import head
 from gateway.distill.suspects import find_suspects
 from gateway.harvest.base import Row
+from gateway.processes.reviewing import create_student
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.shared_resources import SharedResources
@@ -59,7 +59,7 @@ def _run(folder: Path, seed: int, resources: SharedResources) -> Figures:
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(folder=Path(scratch), seed=seed, resources=resources)
         began = time.process_time()
-        suspects = find_suspects(rows, head.create(head.Config()), workspace)
+        suspects = find_suspects(rows, create_student(), workspace)
     shown = {suspect.row.request_id for suspect in suspects[:FIRST]}
     run = Figures(
         data=folder.name,

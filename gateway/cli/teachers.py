@@ -47,7 +47,7 @@ def _list(settings: Settings, *, is_json: bool) -> int:
         notes = [
             one.credential,
             *([models] if models else []),
-            *([] if one.is_trainable else ["not trainable"]),
+            *([] if one.trainable == "yes" else [f"trainable: {one.trainable}"]),
         ]
         print(f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})")
     return OK

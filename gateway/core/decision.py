@@ -20,6 +20,11 @@ PrivateKind = Literal["email", "phone", "card", "iban", "ip", "national_id", "se
 """Private data that has a form; a name in plain words has none."""
 
 
+Trainable = Literal["yes", "no", "restricted"]
+"""What the terms of use of a teacher allow: to keep its answers and learn from them, neither, or both with
+restrictions."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy allows for one request."""
 
@@ -56,6 +61,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     may_harvest: bool = True
     keep_days: float | None = None
     """How long what is harvested may be kept; None: as long as the settings say."""
+    is_restricted: bool = False
+    """Whether the teacher's terms restrict what its answers may be used for."""
     private_kinds: frozenset[PrivateKind] = frozenset()
     """What is replaced before anything is kept; a request that a specialist would see it in goes to the
     teacher and teaches nothing."""

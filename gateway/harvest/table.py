@@ -14,7 +14,7 @@ from gateway.store.database import Database, insert_rows
 
 CONTRACT = ("tools", "response_format", "may_call_in_parallel")
 """What an app repeats from request to request: stored once, the row has its hash, NULL for the default."""
-MORE = ("reply", "draft", "draft_version", "draft_score", "private_kinds")
+MORE = ("reply", "draft", "draft_version", "draft_score", "private_kinds", "is_restricted")
 """What few rows have: one column for all of it, NULL for none. Each column costs a write 0.3 us."""
 PLAIN = Row.__struct_fields__[: -len(CONTRACT + MORE)]
 COLUMNS = (*PLAIN, "contract", "more")

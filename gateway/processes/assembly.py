@@ -40,7 +40,7 @@ from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.processes.pruning import Pruning, read_retention
 from gateway.processes.task_report import TaskReporter, summarize_task
-from gateway.processes.teachers import combine_teachers, create_teachers
+from gateway.processes.teachers import combine_teachers, create_teachers, list_terms
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
@@ -237,6 +237,7 @@ class GatewayWorker:
             self._accounting.budgets.spent,
             has_own_key=self.settings.upstream.api_key is not None,
             first_teacher=first_teacher,
+            terms=list_terms(self.settings),
         )
 
     def _create_stages(self) -> Stages:

@@ -55,6 +55,14 @@ class Ruling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError('give either "answer" or "exclude": true')
 
 
+def create_student() -> head.HeadRecipe:
+    """Return the recipe of the students that are asked for their opinion.
+
+    Its solver stops early: a third of the time, and the same errors come first on three data sets.
+    """
+    return head.create(head.Config(tolerance=1e-3, max_iterations=30))
+
+
 class Review:
     """The lessons of some tasks as they wait for reviewers. Every method may block, `list_items` for seconds.
 
@@ -88,7 +96,7 @@ class Review:
                 found = list(self._list_complaints(undecided.values(), said))
                 complaints += found
                 seen = {item.request_id for item in found}
-                for suspect in find_suspects(lessons, head.create(head.Config()), workspace):
+                for suspect in find_suspects(lessons, create_student(), workspace):
                     row = undecided.get(suspect.row.request_id)
                     if row is not None and row.request_id not in seen:
                         item = self._item(row, "suspected", row.answer, suspect.alternative)

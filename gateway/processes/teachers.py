@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.config.plugins import load_plugin
+from gateway.core import Trainable
 from gateway.errors import ConfigError
 from gateway.settings import Settings, Upstream
 from gateway.upstream.base import Teacher
@@ -54,7 +55,7 @@ def combine_teachers(teachers: Sequence[GuardedTeacher], settings: Settings) -> 
         return teachers[0]
     return FallbackTeacher(
         [
-            Member(teacher=teacher, models=one.models, is_trainable=one.trainable)
+            Member(teacher=teacher, models=one.models, is_trainable=one.trainable != "no")
             for teacher, one in zip(teachers, settings.teachers, strict=True)
         ]
     )
@@ -68,7 +69,14 @@ class DescribedTeacher(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     credential: str
     models: dict[str, str] = {}
-    is_trainable: bool = True
+    trainable: Trainable = "yes"
+
+
+def list_terms(settings: Settings) -> dict[str, Trainable]:
+    """Return by teacher what may be done with its answers."""
+    if not settings.teachers:
+        return {ONLY: settings.upstream.trainable}
+    return {one.name: one.trainable for one in settings.teachers}
 
 
 def describe_teachers(settings: Settings) -> list[DescribedTeacher]:
@@ -76,7 +84,15 @@ def describe_teachers(settings: Settings) -> list[DescribedTeacher]:
     if not settings.teachers:
         only = settings.upstream
         own = "OPENAI_API_KEY" if only.api_key else "each client's own key"
-        return [DescribedTeacher(name=ONLY, provider=only.provider, base_url=only.base_url, credential=own)]
+        return [
+            DescribedTeacher(
+                name=ONLY,
+                provider=only.provider,
+                base_url=only.base_url,
+                credential=own,
+                trainable=only.trainable,
+            )
+        ]
     return [
         DescribedTeacher(
             name=one.name,
@@ -84,7 +100,7 @@ def describe_teachers(settings: Settings) -> list[DescribedTeacher]:
             base_url=one.base_url,
             credential="no key" if one.credential == NO_CREDENTIAL else one.credential,
             models=one.models,
-            is_trainable=one.trainable,
+            trainable=one.trainable,
         )
         for one in settings.teachers
     ]

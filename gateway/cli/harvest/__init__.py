@@ -1,10 +1,11 @@
-"""Look at the harvest, review and export it, prune it, or forget what somebody asks for."""
+"""Look at the harvest, review, import and export it, prune it, or forget what somebody asks for."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,17 @@ from gateway.cli import OK
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
+
+_ACTIONS = {
+    "tail": ("looking", "tail"),
+    "show": ("looking", "show"),
+    "query": ("looking", "query"),
+    "review": ("reviewing", "review"),
+    "import": ("importing", "import_files"),
+    "export": ("exporting", "export_rows"),
+    "forget": ("forgetting", "forget"),
+}
+"""Module and function of each action that has a module of its own."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats.add_argument("--json", action="store_true", help="print JSON")
     _add_looking(actions)
     _add_review(actions.add_parser("review", help="correct or exclude answers; suspected errors come first"))
+    _add_import(
+        actions.add_parser("import", help="learn from recorded conversations; served after live audits")
+    )
     _add_export(actions.add_parser("export", help="write rows in the format of a trainer"))
     prune = actions.add_parser(
         "prune", help="delete what may be kept no longer (`serve` does so every ten minutes)"
@@ -60,6 +75,29 @@ def _add_review(review: argparse.ArgumentParser) -> None:
     way.add_argument("--undo", action="store_true", help="take the latest verdict back")
 
 
+def _add_import(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="JSON Lines (OpenAI's fine-tuning form, stored completions, {messages, answer}) or CSV",
+    )
+    action.add_argument(
+        "--like",
+        type=Path,
+        metavar="REQUEST",
+        help="a request of the app as JSON: its model, system message and tools, where records have none",
+    )
+    action.add_argument("--model", help="the model that the app asks for, where records name none")
+    action.add_argument("--key", metavar="NAME", help="count them as requests with this gateway key")
+    action.add_argument("--tenant", help="count them as requests of this tenant")
+    action.add_argument("--text-column", default="text", metavar="NAME", help="of a CSV (text)")
+    action.add_argument("--answer-column", default="answer", metavar="NAME", help="of a CSV (answer)")
+    action.add_argument("--dry-run", action="store_true", help="say what would be imported, change nothing")
+    action.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
 def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--format",
@@ -78,6 +116,11 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--as-of", metavar="WHEN", help="only rows up to a UTC day or time (2026-11-01)")
     export.add_argument(
         "--validation-share", type=_share, default=0.1, metavar="SHARE", help="of a data set (0.1)"
+    )
+    export.add_argument(
+        "--accept-terms",
+        action="store_true",
+        help="export rows of a teacher that the settings call `trainable = restricted`, too",
     )
     export.add_argument(
         "--with-audits",
@@ -109,33 +152,19 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     # All that these commands write holds prompts, or names of those who wrote them.
     os.umask(0o077)
-    match arguments.action:
-        case "export":
-            from gateway.cli.harvest.exporting import export_rows
-
-            return export_rows(settings.home, arguments)
-        case "forget":
-            from gateway.cli.harvest.forgetting import forget
-
-            return forget(settings.home, arguments)
-        case "tail" | "show" | "query":
-            from gateway.cli.harvest import looking
-
-            return int(getattr(looking, arguments.action)(settings, arguments))
-        case "review":
-            from gateway.cli.harvest.reviewing import review
-
-            return review(settings, arguments)
-        case "prune":
-            return _prune(settings, arguments.keep_days)
-    return _stats(settings, as_json=arguments.json)
+    if arguments.action in ("stats", "prune"):
+        action = {"stats": _stats, "prune": _prune}[arguments.action]
+    else:
+        module, function = _ACTIONS[arguments.action]
+        action = getattr(import_module(f"{__name__}.{module}"), function)
+    return int(action(settings, arguments))
 
 
-def _stats(settings: Settings, *, as_json: bool) -> int:
+def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.harvest.reader import HarvestReader
 
     stats = HarvestReader(settings.home.harvest).stats()
-    if as_json:
+    if arguments.json:
         import msgspec
 
         print(msgspec.json.encode(stats).decode())
@@ -152,7 +181,7 @@ def _stats(settings: Settings, *, as_json: bool) -> int:
     return OK
 
 
-def _prune(settings: Settings, keep_days: float | None) -> int:
+def _prune(settings: Settings, arguments: argparse.Namespace) -> int:
     import msgspec
 
     from gateway.harvest.removal import prune
@@ -160,7 +189,7 @@ def _prune(settings: Settings, keep_days: float | None) -> int:
     from gateway.processes.pruning import read_retention
 
     retention = read_retention(settings.harvest, load_policies(settings.policies.folder))
-    if keep_days is not None:
+    if (keep_days := arguments.keep_days) is not None:
         shortest = min(keep_days, retention.keep_days or keep_days)
         retention = msgspec.structs.replace(retention, keep_days=shortest)
     removed = prune(settings.home.harvest, retention, time.time())

@@ -13,12 +13,14 @@ from gateway.finops.periods import parse_past
 from gateway.harvest.base import hash_user
 from gateway.harvest.removal import Selection
 from gateway.processes.forgetting import Receipt, forget_rows
+from gateway.settings import Settings
 from gateway.store.home import Home, read_audit_key
 from gateway.store.state import open_state
 
 
-def forget(home: Home, arguments: argparse.Namespace) -> int:
+def forget(settings: Settings, arguments: argparse.Namespace) -> int:
     """Forget what the options select, and say what was done."""
+    home = settings.home
     selection = _read_selection(home, arguments)
     with open_state(home) as state:
         receipt = forget_rows(home, state, selection)
