@@ -70,7 +70,7 @@ def _add_review(review: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help='take verdicts as JSON Lines, - for standard input: {"request_id": ..., "answer": ...} with '
-        'the right answer, or {"request_id": ..., "exclude": true}',
+        'the right answer, or {"request_id": ..., "exclude": true}; or what Label Studio exports as JSON',
     )
     way.add_argument("--undo", action="store_true", help="take the latest verdict back")
 

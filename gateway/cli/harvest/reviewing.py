@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.cli import OK
 from gateway.errors import ConfigError
+from gateway.harvest.annotations import is_export, read_annotations
 from gateway.processes.learner import limit_threads
 from gateway.processes.reviewing import Item, Review, Ruling
 from gateway.settings import Settings
@@ -101,9 +102,13 @@ def _read_key() -> str:
 
 def _read_rulings(path: Path) -> Iterator[Ruling]:
     try:
-        lines = (sys.stdin.buffer if str(path) == "-" else path.open("rb")).read().splitlines()
+        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as exc:
         raise ConfigError(f"--apply {path}: {exc.strerror}") from exc
+    if is_export(content):
+        yield from (Ruling(one.request_id, one.answer) for one in read_annotations(content))
+        return
+    lines = content.splitlines()
     for number, line in enumerate(lines, start=1):
         try:
             if line.strip():
