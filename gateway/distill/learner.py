@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
-import numpy as np
 
 from gateway.core import Certification, RiskTarget
+from gateway.distill.adoption import adopt_task
 from gateway.distill.base import Config, Event, describe_certificates, kind_of_result
 from gateway.distill.curate import curate
 from gateway.distill.judge import Judge
@@ -17,19 +17,19 @@ from gateway.distill.renewal import (
     count_units,
     expected_share,
     is_renewal_due,
-    lapse_if_due,
-    warn_of_lapse,
+    keep_dates,
     with_attempts_of,
 )
 from gateway.distill.task_rows import TaskRows, is_separate
-from gateway.distill.training_progress import TrainingProgress
+from gateway.distill.training_progress import TrainingProgress, read_progress
 from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import Choice, VersionBuilder
-from gateway.errors import RegistryError, SpecialistError, TrainingError
+from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.registry.models import Registry
 from gateway.specialists.base import Encoder
+from gateway.store.actions import ActionLog
 from gateway.store.certifications import CertificationStore
 from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
@@ -52,6 +52,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     tasks: TaskStore
     templates: TemplateStore
     reviews: ReviewStore
+    actions: ActionLog
 
 
 class Learner:
@@ -85,23 +86,50 @@ class Learner:
         self._progress: dict[str, TrainingProgress] = {}
         self._tried_at: dict[str, int] = {}
 
-    def step(self) -> list[Event]:
-        """Look at every task once and return what was done; may take minutes.
+    def step(self, only: str = "") -> list[Event]:
+        """Look at every task once, or at one alone, and return what was done; may take minutes.
 
         Costs one count of the harvest if nothing has changed.
         """
-        self._stores.certifications.refresh()
-        self._stores.tasks.refresh()
-        self._stores.templates.refresh()
+        self._refresh()
         events: list[Event] = []
         for certification in self._stores.certifications.all():
-            events += self._keep_dates(certification)
+            events += keep_dates(self._stores.certifications, certification, self._clock())
         for task, count in self._stores.harvest.came().items():
+            if only and task != only:
+                continue
             look = count, self._of(task).epoch, self._reviewed.count_settled(task)
             if self._looked.get(task) != look:
                 self._looked[task] = look
                 events += self._look(task, count)
         return events
+
+    def train(self, task: str) -> list[Event]:
+        """Make the next version of `task` now, whatever has grown, and judge it. May take minutes."""
+        self._refresh()
+        try:
+            return [*([] if self._stores.tasks.get(task) else [self._adopt(task)]), self._advance(task)]
+        except (TrainingError, RegistryError) as exc:
+            return [self._postpone(task, str(exc))]
+
+    def promote(self, task: str, version: int) -> Event:
+        """Test `version` on today's evidence; while another serves, it takes over only if it may, too.
+
+        The test spends delta as any other. Raises RegistryError for one that is not as published.
+        """
+        self._refresh()
+        old, now = self._of(task), self._clock()
+        with self._builder.open_version(task, version) as candidate:
+            tested = self._test(task, candidate, old, is_wanted=True) or old
+        if expected_share(old, now) > 0.0 and expected_share(tested, now) <= 0.0:
+            self._put(old, with_attempts_of(old, tested, now), version)
+            return Event(task=task, kind="kept", version=version, detail=describe_certificates(tested))
+        return self._put(old, tested, version)
+
+    def _refresh(self) -> None:
+        self._stores.certifications.refresh()
+        self._stores.tasks.refresh()
+        self._stores.templates.refresh()
 
     def _look(self, task: str, count: Count) -> Iterator[Event]:
         if count.training + count.held_out < self._config.adopt_rows:
@@ -109,6 +137,10 @@ class Learner:
         try:
             if self._stores.tasks.get(task) is None:
                 yield self._adopt(task)
+            if self._stores.actions.is_pinned(task):
+                if self._may_renew(task):
+                    yield from self._renew(task)
+                return
             newest = max(self._stores.registry.versions(task), default=0)
             if newest > self._of(task).judged_version:
                 # Published, then killed before it was judged.
@@ -125,24 +157,9 @@ class Learner:
 
     def _adopt(self, task: str) -> Event:
         row = self._task_rows(task).newest()
-        assert row is not None
-        self._stores.tasks.put(
-            task,
-            scope=row.scope,
-            contract_hash=row.contract_hash,
-            template_text=row.template_text,
-            vector=self._vector(row),
-            model=row.model,
-        )
-        return Event(task=task, kind="adopted", detail=row.model)
-
-    def _vector(self, row: Row) -> bytes:
-        """Return the template's unit vector; zeros, which resemble nothing, where it has none."""
-        try:
-            vector = np.asarray(self._encoder.encode(row.template_text), np.float32)
-        except SpecialistError:
-            vector = np.zeros(self._encoder.dimension, np.float32)
-        return vector.tobytes()
+        if row is None:
+            raise TrainingError("no rows to learn from")
+        return adopt_task(row, self._stores.tasks, self._encoder)
 
     def _is_due(self, task: str, count: Count) -> bool:
         """Whether `count` rows are worth a new version."""
@@ -187,7 +204,7 @@ class Learner:
         old, now = self._of(task), self._clock()
         is_corrected = self._reviewed.corrects(task, version, old.version)
         with self._builder.open_version(task, version) as candidate:
-            tested = self._test(task, candidate, old, is_corrected=is_corrected)
+            tested = self._test(task, candidate, old, is_wanted=is_corrected)
         if tested is None:
             return self._put(old, msgspec.structs.replace(old, judged_version=version), version)
         least = expected_share(old, now) * (_PRICE_OF_CORRECTION if is_corrected else 1.0)
@@ -196,12 +213,12 @@ class Learner:
         return self._put(old, tested, version)
 
     def _test(
-        self, task: str, candidate: Candidate, old: Certification, *, is_corrected: bool
+        self, task: str, candidate: Candidate, old: Certification, *, is_wanted: bool
     ) -> Certification | None:
-        """Return what `candidate` may do; None if testing it cannot improve on what is in force."""
+        """Return what `candidate` may do; None if a test that is not wanted cannot improve on what is."""
         targets = self._targets(task)
         audits = self._judge.score_audits(candidate, self._evidence(task), targets)
-        may_win = is_corrected or self._judge.may_improve(candidate, old, audits, targets)
+        may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
         if old.stage == "live" and not may_win:
             return None
         return self._judge.judge_version(candidate, old, audits, targets)
@@ -228,21 +245,6 @@ class Learner:
             new = self._judge.renew(candidate, old, audits, targets)
         if new != old:
             yield self._put(old, new, old.version)
-
-    def _keep_dates(self, old: Certification) -> Iterator[Event]:
-        """Let certificates lapse when their days are over, and warn before."""
-        now = self._clock()
-        certificates = tuple(warn_of_lapse(lapse_if_due(each, now), now) for each in old.certificates)
-        if certificates != old.certificates:
-            new = msgspec.structs.replace(old, certificates=certificates)
-            is_put = self._stores.certifications.put_if(old.epoch, new)
-            lapsed = [
-                each.note
-                for each, before in zip(certificates, old.certificates, strict=True)
-                if each.stage != before.stage
-            ]
-            if is_put and lapsed:
-                yield Event(task=old.task, kind="lapsed", version=old.version, detail=lapsed[0])
 
     def _postpone(self, task: str, why: str) -> Event:
         """Leave the reason where status reports look; what is live stays live."""
@@ -293,9 +295,6 @@ class Learner:
     def _last(self, task: str) -> TrainingProgress:
         """Return what the last version of this epoch had seen, by memory or by its manifest."""
         if task not in self._progress:
-            versions = self._stores.registry.versions(task)
-            manifest = self._stores.registry.read(task, versions[-1]) if versions else None
-            metrics, recipe = (manifest.metrics, manifest.recipe) if manifest else ({}, "")
-            self._progress[task] = TrainingProgress.of(metrics, recipe)
+            self._progress[task] = read_progress(self._stores.registry, task)
         progress, epoch = self._progress[task], self._of(task).epoch
         return progress if progress.epoch == epoch else TrainingProgress(epoch=epoch, recipe=progress.recipe)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gateway.registry.models import Registry
+
 
 class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A version's recipe, and the rows before it, counted since the alarm that began its epoch."""
@@ -25,6 +27,15 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     def metrics(self) -> dict[str, float]:
         """Return it as a manifest holds it."""
         return {name: float(getattr(self, name)) for name in _COUNTED}
+
+
+def read_progress(registry: Registry, task: str) -> TrainingProgress:
+    """Return what the newest version of `task` had seen, by its manifest."""
+    versions = registry.versions(task)
+    if not versions:
+        return TrainingProgress()
+    manifest = registry.read(task, versions[-1])
+    return TrainingProgress.of(manifest.metrics, manifest.recipe)
 
 
 _COUNTED = ("epoch", "training", "held_out", "verdicts")

@@ -223,13 +223,7 @@ class GatewayWorker:
     def _create_observers(self) -> list[Observe]:
         gatherer = Gatherer(self.outbox, user_key=read_audit_key(self.settings.home), name_task=task_name)
         gather: list[Observe] = [gatherer] if self.settings.harvest.enabled else []
-        return [
-            self.metrics,
-            self.ledger,
-            *gather,
-            Auditor(self.state.audits),
-            *self.exporters.observers,
-        ]
+        return [self.metrics, self.ledger, *gather, Auditor(self.state.audits), *self.exporters.observers]
 
     def _create_planner(self, first_teacher: str) -> PolicyPlanner:
         return PolicyPlanner(

@@ -130,8 +130,9 @@ def create_learner(settings: Settings, state: State) -> Learner:
         tasks=state.tasks,
         templates=state.templates,
         reviews=state.reviews,
+        actions=state.actions,
     )
-    builder = _create_builder(settings, registry, resources)
+    builder = create_builder(settings, resources)
     return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
 
 
@@ -143,10 +144,7 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     certification, known = state.certifications.of(task), state.tasks.get(task)
     if certification.version is None or known is None:
         raise ConfigError(f"{task} has no specialist yet")
-    encoder = _create_encoder(settings)
-    specialists, home = settings.specialists, settings.home
-    resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
-    builder = _create_builder(settings, Registry(home.registry), resources)
+    builder, home = create_builder(settings), settings.home
     strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget())
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
     rows = TaskRows(task, settings.learn.max_rows)
@@ -164,13 +162,18 @@ def _create_encoder(settings: Settings) -> CachedEncoder:
     return CachedEncoder(create_encoder(specialists.encoder, options))
 
 
-def _create_builder(settings: Settings, registry: Registry, resources: SharedResources) -> VersionBuilder:
-    learn = settings.learn
+def create_builder(settings: Settings, resources: SharedResources | None = None) -> VersionBuilder:
+    """Return the builder of versions, with an encoder of its own unless `resources` are given."""
+    learn, specialists = settings.learn, settings.specialists
+    if resources is None:
+        engines = EnginePool(settings.home.models, specialists.memory_mb)
+        resources = SharedResources(_create_encoder(settings), engines)
+    registry, shared = Registry(settings.home.registry), resources
     return VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,
-        open_runtime=lambda name, folder: _open_runtime(name, folder, resources),
-        resources=resources,
+        open_runtime=lambda name, folder: _open_runtime(name, folder, shared),
+        resources=shared,
         workspaces=settings.home.learn,
         config=learn,
     )
@@ -183,11 +186,16 @@ def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def learn_once(settings: Settings, learner: Learner) -> list[Event]:
-    """Take one step; a lock makes `stepdown learn run` and the learner process take turns."""
+def learn_once(
+    settings: Settings, learner: Learner, step: Callable[[], list[Event]] | None = None
+) -> list[Event]:
+    """Take one step, of all tasks unless `step` is given.
+
+    A lock makes `stepdown learn run` and the learner process take turns.
+    """
     with _lock_learner(settings.home):
         try:
-            return learner.step()
+            return (step or learner.step)()
         except (StepdownError, sqlite3.Error, OSError) as exc:
             logger.error("learning failed and is tried again: %s", exc)
             return []

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from gateway.core.steady_clock import SteadyClock
 from gateway.errors import ConfigError, StepdownError
+from gateway.store.actions import ActionLog
 from gateway.store.audits import AuditLog
 from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.certifications import CertificationStore
@@ -53,6 +54,7 @@ class State:
         self.awaited_usage = AwaitedUsages(database)
         self.objects = ObjectStore(database)
         self.reviews = ReviewStore(database)
+        self.actions = ActionLog(database)
 
     def close(self) -> None:
         """Write what waits, if the disk takes it, then close the database."""

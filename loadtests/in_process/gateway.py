@@ -89,6 +89,7 @@ class InProcessGateway:
                 tasks=state.tasks,
                 templates=state.templates,
                 reviews=state.reviews,
+                actions=state.actions,
             ),
             _create_builder(home, registry, resources, learn),
             resources.encoder,
