@@ -15,7 +15,6 @@ from gateway.api.http.exchange import Exchange
 from gateway.errors import RequestError
 from gateway.store.reviews import Feedback
 
-PATH = "/v1/feedback"
 LIMIT = BodyLimit(max_bytes=1 << 16, total_s=60.0)
 """Specialists give no longer answers."""
 
@@ -37,6 +36,8 @@ async def take_feedback(exchange: Exchange, deps: ApiDependencies) -> None:
     caller = await admit_caller(exchange, deps)
     if not caller.is_trusted:
         raise RequestError("The teacher has not accepted this key yet; send a request first.", status=403)
+    if caller.key is not None and not caller.key.grant.may_harvest:
+        raise RequestError("Nothing of this key's requests is kept: there is nothing to review.", status=403)
     body = _read(await exchange.open_body(LIMIT).read_all())
     feedback = Feedback(
         request_id=body.request_id,

@@ -38,9 +38,13 @@ def run_query(folder: Path, sql: str, limit: int | None = None) -> Answer:
 
     Raises ConfigError for SQL that is wrong or would change anything.
     """
-    paths = sorted(folder.glob("worker-*.db"))[:MOST_FILES]
+    paths = sorted(folder.glob("worker-*.db"))
     if not paths:
         raise ConfigError(f"no rows yet in {folder}")
+    if len(paths) > MOST_FILES:
+        raise ConfigError(
+            f"{len(paths)} files in {folder}; SQL reads {MOST_FILES}: use `harvest export --format parquet`"
+        )
     with _open(paths) as connection:
         try:
             found = connection.execute(sql)
@@ -58,6 +62,9 @@ def _open(paths: Sequence[Path]) -> Iterator[sqlite3.Connection]:
     with closing(sqlite3.connect(":memory:", uri=True, isolation_level=None)) as connection:
         connection.create_function("field_of_more", 2, read_more, deterministic=True)
         selects = [_attach(connection, path, f"worker_{number}") for number, path in enumerate(paths)]
+        selects = [select for select in selects if select]
+        if not selects:
+            raise ConfigError("no rows yet: no worker has written any")
         # A temporary view may look into every file that is attached.
         connection.execute(f"CREATE TEMP VIEW rows AS {' UNION ALL '.join(selects)}")
         connection.set_authorizer(_allow_reads)
@@ -65,10 +72,13 @@ def _open(paths: Sequence[Path]) -> Iterator[sqlite3.Connection]:
 
 
 def _attach(connection: sqlite3.Connection, path: Path, name: str) -> str:
-    """Attach a worker's file and return the query of its rows."""
+    """Attach a worker's file and return the query of its rows; empty if it has none yet."""
     try:
         connection.execute(f"ATTACH ? AS {name}", (f"{path.absolute().as_uri()}?mode=ro",))
-        expressions = RowReader(connection, name).list_expressions()
+        reader = RowReader(connection, name)
+        if not reader.has_rows:
+            return ""
+        expressions = reader.list_expressions()
     except UNREADABLE_FILE as exc:
         raise ConfigError(describe_fault(path, exc)) from exc
     more = expressions["more"]

@@ -91,8 +91,9 @@ class HarvestReader:
         *,
         with_messages: bool = True,
         lessons_only: bool = False,
+        newest: int | None = None,
     ) -> Batch:
-        """Return the rows of `task` that came after the cursor (all without one).
+        """Return the rows of `task` that came after the cursor (all without one), or the `newest` of them.
 
         Without messages the rows are small: of request and reply they have the texts alone. Lessons are
         what a specialist can learn from or be judged by.
@@ -100,14 +101,15 @@ class HarvestReader:
         cursor = dict(after or {})
         rows: list[Row] = []
         # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
-        where = "task = ? AND +id > ? ORDER BY +id"
+        where = "task = ? AND +id > ? ORDER BY +id DESC LIMIT ?"
         for path in self._paths():
-            chosen = (task, cursor.get(path.name, 0))
-            for row_id, row in self._read_rows(path, where, chosen, with_messages=with_messages):
+            chosen = (task, cursor.get(path.name, 0), -1 if newest is None else newest)
+            for row_id, row in reversed(self._read_rows(path, where, chosen, with_messages=with_messages)):
                 cursor[path.name] = row_id
                 if row.is_lesson or not lessons_only:
                     rows.append(row)
-        return Batch(sorted(rows, key=lambda row: row.at), cursor)
+        ordered = sorted(rows, key=lambda row: row.at)
+        return Batch(ordered if newest is None else ordered[-newest:], cursor)
 
     def find(self, request_id: str) -> list[Row]:
         """Return the rows of one request, oldest first; walks every file."""

@@ -145,6 +145,11 @@ class RowReader:
         self._contracts: dict[bytes, dict[str, object]] = {}
 
     @property
+    def has_rows(self) -> bool:
+        """Whether the file has the table at all."""
+        return bool(self._known)
+
+    @property
     def lesson(self) -> str:
         """The condition that tells lessons from rows for exports alone."""
         return "is_lesson" if "is_lesson" in self._known else "1"

@@ -57,7 +57,7 @@ NICENESS = 5
 AUDIT_DAYS = 90
 """Days that audits are kept: three windows of the default length."""
 REVIEW_DAYS = 365
-"""Days that verdicts and feedback are kept: as long as rows by default."""
+"""Days that verdicts and feedback are kept where rows have no limit."""
 KEPT_VERSIONS = 5
 """The newest versions of a task, kept beside the one that drafts."""
 ROUNDS_PER_PRUNING = 1_800
@@ -85,19 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     logger.info("%s", describe_event(event))
                 write_learner_progress(settings.home, rows)
                 if round_number % ROUNDS_PER_PRUNING == 0:
-                    prune_history(state, registry, time.time())
+                    prune_history(state, registry, time.time(), settings.harvest.keep_days or REVIEW_DAYS)
             except (StepdownError, sqlite3.Error, OSError) as exc:
                 # A full disk, or a file that is damaged or locked for long: what has been learnt is kept.
                 logger.error("a round of learning failed and is tried again: %s", exc)
 
 
-def prune_history(state: State, registry: Registry, now: float) -> None:
-    """Delete audits and versions that no certificate can need again."""
+def prune_history(state: State, registry: Registry, now: float, review_days: float = REVIEW_DAYS) -> None:
+    """Delete audits and versions that no certificate can need again, and reviews of rows that are gone."""
     # The learner and the alarms write through stores of their own.
     state.certifications.refresh()
     state.audits.prune(now - AUDIT_DAYS * DAY_S)
     state.objects.prune()
-    state.reviews.prune(now - REVIEW_DAYS * DAY_S)
+    state.reviews.prune(now - review_days * DAY_S)
     for task in registry.tasks():
         certification = state.certifications.of(task)
         versions = registry.versions(task)

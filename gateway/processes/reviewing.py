@@ -121,7 +121,7 @@ class Review:
         """Return the rows of `task` without a verdict by request, and its lessons as reviewers left them."""
         verdicts = self._state.reviews.verdicts(task)
         decided = {(verdict.text_hash, verdict.answer_hash) for verdict in verdicts}
-        rows = self._harvest.rows(task).rows[-self._settings.learn.max_rows :]
+        rows = self._harvest.rows(task, newest=self._settings.learn.max_rows).rows
         undecided = {row.request_id: row for row in rows if key_of(row) not in decided}
         self._rows |= undecided
         lessons = [row for row in apply_verdicts(rows, verdicts) if row.is_lesson and not row.is_held_out]

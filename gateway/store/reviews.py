@@ -93,7 +93,7 @@ class ReviewStore:
     """
 
     def __init__(
-        self, database: Database, capacity: int = 10_000, clock: Callable[[], float] = time.time
+        self, database: Database, capacity: int = 1_000, clock: Callable[[], float] = time.time
     ) -> None:
         self.dropped = 0
         self._database = database

@@ -13,6 +13,7 @@ from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.query import run_query
+from gateway.store.database import Database
 
 
 @pytest.fixture
@@ -71,6 +72,20 @@ def test_files_of_an_older_stepdown_can_be_asked(filled: Path) -> None:
     rows = run_query(filled, "SELECT policy, draft FROM rows ORDER BY request_id").rows
 
     assert rows == [("", "refund"), ("", ""), ("", "refund")]
+
+
+def test_a_worker_that_has_written_nothing_yet_is_passed_by(filled: Path) -> None:
+    Database(filled / "worker-9.db").close()
+
+    assert run_query(filled, "SELECT count(*) FROM rows").rows == [(3,)]
+
+
+def test_more_files_than_sql_reads_are_not_left_out_silently(filled: Path) -> None:
+    for number in range(3, 12):
+        Database(filled / f"worker-{number}.db").close()
+
+    with pytest.raises(ConfigError, match="12 files"):
+        run_query(filled, "SELECT 1")
 
 
 def test_a_harvest_that_has_not_begun_has_no_rows(tmp_path: Path) -> None:

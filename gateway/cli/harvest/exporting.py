@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +22,8 @@ from gateway.harvest.dataset import select_rows, write_dataset
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.reader import HarvestReader
 from gateway.settings import Settings
+from gateway.store.home import Home
+from gateway.store.reviews import Verdict
 from gateway.store.state import open_state
 
 
@@ -33,9 +35,8 @@ def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
     tasks = _list_tasks(reader, arguments.task)
     as_of = parse_past(arguments.as_of, time.time()) if arguments.as_of else math.inf
     # One task at a time: a harvest may be larger than the memory.
-    with open_state(home) as state:
-        verdicts = {task: state.reviews.verdicts(task) for task in tasks}
-    read = (apply_verdicts(reader.rows(task).rows, verdicts[task]) for task in tasks)
+    verdicts = _read_verdicts(home, tasks)
+    read = (apply_verdicts(reader.rows(task).rows, verdicts.get(task, ())) for task in tasks)
     found = (row for some in read for row in some if row.at <= as_of)
     rows = found if arguments.accept_terms else _refuse_restricted(found)
     if arguments.dataset is not None:
@@ -49,6 +50,13 @@ def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
         )
     print(f"{written:,} rows{said}", file=sys.stderr)
     return OK
+
+
+def _read_verdicts(home: Home, tasks: Sequence[str]) -> dict[str, list[Verdict]]:
+    if not home.state_db.exists():
+        return {}
+    with open_state(home) as state:
+        return {task: state.reviews.verdicts(task) for task in tasks}
 
 
 def _refuse_restricted(rows: Iterable[Row]) -> Iterator[Row]:

@@ -73,6 +73,9 @@ def _read_like(path: Path | None, model: str | None) -> dict[str, Any]:
             fields = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
         except (OSError, msgspec.MsgspecError) as exc:
             raise ConfigError(f"--like {path}: {exc}") from exc
+        messages = fields.get("messages", [])
+        if not isinstance(messages, list) or not all(isinstance(one, dict) for one in messages):
+            raise ConfigError(f"--like {path}: `messages` is not a list of messages")
     return {**fields, "model": model} if model else fields
 
 
