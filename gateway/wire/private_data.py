@@ -101,7 +101,9 @@ _MOST_GROUPS = 11
 """An IBAN has nine at most. Without a limit, a page of single digits would take seconds."""
 _GROUP = re.compile(r"[A-Za-z0-9]+")
 _SECRET_WORDS = ("api", "secret", "passw", "access", "token", "bearer")
-_MANY_DIGITS = re.compile(r"\d(?:[ .()/-]{0,3}\d){6}").search
+_PLUS = re.compile(r"\+\d").search
+_ABROAD = re.compile(r"00(?<!\d00)[1-9]\d").search
+_LOCAL_PHONE = re.compile(r"\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}").search
 _WORD = r"[A-Za-z0-9_-]"
 # In this order: what one has replaced, the next does not see. Each `may_match` begins with a digit or a
 # literal, which `re` finds quickly; the patterns begin by looking back, which takes it ten times as long.
@@ -177,7 +179,7 @@ _DETECTORS = (
     ),
     _Detector(
         "phone",
-        _MANY_DIGITS,
+        lambda text: _PLUS(text) or _ABROAD(text) or _LOCAL_PHONE(text),
         re.compile(
             r"(?<![\w.])(?<!\d )(?:\+|00(?=[1-9]))\d{1,3}[ .()/-]{0,3}\d(?:[ .()/-]{0,2}\d){6,12}(?!\d)"
             r"|(?<![\w.])\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}(?![\w-])"
