@@ -137,7 +137,7 @@ class Learner:
         try:
             if self._stores.tasks.get(task) is None:
                 yield self._adopt(task)
-            if self._stores.actions.is_pinned(task):
+            if self._of(task).version and self._stores.actions.is_pinned(task):
                 if self._may_renew(task):
                     yield from self._renew(task)
                 return

@@ -113,7 +113,7 @@ def pin(state: State, task: str, reason: str, *, is_pinned: bool) -> None:
     Raises ConfigError if none drafts.
     """
     version = find_drafting(state, task)
-    if version is None:
+    if version is None and is_pinned:
         raise ConfigError(f"{task} has no specialist yet")
     kind: ActionKind = "pin" if is_pinned else "unpin"
     state.actions.note(Action(kind=kind, task=task, version=version, reason=reason))
@@ -124,11 +124,11 @@ def compare(settings: Settings, state: State, task: str, versions: tuple[int, in
     for version in versions:
         _require_version(settings, task, version)
     rows = _list_texts(settings, task)
-    builder = create_builder(settings)
     sides: list[Side] = []
     answers: list[list[Draft | None]] = []
     for version in versions:
-        with builder.open_version(task, version) as candidate:
+        # An encoder of its own: the second version would find the vectors of the first.
+        with create_builder(settings).open_version(task, version) as candidate:
             side, drafts = _describe_side(settings, state, task, candidate, rows)
         sides.append(side)
         answers.append(drafts)

@@ -48,7 +48,7 @@ def test_keys_choose_correct_and_exclude(session: Session, capsys: pytest.Captur
 
     assert session.told == [Ruling("r0", "b"), Ruling("r1", "another"), Ruling("r2", exclude=True)]
     printed = capsys.readouterr().out
-    assert "3 verdicts given, 0 left" in printed
+    assert "verdicts given: 3, left: 0" in printed
     assert "suspected" not in printed, "it would tell whose answer is doubted"
 
 
@@ -69,7 +69,7 @@ def test_a_skipped_answer_is_left_as_it_is(session: Session, capsys: pytest.Capt
     run_dialog(session, ITEMS, keys("s1s"), lambda: "")
 
     assert session.told == [Ruling("r1", "a")]
-    assert "1 verdicts given, 0 left" in capsys.readouterr().out
+    assert "verdicts given: 1, left: 0" in capsys.readouterr().out
 
 
 def test_recorded_conversations_are_imported_and_reviewed_by_hand(command: Command, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_a_thumb_down_ends_in_a_corrected_lesson(gateway: RunningGateway, tmp_pa
     rulings = tmp_path / "rulings.jsonl"
     rulings.write_text(json.dumps({"request_id": request_id, "answer": "card_arrival"}) + "\n")
     applied = stepdown(home, "harvest", "review", "--apply", str(rulings))
-    assert applied.stdout == "1 verdicts: 0 accept, 1 correct, 0 exclude\n"
+    assert applied.stdout == "verdicts given: 0 accept, 1 correct, 0 exclude\n"
     assert review(home) == []
     assert lessons(home) == ["card_arrival"]
     shown = json.loads(stepdown(home, "harvest", "show", request_id).stdout)

@@ -33,7 +33,7 @@ def review(settings: Settings, arguments: argparse.Namespace) -> int:
             print(_describe_undone(session.undo()))
         elif arguments.apply:
             verdicts = session.decide(list(_read_rulings(arguments.apply)))
-            print(f"{len(verdicts):,} verdicts: {_count_kinds(verdicts)}")
+            print(f"verdicts given: {_count_kinds(verdicts)}")
         elif arguments.json:
             for item in session.list_items()[: arguments.limit]:
                 print(msgspec.json.encode(item).decode())
@@ -72,7 +72,7 @@ def run_dialog(
             session.decide([ruling])
             given.append(place)
             place += 1
-    print(f"\n{len(given)} verdicts given, {len(items) - place} left" if items else "nothing to review")
+    print(f"\nverdicts given: {len(given)}, left: {len(items) - place}" if items else "nothing to review")
 
 
 def _read_ruling(item: Item, key: str, read_line: Callable[[], str]) -> Ruling | None:
