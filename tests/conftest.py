@@ -17,9 +17,16 @@ settings.register_profile("soak", _any_speed, max_examples=2_000, print_blob=Tru
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `learn` if the extra is not installed."""
-    if find_spec("torch") is None:
-        for item in items:
-            if item.get_closest_marker("learn"):
-                item.add_marker(pytest.mark.skip(reason="needs the extra `learn`"))
+    """Skip tests marked `learn` if the extra is not installed; say which tests share a process with -n.
+
+    A file stays together, for its fixtures. So do all that train: torch uses every core, and two of
+    it on few cores wait for each other.
+    """
+    training = {item.path for item in items if item.get_closest_marker("learn")}
+    is_skipped = find_spec("torch") is None
+    for item in items:
+        if is_skipped and item.get_closest_marker("learn"):
+            item.add_marker(pytest.mark.skip(reason="needs the extra `learn`"))
+        item.add_marker(pytest.mark.xdist_group("learn" if item.path in training else str(item.path)))

@@ -86,7 +86,7 @@ def _require_one_host(scope: Scope) -> None:
 
 
 async def _end_early(exchange: Exchange, under_way: UnderWay) -> None:
-    """Tell a client whose key has ended, in the middle of its answer too."""
+    """Tell a client that its key has ended, in the middle of its answer too."""
     assert under_way.ended_by is not None
     if exchange.has_begun:
         await exchange.break_off(under_way.ended_by)
@@ -97,7 +97,7 @@ async def _end_early(exchange: Exchange, under_way: UnderWay) -> None:
 async def _end_to_stop(exchange: Exchange) -> None:
     """Tell a client that the gateway stops before its answer is whole.
 
-    Here a stream comes whose client was slow to read: while a piece is awaited, cascade ends it.
+    Here a stream comes that its client was slow to read: while a piece is awaited, cascade ends it.
     """
     if exchange.has_begun:
         await exchange.break_off(stream_cut())

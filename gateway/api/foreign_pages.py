@@ -14,7 +14,7 @@ from gateway.api.http.exchange import Exchange
 from gateway.core import Header
 from gateway.errors import RequestError
 
-# The last is how containers call a desktop machine; `.internal` is nobody's domain.
+# The last is how containers call a desktop machine; `.internal` belongs to no one.
 _LOCAL_NAMES = frozenset({"localhost", "host.docker.internal"})
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::\d*)?")
 

@@ -18,7 +18,7 @@ from gateway.upstream.base import Call, Reply
 from gateway.wire.surfaces import Renderer, codec_of
 
 CLIENT_LEFT = 499
-"""The status of a request whose client left before its answer began."""
+"""The status of a request that its client left before the answer began."""
 UNSURE_OR_AUDITED = "unsure or audited"
 _UNSURE_OR_AUDITED = frozenset(
     {"audit", "unsure", "unfamiliar text", "form not certified", "template on probation"}

@@ -196,7 +196,7 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, reservation=reservation)
 
     def without_lesson(self) -> RequestState:
-        """Return the state of a request whose answer is neither learnt from nor evidence."""
+        """Return the state of a request with an answer that is neither lesson nor evidence."""
         plan = msgspec.structs.replace(self.plan, may_harvest=False)
         return msgspec.structs.replace(self, plan=plan, is_held_out=False, propensity=0.0)
 

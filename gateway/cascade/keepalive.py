@@ -1,4 +1,4 @@
-"""Comments of our own in a stream whose teacher is silent, for what cuts silent connections on the way."""
+"""Comments of our own in a stream with a silent teacher, for what cuts silent connections on the way."""
 
 from __future__ import annotations
 

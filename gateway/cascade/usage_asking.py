@@ -20,7 +20,7 @@ AskTeacher = Callable[[Call], Awaitable[Reply]]
 
 
 class UsageAsker:
-    """Asks for usage where the policy wants it, and spares the models whose teacher refused the field."""
+    """Asks for usage where the policy wants it, and spares the models of teachers that refused the field."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,4 +1,4 @@
-"""What an address that somebody configured means."""
+"""What a configured address means."""
 
 from __future__ import annotations
 

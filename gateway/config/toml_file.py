@@ -1,4 +1,4 @@
-"""A TOML file whose errors and values can be found again by line."""
+"""A TOML file in which errors and values can be found again by line."""
 
 from __future__ import annotations
 

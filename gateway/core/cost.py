@@ -20,9 +20,9 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     hedge_usd: float = 0.0
     """Of `usd`: paid for a teacher asked beside a draft that was served."""
     model: str = ""
-    """The model whose price it is."""
+    """The model that the price is listed for."""
     tier: str = ""
-    """The service tier whose price it is; empty for the usual one."""
+    """The service tier that the price is listed for; empty for the usual one."""
     is_known: bool = True
     """Whether that model has a price; else the one of unknown models was taken."""
     is_named_known: bool = True

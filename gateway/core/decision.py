@@ -32,7 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The policy's name."""
     may_serve: bool
     scope: str = ""
-    """Whose traffic this request learns from and is served from: a tenant, a policy, or all."""
+    """What this request learns from and is served from: the traffic of a tenant, of a policy, or all."""
     because: str = ""
     """Why no specialist may serve; empty if one may."""
     teachers: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ class EvalResult(msgspec.Struct, frozen=True):
         return laplace_mean(sum(above), len(above))
 
     def coverage_at(self, alpha: float) -> float:
-        """Return the largest share, the surest first, whose estimated error is within `alpha`."""
+        """Return the largest share, the surest first, with an estimated error within `alpha`."""
         ranked = sorted(zip(self.scores, self.losses, strict=True), key=lambda pair: -pair[0])
         wrong, covered = 0.0, 0
         for count, (_, loss) in enumerate(ranked, start=1):

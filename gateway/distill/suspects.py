@@ -69,7 +69,7 @@ def _form_opinions(rows: Sequence[Row], student: LabelStudent, workspace: Worksp
         try:
             formed = student.form_opinions(lessons.select(seen), lessons.select(asked), workspace)
         except TrainingError:
-            # Too few rows, or all but one with the same answer: then there is nobody to ask.
+            # Too few rows, or all but one with the same answer: then no student can be asked.
             continue
         for index, opinion in zip(asked, formed, strict=True):
             opinions[index] = opinion

@@ -71,7 +71,7 @@ def verdict_on(row: Row, answer: str | None, at: float = 0.0) -> Verdict:
 def apply_verdicts(rows: Iterable[Row], verdicts: Sequence[Verdict]) -> list[Row]:
     """Return the lessons of `rows` as reviewers left them.
 
-    Evidence is returned as it is: a certificate speaks of the teacher, whatever anybody thinks of an
+    Evidence is returned as it is: a certificate speaks of the teacher, whatever a reviewer thinks of an
     answer, and a row that could be excluded could be chosen.
     """
     latest = {(verdict.text_hash, verdict.answer_hash): verdict for verdict in verdicts}

@@ -15,7 +15,7 @@ _FILE_CONTENT = "/v1/files/{file_id}/content"
 
 
 class LaterUsage:
-    """Remembers whose answers said "later", and finds the owner when a later answer says what it took."""
+    """Remembers which requests got "later", and finds the owner when a later answer says what it took."""
 
     def __init__(self, pricer: Pricer, awaited: AwaitedUsages) -> None:
         self._pricer = pricer

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.finops.unit_prices import Rate, UnitPrices
 
-# OpenAI's batches cost half, also of models whose batch price is not listed (pricing page, November 2026).
+# OpenAI's batches cost half, also of models without a listed batch price (pricing page, November 2026).
 UNLISTED_BATCH_SHARE = 0.5
 # A date without dashes, as some gateways write it: gpt-5.2-20251211.
 _COMPACT_DATE = re.compile(r"-(20\d{2})(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")

@@ -76,7 +76,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class FoundPrice(msgspec.Struct, frozen=True):
-    """The price of an answer, and the model whose price it is."""
+    """The price of an answer, and the model that it is listed for."""
 
     prices: UnitPrices
     model: str

@@ -36,7 +36,7 @@ class Pricer:
             # The edge of the observers' thread: a bug here must not silence them.
             logger.exception("%s: the request could not be priced", outcome.request.id)
             cost = NO_COST
-        # The reading is new and nobody has seen it: a copy would take six times as long.
+        # The reading is new and still unseen: a copy would take six times as long.
         msgspec.structs.force_setattr(reading, "cost", cost)
         return reading
 

@@ -70,7 +70,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def hash_user(user: str, key: bytes) -> str:
     """Return the name under which an end user's rows are kept; empty for no user.
 
-    Keyed, so that a list of known addresses does not tell whose rows these are.
+    Keyed, so that a list of known addresses does not tell who wrote these rows.
     """
     if not user:
         return ""

@@ -17,11 +17,11 @@ These are **escalations**: requests that the teacher answered. They are not a sa
 - Once a specialist serves, what it answers surely is missing here, and what it is unsure of is
   over-represented. A figure measured on these rows says nothing about the traffic as a whole.
 - Audits are the unbiased sample: a coin chose them, whatever the specialist said. They are held out as
-  evidence for certificates and are in no split. Whoever trains on them voids those certificates.
+  evidence for certificates and are in no split. Training on them voids those certificates.
 - The answers are the teacher's, its mistakes included. No person has read them.
 - Refusals, filtered answers and answers that were cut are left out: a student learns to answer, not when
   to refuse.
-- Requests whose client, key or policy forbade keeping them, and rows whose time was over, are not here.
+- Requests that their client, key or policy forbade to keep, and rows past their time, are not here.
 """
 
 

@@ -39,7 +39,7 @@ class Selected(msgspec.Struct, frozen=True, kw_only=True):
 def select_rows(rows: Iterable[Row], as_of: float, validation_share: float) -> Selected:
     """Return what the harvest held at `as_of` (unix seconds), without evidence and near copies.
 
-    Rows whose texts are nearly the same are of one cluster, and a cluster is of one split, by the hash of
+    Rows with nearly the same text are of one cluster, and a cluster is of one split, by the hash of
     the request that founded it: later rows move no earlier one. A near copy with the same answer is left out.
     """
     known = sorted((row for row in rows if row.at <= as_of), key=lambda row: (row.at, row.request_id))

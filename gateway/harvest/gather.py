@@ -139,7 +139,7 @@ def _is_useful(ending: Ending, outcome: Outcome) -> bool:
 
 
 def _may_be_exported(outcome: Outcome) -> bool:
-    """Return whether the teacher's answer to a conversation arrived whole, whoever could have answered."""
+    """Return whether the teacher's answer to a conversation arrived whole, of any kind of conversation."""
     request = outcome.request
     is_conversation = (
         request.surface in ("chat", "responses") and len(request.content) <= LONGEST_EXPORT_BYTES

@@ -65,7 +65,7 @@ class HarvestReader:
         self._quarantines: dict[str, Quarantine] = {}
 
     def counts(self) -> dict[str, Count]:
-        """Return how many rows each task has; one whose rows are for exports alone is among them."""
+        """Return how many rows each task has; one with rows for exports alone is among them."""
         counts: dict[str, Count] = {}
         for path in self._paths():
             with _reading(path) as connection:

@@ -1,4 +1,4 @@
-"""Removing rows for good: by age and size as the retention says, or because somebody asks to be forgotten."""
+"""Removing rows for good: by age and size as the retention says, or because a user asks to be forgotten."""
 
 from __future__ import annotations
 

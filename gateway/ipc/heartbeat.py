@@ -24,12 +24,12 @@ STILL_S = 10.0
 FIRST_BEAT_S = 60.0
 """The same before its first sign of life: it may wait for a slow disk with its imports."""
 SPINNING_CPU_S = 60.0
-"""An event loop whose thread has computed for so long without turning is replaced: no step takes a tenth of a
+"""An event loop that has computed for so long without turning is replaced: no step takes a tenth of a
 second. It is the thread's own time: one that is starved has none."""
 LOOK_S = 0.5
 # We were held up ourselves: what happened meanwhile was not observed.
 LONGEST_GAP_S = 3.0
-# Threads that wait with a time limit wake now and then, even in a process whose loop hangs.
+# Threads that wait with a time limit wake now and then, even in a process with a loop that hangs.
 IDLE_CPU_S = 0.05
 # Running or waiting for the processor, waiting for the disk, held by a debugger.
 _AT_WORK = frozenset("RDt")
@@ -74,8 +74,8 @@ class Watch:
     """The parent's end of the pipe: tells whether the child has been still, or has spun, for too long.
 
     Still means: no sign of life, no thread that runs or wants to, no processor time. A starved child
-    wants to run; one that is stopped (SIGSTOP), or whose loop waits for what never comes, does not.
-    Spinning means: no sign of life, but much processor time of the main thread, whose loop gives the signs.
+    wants to run; one that is stopped (SIGSTOP), or with a loop that waits for what never comes, does not.
+    Spinning means: no sign of life, but much processor time of the main thread, where the signs come from.
     Where the system has no /proc, no child is ever either.
     """
 

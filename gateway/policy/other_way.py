@@ -22,7 +22,7 @@ _BY_REASON = {
         "`store: false` in the request, or `stored_responses: serve` in the policy: "
         "the teacher would keep its answer, a specialist's is not kept"
     ),
-    "caller not yet accepted by the teacher": "an earlier request whose credential the teacher has accepted",
+    "caller not yet accepted by the teacher": "an earlier request with a credential the teacher accepted",
     "late": "a quicker draft: the specialist did not answer in its time budget",
     "teacher was faster": "a quicker draft: the teacher was asked beside it and answered first",
     "host down": "a model host that runs; it is started again by itself",

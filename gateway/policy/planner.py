@@ -108,7 +108,7 @@ class PolicyPlanner:
         return tuple(sorted(asked))
 
     def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
-        """Return whose traffic a caller's requests for `model` learn from and are served from."""
+        """Return the scope that a caller's requests for `model` learn from and are served from."""
         entry = self._match(model, caller, CHAT, grant)
         return self._scope_of(entry.policy, tenant) if entry else ""
 
@@ -138,7 +138,7 @@ class PolicyPlanner:
         return plan
 
     def _scope_of(self, policy: Policy, tenant: str) -> str:
-        """Return whose traffic a policy's tasks learn from; another first teacher has tasks of its own."""
+        """Return the scope that a policy's tasks learn from; another first teacher has tasks of its own."""
         scope = {"tenant": f"tenant:{tenant}", "policy": f"policy:{policy.name}", "all": "all"}[policy.share]
         teacher = policy.teachers[0] if policy.teachers else self._first_teacher
         return scope if teacher == self._first_teacher else f"{scope} teacher:{teacher}"
@@ -194,7 +194,7 @@ def _check_model(request: Request) -> None:
     endpoint = request.resource.endpoint
     if not grant.models or (endpoint is not None and endpoint.model == "none") or grant.allows_model(model):
         return
-    wanted = f"the model '{model}'" if model else "a path whose model cannot be read"
+    wanted = f"the model '{model}'" if model else "a path without a readable model"
     raise RequestError(
         f"The key '{request.caller}' may not use {wanted}; its models: {', '.join(grant.models)}.",
         status=403,
@@ -223,7 +223,7 @@ def _has_budget(policy: Policy) -> bool:
 
 
 def _owner_of(policy: Policy, request: Request) -> str:
-    """Return the tenant or key whose own the policy's limits are; empty if all share them."""
+    """Return the tenant or key that the policy's limits are for; empty if all share them."""
     if policy.budget_per == "policy":
         return ""
     return request.tenant if policy.budget_per == "tenant" else request.caller

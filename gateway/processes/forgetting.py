@@ -76,7 +76,7 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
         state.reviews.forget([row.request_id for row in found])
         rows = forget(home.harvest, selection)
         for task in set(tasks) - HarvestReader(home.harvest).counts().keys():
-            # Nothing of it is left to learn from: its template is somebody's words, too.
+            # Nothing of it is left to learn from: its template is a user's words, too.
             state.tasks.blank(task)
             state.templates.forget(task)
     decisions, are_wiped = _forget_decisions(state, selection, found)
@@ -134,7 +134,7 @@ def _stood_on(certificate: Certificate, at: float) -> bool:
 
 
 def _withdrawn(old: Certification) -> Certification:
-    """Return the certification of a task whose version is gone."""
+    """Return the certification of a task without its version."""
     certificates = tuple(_in_shadow(each, WITHDRAWN) for each in old.certificates)
     return msgspec.structs.replace(
         old, version=None, deferral=None, epoch=old.epoch + 1, certificates=certificates, note=WITHDRAWN

@@ -44,7 +44,7 @@ _ANSWER_FIELDS = frozenset({"role", "content", "tool_calls", "refusal"})
 
 
 class Owner(msgspec.Struct, frozen=True, kw_only=True):
-    """As whose requests records count: what they teach is served to the same callers alone."""
+    """The caller that records are counted for: what they teach is served to the same callers alone."""
 
     caller: str
     tenant: str

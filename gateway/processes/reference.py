@@ -50,7 +50,7 @@ _OPTIONS = (
     ('[specialists.encoder_options] of encoder = "{}"', "gateway.specialists.encoders"),
     ("[learn.options.{}]", "gateway.distill.recipes"),
 )
-"""The tables whose keys an extension declares."""
+"""The tables in which an extension declares the keys."""
 
 
 def write_reference(topic: Topic) -> str:

@@ -32,14 +32,14 @@ Source = Literal["feedback", "suspected"]
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True):
-    """One question to a reviewer, who does not learn which of the candidates is whose."""
+    """One question to a reviewer, who does not learn which candidate is the teacher's."""
 
     request_id: str
     task: str
     source: Source
     text: str
     candidates: tuple[str, ...]
-    """The answers that somebody gave or proposed, each once, in an order that tells nothing."""
+    """The answers that were given or proposed, each once, in an order that tells nothing."""
 
 
 class Ruling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,7 +130,7 @@ class Review:
     def _list_complaints(self, rows: Iterable[Row], said: Mapping[str, Feedback]) -> Iterator[Item]:
         for row in rows:
             feedback = said.get(row.request_id)
-            # Of another tenant's requests nobody has a say.
+            # An app has no say about another tenant's requests.
             if feedback and feedback.tenant == row.tenant and (feedback.answer or feedback.rating == "down"):
                 yield self._item(row, "feedback", row.answer, feedback.answer, row.draft)
 

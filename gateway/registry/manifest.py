@@ -17,7 +17,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     runtime: str
     encoder: str
-    """Name and content hash of the encoder whose vectors it was trained on."""
+    """Name and content hash of the encoder that made the vectors it was trained on."""
     created_at: float
     recipe: str
     seed: int

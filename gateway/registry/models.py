@@ -97,7 +97,7 @@ class Registry:
         return self._task_folder(task) / str(version)
 
     def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
-        """Return the manifest and the folder of a version whose files are all as published.
+        """Return the manifest and the folder of a version with all files as published.
 
         Raises RegistryError naming the file that is missing, changed or not listed.
         """

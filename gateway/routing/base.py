@@ -30,7 +30,7 @@ class KnownTask(Protocol):
 
     @property
     def scope(self) -> str:
-        """The tenant, policy or all whose traffic founded it."""
+        """The tenant, policy or all that founded it."""
 
     @property
     def contract_hash(self) -> str:

@@ -1,4 +1,4 @@
-"""Requests whose answer said that their usage comes later: in the answer to a GET, counted once by id."""
+"""Requests with usage that comes later: in the answer to a GET, counted once by id."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class LedgerRow(msgspec.Struct, frozen=True):
     requested: str
     """The model that was asked for."""
     model: str
-    """The model whose price was taken."""
+    """The model that the price is listed for."""
     tier: str
     prompt_tokens: int
     completion_tokens: int

@@ -90,7 +90,7 @@ class Sums(msgspec.Struct, frozen=True, kw_only=True):
 class Account(msgspec.Struct, frozen=True):
     """The key of a sum. `day` is UTC, as 2026-11-24; `task` is empty for a bypass.
 
-    `model` is the one whose price it is, `key` the caller, `endpoint` a path of the table of endpoints.
+    `model` is the one of the price, `key` the caller, `endpoint` a path of the table of endpoints.
     """
 
     day: str

@@ -14,7 +14,7 @@ from gateway.core import Body, Header, Secret, Trainable
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the teacher is, whose credential it sees, and how patiently it is called.
+    """Where the teacher is, which credential it sees, and how patiently it is called.
 
     With `api_key` every call carries it (mode `own`; an empty one is not sent), without it the client's own
     (mode `forward`).

@@ -33,7 +33,7 @@ class FallbackTeacher:
     async def ask(self, call: Call) -> Reply:
         """See upstream.base.Teacher: the reply of the first teacher that gives one, named in `served_by`.
 
-        A teacher whose circuit is open is passed by while another can answer. Raises the last UpstreamError.
+        A teacher with an open circuit is passed by while another can answer. Raises the last UpstreamError.
         """
         order = self._orders.get(call.teachers) or self._order(call.teachers)
         candidates = [order[0]] if call.is_bound else self._candidates(order)
@@ -61,7 +61,7 @@ class FallbackTeacher:
         """Return the members to ask: those that are well, then those that a check has found so.
 
         Where there are none, the first all the same: a call that may fail is better than one that surely
-        does. Members whose rest is over are checked beside the call.
+        does. Members that have rested are checked beside the call.
         """
         well, found_well = [], []
         for member in order:

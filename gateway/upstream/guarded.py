@@ -80,7 +80,7 @@ class GuardedTeacher:
         }
 
     async def check(self) -> None:
-        """Ask for the list of models, as a request nobody waits for, and tell the circuit."""
+        """Ask for the list of models, while no client waits, and tell the circuit."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 reply = await self._provider.ask(_CHECK)

@@ -162,7 +162,7 @@ class Response:
             return
         self.has_switched = status == 101 and self._may_switch
         if status == 101 and not self._may_switch:
-            self.fail(UpstreamError("the teacher switched protocols although nobody asked it to"))
+            self.fail(UpstreamError("the teacher switched protocols unasked"))
             self._line.close()
         elif 100 <= status < 200 and not self.has_switched:
             self.headers.clear()
@@ -182,7 +182,7 @@ class Response:
         if value == b"identity":
             return
         if value != b"chunked" or self._is_chunked:
-            self.fail(UpstreamError("the teacher's answer has a transfer coding that nobody asked for"))
+            self.fail(UpstreamError("the teacher's answer has a transfer coding that was not asked for"))
             self._line.close()
         self._is_framed = self._is_chunked = True
 

@@ -28,7 +28,7 @@ async def retry_failed(
     random: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
 ) -> Reply:
-    """Return the reply to `call`, whose first `attempt` is over, after as many retries as are allowed.
+    """Return the reply to `call` after its first `attempt` and as many retries as are allowed.
 
     `take_retry` says whether one more is paid for. With a fallback only a short wait that the teacher has
     asked for is waited: another teacher is sooner there. `random` yields 0..1. A retryable reply that is

@@ -97,7 +97,7 @@ _CREDENTIALS = frozenset(
 _CREDENTIALS_PREFIXES = (b"x-portkey-",)  # Portkey: keys and virtual keys of any provider
 
 _ACCOUNT = frozenset(
-    # OpenAI, "Debugging requests": whose account answered. Anthropic's equal.
+    # OpenAI, "Debugging requests": which account answered. Anthropic's equal.
     {b"openai-organization", b"openai-project", b"anthropic-organization-id"}
     # IETF draft-ietf-httpapi-ratelimit-headers: what is left for all users of our key together.
     | {b"ratelimit", b"ratelimit-policy", b"ratelimit-limit", b"ratelimit-remaining", b"ratelimit-reset"}

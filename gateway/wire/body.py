@@ -47,7 +47,7 @@ def read_body(
     `unique` are the names, in quotes, that must not occur twice at the top. With fields `apart`, their lists
     and all long texts of a large body are left empty, for the caller to read in steps. Raises RequestError
     naming the `param` for any body that OpenAI would refuse as malformed: UnreadableBodyError if it is a
-    JSON object all the same, whose fields another teacher may understand.
+    JSON object all the same: another teacher may understand its fields.
     """
     try:
         # msgspec does not look into strings that it skips; the teacher would.

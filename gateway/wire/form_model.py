@@ -95,7 +95,7 @@ class FormModel:
 
 
 def _require_one_name(part: MultipartSegment) -> None:
-    """Refuse a part whose name or value another parser would read differently."""
+    """Refuse a part that another parser would read differently in its name or value."""
     dispositions = [value for name, value in part.headerlist if name.lower() == "content-disposition"]
     is_plain = str(part.header("content-transfer-encoding", "")).strip().lower() in _PLAIN_ENCODINGS
     is_plain &= part.filename is not None or (part.charset or "utf-8").lower() in _PLAIN_CHARSETS

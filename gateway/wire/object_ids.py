@@ -28,7 +28,7 @@ _LIST_FIELDS = frozenset({"file_ids", "vector_store_ids"})
 # An id, or an object that holds it.
 _OBJECT_FIELDS = frozenset({"conversation", "container", "prompt", "video", "character"})
 _OBJECT_LISTS = frozenset({"characters"})
-# Objects whose `id` names something that the teacher has: an item of an answer, an eval's file.
+# Objects with an `id` that names something that the teacher has: an item of an answer, an eval's file.
 _REFERENCES = frozenset({"file_id", "item_reference"})
 # Items of `input` that the teacher looks up by their id where they come without what they hold.
 _ITEMS_BY_ID = frozenset({None, "", "image_generation_call", "reasoning"})

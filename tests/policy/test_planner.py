@@ -190,7 +190,7 @@ def test_a_key_that_was_given_policies_gets_nothing_beside_them() -> None:
 def test_a_key_that_was_given_models_uses_no_path_whose_model_cannot_be_read() -> None:
     grant = Grant(models=("gpt-4o*",))
 
-    with pytest.raises(RequestError, match="a path whose model cannot be read"):
+    with pytest.raises(RequestError, match="a path without a readable model"):
         planner(Policy(name="p")).plan(request(model="", grant=grant))
 
 

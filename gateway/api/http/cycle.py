@@ -13,7 +13,7 @@ _BODILESS = frozenset({204, 304})
 
 
 class Cycle(RequestResponseCycle):
-    """uvicorn's cycle for applications of ours, whose headers come in lower case and without framing.
+    """uvicorn's cycle for applications of ours: their headers come in lower case and without framing.
 
     uvicorn searches each name and value by itself; the whole head at once costs a fifth of that.
     """

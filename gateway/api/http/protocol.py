@@ -39,7 +39,7 @@ def create_protocol(connections: Connections) -> Callable[..., asyncio.Protocol]
 
 
 class BoundedProtocol(WatchedProtocol):
-    """One connection, whose parser gets one message at a time: what follows a request in work waits."""
+    """One connection; its parser gets one message at a time: what follows a request in work waits."""
 
     def __init__(self, connections: Connections, **server: Any) -> None:
         super().__init__(connections, **server)
@@ -110,7 +110,7 @@ class BoundedProtocol(WatchedProtocol):
         """See httptools."""
         self._unparsed_bytes = 0
         if self.cycle.response_complete:
-            # The rest of a body whose request is answered.
+            # The rest of the body of a request that is answered.
             self._deadline = self._all.now + self._config.keep_alive_s
         super().on_body(body)
 

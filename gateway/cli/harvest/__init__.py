@@ -1,4 +1,4 @@
-"""Look at the harvest, review, import and export it, prune it, or forget what somebody asks for."""
+"""Look at the harvest, review, import and export it, prune it, or forget what a user asks for."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("--name", required=True, help="the holder of the key; one valid key per name")
-    create.add_argument("--tenant", default="", help="whose data its requests are (its own: the name)")
+    create.add_argument("--tenant", default="", help="the owner of its requests' data (its own: the name)")
     create.add_argument(
         "--policy",
         "--policies",
@@ -191,7 +191,7 @@ def _revoke(keys: KeyStore, arguments: argparse.Namespace) -> int:
     from gateway.errors import ConfigError
 
     found = keys.find(arguments.key)
-    # A key whose terms cannot be read is not found, and can be revoked all the same.
+    # A key with unreadable terms is not found, and can be revoked all the same.
     key_id = found.id if found else arguments.key
     if not keys.revoke(key_id):
         raise ConfigError(f"no valid key has the id '{arguments.key}'; see `stepdown keys list`")

@@ -34,7 +34,7 @@ def format_row(report: TaskReport) -> Iterator[str]:
 
 def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Iterator[str]:
     """Yield the lines of `tasks show`."""
-    yield from _wrap("task", f"{report.name} ({report.task}) of {report.scope or 'nobody known'}")
+    yield from _wrap("task", f"{report.name} ({report.task}) of {report.scope or 'no one known'}")
     if report.adopted_at:
         yield from _wrap("asks", f"{report.model}, since {_format_day(report.adopted_at)}")
     if report.template_text:

@@ -19,7 +19,7 @@ class ChatFrame(msgspec.Struct, frozen=True):
 
 
 def read_chat_frame(folder: Path) -> ChatFrame:
-    """Return the frame of the model whose tokenizer lies in `folder`.
+    """Return the frame of the model with its tokenizer in `folder`.
 
     It is one user turn and the opening of the answer, without a system message: a student need not
     be told its task. For a model without a template, a line break ends the input.

@@ -42,7 +42,7 @@ class Graph:
         onnx.save(self.model, str(path))
 
     def find_node(self, prefix: str, *op_types: str) -> Any:
-        """Return the one node of these types whose name starts with `prefix`.
+        """Return the one node of these types with a name that starts with `prefix`.
 
         Raises TrainingError when there is none or more than one: another tool wrote the graph.
         """

@@ -15,7 +15,7 @@ LONGEST_LABEL = 200
 
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
-    """Write `{"text": ..., "label": ...}` a line for each row whose answer could be a label.
+    """Write `{"text": ..., "label": ...}` a line for each row with an answer that could be a label.
 
     The text is what varies from request to request, without the template.
     """

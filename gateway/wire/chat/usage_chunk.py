@@ -1,4 +1,4 @@
-"""Asking for usage in a stream whose client did not, and keeping the chunk with it from that client."""
+"""Asking for usage in a stream when its client did not, and keeping the chunk with it from that client."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from gateway.specialists.runtimes.tagger.words import Words
 MIN_ROWS = 3
 """Anything seen fewer times is chance: a path, a type of span, a constant."""
 _FOUND_SHARE = 0.9
-"""Share of the answers with a value whose inputs must hold it before it is copied from there: in
+"""Share of the answers with a value that must have it in their inputs before it is copied from there: in
 fewer it stands by chance, as a label may."""
 _COPIED_SHARE = 0.1
 """Share of the answers from a closed set that must be copied from inputs, or none is."""
@@ -70,7 +70,7 @@ def find_copied(value: Any, slot: str | None, row: ParsedRow) -> list[CopiedValu
 
 
 def find_slot(values: Sequence[tuple[Any, ParsedRow]]) -> str | None:
-    """Return the key whose values, in lists of objects, are copied from the input; None without one."""
+    """Return the key with values that are, in lists of objects, copied from the input; None without one."""
     flags_by_key: dict[str, list[bool]] = defaultdict(list)
     distinct: dict[str, set[str]] = defaultdict(set)
     for value, row in values:
