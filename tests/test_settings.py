@@ -235,7 +235,7 @@ name = "local"
 base_url = "http://127.0.0.1:8000/v1"
 credential = "none"
 models = { "*" = "llama" }
-trainable = false
+trainable = "no"
 """
 
 

@@ -18,6 +18,7 @@ from gateway.api.errors import (
     unknown_path,
     wrong_method,
 )
+from gateway.api.feedback import take_feedback
 from gateway.api.foreign_pages import refuse_foreign_pages
 from gateway.api.http.asgi import App, Receive, Scope, Send
 from gateway.api.http.exchange import Exchange
@@ -123,10 +124,11 @@ async def _dispatch(exchange: Exchange, deps: ApiDependencies) -> None:
             await answer_other_methods(exchange, deps)
         # Every other path below these two (stored responses, their input items, cancelling,
         # compacting, counting) is the teacher's and passes through.
-        case "POST", "/v1/responses":
-            await answer_request(exchange, deps, read_responses)
-        case "POST", "/v1/embeddings":
-            await answer_request(exchange, deps, read_embeddings)
+        case "POST", ("/v1/responses" | "/v1/embeddings") as name:
+            is_embeddings = name == "/v1/embeddings"
+            await answer_request(exchange, deps, read_embeddings if is_embeddings else read_responses)
+        case "POST", "/v1/feedback":
+            await take_feedback(exchange, deps)
         case "GET", "/v1/models":
             await list_models(exchange, deps)
         case "GET", name if name.startswith("/v1/models/stepdown/"):

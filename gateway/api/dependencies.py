@@ -15,6 +15,7 @@ from gateway.api.in_flight import InFlight
 from gateway.api.under_way import OpenWork
 from gateway.core import Answer, Refusal, Request
 from gateway.policy.key_limits import KeyLimits
+from gateway.store.reviews import Feedback
 from gateway.upstream.base import Reply
 
 CountRefusal = Callable[[int, str, str, str], None]
@@ -48,6 +49,8 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     body_decoder: BodyDecoder = msgspec.field(default_factory=BodyDecoder)
     has_own_key: bool = False
     """Whether calls carry the gateway's own credential, so that it is the only door to the account."""
+    put_feedback: Callable[[Feedback], bool] = lambda _: True
+    """Takes what apps say of answers; False if there is no room for it."""
     count_refusal: CountRefusal = lambda *_: None
     record_refusal: Callable[[Refusal], None] = lambda _: None
     """Takes every refusal that leaves no Outcome."""

@@ -25,6 +25,7 @@ from gateway.cascade.audit_sampler import is_stored_by_teacher
 from gateway.cascade.base import RequestState, Stages
 from gateway.cascade.embeddings import answer_with_encoder, is_for_encoder
 from gateway.cascade.hedge import await_draft, cancel_teacher_call
+from gateway.cascade.private import private_reason
 from gateway.confidence.shortfall import uncertified_reason
 from gateway.core import Answer, Certification, Draft, Plan, Request, Route
 from gateway.errors import RequestError, SpecialistError
@@ -47,7 +48,10 @@ async def serve(request: Request, stages: Stages) -> Answer:
     state = RequestState(request=request, plan=plan)
     if is_for_encoder(state):
         return await _encode(state, stages)
-    if reason := plan.because or _unsupported_reason(request):
+    reason = plan.because or _unsupported_reason(request)
+    if not reason and plan.private_kinds:
+        reason = private_reason(request, plan)
+    if reason:
         return await _escalate(state.bypassed(reason), stages)
     try:
         state = await try_specialist(state, stages)

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     running = actions.add_parser("run", help="take every task one step further (`serve` does so by itself)")
+    running.add_argument("--task", default="", help="only this task, by its id or name")
+    running.add_argument(
+        "--force", action="store_true", help="make a version now, grown or not (with --task)"
+    )
+    running.add_argument("--reason", default="", help="why, for the log of actions (with --force)")
     status = actions.add_parser("status", help="show each task's stage, version and what is missing")
     add_watch(status)
     for action in (running, status):
@@ -37,20 +42,30 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     # What is learnt holds texts of requests.
     os.umask(0o077)
-    act = _learn if arguments.action == "run" else _status
-    return act(settings, as_json=arguments.json)
+    if arguments.action == "run":
+        return _learn(settings, arguments)
+    return _status(settings, as_json=arguments.json)
 
 
-def _learn(settings: Settings, *, as_json: bool) -> int:
+def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
+    from gateway.errors import ConfigError
     from gateway.processes.learner import create_learner, describe_event, learn_once, limit_threads
+    from gateway.processes.versions import resolve_task, train_now
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
 
+    if arguments.force and not (arguments.task and arguments.reason):
+        raise ConfigError("--force wants --task and --reason: a test by hand spends delta as any other")
     limit_threads()
     with open_state(settings.home) as state:
-        state.trail.add(name_local_actor(), "learn run")
-        events = learn_once(settings, create_learner(settings, state))
-    if as_json:
+        task = resolve_task(state, settings, arguments.task) if arguments.task else ""
+        state.trail.add(name_local_actor(), "learn run", task, reason=arguments.reason)
+        if arguments.force:
+            events = train_now(settings, state, task, arguments.reason)
+        else:
+            learner = create_learner(settings, state)
+            events = learn_once(settings, learner, lambda: learner.step(task))
+    if arguments.json:
         print(json.dumps([{"task": event.task, "said": describe_event(event)} for event in events]))
         return OK
     for event in events:

@@ -52,7 +52,7 @@ def _list(settings: Settings, *, is_json: bool) -> int:
         notes = [
             one.credential,
             *([models] if models else []),
-            *([] if one.is_trainable else ["not trainable"]),
+            *([] if one.trainable == "yes" else [f"trainable: {one.trainable}"]),
             *(f"{model} retires on {day}" for model, day in one.retirements.items()),
         ]
         print(f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})")

@@ -15,7 +15,16 @@ from gateway.core.certificate import (
     stratum_of,
 )
 from gateway.core.cost import NO_COST, Cost
-from gateway.core.decision import CopyStatus, MatchKind, Plan, Route, Verdict, copy_keys
+from gateway.core.decision import (
+    CopyStatus,
+    MatchKind,
+    Plan,
+    PrivateKind,
+    Route,
+    Trainable,
+    Verdict,
+    copy_keys,
+)
 from gateway.core.draft import Deferral, Demands, Draft, DraftRequest, DraftStream, FinishReason, Token, Trace
 from gateway.core.endpoint import Access, Endpoint, ModelPlace, Resource, UsagePlace
 from gateway.core.grant import Grant, Limits
@@ -62,6 +71,7 @@ __all__ = [
     "Outcome",
     "Period",
     "Plan",
+    "PrivateKind",
     "Reading",
     "Refusal",
     "Request",
@@ -75,6 +85,7 @@ __all__ = [
     "SurfaceName",
     "Token",
     "Trace",
+    "Trainable",
     "Usage",
     "UsagePlace",
     "Verdict",

@@ -16,6 +16,15 @@ CopyStatus = Literal["known", "separate"]
 """What a near copy of a template has proved to be: the same task, or one of its own."""
 
 
+PrivateKind = Literal["email", "phone", "card", "iban", "ip", "national_id", "secret"]
+"""Private data that has a form; a name in plain words has none."""
+
+
+Trainable = Literal["yes", "no", "restricted"]
+"""What the terms of use of a teacher allow: to keep its answers and learn from them, neither, or both with
+restrictions."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What the policy allows for one request."""
 
@@ -60,6 +69,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     may_harvest: bool = True
     keep_days: float | None = None
     """How long what is harvested may be kept; None: as long as the settings say."""
+    is_restricted: bool = False
+    """Whether the teacher's terms restrict what its answers may be used for."""
+    private_kinds: frozenset[PrivateKind] = frozenset()
+    """What is replaced before anything is kept; a request that a specialist would see it in goes to the
+    teacher and teaches nothing."""
     hedge_s: float | None = None
     """When a draft takes longer than this, the teacher is called beside it; None: wait for the draft."""
     keepalive_s: float | None = None

@@ -10,8 +10,8 @@ from typing import Annotated, Literal, Protocol
 import msgspec
 from msgspec import Meta
 
-from gateway.config.bounds import InnerShare, PositiveFloat, PositiveInt, Share
-from gateway.core import Draft
+from gateway.config.bounds import InnerShare, NonNegativeFloat, PositiveFloat, PositiveInt, Share
+from gateway.core import Certification, Draft
 from gateway.harvest.base import Row
 from gateway.specialists.shared_resources import SharedResources
 
@@ -157,6 +157,20 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
 
 
+def kind_of_result(version: int, certification: Certification) -> EventKind:
+    """Return what became of `version`, which was judged and led to `certification`."""
+    if certification.stage != "live":
+        return "trained"
+    return "certified" if certification.version == version else "kept"
+
+
+def describe_certificates(certification: Certification) -> str:
+    """Return one clause per certificate: its stratum, its target, its note."""
+    return "; ".join(
+        f"{each.stratum} texts at {each.target.alpha:.1%}: {each.note}" for each in certification.certificates
+    )
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the learner trains a new version, and when it tries to certify one."""
 
@@ -184,6 +198,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     of that share is enough for a first certificate: some tasks never get easier."""
     min_power: InnerShare = 0.6
     """Probability of success below which a first attempt would only waste delta."""
+    review_pause_s: NonNegativeFloat = 60.0
+    """A review changes what may be learnt: the next version is made once no verdict came for so long."""
     sure_power: InnerShare = 0.95
     """Probability of success that an attempt needs if its failure would end a certificate in force."""
 

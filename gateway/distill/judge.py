@@ -232,13 +232,6 @@ class Judge:
         )
 
 
-def describe_certificates(certification: Certification) -> str:
-    """Return one clause per certificate: its stratum, its target, its note."""
-    return "; ".join(
-        f"{each.stratum} texts at {each.target.alpha:.1%}: {each.note}" for each in certification.certificates
-    )
-
-
 def _stratum_of(row: Row, learnt: LearntTexts) -> Stratum:
     if row.match == "embedding":
         return "variant"

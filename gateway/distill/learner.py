@@ -6,36 +6,42 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
-import numpy as np
 
 from gateway.core import Certification, RiskTarget
-from gateway.distill.base import Config, Event, EventKind
+from gateway.distill.adoption import adopt_task, vector_of
+from gateway.distill.base import Config, Event, describe_certificates, kind_of_result
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
-from gateway.distill.judge import Judge, describe_certificates
+from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import (
     count_units,
     expected_share,
     is_renewal_due,
-    lapse_if_due,
-    warn_of_lapse,
+    keep_dates,
     with_attempts_of,
 )
 from gateway.distill.task_rows import TaskRows, is_separate
-from gateway.distill.training_progress import TrainingProgress
+from gateway.distill.training_progress import TrainingProgress, read_progress
+from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import Choice, VersionBuilder
-from gateway.errors import RegistryError, SpecialistError, TrainingError
+from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.registry.models import Registry
 from gateway.specialists.base import Encoder
+from gateway.store.actions import ActionLog
 from gateway.store.certifications import CertificationStore
+from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
 
 _FRESH = 0.1
 """Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
+
+
+_PRICE_OF_CORRECTION = 0.9
+"""A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,8 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     certifications: CertificationStore
     tasks: TaskStore
     templates: TemplateStore
+    reviews: ReviewStore
+    actions: ActionLog
 
 
 class Learner:
@@ -73,28 +81,56 @@ class Learner:
         self._config = config
         self._clock = clock
         self._judge = Judge(config, clock)
+        self._reviewed = ReviewedLessons(stores.reviews, stores.registry, clock, config.review_pause_s)
         self._rows_by_task: dict[str, TaskRows] = {}
-        self._looked: dict[str, tuple[Count, int]] = {}
+        self._looked: dict[str, tuple[Count, int, int]] = {}
         self._progress: dict[str, TrainingProgress] = {}
         self._tried_at: dict[str, int] = {}
 
-    def step(self) -> list[Event]:
-        """Look at every task once and return what was done; may take minutes.
+    def step(self, only: str = "") -> list[Event]:
+        """Look at every task once, or at one alone, and return what was done; may take minutes.
 
         Costs one count of the harvest if nothing has changed.
         """
-        self._stores.certifications.refresh()
-        self._stores.tasks.refresh()
-        self._stores.templates.refresh()
+        self._refresh()
         events: list[Event] = []
         for certification in self._stores.certifications.all():
-            events += self._keep_dates(certification)
+            events += keep_dates(self._stores.certifications, certification, self._clock())
         for task, count in self._stores.harvest.came().items():
-            look = count, self._of(task).epoch
+            if only and task != only:
+                continue
+            look = count, self._of(task).epoch, self._reviewed.count_settled(task)
             if self._looked.get(task) != look:
                 self._looked[task] = look
                 events += self._look(task, count)
         return events
+
+    def train(self, task: str) -> list[Event]:
+        """Make the next version of `task` now, whatever has grown, and judge it. May take minutes."""
+        self._refresh()
+        try:
+            return [*([] if self._stores.tasks.get(task) else [self._adopt(task)]), self._advance(task)]
+        except (TrainingError, RegistryError) as exc:
+            return [self._postpone(task, str(exc))]
+
+    def promote(self, task: str, version: int) -> Event:
+        """Test `version` on today's evidence; while another serves, it takes over only if it may, too.
+
+        The test spends delta as any other. Raises RegistryError for one that is not as published.
+        """
+        self._refresh()
+        old, now = self._of(task), self._clock()
+        with self._builder.open_version(task, version) as candidate:
+            tested = self._test(task, candidate, old, is_wanted=True) or old
+        if expected_share(old, now) > 0.0 and expected_share(tested, now) <= 0.0:
+            self._put(old, with_attempts_of(old, tested, now), version)
+            return Event(task=task, kind="kept", version=version, detail=describe_certificates(tested))
+        return self._put(old, tested, version)
+
+    def _refresh(self) -> None:
+        self._stores.certifications.refresh()
+        self._stores.tasks.refresh()
+        self._stores.templates.refresh()
 
     def _look(self, task: str, count: Count) -> Iterator[Event]:
         if count.training + count.held_out < self._config.adopt_rows:
@@ -104,13 +140,18 @@ class Learner:
                 yield self._adopt(task)
             if why := self._builder.find_other_encoder(task, self._of(task).version):
                 yield self._revoke(task, why)
+            if self._of(task).version and self._stores.actions.is_pinned(task):
+                if self._may_renew(task):
+                    yield from self._renew(task)
+                return
             newest = max(self._stores.registry.versions(task), default=0)
             if newest > self._of(task).judged_version:
                 # Published, then killed before it was judged.
                 damage = self._builder.delete_damaged(task, newest)
                 yield self._postpone(task, damage) if damage else self._judge_newest(task, newest)
             # Rows since an alarm are at most all rows: most looks end before any is read.
-            if self._is_due(task, count) and self._is_due(task, self._grown(task)):
+            is_due = self._is_due(task, count) and self._is_due(task, self._grown(task))
+            if is_due or self._reviewed.overrules(task, self._last(task)):
                 yield self._advance(task)
             elif self._may_renew(task):
                 yield from self._renew(task)
@@ -122,29 +163,14 @@ class Learner:
         old, known = self._of(task), self._stores.tasks.get(task)
         self._stores.certifications.put_if(old.epoch, without_version(old, why))
         if known:
-            self._stores.tasks.set_vector(task, self._vector(known.template_text))
+            self._stores.tasks.set_vector(task, vector_of(known.template_text, self._encoder))
         return Event(task=task, kind="revoked", version=old.version, detail=why)
 
     def _adopt(self, task: str) -> Event:
         row = self._task_rows(task).newest()
-        assert row is not None
-        self._stores.tasks.put(
-            task,
-            scope=row.scope,
-            contract_hash=row.contract_hash,
-            template_text=row.template_text,
-            vector=self._vector(row.template_text),
-            model=row.model,
-        )
-        return Event(task=task, kind="adopted", detail=row.model)
-
-    def _vector(self, template_text: str) -> bytes:
-        """Return the template's unit vector; zeros, which resemble nothing, where it has none."""
-        try:
-            vector = np.asarray(self._encoder.encode(template_text), np.float32)
-        except SpecialistError:
-            vector = np.zeros(self._encoder.dimension, np.float32)
-        return vector.tobytes()
+        if row is None:
+            raise TrainingError("no rows to learn from")
+        return adopt_task(row, self._stores.tasks, self._encoder)
 
     def _is_due(self, task: str, count: Count) -> bool:
         """Whether `count` rows are worth a new version."""
@@ -159,11 +185,15 @@ class Learner:
     def _advance(self, task: str) -> Event:
         """Make the next version of `task` and judge it. Raises TrainingError or RegistryError."""
         task_rows, grown, last = self._task_rows(task), self._grown(task), self._last(task)
-        progress = msgspec.structs.replace(last, training=grown.training, held_out=grown.held_out)
+        # Before they are applied: a verdict that comes between the two is applied now, and once more later.
+        verdicts = self._reviewed.count(task)
+        progress = msgspec.structs.replace(
+            last, training=grown.training, held_out=grown.held_out, verdicts=verdicts
+        )
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
         own = [row for row in task_rows.training() if not self._is_separate(row)]
-        training = curate(own).training
+        training = curate(self._reviewed.apply(task, own)).training
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
         draft = self._builder.manifest(task, choice.recipe, progress.metrics())
@@ -183,19 +213,24 @@ class Learner:
     def _judge_newest(self, task: str, version: int) -> Event:
         """Test a new version and let it take over if it may serve more. Raises RegistryError."""
         old, now = self._of(task), self._clock()
+        is_corrected = self._reviewed.corrects(task, version, old.version)
         with self._builder.open_version(task, version) as candidate:
-            tested = self._test(task, candidate, old)
+            tested = self._test(task, candidate, old, is_wanted=is_corrected)
         if tested is None:
             return self._put(old, msgspec.structs.replace(old, judged_version=version), version)
-        if expected_share(old, now) > 0.0 and expected_share(tested, now) <= expected_share(old, now):
+        least = expected_share(old, now) * (_PRICE_OF_CORRECTION if is_corrected else 1.0)
+        if least > 0.0 and expected_share(tested, now) <= least:
             tested = with_attempts_of(old, tested, now)
         return self._put(old, tested, version)
 
-    def _test(self, task: str, candidate: Candidate, old: Certification) -> Certification | None:
-        """Return what `candidate` may do; None if testing it cannot improve on what is in force."""
+    def _test(
+        self, task: str, candidate: Candidate, old: Certification, *, is_wanted: bool
+    ) -> Certification | None:
+        """Return what `candidate` may do; None if a test that is not wanted cannot improve on what is."""
         targets = self._targets(task)
         audits = self._judge.score_audits(candidate, self._evidence(task), targets)
-        if old.stage == "live" and not self._judge.may_improve(candidate, old, audits, targets):
+        may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
+        if old.stage == "live" and not may_win:
             return None
         return self._judge.judge_version(candidate, old, audits, targets)
 
@@ -222,21 +257,6 @@ class Learner:
         if new != old:
             yield self._put(old, new, old.version)
 
-    def _keep_dates(self, old: Certification) -> Iterator[Event]:
-        """Let certificates lapse when their days are over, and warn before."""
-        now = self._clock()
-        certificates = tuple(warn_of_lapse(lapse_if_due(each, now), now) for each in old.certificates)
-        if certificates != old.certificates:
-            new = msgspec.structs.replace(old, certificates=certificates)
-            is_put = self._stores.certifications.put_if(old.epoch, new)
-            lapsed = [
-                each.note
-                for each, before in zip(certificates, old.certificates, strict=True)
-                if each.stage != before.stage
-            ]
-            if is_put and lapsed:
-                yield Event(task=old.task, kind="lapsed", version=old.version, detail=lapsed[0])
-
     def _postpone(self, task: str, why: str) -> Event:
         """Leave the reason where status reports look; what is live stays live."""
         old = self._of(task)
@@ -247,7 +267,7 @@ class Learner:
         is_put = self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=""))
         return Event(
             task=new.task,
-            kind=_outcome(version, new) if is_put else "overtaken",
+            kind=kind_of_result(version, new) if is_put else "overtaken",
             version=version,
             detail=describe_certificates(new) if is_put else "an alarm came first",
         )
@@ -286,14 +306,6 @@ class Learner:
     def _last(self, task: str) -> TrainingProgress:
         """Return what the last version of this epoch had seen, by memory or by its manifest."""
         if task not in self._progress:
-            manifest = self._builder.newest_manifest(task)
-            metrics, recipe = (manifest.metrics, manifest.recipe) if manifest else ({}, "")
-            self._progress[task] = TrainingProgress.of(metrics, recipe)
+            self._progress[task] = read_progress(self._builder.newest_manifest(task))
         progress, epoch = self._progress[task], self._of(task).epoch
         return progress if progress.epoch == epoch else TrainingProgress(epoch=epoch, recipe=progress.recipe)
-
-
-def _outcome(version: int, certification: Certification) -> EventKind:
-    if certification.stage != "live":
-        return "trained"
-    return "certified" if certification.version == version else "kept"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -13,7 +13,9 @@ from gateway.confidence.spending import ATTEMPTS_IN_FORCE, has_lapsed
 from gateway.confidence.units import DAY_S
 from gateway.confidence.window import equal_propensity
 from gateway.core import Certificate, Certification, RiskTarget
+from gateway.distill.base import Event
 from gateway.harvest.base import Row
+from gateway.store.certifications import CertificationStore
 
 ENOUGH_EVIDENCE = 4
 """Times what settles a certificate: the newest so many audits are scored. More would loosen nothing,
@@ -125,3 +127,18 @@ def lapse_if_due(certificate: Certificate, now: float) -> Certificate:
     else:
         return certificate
     return msgspec.structs.replace(certificate, stage="shadow", threshold=None, note=why)
+
+
+def keep_dates(certifications: CertificationStore, old: Certification, now: float) -> Iterator[Event]:
+    """Let certificates lapse when their days are over, and warn before; yield what lapsed."""
+    certificates = tuple(warn_of_lapse(lapse_if_due(each, now), now) for each in old.certificates)
+    if certificates == old.certificates:
+        return
+    is_put = certifications.put_if(old.epoch, msgspec.structs.replace(old, certificates=certificates))
+    lapsed = [
+        each.note
+        for each, before in zip(certificates, old.certificates, strict=True)
+        if each.stage != before.stage
+    ]
+    if is_put and lapsed:
+        yield Event(task=old.task, kind="lapsed", version=old.version, detail=lapsed[0])

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gateway.registry.manifest import Manifest
+
 
 class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A version's recipe, and the rows before it, counted since the alarm that began its epoch."""
@@ -13,6 +15,8 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     training: int = 0
     held_out: int = 0
+    verdicts: int = 0
+    """How often reviewers had changed what may be learnt."""
     recipe: str = ""
 
     @classmethod
@@ -25,4 +29,9 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
         return {name: float(getattr(self, name)) for name in _COUNTED}
 
 
-_COUNTED = ("epoch", "training", "held_out")
+def read_progress(manifest: Manifest | None) -> TrainingProgress:
+    """Return what a version had seen, by its manifest; nothing without one."""
+    return TrainingProgress.of(manifest.metrics, manifest.recipe) if manifest else TrainingProgress()
+
+
+_COUNTED = ("epoch", "training", "held_out", "verdicts")

@@ -61,6 +61,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The specialist's answer to the same request, not served; empty without one."""
     draft_version: int = 0
     draft_score: float = 0.0
+    private_kinds: tuple[str, ...] = ()
+    """What is replaced in it before it is written."""
+    is_restricted: bool = False
+    """Whether the teacher's terms restrict what its answers may be used for."""
 
 
 def hash_user(user: str, key: bytes) -> str:

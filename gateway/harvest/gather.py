@@ -122,6 +122,8 @@ def _make_row(
         draft_score=draft.score,
         policy=plan.policy,
         user=hash_user(kept.user, user_key),
+        is_restricted=plan.is_restricted,
+        private_kinds=tuple(sorted(plan.private_kinds)) if plan.private_kinds else (),
         expires_at=find_expiry(outcome.at, plan.keep_days, request.grant.keep_days),
     )
 

@@ -12,6 +12,7 @@ from gateway.background.bounded_queue import BoundedQueue
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
+from gateway.harvest.redaction import redact_row
 from gateway.harvest.table import create, insert
 from gateway.store.database import Database
 
@@ -109,8 +110,9 @@ class Outbox(BoundedQueue[Row]):
     def _commit(self, batch: list[Row]) -> None:
         if self._database is None:
             self._database = _open(self.path)
+        rows = [redact_row(row) if row.private_kinds else row for row in batch]
         with self._database.write() as connection:
-            insert(connection, batch)
+            insert(connection, rows)
 
     def _note_fault(self, exc: Exception) -> None:
         self.faults += 1

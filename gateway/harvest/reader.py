@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -110,8 +110,9 @@ class HarvestReader:
 
     def held_out_rows(self, task: str, since: float) -> list[Row]:
         """Return the held-out rows of `task` since then, in the order of time."""
-        where = f"is_held_out AND at BETWEEN {float(since)!r} AND {_LATEST_AT!r}"
-        rows = [row for path in self._paths() for _, row in self._read_file(path, task, 0, where=where)]
+        where = "task = ? AND is_held_out AND at BETWEEN ? AND ?"
+        chosen = (task, since, _LATEST_AT)
+        rows = [row for path in self._paths() for _, row in self._read_rows(path, where, chosen)]
         return sorted(rows, key=lambda row: row.at)
 
     def rows(
@@ -121,21 +122,42 @@ class HarvestReader:
         *,
         with_messages: bool = True,
         lessons_only: bool = False,
+        newest: int | None = None,
     ) -> Batch:
-        """Return the rows of `task` that came after the cursor (all without one).
+        """Return the rows of `task` that came after the cursor (all without one), or the `newest` of them.
 
         Without messages the rows are small: of request and reply they have the texts alone. Lessons are
         what a specialist can learn from or be judged by.
         """
         cursor = dict(after or {})
         rows: list[Row] = []
+        # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
+        where = "task = ? AND +id > ? ORDER BY +id DESC LIMIT ?"
         for path in self._paths():
-            after_id = cursor.get(path.name, 0)
-            for row_id, row in self._read_file(path, task, after_id, with_messages=with_messages):
+            chosen = (task, cursor.get(path.name, 0), -1 if newest is None else newest)
+            for row_id, row in reversed(self._read_rows(path, where, chosen, with_messages=with_messages)):
                 cursor[path.name] = row_id
                 if row.is_lesson or not lessons_only:
                     rows.append(row)
-        return Batch(sorted(rows, key=lambda row: row.at), cursor)
+        ordered = sorted(rows, key=lambda row: row.at)
+        return Batch(ordered if newest is None else ordered[-newest:], cursor)
+
+    def find(self, request_id: str) -> list[Row]:
+        """Return the rows of one request, oldest first; walks every file."""
+        found = [
+            row for path in self._paths() for _, row in self._read_rows(path, "request_id = ?", (request_id,))
+        ]
+        return sorted(found, key=lambda row: row.at)
+
+    def latest(self, count: int, after: Cursor | None = None) -> Batch:
+        """Return the last `count` rows of all tasks, of those that came after the cursor."""
+        cursor, rows = dict(after or {}), []
+        for path in self._paths():
+            newest = "id IN (SELECT id FROM rows WHERE id > ? ORDER BY id DESC LIMIT ?) ORDER BY id"
+            for row_id, row in self._read_rows(path, newest, (cursor.get(path.name, 0), count)):
+                cursor[path.name] = row_id
+                rows.append(row)
+        return Batch(sorted(rows, key=lambda row: row.at)[-count:], cursor)
 
     def removed(self) -> dict[str, Count]:
         """Return how many rows of each task are gone; who keeps rows in memory must read them again."""
@@ -174,8 +196,8 @@ class HarvestReader:
             tasks=self.counts(),
         )
 
-    def _read_file(
-        self, path: Path, task: str, after_id: int, *, with_messages: bool = True, where: str = "1"
+    def _read_rows(
+        self, path: Path, where: str, parameters: Sequence[object], *, with_messages: bool = True
     ) -> list[tuple[int, Row]]:
         quarantine = self._quarantines.setdefault(
             path.name, Quarantine(path.name, "nothing is learnt from it")
@@ -185,12 +207,8 @@ class HarvestReader:
                 return []
             reader = RowReader(connection)
             columns = reader.list_columns(with_messages=with_messages)
-            # `+id` keeps SQLite on the index of tasks instead of walking everything after the cursor.
-            query = (
-                f"SELECT id, {columns} FROM rows WHERE task = ? AND +id > ? AND {where} "  # noqa: S608
-                "ORDER BY +id"
-            )
-            records = connection.execute(query, (task, after_id)).fetchall()
+            query = f"SELECT id, {columns} FROM rows WHERE {where}"  # noqa: S608 - from our own code
+            records = connection.execute(query, parameters).fetchall()
             return list(quarantine.read_rows(records, lambda one: (one[0], reader.row_from(one[1:]))))
 
     def _paths(self) -> list[Path]:

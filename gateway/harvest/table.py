@@ -14,7 +14,7 @@ from gateway.store.database import Database, insert_rows
 
 CONTRACT = ("tools", "response_format", "may_call_in_parallel")
 """What an app repeats from request to request: stored once, the row has its hash, NULL for the default."""
-MORE = ("reply", "draft", "draft_version", "draft_score")
+MORE = ("reply", "draft", "draft_version", "draft_score", "private_kinds", "is_restricted")
 """What few rows have: one column for all of it, NULL for none. Each column costs a write 0.3 us."""
 PLAIN = Row.__struct_fields__[: -len(CONTRACT + MORE)]
 COLUMNS = (*PLAIN, "contract", "more")
@@ -109,6 +109,14 @@ def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     insert_rows(connection, "rows", COLUMNS, records)
 
 
+def read_more(more: bytes | None, field: str) -> Any:
+    """Return a field of those that few rows have, from the column that holds them all."""
+    values = _PLAIN_MORE if more is None else _unpack(more)
+    place = MORE.index(field)
+    value = values[place] if place < len(values) else _PLAIN_MORE[place]
+    return " ".join(value) if isinstance(value, list | tuple) else value
+
+
 def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[object] = ()) -> int:
     """Delete the rows that match, and what none shares any more, in the open transaction; return how many.
 
@@ -130,10 +138,16 @@ def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[obje
 class RowReader:
     """Reads rows of one file, over a connection that gives texts as bytes; what rows share is read once."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, schema: str = "main") -> None:
         self._connection = connection
-        self._known = {str(name, "utf-8") for _, name, *_ in connection.execute("PRAGMA table_info(rows)")}
+        columns = connection.execute(f"PRAGMA {schema}.table_info(rows)")
+        self._known = {name.decode() if isinstance(name, bytes) else name for _, name, *_ in columns}
         self._contracts: dict[bytes, dict[str, object]] = {}
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the file has the table at all."""
+        return bool(self._known)
 
     @property
     def lesson(self) -> str:
@@ -144,6 +158,10 @@ class RowReader:
         """Return the expressions that read each of `COLUMNS`, from a file of this or an older stepdown."""
         left_out = {} if with_messages else {"messages": "x''", "contract": "NULL", "more": "NULL"}
         return ", ".join(left_out.get(name) or self._expression(name) for name in COLUMNS)
+
+    def list_expressions(self) -> dict[str, str]:
+        """Return by column of `COLUMNS` the expression that reads it."""
+        return {name: self._expression(name) for name in COLUMNS}
 
     def row_from(self, record: Sequence[object]) -> Row:
         """Return the Row of a record read in the order of `COLUMNS`.
@@ -158,7 +176,8 @@ class RowReader:
         if isinstance(contract, bytes):
             facts |= self._contract_of(contract)
         if isinstance(more, bytes):
-            facts |= zip(MORE, _unpack(more), strict=True)
+            # An older stepdown wrote fewer.
+            facts |= zip(MORE, _unpack(more), strict=False)
         # SQLite has no booleans: lax conversion turns its 0 and 1 back.
         row = msgspec.convert(facts, Row, strict=False)
         if row.messages:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.core import Budget, Grant, Period, Plan, Request, Resource, RiskTarget
+from gateway.core import Budget, Grant, Period, Plan, Request, Resource, RiskTarget, Trainable
 from gateway.errors import RequestError
+from gateway.policy.refusals import refuse_closed_path, refuse_forbidden, refuse_padded_model
 from gateway.policy.schema import NO_POLICY, Policy
 from gateway.policy.teachers import teacher_terms
 
@@ -60,7 +61,8 @@ class PolicyPlanner:
     budget does not blind the drift alarm; where nothing is certified, it pays for anything.
 
     With `has_own_key` every call carries the gateway's credential: what no policy can be held to is then
-    refused unless a policy opens its path. `first_teacher` answers unless a policy names others.
+    refused unless a policy opens its path. `first_teacher` answers unless a policy names others; `terms`
+    say of each teacher whether its answers may be kept.
     """
 
     def __init__(
@@ -70,10 +72,11 @@ class PolicyPlanner:
         *,
         has_own_key: bool = False,
         first_teacher: str = "",
+        terms: Mapping[str, Trainable] | None = None,
     ) -> None:
         self._has_own_key = has_own_key
         self._first_teacher = first_teacher
-        self._entries = [_entry(policy) for policy in policies]
+        self._entries = [_entry(policy, self._find_terms(policy, terms or {})) for policy in policies]
         self._spent = spent
         self._plans: dict[tuple[str, str, str], Plan] = {}
         self._looks_at_paths = any(entry.paths for entry in self._entries)
@@ -82,13 +85,13 @@ class PolicyPlanner:
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
         if self._has_own_key and request.model != request.model.strip():
-            raise _padded(request.model)
+            raise refuse_padded_model(request.model)
         _check_model(request)
         entry = self._match(request.model, request.caller, request.resource, request.grant)
         if entry is not None and entry.policy.forbid:
-            raise _forbidden(entry.policy, request)
+            raise refuse_forbidden(entry.policy, request)
         if self._has_own_key and (reason := closed_reason(request)) and not _opens(entry, request.resource):
-            raise _closed(request.resource, reason)
+            raise refuse_closed_path(request.resource, reason)
         if entry is None:
             return _unmatched(request)
         plan = self._plan_of(entry, request)
@@ -140,6 +143,9 @@ class PolicyPlanner:
         scope = {"tenant": f"tenant:{tenant}", "policy": f"policy:{policy.name}", "all": "all"}[policy.share]
         teacher = policy.teachers[0] if policy.teachers else self._first_teacher
         return scope if teacher == self._first_teacher else f"{scope} teacher:{teacher}"
+
+    def _find_terms(self, policy: Policy, terms: Mapping[str, Trainable]) -> Trainable:
+        return terms.get(policy.teachers[0] if policy.teachers else self._first_teacher, "yes")
 
     def _within_budget(self, plan: Plan) -> Plan:
         spent = [(budget, self._spent(budget)) for budget in plan.budgets]
@@ -201,13 +207,6 @@ def _check_model(request: Request) -> None:
     )
 
 
-def _padded(model: str) -> RequestError:
-    """Return the error of a model that some teachers would take for one without the space around it."""
-    return RequestError(
-        f"Invalid model: '{model[:100]}' has space around its name.", param="model", code="invalid_model"
-    )
-
-
 def _unmatched(request: Request) -> Plan:
     """Return the plan without a policy; a key that may use certain policies alone gets none."""
     if not request.grant.policies:
@@ -221,28 +220,6 @@ def _unmatched(request: Request) -> Plan:
 
 def _opens(entry: _Entry | None, resource: Resource) -> bool:
     return entry is not None and entry.opened is not None and entry.opened.match(resource.path) is not None
-
-
-def _forbidden(policy: Policy, request: Request) -> RequestError:
-    what = (
-        f"model '{request.model}'" if request.model else f"{request.resource.method} {request.resource.path}"
-    )
-    return RequestError(
-        f"policy '{policy.name}' forbids {what}",
-        status=403,
-        param="model" if request.model else None,
-        code="forbidden_by_policy",
-        policy=policy.name,
-    )
-
-
-def _closed(resource: Resource, reason: str) -> RequestError:
-    return RequestError(
-        f"{resource.method} {resource.path[:200]} is closed here: {reason}. "
-        "The operator can open it with a policy that names it in `paths`.",
-        status=403,
-        code="path_not_open",
-    )
 
 
 def _owner_of(policy: Policy, request: Request) -> str:
@@ -259,7 +236,7 @@ def _without_budget(plan: Plan, period: Period, *, is_reserve: bool) -> Plan:
     return plan if is_reserve else msgspec.structs.replace(plan, audit_share=0.0, settling_audit_share=0.0)
 
 
-def _entry(policy: Policy) -> _Entry:
+def _entry(policy: Policy, terms: Trainable) -> _Entry:
     plan = Plan(
         policy=policy.name,
         may_serve=policy.serve,
@@ -270,8 +247,10 @@ def _entry(policy: Policy) -> _Entry:
         audit_share=policy.audit.certified,
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,
-        may_harvest=policy.harvest,
+        may_harvest=policy.harvest and terms != "no",
+        is_restricted=terms == "restricted",
         keep_days=policy.keep_days,
+        private_kinds=policy.private_kinds,
         hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
         **teacher_terms(policy),
         may_serve_stored=policy.stored_responses == "serve",

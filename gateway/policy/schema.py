@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, Share
+from gateway.core import PrivateKind
+from gateway.wire.private_data import KINDS
 
 NO_POLICY = "none"
 """In the place of a policy's name."""
@@ -71,6 +73,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     harvest: bool = True
     keep_days: PositiveFloat | None = None
     """How long what is harvested is kept; None: as long as the settings say. The shortest limit holds."""
+    redact: tuple[PrivateKind, ...] | Literal["all"] = ()
+    """Private data that is replaced in all that is kept: a list of kinds, or "all". A request whose varying
+    part holds such data goes to the teacher and is neither lesson nor evidence. To look costs about 0.1 ms
+    per KB, so nothing is the default."""
     share: Literal["tenant", "policy", "all"] = "tenant"
     """Whose traffic teaches and is served by one specialist: each tenant's own, that of all callers of
     this policy, or all traffic that says so. Anything but "tenant" lets what one tenant's answers
@@ -99,6 +105,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     does not see the difference. None, the default: only where there is a limit on dollars."""
     warn_share: Share = 0.8
     """Once this share of a limit is spent, the log says so."""
+
+    @property
+    def private_kinds(self) -> frozenset[PrivateKind]:
+        """What `redact` names."""
+        return frozenset(KINDS if self.redact == "all" else self.redact)
 
     def __post_init__(self) -> None:
         """Keep the word that reports have for requests without a policy."""

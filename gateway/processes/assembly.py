@@ -31,11 +31,12 @@ from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
+from gateway.processes.feedback import create_feedback_taker
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
 from gateway.processes.pruning import Pruning, read_retention
 from gateway.processes.retirement_watch import RetirementWatch
-from gateway.processes.teachers import combine_teachers, create_teachers
+from gateway.processes.teachers import combine_teachers, create_teachers, list_terms
 from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
@@ -80,6 +81,7 @@ class GatewayWorker:
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
+        self.take_feedback = create_feedback_taker(state.reviews, policies)
         # One process is enough: it prunes the files of all, and asks the teachers for all.
         pruning = Pruning(home.harvest, read_retention(settings.harvest, policies))
         self._chores = (pruning, RetirementWatch(settings, self.teachers)) if number == 0 else ()
@@ -175,13 +177,7 @@ class GatewayWorker:
     def _create_observers(self) -> list[Observe]:
         gatherer = Gatherer(self.outbox, user_key=read_audit_key(self.settings.home), name_task=task_name)
         gather: list[Observe] = [gatherer] if self.settings.harvest.enabled else []
-        return [
-            self.metrics,
-            self.ledger,
-            *gather,
-            Auditor(self.state.audits),
-            *self.exporters.observers,
-        ]
+        return [self.metrics, self.ledger, *gather, Auditor(self.state.audits), *self.exporters.observers]
 
     def _create_planner(self, first_teacher: str) -> PolicyPlanner:
         return PolicyPlanner(
@@ -189,6 +185,7 @@ class GatewayWorker:
             self._accounting.budgets.spent,
             has_own_key=self.settings.upstream.api_key is not None,
             first_teacher=first_teacher,
+            terms=list_terms(self.settings),
         )
 
     def _create_stages(self) -> Stages:

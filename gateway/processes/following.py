@@ -111,7 +111,7 @@ class Following:
         are_read.append(run(state.certifications.refresh))
         for step in (
             self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
-            state.objects.flush, self._refresh_accounts, state.decisions.flush,
+            state.objects.flush, state.reviews.flush, self._refresh_accounts, state.decisions.flush,
         ):  # fmt: skip
             run(step)
         return all(are_read)

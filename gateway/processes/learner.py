@@ -56,6 +56,8 @@ NICENESS = 5
 
 AUDIT_DAYS = 90
 """Days that audits are kept: three windows of the default length."""
+REVIEW_DAYS = 365
+"""Days that verdicts and feedback are kept where rows have no limit."""
 KEPT_VERSIONS = 5
 """The newest versions of a task, kept beside the one that drafts."""
 ROUNDS_PER_PRUNING = 1_800
@@ -83,18 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     logger.info("%s", describe_event(event))
                 write_learner_progress(settings.home, rows)
                 if round_number % ROUNDS_PER_PRUNING == 0:
-                    prune_history(state, registry, time.time())
+                    prune_history(state, registry, time.time(), settings.harvest.keep_days or REVIEW_DAYS)
             except (StepdownError, sqlite3.Error, OSError) as exc:
                 # A full disk, or a file that is damaged or locked for long: what has been learnt is kept.
                 logger.error("a round of learning failed and is tried again: %s", exc)
 
 
-def prune_history(state: State, registry: Registry, now: float) -> None:
-    """Delete audits and versions that no certificate can need again."""
+def prune_history(state: State, registry: Registry, now: float, review_days: float = REVIEW_DAYS) -> None:
+    """Delete audits and versions that no certificate can need again, and reviews of rows that are gone."""
     # The learner and the alarms write through stores of their own.
     state.certifications.refresh()
     state.audits.prune(now - AUDIT_DAYS * DAY_S)
     state.objects.prune()
+    state.reviews.prune(now - review_days * DAY_S)
     for task in registry.tasks():
         certification = state.certifications.of(task)
         versions = registry.versions(task)
@@ -126,8 +129,10 @@ def create_learner(settings: Settings, state: State) -> Learner:
         certifications=PreloadingCertificationStore(state.database, home, registry),
         tasks=state.tasks,
         templates=state.templates,
+        reviews=state.reviews,
+        actions=state.actions,
     )
-    builder = _create_builder(settings, registry, resources)
+    builder = create_builder(settings, resources)
     return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
 
 
@@ -139,10 +144,7 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     certification, known = state.certifications.of(task), state.tasks.get(task)
     if certification.version is None or known is None:
         raise ConfigError(f"{task} has no specialist yet")
-    encoder = _create_encoder(settings)
-    specialists, home = settings.specialists, settings.home
-    resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
-    builder = _create_builder(settings, Registry(home.registry), resources)
+    builder, home = create_builder(settings), settings.home
     strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget())
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
     rows = TaskRows(task, settings.learn.max_rows)
@@ -160,13 +162,18 @@ def _create_encoder(settings: Settings) -> CachedEncoder:
     return CachedEncoder(create_encoder(specialists.encoder, options))
 
 
-def _create_builder(settings: Settings, registry: Registry, resources: SharedResources) -> VersionBuilder:
-    learn = settings.learn
+def create_builder(settings: Settings, resources: SharedResources | None = None) -> VersionBuilder:
+    """Return the builder of versions, with an encoder of its own unless `resources` are given."""
+    learn, specialists = settings.learn, settings.specialists
+    if resources is None:
+        engines = EnginePool(settings.home.models, specialists.memory_mb)
+        resources = SharedResources(_create_encoder(settings), engines)
+    registry, shared = Registry(settings.home.registry), resources
     return VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,
-        open_runtime=lambda name, folder: _open_runtime(name, folder, resources),
-        resources=resources,
+        open_runtime=lambda name, folder: _open_runtime(name, folder, shared),
+        resources=shared,
         workspaces=settings.home.learn,
         config=learn,
     )
@@ -179,11 +186,16 @@ def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def learn_once(settings: Settings, learner: Learner) -> list[Event]:
-    """Take one step; a lock makes `stepdown learn run` and the learner process take turns."""
+def learn_once(
+    settings: Settings, learner: Learner, step: Callable[[], list[Event]] | None = None
+) -> list[Event]:
+    """Take one step, of all tasks unless `step` is given.
+
+    A lock makes `stepdown learn run` and the learner process take turns.
+    """
     with _lock_learner(settings.home):
         try:
-            return learner.step()
+            return (step or learner.step)()
         except (StepdownError, sqlite3.Error, OSError) as exc:
             logger.error("learning failed and is tried again: %s", exc)
             return []

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.config.plugins import load_plugin
 from gateway.config.typed import build_config
+from gateway.core import Trainable
 from gateway.errors import ConfigError
 from gateway.settings import Settings, Upstream
 from gateway.upstream.base import Teacher
@@ -72,7 +73,7 @@ def combine_teachers(teachers: Sequence[GuardedTeacher], settings: Settings) -> 
             Member(
                 teacher=teacher,
                 models=one.models,
-                is_trainable=one.trainable,
+                is_trainable=one.trainable != "no",
                 suspect_after_s=one.suspect_after_s,
             )
             for teacher, one in zip(teachers, settings.teachers, strict=True)
@@ -88,9 +89,16 @@ class DescribedTeacher(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     credential: str
     models: dict[str, str] = {}
-    is_trainable: bool = True
+    trainable: Trainable = "yes"
     retirements: dict[str, date] = {}
     """The last days of its models, as it last said."""
+
+
+def list_terms(settings: Settings) -> dict[str, Trainable]:
+    """Return by teacher what may be done with its answers."""
+    if not settings.teachers:
+        return {ONLY: settings.upstream.trainable}
+    return {one.name: one.trainable for one in settings.teachers}
 
 
 def describe_teachers(settings: Settings) -> list[DescribedTeacher]:
@@ -98,7 +106,15 @@ def describe_teachers(settings: Settings) -> list[DescribedTeacher]:
     if not settings.teachers:
         only = settings.upstream
         own = "OPENAI_API_KEY" if only.api_key else "each client's own key"
-        return [DescribedTeacher(name=ONLY, provider=only.provider, base_url=only.base_url, credential=own)]
+        return [
+            DescribedTeacher(
+                name=ONLY,
+                provider=only.provider,
+                base_url=only.base_url,
+                credential=own,
+                trainable=only.trainable,
+            )
+        ]
     return [
         DescribedTeacher(
             name=one.name,
@@ -106,7 +122,7 @@ def describe_teachers(settings: Settings) -> list[DescribedTeacher]:
             base_url=one.base_url,
             credential="no key" if one.credential == NO_CREDENTIAL else one.credential,
             models=one.models,
-            is_trainable=one.trainable,
+            trainable=one.trainable,
         )
         for one in settings.teachers
     ]

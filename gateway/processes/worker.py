@@ -108,6 +108,7 @@ def _create_dependencies(
         has_own_key=settings.upstream.api_key is not None,
         key_limits=worker.keys.limits,
         open_work=worker.keys.open_work,
+        put_feedback=worker.take_feedback,
         count_refusal=worker.metrics.refusals.count,
         record_refusal=worker.record_refusal,
     )

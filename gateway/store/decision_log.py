@@ -106,6 +106,28 @@ class DecisionLog:
         """Return the last `count` records that are wanted, newest first."""
         return list(islice(filter(is_wanted, self._iterate_backwards()), count))
 
+    def forget(self, is_wanted: Callable[[DecisionRecord], bool], limit_s: float) -> tuple[int, bool]:
+        """Delete the records that are wanted and overwrite their bytes; may take seconds per million.
+
+        Returns how many, and whether every trace is gone: a reader may keep the log of the file busy for
+        longer than `limit_s`.
+        """
+        database = self._find_database()
+        database.wipe_deletions()
+        found, number = [], 1 << 62
+        while rows := self._read("WHERE number < ? ORDER BY number DESC LIMIT ?", (number, _BATCH)):
+            # Those aside that await their deletion are looked at, too.
+            for row in rows:
+                record = next(self._quarantine.read_rows([row], self._decode_row), None)
+                if record is not None and is_wanted(record):
+                    found.append((row[0],))
+            number = rows[-1][0]
+        if not found:
+            return 0, True
+        with database.write() as connection:
+            connection.executemany("DELETE FROM decisions WHERE number = ?", found)
+        return len(found), database.empty_log(limit_s)
+
     def iterate(self, since: float = 0.0, until: float = float("inf")) -> Iterator[LedgerRow]:
         """Yield the ledger's rows from `since` to before `until`, in unix seconds, in the order of writing.
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from gateway.core.steady_clock import SteadyClock
 from gateway.errors import ConfigError, StepdownError
+from gateway.store.actions import ActionLog
 from gateway.store.admin_tokens import AdminTokens
 from gateway.store.audit_trail import AuditTrail, name_local_actor
 from gateway.store.audits import AuditLog
@@ -22,6 +23,7 @@ from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.objects import ObjectStore
 from gateway.store.preferences import PreferenceStore
+from gateway.store.reviews import ReviewStore
 from gateway.store.spend import SpendLog
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -59,10 +61,12 @@ class State:
         self.decisions = DecisionLog(open_decisions or (lambda: database))
         self.awaited_usage = AwaitedUsages(database)
         self.objects = ObjectStore(database)
+        self.reviews = ReviewStore(database)
+        self.actions = ActionLog(database)
 
     def close(self) -> None:
         """Write what waits, if the disk takes it, then close the database."""
-        for flush in (self.audits.flush, self.objects.flush, self.decisions.close):
+        for flush in (self.audits.flush, self.objects.flush, self.reviews.flush, self.decisions.close):
             try:
                 flush()
             except (sqlite3.Error, ConfigError) as exc:

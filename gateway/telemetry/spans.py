@@ -78,7 +78,7 @@ class SpanObserver:
             | _answer_attributes(outcome, reading)
             | _decision_attributes(outcome)
         )
-        if self._captures_content and outcome.request.may_harvest and outcome.plan.may_harvest:
+        if self._captures_content and _may_keep_content(outcome):
             attributes |= _content_attributes(outcome, reading)
         return attributes
 
@@ -178,6 +178,12 @@ def _decision_attributes(outcome: Outcome) -> Attributes:
     if outcome.threshold is not None:
         attributes[semconv.THRESHOLD] = outcome.threshold
     return attributes
+
+
+def _may_keep_content(outcome: Outcome) -> bool:
+    """Whether spans may hold what was said: they go elsewhere, where nothing is redacted any more."""
+    plan = outcome.plan
+    return outcome.request.may_harvest and plan.may_harvest and not plan.private_kinds
 
 
 def _content_attributes(outcome: Outcome, reading: Reading) -> Attributes:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.bounds import PositiveFloat, PositiveInt
-from gateway.core import Body, Header, Secret
+from gateway.core import Body, Header, Secret, Trainable
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +50,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """If the teacher asks for more, the client is told instead: it may have something else to do."""
     options: dict[str, Any] = {}
     """The options of the provider, as its own Config declares them."""
+    trainable: Trainable = "yes"
+    """What its terms of use allow. no: its answers are not kept: neither learnt from, nor evidence.
+    restricted: they are, here; an export of them wants `--accept-terms`."""
     use_proxy: bool = False
     """Whether HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY count."""
     proxy: str | None = None

@@ -31,8 +31,6 @@ class TeacherSettings(base.Config, frozen=True, kw_only=True, forbid_unknown_fie
     """The environment variable that holds its key; "none" for a teacher that wants none."""
     models: dict[str, str] = msgspec.field(default_factory=dict)
     """Its names for the models that clients ask for; `"*"` for all others. Without: the client's names."""
-    trainable: bool = True
-    """False: its answers are neither learnt from nor evidence, as some terms of use want it."""
 
     def __post_init__(self) -> None:
         """Refuse a base URL that cannot be called."""

@@ -88,6 +88,8 @@ class InProcessGateway:
                 certifications=state.certifications,
                 tasks=state.tasks,
                 templates=state.templates,
+                reviews=state.reviews,
+                actions=state.actions,
             ),
             _create_builder(home, registry, resources, learn),
             resources.encoder,

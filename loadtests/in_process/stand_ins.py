@@ -54,10 +54,12 @@ class MemoryHarvest(HarvestReader):
         *,
         with_messages: bool = True,
         lessons_only: bool = False,
+        newest: int | None = None,
     ) -> Batch:
         """See HarvestReader; the cursor is the number of rows read."""
         rows = self._rows.get(task, [])
         new = rows[(after or {}).get(task, 0) :]
+        new = new if newest is None else new[-newest:]
         return Batch([row for row in new if row.is_lesson or not lessons_only], {task: len(rows)})
 
 

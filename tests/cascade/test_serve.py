@@ -439,3 +439,15 @@ async def test_an_audited_draft_that_could_not_be_served_is_not_counted_as_serve
     await flow.read(request(stop=("specialist",)))
 
     assert not (await flow.wait_for_outcome()).would_serve
+
+
+async def test_a_private_request_goes_to_the_teacher_and_is_neither_lesson_nor_evidence(flow: Flow) -> None:
+    """One decision for serving, auditing and harvesting: without a route it is none of them."""
+    asked = request(text="I am jane@example.org")
+    flow.the_plan = msgspec.structs.replace(flow.the_plan, private_kinds=frozenset({"email"}))
+
+    body = await flow.read(asked)
+
+    assert b"from the teacher" in body
+    assert flow.outcome.reason == "private data: email"
+    assert (flow.outcome.decision, flow.outcome.route, flow.outcome.is_held_out) == ("bypass", None, False)

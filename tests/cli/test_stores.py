@@ -6,8 +6,12 @@ import asyncio
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from gateway.harvest.outbox import Outbox
+from gateway.store.home import Home
+from tests.distill.conftest import harvested
 from tests.flow.traffic import QUICK, Task, quick_policies
 from tests.support.processes import gateway_process, stepdown
 from tests.support.teacher import RunningTeacher
@@ -190,3 +194,20 @@ def test_an_export_is_its_owners_alone(served: tuple[Path, str], tmp_path: Path)
     stepdown(served[0], "harvest", "export", "--out", str(target))
 
     assert target.stat().st_mode & 0o077 == 0
+
+
+def test_rows_of_a_teacher_with_restrictions_are_exported_once_its_terms_are_accepted(
+    tmp_path: Path,
+) -> None:
+    home, target = tmp_path / "home", tmp_path / "rows.jsonl"
+    box = Outbox(Home(home).worker_rows(0))
+    for is_restricted in (False, True):
+        box.put(msgspec.structs.replace(harvested("a text", "an answer"), is_restricted=is_restricted))
+    box.close()
+
+    refused = stepdown(home, "harvest", "export", "--out", str(target))
+    accepted = stepdown(home, "harvest", "export", "--accept-terms", "--out", str(target))
+
+    assert refused.returncode == 2
+    assert "--accept-terms" in refused.stderr
+    assert accepted.stderr.startswith("2 rows")

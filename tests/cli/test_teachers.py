@@ -31,7 +31,7 @@ name = "second"
 base_url = "{teacher.base_url}"
 credential = "KEY_B"
 models = {{ "small" = "gpt-9" }}
-trainable = false
+trainable = "no"
 '''
     )
     return file
@@ -42,7 +42,7 @@ def test_the_list_shows_what_is_configured_and_no_key(command: Command) -> None:
     listed = command("teachers", "list", KEY_A="sk-secret").stdout
 
     assert [line.split()[0] for line in listed.splitlines()] == ["first", "second"]
-    assert "KEY_B; small -> gpt-9; not trainable" in listed
+    assert "KEY_B; small -> gpt-9; trainable: no" in listed
     assert "sk-secret" not in listed
 
 

@@ -23,8 +23,10 @@ from gateway.harvest.reader import HarvestReader
 from gateway.registry.models import Registry
 from gateway.specialists.knn import FloatVector
 from gateway.specialists.runtimes.head import runtime
+from gateway.store.actions import ActionLog
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
+from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
 from tests.specialists.hosting import resources_of
@@ -113,6 +115,8 @@ class Home:
             certifications=CertificationStore(self._database),
             tasks=TaskStore(self._database),
             templates=TemplateStore(self._database),
+            actions=ActionLog(self._database, clock=lambda: self.now),
+            reviews=ReviewStore(self._database, clock=lambda: self.now),
         )
 
     def harvest(self, rows: Sequence[Row]) -> None:

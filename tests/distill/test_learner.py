@@ -11,8 +11,11 @@ from gateway.core import Certification, Draft
 from gateway.distill.base import Event
 from gateway.distill.evaluation import draft_answers
 from gateway.distill.learner import Learner
+from gateway.distill.verdicts import verdict_on
+from gateway.specialists.learnt import read_learnt_texts
 from gateway.specialists.runtimes.head import runtime
-from tests.distill.conftest import Home, harvested, tickets
+from gateway.store.actions import Action
+from tests.distill.conftest import CONFIG, Home, harvested, tickets
 from tests.specialists.hosting import drafted
 
 
@@ -401,3 +404,90 @@ def test_a_version_of_another_encoder_that_was_not_judged_is_deleted(
 
     assert "trained on toy@1, this machine runs toy@2" in events[0].detail
     assert kinds(events)[0] == "postponed"
+
+
+def test_a_correction_is_learnt_without_waiting_for_growth(home: Home) -> None:
+    """And once the review is over: a version for each verdict would spend delta on each."""
+    learner = home.learner()
+    fed(home, learner)
+    rows = [row for row in home.stores.harvest.rows("task-1").rows if not row.is_held_out]
+    before, versions = home.certification(), home.stores.registry.versions("task-1")
+
+    home.stores.reviews.put([verdict_on(rows[0], "a better answer"), verdict_on(rows[1], None)])
+    assert learner.step() == [], "the review goes on"
+    home.now += CONFIG.review_pause_s
+    (event,) = learner.step()
+
+    assert event.version == versions[-1] + 1
+    folder = home.stores.registry.folder("task-1", event.version)
+    learnt = read_learnt_texts(folder)
+    assert rows[1].text not in learnt
+    assert rows[0].text in learnt
+    assert (event.kind, home.certification().version) == ("certified", event.version), "what was wrong goes"
+    assert before.version != event.version
+    assert learner.step() == []
+
+
+def test_a_certificate_never_moves_by_a_verdict(home: Home) -> None:
+    """Excluding every audit that was lost would make a certificate of anything."""
+    learner = home.learner()
+    fed(home, learner)
+    before, versions = home.certification(), home.stores.registry.versions("task-1")
+
+    audits = [row for row in home.stores.harvest.rows("task-1").rows if row.is_held_out]
+    home.stores.reviews.put([verdict_on(row, None) for row in audits])
+    home.now += CONFIG.review_pause_s
+
+    assert learner.step() == []
+    assert home.certification() == before
+    assert home.stores.registry.versions("task-1") == versions
+
+
+def test_an_older_version_drafts_again_if_the_evidence_certifies_it(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner, count=1_200)
+    newest = home.certification().version
+    assert newest is not None
+    older = [one for one in home.stores.registry.versions("task-1") if one < newest][-1]
+
+    event = learner.promote("task-1", older)
+
+    assert (event.kind, home.certification().version) == ("certified", older)
+    assert home.certificate().stage == "live"
+    assert learner.step() == [], "what was promoted by hand stays until more has come"
+
+
+def test_what_the_evidence_does_not_certify_takes_no_ones_place(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner)
+    live = home.certification()
+    assert live.stage == "live"
+
+    event = learner.promote("task-1", 1)
+
+    assert home.certification().version == (1 if event.kind == "certified" else live.version)
+    assert home.certificate().stage == "live"
+
+
+def test_a_version_is_made_by_hand_before_its_time(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner, count=300)
+    versions = home.stores.registry.versions("task-1")
+
+    (event,) = learner.train("task-1")
+
+    assert event.version == versions[-1] + 1
+    assert home.learner().train("another")[-1].kind == "postponed"
+
+
+def test_a_pinned_task_keeps_its_version_however_much_comes(home: Home) -> None:
+    learner = home.learner()
+    fed(home, learner)
+    version = home.certification().version
+    home.stores.actions.note(Action(kind="pin", task="task-1", version=version, reason="an audit"))
+
+    fed(home, learner, start=600, count=600)
+
+    assert home.certification().version == version
+    home.stores.actions.note(Action(kind="unpin", task="task-1", version=version, reason="it is over"))
+    assert kinds(fed(home, learner, start=1_200, count=50)) != []

@@ -154,3 +154,34 @@ def test_a_damaged_file_is_named_in_one_line(
 
     with pytest.raises(ConfigError, match=r"worker-0\.db: damaged"):
         HarvestReader(folder).counts()
+
+
+def test_the_latest_rows_of_all_tasks_are_followed(
+    outbox: Callable[..., Outbox], folder: Path, row: Callable[..., Row]
+) -> None:
+    for n in range(2):
+        box = outbox(n)
+        for at in range(3):
+            box.put(row(at=at + n / 10, request_id=f"{at}-{n}", task=f"task-{at}"))
+        box.flush()
+    reader = HarvestReader(folder)
+
+    batch = reader.latest(3)
+    late = outbox(2)
+    late.put(row(at=9.0, request_id="new"))
+    late.flush()
+
+    assert [each.request_id for each in batch.rows] == ["1-1", "2-0", "2-1"]
+    assert [each.request_id for each in reader.latest(3, batch.cursor).rows] == ["new"]
+
+
+def test_a_request_is_found_wherever_it_is(
+    outbox: Callable[..., Outbox], folder: Path, row: Callable[..., Row]
+) -> None:
+    for n in range(2):
+        box = outbox(n)
+        box.put(row(request_id=f"req-{n}"))
+        box.flush()
+
+    assert [each.request_id for each in HarvestReader(folder).find("req-1")] == ["req-1"]
+    assert HarvestReader(folder).find("req-9") == []

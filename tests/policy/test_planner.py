@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core import Grant, Mode, Request, Resource, RiskTarget
+from gateway.core import Grant, Mode, Request, Resource, RiskTarget, Trainable
 from gateway.errors import RequestError
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.schema import AuditShares, CertificateRules, Policy
@@ -243,3 +243,18 @@ def test_fifty_policies_are_searched_once_for_each_kind_of_request() -> None:
         assert rules.plan(request(caller="app-48")).policy == "p48"
         assert rules.plan(request(caller="app-49", resource=files)).policy == "files"
         assert rules.plan(request(caller="app-49", grant=Grant(policies=("rest",)))).policy == "rest"
+
+
+@pytest.mark.parametrize(
+    ("terms", "may_harvest", "is_restricted"),
+    [("yes", True, False), ("no", False, False), ("restricted", True, True)],
+)
+def test_the_terms_of_the_first_teacher_decide_what_is_kept(
+    terms: Trainable, may_harvest: bool, is_restricted: bool
+) -> None:
+    """Whose answers may not be kept is neither harvested nor audited."""
+    rules = PolicyPlanner([Policy(name="p")], lambda _: 0.0, first_teacher="a", terms={"a": terms, "b": "no"})
+
+    plan = rules.plan(request())
+
+    assert (plan.may_harvest, plan.is_restricted) == (may_harvest, is_restricted)

@@ -18,7 +18,10 @@ from gateway.processes.forgetting import Receipt, forget_rows
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists.learnt import write_learnt_texts
+from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
+from gateway.store.ledger_row import LedgerRow
+from gateway.store.reviews import Feedback
 from gateway.store.state import State, open_state
 from tests.distill.conftest import harvested
 from tests.support.builders import certified
@@ -71,6 +74,14 @@ def audit(request_id: str) -> Audit:
         loss=0.0,
         score=1.0,
     )
+
+
+def decision(request_id: str, tenant: str = "shop") -> DecisionRecord:
+    ledger = LedgerRow(
+        1.0, request_id, tenant, "key", "p", TASK, "escalated", "/v1/chat/completions", "m", "m", "",
+        9, 2, 0, 0, "", 0.25, 0.5, 0.0, 0.0, "reported", "listed",
+    )  # fmt: skip
+    return DecisionRecord(row=ledger, status=200, reason="unsure")
 
 
 def forget_jane(home: Home, state: State) -> Receipt:
@@ -153,3 +164,52 @@ def test_a_task_without_any_rows_keeps_nothing_but_its_name(home: Home, state: S
     assert told == {TASK: ("", bytes(8)), "task-2": ("Our secret prompt.", b"\1" * 8)}
     assert state.templates.status_of(TASK, "place secret") is None
     assert state.templates.status_of("task-2", "place secret") == "known"
+
+
+def test_what_was_decided_and_said_of_the_request_goes_too(home: Home, state: State) -> None:
+    harvest(home, row("private", "jane"), row("public", "joe"))
+    for request_id in ("req-private", "req-public"):
+        state.decisions.put(decision(request_id))
+        state.reviews.put_feedback(
+            Feedback(request_id=request_id, tenant="", caller="app", answer="said", at=1.0)
+        )
+    state.decisions.flush()
+    state.reviews.flush()
+
+    receipt = forget_jane(home, state)
+
+    assert receipt.decisions == 1
+    assert [state.decisions.find(name) == [] for name in ("req-private", "req-public")] == [True, False]
+    assert [each.request_id for each in state.reviews.feedback()] == ["req-public"]
+    assert b"req-private" not in home.decisions_db.read_bytes()
+
+
+def test_all_decisions_of_a_tenant_go_even_those_that_left_no_row(home: Home, state: State) -> None:
+    """What a specialist answered is in no harvest."""
+    state.decisions.put(decision("one", tenant="shop"))
+    state.decisions.put(decision("two", tenant="bank"))
+    state.decisions.flush()
+
+    receipt = forget_rows(home, state, Selection(tenant="shop"))
+
+    assert receipt.decisions == 1
+    assert [state.decisions.find(name) == [] for name in ("one", "two")] == [True, False]
+
+
+@pytest.mark.parametrize(("at", "is_blocked"), [(5.0, True), (50.0, False)])
+def test_forgotten_evidence_blocks_the_certificate_that_stood_on_it(
+    home: Home, state: State, at: float, is_blocked: bool
+) -> None:
+    """Who can choose what is forgotten must not be able to choose the evidence."""
+    audited = msgspec.structs.replace(row("private", "jane"), is_held_out=True, at=at)
+    harvest(home, audited)
+    live = certified(TASK, evidence_from=1.0, evidence_to=9.0, attempts=2)
+    state.certifications.put(live)
+
+    receipt = forget_jane(home, state)
+
+    after = state.certifications.of(TASK)
+    assert (receipt.blocked == (TASK,)) is is_blocked
+    assert after.version == live.version, "it drafts on, in shadow"
+    assert (after.stage == "live") is not is_blocked
+    assert {each.attempts for each in after.certificates} == {2}

@@ -1,10 +1,11 @@
-"""Show the harvest, export it as training data, prune it, or forget what a user asks for."""
+"""Look at the harvest, review, import and export it, prune it, or forget what a user asks for."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,17 @@ from gateway.cli import OK, add_watch
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
+_ACTIONS = {
+    "tail": ("looking", "tail"),
+    "show": ("looking", "show"),
+    "query": ("looking", "query"),
+    "review": ("reviewing", "review"),
+    "import": ("importing", "import_files"),
+    "export": ("exporting", "export_rows"),
+    "forget": ("forgetting", "forget"),
+}
+"""Module and function of each action that has a module of its own."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
@@ -20,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats = actions.add_parser("stats", help="files, size, age, and rows by task")
     add_watch(stats)
     stats.add_argument("--json", action="store_true", help="print JSON")
+    _add_looking(actions)
+    _add_review(actions.add_parser("review", help="correct or exclude answers; suspected errors come first"))
+    _add_import(
+        actions.add_parser("import", help="learn from recorded conversations; served after live audits")
+    )
     _add_export(actions.add_parser("export", help="write rows in the format of a trainer"))
     prune = actions.add_parser(
         "prune", help="delete what may be kept no longer (`serve` does so every ten minutes)"
@@ -29,6 +46,58 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
     )
+
+
+def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    tail = actions.add_parser("tail", help="print the newest rows")
+    tail.add_argument("-f", "--follow", action="store_true", help="and those that come, until interrupted")
+    tail.add_argument("-n", "--lines", type=int, default=10, metavar="ROWS", help="how many (10)")
+    tail.add_argument("--task", action="append", help="only this task; may be repeated")
+    tail.add_argument("--json", action="store_true", help="print JSON Lines with every field")
+    show = actions.add_parser("show", help="print all that is kept of a request, as JSON")
+    show.add_argument("request", metavar="ID", help="its x-stepdown-request-id")
+    query = actions.add_parser("query", help="SQL (SQLite's) over the table `rows`; nothing can be changed")
+    query.add_argument("sql", metavar="SQL", help="such as 'SELECT task, count(*) FROM rows GROUP BY 1'")
+    query.add_argument("--limit", type=int, default=100, metavar="ROWS", help="of the table (100)")
+    query.add_argument("--json", action="store_true", help="print JSON Lines, without a limit")
+
+
+def _add_review(review: argparse.ArgumentParser) -> None:
+    review.add_argument("--task", action="append", help="only this task; may be repeated")
+    review.add_argument("--limit", type=int, default=60, metavar="ROWS", help="how many to look at (60)")
+    way = review.add_mutually_exclusive_group()
+    way.add_argument("--json", action="store_true", help="print what waits for review as JSON Lines")
+    way.add_argument(
+        "--apply",
+        type=Path,
+        metavar="FILE",
+        help='take verdicts as JSON Lines, - for standard input: {"request_id": ..., "answer": ...} with '
+        'the right answer, or {"request_id": ..., "exclude": true}; or what Label Studio exports as JSON',
+    )
+    way.add_argument("--undo", action="store_true", help="take the latest verdict back")
+
+
+def _add_import(action: argparse.ArgumentParser) -> None:
+    action.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="JSON Lines (OpenAI's fine-tuning form, stored completions, {messages, answer}) or CSV",
+    )
+    action.add_argument(
+        "--like",
+        type=Path,
+        metavar="REQUEST",
+        help="a request of the app as JSON: its model, system message and tools, where records have none",
+    )
+    action.add_argument("--model", help="the model that the app asks for, where records name none")
+    action.add_argument("--key", metavar="NAME", help="count them as requests with this gateway key")
+    action.add_argument("--tenant", help="count them as requests of this tenant")
+    action.add_argument("--text-column", default="text", metavar="NAME", help="of a CSV (text)")
+    action.add_argument("--answer-column", default="answer", metavar="NAME", help="of a CSV (answer)")
+    action.add_argument("--dry-run", action="store_true", help="say what would be imported, change nothing")
+    action.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:
@@ -51,6 +120,11 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         "--validation-share", type=_share, default=0.1, metavar="SHARE", help="of a data set (0.1)"
     )
     export.add_argument("--json", action="store_true", help="print the count as JSON, on standard error")
+    export.add_argument(
+        "--accept-terms",
+        action="store_true",
+        help="export rows of a teacher that the settings call `trainable = restricted`, too",
+    )
     export.add_argument(
         "--with-audits",
         action="store_true",
@@ -81,25 +155,19 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     # All that these commands write holds prompts, or names of those who wrote them.
     os.umask(0o077)
-    match arguments.action:
-        case "export":
-            from gateway.cli.harvest.exporting import export_rows
-
-            return export_rows(settings.home, arguments)
-        case "forget":
-            from gateway.cli.harvest.forgetting import forget
-
-            return forget(settings.home, arguments)
-        case "prune":
-            return _prune(settings, arguments.keep_days, as_json=arguments.json)
-    return _stats(settings, as_json=arguments.json)
+    if arguments.action in ("stats", "prune"):
+        action = {"stats": _stats, "prune": _prune}[arguments.action]
+    else:
+        module, function = _ACTIONS[arguments.action]
+        action = getattr(import_module(f"{__name__}.{module}"), function)
+    return int(action(settings, arguments))
 
 
-def _stats(settings: Settings, *, as_json: bool) -> int:
+def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.harvest.reader import HarvestReader
 
     stats = HarvestReader(settings.home.harvest).stats()
-    if as_json:
+    if arguments.json:
         import msgspec
 
         print(msgspec.json.encode(stats).decode())
@@ -116,7 +184,7 @@ def _stats(settings: Settings, *, as_json: bool) -> int:
     return OK
 
 
-def _prune(settings: Settings, keep_days: float | None, *, as_json: bool) -> int:
+def _prune(settings: Settings, arguments: argparse.Namespace) -> int:
     import msgspec
 
     from gateway.harvest.removal import prune
@@ -125,12 +193,12 @@ def _prune(settings: Settings, keep_days: float | None, *, as_json: bool) -> int
     from gateway.store.state import record_change
 
     retention = read_retention(settings.harvest, load_policies(settings.policies.folder))
-    if keep_days is not None:
+    if (keep_days := arguments.keep_days) is not None:
         shortest = min(keep_days, retention.keep_days or keep_days)
         retention = msgspec.structs.replace(retention, keep_days=shortest)
     record_change(settings.home, "harvest prune", keep_days=retention.keep_days)
     removed = prune(settings.home.harvest, retention, time.time())
-    print(f'{{"removed": {removed}}}' if as_json else f"{removed:,} rows removed")
+    print(f'{{"removed": {removed}}}' if arguments.json else f"{removed:,} rows removed")
     return OK
 
 

@@ -8,25 +8,29 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.cli import OK
 from gateway.config import plugins
+from gateway.distill.verdicts import apply_verdicts
 from gateway.errors import ConfigError
 from gateway.finops.periods import parse_past
 from gateway.harvest.base import Format, Row
 from gateway.harvest.dataset import select_rows, write_dataset
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.reader import HarvestReader
+from gateway.settings import Settings
 from gateway.store.home import Home
-from gateway.store.state import record_change
+from gateway.store.reviews import Verdict
+from gateway.store.state import open_state, record_change
 
 
-def export_rows(home: Home, arguments: argparse.Namespace) -> int:
+def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
     """Write the rows that the options name, to a file or as a data set."""
+    home = settings.home
     reader = HarvestReader(home.harvest)
     form = plugins.load_plugin("gateway.harvest.formats", arguments.format)
     tasks = _list_tasks(reader, arguments.task)
@@ -41,7 +45,10 @@ def export_rows(home: Home, arguments: argparse.Namespace) -> int:
             tasks=tasks,
         )
     # One task at a time: a harvest may be larger than the memory.
-    rows = (row for task in tasks for row in reader.rows(task).rows if row.at <= as_of)
+    verdicts = _read_verdicts(home, tasks)
+    read = (apply_verdicts(reader.rows(task).rows, verdicts.get(task, ())) for task in tasks)
+    found = (row for some in read for row in some if row.at <= as_of)
+    rows = found if arguments.accept_terms else _refuse_restricted(found)
     if arguments.dataset is not None:
         written, path, said = _write_dataset(form, list(rows), as_of, arguments), arguments.dataset, ""
     else:
@@ -56,6 +63,24 @@ def export_rows(home: Home, arguments: argparse.Namespace) -> int:
     return OK
 
 
+def _read_verdicts(home: Home, tasks: Sequence[str]) -> dict[str, list[Verdict]]:
+    if not home.state_db.exists():
+        return {}
+    with open_state(home) as state:
+        return {task: state.reviews.verdicts(task) for task in tasks}
+
+
+def _refuse_restricted(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield `rows`. Raises ConfigError at the first whose teacher restricts its use."""
+    for row in rows:
+        if row.is_restricted:
+            raise ConfigError(
+                f"the terms of the teacher of '{row.task}' restrict what its answers may be used for "
+                "(`trainable = restricted`): read them, then say --accept-terms"
+            )
+        yield row
+
+
 def _write_file(form: Format, rows: Iterable[Row], arguments: argparse.Namespace) -> tuple[int, str]:
     """Return how many rows were written, and in words why others were not."""
     seen: Counter[bool] = Counter()
@@ -65,8 +90,13 @@ def _write_file(form: Format, rows: Iterable[Row], arguments: argparse.Namespace
             seen[row.is_held_out and not arguments.with_audits] += 1
             yield row
 
-    with _open_target(arguments.out) as stream:
-        written = form.write(count(), stream, with_held_out=arguments.with_audits)
+    try:
+        with _open_target(arguments.out) as stream:
+            written = form.write(count(), stream, with_held_out=arguments.with_audits)
+    except ConfigError:
+        if arguments.out:
+            arguments.out.unlink(missing_ok=True)
+        raise
     said = f"; {seen[True]:,} held out as evidence stay (--with-audits)" if seen[True] else ""
     left_out = seen[False] - written
     return written, said + (f"; {left_out:,} that this format cannot hold" if left_out > 0 else "")

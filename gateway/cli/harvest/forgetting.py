@@ -13,13 +13,15 @@ from gateway.finops.periods import parse_past
 from gateway.harvest.base import hash_user
 from gateway.harvest.removal import Selection
 from gateway.processes.forgetting import Receipt, forget_rows
+from gateway.settings import Settings
 from gateway.store.audit_trail import name_local_actor
 from gateway.store.home import Home, read_audit_key
 from gateway.store.state import open_state
 
 
-def forget(home: Home, arguments: argparse.Namespace) -> int:
+def forget(settings: Settings, arguments: argparse.Namespace) -> int:
     """Forget what the options select, and say what was done."""
+    home = settings.home
     selection = _read_selection(home, arguments)
     with open_state(home) as state:
         # Whose rows they were must not stand in a record that stays for ever: the receipt has hashes.
@@ -56,9 +58,11 @@ def _write_receipt(home: Home, receipt: Receipt) -> None:
 
 def _describe(receipt: Receipt) -> str:
     lines = [
-        f"{receipt.rows:,} rows forgotten ({receipt.held_out:,} of them evidence), {receipt.audits:,} audits"
+        f"{receipt.rows:,} rows forgotten ({receipt.held_out:,} evidence), {receipt.audits:,} audits, "
+        f"{receipt.decisions:,} records of decisions"
     ]
     lines += [f"withdrawn and deleted: {version}" for version in receipt.withdrawn]
+    lines += [f"certificates of {task} are blocked: evidence is gone" for task in receipt.blocked]
     lines += [
         f"may still hold them: {export.path or 'standard output'} ({export.format})"
         for export in receipt.exports

@@ -15,6 +15,7 @@ from scipy import sparse
 from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.labels import are_labels
+from gateway.distill.suspects import Opinion
 from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder
@@ -72,6 +73,28 @@ class HeadRecipe:
             (ranked[:, -1] - ranked[:, -2]).tolist(),
             (best != np.array(asked.answers, dtype=object)).astype(float).tolist(),
         )
+
+    def form_opinions(
+        self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace
+    ) -> list[Opinion | None]:
+        """Return what a student of `lessons` thinks of each row of `exam`. Raises TrainingError."""
+        learnt = _readable(lessons, workspace.resources.encoder)
+        model = self._fitted(learnt, workspace.seed)
+        forms = _commonest_forms(lessons.answers)
+        place = {answer: column for column, answer in enumerate(model.classes_)}
+        opinions: list[Opinion | None] = []
+        for text, answer in zip(exam.texts, exam.answers, strict=True):
+            asked = _readable(TrainingSet([text], [answer]), workspace.resources.encoder)
+            if not asked.answers:
+                opinions.append(None)
+                continue
+            (probabilities,) = model.predict_proba(_matrix(asked.seen))
+            given = place.get(asked.answers[0])
+            # Not the distance to the best answer: where several are likely, a wrong one still is not.
+            doubt = 1.0 - (float(probabilities[given]) if given is not None else 0.0)
+            best = forms[model.classes_[int(probabilities.argmax())]]
+            opinions.append(Opinion(answer=best, doubt=doubt))
+        return opinions
 
     def train(self, lessons: TrainingSet, folder: Path, workspace: Workspace) -> Report:
         """Write the files of a head, and its drafts of the lessons, into `folder`. Raises TrainingError."""

@@ -1,4 +1,4 @@
-"""List, show, verify, bundle and pull models."""
+"""List, show, verify, bundle, compare and pull models; promote, roll back and pin versions by hand."""
 
 from __future__ import annotations
 
@@ -43,9 +43,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--json", action="store_true", help="as it is anyway")
     pull.add_argument("--name", help="the model's name here (that of the source)")
 
+    _add_versions(actions)
+
+
+def _add_versions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    compare = actions.add_parser("compare", help="compare what two versions of a task say")
+    promote = actions.add_parser("promote", help="let a version draft, if today's evidence certifies it")
+    rollback = actions.add_parser("rollback", help="let the version before the one that drafts draft again")
+    pin = actions.add_parser("pin", help="keep the version that drafts: the learner makes no other")
+    unpin = actions.add_parser("unpin", help="end a pin")
+    history = actions.add_parser("history", help="show what was done by hand, when and why")
+    for action in (compare, promote, rollback, pin, unpin):
+        action.add_argument("task", metavar="TASK", help="its id or name")
+    compare.add_argument("first", type=int, metavar="A", help="a version")
+    compare.add_argument("second", type=int, metavar="B", help="another")
+    promote.add_argument("version", type=int, metavar="VERSION")
+    history.add_argument("task", metavar="TASK", nargs="?", help="of this task alone")
+    for action in (promote, rollback, pin, unpin):
+        action.add_argument("--reason", required=True, help="why, for those who look later")
+    for action in (compare, history):
+        action.add_argument("--json", action="store_true", help="print JSON")
+
 
 def run(arguments: argparse.Namespace) -> int:
-    """List, show, verify, bundle or pull."""
+    """Do what the action says."""
     from gateway.settings import read_settings
 
     settings = read_settings(os.environ)
@@ -54,6 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
         return _pull(settings.home, arguments)
     if arguments.action == "bundle":
         return _bundle(settings, arguments)
+    if arguments.action not in ("list", "show", "verify"):
+        from gateway.cli.models import versions
+
+        return versions.run(settings, arguments)
     action: Callable[[Home, argparse.Namespace], int] = {"list": _list, "show": _show, "verify": _verify}[
         arguments.action
     ]

@@ -1,0 +1,107 @@
+"""`harvest tail`, `show` and `query`: the rows themselves."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import textwrap
+import time
+from typing import Any
+
+import msgspec
+
+from gateway.cli import FAILED, OK
+from gateway.harvest.base import Row
+from gateway.harvest.query import run_query
+from gateway.harvest.reader import HarvestReader
+from gateway.settings import Settings
+from gateway.store.state import open_state
+
+POLL_S = 1.0
+_HIDDEN = frozenset({"demands"})
+
+
+def tail(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print the newest rows, with `--follow` those that come."""
+    reader = HarvestReader(settings.home.harvest)
+    batch = reader.latest(arguments.lines)
+    while True:
+        for row in batch.rows:
+            if not arguments.task or row.task in arguments.task:
+                print(_render_json(row) if arguments.json else _render_line(row), flush=True)
+        if not arguments.follow:
+            return OK
+        time.sleep(POLL_S)
+        batch = reader.latest(10_000, batch.cursor)
+
+
+def show(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print everything that is kept of a request, and what was said of it, as JSON."""
+    rows = HarvestReader(settings.home.harvest).find(arguments.request)
+    if not rows:
+        print(f"no row of request {arguments.request}: it was not kept, or its time is over")
+        return FAILED
+    with open_state(settings.home) as state:
+        verdicts = [one for row in rows for one in state.reviews.verdicts(row.task)]
+        feedback = state.reviews.feedback()
+    shown = {
+        "rows": [_describe(row) for row in rows],
+        "verdicts": [one for one in verdicts if one.request_id == arguments.request],
+        "feedback": [one for one in feedback if one.request_id == arguments.request],
+    }
+    print(msgspec.json.format(msgspec.json.encode(shown)).decode())
+    return OK
+
+
+def query(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print what the SQL selects, as a table or as JSON Lines."""
+    answer = run_query(settings.home.harvest, arguments.sql, None if arguments.json else arguments.limit)
+    if arguments.json:
+        for values in answer.rows:
+            print(msgspec.json.encode(dict(zip(answer.columns, values, strict=True)), enc_hook=str).decode())
+        return OK
+    table = [answer.columns, *([_shorten(value) for value in values] for values in answer.rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(answer.columns))]
+    for line in table:
+        print("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
+    return OK
+
+
+def _render_line(row: Row) -> str:
+    day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.at))
+    kind = "audit" if row.is_held_out else "lesson" if row.is_lesson else "export"
+    room = max(20, _terminal_width() - 70)
+    return (
+        f"{day}  {kind:<6}  {row.task}  {row.request_id}  "
+        f"{_one_line(row.text, room // 2)} -> {_one_line(row.answer, room // 2)}"
+    )
+
+
+def _render_json(row: Row) -> str:
+    return msgspec.json.encode(_describe(row)).decode()
+
+
+def _describe(row: Row) -> dict[str, Any]:
+    """Return the fields of `row`; what is JSON in it as JSON, not as a string."""
+    fields: dict[str, Any] = {
+        name: getattr(row, name) for name in row.__struct_fields__ if name not in _HIDDEN
+    }
+    return {
+        name: (msgspec.Raw(value) if value else None) if isinstance(value, bytes) else value
+        for name, value in fields.items()
+    }
+
+
+def _one_line(text: str, width: int) -> str:
+    return textwrap.shorten(text, max(width, 10), placeholder=" ...")
+
+
+def _shorten(value: object) -> str:
+    return textwrap.shorten(str(value), 60, placeholder=" ...") if isinstance(value, str) else str(value)
+
+
+def _terminal_width() -> int:
+    try:
+        return os.get_terminal_size().columns
+    except OSError:
+        return 160

@@ -1,0 +1,83 @@
+"""`models compare`, `promote`, `rollback`, `pin`, `unpin` and `history`: versions by hand."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.cli import FAILED, OK
+from gateway.distill.base import Event
+from gateway.processes import versions
+from gateway.processes.learner import describe_event, limit_threads
+from gateway.settings import Settings
+from gateway.store.state import State, open_state
+
+
+def run(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Do what the action says. Raises ConfigError for an unknown task or version."""
+    limit_threads()
+    with open_state(settings.home) as state:
+        if arguments.action == "history":
+            return _show_history(state, settings, arguments)
+        task = versions.resolve_task(state, settings, arguments.task)
+        match arguments.action:
+            case "compare":
+                return _compare(settings, state, task, arguments)
+            case "promote":
+                events = versions.promote(settings, state, task, arguments.version, arguments.reason)
+                return _report(state, task, arguments.version, events)
+            case "rollback":
+                events = versions.rollback(settings, state, task, arguments.reason)
+                return _report(state, task, events[-1].version if events else None, events)
+            case _:
+                versions.pin(state, task, arguments.reason, is_pinned=arguments.action == "pin")
+                print(f"{task}: {arguments.action}ned")
+                return OK
+
+
+def _report(state: State, task: str, version: int | None, events: Sequence[Event]) -> int:
+    for event in events:
+        print(describe_event(event))
+    drafting = versions.find_drafting(state, task)
+    if version is not None and drafting == version:
+        return OK
+    print(f"{task}: version {drafting} drafts on, because version {version} could not be certified")
+    return FAILED
+
+
+def _compare(settings: Settings, state: State, task: str, arguments: argparse.Namespace) -> int:
+    found = versions.compare(settings, state, task, (arguments.first, arguments.second))
+    if arguments.json:
+        print(msgspec.json.encode(found).decode())
+        return OK
+    print(f"{found.task}: {found.agreement:.1%} of {found.texts:,} texts are answered alike")
+    for side in (found.first, found.second):
+        share = "no certificate" if side.coverage is None else f"{side.coverage:.1%} would be served"
+        what = f"by {side.recipe}  {side.rows:,} rows  {side.draft_ms:.1f} ms a draft"
+        print(f"  v{side.version}  {what}  {share}")
+    for one in found.differences:
+        print(f"  {_shorten(one.text, 60)}\n    {_shorten(one.first)} | {_shorten(one.second)}")
+    return OK
+
+
+def _show_history(state: State, settings: Settings, arguments: argparse.Namespace) -> int:
+    task = versions.resolve_task(state, settings, arguments.task) if arguments.task else ""
+    actions = state.actions.list(task)
+    if arguments.json:
+        print(msgspec.json.encode(actions).decode())
+        return OK
+    for one in actions:
+        day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.at))
+        version = f"v{one.version}" if one.version else ""
+        print(f"{day}  {one.kind}  {one.task}  {version}  {one.reason}  ({one.result})")
+    if not actions:
+        print("nothing was done by hand")
+    return OK
+
+
+def _shorten(text: str, width: int = 40) -> str:
+    return textwrap.shorten(text, width, placeholder=" ...") or "(refused)"

@@ -1,0 +1,66 @@
+"""Annotations of Label Studio: the answers that people wrote to the tasks of the export `label_studio`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from gateway.errors import ConfigError
+
+
+class Annotated(msgspec.Struct, frozen=True):
+    """The answer that a person gave to a request."""
+
+    request_id: str
+    answer: str
+
+
+class _Result(msgspec.Struct):
+    type: str = ""
+    value: dict[str, Any] = {}
+
+
+class _Annotation(msgspec.Struct):
+    result: list[_Result] = []
+    was_cancelled: bool = False
+
+
+class _Data(msgspec.Struct):
+    request_id: str
+
+
+class _Task(msgspec.Struct):
+    data: _Data
+    annotations: list[_Annotation] = []
+
+
+_tasks = msgspec.json.Decoder(list[_Task])
+
+
+def is_export(content: bytes) -> bool:
+    """Return whether `content` is what Label Studio exports as JSON: an array."""
+    return content.lstrip()[:1] == b"["
+
+
+def read_annotations(content: bytes) -> Iterator[Annotated]:
+    """Yield the last answer to each task of an export ("JSON"); tasks that were skipped have none.
+
+    Raises ConfigError for anything but tasks of the export `label_studio`.
+    """
+    try:
+        tasks = _tasks.decode(content)
+    except msgspec.MsgspecError as exc:
+        raise ConfigError(f"no export of Label Studio as JSON: {exc}") from exc
+    for task in tasks:
+        answers = [_read_answer(one) for one in task.annotations if not one.was_cancelled]
+        if written := [answer for answer in answers if answer]:
+            yield Annotated(task.data.request_id, written[-1])
+
+
+def _read_answer(annotation: _Annotation) -> str:
+    texts = [result.value.get("text") for result in annotation.result if result.type == "textarea"]
+    # A text area that takes several lines as several submissions lists them.
+    said = [text if isinstance(text, list) else [text] for text in texts if text]
+    return "\n".join(str(line) for lines in said for line in lines)

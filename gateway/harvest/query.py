@@ -1,0 +1,96 @@
+"""SQL over the harvest of all workers, read-only.
+
+SQLite itself answers: rows lie in its files, and what another engine would have to copy first is there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.errors import ConfigError
+from gateway.harvest.table import MORE, PLAIN, RowReader, read_more
+from gateway.store.database import UNREADABLE_FILE, describe_fault
+
+MOST_FILES = 10
+"""SQLite's limit on files of one connection."""
+_LEFT_OUT = frozenset({"demands", "contract", "more"})
+"""Packed; of `more` there are the fields."""
+_READS = frozenset(
+    {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The columns and rows that a query gave."""
+
+    columns: list[str]
+    rows: list[Sequence[Any]]
+
+
+def run_query(folder: Path, sql: str, limit: int | None = None) -> Answer:
+    """Return what `sql` selects from the table `rows`, which has the rows of all workers; at most `limit`.
+
+    Raises ConfigError for SQL that is wrong or would change anything.
+    """
+    paths = sorted(folder.glob("worker-*.db"))
+    if not paths:
+        raise ConfigError(f"no rows yet in {folder}")
+    if len(paths) > MOST_FILES:
+        raise ConfigError(
+            f"{len(paths)} files in {folder}; SQL reads {MOST_FILES}: use `harvest export --format parquet`"
+        )
+    with _open(paths) as connection:
+        try:
+            found = connection.execute(sql)
+            rows = found.fetchall() if limit is None else found.fetchmany(limit)
+        except (sqlite3.Error, sqlite3.Warning) as exc:
+            columns = ", ".join(name for name in (*PLAIN, *MORE) if name not in _LEFT_OUT)
+            raise ConfigError(f"{exc}; a query reads the table rows ({columns}) and changes nothing") from exc
+        if found.description is None:
+            raise ConfigError("that is no query: only SELECT is allowed")
+        return Answer([name for name, *_ in found.description], rows)
+
+
+@contextmanager
+def _open(paths: Sequence[Path]) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(":memory:", uri=True, isolation_level=None)) as connection:
+        connection.create_function("field_of_more", 2, read_more, deterministic=True)
+        selects = [_attach(connection, path, f"worker_{number}") for number, path in enumerate(paths)]
+        selects = [select for select in selects if select]
+        if not selects:
+            raise ConfigError("no rows yet: no worker has written any")
+        # A temporary view may look into every file that is attached.
+        connection.execute(f"CREATE TEMP VIEW rows AS {' UNION ALL '.join(selects)}")
+        connection.set_authorizer(_allow_reads)
+        yield connection
+
+
+def _attach(connection: sqlite3.Connection, path: Path, name: str) -> str:
+    """Attach a worker's file and return the query of its rows; empty if it has none yet."""
+    try:
+        connection.execute(f"ATTACH ? AS {name}", (f"{path.absolute().as_uri()}?mode=ro",))
+        reader = RowReader(connection, name)
+        if not reader.has_rows:
+            return ""
+        expressions = reader.list_expressions()
+    except UNREADABLE_FILE as exc:
+        raise ConfigError(describe_fault(path, exc)) from exc
+    more = expressions["more"]
+    expressions["messages"] = "CAST(messages AS TEXT)"
+    expressions |= {field: f"field_of_more({more}, '{field}')" for field in MORE}
+    shown = [column for column in expressions if column not in _LEFT_OUT]
+    named = ", ".join(f"{expressions[column]} AS {column}" for column in shown)
+    return f"SELECT {named} FROM {name}.rows"  # noqa: S608 - names from our own code
+
+
+def _allow_reads(action: int, first: str | None, *_: str | None) -> int:
+    if action not in _READS:
+        return sqlite3.SQLITE_DENY
+    # It reads and runs files of the machine.
+    return sqlite3.SQLITE_DENY if first == "load_extension" else sqlite3.SQLITE_OK

@@ -1,0 +1,236 @@
+"""Import of recorded conversations: rows by the rules of live ones, and lessons alone, never evidence."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import closing, nullcontext
+from typing import Any
+
+import msgspec
+
+from gateway.cascade.private import private_reason
+from gateway.confidence.agreement import canonical_text
+from gateway.core import Grant, IncomingRequest, Outcome, Plan, Request, Route, hash_text
+from gateway.errors import ConfigError, RequestError
+from gateway.harvest.base import Row
+from gateway.harvest.gather import row_of
+from gateway.harvest.outbox import Outbox
+from gateway.harvest.reader import HarvestReader
+from gateway.harvest.sources import Conversation, Record
+from gateway.policy.load import load_policies
+from gateway.policy.planner import CHAT, PolicyPlanner
+from gateway.processes.teachers import ONLY, list_terms
+from gateway.routing.base import task_name
+from gateway.settings import Settings
+from gateway.store.home import read_audit_key
+from gateway.wire.chat.request import read_chat
+from gateway.wire.surfaces import read_outcome
+
+FILE = "worker-imported.db"
+"""Beside those of the workers, and read like them."""
+MOST_ERRORS = 20
+"""Kept of a report; all are counted."""
+_REQUEST_FIELDS = frozenset(
+    {
+        "messages", "model", "tools", "tool_choice", "response_format", "parallel_tool_calls", "store",
+        "user", "safety_identifier",
+    }
+)  # fmt: skip
+"""Of a record; what else is there (ids, notes, settings of sampling) says nothing of the task."""
+_ANSWER_FIELDS = frozenset({"role", "content", "tool_calls", "refusal"})
+
+
+class Owner(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller that records are counted for: what they teach is served to the same callers alone."""
+
+    caller: str
+    tenant: str
+    grant: Grant = Grant()
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the records."""
+
+    read: int
+    imported: int
+    copies: int
+    """Of other records, or of rows that are there already."""
+    failed: int
+    tasks: dict[str, int]
+    errors: list[Record]
+    """The first of those that failed."""
+
+
+def import_records(
+    records: Iterable[Record],
+    settings: Settings,
+    owner: Owner,
+    like: Mapping[str, Any],
+    *,
+    is_dry_run: bool = False,
+) -> Report:
+    """Add `records` to the harvest as lessons, none of them as evidence; may take seconds per 10,000.
+
+    `like` has the fields of a request that records lack: the model, the system message, tools. What
+    a policy would not keep of a live request is not kept of a record. Raises ConfigError if the disk fails.
+    """
+    user_key = b"" if is_dry_run else _open_home(settings)
+    binder = _Binder(settings, owner, like, user_key)
+    counts: Counter[str] = Counter()
+    tasks: Counter[str] = Counter()
+    errors: list[Record] = []
+    known = _Known(HarvestReader(settings.home.harvest))
+    with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
+        for record in records:
+            counts["read"] += 1
+            row, error = binder.bind(record)
+            if row is None:
+                counts["failed"] += 1
+                if len(errors) < MOST_ERRORS:
+                    errors.append(msgspec.structs.replace(record, conversation=None, error=error))
+            elif known.has_copy(row):
+                counts["copies"] += 1
+            else:
+                tasks[row.task] += 1
+                if outbox is not None:
+                    _put(outbox, row)
+        if outbox is not None:
+            outbox.flush()
+            if outbox.faults:
+                raise ConfigError(f"{outbox.path} cannot be written; what is missing can be imported again")
+    return Report(
+        read=counts["read"],
+        imported=tasks.total(),
+        copies=counts["copies"],
+        failed=counts["failed"],
+        tasks=dict(tasks),
+        errors=errors,
+    )
+
+
+class _Binder:
+    """Makes rows of records by the code that reads live requests."""
+
+    def __init__(self, settings: Settings, owner: Owner, like: Mapping[str, Any], user_key: bytes) -> None:
+        first = settings.teachers[0].name if settings.teachers else ONLY
+        self._planner = PolicyPlanner(
+            load_policies(settings.policies.folder),
+            lambda _: 0.0,
+            first_teacher=first,
+            terms=list_terms(settings),
+        )
+        self._owner = owner
+        self._like = dict(like)
+        self._user_key = user_key
+        self._at = time.time()
+
+    def bind(self, record: Record) -> tuple[Row | None, str]:
+        """Return the row of a record, or why it has none."""
+        if record.conversation is None:
+            return None, record.error
+        try:
+            request = self._read_request(record.conversation)
+            plan = self._planner.plan(request)
+        except (RequestError, RecursionError) as exc:
+            return None, str(exc)
+        if reason := _refusal(request, plan):
+            return None, reason
+        outcome = self._outcome(request, plan, record.conversation)
+        row = row_of(outcome, read_outcome(outcome), user_key=self._user_key)
+        return (row, "") if row is not None and row.answer else (None, "no answer that can be learnt")
+
+    def _read_request(self, conversation: Conversation) -> Request:
+        given = {name: value for name, value in conversation.fields.items() if name in _REQUEST_FIELDS}
+        fields = {**self._like, **given}
+        fields["messages"] = [*self._list_missing(fields["messages"]), *fields["messages"]]
+        body = msgspec.json.encode(fields)
+        name = hashlib.blake2b(body + msgspec.json.encode(conversation.answer), digest_size=16).hexdigest()
+        incoming = IncomingRequest(
+            id=name,
+            caller=self._owner.caller,
+            tenant=self._owner.tenant,
+            grant=self._owner.grant,
+            target=CHAT.path.encode(),
+            resource=CHAT,
+            headers=(),
+            body=body,
+            received_at=0.0,
+        )
+        return read_chat(incoming)
+
+    def _list_missing(self, messages: list[Any]) -> list[Any]:
+        """Return the system messages of `like` for a conversation without any."""
+        system = ("system", "developer")
+        if any(isinstance(message, dict) and message.get("role") in system for message in messages):
+            return []
+        return [message for message in self._like.get("messages", []) if message.get("role") in system]
+
+    def _outcome(self, request: Request, plan: Plan, conversation: Conversation) -> Outcome:
+        # In the order of the file: of two answers to a text the later is learnt.
+        self._at += 1e-6
+        answer = {name: value for name, value in conversation.answer.items() if name in _ANSWER_FIELDS}
+        reason = "tool_calls" if answer.get("tool_calls") else "stop"
+        choice = {"index": 0, "message": answer, "finish_reason": reason}
+        return Outcome(
+            request=request,
+            plan=plan,
+            route=Route(task_name(request.template, plan.scope)),
+            decision="escalated",
+            reason="imported",
+            status=200,
+            at=self._at,
+            latency_ms=0.0,
+            first_byte_ms=0.0,
+            answer=msgspec.json.encode({"object": "chat.completion", "choices": [choice]}),
+        )
+
+
+class _Known:
+    """The lessons that are there: a text with the same answer is not added again."""
+
+    def __init__(self, harvest: HarvestReader) -> None:
+        self._harvest = harvest
+        self._known: dict[str, set[tuple[int, int]]] = {}
+
+    def has_copy(self, row: Row) -> bool:
+        """Return whether `row` is known; it is from then on."""
+        if row.task not in self._known:
+            lessons = self._harvest.rows(row.task, with_messages=False).rows
+            self._known[row.task] = {_key(lesson) for lesson in lessons if not lesson.is_held_out}
+        known, key = self._known[row.task], _key(row)
+        is_copy = key in known
+        known.add(key)
+        return is_copy
+
+
+def _refusal(request: Request, plan: Plan) -> str:
+    """Return why nothing may be learnt from such a request; empty if something may."""
+    if not plan.may_harvest or not request.may_harvest:
+        return f"policy '{plan.policy}' keeps nothing of it"
+    if request.unsupported_reason:
+        return f"no specialist can be asked for it: {request.unsupported_reason}"
+    return private_reason(request, plan) if plan.private_kinds else ""
+
+
+def _open_home(settings: Settings) -> bytes:
+    """Make the home if it is new, and return the key of `hash_user`."""
+    settings.home.make()
+    return read_audit_key(settings.home)
+
+
+def _open_outbox(settings: Settings) -> Outbox:
+    return Outbox(settings.home.harvest / FILE, settings.harvest)
+
+
+def _put(outbox: Outbox, row: Row) -> None:
+    while not outbox.put(row):
+        outbox.flush()
+        if outbox.faults:
+            raise ConfigError(f"{outbox.path} cannot be written; what is missing can be imported again")
+
+
+def _key(row: Row) -> tuple[int, int]:
+    return hash_text(row.text), hash_text(canonical_text(row.answer))

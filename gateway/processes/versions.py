@@ -1,0 +1,203 @@
+"""Versions by hand: train, promote, roll back, pin and compare; each action is logged with its reason."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.confidence.agreement import measure_loss
+from gateway.confidence.deferral import Scorer
+from gateway.core import Demands, Draft
+from gateway.distill.base import Event
+from gateway.distill.evaluation import draft_answers
+from gateway.distill.prospects import Candidate
+from gateway.distill.task_rows import TaskRows
+from gateway.errors import ConfigError
+from gateway.harvest.base import Row
+from gateway.harvest.reader import HarvestReader
+from gateway.processes.learner import create_builder, create_learner, describe_event, learn_once
+from gateway.registry.models import Registry
+from gateway.settings import Settings
+from gateway.store.actions import Action, ActionKind
+from gateway.store.state import State
+
+MOST_COMPARED = 500
+"""Texts that two versions are compared on: a decoder drafts ten per second."""
+MOST_EXAMPLES = 20
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One of two versions that are compared."""
+
+    version: int
+    recipe: str
+    rows: int
+    """Lessons."""
+    draft_ms: float
+    """The mean time of a draft, here, now and alone."""
+    coverage: float | None
+    """Share of the texts that the task's certificate for new texts would let pass; None without one."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that the two versions answer in two ways; an empty answer is a refusal."""
+
+    text: str
+    first: str
+    second: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Two versions on the latest texts held out as evidence, by what they say to them.
+
+    Not by who of them is right: a version that was chosen by that could no longer be tested on it.
+    """
+
+    task: str
+    texts: int
+    agreement: float
+    first: Side
+    second: Side
+    differences: list[Difference]
+
+
+def resolve_task(state: State, settings: Settings, wanted: str) -> str:
+    """Return the id of the task with that id or name. Raises ConfigError if there is none, or several."""
+    known = {*HarvestReader(settings.home.harvest).counts(), *Registry(settings.home.registry).tasks()}
+    if wanted in known:
+        return wanted
+    found = [one.task for one in state.tasks.all() if state.tasks.names.of(one.task) == wanted]
+    if len(found) != 1:
+        why = "is the name of several tasks: give an id" if found else "is no task"
+        raise ConfigError(f"'{wanted}' {why}; `stepdown tasks list` shows them")
+    return found[0]
+
+
+def find_drafting(state: State, task: str) -> int | None:
+    """Return the version that drafts now; the learner writes through a store of its own."""
+    state.certifications.refresh()
+    return state.certifications.of(task).version
+
+
+def train_now(settings: Settings, state: State, task: str, reason: str) -> list[Event]:
+    """Make and judge the next version of `task`, grown or not; may take minutes."""
+    learner = create_learner(settings, state)
+    events = learn_once(settings, learner, lambda: learner.train(task))
+    version = events[-1].version if events else None
+    state.actions.note(
+        Action(kind="train", task=task, version=version, reason=reason, result=_describe(events))
+    )
+    return events
+
+
+def promote(settings: Settings, state: State, task: str, version: int, reason: str) -> list[Event]:
+    """Let `version` draft in place of the one that does, if today's evidence allows it."""
+    _require_version(settings, task, version)
+    return _promote(settings, state, Action(kind="promote", task=task, version=version, reason=reason))
+
+
+def rollback(settings: Settings, state: State, task: str, reason: str) -> list[Event]:
+    """Let the version before the one that drafts draft again. Raises ConfigError if there is none."""
+    drafting = find_drafting(state, task)
+    older = [one for one in Registry(settings.home.registry).versions(task) if one < (drafting or 0)]
+    if not older:
+        raise ConfigError(f"{task}: no version before {drafting or 'the first'} is left")
+    return _promote(settings, state, Action(kind="rollback", task=task, version=older[-1], reason=reason))
+
+
+def pin(state: State, task: str, reason: str, *, is_pinned: bool) -> None:
+    """Keep the version that drafts until it is unpinned; its certificates are renewed or lapse as ever.
+
+    Raises ConfigError if none drafts.
+    """
+    version = find_drafting(state, task)
+    if version is None and is_pinned:
+        raise ConfigError(f"{task} has no specialist yet")
+    kind: ActionKind = "pin" if is_pinned else "unpin"
+    state.actions.note(Action(kind=kind, task=task, version=version, reason=reason))
+
+
+def compare(settings: Settings, state: State, task: str, versions: tuple[int, int]) -> Comparison:
+    """Return how two versions differ; may take a minute. Raises ConfigError or RegistryError."""
+    for version in versions:
+        _require_version(settings, task, version)
+    rows = _list_texts(settings, task)
+    sides: list[Side] = []
+    answers: list[list[Draft | None]] = []
+    for version in versions:
+        # An encoder of its own: the second version would find the vectors of the first.
+        with create_builder(settings).open_version(task, version) as candidate:
+            side, drafts = _describe_side(settings, state, task, candidate, rows)
+        sides.append(side)
+        answers.append(drafts)
+    said = [[draft.text if draft else "" for draft in drafts] for drafts in answers]
+    differences = [
+        Difference(text=row.text, first=first, second=second)
+        for row, first, second in zip(rows, *said, strict=True)
+        if measure_loss(first, second)
+    ]
+    return Comparison(
+        task=task,
+        texts=len(rows),
+        agreement=1 - len(differences) / max(1, len(rows)),
+        first=sides[0],
+        second=sides[1],
+        differences=differences[:MOST_EXAMPLES],
+    )
+
+
+def _promote(settings: Settings, state: State, action: Action) -> list[Event]:
+    assert action.version is not None
+    version = action.version
+    learner = create_learner(settings, state)
+    events = learn_once(settings, learner, lambda: [learner.promote(action.task, version)])
+    state.actions.note(msgspec.structs.replace(action, result=_describe(events)))
+    return events
+
+
+def _list_texts(settings: Settings, task: str) -> list[Row]:
+    rows = TaskRows(task, settings.learn.max_rows)
+    rows.read(HarvestReader(settings.home.harvest))
+    found = rows.evidence()[-MOST_COMPARED:]
+    if not found:
+        raise ConfigError(f"{task}: nothing is held out yet that versions could be compared on")
+    return found
+
+
+def _describe_side(
+    settings: Settings, state: State, task: str, candidate: Candidate, rows: Sequence[Row]
+) -> tuple[Side, list[Draft | None]]:
+    began = time.perf_counter()
+    drafts = draft_answers(candidate.runtime, [(row.text, Demands()) for row in rows])
+    draft_ms = (time.perf_counter() - began) * 1000 / len(rows)
+    manifest = Registry(settings.home.registry).read(task, candidate.version)
+    scorer, coverage = Scorer(), None
+    scores = [scorer.score_draft(draft, candidate.deferral) for draft in drafts if draft]
+    live = [
+        each.threshold
+        for each in state.certifications.of(task).certificates
+        if each.stratum == "new" and each.is_in_force(time.time()) and each.threshold is not None
+    ]
+    if live:
+        coverage = sum(score >= min(live) for score in scores) / len(rows)
+    side = Side(
+        version=candidate.version,
+        recipe=manifest.recipe,
+        rows=manifest.rows,
+        draft_ms=draft_ms,
+        coverage=coverage,
+    )
+    return side, drafts
+
+
+def _require_version(settings: Settings, task: str, version: int) -> None:
+    known = Registry(settings.home.registry).versions(task)
+    if version not in known:
+        listed = ", ".join(map(str, known)) or "none yet"
+        raise ConfigError(f"{task} has no version {version}; known: {listed}")
+
+
+def _describe(events: Sequence[Event]) -> str:
+    return "; ".join(describe_event(event) for event in events) or "nothing was done"

@@ -1,0 +1,93 @@
+"""A review by keys: every decision is kept at once and can be taken back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from gateway.cli.harvest.reviewing import run_dialog
+from gateway.processes.reviewing import Item, Review, Ruling
+from tests.cli.conftest import Command
+
+ITEMS = [
+    Item(request_id=f"r{n}", task="t", source="suspected", text=f"text {n}", candidates=("a", "b"))
+    for n in range(3)
+]
+
+
+class Session(Review):
+    """A review that keeps what it is told in a list."""
+
+    def __init__(self) -> None:
+        self.told: list[Ruling] = []
+
+    def decide(self, rulings: Sequence[Ruling]) -> list[object]:  # type: ignore[override]
+        self.told += rulings
+        return []
+
+    def undo(self) -> None:
+        self.told.pop()
+
+
+@pytest.fixture
+def session() -> Session:
+    return Session()
+
+
+def keys(typed: str) -> Callable[[], str]:
+    """Return a keyboard on which `typed` is typed, and then the terminal is closed."""
+    pressed: Iterator[str] = iter(typed)
+    return lambda: next(pressed, "")
+
+
+def test_keys_choose_correct_and_exclude(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dialog(session, ITEMS, keys("2cx"), lambda: " another ")
+
+    assert session.told == [Ruling("r0", "b"), Ruling("r1", "another"), Ruling("r2", exclude=True)]
+    printed = capsys.readouterr().out
+    assert "verdicts given: 3, left: 0" in printed
+    assert "suspected" not in printed, "it would tell whose answer is doubted"
+
+
+def test_a_decision_can_be_taken_back_and_made_again(session: Session) -> None:
+    run_dialog(session, ITEMS, keys("1u2q"), lambda: "")
+
+    assert session.told == [Ruling("r0", "b")]
+
+
+@pytest.mark.parametrize("typed", ["", "q", "\x03", "uuq", "9zq", "cq"])
+def test_what_says_nothing_decides_nothing(session: Session, typed: str) -> None:
+    run_dialog(session, ITEMS, keys(typed), lambda: "")
+
+    assert session.told == []
+
+
+def test_a_skipped_answer_is_left_as_it_is(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    run_dialog(session, ITEMS, keys("s1s"), lambda: "")
+
+    assert session.told == [Ruling("r1", "a")]
+    assert "verdicts given: 1, left: 0" in capsys.readouterr().out
+
+
+def test_recorded_conversations_are_imported_and_reviewed_by_hand(command: Command, tmp_path: Path) -> None:
+    answers = ["refund"] * 3 + ["card_lost"]
+    records = [
+        {"messages": [{"role": "user", "content": f"text {n}"}], "answer": answer}
+        for n, answer in enumerate(answers)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in [*records, {"messages": 1}]))
+
+    unowned = command("harvest", "import", str(file), "--model", "gpt-4o")
+    tried = command("harvest", "import", str(file), "--model", "gpt-4o", "--tenant", "shop", "--dry-run")
+    done = command("harvest", "import", str(file), "--model", "gpt-4o", "--tenant", "shop")
+
+    assert (unowned.returncode, "--key NAME, or --tenant NAME" in unowned.stderr) == (2, True)
+    assert tried.stdout.startswith("5 records: 4 would be imported, 0 copies, 1 failed\n")
+    assert done.stdout.startswith("5 records: 4 imported, 0 copies, 1 failed\n")
+    assert "rows.jsonl:5: no `messages`" in done.stdout
+    assert "4 for training" in command("harvest", "stats").stdout
+    assert "nothing to review" in command("harvest", "review").stdout

@@ -1,0 +1,43 @@
+"""What reviewers say reaches lessons at once, and evidence never."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.distill.verdicts import apply_verdicts, verdict_on
+from tests.distill.conftest import harvested
+
+
+def test_a_correction_reaches_every_row_with_that_mistake() -> None:
+    """The same text with the same answer, however it is written; another answer to it is another case."""
+    wrong = harvested('{"a": 1}', '{"x": 1, "y": 2}', at=1)
+    rows = [
+        wrong,
+        msgspec.structs.replace(wrong, request_id="again", answer='{"y":2,"x":1}', completion_tokens=9),
+        msgspec.structs.replace(wrong, request_id="other", answer='{"x": 5}'),
+    ]
+
+    learnt = apply_verdicts(rows, [verdict_on(wrong, '{"x": 3}')])
+
+    assert [row.answer for row in learnt] == ['{"x": 3}', '{"x": 3}', '{"x": 5}']
+    assert learnt[1].completion_tokens == 0, "nobody knows what the teacher would have taken for it"
+
+
+def test_an_excluded_answer_is_not_learnt() -> None:
+    row, other = harvested("a text", "wrong"), harvested("another", "right")
+
+    assert apply_verdicts([row, other], [verdict_on(row, None)]) == [other]
+
+
+def test_evidence_is_what_the_teacher_said_whatever_anybody_thinks_of_it() -> None:
+    audit = harvested("a text", "wrong", held_out=True)
+
+    assert apply_verdicts([audit], [verdict_on(audit, None)]) == [audit]
+    assert apply_verdicts([audit], [verdict_on(audit, "right")]) == [audit]
+
+
+def test_the_right_answer_in_other_words_accepts_what_was_given() -> None:
+    row = harvested("a text", "refund")
+
+    assert verdict_on(row, " refund ").kind == "accept"
+    assert apply_verdicts([row], [verdict_on(row, "refund")]) == [row]

@@ -1,0 +1,93 @@
+"""SQL over all workers' rows that can change nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.harvest.base import Row
+from gateway.harvest.outbox import Outbox
+from gateway.harvest.query import run_query
+from gateway.store.database import Database
+
+
+@pytest.fixture
+def filled(outbox: Callable[..., Outbox], folder: Path, row: Callable[..., Row]) -> Path:
+    for n in range(3):
+        box = outbox(n)
+        box.put(row(request_id=f"req-{n}", draft="refund", draft_score=0.5 + n / 10))
+        box.flush()
+    return folder
+
+
+def test_a_query_sees_the_rows_of_all_workers(filled: Path) -> None:
+    answer = run_query(filled, "SELECT task, count(*) AS n FROM rows GROUP BY task")
+
+    assert (answer.columns, answer.rows) == (["task", "n"], [("cards", 3)])
+
+
+def test_drafts_and_messages_can_be_asked_for(filled: Path) -> None:
+    query = (
+        "SELECT json_extract(messages, '$[0].content'), draft, draft_score FROM rows "
+        "WHERE draft <> answer ORDER BY draft_score DESC"
+    )
+
+    assert run_query(filled, query, limit=1).rows == [("where is my card?", "refund", 0.7)]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM worker_0.rows",
+        "UPDATE worker_1.rows SET answer = 'x'",
+        "DROP TABLE worker_0.rows",
+        "ATTACH '/tmp/other.db' AS other",
+        "PRAGMA query_only = 0",
+        "SELECT load_extension('x')",
+        "CREATE TABLE t (x)",
+        "VACUUM",
+        "no SQL at all",
+        "SELECT 1; DELETE FROM worker_0.rows",
+        "",
+    ],
+)
+def test_nothing_but_reading_is_allowed(filled: Path, sql: str) -> None:
+    with pytest.raises(ConfigError):
+        run_query(filled, sql)
+
+    assert run_query(filled, "SELECT count(*) FROM rows").rows == [(3,)]
+
+
+def test_files_of_an_older_stepdown_can_be_asked(filled: Path) -> None:
+    """They lack columns."""
+    with closing(sqlite3.connect(filled / "worker-1.db")) as connection:
+        for column in ("more", "policy"):
+            connection.execute(f"ALTER TABLE rows DROP COLUMN {column}")
+
+    rows = run_query(filled, "SELECT policy, draft FROM rows ORDER BY request_id").rows
+
+    assert rows == [("", "refund"), ("", ""), ("", "refund")]
+
+
+def test_a_worker_that_has_written_nothing_yet_is_passed_by(filled: Path) -> None:
+    Database(filled / "worker-9.db").close()
+
+    assert run_query(filled, "SELECT count(*) FROM rows").rows == [(3,)]
+
+
+def test_more_files_than_sql_reads_are_not_left_out_silently(filled: Path) -> None:
+    for number in range(3, 12):
+        Database(filled / f"worker-{number}.db").close()
+
+    with pytest.raises(ConfigError, match="12 files"):
+        run_query(filled, "SELECT 1")
+
+
+def test_a_harvest_that_has_not_begun_has_no_rows(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no rows yet"):
+        run_query(tmp_path, "SELECT 1")

@@ -1,0 +1,173 @@
+"""Recorded conversations become lessons of the task that live requests of the same form belong to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.harvest.base import Row
+from gateway.harvest.reader import HarvestReader
+from gateway.harvest.sources import Columns, read_records
+from gateway.processes.importing import Owner, Report, import_records
+from gateway.routing.base import task_name
+from gateway.settings import Policies, Settings
+from gateway.wire.chat.request import read_chat
+from tests.support.builders import incoming
+
+SYSTEM = {"role": "system", "content": "Sort the ticket."}
+LIKE = {"model": "gpt-4o", "messages": [SYSTEM, {"role": "user", "content": "an example"}]}
+OWNER = Owner(caller="app", tenant="shop")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home_folder=str(tmp_path / "home"))
+
+
+def lines(tmp_path: Path, *records: Any, name: str = "rows.jsonl") -> Path:
+    path = tmp_path / name
+    path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in records))
+    return path
+
+
+def run(path: Path, settings: Settings, *, is_dry_run: bool = False, columns: Columns = Columns()) -> Report:  # noqa: B008
+    return import_records(read_records(path, columns), settings, OWNER, LIKE, is_dry_run=is_dry_run)
+
+
+def rows(settings: Settings) -> list[Row]:
+    harvest = HarvestReader(settings.home.harvest)
+    return [row for task in harvest.counts() for row in harvest.rows(task).rows]
+
+
+def record(text: str, answer: str = "refund", **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], "answer": answer, **more}
+
+
+def assistant(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+def test_a_record_belongs_to_the_task_of_the_app_that_it_is_like(settings: Settings, tmp_path: Path) -> None:
+    """By its template, in its tenant: so its specialist is asked for live requests."""
+    run(lines(tmp_path, record("my card is gone")), settings)
+
+    live = read_chat(
+        incoming(body=json.dumps({**LIKE, "messages": [SYSTEM, {"role": "user", "content": "x"}]}).encode())
+    )
+    (row,) = rows(settings)
+    assert row.task == task_name(live.template, "tenant:shop")
+    assert (row.text, row.answer, row.model, row.tenant) == ("my card is gone", "refund", "gpt-4o", "shop")
+    assert (row.is_held_out, row.is_lesson, row.contract_hash) == (False, True, live.contract_hash)
+
+
+def test_the_forms_of_other_tools_are_read(settings: Settings, tmp_path: Path) -> None:
+    user = {"role": "user", "content": "one"}
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    stored = {
+        "request": {"model": "gpt-4o", "messages": [SYSTEM, {**user, "content": "three"}]},
+        "response": {
+            "choices": [{"message": {"role": "assistant", "content": "C"}, "finish_reason": "stop"}]
+        },
+    }
+    path = lines(
+        tmp_path,
+        {"messages": [SYSTEM, user, assistant("A")], "model": "gpt-4o"},
+        {"messages": [user, {"role": "assistant", "tool_calls": [call]}], "tools": tools},
+        stored,
+        {**record("four", "D"), "id": "x", "note": "what else is there says nothing"},
+    )
+
+    report = run(path, settings)
+
+    assert (report.imported, report.failed) == (4, 0), report.errors
+    by_text = {(row.text, bool(row.tools)): row.answer for row in rows(settings)}
+    assert by_text["one", False] == "A"
+    assert '"f"' in by_text["one", True]
+    assert by_text["three", False] == "C"
+    # One form, one task; tools make another.
+    assert sorted(report.tasks.values()) == [1, 3]
+
+
+def test_a_csv_is_read_by_its_columns(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('question,label,other\n"a, b",refund,1\n,empty,2\n')
+
+    report = run(path, settings, columns=Columns(text="question", answer="label"))
+
+    assert (report.imported, report.failed) == (1, 1)
+    assert rows(settings)[0].text == "a, b"
+    with pytest.raises(ConfigError, match="no column 'answer'; known: question, label, other"):
+        run(path, settings)
+
+
+def test_records_that_cannot_be_read_are_named_and_passed_by(settings: Settings, tmp_path: Path) -> None:
+    path = lines(
+        tmp_path,
+        "no json",
+        record("good"),
+        {"messages": []},
+        {"messages": [{"role": "user", "content": "no answer"}]},
+        record("", ""),
+        {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y", "weight": 0}]},
+        record("n", model=7),
+    )
+
+    report = run(path, settings)
+
+    assert (report.read, report.imported, report.failed) == (7, 1, 6)
+    assert [error.number for error in report.errors] == [1, 3, 4, 5, 6, 7]
+    assert all(error.error for error in report.errors)
+
+
+def test_what_is_there_is_not_added_again(settings: Settings, tmp_path: Path) -> None:
+    """Not twice from one file, nor when the file is imported again."""
+    path = lines(tmp_path, record("one"), record("one"), record("one", "another answer"))
+
+    first, second = run(path, settings), run(path, settings)
+
+    assert (first.imported, first.copies) == (2, 1)
+    assert (second.imported, second.copies) == (0, 3)
+    assert len(rows(settings)) == 2
+
+
+def test_a_dry_run_changes_nothing(settings: Settings, tmp_path: Path) -> None:
+    report = run(lines(tmp_path, record("one")), settings, is_dry_run=True)
+
+    assert report.imported == 1
+    assert not settings.home.folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"),
+    [
+        ("harvest: false", "keeps nothing"),
+        ("redact: [email]", "private data: email"),
+        ("forbid: true", "forbids"),
+    ],
+)
+def test_what_a_policy_would_not_keep_of_a_live_request_is_not_imported(
+    tmp_path: Path, policy: str, reason: str
+) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.yaml").write_text(f"policies:\n  - name: p\n    {policy}\n")
+    settings = Settings(
+        home_folder=str(tmp_path / "home"), policies=Policies(folder=str(tmp_path / "policies"))
+    )
+
+    report = run(lines(tmp_path, record("I am jane@example.org")), settings)
+
+    assert (report.imported, report.failed) == (0, 1)
+    assert reason in report.errors[0].error
+
+
+def test_nothing_that_is_imported_is_ever_evidence(settings: Settings, tmp_path: Path) -> None:
+    """So nothing serves before audits of live requests have certified it."""
+    run(lines(tmp_path, *(record(f"text {n}") for n in range(300))), settings)
+
+    (count,) = HarvestReader(settings.home.harvest).counts().values()
+    assert (count.training, count.held_out) == (300, 0)

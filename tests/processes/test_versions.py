@@ -1,0 +1,89 @@
+"""Versions by hand: every action asks the evidence, and leaves its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.harvest.outbox import Outbox
+from gateway.processes import versions
+from gateway.settings import Learn, Settings
+from gateway.store.state import State, open_state
+from tests.distill.conftest import tickets
+
+TASK = "task-1"
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with 160 tickets, of which some are evidence."""
+    folder: Path = tmp_path_factory.mktemp("versions")
+    settings = Settings(
+        home_folder=str(folder / "home"), learn=Learn(adopt_rows=20, first_rows=60, recipes=("head",))
+    )
+    settings.home.make()
+    box = Outbox(settings.home.worker_rows(0))
+    for row in tickets(160):
+        box.put(msgspec.structs.replace(row, match="fingerprint"))
+    box.close()
+    return settings
+
+
+@pytest.fixture(scope="module")
+def state(settings: Settings) -> Iterator[State]:
+    with open_state(settings.home) as state:
+        for reason in ("the first", "the second"):
+            versions.train_now(settings, state, TASK, reason)
+        yield state
+
+
+def test_versions_are_made_by_hand_and_the_reason_is_kept(settings: Settings, state: State) -> None:
+    done = [(each.kind, each.version, each.reason) for each in state.actions.list(TASK)]
+
+    assert done[:2] == [("train", 1, "the first"), ("train", 2, "the second")]
+
+
+def test_two_versions_are_compared_by_what_they_say(settings: Settings, state: State) -> None:
+    """Who is right is not told: a version that was chosen by that could not be tested on it any more."""
+    found = versions.compare(settings, state, TASK, (1, 2))
+
+    assert (found.texts > 20, found.agreement, found.differences) == (True, 1.0, [])
+    assert (found.first.version, found.second.version, found.first.recipe) == (1, 2, "head")
+    assert found.first.draft_ms > 0
+
+
+def test_a_rollback_goes_one_version_back(settings: Settings, state: State) -> None:
+    drafting = versions.find_drafting(state, TASK)
+    assert drafting == 2
+
+    versions.rollback(settings, state, TASK, "answers look odd")
+
+    assert versions.find_drafting(state, TASK) == 1
+    last = state.actions.list(TASK)[-1]
+    assert (last.kind, last.version, last.reason) == ("rollback", 1, "answers look odd")
+    with pytest.raises(ConfigError, match="no version before 1"):
+        versions.rollback(settings, state, TASK, "further")
+    versions.promote(settings, state, TASK, 2, "it was well")
+    assert versions.find_drafting(state, TASK) == 2
+
+
+def test_unknown_tasks_and_versions_are_named(settings: Settings, state: State) -> None:
+    with pytest.raises(ConfigError, match="no version 9; known: 1, 2"):
+        versions.promote(settings, state, TASK, 9, "why")
+    with pytest.raises(ConfigError, match="is no task"):
+        versions.resolve_task(state, settings, "nope")
+    name = state.tasks.names.of(TASK)
+    assert versions.resolve_task(state, settings, name) == TASK
+
+
+def test_only_a_version_that_drafts_can_be_pinned(settings: Settings, state: State) -> None:
+    versions.pin(state, TASK, "an audit", is_pinned=True)
+    assert state.actions.is_pinned(TASK)
+    versions.pin(state, TASK, "it is over", is_pinned=False)
+    assert not state.actions.is_pinned(TASK)
+    with pytest.raises(ConfigError, match="no specialist yet"):
+        versions.pin(state, "another", "why", is_pinned=True)
