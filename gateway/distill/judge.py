@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
@@ -14,6 +14,7 @@ from gateway.confidence.judging import Evidence, ScoredAudit, select_evidence, t
 from gateway.confidence.learn_then_test import THRESHOLDS, audits_accepted
 from gateway.confidence.validity import invalid_reason
 from gateway.core import (
+    EXACT,
     STRATA,
     Certificate,
     Certification,
@@ -104,7 +105,8 @@ class Judge:
         by_stratum = {stratum: deque[Row](maxlen=most) for stratum in STRATA}
         for row in rows:
             by_stratum[_stratum_of(row, candidate.learnt)].append(row)
-        return {stratum: self._score(candidate, newest) for stratum, newest in by_stratum.items()}
+        agreements = {target.agreement for target in targets} - {EXACT}
+        return {stratum: self._score(candidate, newest, agreements) for stratum, newest in by_stratum.items()}
 
     def renew(
         self,
@@ -180,15 +182,24 @@ class Judge:
             renewal_share=renewal_share(passed, audits),
         )
 
-    def _score(self, candidate: Candidate, rows: Sequence[Row]) -> list[ScoredAudit]:
+    def _score(
+        self, candidate: Candidate, rows: Sequence[Row], agreements: Collection[str]
+    ) -> list[ScoredAudit]:
         requests = [(row, _demands.decode(row.demands) if row.demands else Demands()) for row in rows]
         drafts = draft_answers(candidate.runtime, [(row.text, demands) for row, demands in requests])
         return [
-            self._scored(candidate, row, demands, draft)
+            self._scored(candidate, row, demands, draft, agreements)
             for (row, demands), draft in zip(requests, drafts, strict=True)
         ]
 
-    def _scored(self, candidate: Candidate, row: Row, demands: Demands, draft: Draft | None) -> ScoredAudit:
+    def _scored(
+        self,
+        candidate: Candidate,
+        row: Row,
+        demands: Demands,
+        draft: Draft | None,
+        agreements: Collection[str],
+    ) -> ScoredAudit:
         is_servable = draft is not None and not invalid_reason(draft, demands)
         return ScoredAudit(
             request_id=row.request_id,
@@ -201,7 +212,8 @@ class Judge:
             template=row.template,
             similarity=draft.similarity if draft else None,
             score=self._scorer.score_draft(draft, candidate.deferral) if draft else 0.0,
-            loss=measure_loss(row.answer, draft.text, row.ending) if draft else 1.0,
+            loss=_measure_loss(row, draft),
+            graded={agreement: _measure_loss(row, draft, agreement) for agreement in agreements},
             is_servable=is_servable,
         )
 
@@ -230,6 +242,10 @@ class Judge:
             audits_missing=missing,
             note=note,
         )
+
+
+def _measure_loss(row: Row, draft: Draft | None, agreement: str = EXACT) -> float:
+    return measure_loss(row.answer, draft.text, row.ending, agreement) if draft else 1.0
 
 
 def _stratum_of(row: Row, learnt: LearntTexts) -> Stratum:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.confidence.agreement import is_graded
 from gateway.confidence.judging import ScoredAudit
 from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
 from gateway.confidence.sample_size import audits_needed, audits_to_settle, power_to_certify
@@ -46,7 +47,7 @@ def predict_coverage(
     for threshold in THRESHOLDS:
         while count < len(scores) and scores[count] >= threshold:
             count += 1
-        error = _expected_error(candidate, certificate.stratum, threshold)
+        error = _expected_error(candidate, certificate, threshold)
         if power_to_certify(count, alpha, level, error) >= min_power:
             best = count / len(audits)
     return best
@@ -65,7 +66,8 @@ def describe_outlook(
     """Return how many audits the next attempt still needs, and the same in words."""
     alpha, level = old.target.alpha, expected_level(old)
     coverage = least_coverage(old, audits, config)
-    error = candidate.validation.error_at(coverage) / _EASIER.get(old.stratum, 1.0)
+    validation = candidate.validation.by_agreement(old.target.agreement)
+    error = validation.error_at(coverage) / _EASIER.get(old.stratum, 1.0)
     needed = audits_needed(alpha, level, error, config.min_power)
     if needed is not None and math.ceil(needed / coverage) > audits:
         missing = math.ceil(needed / coverage) - audits
@@ -98,12 +100,17 @@ def renewal_share(certificate: Certificate, audits: Sequence[ScoredAudit]) -> fl
 
 
 def expected_level(certificate: Certificate) -> float:
-    """Return the level that a chain of the next attempt can expect: not all of it, nor its share alone."""
-    return delta_for_attempt(certificate.target.delta, certificate.attempts + 1) * 2 / STARTS
+    """Return the level that a chain of the next attempt can expect: not all of it, nor its share alone.
+
+    In terms of the exact binomial test, by which power is reckoned; graded losses take a weaker one.
+    """
+    level = delta_for_attempt(certificate.target.delta, certificate.attempts + 1) * 2 / STARTS
+    return level / math.e if is_graded(certificate.target.agreement) else level
 
 
-def _expected_error(candidate: Candidate, stratum: Stratum, threshold: float) -> float:
-    return candidate.validation.error_above(threshold) / _EASIER.get(stratum, 1.0)
+def _expected_error(candidate: Candidate, certificate: Certificate, threshold: float) -> float:
+    validation = candidate.validation.by_agreement(certificate.target.agreement)
+    return validation.error_above(threshold) / _EASIER.get(certificate.stratum, 1.0)
 
 
 def _audits_before_less(alpha: float, level: float, config: Config) -> int:
