@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gateway.confidence.agreement import is_graded
-from gateway.confidence.learn_then_test import certify_threshold
+from gateway.confidence.learn_then_test import THRESHOLDS, certify_threshold
 from gateway.confidence.spending import delta_for_attempt
 from gateway.confidence.units import DAY_S, independent_units
 from gateway.confidence.window import equal_propensity
@@ -99,13 +99,20 @@ def evidence_since(certificate: Certificate, now: float) -> float:
     return max(certificate.valid_from, now - certificate.target.days * DAY_S)
 
 
-def try_certificate(evidence: Evidence, certificate: Certificate, now: float) -> Certificate | None:
-    """Return `certificate` as its next attempt issues it, None if no threshold passes."""
+def try_certificate(
+    evidence: Evidence, certificate: Certificate, now: float, grid: Sequence[float] = THRESHOLDS
+) -> Certificate | None:
+    """Return `certificate` as its next attempt issues it, None if no threshold of `grid` passes."""
     attempt = certificate.attempts + 1
     target = certificate.target
     level = delta_for_attempt(target.delta, attempt)
     passed = certify_threshold(
-        evidence.scores, evidence.losses, target.alpha, level, is_graded=is_graded(target.agreement)
+        evidence.scores,
+        evidence.losses,
+        target.alpha,
+        level,
+        grid=grid,
+        is_graded=is_graded(target.agreement),
     )
     if passed is None:
         return None

@@ -11,7 +11,7 @@ import msgspec
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.judging import Evidence, ScoredAudit, select_evidence, try_certificate
-from gateway.confidence.learn_then_test import THRESHOLDS, audits_accepted
+from gateway.confidence.learn_then_test import audits_accepted
 from gateway.confidence.validity import invalid_reason
 from gateway.core import (
     EXACT,
@@ -28,6 +28,7 @@ from gateway.distill.base import Config
 from gateway.distill.evaluation import draft_answers
 from gateway.distill.prospects import (
     Candidate,
+    choose_grid,
     describe_outlook,
     least_coverage,
     predict_coverage,
@@ -86,9 +87,7 @@ class Judge:
     ) -> bool:
         """Whether a test of `candidate` can expect to serve more than one of the certificates in force."""
         return any(
-            predict_coverage(
-                candidate, each, self._evidence(each, audits[each.stratum]).audits, self._power(each)
-            )
+            self._predict(candidate, each, self._evidence(each, audits[each.stratum]), self._power(each))
             > each.coverage
             for each in certification.certificates
             if each.target in targets and audits[each.stratum]
@@ -146,8 +145,15 @@ class Judge:
 
     def _is_sure(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> bool:
         """Whether a test will hardly end a certificate that could stay as it is for now."""
-        power = self._config.sure_power
-        return predict_coverage(candidate, old, evidence.audits, power) >= old.coverage
+        return self._predict(candidate, old, evidence, self._config.sure_power) >= old.coverage
+
+    def grid_for(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> Sequence[float]:
+        """Return the thresholds that a test of `candidate` on `evidence` looks at, strict to loose."""
+        return choose_grid(candidate, old, len(evidence.audits), self._config.min_power)
+
+    def _predict(self, candidate: Candidate, old: Certificate, evidence: Evidence, min_power: float) -> float:
+        grid = self.grid_for(candidate, old, evidence)
+        return predict_coverage(candidate, old, evidence.audits, min_power, grid)
 
     def _test_version(
         self, candidate: Candidate, old: Certificate, audits: Sequence[ScoredAudit]
@@ -170,9 +176,10 @@ class Judge:
         min_power: float,
     ) -> Certificate:
         least = least_coverage(old, len(evidence.audits), self._config)
-        if predict_coverage(candidate, old, evidence.audits, min_power) < least:
+        if self._predict(candidate, old, evidence, min_power) < least:
             return self._without_attempt(candidate, old, evidence)
-        passed = try_certificate(evidence, old, self._clock())
+        grid = self.grid_for(candidate, old, evidence)
+        passed = try_certificate(evidence, old, self._clock(), grid)
         if passed is None:
             attempted = msgspec.structs.replace(old, attempts=old.attempts + 1)
             return self._without_attempt(candidate, attempted, evidence)
@@ -220,10 +227,9 @@ class Judge:
     def _without_attempt(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> Certificate:
         """Return `old` for a version that is not certified, with what it lacks; for reports only."""
         alpha, audits = old.target.alpha, len(evidence.scores)
-        points = [
-            point for point in audits_accepted(evidence.scores, evidence.losses, THRESHOLDS) if point.count
-        ]
-        passing = [point for point in points if point.losses <= alpha * point.count]
+        grid = self.grid_for(candidate, old, evidence)
+        points = audits_accepted(evidence.scores, evidence.losses, grid)
+        passing = [point for point in points if point.count and point.losses <= alpha * point.count]
         best = passing[-1] if passing else None
         missing, note = describe_outlook(candidate, old, audits, self._config)
         return msgspec.structs.replace(
