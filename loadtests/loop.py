@@ -122,7 +122,8 @@ def _run(data: DataSet, seed: int, options: argparse.Namespace) -> Figures:
         replay = _run_in_process if options.in_process else _run_over_http
         served, status = replay(data, seed, policies, options)
     losses = [
-        measure_loss(data.pairs[one.number].answer, one.answer, agreement=options.agreement) for one in served
+        measure_loss(pair.answer, one.answer, agreement=options.agreement)
+        for pair, one in zip(data.pairs, served, strict=True)
     ]
     return _figures(data, seed, served, losses, status, alpha=alpha, seconds=time.monotonic() - begun)
 

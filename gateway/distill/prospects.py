@@ -46,7 +46,7 @@ def choose_grid(
     """
     if not candidate.validation.scores:
         return THRESHOLDS
-    quantiles = _validation_quantiles(candidate.validation.scores)
+    quantiles = validation_quantiles(candidate.validation.scores)
     fixed, other = (
         _coverage_in_validation(candidate, certificate, grid, audits, min_power)
         for grid in (THRESHOLDS, quantiles)
@@ -79,7 +79,7 @@ def predict_coverage(
     return best
 
 
-def _validation_quantiles(scores: Sequence[float]) -> tuple[float, ...]:
+def validation_quantiles(scores: Sequence[float]) -> tuple[float, ...]:
     """Return the thresholds that accept evenly spaced shares of `scores`, strict to loose."""
     ranked = sorted(scores, reverse=True)
     step = (1.0 - _LEAST_QUANTILE) / (_QUANTILES - 1)
