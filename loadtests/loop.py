@@ -24,6 +24,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gateway.confidence.agreement import measure_loss
+from gateway.core import EXACT
 from gateway.demo.replay import ChatAnswer, SendChat, Served, replay_pairs
 from gateway.demo.stack import Stack
 from gateway.processes.learner import limit_threads
@@ -115,10 +117,15 @@ def _run(data: DataSet, seed: int, options: argparse.Namespace) -> Figures:
         policies = Path(folder)
         (policies / "default.yaml").write_text(
             f'policies:\n  - name: default\n    models: ["*"]\n    alpha: {alpha}\n'
+            f"    agreement: {options.agreement}\n"
         )
         replay = _run_in_process if options.in_process else _run_over_http
         served, status = replay(data, seed, policies, options)
-    return _figures(data, seed, served, status, alpha=alpha, seconds=time.monotonic() - begun)
+    losses = [
+        measure_loss(pair.answer, one.answer, agreement=options.agreement)
+        for pair, one in zip(data.pairs, served, strict=True)
+    ]
+    return _figures(data, seed, served, losses, status, alpha=alpha, seconds=time.monotonic() - begun)
 
 
 def _run_over_http(data: DataSet, seed: int, policies: Path, options: argparse.Namespace) -> _Replayed:
@@ -195,13 +202,21 @@ async def lean_client(base_url: str, model: str) -> AsyncIterator[SendChat]:
 
 
 def _figures(
-    data: DataSet, seed: int, served: list[Served], status: dict[str, Any], *, alpha: float, seconds: float
+    data: DataSet,
+    seed: int,
+    served: list[Served],
+    losses: list[float],
+    status: dict[str, Any],
+    *,
+    alpha: float,
+    seconds: float,
 ) -> Figures:
     local = [one for one in served if one.decision == "local"]
-    by_version: dict[str, list[bool]] = {}
-    for one in local:
-        by_version.setdefault(one.served_by, []).append(not one.agrees)
-    wrong = _share([not one.agrees for one in local])
+    by_version: dict[str, list[float]] = {}
+    for one, loss in zip(served, losses, strict=True):
+        if one.decision == "local":
+            by_version.setdefault(one.served_by, []).append(loss)
+    wrong = _share([loss for of_version in by_version.values() for loss in of_version])
     costs, standing = status["costs"], (status["tasks"] or [{}])[0]
     return Figures(
         data=data.name,
@@ -212,7 +227,7 @@ def _figures(
             round(_share([one.decision != "local" for one in part]), 4) for part in _parts(served)
         ],
         local_share=round(len(local) / len(served), 4),
-        agreement_served=round(_share([one.agrees for one in served]), 4),
+        agreement_served=round(1.0 - _share(losses), 4),
         local_disagreement=round(wrong, 4),
         worst_version_disagreement=round(max(map(_share, by_version.values()), default=0.0), 4),
         certificate_kept=wrong <= alpha,
@@ -294,8 +309,9 @@ def _parts(served: list[Served]) -> list[list[Served]]:
     return [served[start:end] for start, end in pairwise(edges)]
 
 
-def _share(flags: Sequence[bool]) -> float:
-    return sum(flags) / len(flags) if flags else 0.0
+def _share(parts: Sequence[float]) -> float:
+    """Return the mean of flags, or of losses."""
+    return sum(parts) / len(parts) if parts else 0.0
 
 
 def _p50(values: Sequence[float]) -> float | None:
@@ -311,6 +327,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="first seed (0)")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds (1)")
     parser.add_argument("--alpha", type=float, help="alpha of the certificate (the data set's own)")
+    parser.add_argument("--agreement", default=EXACT, help="how the policy compares answers (exact)")
     parser.add_argument("--limit", type=int, help="only the first requests")
     parser.add_argument("--in-flight", type=int, default=8, help="concurrent requests (8)")
     parser.add_argument("--models", type=Path, help="folder of pulled bases, for generative students")

@@ -34,6 +34,7 @@ HEAVY = MODELS | {
 
 PLURALS = {
     "cli": {"add_arguments", "run"},
+    "confidence/agreements": {"create"},
     "confidence/signals": {"measure"},
     "distill/base_models/sources": {"fetch"},
     "distill/recipes": {"create"},

@@ -107,7 +107,7 @@ def _describe_task(report: TaskReport) -> Iterator[str]:
     if report.template_text:
         yield textwrap.shorten(report.template_text, WIDTH, initial_indent="  ", placeholder=" ...")
     for one in report.certificates:
-        target = f"{one.target.alpha:.3g}/{one.target.delta:.3g}"
+        target = f"{one.target.alpha:.3g}/{one.target.delta:.3g}{one.target.manner}"
         yield from _wrap(f"  {one.stratum:<7}  {target:<9}  {one.stage:<6}  ", one.note)
         if one.stage == "live":
             yield f"{'':<30}{_describe_dates(one)}"

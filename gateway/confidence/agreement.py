@@ -3,27 +3,62 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
+from functools import lru_cache
 
 import msgspec
 
-from gateway.core import Ending
-from gateway.wire.tool_calls import ToolCall, parse_tool_calls, render_tool_calls
+from gateway.config.plugins import load_plugin
+from gateway.core import EXACT, Ending
+from gateway.errors import ConfigError
+from gateway.wire.tool_calls import CALL_BEGIN, ToolCall, parse_tool_calls, render_tool_calls
+
+AGREEMENTS = "gateway.confidence.agreements"
+
+Measure = Callable[[str, str], float]
+"""Returns the loss, 0..1, of a draft (the second) where the teacher answered the first; 0 wherever they
+agree exactly. A module in `agreements/` holds `create(option) -> Measure`, and IS_GRADED: whether a loss
+may lie between 0 and 1."""
 
 _LARGEST_EXACT = 2.0**53
 """Up to here a float holds every integer."""
 
 
-def measure_loss(teacher: str, draft: str, ending: Ending = "whole") -> float:
-    """Return 0.0 if the client would have got the same from the draft as from the teacher, else 1.0.
+def measure_loss(teacher: str, draft: str, ending: Ending = "whole", agreement: str = EXACT) -> float:
+    """Return 0.0 if the client would have got the same from the draft as from the teacher, at most 1.0.
 
     A teacher's answer that was cut is compared with as much of the draft; a refused one, with
-    whatever the draft says, is a loss.
+    whatever the draft says, is a loss. Tool calls always have to agree exactly: apps run them.
+    Raises ConfigError for an unknown `agreement`; policies are checked when they are read.
     """
     if ending == "refused":
         return 1.0
     if ending == "cut":
         return 0.0 if canonical_text(draft).startswith(canonical_text(teacher)) else 1.0
-    return 0.0 if teacher == draft or canonical_text(teacher) == canonical_text(draft) else 1.0
+    if teacher == draft or canonical_text(teacher) == canonical_text(draft):
+        return 0.0
+    if agreement == EXACT or CALL_BEGIN in teacher or CALL_BEGIN in draft:
+        return 1.0
+    return _load_measure(agreement)(teacher, draft)
+
+
+@lru_cache(maxsize=64)
+def is_graded(agreement: str) -> bool:
+    """Return whether losses by `agreement` may lie between 0 and 1. Raises ConfigError if it is unknown."""
+    return bool(load_plugin(AGREEMENTS, agreement.partition(":")[0]).IS_GRADED)
+
+
+def refuse_option(option: str) -> None:
+    """Raise ConfigError if `option`, what follows the colon in an agreement's name, is not empty."""
+    if option:
+        raise ConfigError(f"this agreement takes no option, but got {option!r}")
+
+
+@lru_cache(maxsize=64)
+def _load_measure(agreement: str) -> Measure:
+    name, _, option = agreement.partition(":")
+    measure: Measure = load_plugin(AGREEMENTS, name).create(option)
+    return measure
 
 
 def canonical_text(text: str) -> str:

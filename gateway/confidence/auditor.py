@@ -9,6 +9,7 @@ from gateway.confidence.base import AuditSink
 from gateway.confidence.gate import refusal_reason
 from gateway.core import (
     ANY_TARGET,
+    EXACT,
     Audit,
     Certificate,
     Draft,
@@ -34,6 +35,11 @@ class Auditor:
         ending = ending_of(outcome, reading)
         if not outcome.is_held_out or draft is None or route is None or ending == "none":
             return
+        served = list(_accepted_by(draft, outcome))
+        losses = {
+            agreement: measure_loss(reading.text or "", draft.text, ending, agreement)
+            for agreement in _agreements(outcome)
+        }
         self._log.put(
             Audit(
                 request_id=request.id,
@@ -48,12 +54,21 @@ class Auditor:
                 is_vouched_for=request.is_vouched_for,
                 propensity=outcome.audit_propensity,
                 version=draft.version,
-                loss=measure_loss(reading.text or "", draft.text, ending),
+                loss=max(losses.values()),
                 score=draft.score,
                 passes_as_new=_passes_as_new(draft, outcome) if route.is_on_probation else None,
-                accepted=tuple(_accepted_by(draft, outcome)),
+                accepted=tuple(served),
+                graded=tuple(losses[target.agreement] for target in served) if len(losses) > 1 else (),
             )
         )
+
+
+def _agreements(outcome: Outcome) -> set[str]:
+    """Return the agreements of the certificates in force; the exact one where none is."""
+    certification = outcome.certification
+    if certification is None:
+        return {EXACT}
+    return {each.target.agreement for each in certification.in_force(ANY_TARGET, outcome.at)} or {EXACT}
 
 
 def _accepted_by(draft: Draft, outcome: Outcome) -> Iterator[RiskTarget]:

@@ -32,12 +32,12 @@ class DriftMonitor:
         alarms = []
         for seq, audit in self._audits.since(self._seen):
             self._seen = seq
-            for target in audit.accepted:
-                if alarm := self._process_audit(audit, target):
+            for number, target in enumerate(audit.accepted):
+                if alarm := self._process_audit(audit, target, audit.loss_for(number)):
                     alarms.append(alarm)
         return alarms
 
-    def _process_audit(self, audit: Audit, target: RiskTarget) -> Certification | None:
+    def _process_audit(self, audit: Audit, target: RiskTarget, loss: float) -> Certification | None:
         certification = self._certifications.of(audit.task)
         certificate = certification.find_certificate(audit.stratum, target)
         if certificate.stage != "live" or audit.at < certificate.watched_from:
@@ -46,7 +46,7 @@ class DriftMonitor:
         detector = self._detectors.get(watched)
         if detector is None or detector.watched_from != certificate.watched_from:
             detector = self._detectors[watched] = _Detector(target.alpha, certificate.watched_from)
-        if not detector.is_alarmed_by(audit):
+        if not detector.is_alarmed_by(audit, loss):
             return None
         alarm = _in_alarm(certification, certificate, detector.changed_at)
         return alarm if self._certifications.put_if(certification.epoch, alarm) else None
@@ -64,8 +64,8 @@ class _Detector:
     def changed_at(self) -> float:
         return self._losses.changed_at
 
-    def is_alarmed_by(self, audit: Audit) -> bool:
-        return self._units.admit(audit) and self._losses.update(audit.loss, audit.at)
+    def is_alarmed_by(self, audit: Audit, loss: float) -> bool:
+        return self._units.admit(audit) and self._losses.update(loss, audit.at)
 
 
 def _in_alarm(certification: Certification, broken: Certificate, changed_at: float) -> Certification:

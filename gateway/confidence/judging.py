@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from gateway.confidence.learn_then_test import certify_threshold
+from gateway.confidence.agreement import is_graded
+from gateway.confidence.learn_then_test import THRESHOLDS, certify_threshold
 from gateway.confidence.spending import delta_for_attempt
 from gateway.confidence.units import DAY_S, independent_units
 from gateway.confidence.window import equal_propensity
@@ -40,7 +41,13 @@ class ScoredAudit(msgspec.Struct, frozen=True, kw_only=True):
     similarity: float | None
     score: float
     loss: float
+    graded: Mapping[str, float] = {}
+    """The loss by each agreement other than the exact one that a target asks for."""
     is_servable: bool = True
+
+    def loss_by(self, agreement: str) -> float:
+        """Return the loss by `agreement`."""
+        return self.graded.get(agreement, self.loss)
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +85,7 @@ def select_evidence(
     return Evidence(
         audits=units,
         scores=[unit.score if _is_member(unit, population) else NEVER for unit in units],
-        losses=[unit.loss for unit in units],
+        losses=[unit.loss_by(certificate.target.agreement) for unit in units],
         forms=forms,
         novelty_floor=floor,
         starts_at=window.starts_at,
@@ -92,12 +99,21 @@ def evidence_since(certificate: Certificate, now: float) -> float:
     return max(certificate.valid_from, now - certificate.target.days * DAY_S)
 
 
-def try_certificate(evidence: Evidence, certificate: Certificate, now: float) -> Certificate | None:
-    """Return `certificate` as its next attempt issues it, None if no threshold passes."""
+def try_certificate(
+    evidence: Evidence, certificate: Certificate, now: float, grid: Sequence[float] = THRESHOLDS
+) -> Certificate | None:
+    """Return `certificate` as its next attempt issues it, None if no threshold of `grid` passes."""
     attempt = certificate.attempts + 1
     target = certificate.target
     level = delta_for_attempt(target.delta, attempt)
-    passed = certify_threshold(evidence.scores, evidence.losses, target.alpha, level)
+    passed = certify_threshold(
+        evidence.scores,
+        evidence.losses,
+        target.alpha,
+        level,
+        grid=grid,
+        is_graded=is_graded(target.agreement),
+    )
     if passed is None:
         return None
     return msgspec.structs.replace(

@@ -43,14 +43,16 @@ def certify_threshold(
     *,
     grid: Sequence[float] = THRESHOLDS,
     starts: int = STARTS,
+    is_graded: bool = False,
 ) -> CertifiedThreshold | None:
     """Return the loosest certified threshold of `grid`, or None if none passes.
 
     `scores` and `losses` (0..1) are (audits,): independent draws that were used neither to train
     the specialist nor to choose `grid`. With probability >= 1 - delta the expected loss among
-    requests with score >= threshold is at most `alpha`.
+    requests with score >= threshold is at most `alpha`. `is_graded` says that losses may lie between
+    0 and 1 although none here does: which p-value is taken must not depend on the losses seen.
     """
-    points = audits_accepted(scores, losses, grid)
+    points = audits_accepted(scores, losses, grid, is_graded=is_graded)
     p_values = [p_value(point, alpha) for point in points]
     passed = [i for i, is_passed in enumerate(reject_hypotheses(p_values, delta, starts)) if is_passed]
     if not passed:
@@ -74,11 +76,11 @@ class AcceptedAudits(msgspec.Struct, frozen=True):
 
 
 def audits_accepted(
-    scores: Sequence[float], losses: Sequence[float], grid: Sequence[float]
+    scores: Sequence[float], losses: Sequence[float], grid: Sequence[float], *, is_graded: bool = False
 ) -> list[AcceptedAudits]:
     """Return the audits that each threshold accepts, strict to loose."""
     pairs = sorted(zip(scores, losses, strict=True), key=lambda pair: -pair[0])
-    is_binary = all(loss in (0.0, 1.0) for loss in losses)
+    is_binary = not is_graded and all(loss in (0.0, 1.0) for loss in losses)
     points, count, total = [], 0, 0.0
     for threshold in sorted(grid, reverse=True):
         while count < len(pairs) and pairs[count][0] >= threshold:

@@ -13,6 +13,8 @@ PASSES_NEEDED = 10
 MOST_LOSSES = 2
 """A copy with the task's own answers exceeds it in 30 audits in 6 % of the cases at alpha 5 %; it
 then founds a task of its own, which costs time and no answer."""
+_MOSTLY_WRONG = 0.5
+"""A graded loss above it counts: a list without one of its items is no sign of another task."""
 PLACE_TEMPLATES = 3
 """Templates that must differ at one place before any other filling of it is known to vary."""
 
@@ -80,7 +82,7 @@ class _Probation:
         self._audits += 1
         self._passed += bool(audit.passes_as_new)
         self._templates.add(audit.template)
-        if audit.passes_as_new and audit.loss > 0.0:
+        if audit.passes_as_new and audit.loss > _MOSTLY_WRONG:
             self._losing.append(audit.template)
 
     def _decide(self, templates_needed: int) -> CopyStatus | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core import ANY_TARGET, Certification, RiskTarget
+from gateway.core import ANY_TARGET, EXACT, Certification, RiskTarget
 
 
 def uncertified_reason(certification: Certification, asked: RiskTarget, now: float) -> str:
@@ -18,6 +18,8 @@ def uncertified_reason(certification: Certification, asked: RiskTarget, now: flo
 
 def _describe_gap(ours: RiskTarget, asked: RiskTarget) -> str:
     """Return what a certificate for `ours` does not promise of what a policy asks for."""
+    if ours.agreement not in (asked.agreement, EXACT):
+        return f"certified by {ours.agreement}, policy asks for {asked.agreement}"
     if ours.alpha > asked.alpha:
         return f"certified at {ours.alpha:.1%}, policy asks for {asked.alpha:.1%}"
     if ours.delta > asked.delta:

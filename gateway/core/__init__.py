@@ -5,6 +5,7 @@ from gateway.core.audit import Audit
 from gateway.core.budget import Budget, Period, Reservation, find_period
 from gateway.core.certificate import (
     ANY_TARGET,
+    EXACT,
     STRATA,
     Certificate,
     Certification,
@@ -37,6 +38,7 @@ from gateway.core.usage import Usage
 
 __all__ = [
     "ANY_TARGET",
+    "EXACT",
     "NO_COST",
     "OWN_PREFIX",
     "STRATA",

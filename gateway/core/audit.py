@@ -28,7 +28,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     """The version of the specialist that made the draft."""
     loss: float
-    """From 0, the draft agrees with the teacher's answer, to 1; 1 also where the teacher refused."""
+    """From 0, the draft agrees with the teacher's answer, to 1; 1 also where the teacher refused. By the
+    strictest agreement of the certificates in force."""
     score: float
     """The draft's score, as it was compared with the threshold."""
     passes_as_new: bool | None = None
@@ -36,3 +37,9 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     accepted: tuple[RiskTarget, ...] = ()
     """The certificates in force, by their targets, under which the client would have got the draft.
     A certificate makes its promise about these drafts only."""
+    graded: tuple[float, ...] = ()
+    """The loss for each of `accepted` by its own agreement; empty where `loss` is that of all."""
+
+    def loss_for(self, number: int) -> float:
+        """Return the loss by the agreement of the target `accepted[number]`."""
+        return self.graded[number] if self.graded else self.loss

@@ -21,15 +21,28 @@ Stage = Literal["shadow", "live", "alarm"]
 showed that the certificate no longer holds, so the teacher answers until a new one is earned."""
 
 
+EXACT = "exact"
+"""The strictest agreement: no other one finds a loss where it finds none."""
+
+
 class RiskTarget(msgspec.Struct, frozen=True, order=True):
-    """What a policy asks for: at most `alpha` wrong with probability 1 - `delta`, on `days` of evidence."""
+    """What a policy asks for: at most `alpha` wrong with probability 1 - `delta`, on `days` of evidence.
+
+    `agreement` names how an answer is compared with the teacher's; empty: in any way.
+    """
 
     alpha: float = 0.02
     delta: float = 0.10
     days: float = 30.0
+    agreement: str = EXACT
+
+    @property
+    def manner(self) -> str:
+        """The agreement in words for reports; empty for the exact one."""
+        return "" if self.agreement == EXACT else f" by {self.agreement}"
 
 
-ANY_TARGET = RiskTarget(1.0, 1.0, float("inf"))
+ANY_TARGET = RiskTarget(1.0, 1.0, float("inf"), "")
 """What every certificate meets."""
 
 
@@ -87,6 +100,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     def meets(self, asked: RiskTarget) -> bool:
         """Whether it promises at least as much as `asked`, on evidence that is no older."""
         ours = self.target
+        if ours.agreement not in (asked.agreement, EXACT) and asked.agreement:
+            return False
         return ours.alpha <= asked.alpha and ours.delta <= asked.delta and ours.days <= asked.days
 
     def exclusion(self, form: str, similarity: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -42,12 +42,18 @@ class TrainingSet(msgspec.Struct, frozen=True):
 class EvalResult(msgspec.Struct, frozen=True):
     """How a student did on answers it had not learnt: (n,) scores 0..1 and losses 0..1.
 
-    `drafts` are the answers themselves (None: refused), empty where a recipe makes none.
+    `drafts` are the answers themselves (None: refused), empty where a recipe makes none. `graded` holds
+    the losses by other agreements than the exact one.
     """
 
     scores: Sequence[float]
     losses: Sequence[float]
     drafts: Sequence[Draft | None] = ()
+    graded: Mapping[str, Sequence[float]] = {}
+
+    def by_agreement(self, agreement: str) -> EvalResult:
+        """Return the same with the losses by `agreement`; without these, the exact ones: none is lower."""
+        return msgspec.structs.replace(self, losses=self.graded.get(agreement, self.losses))
 
     def error_at(self, coverage: float) -> float:
         """Return the estimated error among the surest `coverage` of the answers.
@@ -96,12 +102,14 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """Where one task's students are trained.
 
     `folder` stays from one version to the next, so that a slow recipe can go on from where it
-    was; a recipe keeps its own things in a folder of its name in it.
+    was; a recipe keeps its own things in a folder of its name in it. `agreements` are those that
+    the policies ask for beside the exact one.
     """
 
     folder: Path
     seed: int
     resources: SharedResources
+    agreements: Sequence[str] = ()
 
 
 class Recipe(Protocol):
@@ -167,7 +175,8 @@ def kind_of_result(version: int, certification: Certification) -> EventKind:
 def describe_certificates(certification: Certification) -> str:
     """Return one clause per certificate: its stratum, its target, its note."""
     return "; ".join(
-        f"{each.stratum} texts at {each.target.alpha:.1%}: {each.note}" for each in certification.certificates
+        f"{each.stratum} texts at {each.target.alpha:.1%}{each.target.manner}: {each.note}"
+        for each in certification.certificates
     )
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.deferral import Scorer
-from gateway.core import Deferral, Demands, Draft, DraftRequest
+from gateway.core import EXACT, Deferral, Demands, Draft, DraftRequest
 from gateway.distill.base import EvalResult, TrainingSet
 from gateway.errors import SpecialistError
 from gateway.specialists.base import NullListener, Runtime
@@ -57,9 +57,13 @@ def draft_answers(runtime: Runtime, requests: Sequence[tuple[str, Demands]]) -> 
 
 
 def evaluate(
-    runtime: Runtime, exam: TrainingSet, scorer: Scorer, deferral: Deferral | None = None
+    runtime: Runtime,
+    exam: TrainingSet,
+    scorer: Scorer,
+    deferral: Deferral | None = None,
+    agreements: Sequence[str] = (),
 ) -> EvalResult:
-    """Return how `runtime` does on `exam`.
+    """Return how `runtime` does on `exam`, also by `agreements`.
 
     What it refuses, or cuts at its length limit, is escalated when it serves, so it has no draft
     and scores 0: below every threshold.
@@ -69,11 +73,19 @@ def evaluate(
         for draft in draft_answers(runtime, [(text, Demands()) for text in exam.texts])
     ]
     scores = [scorer.score_draft(draft, deferral) if draft else 0.0 for draft in drafts]
-    losses = [
-        measure_loss(answer, draft.text) if draft else 1.0
-        for draft, answer in zip(drafts, exam.answers, strict=True)
+    texts = [draft.text if draft else None for draft in drafts]
+    graded = {each: measure_losses(exam.answers, texts, each) for each in agreements}
+    return EvalResult(scores, measure_losses(exam.answers, texts), drafts, graded)
+
+
+def measure_losses(
+    answers: Sequence[str], drafts: Sequence[str | None], agreement: str = EXACT
+) -> list[float]:
+    """Return the loss of each draft; 1 where there is none."""
+    return [
+        1.0 if draft is None else measure_loss(answer, draft, agreement=agreement)
+        for answer, draft in zip(answers, drafts, strict=True)
     ]
-    return EvalResult(scores, losses, drafts)
 
 
 def _may_be_served(draft: Draft) -> bool:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.deferral import Scorer
 from gateway.confidence.judging import Evidence, ScoredAudit, select_evidence, try_certificate
-from gateway.confidence.learn_then_test import THRESHOLDS, audits_accepted
+from gateway.confidence.learn_then_test import audits_accepted
 from gateway.confidence.validity import invalid_reason
 from gateway.core import (
+    EXACT,
     STRATA,
     Certificate,
     Certification,
@@ -27,6 +28,7 @@ from gateway.distill.base import Config
 from gateway.distill.evaluation import draft_answers
 from gateway.distill.prospects import (
     Candidate,
+    choose_grid,
     describe_outlook,
     least_coverage,
     predict_coverage,
@@ -85,9 +87,7 @@ class Judge:
     ) -> bool:
         """Whether a test of `candidate` can expect to serve more than one of the certificates in force."""
         return any(
-            predict_coverage(
-                candidate, each, self._evidence(each, audits[each.stratum]).audits, self._power(each)
-            )
+            self._predict(candidate, each, self._evidence(each, audits[each.stratum]), self._power(each))
             > each.coverage
             for each in certification.certificates
             if each.target in targets and audits[each.stratum]
@@ -104,7 +104,8 @@ class Judge:
         by_stratum = {stratum: deque[Row](maxlen=most) for stratum in STRATA}
         for row in rows:
             by_stratum[_stratum_of(row, candidate.learnt)].append(row)
-        return {stratum: self._score(candidate, newest) for stratum, newest in by_stratum.items()}
+        agreements = {target.agreement for target in targets} - {EXACT}
+        return {stratum: self._score(candidate, newest, agreements) for stratum, newest in by_stratum.items()}
 
     def renew(
         self,
@@ -144,8 +145,15 @@ class Judge:
 
     def _is_sure(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> bool:
         """Whether a test will hardly end a certificate that could stay as it is for now."""
-        power = self._config.sure_power
-        return predict_coverage(candidate, old, evidence.audits, power) >= old.coverage
+        return self._predict(candidate, old, evidence, self._config.sure_power) >= old.coverage
+
+    def grid_for(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> Sequence[float]:
+        """Return the thresholds that a test of `candidate` on `evidence` looks at, strict to loose."""
+        return choose_grid(candidate, old, len(evidence.audits), self._config.min_power)
+
+    def _predict(self, candidate: Candidate, old: Certificate, evidence: Evidence, min_power: float) -> float:
+        grid = self.grid_for(candidate, old, evidence)
+        return predict_coverage(candidate, old, evidence.audits, min_power, grid)
 
     def _test_version(
         self, candidate: Candidate, old: Certificate, audits: Sequence[ScoredAudit]
@@ -168,9 +176,10 @@ class Judge:
         min_power: float,
     ) -> Certificate:
         least = least_coverage(old, len(evidence.audits), self._config)
-        if predict_coverage(candidate, old, evidence.audits, min_power) < least:
+        if self._predict(candidate, old, evidence, min_power) < least:
             return self._without_attempt(candidate, old, evidence)
-        passed = try_certificate(evidence, old, self._clock())
+        grid = self.grid_for(candidate, old, evidence)
+        passed = try_certificate(evidence, old, self._clock(), grid)
         if passed is None:
             attempted = msgspec.structs.replace(old, attempts=old.attempts + 1)
             return self._without_attempt(candidate, attempted, evidence)
@@ -180,15 +189,24 @@ class Judge:
             renewal_share=renewal_share(passed, audits),
         )
 
-    def _score(self, candidate: Candidate, rows: Sequence[Row]) -> list[ScoredAudit]:
+    def _score(
+        self, candidate: Candidate, rows: Sequence[Row], agreements: Collection[str]
+    ) -> list[ScoredAudit]:
         requests = [(row, _demands.decode(row.demands) if row.demands else Demands()) for row in rows]
         drafts = draft_answers(candidate.runtime, [(row.text, demands) for row, demands in requests])
         return [
-            self._scored(candidate, row, demands, draft)
+            self._scored(candidate, row, demands, draft, agreements)
             for (row, demands), draft in zip(requests, drafts, strict=True)
         ]
 
-    def _scored(self, candidate: Candidate, row: Row, demands: Demands, draft: Draft | None) -> ScoredAudit:
+    def _scored(
+        self,
+        candidate: Candidate,
+        row: Row,
+        demands: Demands,
+        draft: Draft | None,
+        agreements: Collection[str],
+    ) -> ScoredAudit:
         is_servable = draft is not None and not invalid_reason(draft, demands)
         return ScoredAudit(
             request_id=row.request_id,
@@ -201,17 +219,17 @@ class Judge:
             template=row.template,
             similarity=draft.similarity if draft else None,
             score=self._scorer.score_draft(draft, candidate.deferral) if draft else 0.0,
-            loss=measure_loss(row.answer, draft.text, row.ending) if draft else 1.0,
+            loss=_measure_loss(row, draft),
+            graded={agreement: _measure_loss(row, draft, agreement) for agreement in agreements},
             is_servable=is_servable,
         )
 
     def _without_attempt(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> Certificate:
         """Return `old` for a version that is not certified, with what it lacks; for reports only."""
         alpha, audits = old.target.alpha, len(evidence.scores)
-        points = [
-            point for point in audits_accepted(evidence.scores, evidence.losses, THRESHOLDS) if point.count
-        ]
-        passing = [point for point in points if point.losses <= alpha * point.count]
+        grid = self.grid_for(candidate, old, evidence)
+        points = audits_accepted(evidence.scores, evidence.losses, grid)
+        passing = [point for point in points if point.count and point.losses <= alpha * point.count]
         best = passing[-1] if passing else None
         missing, note = describe_outlook(candidate, old, audits, self._config)
         return msgspec.structs.replace(
@@ -230,6 +248,10 @@ class Judge:
             audits_missing=missing,
             note=note,
         )
+
+
+def _measure_loss(row: Row, draft: Draft | None, agreement: str = EXACT) -> float:
+    return measure_loss(row.answer, draft.text, row.ending, agreement) if draft else 1.0
 
 
 def _stratum_of(row: Row, learnt: LearntTexts) -> Stratum:

@@ -207,8 +207,7 @@ class Learner:
         # A live task that does well and never was in alarm has nothing to choose.
         if valid_from == 0.0 and is_well and (kept := self._builder.keep_recipe(task, recipe, rows)):
             return kept
-        strictest = min(self._targets(task), default=RiskTarget())
-        return self._builder.choose(task, rows, valid_from, strictest.alpha)
+        return self._builder.choose(task, rows, valid_from, self._targets(task))
 
     def _judge_newest(self, task: str, version: int) -> Event:
         """Test a new version and let it take over if it may serve more. Raises RegistryError."""

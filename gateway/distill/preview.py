@@ -52,7 +52,8 @@ def preview_targets(
             empty = Certificate(stratum=stratum, target=target, valid_from=valid_from)
             evidence = select_evidence(scored[stratum], empty, now, most_evidence(target))
             audits += len(evidence.scores)
-            if passed := try_certificate(evidence, empty, now):
+            grid = judge.grid_for(candidate, empty, evidence)
+            if passed := try_certificate(evidence, empty, now, grid):
                 share += passed.coverage * weights[stratum] / sum(weights.values())
                 accepted += passed.accepted
                 losses += passed.losses

@@ -19,16 +19,22 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     deferral: Deferral | None = None
     scores: list[float] = []
     losses: list[float] = []
+    graded: dict[str, list[float]] = {}
 
     @property
     def result(self) -> EvalResult:
         """The same as an evaluation, without its drafts."""
-        return EvalResult(self.scores, self.losses)
+        return EvalResult(self.scores, self.losses, graded=self.graded)
 
 
 def write_validation(result: EvalResult, deferral: Deferral | None, folder: Path) -> None:
     """Write what a version's validation showed into `folder`."""
-    validation = Validation(deferral=deferral, scores=list(result.scores), losses=list(result.losses))
+    validation = Validation(
+        deferral=deferral,
+        scores=list(result.scores),
+        losses=list(result.losses),
+        graded={agreement: list(losses) for agreement, losses in result.graded.items()},
+    )
     (folder / FILE).write_bytes(msgspec.json.encode(validation))
 
 

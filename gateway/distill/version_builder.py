@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.confidence.agreement import canonical_text
 from gateway.confidence.deferral import Scorer
-from gateway.core import Deferral
+from gateway.core import EXACT, Deferral, RiskTarget
 from gateway.distill.base import Config, EvalResult, Recipe, TrainingSet, Workspace
 from gateway.distill.deferral import fit_deferral
 from gateway.distill.encoder_change import describe_other_encoder
@@ -41,6 +41,10 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     validation: EvalResult
     deferral: Deferral | None = None
+
+    def coverage_for(self, target: RiskTarget) -> float:
+        """Return the share of requests that the student could serve within the risk of `target`."""
+        return self.validation.by_agreement(target.agreement).coverage_at(target.alpha)
 
 
 class VersionBuilder:
@@ -83,26 +87,31 @@ class VersionBuilder:
         last = read_validation(self._registry.folder(task, versions[-1]))
         return Choice(rows=rows, recipe=recipes[0], validation=last.result, deferral=last.deferral)
 
-    def choose(self, task: str, rows: Sequence[Row], valid_from: float, alpha: float) -> Choice:
+    def choose(
+        self, task: str, rows: Sequence[Row], valid_from: float, targets: Sequence[RiskTarget]
+    ) -> Choice:
         """Return the best way to learn `rows`: by the quickest recipe which does well enough.
 
-        Raises TrainingError when no recipe can learn such answers.
+        How well is measured by the strictest of `targets`. Raises TrainingError when no recipe can
+        learn such answers.
         """
+        strictest = min(targets, default=RiskTarget())
+        workspace = self._workspace(task, targets)
         choices: list[Choice] = []
         problems = []
         for recipe in self._candidates(TrainingSet.of(rows)):
             if choices and len(rows) < self._config.slow_recipe_rows:
                 break
             try:
-                choices.append(self._rehearsed(task, recipe, rows, valid_from))
+                choices.append(self._rehearsed(workspace, recipe, rows, valid_from, strictest.agreement))
             except TrainingError as fault:
                 problems.append(f"{recipe.name}: {fault}")
                 continue
-            if choices[-1].validation.coverage_at(alpha) >= self._config.enough_coverage:
+            if choices[-1].coverage_for(strictest) >= self._config.enough_coverage:
                 break
         if not choices:
             raise TrainingError("; ".join(problems))
-        return max(choices, key=lambda choice: choice.validation.coverage_at(alpha))
+        return max(choices, key=lambda choice: choice.coverage_for(strictest))
 
     def publish(self, draft: Manifest, choice: Choice) -> None:
         """Train as chosen and publish as `draft` says, with all that a later judgment needs.
@@ -193,7 +202,9 @@ class VersionBuilder:
             raise TrainingError(f"no recipe can learn answers like these; asked: {names}")
         return [recipe for recipe in able if not recipe.is_general] or able
 
-    def _rehearsed(self, task: str, recipe: Recipe, rows: Sequence[Row], valid_from: float) -> Choice:
+    def _rehearsed(
+        self, workspace: Workspace, recipe: Recipe, rows: Sequence[Row], valid_from: float, agreement: str
+    ) -> Choice:
         """Return which of `rows` to learn: all, or only those since `valid_from` when these teach better.
 
         The question is settled by a share of the fresh rows, which neither candidate sees. The
@@ -208,23 +219,26 @@ class VersionBuilder:
             recipe.validate(
                 TrainingSet.of([row for row in candidate if row.request_id not in asked]),
                 exam,
-                self._workspace(task),
+                workspace,
             )
             for candidate in candidates
         ]
-        best = min(range(len(candidates)), key=lambda i: sum(validations[i].losses))
-        deferral, validation = fit_deferral(validations[best], self._scorer, self._config.seed)
-        logger.info("%s: %s", task, _findings(recipe, len(candidates[best]), validation))
+        judged = [validation.by_agreement(agreement) for validation in validations]
+        best = min(range(len(candidates)), key=lambda i: sum(judged[i].losses))
+        deferral, scored = fit_deferral(judged[best], self._scorer, self._config.seed)
+        validation = msgspec.structs.replace(validations[best], scores=scored.scores)
+        logger.info("%s: %s", workspace.folder.name, _findings(recipe, len(candidates[best]), scored))
         return Choice(rows=candidates[best], recipe=recipe, validation=validation, deferral=deferral)
 
     def _is_asked(self, row: Row) -> bool:
         key = f"{self._config.seed} {canonical_text(row.text)}".encode("utf-8", "replace")
         return zlib.crc32(key) < self._config.validation_share * 2**32
 
-    def _workspace(self, task: str) -> Workspace:
+    def _workspace(self, task: str, targets: Sequence[RiskTarget] = ()) -> Workspace:
         folder = self._benches / task
         folder.mkdir(parents=True, exist_ok=True)
-        return Workspace(folder=folder, seed=self._config.seed, resources=self._stock)
+        agreements = sorted({target.agreement for target in targets} - {EXACT})
+        return Workspace(folder=folder, seed=self._config.seed, resources=self._stock, agreements=agreements)
 
 
 def _findings(recipe: Recipe, rows: int, validation: EvalResult) -> str:

@@ -101,12 +101,8 @@ class PolicyPlanner:
 
     def risk_targets(self, model: str) -> tuple[RiskTarget, ...]:
         """Return what the policies that may serve `model` ask of its specialists, strictest first."""
-        asked = {
-            RiskTarget(entry.policy.alpha, entry.policy.delta, entry.policy.certificate.days)
-            for entry in self._entries
-            if entry.policy.serve and not entry.policy.forbid and entry.models.match(model)
-        }
-        return tuple(sorted(asked))
+        serving = (one for one in self._entries if one.policy.serve and not one.policy.forbid)
+        return tuple(sorted({one.plan.target for one in serving if one.models.match(model)}))
 
     def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
         """Return the scope that a caller's requests for `model` learn from and are served from."""
@@ -244,6 +240,7 @@ def _entry(policy: Policy, terms: Trainable) -> _Entry:
         alpha=policy.alpha,
         delta=policy.delta,
         days=policy.certificate.days,
+        agreement=policy.agreement,
         audit_share=policy.audit.certified,
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,

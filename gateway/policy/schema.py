@@ -8,9 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, Share
-from gateway.core import PrivateKind
+from gateway.config.plugins import load_plugin
+from gateway.core import EXACT, PrivateKind
+from gateway.errors import ConfigError
 from gateway.wire.private_data import KINDS
 
+AGREEMENTS = "gateway.confidence.agreements"
 NO_POLICY = "none"
 """In the place of a policy's name."""
 
@@ -68,6 +71,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Of the answers served locally, at most this share may disagree with the teacher ..."""
     delta: Risk = 0.10
     """... except with this probability."""
+    agreement: Annotated[str, Meta(min_length=1)] = EXACT
+    """When an answer counts as the teacher's: `exact`, `json`, `number:0.01` (numbers may differ by 1 %),
+    `text` (letter case and punctuation do not count), `set_f1` (a loss between 0 and 1 for lists)."""
     certificate: CertificateRules = CertificateRules()
     audit: AuditShares = AuditShares()
     harvest: bool = True
@@ -112,9 +118,20 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return frozenset(KINDS if self.redact == "all" else self.redact)
 
     def __post_init__(self) -> None:
-        """Keep the word that reports have for requests without a policy."""
+        """Keep the word that reports have for requests without a policy, and know the agreement."""
         if self.name == NO_POLICY:
             raise ValueError(f"a policy cannot be named '{NO_POLICY}': reports call requests without one so")
+        if self.agreement != EXACT:
+            _check_agreement(self.agreement)
+
+
+def _check_agreement(agreement: str) -> None:
+    """Raise ValueError, which msgspec reports with its place in the file, for an unknown agreement."""
+    name, _, option = agreement.partition(":")
+    try:
+        load_plugin(AGREEMENTS, name).create(option)
+    except ConfigError as exc:
+        raise ValueError(str(exc)) from exc
 
 
 class PolicyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from gateway.core import Audit
+from gateway.core import Audit, RiskTarget
 from gateway.store.database import Database
 from gateway.store.quarantine import Quarantine
 
-_COLUMNS = Audit.__struct_fields__
+# Losses by a target's own agreement stand beside that target in the column `accepted`.
+_COLUMNS = tuple(name for name in Audit.__struct_fields__ if name != "graded")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS audits (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -39,6 +40,15 @@ CREATE INDEX IF NOT EXISTS audits_by_time ON audits (at);
 _NAMES = ", ".join(_COLUMNS)
 _INSERT = f"INSERT INTO audits ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 _SINCE = f"SELECT seq, {_NAMES} FROM audits WHERE seq > ? ORDER BY seq"  # noqa: S608
+
+
+class _Accepted(RiskTarget, frozen=True):
+    """A target under which the client would have got the draft, as the column `accepted` lists it."""
+
+    loss: float | None = None
+
+
+_accepted = msgspec.json.Decoder(tuple[_Accepted, ...])
 
 
 class AuditLog:
@@ -101,12 +111,19 @@ def _to_row(audit: Audit) -> tuple[object, ...]:
     # SQLite's integers are signed, and its columns hold no lists.
     facts = msgspec.structs.asdict(audit)
     facts["text_hash"] = f"{audit.text_hash:016x}"
-    facts["accepted"] = msgspec.json.encode(audit.accepted).decode()
+    del facts["graded"]
+    accepted = [
+        _Accepted(**msgspec.structs.asdict(target), loss=audit.loss_for(number) if audit.graded else None)
+        for number, target in enumerate(audit.accepted)
+    ]
+    facts["accepted"] = msgspec.json.encode(accepted).decode()
     return tuple(facts.values())
 
 
 def _to_audit(row: tuple[Any, ...]) -> Audit:
     facts = dict(zip(_COLUMNS, row, strict=True))
     facts["text_hash"] = int(facts["text_hash"], 16)
-    facts["accepted"] = msgspec.json.decode(facts["accepted"])
+    accepted = _accepted.decode(facts["accepted"])
+    facts["accepted"] = [RiskTarget(one.alpha, one.delta, one.days, one.agreement) for one in accepted]
+    facts["graded"] = [one.loss for one in accepted if one.loss is not None]
     return msgspec.convert(facts, Audit, strict=False)

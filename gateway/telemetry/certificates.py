@@ -47,7 +47,7 @@ class Certificates(Collector):
 
 def _label_values(task: Certification, certificate: Certificate) -> tuple[str, str, str]:
     target = certificate.target
-    return task.task, certificate.stratum, f"{target.alpha:g}/{target.delta:g}"
+    return task.task, certificate.stratum, f"{target.alpha:g}/{target.delta:g}{target.manner}"
 
 
 def _stage_family(pairs: Sequence[tuple[Certification, Certificate]]) -> Metric:

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from gateway.confidence.auditor import Auditor
-from gateway.core import Certification, Draft, Outcome, Plan, Reading, Request, Route, hash_text
+from gateway.core import Certification, Draft, Outcome, Plan, Reading, Request, RiskTarget, Route, hash_text
 from tests.confidence.conftest import TARGET, AuditList
-from tests.support.builders import certified
+from tests.support.builders import certificate, certified
 
 
 @pytest.fixture
@@ -104,3 +104,32 @@ def test_other_outcomes_are_not_audits(
 def test_an_answer_that_broke_off_is_no_audit(audits: AuditList, outcome: Outcome) -> None:
     Auditor(audits)(outcome, msgspec.structs.replace(READING, is_complete=False))
     assert not audits.audits
+
+
+def test_each_certificate_gets_the_loss_of_its_own_agreement(audits: AuditList, outcome: Outcome) -> None:
+    """A list that lacks an item breaks the exact promise whole, and the graded one by a third."""
+    graded = RiskTarget(alpha=0.05, agreement="set_f1")
+    shares = {"stratum": "variant", "forms": ("single/short",)}
+    certificates = (certificate(target=TARGET, **shares), certificate(target=graded, **shares))
+    certification = Certification(task="intents", version=3, certificates=certificates)
+    drafted = Draft(text="a", score=0.8, task="intents", version=3)
+    changed = msgspec.structs.replace(outcome, certification=certification, draft=drafted)
+
+    Auditor(audits)(changed, msgspec.structs.replace(READING, text="a, b"))
+
+    (audit,) = audits.audits
+    assert audit.accepted == (TARGET, graded)
+    assert audit.loss == 1.0
+    assert audit.graded == pytest.approx((1.0, 1 / 3))
+
+
+def test_under_graded_certificates_alone_the_loss_is_theirs(audits: AuditList, outcome: Outcome) -> None:
+    graded = RiskTarget(alpha=0.05, agreement="set_f1")
+    drafted = Draft(text="a", score=0.8, task="intents", version=3)
+    changed = msgspec.structs.replace(
+        outcome, certification=certified("intents", 3, target=graded), draft=drafted
+    )
+
+    Auditor(audits)(changed, msgspec.structs.replace(READING, text="a, b"))
+
+    assert (audits.audits[0].loss, audits.audits[0].loss_for(0)) == pytest.approx((1 / 3, 1 / 3))

@@ -201,3 +201,15 @@ def test_each_risk_target_has_an_alarm_of_its_own(audits: AuditList) -> None:
     (alarm,) = DriftMonitor(certifications, audits).refresh()
 
     assert [each.stage for each in alarm.certificates] == ["alarm", "live"]
+
+
+def test_a_graded_certificate_is_judged_by_its_own_losses(audits: AuditList) -> None:
+    """What the exact one counts as wrong may be nearly right."""
+    graded = RiskTarget(alpha=0.05, agreement="set_f1")
+    certificates = (certificate(target=TARGET), certificate(target=graded))
+    certifications = CertificationDict(Certification(task="intents", version=3, certificates=certificates))
+    audits.audits += [audit(n, 1.0, accepted=(TARGET, graded), graded=(1.0, 0.02)) for n in range(300)]
+
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
+
+    assert [each.stage for each in alarm.certificates] == ["alarm", "live"]

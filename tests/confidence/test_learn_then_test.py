@@ -230,3 +230,13 @@ def test_a_graded_loss_is_not_easier_to_certify_than_a_binary_one() -> None:
     exact = p_value(AcceptedAudits(0.5, 200, 3.0, True), 0.05)
     graded = p_value(AcceptedAudits(0.5, 200, 3.0, False), 0.05)
     assert exact <= graded <= 1.0
+
+
+def test_which_p_value_is_taken_does_not_depend_on_the_losses_seen() -> None:
+    """Graded losses that all happen to be whole still take the bound for graded ones."""
+    binary, graded = (
+        audits_accepted([0.9] * 200, [0.0] * 197 + [1.0] * 3, [0.5], is_graded=is_graded)[0]
+        for is_graded in (False, True)
+    )
+
+    assert p_value(binary, 0.05) < p_value(graded, 0.05)

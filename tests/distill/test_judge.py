@@ -25,13 +25,16 @@ SURE = EvalResult([0.99] * 1000, [0.0] * 1000)
 POOR = EvalResult([0.99] * 1000, [0.0, 1.0] * 500)
 
 
-class SureOfYes:
+class SureOf:
     """A specialist that is sure of one answer."""
 
     is_remote = False
 
+    def __init__(self, answer: str = "yes") -> None:
+        self._answer = answer
+
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
-        return Prediction(text="yes", score=0.99, evidence={"similarity": 0.8})
+        return Prediction(text=self._answer, score=0.99, evidence={"similarity": 0.8})
 
     def close(self) -> None:
         pass
@@ -45,7 +48,7 @@ def candidate(validation: EvalResult = SURE, learnt: Sequence[str] = (), version
     hashes = [hash_text(text) for text in learnt]
     return Candidate(
         version=version,
-        runtime=SureOfYes(),
+        runtime=SureOf(),
         learnt=LearntTexts(hashes),
         deferral=None,
         validation=validation,
@@ -260,3 +263,17 @@ def test_the_expected_share_weighs_strata_by_their_audits() -> None:
     )
 
     assert expected_share(certification, NOW) == pytest.approx(240 / 500)
+
+
+def test_lists_that_lack_an_item_are_certified_by_graded_agreement_alone() -> None:
+    """Every answer is wrong by the exact one, and loses 4 % by F1."""
+    items = [f"item {n}" for n in range(13)]
+    rows = [msgspec.structs.replace(row, answer=", ".join(items)) for row in evidence(600)]
+    graded = RiskTarget(0.1, agreement="set_f1")
+    known = EvalResult([0.99] * 1000, [1.0] * 1000, graded={"set_f1": [0.04] * 1000})
+    lacking = msgspec.structs.replace(candidate(known), runtime=SureOf(", ".join(items[1:])))
+
+    results = judged(rows, of=lacking, targets=(graded, TARGET))
+
+    assert (results["new", 0.1].stage, results["new", 0.05].attempts) == ("live", 0)
+    assert results["new", 0.1].losses == pytest.approx(600 * 0.04)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
+from gateway.confidence.learn_then_test import THRESHOLDS, certify_threshold
 from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import RiskTarget
-from gateway.distill.prospects import renewal_share
+from gateway.distill.base import EvalResult
+from gateway.distill.prospects import choose_grid, renewal_share
+from tests.distill.test_judge import candidate
 from tests.distill.test_renewal import audits
 from tests.support.builders import certificate
 
@@ -31,3 +36,48 @@ def test_a_renewal_of_a_good_specialist_needs_less() -> None:
     )
 
     assert renewal_share(good, audits(1_000, 0.9)) < renewal_share(fair, audits(1_000, 0.9))
+
+
+def answers(chance: random.Random, count: int, bits: int) -> tuple[list[float], list[float]]:
+    """Return scores and losses of a student that errs in 12 % of its answers, the surest least.
+
+    A student of 12 bits gives most of its answers a higher score than any fixed threshold.
+    """
+    ranks = [chance.random() for _ in range(count)]
+    losses = [float(chance.random() < 0.36 * rank**2) for rank in ranks]
+    return [1.0 - rank * 2.0**-bits for rank in ranks], losses
+
+
+def test_the_fixed_thresholds_are_kept_where_they_reach() -> None:
+    known = candidate(EvalResult(*answers(random.Random(1), 1_000, bits=0)))
+
+    assert choose_grid(known, certificate(target=RiskTarget(0.05)), 1_000, 0.6) is THRESHOLDS
+
+
+def test_where_they_do_not_reach_the_thresholds_are_those_of_validation() -> None:
+    chance = random.Random(2)
+    validated, audited = answers(chance, 1_000, bits=12), answers(chance, 1_500, bits=12)
+    grid = choose_grid(candidate(EvalResult(*validated)), certificate(target=RiskTarget(0.05)), 1_500, 0.6)
+
+    certified = certify_threshold(*audited, alpha=0.05, delta=0.1, grid=grid)
+
+    assert certify_threshold(*audited, alpha=0.05, delta=0.1) is None
+    assert certified is not None
+    assert certified.coverage > 0.4
+
+
+def test_a_certificate_at_thresholds_of_validation_keeps_its_promise() -> None:
+    """The true risk above a threshold that accepts the share s is 0.12 s**2."""
+    chance, broken = random.Random(3), 0
+    for _ in range(200):
+        known = candidate(EvalResult(*answers(chance, 300, bits=12)))
+        grid = choose_grid(known, certificate(target=RiskTarget(0.05)), 500, 0.6)
+        certified = certify_threshold(*answers(chance, 500, bits=12), alpha=0.05, delta=0.1, grid=grid)
+        share = (1.0 - certified.threshold) * 2.0**12 if certified else 0.0
+        broken += 0.12 * share**2 > 0.05
+
+    assert broken <= 0.1 * 200
+
+
+def test_without_validation_the_thresholds_are_the_fixed_ones() -> None:
+    assert choose_grid(candidate(EvalResult([], [])), certificate(), 100, 0.6) is THRESHOLDS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core import Deferral, DraftRequest
+from gateway.core import Deferral, DraftRequest, RiskTarget
 from gateway.distill.base import Config, EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.recipes import head as recipe
 from gateway.distill.version_builder import Choice, VersionBuilder
@@ -47,7 +47,7 @@ def builder(build: Build) -> VersionBuilder:
 
 
 def chosen(builder: VersionBuilder, rows: Sequence[Row], valid_from: float) -> Choice:
-    return builder.choose("task-1", rows, valid_from, 0.05)
+    return builder.choose("task-1", rows, valid_from, [RiskTarget(0.05)])
 
 
 def essays(count: int) -> list[Row]:

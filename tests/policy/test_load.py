@@ -67,6 +67,11 @@ policies:
         ),
         ("policies:\n  - name: a\n    alpha: 0.9\n", ":3:5 policies[0].alpha: expected `float` <= 0.5"),
         (
+            "policies:\n  - name: a\n    agreement: equal\n",
+            ":2:5 policies[0]: unknown agreement 'equal'; known: exact, json, number, set_f1, text",
+        ),
+        ("policies:\n  - name: a\n    agreement: number:x\n", ":2:5 policies[0]: the tolerance is a share"),
+        (
             "policies:\n  - name: a\n    models: []\n",
             ":3:5 policies[0].models: expected `array` of length >= 1",
         ),

@@ -100,3 +100,13 @@ def test_beyond_its_capacity_audits_are_dropped_and_counted(database: Database) 
     log.flush()
 
     assert (len(log.since(0)), log.dropped) == (2, 3)
+
+
+def test_losses_by_a_targets_own_agreement_come_back(database: Database) -> None:
+    graded = audit(accepted=(RiskTarget(0.02), RiskTarget(0.05, agreement="set_f1")), graded=(1.0, 0.25))
+    log = AuditLog(database)
+
+    log.put(graded)
+    log.flush()
+
+    assert log.since(0) == [(1, graded)]

@@ -48,8 +48,8 @@ def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Ite
     for target in sorted({*report.targets, *(each.target for each in report.certificates)}):
         yield from _wrap(
             "promise" if target in report.targets else "not asked",
-            f"of the answers served locally at most {target.alpha:.1%} disagree with the teacher, "
-            f"with probability {1 - target.delta:.0%}",
+            f"of the answers served locally at most {target.alpha:.1%} disagree with the teacher"
+            f"{target.manner}, with probability {1 - target.delta:.0%}",
         )
         for each in report.certificates:
             if each.target == target:

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
+from gateway.distill.evaluation import measure_losses
 from gateway.distill.labels import are_labels
 from gateway.distill.suspects import Opinion
 from gateway.errors import SpecialistError, TrainingError
@@ -72,6 +73,7 @@ class HeadRecipe:
         return EvalResult(
             (ranked[:, -1] - ranked[:, -2]).tolist(),
             (best != np.array(asked.answers, dtype=object)).astype(float).tolist(),
+            graded={each: measure_losses(asked.answers, best, each) for each in workspace.agreements},
         )
 
     def form_opinions(

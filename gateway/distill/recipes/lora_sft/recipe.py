@@ -101,7 +101,7 @@ class LoraRecipe:
         )
         with tempfile.TemporaryDirectory(prefix="stepdown-lora-") as folder:
             self._learn(training, Path(folder), context, lineage)
-            return _evaluate(Path(folder), validation.select(rows[-_MOST_DRAFTS:]), workspace.resources)
+            return _evaluate(Path(folder), validation.select(rows[-_MOST_DRAFTS:]), workspace)
 
     def train(self, training: TrainingSet, folder: Path, workspace: Workspace) -> Report:
         """Write adapter, card and neighbors into `folder`, going on from the latest student.
@@ -113,7 +113,7 @@ class LoraRecipe:
         context = self._context(workspace)
         lineage = context.students.start_version(digest_rows(training))
         agreement = self._learn(training, folder, context, lineage)
-        served = _evaluate(folder, split_validation(training)[1], workspace.resources).losses
+        served = _evaluate(folder, split_validation(training)[1], workspace).losses
         return Report(
             rows=len(training.texts),
             answers=len(set(training.answers)),
@@ -237,9 +237,9 @@ def _read_end_token(base: Path) -> int:
     return int(end[0] if isinstance(end, list) else end)
 
 
-def _evaluate(folder: Path, rows: TrainingSet, resources: SharedResources) -> EvalResult:
-    runtime = genai.create(folder, resources)
+def _evaluate(folder: Path, rows: TrainingSet, workspace: Workspace) -> EvalResult:
+    runtime = genai.create(folder, workspace.resources)
     try:
-        return evaluate(runtime, rows, Scorer())
+        return evaluate(runtime, rows, Scorer(), agreements=workspace.agreements)
     finally:
         runtime.close()

@@ -86,7 +86,7 @@ class SpanRecipe:
         with tempfile.TemporaryDirectory(prefix="stepdown-span-") as scratch:
             self._learn(training, Path(scratch), workspace, lineage)
             served = runtime.create(Path(scratch), workspace.resources)
-            return evaluate(served, validation.select(rows), Scorer())
+            return evaluate(served, validation.select(rows), Scorer(), agreements=workspace.agreements)
 
     def train(self, training: TrainingSet, folder: Path, workspace: Workspace) -> Report:
         """Write the tagger's files into `folder`, going on from the latest student. Raises TrainingError."""
