@@ -21,20 +21,15 @@ from gateway.distill.renewal import (
     keep_dates,
     with_attempts_of,
 )
+from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.training_progress import TrainingProgress, read_progress
 from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import Choice, VersionBuilder
 from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
-from gateway.harvest.reader import Count, HarvestReader
-from gateway.registry.models import Registry
+from gateway.harvest.reader import Count
 from gateway.specialists.base import Encoder
-from gateway.store.actions import ActionLog
-from gateway.store.certifications import CertificationStore
-from gateway.store.reviews import ReviewStore
-from gateway.store.tasks import TaskStore
-from gateway.store.templates import TemplateStore
 
 _FRESH = 0.1
 """Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
@@ -42,18 +37,6 @@ _FRESH = 0.1
 
 _PRICE_OF_CORRECTION = 0.9
 """A version that learnt what reviewers said takes over although it serves so much less: it is right."""
-
-
-class Stores(msgspec.Struct, frozen=True, kw_only=True):
-    """What the learner reads and writes."""
-
-    harvest: HarvestReader
-    registry: Registry
-    certifications: CertificationStore
-    tasks: TaskStore
-    templates: TemplateStore
-    reviews: ReviewStore
-    actions: ActionLog
 
 
 class Learner:

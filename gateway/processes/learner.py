@@ -25,8 +25,9 @@ from gateway.core import Certification, RiskTarget
 from gateway.distill.base import Event, Recipe
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.judge import Judge
-from gateway.distill.learner import Learner, Stores
+from gateway.distill.learner import Learner
 from gateway.distill.preview import Preview, preview_targets
+from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import ConfigError, StepdownError

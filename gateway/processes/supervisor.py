@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import http.client
-import json
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -16,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
-from gateway.config.environment import FILE_SUFFIX
 from gateway.config.plugins import check_plugin
 from gateway.errors import ConfigError
-from gateway.ipc.child_process import REFUSED, Child, ChildPlan, stop_children, supervise_children
+from gateway.ipc.child_process import REFUSED, Child, stop_children, supervise_children
+from gateway.processes.child_plans import plan_children
 from gateway.processes.own_address import refuse_own_address
 from gateway.processes.teachers import require_credentials
 from gateway.settings import Settings
@@ -36,12 +34,6 @@ BACKLOG = 2048
 READY_POLL_S = 0.02
 READY_LIMIT_S = 60.0
 RUN_FILE_RETRY_S = 1.0
-# After its drain a worker writes what waits; an exporter of spans may take two seconds.
-WORKER_END_S = 5.0
-PROVIDER_SECRETS = frozenset(
-    {"OPENAI_API_KEY", "OPENAI_API_KEY_FILE", "OPENAI_ADMIN_KEY", "STEPDOWN_KEY", "STEPDOWN_KEY_FILE"}
-)
-"""Only workers call the teacher, so only they have its key."""
 
 Announce = Callable[[RunFile], None]
 """Called once, when the first worker answers."""
@@ -68,7 +60,7 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         sums = create_sum_files(server.workers + 1, home.folder)  # the last is the supervisor's own
         for teacher in settings.teachers or (settings.upstream,):
             refuse_own_address(teacher.base_url, [public[0], admin])
-        plans = _plan_children(settings, environment, public, admin, sums)
+        plans = plan_children(settings, environment, public, admin, sums)
         children = [Child(plan) for plan in plans]
         counter = RestartCounter(SharedSums(sums, server.workers))
         home.run_file.unlink(missing_ok=True)
@@ -124,73 +116,6 @@ def _catch_signals() -> tuple[threading.Event, threading.Event]:
     # The children inherit it. No setting is read twice, so there is nothing to read again.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     return stop, hurry
-
-
-def _plan_children(
-    settings: Settings,
-    environment: Mapping[str, str],
-    public: Sequence[socket.socket],
-    admin: socket.socket,
-    sums: Sequence[int],
-) -> Iterator[ChildPlan]:
-    """Yield the children in the order of their start."""
-    home = settings.home
-    credentials = {teacher.credential for teacher in settings.teachers}
-    withheld = PROVIDER_SECRETS | credentials | {name + FILE_SUFFIX for name in credentials}
-    # Of this run alone: it says nothing of the machine.
-    instance = secrets.token_hex(8)
-    drain_s = settings.server.drain_delay_s + settings.server.drain_s
-    sum_fds = ",".join(map(str, sums))
-    for number, listener in enumerate(public):
-        yield ChildPlan(
-            name=f"worker {number}",
-            module="gateway.processes.worker",
-            arguments=[
-                "--number", str(number), "--fd", str(listener.fileno()), "--sum-fds", sum_fds,
-                "--instance", instance,
-            ],
-            inherited_fds=[listener.fileno(), *sums],
-            environment=environment,
-            stop_grace_s=drain_s + WORKER_END_S,
-            is_watched=True,
-            has_loop=True,
-        )  # fmt: skip
-    yield ChildPlan(
-        name="admin plane",
-        module="gateway.processes.admin",
-        arguments=["--fd", str(admin.fileno()), "--sum-fds", sum_fds, "--admission", settings.admission],
-        inherited_fds=[admin.fileno(), *sums],
-        environment=environment,
-        withheld=withheld,
-        stop_grace_s=3.0,
-        is_watched=True,
-        has_loop=True,
-    )
-    if settings.learn.enabled and settings.harvest.enabled:
-        yield ChildPlan(
-            name="learner",
-            module="gateway.processes.learner",
-            environment=environment,
-            withheld=withheld,
-            stop_grace_s=15.0,
-            is_watched=True,
-        )
-    specialists = settings.specialists
-    yield ChildPlan(
-        name="model host",
-        module="gateway.specialists.host.process",
-        arguments=[
-            "--socket", str(home.host_socket), "--encoder", specialists.encoder,
-            "--encoder-config", json.dumps(specialists.encoder_options),
-            "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
-        ],
-        environment=environment,
-        withheld=withheld,
-        stop_grace_s=3.0,
-        stops_last=True,
-        is_watched=True,
-        has_loop=True,
-    )  # fmt: skip
 
 
 def _create_counters(home: Home, workers: int) -> None:

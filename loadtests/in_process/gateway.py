@@ -31,7 +31,8 @@ from gateway.config.plugins import load_plugin
 from gateway.core import IncomingRequest, Outcome
 from gateway.demo.replay import Served
 from gateway.demo.tickets import Pair
-from gateway.distill.learner import Learner, Stores
+from gateway.distill.learner import Learner
+from gateway.distill.stores import Stores
 from gateway.distill.version_builder import VersionBuilder
 from gateway.finops.prices import PriceTable
 from gateway.finops.pricing import Pricer

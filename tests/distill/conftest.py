@@ -13,8 +13,9 @@ import pytest
 
 from gateway.core import Certificate, Certification, MatchKind, RiskTarget, Stratum
 from gateway.distill.base import Config, TrainingSet, Workspace
-from gateway.distill.learner import Learner, Stores
+from gateway.distill.learner import Learner
 from gateway.distill.recipes import head as recipe
+from gateway.distill.stores import Stores
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import SpecialistError
 from gateway.harvest.base import Row
