@@ -51,6 +51,7 @@ DROPPED = {
     "audits": "audits_dropped_total",
     "decisions": "ledger_rows_dropped_total",
     "objects": "objects_dropped_total",
+    "feedback": "feedback_dropped_total",
 }
 Samples = dict[str, list[tuple[dict[str, str], float]]]
 

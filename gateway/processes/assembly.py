@@ -234,6 +234,7 @@ class GatewayWorker:
             ),
             Probe("objects_waiting", "Owners not yet on disk.", lambda: self.state.objects.waiting),
             Probe("objects_dropped_total", "Owners not noted.", lambda: self.state.objects.dropped),
+            Probe("feedback_dropped_total", "Feedback not noted.", lambda: self.state.reviews.dropped),
             Probe(
                 "observer_faults_total", "Outcomes that an observer failed on.", lambda: self.outcomes.faults
             ),

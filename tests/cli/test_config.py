@@ -104,7 +104,7 @@ def test_teachers_are_shown_as_they_are_written_and_nothing_else_follows(
 ) -> None:
     """What is printed is a settings file again: no [upstream] beside them, and only what is no default."""
     (tmp_path / "stepdown.toml").write_text(
-        '[[teachers]]\nname = "one"\nprovider = "deepseek"\ntrainable = false\nmodels = {"*" = "chat"}\n'
+        '[[teachers]]\nname = "one"\nprovider = "deepseek"\ntrainable = "no"\nmodels = {"*" = "chat"}\n'
     )
 
     shown = command("config", "show", "--origin").stdout
@@ -113,7 +113,7 @@ def test_teachers_are_shown_as_they_are_written_and_nothing_else_follows(
     again.write_text(shown)
     assert "upstream." not in shown
     assert shown.rstrip().endswith(
-        '[[teachers]]\nname = "one"\nbase_url = "https://api.deepseek.com/v1"\nprovider = "deepseek"\n'
-        'credential = "DEEPSEEK_API_KEY"\nmodels = {"*" = "chat"}\ntrainable = false'
+        '[[teachers]]\nname = "one"\nbase_url = "https://api.deepseek.com/v1"\ntrainable = "no"\n'
+        'provider = "deepseek"\ncredential = "DEEPSEEK_API_KEY"\nmodels = {"*" = "chat"}'
     )
     assert command("config", "show", STEPDOWN_CONFIG=str(again)).returncode == 0

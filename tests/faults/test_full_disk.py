@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.teacher.faults import Fault
+from gateway.harvest.reader import HarvestReader
 from tests.api.site_server import CHAT, ask_on, chat_body
 from tests.faults.conftest import QUIET, ask_often
 from tests.support.processes import RunningGateway, environment, gateway_process, stepdown
@@ -31,8 +32,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield disk
 
 
-def rows_waiting(gateway: RunningGateway) -> int:
-    return int(gateway.status()["waiting"]["rows"])
+def count_rows(home: Path) -> int:
+    counts = HarvestReader(home / "harvest").counts().values()
+    return sum(count.training + count.held_out for count in counts)
 
 
 def wait_until_healed(gateway: RunningGateway) -> None:
@@ -148,9 +150,11 @@ def test_a_limit_on_the_size_of_files_costs_no_answer(tmp_path: Path, running: R
         limits = resource.prlimit(worker, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
 
         assert ask_often(gateway) == [200] * 20
-        wait_for(lambda: rows_waiting(gateway) >= 20, "the rows do not wait")
         assert gateway.child(WORKER) == worker
+        # Not even its numbers can be shown, which are in a file, too: so the disk is asked.
+        assert count_rows(tmp_path / "home") == 0
 
         resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
+        wait_for(lambda: count_rows(tmp_path / "home") == 20, "the rows do not come")
         wait_until_healed(gateway)
         assert gateway.status()["dropped"]["rows"] == 0

@@ -22,6 +22,7 @@ def test_a_gateway_under_load_is_backed_up_and_goes_on_from_the_copy(tmp_path: P
         with gateway_process(home, "--workers", "2", **teacher_is) as gateway:
             first = dict(ask(gateway, key).headers)["x-stepdown-request-id"]
             wait_for(lambda: stepdown(home, "why", first).returncode == 0, "it is not recorded")
+            [rows] = wait_for(lambda: list((home / "harvest").glob("worker-*.db")), "it is not harvested")
             statuses: list[int] = []
             stop = threading.Event()
 
@@ -43,7 +44,7 @@ def test_a_gateway_under_load_is_backed_up_and_goes_on_from_the_copy(tmp_path: P
             assert (in_use.returncode, "stop it first" in in_use.stderr) == (2, True)
             assert set(statuses) == {200}
         names = {file["path"] for file in json.loads(backed_up.stdout)["files"]}
-        assert {"state.db", "decisions.db", "harvest/worker-0.db", "audit.key"} <= names
+        assert {"state.db", "decisions.db", f"harvest/{rows.name}", "audit.key"} <= names
 
         assert stepdown(fresh, "restore", str(copy)).returncode == 0
         with gateway_process(fresh, **teacher_is) as gateway:

@@ -56,6 +56,7 @@ def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
     tail.add_argument("--json", action="store_true", help="print JSON Lines with every field")
     show = actions.add_parser("show", help="print all that is kept of a request, as JSON")
     show.add_argument("request", metavar="ID", help="its x-stepdown-request-id")
+    show.add_argument("--json", action="store_true", help="as it is anyway")
     query = actions.add_parser("query", help="SQL (SQLite's) over the table `rows`; nothing can be changed")
     query.add_argument("sql", metavar="SQL", help="such as 'SELECT task, count(*) FROM rows GROUP BY 1'")
     query.add_argument("--limit", type=int, default=100, metavar="ROWS", help="of the table (100)")

