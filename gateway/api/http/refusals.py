@@ -42,13 +42,6 @@ TOO_MANY_CONNECTIONS = Refusal(
     "server_error",
     _RETRY,
 )
-OVERLOADED = Refusal(
-    503,
-    "overloaded",
-    "The gateway has more work than it can do; try again in a second.",
-    "server_error",
-    _RETRY,
-)
 
 
 def write_refusal(refusal: Refusal, *, closes: bool = True) -> bytes:
