@@ -103,6 +103,12 @@ def is_openai_error(error: object) -> bool:
     return isinstance(inner, Mapping) and isinstance(inner.get("message"), str)
 
 
+def read_bare_error(status: int, error: object) -> ForeignError | None:
+    """Return an error with its message and little else; None if it is OpenAI's, or says nothing."""
+    message = None if is_openai_error(error) else find_message(error)
+    return ForeignError(message=message, kind=kind_of(status)) if message else None
+
+
 def kind_of(status: int) -> str:
     """Return the `type` that OpenAI's errors of this status have."""
     if status == 429:

@@ -13,14 +13,7 @@ from gateway.core import Header
 from gateway.upstream.base import Call, Transport
 from gateway.upstream.base import Config as TeacherConfig
 from gateway.upstream.compatible import CompatibleTeacher
-from gateway.upstream.dialect import (
-    Dialect,
-    ForeignError,
-    Preset,
-    find_message,
-    is_openai_error,
-    kind_of,
-)
+from gateway.upstream.dialect import Dialect, ForeignError, Preset, read_bare_error
 
 PRESET = Preset(credential="AZURE_OPENAI_API_KEY")
 
@@ -78,8 +71,7 @@ class _Azure(Dialect):
 
     def read_error(self, status: int, error: object) -> ForeignError | None:
         # API Management, which stands before it, has {"statusCode", "message"}.
-        message = None if is_openai_error(error) else find_message(error)
-        return ForeignError(message=message, kind=kind_of(status)) if message else None
+        return read_bare_error(status, error)
 
 
 def _deployment(call: Call) -> str | None:

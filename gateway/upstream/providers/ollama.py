@@ -9,15 +9,7 @@ from __future__ import annotations
 from gateway.upstream.base import Config as TeacherConfig
 from gateway.upstream.base import Transport
 from gateway.upstream.compatible import CompatibleTeacher
-from gateway.upstream.dialect import (
-    Dialect,
-    ForeignError,
-    NoOptions,
-    Preset,
-    find_message,
-    is_openai_error,
-    kind_of,
-)
+from gateway.upstream.dialect import Dialect, ForeignError, NoOptions, Preset, read_bare_error
 
 PRESET = Preset(base_url="http://127.0.0.1:11434/v1", credential="none")
 Config = NoOptions
@@ -34,8 +26,7 @@ class _Ollama(Dialect):
     has_own_errors = True
 
     def read_error(self, status: int, error: object) -> ForeignError | None:
-        message = None if is_openai_error(error) else find_message(error)
-        return ForeignError(message=message, kind=kind_of(status)) if message else None
+        return read_bare_error(status, error)
 
     def model_name(self, listed: str) -> str:
         return listed.removesuffix(":latest")

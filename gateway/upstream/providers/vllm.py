@@ -8,15 +8,7 @@ from __future__ import annotations
 from gateway.upstream.base import Config as TeacherConfig
 from gateway.upstream.base import Transport
 from gateway.upstream.compatible import CompatibleTeacher
-from gateway.upstream.dialect import (
-    Dialect,
-    ForeignError,
-    NoOptions,
-    Preset,
-    find_message,
-    is_openai_error,
-    kind_of,
-)
+from gateway.upstream.dialect import Dialect, ForeignError, NoOptions, Preset, read_bare_error
 
 PRESET = Preset(base_url="http://127.0.0.1:8000/v1", credential="none")
 Config = NoOptions
@@ -34,5 +26,4 @@ class _Vllm(Dialect):
 
     def read_error(self, status: int, error: object) -> ForeignError | None:
         # {"object": "error", "message", "type", "code"}, or FastAPI's {"detail"}.
-        message = None if is_openai_error(error) else find_message(error)
-        return ForeignError(message=message, kind=kind_of(status)) if message else None
+        return read_bare_error(status, error)
