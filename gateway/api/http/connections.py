@@ -78,7 +78,7 @@ class Connections:
         self.whole_request = WholeRequest()
         self.log = RefusalLog()
         self.now = 0.0
-        """The loop's time, as of the last sweep."""
+        """The time in seconds to count deadlines from: the next sweep's, so that none comes early."""
         self.held_bytes = 0
         """What connections hold of unfinished heads and of requests behind one in work."""
         self._most = allowed_connections(config) if most is None else most
@@ -107,7 +107,7 @@ class Connections:
     def add(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         """Follow a new connection, and end the one that has waited longest if there are too many."""
         if self._timer is None:
-            self.now = loop.time()
+            self.now = max(self.now, loop.time() + SWEEP_S)
             self._timer = loop.call_later(SWEEP_S, self._sweep, loop)
         self._open[connection] = None
         if self.is_full:
@@ -147,10 +147,11 @@ class Connections:
             waiting.make_room()
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.now = loop.time()
         self._forget_closed_tunnels()
         for connection in list(self._open):
             connection.check(self.now)
+        # Not the clock's time: what came while this loop stood still is unread, and no client was silent.
+        self.now += SWEEP_S
         # Without connections nothing is to be done, and an idle server must be able to end.
         self._timer = loop.call_later(SWEEP_S, self._sweep, loop) if self._open else None
 

@@ -61,7 +61,7 @@ class WatchedProtocol(IgnoreUpgradeProtocol):
     def pause_writing(self) -> None:
         """See asyncio.Protocol."""
         super().pause_writing()
-        self._stalled_at = self.loop.time()
+        self._stalled_at = self._all.now
         self._stalled_bytes = self.transport.get_write_buffer_size()
 
     def resume_writing(self) -> None:

@@ -23,9 +23,7 @@ HEALTH = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
 
 @pytest.fixture(scope="module")
 def _edge_site() -> Iterator[SiteServer]:
-    quick = Config(
-        head_timeout_s=0.3, keep_alive_s=1.5, connections=8, stalled_s=0.5, min_bytes_per_s=1 << 20
-    )
+    quick = Config(head_timeout_s=1, keep_alive_s=1.5, connections=8, stalled_s=0.5, min_bytes_per_s=1 << 20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connections, "SWEEP_S", 0.05)
         with serve_site(edge=quick) as site:
@@ -162,6 +160,39 @@ def test_pipelined_requests_are_answered_one_after_another(edge_site: SiteServer
 
     assert answer.count(b"HTTP/1.1 200 OK") == 31
     assert len(edge_site.flow.requests) == 20
+
+
+class Waiting:
+    """A connection that notes when it was checked."""
+
+    def __init__(self) -> None:
+        self.checked_at: list[float] = []
+
+    def check(self, now: float) -> None:
+        self.checked_at.append(now)
+
+    def make_room(self) -> None:
+        raise AssertionError
+
+
+def test_a_loop_that_stood_still_takes_no_client_for_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had come meanwhile was unread, and its sender was told that it came too slowly."""
+    monkeypatch.setattr(connections, "SWEEP_S", 0.01)
+    waiting = Waiting()
+
+    async def stand_still() -> float:
+        every = connections.Connections(Config())
+        every.add(waiting, asyncio.get_running_loop())
+        begun_at = every.now
+        time.sleep(0.2)  # noqa: ASYNC251 - it is the loop that is held
+        while not waiting.checked_at:
+            await asyncio.sleep(0)
+        every.remove(waiting)
+        return begun_at
+
+    begun_at = asyncio.run(stand_still())
+
+    assert waiting.checked_at == [begun_at]
 
 
 def test_more_pipelined_bytes_than_a_head_may_have_end_the_connection(edge_site: SiteServer) -> None:
