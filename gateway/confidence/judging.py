@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -67,17 +68,27 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def select_evidence(
-    audits: Sequence[ScoredAudit], certificate: Certificate, now: float, most: int
+    audits: Sequence[ScoredAudit],
+    certificate: Certificate,
+    now: float,
+    most: int,
+    *,
+    is_successor: bool = False,
 ) -> Evidence:
     """Return the evidence for a test of `certificate` among the `audits` of its stratum, oldest first.
 
     Nothing is chosen by losses: window, units, forms and floor follow from times, texts, callers and
-    similarities alone, so the tests on what is left are valid.
+    similarities alone, so the tests on what is left are valid. `is_successor` says that another version
+    is tested than the one that `certificate` belongs to.
     """
     since = evidence_since(certificate, now)
     if certificate.stratum == "variant":
         audits = _first_of_each_template(audits)
-    window = equal_propensity(audits, since, most)
+    is_replacing = is_successor and certificate.is_in_force(now) and not certificate.is_suspect
+    # A successor may speak of the traffic that the certificate in force speaks of: few audits are drawn
+    # once it serves. What is not newer expires no later.
+    ends_from = certificate.evidence_to if is_replacing else math.inf
+    window = equal_propensity(audits, since, most, ends_from)
     units = independent_units(window.rows, once_per_text=certificate.stratum == "new")
     forms = _covered_forms(units)
     floor = NEVER if certificate.stratum == "learnt" else _novelty_floor(units)
@@ -125,7 +136,7 @@ def try_certificate(
         novelty_floor=evidence.novelty_floor,
         evidence_from=evidence.starts_at,
         evidence_to=evidence.ends_at,
-        expires_at=now + target.days * DAY_S,
+        expires_at=_expires_at(evidence, certificate, now),
         audits=len(evidence.scores),
         accepted=passed.accepted,
         losses=passed.losses,
@@ -138,6 +149,13 @@ def try_certificate(
         audits_missing=None,
         note=f"certified on {passed.accepted} accepted audits, {passed.losses:g} of them wrong",
     )
+
+
+def _expires_at(evidence: Evidence, certificate: Certificate, now: float) -> float:
+    """Return when a certificate on `evidence` lapses: with the one before it, if nothing is newer."""
+    if not certificate.is_in_force(now):
+        return now + certificate.target.days * DAY_S
+    return max(certificate.expires_at, evidence.ends_at + certificate.target.days * DAY_S)
 
 
 def _first_of_each_template(audits: Sequence[ScoredAudit]) -> list[ScoredAudit]:

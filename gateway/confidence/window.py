@@ -6,6 +6,8 @@ fifteen times as much as today's, and a certificate would speak of a mix that is
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -42,27 +44,35 @@ class Window(msgspec.Struct, Generic[DrawnT], frozen=True):
     ends_at: float
 
 
-def equal_propensity(rows: Sequence[DrawnT], since: float, most: int) -> Window[DrawnT]:
-    """Return the newest window of `rows` (oldest first) since `since` that holds the most of them.
+def equal_propensity(
+    rows: Sequence[DrawnT], since: float, most: int, ends_from: float = math.inf
+) -> Window[DrawnT]:
+    """Return the window of `rows` (oldest first) since `since` that holds the most of them.
 
     All rows of a window weigh alike: those that were drawn more often than its rarest are thinned.
-    It begins at `since`, or where the propensity changed, whichever leaves more; it ends with the
-    newest row and holds at most the newest `most`. Which rows stay depends on their ids and
-    propensities alone, never on how a specialist did on them.
+    It begins at `since`, or where the propensity rose, and ends with the newest row, or where the
+    propensity fell at or after `ends_from`, whichever leaves more; it holds at most the newest `most`.
+    Which rows stay depends on their ids, times and propensities alone, never on how a specialist did on them.
     """
     recent = [row for row in rows if row.at >= since and row.propensity > 0.0]
-    if not recent:
-        return Window([], 0.0, since, since)
-    best: list[DrawnT] = []
-    lowest = 1.0
-    for start, lowest_after in _starts(recent):
-        kept = [
-            row for row in recent[start:] if is_kept(row.request_id, lowest_after / row.propensity, b"window")
-        ]
-        if len(kept) > len(best):
-            best, lowest = kept, lowest_after
-    best = best[-most:]
-    return Window(best, lowest, best[0].at, best[-1].at)
+    best, lowest = list[DrawnT](), 0.0
+    for end in _ends(recent, ends_from):
+        for start, lowest_after in _starts(recent[:end]):
+            kept = [
+                row
+                for row in recent[start:end]
+                if is_kept(row.request_id, lowest_after / row.propensity, b"window")
+            ][-most:]
+            if len(kept) > len(best):
+                best, lowest = kept, lowest_after
+    return Window(best, lowest, best[0].at, best[-1].at) if best else Window([], 0.0, since, since)
+
+
+def _ends(rows: Sequence[Drawn], ends_from: float) -> list[int]:
+    """Return where a window may end, the newest first: there, and where fewer were drawn from then on."""
+    places = range(bisect_right(rows, ends_from, key=lambda row: row.at), len(rows))
+    falls = [place for place in places if place and rows[place].propensity < rows[place - 1].propensity]
+    return [len(rows), *reversed(falls)] if rows else []
 
 
 def _starts(rows: Sequence[Drawn]) -> list[tuple[int, float]]:

@@ -65,7 +65,12 @@ class Judge:
         not looked at: `choose_certification` says which of the two certifications to keep.
         """
         certificates = [
-            self._test_version(candidate, certification.find_certificate(stratum, target), audits[stratum])
+            self._test_version(
+                candidate,
+                certification.find_certificate(stratum, target),
+                audits[stratum],
+                is_successor=candidate.version != certification.version,
+            )
             for stratum in STRATA
             if audits[stratum] or any(each.stratum == stratum for each in certification.certificates)
             for target in targets
@@ -87,7 +92,12 @@ class Judge:
     ) -> bool:
         """Whether a test of `candidate` can expect to serve more than one of the certificates in force."""
         return any(
-            self._predict(candidate, each, self._evidence(each, audits[each.stratum]), self._power(each))
+            self._predict(
+                candidate,
+                each,
+                self._evidence(each, audits[each.stratum], is_successor=True),
+                self._power(each),
+            )
             > each.coverage
             for each in certification.certificates
             if each.target in targets and audits[each.stratum]
@@ -156,12 +166,21 @@ class Judge:
         return predict_coverage(candidate, old, evidence.audits, min_power, grid)
 
     def _test_version(
-        self, candidate: Candidate, old: Certificate, audits: Sequence[ScoredAudit]
+        self,
+        candidate: Candidate,
+        old: Certificate,
+        audits: Sequence[ScoredAudit],
+        *,
+        is_successor: bool = False,
     ) -> Certificate:
-        return self._test(candidate, old, audits, self._evidence(old, audits), self._power(old))
+        evidence = self._evidence(old, audits, is_successor=is_successor)
+        return self._test(candidate, old, audits, evidence, self._power(old))
 
-    def _evidence(self, old: Certificate, audits: Sequence[ScoredAudit]) -> Evidence:
-        return select_evidence(audits, old, self._clock(), most_evidence(old.target))
+    def _evidence(
+        self, old: Certificate, audits: Sequence[ScoredAudit], *, is_successor: bool = False
+    ) -> Evidence:
+        most = most_evidence(old.target)
+        return select_evidence(audits, old, self._clock(), most, is_successor=is_successor)
 
     def _power(self, old: Certificate) -> float:
         """Return the probability of success that a test of a version needs."""
@@ -185,7 +204,8 @@ class Judge:
             return self._without_attempt(candidate, attempted, evidence)
         return msgspec.structs.replace(
             passed,
-            is_settled=is_settled(passed, evidence),
+            # A successor may stand on an older window; the evidence that settled its predecessor has come.
+            is_settled=(old.is_in_force(self._clock()) and old.is_settled) or is_settled(passed, evidence),
             renewal_share=renewal_share(passed, audits),
         )
 

@@ -19,6 +19,7 @@ from gateway.distill.renewal import (
     expected_share,
     is_renewal_due,
     keep_dates,
+    served_from,
     with_attempts_of,
 )
 from gateway.distill.stores import Stores
@@ -190,7 +191,7 @@ class Learner:
         # A live task that does well and never was in alarm has nothing to choose.
         if valid_from == 0.0 and is_well and (kept := self._builder.keep_recipe(task, recipe, rows)):
             return kept
-        return self._builder.choose(task, rows, valid_from, self._targets(task))
+        return self._builder.choose(task, rows, self._targets(task), valid_from, served_from(certification))
 
     def _judge_newest(self, task: str, version: int) -> Event:
         """Test a new version and let it take over if it may serve more. Raises RegistryError."""

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import isotonic_regression
 
 from gateway.confidence.agreement import is_graded
 from gateway.confidence.judging import ScoredAudit
@@ -17,6 +20,8 @@ from gateway.core import Certificate, Deferral, Stratum
 from gateway.distill.base import Config, EvalResult, laplace_mean
 from gateway.specialists.base import Runtime
 from gateway.specialists.learnt import LearntTexts
+
+FloatArray = npt.NDArray[np.float64]
 
 _QUANTILES, _LEAST_QUANTILE = 41, 0.2
 """Thresholds made of validation scores accept from a fifth to all of the answers."""
@@ -63,20 +68,32 @@ def predict_coverage(
 ) -> float:
     """Return the share of requests that the next attempt at `grid` can expect to certify, 0 without hope.
 
-    Errors are taken from validation, shares from how the candidate scores the audits; what the
-    audits say of right and wrong is not looked at: an attempt chosen by that would not be
-    independent of it.
+    How often an answer of a score is wrong is taken from validation, how often such scores come from how
+    the candidate scores the audits; what the audits say of right and wrong is not looked at: an attempt
+    chosen by that would not be independent of it. Validation alone would say too little once a version
+    serves: its rows are then what that version left to the teacher, the hard ones.
     """
     alpha, level = certificate.target.alpha, expected_level(certificate)
-    scores = sorted((audit.score for audit in audits if audit.is_servable), reverse=True)
-    best, count = 0.0, 0
+    validation = candidate.validation.by_agreement(certificate.target.agreement)
+    scores = np.sort([audit.score for audit in audits if audit.is_servable])[::-1]
+    errors = np.cumsum(errors_by_score(validation, scores)) / _EASIER.get(certificate.stratum, 1.0)
+    best = 0.0
     for threshold in grid:
-        while count < len(scores) and scores[count] >= threshold:
-            count += 1
-        error = _expected_error(candidate, certificate, threshold)
+        count = int(np.searchsorted(-scores, -threshold, side="right"))
+        seen = sum(score >= threshold for score in validation.scores)
+        error = laplace_mean(seen * errors[count - 1] / count if count else 0.0, seen)
         if power_to_certify(count, alpha, level, error) >= min_power:
             best = count / len(audits)
     return best
+
+
+def errors_by_score(validation: EvalResult, scores: FloatArray) -> FloatArray:
+    """Return how often an answer of each of `scores` is wrong, by validation: the surer, the less often."""
+    if not validation.scores:
+        return np.ones(len(scores))
+    order = np.argsort(validation.scores)
+    ranked, losses = np.array(validation.scores)[order], np.array(validation.losses)[order]
+    return np.interp(scores, ranked, isotonic_regression(losses, increasing=False).x)
 
 
 def validation_quantiles(scores: Sequence[float]) -> tuple[float, ...]:
@@ -135,7 +152,7 @@ def renewal_share(certificate: Certificate, audits: Sequence[ScoredAudit]) -> fl
     The traffic is estimated from the audits themselves: each stands for 1 / propensity requests. Where
     the same threshold would need more audits than settle a certificate, a stricter one is renewed.
     """
-    recent = [audit for audit in audits if audit.at >= certificate.evidence_from]
+    recent = [audit for audit in audits if certificate.evidence_from <= audit.at <= certificate.evidence_to]
     days = max(1.0, (certificate.evidence_to - certificate.evidence_from) / DAY_S)
     per_day = sum(1.0 / audit.propensity for audit in recent if audit.propensity) / days
     error = laplace_mean(certificate.losses, certificate.accepted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -102,6 +103,12 @@ def expected_share(certification: Certification, now: float) -> float:
     audits = sum(each.audits for each in ours)
     served = sum(each.audits * each.coverage for each in ours if each.is_in_force(now))
     return served / audits if audits else 0.0
+
+
+def served_from(certification: Certification) -> float:
+    """Return since when a version serves, so that the teacher gets what it leaves; inf: none does."""
+    live = (each.watched_from for each in certification.certificates if each.stage == "live")
+    return min(live, default=math.inf)
 
 
 def with_attempts_of(kept: Certification, tested: Certification, now: float) -> Certification:

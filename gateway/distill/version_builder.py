@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 import time
 import zlib
@@ -76,11 +77,12 @@ class VersionBuilder:
         return max([self._config.growth, *(one.growth for one in self._recipes if one.name == name)])
 
     def keep_recipe(self, task: str, name: str, rows: Sequence[Row]) -> Choice | None:
-        """Return the choice of all `rows` and the recipe `name`, validated as its last version was.
+        """Return the choice of all `rows` and the slow recipe `name`, validated as its last version was.
 
-        None if the recipe or its last version is gone.
+        None if the recipe or its last version is gone, or if it is quick: then it is validated afresh.
         """
-        recipes = [recipe for recipe in self._recipes if recipe.name == name]
+        slow = [recipe for recipe in self._recipes if recipe.growth > self._config.growth]
+        recipes = [recipe for recipe in slow if recipe.name == name]
         versions = self._registry.versions(task)
         if not recipes or not versions:
             return None
@@ -88,22 +90,31 @@ class VersionBuilder:
         return Choice(rows=rows, recipe=recipes[0], validation=last.result, deferral=last.deferral)
 
     def choose(
-        self, task: str, rows: Sequence[Row], valid_from: float, targets: Sequence[RiskTarget]
+        self,
+        task: str,
+        rows: Sequence[Row],
+        targets: Sequence[RiskTarget],
+        valid_from: float,
+        served_from: float = math.inf,
     ) -> Choice:
         """Return the best way to learn `rows`: by the quickest recipe which does well enough.
 
-        How well is measured by the strictest of `targets`. Raises TrainingError when no recipe can
-        learn such answers.
+        How well is measured by the strictest of `targets`, on rows that came from `valid_from` on and,
+        where these are enough, before `served_from`: later ones are what a version left to the teacher.
+        Raises TrainingError when no recipe can learn such answers.
         """
         strictest = min(targets, default=RiskTarget())
         workspace = self._workspace(task, targets)
+        fresh = [row for row in rows if row.at >= valid_from]
+        candidates = [rows] if len(fresh) == len(rows) else [rows, fresh]
+        asked = self._ask(fresh, served_from)
         choices: list[Choice] = []
         problems = []
         for recipe in self._candidates(TrainingSet.of(rows)):
             if choices and len(rows) < self._config.slow_recipe_rows:
                 break
             try:
-                choices.append(self._rehearsed(workspace, recipe, rows, valid_from, strictest.agreement))
+                choices.append(self._rehearsed(workspace, recipe, candidates, asked, strictest.agreement))
             except TrainingError as fault:
                 problems.append(f"{recipe.name}: {fault}")
                 continue
@@ -203,21 +214,22 @@ class VersionBuilder:
         return [recipe for recipe in able if not recipe.is_general] or able
 
     def _rehearsed(
-        self, workspace: Workspace, recipe: Recipe, rows: Sequence[Row], valid_from: float, agreement: str
+        self,
+        workspace: Workspace,
+        recipe: Recipe,
+        candidates: Sequence[Sequence[Row]],
+        asked: Sequence[Row],
+        agreement: str,
     ) -> Choice:
-        """Return which of `rows` to learn: all, or only those since `valid_from` when these teach better.
+        """Return which of the `candidates` to learn: the one that teaches more about what is `asked`.
 
-        The question is settled by a share of the fresh rows, which neither candidate sees. The
-        share is drawn by text, so that most of what one rehearsal asks none before has learnt.
-        Raises TrainingError.
+        None of them sees that before. Raises TrainingError.
         """
-        fresh = [row for row in rows if row.at >= valid_from]
-        asked = {row.request_id for row in fresh if self._is_asked(row)}
-        exam = TrainingSet.of([row for row in fresh if row.request_id in asked])
-        candidates = [rows] if len(fresh) == len(rows) else [rows, fresh]
+        ids = {row.request_id for row in asked}
+        exam = TrainingSet.of(asked)
         validations = [
             recipe.validate(
-                TrainingSet.of([row for row in candidate if row.request_id not in asked]),
+                TrainingSet.of([row for row in candidate if row.request_id not in ids]),
                 exam,
                 workspace,
             )
@@ -229,6 +241,15 @@ class VersionBuilder:
         validation = msgspec.structs.replace(validations[best], scores=scored.scores)
         logger.info("%s: %s", workspace.folder.name, _findings(recipe, len(candidates[best]), scored))
         return Choice(rows=candidates[best], recipe=recipe, validation=validation, deferral=deferral)
+
+    def _ask(self, rows: Sequence[Row], served_from: float) -> list[Row]:
+        """Return which of `rows` to validate on.
+
+        They are drawn by text, so that most of what one rehearsal asks none before has learnt.
+        """
+        typical = [row for row in rows if row.at < served_from]
+        drawn = typical if len(typical) >= self._config.first_rows else rows
+        return [row for row in drawn if self._is_asked(row)]
 
     def _is_asked(self, row: Row) -> bool:
         key = f"{self._config.seed} {canonical_text(row.text)}".encode("utf-8", "replace")

@@ -244,10 +244,48 @@ def test_a_version_is_not_tested_where_a_probable_failure_would_end_what_is_in_f
 def test_a_renewal_moves_the_dates() -> None:
     live = certified("task-1", 5, target=TARGET, attempts=1, issued_at_attempt=1, expires_at=NOW + 9)
 
-    renewed = renew(live, evidence(300))
+    renewed = renew(live, evidence(300, at=NOW - 299))
 
     assert renewed.certificates[0].expires_at == NOW + 30 * 86_400
     assert renewed.certificates[0].issued_at_attempt == 2
+
+
+def held_and_new() -> list[Row]:
+    """300 audits of the shadow that a certificate rests on, and the few that came since."""
+    since = [msgspec.structs.replace(row, propensity=0.02) for row in evidence(9, at=1_000.0)]
+    return evidence(300) + [msgspec.structs.replace(row, text=f"since {row.text}") for row in since]
+
+
+@pytest.mark.parametrize("is_suspect", [False, True])
+def test_a_successor_may_stand_on_what_the_certificate_in_force_stands_on(is_suspect: bool) -> None:
+    """Else no later version could win before the window is over; where something changed, none may."""
+    old = certified(
+        "task-1",
+        4,
+        target=TARGET,
+        attempts=1,
+        issued_at_attempt=1,
+        evidence_to=299.0,
+        expires_at=NOW + 500.0,
+        is_settled=True,
+        is_suspect=is_suspect,
+    )
+
+    new = judged(held_and_new(), old)["new", 0.05]
+
+    if is_suspect:
+        assert (new.stage, new.attempts) == ("shadow", 1)
+    else:
+        assert (new.stage, new.audits, new.evidence_to) == ("live", 300, 299.0)
+        assert (new.expires_at, new.is_settled) == (max(NOW + 500.0, 299.0 + 30 * 86_400), True)
+
+
+def test_the_same_version_is_renewed_by_todays_traffic_alone() -> None:
+    live = certified(
+        "task-1", 5, target=TARGET, attempts=1, issued_at_attempt=1, evidence_to=299.0, expires_at=NOW + 9
+    )
+
+    assert renew(live, held_and_new()).certificates[0] == live.certificates[0]
 
 
 def test_the_expected_share_weighs_strata_by_their_audits() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 
+import msgspec
+import numpy as np
 import pytest
 
 from gateway.confidence.learn_then_test import THRESHOLDS, certify_threshold
 from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import RiskTarget
 from gateway.distill.base import EvalResult
-from gateway.distill.prospects import choose_grid, renewal_share
+from gateway.distill.prospects import choose_grid, errors_by_score, predict_coverage, renewal_share
 from tests.distill.test_judge import candidate
 from tests.distill.test_renewal import audits
 from tests.support.builders import certificate
@@ -81,3 +83,27 @@ def test_a_certificate_at_thresholds_of_validation_keeps_its_promise() -> None:
 
 def test_without_validation_the_thresholds_are_the_fixed_ones() -> None:
     assert choose_grid(candidate(EvalResult([], [])), certificate(), 100, 0.6) is THRESHOLDS
+
+
+def test_what_is_left_to_the_teacher_does_not_make_a_version_look_bad() -> None:
+    """Once a version serves, its successor is validated on the hard rows; audits are of all kinds."""
+    chance = random.Random(3)
+
+    def draw(count: int, *, is_hard: bool) -> EvalResult:
+        scores = [chance.random() ** (1.0 if is_hard else 0.1) for _ in range(count)]
+        return EvalResult(scores, [float(chance.random() < 0.3 * (1.0 - score)) for score in scores])
+
+    hard, typical = draw(4_000, is_hard=True), draw(4_000, is_hard=False)
+    errors = errors_by_score(hard, np.array(typical.scores))
+
+    assert sum(hard.losses) / 4_000 > 0.13
+    assert errors.mean() == pytest.approx(sum(typical.losses) / 4_000, abs=0.01)
+    assert errors_by_score(EvalResult([], []), np.array([0.5])).tolist() == [1.0]
+
+
+def test_shares_are_those_of_the_audits_and_losses_those_of_validation() -> None:
+    """The losses of the audits (all wrong here) are not looked at."""
+    known = candidate(EvalResult([0.99] * 500 + [0.2] * 500, [0.0] * 500 + [1.0] * 500))
+    wrong = [msgspec.structs.replace(audit, loss=1.0) for audit in audits(1_000, 0.99)]
+
+    assert predict_coverage(known, certificate(target=TARGET), wrong, 0.6, THRESHOLDS) == 1.0

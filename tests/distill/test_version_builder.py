@@ -47,7 +47,7 @@ def builder(build: Build) -> VersionBuilder:
 
 
 def chosen(builder: VersionBuilder, rows: Sequence[Row], valid_from: float) -> Choice:
-    return builder.choose("task-1", rows, valid_from, [RiskTarget(0.05)])
+    return builder.choose("task-1", rows, [RiskTarget(0.05)], valid_from)
 
 
 def essays(count: int) -> list[Row]:
@@ -197,14 +197,31 @@ def test_a_version_keeps_what_a_later_judgment_needs(builder: VersionBuilder) ->
         assert (candidate.deferral, candidate.validation) == (head, VALIDATION)
 
 
-def test_a_kept_recipe_is_expected_to_do_as_its_last_version(builder: VersionBuilder) -> None:
+def test_a_successor_is_validated_on_what_came_before_a_version_served(build: Build) -> None:
+    """Later rows are those that it left to the teacher, the hard ones: they are all lessons."""
+    told = Told("quick", 0.9)
+    rows = tickets(1_000, held_out_share=0.0)
+
+    build(told).choose("task-1", rows, [RiskTarget(0.05)], 0.0, served_from=600.0)
+    build(told).choose("task-1", rows, [RiskTarget(0.05)], 0.0, served_from=100.0)
+
+    before, fallback = ({int(text.split()[-1]) for text in exam.texts} for exam in told.exams)
+    assert (max(before) < 600, max(fallback) > 600) == (True, True)
+    assert 110 <= len(before) <= 190
+
+
+def test_a_kept_recipe_is_expected_to_do_as_its_last_version(build: Build) -> None:
+    """If it is slow; a quick one is validated again."""
+    slow = Told("slow", 0.9, growth=1.6)
+    builder = build(HEAD, slow)
     choice = Choice(rows=tickets(100), recipe=HEAD, validation=VALIDATION)
     builder.publish(builder.manifest("task-1", HEAD, {}), choice)
 
-    kept = builder.keep_recipe("task-1", "head", tickets(200))
+    kept = builder.keep_recipe("task-1", "slow", tickets(200))
 
     assert kept is not None
     assert (len(kept.rows), kept.validation) == (200, VALIDATION)
+    assert builder.keep_recipe("task-1", "head", tickets(200)) is None
     assert builder.keep_recipe("task-1", "gone", []) is None
 
 
@@ -212,19 +229,21 @@ class Told:
     """A recipe which does as well as it was told, or cannot be used."""
 
     runtime = "head"
-    growth = 1.0
 
-    def __init__(self, name: str, right: float | None, *, is_general: bool = False) -> None:
+    def __init__(
+        self, name: str, right: float | None, *, is_general: bool = False, growth: float = 1.0
+    ) -> None:
         self.name = name
+        self.growth = growth
         self.right = right
         self.is_general = is_general
-        self.validations = 0
+        self.exams: list[TrainingSet] = []
 
     def can_learn(self, rows: TrainingSet) -> bool:
         return True
 
     def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
-        self.validations += 1
+        self.exams.append(exam)
         if self.right is None:
             raise TrainingError("its extra is missing")
         right = int(self.right * len(exam.texts))
@@ -259,14 +278,14 @@ def test_a_slower_recipe_is_tried_where_the_quick_one_leaves_much_to_the_teacher
     choice = chosen(build(first, second), tickets(rows, held_out_share=0.0), 0.0)
 
     assert choice.recipe.name == taken
-    assert second.validations == slow_rehearsals
+    assert len(second.exams) == slow_rehearsals
 
 
 def test_a_general_recipe_is_tried_only_where_no_other_can_learn(build: Build) -> None:
     narrow, general = Told("narrow", 0.5), Told("general", 0.99, is_general=True)
 
     assert chosen(build(general, narrow), tickets(2_000), 0.0).recipe.name == "narrow"
-    assert general.validations == 0
+    assert general.exams == []
 
     assert chosen(build(HEAD, general), essays(2_000), 0.0).recipe.name == "general"
 

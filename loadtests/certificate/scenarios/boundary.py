@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+
 import msgspec
 import numpy as np
+from numpy.random import Generator
 
 from gateway.confidence.e_detector import EDetector
 from gateway.confidence.judging import Evidence, try_certificate
@@ -31,6 +34,7 @@ ATTEMPTS = 16
 RENEWALS = 6
 
 _RENEWED_AT = 1.5
+_SAME_ANSWERS = 0.7
 _FIRST_EVIDENCE, _GROWTH, _MOST_EVIDENCE = 400, 1.25, 4_000
 _APART_S = 300.0
 
@@ -42,19 +46,29 @@ def run_bursts(setting: Setting) -> list[Row]:
 
 
 def run_attempts(setting: Setting) -> list[Row]:
-    """Test 16 versions in a row, each on more evidence; ask after each whether a certificate is in force."""
-    in_force = [_attempts_in_force(chance) for chance in setting.generators("attempts")]
+    """Test 16 versions in a row; ask after each whether a certificate is in force.
+
+    Each on more evidence, and all on what the first one was tested on, which most of them answer alike.
+    """
+    evidence = {
+        f"{ATTEMPTS} attempts at the boundary": _grown_evidence,
+        f"{ATTEMPTS} versions on one window, at the boundary": _held_evidence,
+    }
+    return [_ask_after_each(setting, scenario, draw) for scenario, draw in evidence.items()]
+
+
+def _ask_after_each(setting: Setting, scenario: str, draw: Callable[[Generator], Iterator[Evidence]]) -> Row:
+    in_force = [_attempts_in_force(draw(chance)) for chance in setting.generators("attempts")]
     rates = [Rate.of(after) for after in zip(*in_force, strict=True)]
     worst = max(rates, key=lambda rate: rate.count)
     ever = Rate.of(any(found) for found in in_force)
-    row = Row(
-        scenario=f"{ATTEMPTS} attempts at the boundary",
+    return Row(
+        scenario=scenario,
         bar=f"<= {percent(DELTA)} false in force, at each",
         measured=f"worst, after attempt {rates.index(worst) + 1}: {worst}; false at any time {ever}",
         holds=all(rate.may_be_at_most(DELTA) for rate in rates),
         figures={"worst": worst.share, "ever": ever.share},
     )
-    return [row]
 
 
 def run_renewals(setting: Setting) -> list[Row]:
@@ -89,7 +103,7 @@ def _certify_bursts(setting: Setting, copies: int) -> Row:
     )
 
 
-def _is_fooled_by(copies: int, stratum: Stratum, chance: np.random.Generator) -> bool:
+def _is_fooled_by(copies: int, stratum: Stratum, chance: Generator) -> bool:
     coin = Coin(chance)
     # Copies of a text in a minute fall alike, so the sampler is asked once for all of them.
     held_out = [text for text in range(TEXTS) if coin.sample(text, text * MINUTE_S)[0]]
@@ -115,7 +129,7 @@ def _count_false_alarms(setting: Setting, copies: int) -> Row:
     )
 
 
-def _false_alarms(copies: int, chance: np.random.Generator) -> int:
+def _false_alarms(copies: int, chance: Generator) -> int:
     units, detector, alarms = UnitFilter(), EDetector(ALPHA), 0
     for text, loss in enumerate(flat_losses(chance, UNITS, ALPHA / 2).tolist()):
         for copy in range(copies):
@@ -127,13 +141,12 @@ def _false_alarms(copies: int, chance: np.random.Generator) -> int:
     return alarms
 
 
-def _attempts_in_force(chance: np.random.Generator) -> list[bool]:
-    """Return for each attempt whether a certificate is in force after it. Each version is another student."""
+def _attempts_in_force(evidence: Iterable[Evidence]) -> list[bool]:
+    """Return for each attempt whether a certificate is in force after it."""
     certificate = Certificate(stratum="new", target=TARGET)
     found = []
-    for number in range(ATTEMPTS):
-        evidence = _boundary_evidence(chance, min(_MOST_EVIDENCE, int(_FIRST_EVIDENCE * _GROWTH**number)))
-        issued = try_certificate(evidence, certificate, DAY_S)
+    for tested in evidence:
+        issued = try_certificate(tested, certificate, DAY_S)
         attempts = certificate.attempts + 1
         certificate = issued or msgspec.structs.replace(certificate, attempts=attempts)
         if certificate.stage == "live" and has_lapsed(certificate.issued_at_attempt, attempts):
@@ -142,7 +155,27 @@ def _attempts_in_force(chance: np.random.Generator) -> list[bool]:
     return found
 
 
-def _renewals_in_force(chance: np.random.Generator) -> list[bool]:
+def _grown_evidence(chance: Generator) -> Iterator[Evidence]:
+    """Yield what each version is tested on; each is another student."""
+    for number in range(ATTEMPTS):
+        yield _boundary_evidence(chance, min(_MOST_EVIDENCE, int(_FIRST_EVIDENCE * _GROWTH**number)))
+
+
+def _held_evidence(chance: Generator) -> Iterator[Evidence]:
+    """Yield the same texts as each version answers them: most as the version before."""
+    tested = _boundary_evidence(chance, _FIRST_EVIDENCE)
+    for _ in range(ATTEMPTS):
+        yield tested
+        other = _boundary_evidence(chance, _FIRST_EVIDENCE)
+        is_same = chance.random(_FIRST_EVIDENCE) < _SAME_ANSWERS
+        tested = msgspec.structs.replace(
+            tested,
+            scores=np.where(is_same, tested.scores, other.scores).tolist(),
+            losses=np.where(is_same, tested.losses, other.losses).tolist(),
+        )
+
+
+def _renewals_in_force(chance: Generator) -> list[bool]:
     """Return for each test whether a certificate is in force after it; each sees what the last one saw."""
     certificate = Certificate(stratum="new", target=TARGET)
     everything = _boundary_evidence(chance, _MOST_EVIDENCE)
@@ -159,7 +192,7 @@ def _renewals_in_force(chance: np.random.Generator) -> list[bool]:
     return found
 
 
-def _boundary_evidence(chance: np.random.Generator, units: int) -> Evidence:
+def _boundary_evidence(chance: Generator, units: int) -> Evidence:
     return Evidence(
         audits=[],
         scores=flat_scores(chance, units).tolist(),
