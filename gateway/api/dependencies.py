@@ -13,10 +13,10 @@ from gateway.api.http.encoded_body import BodyDecoder
 from gateway.api.http.memory import MemoryBudget
 from gateway.api.in_flight import InFlight
 from gateway.api.under_way import OpenWork
+from gateway.cascade.passage import Tunnel
 from gateway.core import Answer, Refusal, Request
 from gateway.policy.key_limits import KeyLimits
 from gateway.store.reviews import Feedback
-from gateway.upstream.base import Reply
 
 CountRefusal = Callable[[int, str, str, str], None]
 """Takes the status and the reason of a refusal, the name of the key, and the policy that refused."""
@@ -28,7 +28,7 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     serve: Callable[[Request], Awaitable[Answer]]
     pass_through: Callable[[Request, bytes | AsyncIterator[bytes]], Awaitable[Answer]]
     """As `serve`, for what only the teacher answers."""
-    open_tunnel: Callable[[Request], Awaitable[Reply]]
+    open_tunnel: Callable[[Request], Awaitable[Tunnel]]
     """As `pass_through`, for a websocket's handshake."""
     authenticator: Authenticator
     key_limits: KeyLimits | None = None

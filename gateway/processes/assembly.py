@@ -13,7 +13,7 @@ from typing import Any
 from gateway.api.auth import Caller
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
-from gateway.cascade.passage import open_tunnel, pass_through
+from gateway.cascade.passage import Tunnel, open_tunnel, pass_through
 from gateway.cascade.serve import serve
 from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
@@ -52,7 +52,6 @@ from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.telemetry.shared_sums import SharedSums
-from gateway.upstream.base import Reply
 
 
 class GatewayWorker:
@@ -121,7 +120,7 @@ class GatewayWorker:
         """Return the teacher's answer to `request`; see cascade.passage."""
         return await pass_through(request, body, self.stages)
 
-    async def open_tunnel(self, request: Request) -> Reply:
+    async def open_tunnel(self, request: Request) -> Tunnel:
         """Return the teacher's reply to the handshake of a websocket; see cascade.passage."""
         return await open_tunnel(request, self.stages)
 
