@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Protocol
 
 import msgspec
 
@@ -18,8 +19,12 @@ from gateway.core import Answer, Refusal, Request
 from gateway.policy.key_limits import KeyLimits
 from gateway.store.reviews import Feedback
 
-CountRefusal = Callable[[int, str, str, str], None]
-"""Takes the status and the reason of a refusal, the name of the key, and the policy that refused."""
+
+class CountRefusal(Protocol):
+    """Counts refusals."""
+
+    def __call__(self, status: int, reason: str, key: str, policy: str, times: int = 1, /) -> None:
+        """Count so many of one kind, for a key (its name) or a policy, empty if for none."""
 
 
 class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
