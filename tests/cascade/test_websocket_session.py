@@ -223,3 +223,17 @@ def test_a_response_that_is_broken_off_is_booked_as_far_as_it_came() -> None:
     (outcome,) = dialogue.outcomes
     assert (outcome.request.model, outcome.is_complete) == ("gpt-5", False)
     assert read_outcome(outcome).written_bytes == len("twelve bytes")
+
+
+@pytest.mark.parametrize("name", ["model", "mod\\u0065l", "MODEL"])
+def test_no_spelling_of_the_model_hides_it(name: str) -> None:
+    """Some servers take any case for the name, and all undo escapes."""
+    content = b'{"type":"session.update","session":{"%b":"gpt-old"}}' % name.encode()
+    dialogue = Dialogue(Policy(name="no", models=("gpt-old*",), forbid=True), Policy(name="p"))
+
+    assert dialogue.session.judge(Message(content)) is not None
+
+
+def test_sound_passes_unread() -> None:
+    """Even what no JSON parser would take."""
+    assert Dialogue().session.judge(Message(b'{"type":"input_audio_buffer.append","audio":"AAAA",}')) is None

@@ -77,6 +77,8 @@ class _ServerFields(msgspec.Struct):
 _client_fields = msgspec.json.Decoder(_ClientFields)
 _server_fields = msgspec.json.Decoder(_ServerFields)
 _named = msgspec.json.Decoder(_Named)
+# In small letters; an escape may hide them. The search for one byte is five hundred times as fast as for two.
+_TELLING = (b"\\", CREATE.encode(), b"model")
 _UNIQUE = (b'"type"', b'"model"', b'"session"', b'"response"')
 # Names in a session on the way to the model that writes down what the client said.
 _INNER = ("audio", "input", "transcription", "input_audio_transcription")
@@ -85,8 +87,12 @@ _INNER = ("audio", "input", "transcription", "input_audio_transcription")
 def read_client_event(content: bytes) -> ClientEvent:
     """Return the event in a client's message.
 
-    Raises RequestError for what is none, or can be read in two ways.
+    Raises RequestError for what is none, or can be read in two ways. What can neither name a model nor ask
+    for a response is not read, as most of what is said is sound: its type is empty.
     """
+    lowered = content.lower()
+    if not any(word in lowered for word in _TELLING):
+        return ClientEvent("")
     fields, raw = read_body(content, _client_fields, _UNIQUE)
     named = [fields.model]
     found = fields.model or ""
