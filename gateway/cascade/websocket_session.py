@@ -106,15 +106,16 @@ class WebsocketSession:
         elif event.type == TRANSCRIBED:
             self._book_transcript(event, message)
         elif event.type == "error" and self._asked:
-            self._release(self._asked.popleft())
+            refused = self._asked.popleft()
+            if self._stages.budgets:
+                self._stages.budgets.settle(refused.reservation, 0.0)
         return None
 
     def close(self) -> None:
-        """Book what was broken off, and free what was set aside for what never began."""
-        while self._asked:
-            self._release(self._asked.popleft())
-        for response in self._open.values():
+        """Book what was broken off; of what had not begun, the teacher has read the question."""
+        for response in (*self._asked, *self._open.values()):
             self._emit(response, b"".join(response.texts), is_complete=False)
+        self._asked.clear()
         self._open.clear()
 
     def _admit(self, model: str, content: bytes) -> _Response:
@@ -192,10 +193,6 @@ class WebsocketSession:
         if len(self._booked) >= MOST_BOOKED:
             del self._booked[next(iter(self._booked))]
         self._booked[name] = None
-
-    def _release(self, response: _Response) -> None:
-        if self._stages.budgets:
-            self._stages.budgets.settle(response.reservation, 0.0)
 
     def _emit(
         self, response: _Response, answer: bytes, *, message: Message | None = None, is_complete: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 from collections.abc import Callable, Sequence
@@ -23,9 +24,11 @@ class NeighborWatch:
     """
 
     def __init__(self, files: Sequence[int]) -> None:
-        self._listeners = [socket.socket(fileno=file) for file in files]
-        for listener in self._listeners:
+        self._listeners = {file: socket.socket(fileno=file) for file in files}
+        self._poll = select.poll()
+        for listener in self._listeners.values():
             listener.setblocking(False)
+            self._poll.register(listener, select.POLLIN)
 
     async def take_in(self, server: uvicorn.Server) -> None:
         """Take in what waits, until `server` is asked to end; then hold no socket open any more."""
@@ -34,26 +37,22 @@ class NeighborWatch:
             waiting: set[int] = set()
             while not server.should_exit:
                 await asyncio.sleep(LOOK_EVERY_S)
-                found, _, _ = select.select(self._listeners, (), (), 0)
-                if server.started:
-                    for listener in found:
-                        if listener.fileno() in waiting:
-                            await _take_in(listener, lambda: _create_protocol(server))
-                waiting = {listener.fileno() for listener in found}
+                found = {file for file, _ in self._poll.poll(0)} if server.started else set()
+                for file in found & waiting:
+                    await _take_in(self._listeners[file], lambda: _create_protocol(server))
+                waiting = found
         finally:
-            for listener in self._listeners:
+            for listener in self._listeners.values():
                 listener.close()
 
 
 async def _take_in(listener: socket.socket, create_protocol: Callable[[], asyncio.Protocol]) -> None:
     loop = asyncio.get_running_loop()
-    for _ in range(TAKEN_AT_ONCE):
-        try:
+    # Another neighbor may be faster, a client may have left, and descriptors may run out.
+    with contextlib.suppress(OSError):
+        for _ in range(TAKEN_AT_ONCE):
             connection, _ = listener.accept()
-        except OSError:
-            # Another neighbor was faster, or there is no descriptor left for it.
-            return
-        await loop.connect_accepted_socket(create_protocol, connection)
+            await loop.connect_accepted_socket(create_protocol, connection)
 
 
 def _create_protocol(server: uvicorn.Server) -> asyncio.Protocol:

@@ -196,18 +196,27 @@ def test_a_response_that_begins_by_itself_needs_a_budget_too() -> None:
     assert [outcome.reservation is None for outcome in dialogue.outcomes] == [False, True]
 
 
-def test_what_never_began_is_given_back() -> None:
-    """An error answers the first, the end of the websocket the second."""
+def test_what_the_teacher_refuses_is_given_back() -> None:
     dialogue = Dialogue(room=2)
     dialogue.client(type="response.create")
     dialogue.client(type="response.create")
 
     dialogue.teacher(type="error", error={"code": "x"})
+
     assert dialogue.purse.room == 1
+    assert dialogue.outcomes == []
+
+
+def test_what_was_asked_for_and_never_begun_is_booked_as_read() -> None:
+    """As of a client that leaves before an answer over HTTP begins; its Outcome settles the rest."""
+    dialogue = Dialogue(room=1)
+    dialogue.client(type="response.create")
+
     dialogue.session.close()
 
-    assert dialogue.purse.room == 2
-    assert dialogue.outcomes == []
+    (outcome,) = dialogue.outcomes
+    assert (outcome.is_complete, outcome.reservation is None) == (False, False)
+    assert read_outcome(outcome).usage is None
 
 
 def test_a_response_that_is_broken_off_is_booked_as_far_as_it_came() -> None:

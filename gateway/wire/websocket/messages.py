@@ -11,7 +11,7 @@ from gateway.wire.long_answer import LongAnswer
 from gateway.wire.websocket.frames import FrameError, Part
 
 # More than this out of one message is no event of any API, but an attack on the memory.
-MOST_DECODED_BYTES = 64 << 20
+MOST_DECODED_BYTES = 32 << 20
 _STEP_BYTES = 256 << 10
 # What permessage-deflate leaves out at the end of each message (RFC 7692 section 7.2.1).
 _END = b"\x00\x00\xff\xff"
