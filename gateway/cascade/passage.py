@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import msgspec
+
 from gateway.cascade.answers import answer_with_teacher, set_aside_cost
 from gateway.cascade.base import RequestState, Stages, budget_spent
 from gateway.cascade.recorder import Recorder
+from gateway.cascade.websocket_session import WebsocketSession
 from gateway.core import Answer, Plan, Request
 from gateway.upstream.base import Call, Reply
 
@@ -29,20 +32,29 @@ async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], sta
     return await answer_with_teacher(state, stages, _create_call(request, plan, body, stages))
 
 
-async def open_tunnel(request: Request, stages: Stages) -> Reply:
+class Tunnel(msgspec.Struct, frozen=True):
+    """The teacher's reply to a websocket's handshake, and the account of what is said if it agrees."""
+
+    reply: Reply
+    session: WebsocketSession
+
+
+async def open_tunnel(request: Request, stages: Stages) -> Tunnel:
     """Return the teacher's reply to a websocket's handshake. Raises like `pass_through`.
 
-    Its Outcome is that of the handshake: what the two ends say afterwards is not read.
+    The handshake leaves an Outcome, and later each response that the session notes.
     """
     plan = stages.planner.plan(request)
     if not plan.may_escalate:
         raise budget_spent(plan)
     if stages.ownership:
         await stages.ownership.check(request, plan)
+    if stages.budgets:
+        await stages.budgets.load_prices()
     state = RequestState(request=request, plan=plan).bypassed("websocket")
     reply = await stages.teacher.ask(_create_call(request, plan, b"", stages, may_switch=True))
     Recorder(state, stages, reply.status, reply.headers).finish(is_complete=True)
-    return reply
+    return Tunnel(reply, WebsocketSession(request, plan, stages))
 
 
 def _create_call(

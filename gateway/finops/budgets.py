@@ -38,7 +38,8 @@ _limits = msgspec.json.Decoder(_Limits)
 class Budgets:
     """Sets money aside and settles it. A budget is overrun by what answers took beyond what was set aside.
 
-    `reserve` is for the event loop, `settle` for any thread. `overrun_usd` is this process' sum.
+    `reserve` and `set_aside` are for the event loop, `settle` for any thread. `overrun_usd` is this
+    process' sum.
     """
 
     def __init__(
@@ -70,16 +71,25 @@ class Budgets:
 
         Raises BudgetSpentError, with nothing set aside, if it would not fit into one of them.
         """
+        if not self._prices.is_loaded and (budgets or self._key_budgets(request)):
+            await self.load_prices()
+        return self.set_aside(request, budgets)
+
+    async def load_prices(self) -> None:
+        """Return once prices are known, so that `set_aside` does not wait for them."""
+        if not self._prices.is_loaded:
+            await asyncio.to_thread(self._prices.load)
+
+    def set_aside(self, request: Request, budgets: tuple[Budget, ...]) -> Reservation | None:
+        """Do as `reserve`, at once."""
         budgets += self._key_budgets(request)
         if not budgets:
             return None
-        if not self._prices.is_loaded:
-            await asyncio.to_thread(self._prices.load)
         usd, is_known = self.estimate_cost(request)
         taken: list[Budget] = []
         # A key's before its policy's, a month before a day: where both are spent, it says when to come back.
         for budget in reversed(budgets):
-            if not self._set_aside(budget, usd, is_known=is_known):
+            if not self._take(budget, usd, is_known=is_known):
                 for each in taken:
                     self._spend[each.period].settle(each.name, usd, 0.0)
                 raise self._spent_error(budget, request)
@@ -127,7 +137,7 @@ class Budgets:
         found = self._prices.find(expected.model, request.model, tier, self._clock())
         return found.prices.cost(usage), found.is_known
 
-    def _set_aside(self, budget: Budget, usd: float, *, is_known: bool) -> bool:
+    def _take(self, budget: Budget, usd: float, *, is_known: bool) -> bool:
         spend = self._spend[budget.period]
         if spend.reserve(budget.name, usd, budget.usd):
             return True

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from gateway.api.auth import Caller
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
-from gateway.cascade.passage import open_tunnel, pass_through
+from gateway.cascade.passage import Tunnel, open_tunnel, pass_through
 from gateway.cascade.serve import serve
 from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
@@ -52,7 +51,8 @@ from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.telemetry.shared_sums import SharedSums
-from gateway.upstream.base import Reply
+
+logger = logging.getLogger(__name__)
 
 
 class GatewayWorker:
@@ -121,7 +121,7 @@ class GatewayWorker:
         """Return the teacher's answer to `request`; see cascade.passage."""
         return await pass_through(request, body, self.stages)
 
-    async def open_tunnel(self, request: Request) -> Reply:
+    async def open_tunnel(self, request: Request) -> Tunnel:
         """Return the teacher's reply to the handshake of a websocket; see cascade.passage."""
         return await open_tunnel(request, self.stages)
 
@@ -243,11 +243,15 @@ class GatewayWorker:
 
     def _drain(self) -> None:
         self.outcomes.close()
+        dropped = self.outbox.dropped
+        self.outbox.close()
+        lost = {"rows of the harvest": self.outbox.dropped - dropped}
+        lost |= {"daily sums of dollars": self._accounting.write_last_sums(), **self.state.write_last()}
+        if any(lost.values()):
+            counts = ", ".join(f"{count} {name}" for name, count in lost.items() if count)
+            logger.error("the disk did not take what waited at the end; lost: %s", counts)
         self.metrics.update_registry()
         self.exporters.close()
-        self.outbox.close()
-        with contextlib.suppress(sqlite3.Error):
-            self._accounting.flush()
 
 
 def create_classifier(name: str, options: dict[str, Any], state: State, drafter: HostClient) -> Classifier:

@@ -32,8 +32,8 @@ def plan_children(
     # Of this run alone: it says nothing of the machine.
     instance = secrets.token_hex(8)
     sum_fds = ",".join(map(str, sums))
-    for number, listener in enumerate(public):
-        yield _plan_worker(settings, environment, number, listener, sums=sums, instance=instance)
+    for number in range(len(public)):
+        yield _plan_worker(settings, environment, number, public, sums=sums, instance=instance)
     yield ChildPlan(
         name="admin plane",
         module="gateway.processes.admin",
@@ -76,19 +76,20 @@ def _plan_worker(
     settings: Settings,
     environment: Mapping[str, str],
     number: int,
-    listener: socket.socket,
+    public: Sequence[socket.socket],
     *,
     sums: Sequence[int],
     instance: str,
 ) -> ChildPlan:
+    own, others = public[number].fileno(), [one.fileno() for one in public if one is not public[number]]
     return ChildPlan(
         name=f"worker {number}",
         module="gateway.processes.worker",
         arguments=[
-            "--number", str(number), "--fd", str(listener.fileno()),
+            "--number", str(number), "--fd", str(own), "--neighbor-fds", ",".join(map(str, others)),
             "--sum-fds", ",".join(map(str, sums)), "--instance", instance,
         ],
-        inherited_fds=[listener.fileno(), *sums],
+        inherited_fds=[own, *others, *sums],
         environment=environment,
         stop_grace_s=settings.server.drain_delay_s + settings.server.drain_s + WORKER_END_S,
         is_watched=True,

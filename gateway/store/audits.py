@@ -85,6 +85,13 @@ class AuditLog:
             for _ in batch:
                 self._waiting.popleft()
 
+    def give_up(self) -> int:
+        """Drop what waits: the disk does not take it, and this process ends. Return how much it was."""
+        lost = len(self._waiting)
+        self._waiting.clear()
+        self.dropped += lost
+        return lost
+
     def since(self, seq: int) -> list[tuple[int, Audit]]:
         """Return the audits written after number `seq`, oldest first, each with its number.
 

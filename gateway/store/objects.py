@@ -86,6 +86,13 @@ class ObjectStore:
             for object_id, _ in batch:
                 self._waiting.pop(object_id, None)
 
+    def give_up(self) -> int:
+        """Drop what waits: the disk does not take it, and this process ends. Return how much it was."""
+        lost = len(self._waiting)
+        self._waiting.clear()
+        self.dropped += lost
+        return lost
+
     def claim(self, object_id: str, kind: str, tenant: str) -> str | None:
         """Make `tenant` the owner, in place of any other; return the tenant before, None without one."""
         with self._database.write() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from gateway.core.steady_clock import SteadyClock
 from gateway.errors import ConfigError, StepdownError
@@ -63,6 +63,21 @@ class State:
         self.objects = ObjectStore(database)
         self.reviews = ReviewStore(database)
         self.actions = ActionLog(database)
+
+    def write_last(self) -> dict[str, int]:
+        """Write what waits before the process ends; return how much of each kind the disk did not take."""
+        lost = {}
+        stores = (
+            ("decision records", self.decisions),
+            ("audits", self.audits),
+            ("owners of objects", self.objects),
+            ("feedback", self.reviews),
+        )
+        for name, store in stores:
+            with suppress(sqlite3.Error, ConfigError):
+                store.flush()
+            lost[name] = store.give_up()
+        return lost
 
     def close(self) -> None:
         """Write what waits, if the disk takes it, then close the database."""
