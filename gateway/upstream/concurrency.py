@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Self
 
 from gateway.core import Body
@@ -67,7 +68,9 @@ class ConcurrencyLimit:
                 self.release()
             else:
                 waiter.cancel()
-                self._queue.remove(waiter)
+                # A place that came free in that very moment has found it left, and out of the queue.
+                with suppress(ValueError):
+                    self._queue.remove(waiter)
             if isinstance(exc, TimeoutError):
                 raise UpstreamBusyError("the teacher had no place for the call in time") from exc
             raise

@@ -74,6 +74,19 @@ async def test_a_place_given_in_the_moment_of_leaving_goes_to_the_next() -> None
     assert limit.in_flight == 1
 
 
+async def test_a_wait_that_ends_in_the_moment_in_which_a_place_comes_free_is_no_fault() -> None:
+    limit = ConcurrencyLimit(1, adapts=False, wait_s=60)
+    await limit.acquire(may_wait=True)
+    leaving = asyncio.create_task(limit.acquire(may_wait=True))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    limit.release()
+    [ended] = await asyncio.gather(leaving, return_exceptions=True)
+
+    assert isinstance(ended, asyncio.CancelledError)
+    assert (limit.in_flight, limit.waiting) == (0, 0)
+
+
 async def test_the_limit_falls_by_a_factor_once_per_round_and_rises_by_one() -> None:
     clock = Clock()
     limit = ConcurrencyLimit(None, adapts=True, wait_s=1, clock=clock)
@@ -140,3 +153,14 @@ async def test_a_failure_gives_its_place_back(teacher: LimitedTeacher, raw: RawT
     await asyncio.gather(teacher.ask(CHAT), return_exceptions=True)
 
     assert teacher.limit.in_flight == 0
+
+
+async def test_a_retry_that_succeeds_does_not_hide_that_it_was_too_much(
+    raw: RawTeacher, client: Transport
+) -> None:
+    config = Config(base_url=raw.origin, api_key=Secret("sk"), adapts_in_flight=True)
+    teacher = LimitedTeacher(create(config, client), config)
+    raw.script = [b"HTTP/1.1 429 X\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n"]
+
+    assert (await teacher.ask(CHAT)).status == 200
+    assert teacher.limit.limit == pytest.approx(FIRST_LIMIT * DECREASE)
