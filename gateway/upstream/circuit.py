@@ -74,6 +74,8 @@ class Circuit:
             self.is_open = True
             self.openings += 1
             self._rest(self._clock(), FIRST_REST_S, 0.0)
+        elif self._is_half_open:
+            self.note_check(is_well=False)
 
     def begin_check(self) -> bool:
         """Return whether the teacher is to be checked now; then nothing else checks it for a while."""
