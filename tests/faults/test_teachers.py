@@ -69,6 +69,22 @@ def test_what_the_teacher_keeps_fails_with_it(
     assert second.posts == before
 
 
+def test_what_keeps_nothing_does_not(
+    gateway: RunningGateway, teachers: tuple[FaultyTeacher, FaultyTeacher]
+) -> None:
+    first, _ = teachers
+    wait_for(lambda: is_back(gateway), "the first teacher does not answer")
+    first.become("killed")
+    try:
+        models = gateway.ask("GET", "/v1/models")
+        text = gateway.ask("POST", "/v1/completions", b'{"model": "m", "prompt": "x"}')
+    finally:
+        first.become("well")
+
+    assert (models.status, text.status) == (200, 200)
+    assert text.header("x-stepdown-served-by") == "second"
+
+
 def test_status_and_metrics_name_each_teacher(gateway: RunningGateway) -> None:
     served_by(gateway)
 
