@@ -40,7 +40,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Calls at once, each with a connection of its own, per worker; None: no limit."""
     adapts_in_flight: bool = False
     """Whether fewer are sent while the teacher says that it is too much (429, 503, no answer in time), and
-    more again as it answers."""
+    more again as it answers. What was too much is sent again, within the retries, once there is room."""
     queue_timeout_s: PositiveFloat = 10.0
     """How long a call over the limit waits for its turn where no other teacher can answer it."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2

@@ -25,7 +25,8 @@ def gateway(
 ) -> Iterator[RunningGateway]:
     folder = tmp_path_factory.mktemp("teachers")
     file = folder / "stepdown.toml"
-    file.write_text(teachers_file(*teachers, first_byte_timeout_s=0.3))
+    of_the_second = "max_in_flight = 64\n"
+    file.write_text(teachers_file(*teachers, first_byte_timeout_s=0.3) + of_the_second)
     with gateway_process(folder / "home", "--open", STEPDOWN_CONFIG=str(file), **QUIET) as gateway:
         yield gateway
 
@@ -88,7 +89,11 @@ def test_what_keeps_nothing_does_not(
 def test_status_and_metrics_name_each_teacher(gateway: RunningGateway) -> None:
     served_by(gateway)
 
-    assert [teacher["name"] for teacher in gateway.status()["teachers"]] == ["first", "second"]
+    first, second = gateway.status()["teachers"]
+
+    assert (first["name"], second["name"]) == ("first", "second")
+    assert ("limit" in first, second["limit"], second["queued"]) == (False, 64, 0)
+    assert first["retirements"] == {}
 
 
 def test_a_key_that_is_missing_stops_the_start(tmp_path: Path) -> None:
