@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
-from gateway.upstream.guarded import GuardedTeacher
+from gateway.upstream.guarded import GuardedTeacher, JudgedBody
 from gateway.upstream.model_names import ANY, rename_model
 from gateway.upstream.retry import Attempt, without_more_retries
 from gateway.upstream.stall import StallWatch
@@ -136,4 +136,9 @@ def _handed_on(
         attempt.was_retried |= was_moved
         raise attempt
     is_lesson = member is order[0] and member.is_trainable
-    return msgspec.structs.replace(attempt, served_by=member.teacher.name, is_lesson=is_lesson)
+    return msgspec.structs.replace(
+        attempt,
+        served_by=member.teacher.name,
+        is_lesson=is_lesson,
+        body=JudgedBody(attempt.body, member.teacher) if attempt.link is None else attempt.body,
+    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import date
+from typing import Self
 
+from gateway.core import Body
 from gateway.errors import UpstreamBusyError, UpstreamError
 from gateway.upstream.base import Call, Config, Reply, Teacher
 from gateway.upstream.circuit import Circuit
@@ -96,6 +98,11 @@ class GuardedTeacher:
         self.failures += calls
         self.circuit.trip()
 
+    def note_end(self, *, is_whole: bool) -> None:
+        """Note how the body of one of its answers ended."""
+        self.failures += not is_whole
+        self.circuit.note_end(is_whole=is_whole)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._provider.close()
@@ -126,3 +133,28 @@ class GuardedTeacher:
         if isinstance(attempt, UpstreamError):
             return True
         return attempt.status >= 500 or (attempt.status == 429 and self._counts_limits)
+
+
+class JudgedBody:
+    """The body of an answer, whose end its teacher is judged by: some give heads alone."""
+
+    def __init__(self, body: Body, teacher: GuardedTeacher) -> None:
+        self._body = body
+        self._teacher = teacher
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._body)
+        except StopAsyncIteration:
+            self._teacher.note_end(is_whole=True)
+            raise
+        except UpstreamError:
+            self._teacher.note_end(is_whole=False)
+            raise
+
+    async def aclose(self) -> None:
+        """Close the body, which says nothing of the teacher."""
+        await self._body.aclose()

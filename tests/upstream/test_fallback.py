@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import pytest
@@ -254,6 +254,20 @@ async def test_a_teacher_that_a_check_found_well_is_the_last_resort(house: House
     house.second.script = [answer(500)]
 
     assert (await house.teacher.ask(CHAT)).served_by == "a"
+
+
+async def test_a_teacher_whose_answers_break_off_is_left(house: House) -> None:
+    """What has begun cannot be saved; what comes after it can."""
+    house.first.script = [b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nhalf"] * 8
+    served = []
+    for _ in range(8):
+        reply = await house.teacher.ask(CHAT)
+        house.first.hang_up()
+        served.append(reply.served_by)
+        with suppress(UpstreamError):
+            await read(reply.body)
+
+    assert served == ["a"] * 5 + ["b"] * 3
 
 
 async def test_where_all_circuits_are_open_each_teacher_is_tried(house: House) -> None:
