@@ -17,6 +17,13 @@ from gateway.upstream.base import Call, Reply
 _IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 
 
+# What keeps nothing and names nothing that is kept: any teacher can answer it.
+_STATELESS = frozenset(
+    {"/v1/models", "/v1/models/{model*}", "/v1/completions", "/v1/moderations"}
+    | {"/v1/images/generations", "/v1/audio/speech"}
+)
+
+
 async def pass_through(request: Request, body: bytes | AsyncIterator[bytes], stages: Stages) -> Answer:
     """Return the teacher's answer to `request`; `body` is sent piece by piece.
 
@@ -76,8 +83,21 @@ def _create_call(
         teachers=plan.teachers,
         first_byte_s=plan.first_byte_s,
         idle_s=plan.idle_s,
-        # Files, batches, threads: each is where it was made.
-        is_bound=True,
+        is_bound=may_switch or not _is_stateless(request, body),
+    )
+
+
+def _is_stateless(request: Request, body: bytes | AsyncIterator[bytes]) -> bool:
+    """Whether any teacher can answer: files, batches and threads are where they were made.
+
+    In a body that is streamed or encoded no teacher's own name of the model can be written.
+    """
+    endpoint = request.resource.endpoint
+    return (
+        endpoint is not None
+        and endpoint.path in _STATELESS
+        and isinstance(body, bytes)
+        and request.decoded is None
     )
 
 

@@ -30,6 +30,7 @@ from gateway.store.decision_filter import DecisionFilter
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.interventions import ALL_TASKS
 from gateway.store.learner_progress import LearnerProgress, read_learner_progress
+from gateway.store.retirements import read_retirements
 from gateway.store.shared_counters import Counters
 from gateway.store.state import State
 from gateway.telemetry.all_workers import MachineMetrics
@@ -98,10 +99,7 @@ class GatewayAdmin:
             "specialists_ready": _sum(samples, "specialists_ready") >= self._settings.server.workers,
             "tasks": [summarize_task(one, state.certifications.of(one.task)) for one in self._report_tasks()],
             "freezes": msgspec.to_builtins(state.interventions.list_freezes()),
-            "teachers": [
-                _describe_teacher(one.name, one.base_url, samples)
-                for one in describe_teachers(self._settings)
-            ],
+            "teachers": self._describe_teachers(samples),
             "costs": state.spend.summarize(),
             "harvested": {task: count.training + count.held_out for task, count in counts.items()},
             "learner": msgspec.to_builtins(read_learner_progress(self._settings.home)),
@@ -216,6 +214,14 @@ class GatewayAdmin:
             *(learner if is_learning else []),
         ]
 
+    def _describe_teachers(self, samples: Samples) -> list[dict[str, object]]:
+        retirements = read_retirements(self._settings.home)
+        return [
+            _describe_teacher(one.name, one.base_url, samples)
+            | {"retirements": msgspec.to_builtins(retirements.get(one.name, {}))}
+            for one in describe_teachers(self._settings)
+        ]
+
     def _list_alarms(self) -> Iterator[tuple[tuple[str], float]]:
         seen = self._state.interventions.find_seen_alarm
         for one in self._state.certifications.all():
@@ -257,4 +263,10 @@ def _describe_teacher(name: str, base_url: str, samples: Samples) -> dict[str, o
         what: _sum(samples, f"teacher_{what}_total", teacher=name)
         for what in ("requests", "failures", "retries")
     }
+    places = {
+        what: _sum(samples, f"teacher_calls_{what}", teacher=name)
+        for what in ("in_flight", "limit", "queued")
+    }
+    # A limit of 0 is none.
+    counts |= places if places["limit"] else {}
     return {"name": name, "base_url": base_url, "circuit": "open" if is_out else "closed", **counts}
