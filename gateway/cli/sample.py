@@ -36,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List, judge or count."""
-    from gateway.harvest.reader import HarvestReader
     from gateway.processes.blind_sample import BlindSample
+    from gateway.processes.harvest_access import open_harvest
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
-        sample = BlindSample(state, HarvestReader(settings.home.harvest))
+        sample = BlindSample(state, open_harvest(settings))
         return {"list": _list, "judge": _judge, "stats": _count}[arguments.action](sample, arguments)
 
 

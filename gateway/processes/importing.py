@@ -22,6 +22,7 @@ from gateway.harvest.reader import HarvestReader
 from gateway.harvest.sources import Conversation, Record
 from gateway.policy.load import load_policies
 from gateway.policy.planner import CHAT, PolicyPlanner
+from gateway.processes.harvest_access import open_harvest
 from gateway.processes.teachers import ONLY, list_terms
 from gateway.routing.base import task_name
 from gateway.settings import Settings
@@ -82,7 +83,7 @@ def import_records(
     counts: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
     errors: list[Record] = []
-    known = _Known(HarvestReader(settings.home.harvest))
+    known = _Known(open_harvest(settings))
     with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
         for record in records:
             counts["read"] += 1
