@@ -16,10 +16,11 @@ from gateway.confidence.agreement import canonical_text
 from gateway.core import Grant, IncomingRequest, Outcome, Plan, Request, Route, hash_text
 from gateway.errors import ConfigError, RequestError
 from gateway.harvest.base import Row
+from gateway.harvest.conversations import Conversation
 from gateway.harvest.gather import row_of
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
-from gateway.harvest.sources import Conversation, Record
+from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
 from gateway.policy.planner import CHAT, PolicyPlanner
 from gateway.processes.harvest_access import open_harvest

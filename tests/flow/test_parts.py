@@ -40,10 +40,13 @@ def gateway(home: Path, running: RunningTeacher, parts: Path) -> Iterator[Runnin
 def test_rows_move_and_commands_follow(gateway: RunningGateway, home: Path, parts: Path) -> None:
     where = {"STEPDOWN_HARVEST_PARTS": str(parts)}
     with openai.OpenAI(base_url=gateway.base_url, api_key="any", timeout=PATIENCE_S) as client:
+        answers = []
         for n in range(6):
             content = f"Sort this: {USERS[n % 2].partition('@')[0]} number {n}"
-            answer = client.chat.completions.with_raw_response.create(
-                model="gpt-4o", messages=[{"role": "user", "content": content}], user=USERS[n % 2]
+            answers.append(
+                client.chat.completions.with_raw_response.create(
+                    model="gpt-4o", messages=[{"role": "user", "content": content}], user=USERS[n % 2]
+                )
             )
             if n == 2:
                 gateway.kill("gateway.processes.shipper")
@@ -59,7 +62,7 @@ def test_rows_move_and_commands_follow(gateway: RunningGateway, home: Path, part
 
     stats = json.loads(stepdown(home, "harvest", "stats", "--json", **where).stdout)
     assert sum(sum(count.values()) for count in stats["tasks"].values()) == 6
-    shown = stepdown(home, "harvest", "show", answer.headers["x-stepdown-request-id"], **where)
+    shown = stepdown(home, "harvest", "show", answers[-1].headers["x-stepdown-request-id"], **where)
     assert "joe number 5" in shown.stdout
     sql = "SELECT count(*) AS n FROM rows WHERE text LIKE '%jane%'"
     assert json.loads(stepdown(home, "harvest", "query", sql, "--json", **where).stdout) == {"n": 3}

@@ -95,7 +95,8 @@ def _add_import(action: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="JSON Lines (OpenAI's fine-tuning form, stored completions, {messages, answer}) or CSV",
+        help="JSON Lines, a JSON array, CSV or Parquet: OpenAI's fine-tuning form, stored completions, "
+        "{messages, answer}, spend logs of LiteLLM, exports of Langfuse or OpenTelemetry, or two columns",
     )
     action.add_argument(
         "--like",
@@ -106,8 +107,8 @@ def _add_import(action: argparse.ArgumentParser) -> None:
     action.add_argument("--model", help="the model that the app asks for, where records name none")
     action.add_argument("--key", metavar="NAME", help="count them as requests with this gateway key")
     action.add_argument("--tenant", help="count them as requests of this tenant")
-    action.add_argument("--text-column", default="text", metavar="NAME", help="of a CSV (text)")
-    action.add_argument("--answer-column", default="answer", metavar="NAME", help="of a CSV (answer)")
+    action.add_argument("--text-column", default="text", metavar="NAME", help="of a table (text)")
+    action.add_argument("--answer-column", default="answer", metavar="NAME", help="of a table (answer)")
     action.add_argument("--dry-run", action="store_true", help="say what would be imported, change nothing")
     action.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -14,6 +14,7 @@ from gateway.harvest.parts.storage import Storage
 from gateway.harvest.query import Answer
 
 MEMORY_MB = 1024
+_RESERVED = frozenset({"at", "match", "user"})
 _SHOWN = [name for name in COLUMNS if name != "demands"]
 
 
@@ -62,7 +63,8 @@ def _select(connection: Any, sql: str, limit: int | None) -> Answer:
         text = str(exc)
         if isinstance(exc, FileNotFoundError) or "No files found" in text or "No such file" in text:
             raise LostPartError from exc
-        columns = ", ".join(_SHOWN)
+        # DuckDB's own words are quoted; a plain `user` would be the user of the database.
+        columns = ", ".join(quote_name(name) if name in _RESERVED else name for name in _SHOWN)
         message = text.splitlines()[0]
         raise ConfigError(f"{message}; a query reads the table rows ({columns}) and changes nothing") from exc
     return Answer([name for name, *_ in found.description], rows)
