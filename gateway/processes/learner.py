@@ -132,6 +132,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
         templates=state.templates,
         reviews=state.reviews,
         actions=state.actions,
+        imports=state.imports,
     )
     builder = create_builder(settings, resources)
     return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
