@@ -8,6 +8,8 @@ from gateway.store.imports import ImportLog
 
 METRIC = "imported"
 """In the manifest of a version that imported rows taught for the most part: how many there were."""
+CONFIRMING_SHARE = 0.6
+"""Of the traffic that is audited until they are confirmed: more lessons would teach little."""
 CONFIRM_EVERY = 10
 """Audits between two looks at whether there are enough to confirm what imported rows taught."""
 

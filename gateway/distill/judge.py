@@ -33,6 +33,7 @@ from gateway.core import (
 )
 from gateway.distill.base import Config
 from gateway.distill.evaluation import draft_answers
+from gateway.distill.imported import CONFIRMING_SHARE
 from gateway.distill.prospects import (
     Candidate,
     Hypothesis,
@@ -210,14 +211,15 @@ class Judge:
         if accepted < hypothesis.accepted:
             waiting = self._without_attempt(candidate, old, evidence)
             missing = hypothesis.accepted - accepted
-            note = (
-                f"taught by imported rows: {missing} more audits above {hypothesis.threshold:.3f} confirm it"
+            note = f"taught by imported rows: {missing} more audits above the threshold confirm it"
+            return msgspec.structs.replace(
+                waiting, audits_missing=missing, renewal_share=CONFIRMING_SHARE, note=note
             )
-            return msgspec.structs.replace(waiting, audits_missing=missing, note=note)
         passed = confirm_certificate(evidence, old, self._clock(), hypothesis.threshold)
         if passed is None:
             attempts = old.attempts + CONFIRMATION_ATTEMPTS
-            return self._without_attempt(candidate, msgspec.structs.replace(old, attempts=attempts), evidence)
+            refuted = msgspec.structs.replace(old, attempts=attempts, renewal_share=0.0)
+            return self._without_attempt(candidate, refuted, evidence)
         return self._settle(passed, audits, evidence)
 
     def _settle(self, passed: Certificate, audits: Sequence[ScoredAudit], evidence: Evidence) -> Certificate:
