@@ -39,6 +39,7 @@ PLURALS = {
     "distill/base_models/sources": {"fetch"},
     "distill/recipes": {"create"},
     "harvest/formats": {"write"},
+    "harvest/shapes": {"read_record"},
     "routing/classifiers": {"create"},
     "specialists/encoders": {"create"},
     "specialists/runtimes": {"create"},

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from gateway.harvest.base import Row
+from gateway.harvest.origins import SCHEMA as ORIGINS
+from gateway.harvest.origins import stamp_origin
 from gateway.store.database import Database, insert_rows
 
 CONTRACT = ("tools", "response_format", "may_call_in_parallel")
@@ -81,7 +83,7 @@ _messages = msgspec.json.Decoder(list[msgspec.Raw])
 
 def create(database: Database) -> None:
     """Make the tables in a new file; add to an older one what it lacks."""
-    database.create(SCHEMA)
+    database.create(SCHEMA + ORIGINS)
     if len(database.read("PRAGMA table_info(rows)")) <= len(COLUMNS):
         with database.write() as connection:
             # Read again under the lock: two processes may open an older file at once.
@@ -89,6 +91,7 @@ def create(database: Database) -> None:
             for name in [name for name in ADDED if name not in known]:
                 connection.execute(f"ALTER TABLE rows ADD COLUMN {name} {ADDED[name]}")
     database.create(_INDEXES)
+    stamp_origin(database)
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:

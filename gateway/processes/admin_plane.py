@@ -12,13 +12,13 @@ from prometheus_client.registry import Collector
 from gateway.api.admin.models import Judgement, SampleCounts, SampleItem, TaskChange, TaskReport
 from gateway.finops.periods import parse_past
 from gateway.finops.report import GROUPINGS, describe_period, read_period
-from gateway.harvest.reader import HarvestReader
 from gateway.policy.explanation import Explanation, explain_decision
 from gateway.policy.key_limits import KeyLimits
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.blind_sample import BlindSample
+from gateway.processes.harvest_access import open_harvest
 from gateway.processes.task_report import TaskReporter, find_report, summarize_task
 from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
@@ -69,7 +69,7 @@ class GatewayAdmin:
         self._policies = policies
         self._begun_at = time.time()
         self._sums = SumFiles(sum_files)
-        self._harvest = HarvestReader(settings.home.harvest)
+        self._harvest = open_harvest(settings)
         self._sample = BlindSample(state, self._harvest)
         limits = KeyLimits(Counters(settings.home.counters, None))
         accounting = Accounting(settings, state, policies, limits)

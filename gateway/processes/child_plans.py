@@ -54,6 +54,15 @@ def plan_children(
             stop_grace_s=15.0,
             is_watched=True,
         )
+    if settings.harvest.parts is not None and settings.harvest.enabled:
+        yield ChildPlan(
+            name="shipper",
+            module="gateway.processes.shipper",
+            environment=environment,
+            withheld=withheld,
+            stop_grace_s=5.0,
+            is_watched=True,
+        )
     specialists = settings.specialists
     yield ChildPlan(
         name="model host",

@@ -31,11 +31,11 @@ from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import ConfigError, StepdownError
-from gateway.harvest.reader import HarvestReader
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
+from gateway.processes.harvest_access import open_harvest
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
 from gateway.specialists.base import Runtime
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.nice(NICENESS)
     # At once, also amid a training: all that it leaves is whole, and what was published is judged next time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    harvest, registry = HarvestReader(settings.home.harvest), Registry(settings.home.registry)
+    harvest, registry = open_harvest(settings), Registry(settings.home.registry)
     with open_state(settings.home) as state:
         learner = create_learner(settings, state)
         for round_number in itertools.count():
@@ -125,13 +125,14 @@ def create_learner(settings: Settings, state: State) -> Learner:
     resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
     registry = Registry(home.registry)
     stores = Stores(
-        harvest=HarvestReader(home.harvest),
+        harvest=open_harvest(settings),
         registry=registry,
         certifications=PreloadingCertificationStore(state.database, home, registry),
         tasks=state.tasks,
         templates=state.templates,
         reviews=state.reviews,
         actions=state.actions,
+        imports=state.imports,
     )
     builder = create_builder(settings, resources)
     return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
@@ -145,11 +146,11 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     certification, known = state.certifications.of(task), state.tasks.get(task)
     if certification.version is None or known is None:
         raise ConfigError(f"{task} has no specialist yet")
-    builder, home = create_builder(settings), settings.home
+    builder = create_builder(settings)
     strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget())
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
     rows = TaskRows(task, settings.learn.max_rows)
-    rows.read(HarvestReader(home.harvest))
+    rows.read(open_harvest(settings))
     evidence = [row for row in rows.evidence() if not is_separate(row, state.templates)]
     with builder.open_version(task, certification.version) as candidate:
         return preview_targets(

@@ -19,6 +19,7 @@ from gateway.store.database import Database
 from gateway.store.decision_log import DecisionLog
 from gateway.store.health import check_not_lost, mark_keys_made
 from gateway.store.home import Home
+from gateway.store.imports import ImportLog
 from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.objects import ObjectStore
@@ -63,6 +64,7 @@ class State:
         self.objects = ObjectStore(database)
         self.reviews = ReviewStore(database)
         self.actions = ActionLog(database)
+        self.imports = ImportLog(database)
 
     def write_last(self) -> dict[str, int]:
         """Write what waits before the process ends; return how much of each kind the disk did not take."""
