@@ -31,9 +31,11 @@ from gateway.policy.ownership import ObjectOwnership
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
+from gateway.processes.audit_key_watch import AuditKeyWatch
 from gateway.processes.feedback import create_feedback_taker
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
+from gateway.processes.loops import Chore
 from gateway.processes.pruning import Pruning, read_retention
 from gateway.processes.retirement_watch import RetirementWatch
 from gateway.processes.teachers import combine_teachers, create_teachers, list_terms
@@ -41,6 +43,7 @@ from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
 from gateway.settings import Settings
+from gateway.sharing.contact import Contact
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.decision_record import refusal_record
@@ -81,10 +84,13 @@ class GatewayWorker:
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
         self.keys = KeyWatch(state.keys, home, number)
+        contact = Contact(self.keys.counters, settings.state) if settings.state.is_shared else None
         self.take_feedback = create_feedback_taker(state.reviews, policies)
         # One process is enough: it prunes the files of all, and asks the teachers for all.
         pruning = Pruning(home.harvest, read_retention(settings.harvest, policies))
-        self._chores = (pruning, RetirementWatch(settings, self.teachers)) if number == 0 else ()
+        self._chores: tuple[Chore, ...] = (
+            (pruning, RetirementWatch(settings, self.teachers)) if number == 0 else ()
+        )
         self._accounting = Accounting(settings, state, policies, self.keys.limits)
         self.ledger = self._accounting.ledger
         self.exporters = Exporters(
@@ -108,7 +114,11 @@ class GatewayWorker:
             drafter=self.drafter,
             registry=self.registry,
             stale_after_s=settings.server.stale_after_s,
+            contact=contact,
         )
+        self._sampler = StickySampler(read_audit_key(home))
+        if contact:
+            self._chores = (*self._chores, AuditKeyWatch(home, self._sampler.adopt))
         self._encoders = encoder_models(policies)
         self._planner = self._create_planner(names[0])
         self.stages = self._create_stages()
@@ -194,7 +204,7 @@ class GatewayWorker:
             planner=self._planner,
             router=TaskRouter(self._create_classifiers()),
             certifications=self.state.certifications,
-            sampler=StickySampler(read_audit_key(settings.home)),
+            sampler=self._sampler,
             drafter=self.drafter,
             is_frozen=self.state.interventions.is_frozen,
             embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.config.environment import FILE_SUFFIX
 from gateway.ipc.child_process import ChildPlan
 from gateway.settings import Settings
+from gateway.sharing.base import PASSWORD_VARIABLE
 
 # After its drain a worker writes what waits; an exporter of spans may take two seconds.
 WORKER_END_S = 5.0
@@ -54,6 +55,17 @@ def plan_children(
             stop_grace_s=15.0,
             is_watched=True,
         )
+    if settings.state.is_shared:
+        yield ChildPlan(
+            name="shared state",
+            module="gateway.processes.shared_state",
+            environment=environment,
+            withheld=withheld,
+            # After the workers' last audits and sums there is time to send them.
+            stop_grace_s=5.0,
+            stops_last=True,
+            is_watched=True,
+        )
     specialists = settings.specialists
     yield ChildPlan(
         name="model host",
@@ -64,7 +76,7 @@ def plan_children(
             "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
         ],
         environment=environment,
-        withheld=withheld,
+        withheld=withheld | {PASSWORD_VARIABLE, PASSWORD_VARIABLE + FILE_SUFFIX},
         stop_grace_s=3.0,
         stops_last=True,
         is_watched=True,
