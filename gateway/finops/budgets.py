@@ -79,6 +79,9 @@ class Budgets:
         taken: list[Budget] = []
         # A key's before its policy's, a month before a day: where both are spent, it says when to come back.
         for budget in reversed(budgets):
+            spend = self._spend[budget.period]
+            if spend.needs_lease(budget.name, usd, budget.usd):
+                await spend.take_lease(budget.name, usd, budget.usd)
             if not self._set_aside(budget, usd, is_known=is_known):
                 for each in taken:
                     self._spend[each.period].settle(each.name, usd, 0.0)
@@ -89,7 +92,7 @@ class Budgets:
     def raise_spent(self, budget: Budget, usd: float) -> None:
         """Let at least `usd` be spent of `budget`: what the ledger on disk knows of its current period."""
         spend = self._spend[budget.period]
-        if spend.spent(budget.name) < usd:
+        if spend.spent_here(budget.name) < usd:
             spend.raise_to(budget.name, usd)
 
     def settle(self, reservation: Reservation | None, usd: float) -> None:

@@ -43,7 +43,6 @@ from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
 from gateway.settings import Settings
-from gateway.sharing.contact import Contact
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.decision_record import refusal_record
@@ -83,8 +82,7 @@ class GatewayWorker:
         self.teacher = combine_teachers(self.teachers, settings)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
-        self.keys = KeyWatch(state.keys, home, number)
-        contact = Contact(self.keys.counters, settings.state) if settings.state.is_shared else None
+        self.keys = KeyWatch(state.keys, home, number, settings.state)
         self.take_feedback = create_feedback_taker(state.reviews, policies)
         # One process is enough: it prunes the files of all, and asks the teachers for all.
         pruning = Pruning(home.harvest, read_retention(settings.harvest, policies))
@@ -114,10 +112,10 @@ class GatewayWorker:
             drafter=self.drafter,
             registry=self.registry,
             stale_after_s=settings.server.stale_after_s,
-            contact=contact,
+            contact=self.keys.contact,
         )
         self._sampler = StickySampler(read_audit_key(home))
-        if contact:
+        if self.keys.contact:
             self._chores = (*self._chores, AuditKeyWatch(home, self._sampler.adopt))
         self._encoders = encoder_models(policies)
         self._planner = self._create_planner(names[0])

@@ -57,6 +57,7 @@ def create_synchronizer(settings: Settings, state: State) -> Synchronizer:
         settings.state,
         state.database,
         Contact(counters, settings.state),
+        counters,
         machine=read_machine_name(home),
         policies=digest_policies(settings.policies.folder),
         audit_key=read_audit_key(home),

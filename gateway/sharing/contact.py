@@ -21,6 +21,7 @@ AWAY_AFTER_S = 2.5
 """Two beats that were missed: then limits are held by this machine's share."""
 _CELL = "shared state/contact"
 _FLEET_CELL = "shared state/machines"
+_SILENT_CELL = "shared state/silent machines"
 
 
 class Contact:
@@ -31,6 +32,7 @@ class Contact:
     ) -> None:
         self._cell = counters.cell(_CELL)
         self._fleet = counters.cell(_FLEET_CELL)
+        self._silent = counters.cell(_SILENT_CELL)
         self._config = config
         self._clock = clock
 
@@ -61,9 +63,14 @@ class Contact:
         """How many machines share the limits, this one too; 1 before the first contact."""
         return max(1, int(self._fleet.value))
 
-    def note(self, machines: int) -> None:
-        """Note a contact that began now."""
-        self._fleet.value = machines
+    @property
+    def reachable_share(self) -> float:
+        """The part of the machines that can be reached: the others may be at work, with their part."""
+        return 1.0 - self._silent.value / self.machines
+
+    def note(self, machines: int, silent: int = 0) -> None:
+        """Note a contact that began now, with so many machines that are there and so many that may be."""
+        self._fleet.value, self._silent.value = machines, silent
         self._cell.value = self._clock()
 
     def restore(self, age_s: float, machines: int) -> None:

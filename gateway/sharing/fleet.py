@@ -9,6 +9,8 @@ import msgspec
 from gateway.sharing.valkey import Valkey
 
 BEAT_S = 1.0
+SILENT_S = 5.0
+"""After so long without a sign a machine is taken for cut off."""
 GONE_S = 300.0
 """After so long without a sign a machine has no share of the limits any more. Until then it may be cut off
 from the others and at work: what is its share stays its own."""
@@ -36,6 +38,8 @@ class Beat(msgspec.Struct, frozen=True, kw_only=True):
     audit_key: bytes
     """The key by which every machine chooses the same audits: that of the first."""
     machines: int
+    silent: int
+    """Of these, those that have given no sign lately."""
     other_policies: int
 
 
@@ -55,12 +59,13 @@ class Fleet:
         """Say that this machine is there. Fails where nothing can be written: then nobody can warn us."""
         arguments = [self._machine, self._policies, secrets.token_hex(8), self._audit_key, int(GONE_S)]
         generation, audit_key, found = self._valkey.run(_BEAT, self._keys, arguments)
-        others = [each.decode().partition(" ")[2] for each in found]
+        signs = [each.decode().partition(" ") for each in found]
         return Beat(
             generation=generation.decode(),
             audit_key=audit_key,
-            machines=len(others),
-            other_policies=sum(each != self._policies for each in others),
+            machines=len(signs),
+            silent=sum(float(age_s) > SILENT_S for age_s, _, _ in signs),
+            other_policies=sum(policies != self._policies for _, _, policies in signs),
         )
 
     def leave(self) -> None:

@@ -13,10 +13,12 @@ from gateway.sharing.audits import SharedAudits
 from gateway.sharing.base import AwayError, Config
 from gateway.sharing.contact import Contact, ContactReport
 from gateway.sharing.fleet import BEAT_S, Fleet
+from gateway.sharing.levels import Levels
 from gateway.sharing.mirror import Mirror, SharedRows
 from gateway.sharing.outgoing import Outgoing
 from gateway.sharing.valkey import Valkey
 from gateway.store.database import Database
+from gateway.store.shared_counters import Counters
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ class Synchronizer:
         config: Config,
         database: Database,
         contact: Contact,
+        counters: Counters,
         *,
         machine: str,
         policies: str,
@@ -56,6 +59,7 @@ class Synchronizer:
         self._channel = rows.channel
         self._mirror = Mirror(database, self._outgoing, rows)
         self._audits = SharedAudits(database, self._outgoing, self._valkey, machine)
+        self._levels = Levels(self._valkey, counters, machine)
         self._fleet = Fleet(self._valkey, machine, policies, audit_key)
         self._wait: Callable[[float], bool] | None = None
         self._generation = ""
@@ -102,7 +106,8 @@ class Synchronizer:
         beat = self._fleet.beat()
         if beat.generation != self._generation:
             self._start_over(beat.generation, beat.audit_key)
-        self._contact.note(beat.machines)
+        self._levels.refresh()
+        self._contact.note(beat.machines, beat.silent)
         self._beat_at = now + BEAT_S
         if now >= self._kept_at:
             self._kept_at = now + _KEPT_CONTACT_S

