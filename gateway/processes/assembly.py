@@ -27,7 +27,7 @@ from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
 from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
-from gateway.policy.ownership import ObjectOwnership
+from gateway.policy.ownership import ObjectOwnership, OwnerStore
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
@@ -43,6 +43,8 @@ from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
 from gateway.settings import Settings
+from gateway.sharing.owners import FleetObjects, SharedOwners
+from gateway.sharing.valkey import Valkey
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.decision_record import refusal_record
@@ -55,6 +57,9 @@ from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.telemetry.shared_sums import SharedSums
 from gateway.upstream.base import Reply
+
+OWNERS_S = 0.25
+"""The longest that a request waits for the owner of an object that another machine made."""
 
 
 class GatewayWorker:
@@ -215,7 +220,9 @@ class GatewayWorker:
             usage_asker=UsageAsker(),
             teacher_headers=self.exporters.headers,
             # With `--open` all are one tenant, on the operator's own machine.
-            ownership=ObjectOwnership(self.state.objects) if settings.admission == "keys" else None,
+            ownership=ObjectOwnership(create_owners(settings, self.state))
+            if settings.admission == "keys"
+            else None,
             estimate_usage=accounting.tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )
@@ -256,6 +263,13 @@ class GatewayWorker:
         self.outbox.close()
         with contextlib.suppress(sqlite3.Error):
             self._accounting.flush()
+
+
+def create_owners(settings: Settings, state: State) -> OwnerStore:
+    """Return where the owners of objects are kept."""
+    if not settings.state.is_shared:
+        return state.objects
+    return FleetObjects(state.objects, SharedOwners(Valkey(settings.state, OWNERS_S)))
 
 
 def create_classifier(name: str, options: dict[str, Any], state: State, drafter: HostClient) -> Classifier:

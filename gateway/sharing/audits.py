@@ -54,7 +54,7 @@ class SharedAudits:
     def push(self) -> int:
         """Send the audits that wait; return how many."""
         sent = 0
-        while batch := self._outgoing.next_changes(BATCH_AUDITS, of_audits=True):
+        while batch := self._outgoing.next_changes(BATCH_AUDITS, AUDITS):
             arguments: list[object] = [MOST_KEPT, _SENT_DAYS * 86_400]
             for change, row in self._read(batch):
                 arguments += [change.seq, _pack(row)]

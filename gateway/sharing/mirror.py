@@ -126,12 +126,13 @@ class Mirror:
             there |= dict(page)
             revision = page[-1][1]
         known = self._database.read("SELECT kind, key, revision FROM shared_rows")
-        lost = [(kind, key) for kind, key, had in known if there.get(_field(kind, key), _UNKNOWN) < had]
+        lost = [(kind, key) for kind, key, had in known if there.get(field_of(kind, key), _UNKNOWN) < had]
         with self._database.write() as connection:
             connection.executemany("DELETE FROM shared_rows WHERE kind = ? AND key = ?", lost)
             connection.executemany("INSERT INTO outgoing (kind, key) VALUES (?, ?)", lost)
             for table in TABLES.values():
-                connection.execute(_missing(table))
+                if "INSERT" in table.events:
+                    connection.execute(_missing(table))
         return bool(lost)
 
     def push(self) -> int:
@@ -153,7 +154,7 @@ class Mirror:
 
     def _send(self, batch: Sequence[Change]) -> None:
         # The newest change of a row says all: what is sent is the row as it is now.
-        wanted = {_field(one.kind, one.key): one for one in batch}
+        wanted = {field_of(one.kind, one.key): one for one in batch}
         with self._database.write() as connection:
             waiting = {
                 field: (
@@ -186,7 +187,7 @@ class Mirror:
                         continue
                     write_row(connection, TABLES[one.kind], one.key, known.row)
                 note_revision(connection, one.kind, one.key, known.revision)
-            done = [one for one in batch if _field(one.kind, one.key) in confirmed]
+            done = [one for one in batch if field_of(one.kind, one.key) in confirmed]
             self._outgoing.remove(connection, done)
         if waiting:
             raise AwayError(f"{len(waiting)} rows change faster than they can be sent")
@@ -250,7 +251,8 @@ def _missing(table: SharedTable) -> str:
     )
 
 
-def _field(kind: str, key: str) -> str:
+def field_of(kind: str, key: str) -> str:
+    """Return the field of a row."""
     return f"{kind} {key}"
 
 

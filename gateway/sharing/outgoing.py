@@ -15,7 +15,8 @@ import msgspec
 from gateway.sharing.tables import TABLES
 from gateway.store.database import Database
 
-AUDITS = "audits"
+TABLE_CHANGES, AUDITS, OWNERS = "", "audits", "owners"
+"""What is sent apart: the rows of tables, audits, and the owners of new objects."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS outgoing (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, key TEXT NOT NULL
@@ -30,7 +31,7 @@ CREATE INDEX IF NOT EXISTS audits_by_request ON audits (request_id);
 _TRIGGER = """
 CREATE TRIGGER IF NOT EXISTS shared_{table}_{event} AFTER {event} ON {table}
 WHEN NOT EXISTS (SELECT 1 FROM applying)
-BEGIN INSERT INTO outgoing (kind, key) VALUES ('{table}', json_array({key})); END;
+BEGIN INSERT INTO outgoing (kind, key) VALUES ('{kind}', json_array({key})); END;
 """
 
 
@@ -51,10 +52,16 @@ class Outgoing:
         self._database = database
         database.create(_SCHEMA + "".join(_list_triggers()))
 
-    def next_changes(self, limit: int, *, of_audits: bool = False) -> list[Change]:
-        """Return the oldest changes of tables, or the oldest audits, that are not sent yet."""
-        query = "SELECT seq, kind, key FROM outgoing WHERE (kind = ?) = ? ORDER BY seq LIMIT ?"
-        return [Change(*row) for row in self._database.read(query, (AUDITS, of_audits, limit))]
+    def next_changes(self, limit: int, what: str = TABLE_CHANGES) -> list[Change]:
+        """Return the oldest that are not sent yet, of AUDITS, of OWNERS, or of all tables."""
+        query = (
+            "SELECT seq, kind, key FROM outgoing WHERE iif(kind IN (?, ?), kind, '') = ? ORDER BY seq LIMIT ?"
+        )
+        return [Change(*row) for row in self._database.read(query, (AUDITS, OWNERS, what, limit))]
+
+    def encode_keys(self, keys: Sequence[str]) -> list[str]:
+        """Return keys of one column as the triggers write them."""
+        return [str(self._database.read("SELECT json_array(?)", (key,))[0][0]) for key in keys]
 
     def remove(self, connection: sqlite3.Connection, changes: Sequence[Change]) -> None:
         """Note that `changes` were sent, in the transaction that is open."""
@@ -109,7 +116,9 @@ def decode_key(key: str) -> list[object]:
 
 def _list_triggers() -> Iterator[str]:
     for table in TABLES.values():
-        for event, row in (("INSERT", "NEW"), ("UPDATE", "NEW"), ("DELETE", "OLD")):
+        for event in table.events:
+            row = "OLD" if event == "DELETE" else "NEW"
             key = ", ".join(f"{row}.{name}" for name in table.key)
-            yield _TRIGGER.format(table=table.name, event=event, key=key)
-    yield _TRIGGER.format(table=AUDITS, event="INSERT", key="NEW.seq")
+            yield _TRIGGER.format(table=table.name, event=event, kind=table.name, key=key)
+    yield _TRIGGER.format(table="audits", event="INSERT", kind=AUDITS, key="NEW.seq")
+    yield _TRIGGER.format(table="objects", event="INSERT", kind=OWNERS, key="NEW.id")

@@ -16,6 +16,7 @@ from gateway.sharing.fleet import BEAT_S, Fleet
 from gateway.sharing.levels import Levels
 from gateway.sharing.mirror import Mirror, SharedRows
 from gateway.sharing.outgoing import Outgoing
+from gateway.sharing.owners import SharedOwners
 from gateway.sharing.valkey import Valkey
 from gateway.store.database import Database
 from gateway.store.shared_counters import Counters
@@ -54,7 +55,9 @@ class Synchronizer:
         self._adopt_audit_key = adopt_audit_key
         self._report_change = report
         self._valkey = Valkey(config)
+        self._database = database
         self._outgoing = Outgoing(database)
+        self._owners = SharedOwners(self._valkey)
         rows = SharedRows(self._valkey)
         self._channel = rows.channel
         self._mirror = Mirror(database, self._outgoing, rows)
@@ -85,8 +88,7 @@ class Synchronizer:
         now = time.monotonic()
         if now >= self._beat_at:
             self._beat(now)
-        self._mirror.push()
-        self._audits.push()
+        self._push()
         if self._wait(TICK_S) or now >= self._pull_at:
             self._pull_at = now + POLL_S
             self._mirror.pull()
@@ -95,12 +97,16 @@ class Synchronizer:
     def leave(self) -> None:
         """Send what waits, if that is possible now, and say goodbye."""
         try:
-            self._mirror.push()
-            self._audits.push()
+            self._push()
             self._fleet.leave()
         except (AwayError, sqlite3.Error) as exc:
             logger.warning("shared state: this machine leaves without a word: %s", exc)
         self._valkey.close()
+
+    def _push(self) -> None:
+        self._mirror.push()
+        self._owners.push(self._database, self._outgoing)
+        self._audits.push()
 
     def _beat(self, now: float) -> None:
         beat = self._fleet.beat()
@@ -121,6 +127,7 @@ class Synchronizer:
         if has_lost or had not in ("", generation):
             logger.warning("shared state: it had lost what was in it; it gets it from the machines again")
             self._audits.send_again(time.time())
+            self._owners.send_again(self._database)
         self._adopt_audit_key(audit_key)
         self._mirror.push()
         self._mirror.pull()

@@ -31,6 +31,8 @@ class SharedTable(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a column `revision` tells the processes of this machine what has changed."""
     after: str = ""
     """A statement that tells them so."""
+    events: tuple[str, ...] = ("INSERT", "UPDATE", "DELETE")
+    """The changes that the others must know. With UPDATE alone, rows that were never changed are not sent."""
 
     @property
     def all_columns(self) -> tuple[str, ...]:
@@ -127,6 +129,13 @@ def keep_the_lesser_name(mine: Row | None, theirs: Row | None) -> Row | None:
     return min(mine, theirs, key=lambda row: row["name"])
 
 
+def keep_the_lesser_owner(mine: Row | None, theirs: Row | None) -> Row | None:
+    """Two operators claimed an object at once: either will do, if all choose the same."""
+    if mine is None or theirs is None:
+        return mine or theirs
+    return min(mine, theirs, key=lambda row: (row["tenant"], row["at"]))
+
+
 def _earliest(mine: Row | None, theirs: Row | None, column: str) -> Row | None:
     if mine is None or theirs is None:
         return mine or theirs
@@ -166,6 +175,11 @@ TABLES = {
         ),
         SharedTable(
             name="templates", key=("task", "copy"), columns=("status", "at"), merge=separate_if_either
+        ),
+        # Of objects at the teacher only those that an operator claimed: a new one is asked for.
+        SharedTable(
+            name="objects", key=("id",), columns=("kind", "tenant", "at"), merge=keep_the_lesser_owner,
+            events=("UPDATE",),
         ),
     )
 }  # fmt: skip

@@ -40,6 +40,10 @@ ROWS: dict[str, list[Row | None]] = {
         TASK | {"template_text": "", "adopted_at": 1.0, "vector": b"0"},
     ],
     "task_names": [{"task": "t", "scope": "s", "name": "a"}, {"task": "t", "scope": "s", "name": "b"}],
+    "objects": [
+        {"id": "f", "kind": "file", "tenant": "a", "at": 1.0},
+        {"id": "f", "kind": "file", "tenant": "b", "at": 2.0},
+    ],
     "templates": [
         None,
         {"task": "t", "copy": "c", "status": "known", "at": 1.0},
