@@ -239,8 +239,8 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         teacher = msgspec.structs.replace(settings.upstream, api_key=Secret(secret))
         settings = msgspec.structs.replace(settings, upstream=teacher)
     if found := read_secret(environ, sharing.PASSWORD_VARIABLE):
-        secret, origins["state", "password"] = found
-        state = msgspec.structs.replace(settings.state, password=Secret(secret))
+        secret, origins["state", "credential"] = found
+        state = msgspec.structs.replace(settings.state, credential=Secret(secret))
         settings = msgspec.structs.replace(settings, state=state)
     return Configuration(settings=settings, file=file.name, origins=origins)
 

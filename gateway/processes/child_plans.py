@@ -56,16 +56,7 @@ def plan_children(
             is_watched=True,
         )
     if settings.state.is_shared:
-        yield ChildPlan(
-            name="shared state",
-            module="gateway.processes.shared_state",
-            environment=environment,
-            withheld=withheld,
-            # After the workers' last audits and sums there is time to send them.
-            stop_grace_s=5.0,
-            stops_last=True,
-            is_watched=True,
-        )
+        yield _plan_sharing(environment, withheld)
     specialists = settings.specialists
     yield ChildPlan(
         name="model host",
@@ -82,6 +73,19 @@ def plan_children(
         is_watched=True,
         has_loop=True,
     )  # fmt: skip
+
+
+def _plan_sharing(environment: Mapping[str, str], withheld: frozenset[str]) -> ChildPlan:
+    return ChildPlan(
+        name="shared state",
+        module="gateway.processes.shared_state",
+        environment=environment,
+        withheld=withheld,
+        stop_grace_s=5.0,
+        # After the workers' last audits and owners.
+        stops_last=True,
+        is_watched=True,
+    )
 
 
 def _plan_worker(

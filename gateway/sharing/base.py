@@ -20,7 +20,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     url: str = ""
     """redis://[USER@]HOST:PORT/DB, rediss:// with TLS (`?ssl_ca_certs=FILE`), unix:///PATH. The password is
     STEPDOWN_STATE_PASSWORD, or in the file that STEPDOWN_STATE_PASSWORD_FILE names."""
-    password: Secret | None = None
+    credential: Secret | None = None
     prefix: str = "stepdown"
     """Begins every key: fleets with different prefixes may share one server."""
     lease_s: PositiveFloat = 30.0

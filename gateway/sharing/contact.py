@@ -20,6 +20,8 @@ from gateway.store.shared_counters import Counters
 AWAY_AFTER_S = 2.5
 """Two beats that were missed: then limits are held by this machine's share."""
 _CELL = "shared state/contact"
+_HERE, _AWAY = 0.0, 1.0
+"""The stamp of that cell, whose value is the time of the last contact."""
 _FLEET_CELL = "shared state/machines"
 _SILENT_CELL = "shared state/silent machines"
 
@@ -46,7 +48,7 @@ class Contact:
     @property
     def is_connected(self) -> bool:
         """Whether this machine knows what the others do."""
-        return self.age_s < AWAY_AFTER_S
+        return not self._cell.stamp and self.age_s < AWAY_AFTER_S
 
     @property
     def has_lease(self) -> bool:
@@ -71,12 +73,16 @@ class Contact:
     def note(self, machines: int, silent: int = 0) -> None:
         """Note a contact that began now, with so many machines that are there and so many that may be."""
         self._fleet.value, self._silent.value = machines, silent
-        self._cell.value = self._clock()
+        self._cell.value, self._cell.stamp = self._clock(), _HERE
+
+    def note_away(self) -> None:
+        """Note that the others cannot be reached; when they could be last counts on."""
+        self._cell.stamp = _AWAY
 
     def restore(self, age_s: float, machines: int) -> None:
         """Note a contact of an earlier run."""
         self._fleet.value = machines
-        self._cell.value = max(1e-3, self._clock() - age_s)
+        self._cell.value, self._cell.stamp = max(1e-3, self._clock() - age_s), _AWAY
 
 
 class ContactReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -142,6 +142,7 @@ class Synchronizer:
 
     def _note_away(self, why: str) -> None:
         self._wait = None
+        self._contact.note_away()
         if self._report.state != "away":
             logger.error("shared state is away, this machine goes on alone: %s", why)
         self._note("away", why=why)

@@ -102,7 +102,7 @@ def connection_options(config: Config, timeout_s: float) -> dict[str, Any]:
     scheme, _, rest = config.url.partition("://")
     return {
         "url": f"{_SCHEMES.get(scheme, scheme)}://{rest}",
-        "password": config.password.reveal() if config.password else None,
+        "password": config.credential.reveal() if config.credential else None,
         "retry": None,
         "retry_on_timeout": False,
         "socket_timeout": timeout_s,
