@@ -49,12 +49,15 @@ class KeyLimits:
         }
         self._meters: dict[str, tuple[Limits, KeyMeters]] = {}
 
-    async def take_leases(self, key: KeyFacts, tokens: float) -> None:
-        """Let this machine have what one request of about `tokens` tokens takes of its key's limits.
+    def lacks_lease(self, key: KeyFacts, tokens: float) -> bool:
+        """Whether `take_leases` must be waited for before `admit`: never where one machine is all."""
+        if self.keeper is None or key.limits == _NONE:
+            return False
+        return self._find_meters(key).lacks_lease(tokens, self._clock())
 
-        To be waited for before `admit` where machines share limits; mostly there is nothing to wait for.
-        """
-        if self.keeper is not None and key.limits != _NONE:
+    async def take_leases(self, key: KeyFacts, tokens: float) -> None:
+        """Let this machine have what one request of about `tokens` tokens takes of its key's limits."""
+        if self.keeper is not None:
             meters = self._find_meters(key)
             await self.keeper.take(meters.turn, lambda: meters.find_needs(tokens, self._clock()))
 

@@ -61,6 +61,15 @@ class KeyMeters:
                 else ConcurrencyGauge(counters.cell(name), most)
             )
 
+    def lacks_lease(self, tokens: float, now: float) -> bool:
+        """Whether a limit may need a lease first. Without the lock, for what is nearly always the case."""
+        requests, rate, gauge = self._requests, self.tokens, self._gauge
+        return (
+            (isinstance(requests, LeasedRate) and not requests.is_leased(1.0, now))
+            or (isinstance(rate, LeasedRate) and not rate.is_leased(min(tokens, rate.limit), now))
+            or (isinstance(gauge, LeasedGauge) and gauge.needs_lease(now))
+        )
+
     def find_needs(self, tokens: float, now: float) -> list[Need]:
         """Return the limits that need a lease before a request of `tokens` tokens can be counted."""
         needs = []

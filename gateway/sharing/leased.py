@@ -82,7 +82,7 @@ class LeasedRate:
         if not self.limit:
             return self._period_s
         cost = min(cost, self.limit)
-        if self._is_leased(cost, now):
+        if self.is_leased(cost, now):
             self._spend(cost)
             return 0.0
         if not self._office.is_open:
@@ -101,17 +101,22 @@ class LeasedRate:
 
     def remaining(self, now: float) -> int:
         """Return how many whole units may be taken now, here."""
-        leased = max(0.0, self._lease.value) if self._is_leased(0.0, now) else 0.0
+        leased = max(0.0, self._lease.value) if self.is_leased(0.0, now) else 0.0
         return min(int(self.limit), self._level.remaining(now) + int(leased))
 
     def reset_s(self, now: float) -> float:
         """Return the seconds until the whole limit is there again."""
         return self._level.reset_s(now)
 
+    def is_leased(self, cost: float, now: float) -> bool:
+        """Whether `cost` fits into what this machine has; only reads."""
+        lease = self._lease
+        return lease.value + ROUNDING >= cost and 0.0 <= now - lease.stamp < VALID_S
+
     def needs_lease(self, cost: float, now: float) -> bool:
         """Whether a lease should be asked for before `cost` is taken."""
         cost = min(cost, self.limit)
-        if not self.limit or self._is_leased(cost, now) or not self._office.is_open:
+        if not self.limit or self.is_leased(cost, now) or not self._office.is_open:
             return False
         return self._wait_s(cost, now) <= ROUNDING
 
@@ -147,11 +152,7 @@ class LeasedRate:
     def is_due(self, now: float) -> bool:
         """See Leased."""
         held = self._lease.value
-        return held < -ROUNDING or (held > ROUNDING and not self._is_leased(0.0, now))
-
-    def _is_leased(self, cost: float, now: float) -> bool:
-        lease = self._lease
-        return lease.value + ROUNDING >= cost and 0.0 <= now - lease.stamp < VALID_S
+        return held < -ROUNDING or (held > ROUNDING and not self.is_leased(0.0, now))
 
     def _wait_s(self, cost: float, now: float) -> float:
         return self._level.reset_s(now) + cost * self._unit_s - self._period_s
@@ -191,7 +192,7 @@ class LeasedGauge(ConcurrencyGauge):
 
     def needs_lease(self, now: float) -> bool:
         """Whether a lease should be asked for before one more begins."""
-        return self._office.is_open and self._cell.total + 1 > self._allowed(now)
+        return self._cell.total + 1 > self._leased(now) and self._office.is_open
 
     def ask(self, need: float, now: float) -> Ask:
         """See Leased; `need` is 1 for one more."""
@@ -211,7 +212,11 @@ class LeasedGauge(ConcurrencyGauge):
         return bool(self._cell.total or self._lease.value)
 
     def _allowed(self, now: float) -> float:
-        leased = self._lease.value if 0.0 <= now - self._lease.stamp < SLOT_S / 2 else 0.0
+        leased = self._leased(now)
         if self._office.is_open:
             return leased
         return max(leased, min(self.limit, max(1.0, self.limit // self._office.machines)))
+
+    def _leased(self, now: float) -> float:
+        lease = self._lease
+        return lease.value if 0.0 <= now - lease.stamp < SLOT_S / 2 else 0.0

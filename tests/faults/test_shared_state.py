@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,10 @@ class Pair:
 
     def wait_for_state(self, state: str) -> None:
         for each in self.both:
-            wait_for(lambda each=each: shared(each)["state"] == state, f"it is not {state}")
+            wait_for(partial(self._is, each, state), f"it is not {state}")
+
+    def _is(self, gateway: RunningGateway, state: str) -> bool:
+        return shared(gateway)["state"] == state
 
 
 def create_key(gateway: RunningGateway, name: str) -> tuple[str, str]:

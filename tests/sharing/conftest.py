@@ -68,11 +68,11 @@ def machine(valkey: RunningValkey, tmp_path: Path) -> Iterator[Callable[..., Mac
     """Return machines by name; one that is asked for twice is the same home, started again."""
     with ExitStack() as stack:
 
-        def create(name: str, **options: str) -> Machine:
+        def create(name: str, config: Config | None = None, **options: str) -> Machine:
             home = Home(tmp_path / name)
             home.make()
             state = stack.enter_context(open_state(home))
-            return Machine(home, state, Config(url=valkey.url), **options)
+            return Machine(home, state, config or Config(url=valkey.url), **options)
 
         yield create
 

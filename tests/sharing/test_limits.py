@@ -58,7 +58,8 @@ class Limiter:
     async def admit(self, key: KeyFacts, tokens: float = 0.0) -> Admission | None:
         """Return the admission, None if it was refused."""
         try:
-            await self.limits.take_leases(key, tokens)
+            if self.limits.lacks_lease(key, tokens):
+                await self.limits.take_leases(key, tokens)
             return self.limits.admit(key, tokens)
         except RateLimitedError:
             return None

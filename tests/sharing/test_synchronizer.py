@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from gateway.core import Audit, Certificate, Certification
+from gateway.core import Audit, Certificate, Certification, Secret
+from gateway.sharing.base import Config
 from gateway.store.home import read_audit_key
 from gateway.store.keys import hash_key
 from tests.sharing.conftest import Machine, sync_all
@@ -16,6 +17,7 @@ from tests.support.builders import certified
 from tests.support.valkey import RunningValkey
 
 Create = Callable[..., Machine]
+RIGHTS = "~{fleet}:* &{fleet}:* +@read +@write +@scripting +@connection +@pubsub -@dangerous +info"
 
 
 def knows(machine: Machine, plain: str) -> bool:
@@ -217,6 +219,20 @@ def test_a_wrong_password_is_named(machine: Create, valkey: RunningValkey) -> No
     valkey.admin.config_set("requirepass", "another")
 
     assert "STEPDOWN_STATE_PASSWORD" in machine("a").try_sync()
+
+
+def test_a_user_needs_no_rights_beyond_the_prefix(machine: Create, valkey: RunningValkey) -> None:
+    """The rights that deploy/CLUSTER.md names."""
+    valkey.admin.execute_command("ACL", "SETUSER", "gateway", "on", ">word", *RIGHTS.split())
+    config = Config(url=f"redis://gateway@127.0.0.1:{valkey.port}", credential=Secret("word"), prefix="fleet")
+    a, b = machine("a", config), machine("b", config)
+    _, plain = a.state.keys.create("app")
+    add_audits(a, "1")
+    sync_all(a, b)
+
+    assert knows(b, plain)
+    assert audit_ids(b) == ["1"]
+    assert not set(valkey.admin.scan_iter()) - set(valkey.admin.scan_iter(match="{fleet}:*"))
 
 
 def test_machines_are_counted_and_their_policies_compared(machine: Create) -> None:
