@@ -1,1 +1,1 @@
-"""State that the machines of a fleet share through Valkey or Redis; see README.md."""
+"""State that several machines share through Valkey; see "Many machines" in gateway/README.md."""

@@ -14,7 +14,7 @@ from gateway.store.database import Database
 
 BATCH_AUDITS = 256
 MOST_KEPT = 50_000
-"""Audits in the log, about 30 MB: what a machine that was away for longer misses."""
+"""Audits in the log, about 14 MB: what a machine that was away for longer misses."""
 LATE_S = 86_400.0
 """Audits that are sent again when the log was lost: a machine may not have read them yet."""
 _READ_TO = "audits read to"

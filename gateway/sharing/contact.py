@@ -46,6 +46,11 @@ class Contact:
         return age_s if self._cell.value and age_s >= 0.0 else float("inf")
 
     @property
+    def at(self) -> float:
+        """The time of the last contact, in monotonic seconds."""
+        return self._cell.value
+
+    @property
     def is_connected(self) -> bool:
         """Whether this machine knows what the others do."""
         return not self._cell.stamp and self.age_s < AWAY_AFTER_S

@@ -19,8 +19,6 @@ from gateway.sharing.valkey import connection_options, describe_fault, import_cl
 
 ASK_S = 0.04
 """The longest that a request near its limit waits for an answer; then this machine's share decides."""
-SILENT_S = 1.0
-"""How long nothing is asked after a question that went unanswered."""
 SLOT_S = 10
 """How long a machine that ended without a word keeps the places of its requests."""
 
@@ -118,15 +116,18 @@ class LeaseOffice:
         self._machine = machine
         self._contact = contact
         self._clock = clock
-        self._silent_until = 0.0
+        self._unanswered_at = 0.0
         self._client: Any = None
         self._script: Any = None
         self._errors: tuple[type[Exception], ...] = (TimeoutError, OSError)
 
     @property
     def is_open(self) -> bool:
-        """Whether leases are given; if not, each machine has its share of each limit."""
-        return self._contact.is_connected and self._clock() >= self._silent_until
+        """Whether leases are given; if not, each machine has its share of each limit.
+
+        After a question that went unanswered not before the next contact: one request waits, not each.
+        """
+        return self._contact.is_connected and self._contact.at > self._unanswered_at
 
     @property
     def machines(self) -> int:
@@ -146,7 +147,7 @@ class LeaseOffice:
             async with asyncio.timeout(ASK_S):
                 said = await self._run(asks)
         except self._errors as exc:
-            self._silent_until = self._clock() + SILENT_S
+            self._unanswered_at = self._clock()
             raise AwayError(describe_fault(exc)) from exc
         numbers = [float(each) for each in said]
         return [Grant(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]

@@ -81,6 +81,7 @@ class Limiter:
 
 
 Create = Callable[..., Limiter]
+Refilled = Callable[[], float]
 
 
 @pytest.fixture
@@ -100,19 +101,24 @@ async def three(limiter: Create) -> list[Limiter]:
     return [limiter(name) for name in ("a", "b", "c")]
 
 
-async def test_three_machines_at_once_admit_what_one_would(three: list[Limiter]) -> None:
+@pytest.fixture
+def refilled() -> Callable[[], float]:
+    """Return what came back of LIMIT since the test began: Valkey has a clock of its own."""
     began = time.monotonic()
-    counts = await asyncio.gather(*(each.admit_many(RPM, LIMIT) for each in three))
-    refilled = (time.monotonic() - began) * LIMIT / 60
+    return lambda: (time.monotonic() - began) * LIMIT / 60
 
-    assert sum(counts) <= (LIMIT + refilled) * 1.02
+
+async def test_three_machines_at_once_admit_what_one_would(three: list[Limiter], refilled: Refilled) -> None:
+    counts = await asyncio.gather(*(each.admit_many(RPM, LIMIT) for each in three))
+
+    assert sum(counts) <= (LIMIT + refilled()) * 1.02
     # What is left over is in leases, and comes back when they are swept.
     assert sum(counts) >= LIMIT * 0.9
 
 
-async def test_one_machine_of_three_may_use_the_whole_limit(three: list[Limiter]) -> None:
+async def test_one_machine_of_three_may_use_the_whole_limit(three: list[Limiter], refilled: Refilled) -> None:
     """However the load balancer spreads clients."""
-    assert await three[0].admit_many(RPM, LIMIT + 50) in range(LIMIT, LIMIT + 10)
+    assert LIMIT <= await three[0].admit_many(RPM, LIMIT + 50) <= LIMIT + refilled() + 1
 
 
 async def test_a_limit_of_few_is_exact_wherever_requests_come(limiter: Create) -> None:
@@ -187,17 +193,19 @@ async def test_away_each_machine_has_its_share(three: list[Limiter]) -> None:
     assert counts == [LIMIT // 3] * 3
 
 
-async def test_what_was_taken_before_counts_in_the_share(three: list[Limiter]) -> None:
+async def test_what_was_taken_before_counts_in_the_share(three: list[Limiter], refilled: Refilled) -> None:
     """At most a fifth too much, though Valkey goes amid a burst."""
     before = [await each.admit_many(RPM, LIMIT // 6) for each in three]
     for each in three:
         each.lose_contact()
     after = [await each.admit_many(RPM, LIMIT) for each in three]
 
-    assert sum(before) + sum(after) <= LIMIT * 1.2
+    assert sum(before) + sum(after) <= LIMIT * 1.2 + refilled()
 
 
-async def test_what_a_share_took_counts_when_leases_are_given_again(three: list[Limiter]) -> None:
+async def test_what_a_share_took_counts_when_leases_are_given_again(
+    three: list[Limiter], refilled: Refilled
+) -> None:
     for each in three:
         each.lose_contact()
     alone = [await each.admit_many(RPM, LIMIT) for each in three]
@@ -205,17 +213,19 @@ async def test_what_a_share_took_counts_when_leases_are_given_again(three: list[
         each.contact.note(3)
     again = [await each.admit_many(RPM, LIMIT) for each in three]
 
-    assert sum(alone) + sum(again) <= LIMIT * 1.2
+    assert sum(alone) + sum(again) <= LIMIT * 1.2 + refilled()
 
 
-async def test_a_flush_is_no_second_burst(three: list[Limiter], valkey: RunningValkey) -> None:
+async def test_a_flush_is_no_second_burst(
+    three: list[Limiter], valkey: RunningValkey, refilled: Refilled
+) -> None:
     before = [await each.admit_many(RPM, LIMIT // 4) for each in three]
     valkey.admin.flushall()
     after = 0
     for _ in range(LIMIT):
         after += sum([await each.admit_many(RPM, 1) for each in three])
 
-    assert sum(before) + after <= LIMIT * 1.2
+    assert sum(before) + after <= LIMIT * 1.2 + refilled()
 
 
 async def test_a_machine_knows_what_only_others_used(three: list[Limiter], valkey: RunningValkey) -> None:
@@ -232,7 +242,7 @@ async def test_a_machine_knows_what_only_others_used(three: list[Limiter], valke
     assert not await second.reserve(0.01, 0.6)
 
 
-async def test_machines_that_may_be_cut_off_keep_their_part(three: list[Limiter]) -> None:
+async def test_machines_that_may_be_cut_off_keep_their_part(three: list[Limiter], refilled: Refilled) -> None:
     """One of three goes on alone, unseen by the others: together they stay within the limit."""
     lost, *reachable = three
     lost.lose_contact()
@@ -241,7 +251,7 @@ async def test_machines_that_may_be_cut_off_keep_their_part(three: list[Limiter]
 
     counts = [await each.admit_many(RPM, LIMIT) for each in three]
 
-    assert sum(counts) <= LIMIT * 1.02
+    assert sum(counts) <= LIMIT * 1.02 + refilled()
 
 
 async def test_a_frozen_valkey_costs_one_request_some_milliseconds(

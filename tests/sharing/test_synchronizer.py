@@ -17,7 +17,7 @@ from tests.support.builders import certified
 from tests.support.valkey import RunningValkey
 
 Create = Callable[..., Machine]
-RIGHTS = "~{fleet}:* &{fleet}:* +@read +@write +@scripting +@connection +@pubsub -@dangerous +info"
+RIGHTS = "~{fleet}:* &{fleet}:* +@read +@write +@scripting +@connection +@pubsub -@dangerous +time"
 
 
 def knows(machine: Machine, plain: str) -> bool:
