@@ -25,6 +25,7 @@ from gateway.errors import ConfigError
 from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
+from gateway.sharing import base as sharing
 from gateway.store.home import Home
 from gateway.upstream import base as upstream
 from gateway.upstream.teacher_settings import (
@@ -164,6 +165,10 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The folder of the *.yaml files, relative to the settings file. None: the default policy alone."""
 
 
+class SharedState(sharing.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What several machines share; without `url` this one is complete by itself."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
@@ -181,6 +186,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     learn: Learn = Learn()
     policies: Policies = Policies()
     edge: Edge = Edge()
+    state: SharedState = SharedState()
     prices: dict[str, Price] = {}
     """By model name: prices that replace the list price."""
     costs: finops.Config = finops.Config()
@@ -249,6 +255,10 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         secret, origins["upstream", "api_key"] = found
         teacher = msgspec.structs.replace(settings.upstream, api_key=Secret(secret))
         settings = msgspec.structs.replace(settings, upstream=teacher)
+    if found := read_secret(environ, sharing.PASSWORD_VARIABLE):
+        secret, origins["state", "credential"] = found
+        state = msgspec.structs.replace(settings.state, credential=Secret(secret))
+        settings = msgspec.structs.replace(settings, state=state)
     return Configuration(settings=settings, file=file.name, origins=origins)
 
 

@@ -24,6 +24,10 @@ class StickySampler:
         self._key = key[:64]
         self._clock = clock
 
+    def adopt(self, key: bytes) -> None:
+        """Draw by another key from now on: machines that share their evidence draw by one."""
+        self._key = key[:64]
+
     def sample(
         self, request: Request, plan: Plan, certification: Certification, route: Route
     ) -> tuple[bool, float]:

@@ -162,7 +162,6 @@ def _issue(
     passed: CertifiedThreshold,
     now: float,
 ) -> Certificate:
-    target = certificate.target
     return msgspec.structs.replace(
         certificate,
         stage="live",

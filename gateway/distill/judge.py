@@ -215,7 +215,7 @@ class Judge:
         if passed is None:
             attempted = msgspec.structs.replace(old, attempts=old.attempts + 1)
             return self._without_attempt(candidate, attempted, evidence)
-        return self._settle(passed, audits, evidence)
+        return self._settle(old, passed, audits, evidence)
 
     def _confirm(
         self,
@@ -239,9 +239,11 @@ class Judge:
             attempts = old.attempts + CONFIRMATION_ATTEMPTS
             refuted = msgspec.structs.replace(old, attempts=attempts, renewal_share=0.0)
             return self._without_attempt(candidate, refuted, evidence)
-        return self._settle(passed, audits, evidence)
+        return self._settle(old, passed, audits, evidence)
 
-    def _settle(self, passed: Certificate, audits: Sequence[ScoredAudit], evidence: Evidence) -> Certificate:
+    def _settle(
+        self, old: Certificate, passed: Certificate, audits: Sequence[ScoredAudit], evidence: Evidence
+    ) -> Certificate:
         return msgspec.structs.replace(
             passed,
             # A successor may stand on an older window; the evidence that settled its predecessor has come.

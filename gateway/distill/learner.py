@@ -56,13 +56,16 @@ class Learner:
         config: Config,
         *,
         clock: Callable[[], float] = time.time,
+        is_ours: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """`is_ours` says whether this machine learns a task, where several share what they learnt."""
         self._stores = stores
         self._builder = builder
         self._encoder = encoder
         self._risk_targets_of = risk_targets_of
         self._config = config
         self._clock = clock
+        self._is_ours = is_ours
         self._judge = Judge(config, clock)
         self._reviewed = ReviewedLessons(stores.reviews, stores.registry, clock, config.review_pause_s)
         self._imported = ImportedLessons(stores.imports, stores.registry)
@@ -79,9 +82,10 @@ class Learner:
         self._refresh()
         events: list[Event] = []
         for certification in self._stores.certifications.all():
-            events += keep_dates(self._stores.certifications, certification, self._clock())
+            if self._is_ours(certification.task):
+                events += keep_dates(self._stores.certifications, certification, self._clock())
         for task, count in self._stores.harvest.came().items():
-            if only and task != only:
+            if (only and task != only) or not self._is_ours(task):
                 continue
             look = count, self._of(task).epoch, self._reviewed.count_settled(task)
             if self._looked.get(task) != look:
@@ -258,7 +262,7 @@ class Learner:
             task=new.task,
             kind=kind_of_result(version, new) if is_put else "overtaken",
             version=version,
-            detail=describe_certificates(new) if is_put else "an alarm came first",
+            detail=describe_certificates(new) if is_put else "an alarm, or another machine, came first",
         )
 
     def _evidence(self, task: str) -> list[Row]:

@@ -71,9 +71,16 @@ class Budgets:
 
         Raises BudgetSpentError, with nothing set aside, if it would not fit into one of them.
         """
-        if not self._prices.is_loaded and (budgets or self._key_budgets(request)):
-            await self.load_prices()
-        return self.set_aside(request, budgets)
+        budgets += self._key_budgets(request)
+        if not budgets:
+            return None
+        await self.load_prices()
+        usd, is_known = self.estimate_cost(request)
+        for budget in budgets:
+            spend = self._spend[budget.period]
+            if spend.needs_lease(budget.name, usd, budget.usd):
+                await spend.take_lease(budget.name, usd, budget.usd)
+        return self._take_all(request, budgets, usd, is_known=is_known)
 
     async def load_prices(self) -> None:
         """Return once prices are known, so that `set_aside` does not wait for them."""
@@ -86,20 +93,12 @@ class Budgets:
         if not budgets:
             return None
         usd, is_known = self.estimate_cost(request)
-        taken: list[Budget] = []
-        # A key's before its policy's, a month before a day: where both are spent, it says when to come back.
-        for budget in reversed(budgets):
-            if not self._take(budget, usd, is_known=is_known):
-                for each in taken:
-                    self._spend[each.period].settle(each.name, usd, 0.0)
-                raise self._spent_error(budget, request)
-            taken.append(budget)
-        return Reservation(usd, budgets)
+        return self._take_all(request, budgets, usd, is_known=is_known)
 
     def raise_spent(self, budget: Budget, usd: float) -> None:
         """Let at least `usd` be spent of `budget`: what the ledger on disk knows of its current period."""
         spend = self._spend[budget.period]
-        if spend.spent(budget.name) < usd:
+        if spend.spent_here(budget.name) < usd:
             spend.raise_to(budget.name, usd)
 
     def settle(self, reservation: Reservation | None, usd: float) -> None:
@@ -136,6 +135,19 @@ class Budgets:
         usage = Usage(expected.usage.prompt_tokens, completion * choices)
         found = self._prices.find(expected.model, request.model, tier, self._clock())
         return found.prices.cost(usage), found.is_known
+
+    def _take_all(
+        self, request: Request, budgets: tuple[Budget, ...], usd: float, *, is_known: bool
+    ) -> Reservation:
+        taken: list[Budget] = []
+        # A key's before its policy's, a month before a day: where both are spent, it says when to come back.
+        for budget in reversed(budgets):
+            if not self._take(budget, usd, is_known=is_known):
+                for each in taken:
+                    self._spend[each.period].settle(each.name, usd, 0.0)
+                raise self._spent_error(budget, request)
+            taken.append(budget)
+        return Reservation(usd, budgets)
 
     def _take(self, budget: Budget, usd: float, *, is_known: bool) -> bool:
         spend = self._spend[budget.period]

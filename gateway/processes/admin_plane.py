@@ -23,6 +23,8 @@ from gateway.processes.task_report import TaskReporter, find_report, summarize_t
 from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
 from gateway.settings import Settings
+from gateway.sharing.contact import Contact, read_contact_report
+from gateway.sharing.outgoing import count_outgoing
 from gateway.store import task_changes
 from gateway.store.admin_tokens import AdminToken
 from gateway.store.audit_trail import Entry, Verdict
@@ -71,7 +73,9 @@ class GatewayAdmin:
         self._sums = SumFiles(sum_files)
         self._harvest = open_harvest(settings)
         self._sample = BlindSample(state, self._harvest)
-        limits = KeyLimits(Counters(settings.home.counters, None))
+        counters = Counters(settings.home.counters, None)
+        limits = KeyLimits(counters)
+        self._contact = Contact(counters, settings.state) if settings.state.is_shared else None
         accounting = Accounting(settings, state, policies, limits)
         planner = PolicyPlanner(policies, accounting.budgets.spent)
         self._reporter = TaskReporter(state, planner, Registry(settings.home.registry))
@@ -102,6 +106,7 @@ class GatewayAdmin:
             "teachers": self._describe_teachers(samples),
             "costs": state.spend.summarize(),
             "harvested": {task: count.training + count.held_out for task, count in counts.items()},
+            "shared_state": self._report_shared_state(),
             "learner": msgspec.to_builtins(read_learner_progress(self._settings.home)),
             "waiting": {name: _sum(samples, metric) for name, metric in WAITING.items()},
             "dropped": {name: _sum(samples, metric) for name, metric in DROPPED.items()},
@@ -227,6 +232,17 @@ class GatewayAdmin:
         for one in self._state.certifications.all():
             if one.epoch:
                 yield (one.task,), float(seen(one.task, one.epoch) is None)
+
+    def _report_shared_state(self) -> dict[str, Any] | None:
+        """Return how this machine stands with the others; None where nothing is shared."""
+        if self._contact is None:
+            return None
+        report = msgspec.to_builtins(read_contact_report(self._settings.home))
+        return {
+            **report,
+            "has_lease": self._contact.has_lease,
+            "waiting": count_outgoing(self._state.database),
+        }
 
     def _count_workers(self) -> list[tuple[tuple[()], float]]:
         return [((), len(self._sums.read_ages(time.monotonic())))]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.config.environment import FILE_SUFFIX
 from gateway.ipc.child_process import ChildPlan
 from gateway.settings import Settings
+from gateway.sharing.base import PASSWORD_VARIABLE
 
 # After its drain a worker writes what waits; an exporter of spans may take two seconds.
 WORKER_END_S = 5.0
@@ -63,6 +64,8 @@ def plan_children(
             stop_grace_s=5.0,
             is_watched=True,
         )
+    if settings.state.is_shared:
+        yield _plan_sharing(environment, withheld)
     specialists = settings.specialists
     yield ChildPlan(
         name="model host",
@@ -73,12 +76,25 @@ def plan_children(
             "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
         ],
         environment=environment,
-        withheld=withheld,
+        withheld=withheld | {PASSWORD_VARIABLE, PASSWORD_VARIABLE + FILE_SUFFIX},
         stop_grace_s=3.0,
         stops_last=True,
         is_watched=True,
         has_loop=True,
     )  # fmt: skip
+
+
+def _plan_sharing(environment: Mapping[str, str], withheld: frozenset[str]) -> ChildPlan:
+    return ChildPlan(
+        name="shared state",
+        module="gateway.processes.shared_state",
+        environment=environment,
+        withheld=withheld,
+        stop_grace_s=5.0,
+        # After the workers' last audits and owners.
+        stops_last=True,
+        is_watched=True,
+    )
 
 
 def _plan_worker(
