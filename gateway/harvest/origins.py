@@ -73,17 +73,6 @@ def find_shipped(origins: Sequence[Origin], shipped: Mapping[str, int]) -> int:
     return max((min(shipped.get(each.name, 0), each.last) for each in origins), default=0)
 
 
-def delete_shipped(connection: sqlite3.Connection, last: int, set_aside: Sequence[int] = ()) -> None:
-    """Delete the rows up to number `last`, which parts hold now, in the open transaction."""
-    connection.executemany("INSERT OR IGNORE INTO set_aside VALUES (?)", [(row,) for row in set_aside])
-    connection.execute("DELETE FROM rows WHERE id <= ? AND id NOT IN (SELECT id FROM set_aside)", (last,))
-    connection.execute(
-        "DELETE FROM contracts WHERE hash NOT IN (SELECT contract FROM rows WHERE contract IS NOT NULL)"
-    )
-    connection.execute("DELETE FROM shipped")
-    connection.execute("INSERT INTO shipped VALUES (?)", (last,))
-
-
 def _has_tables(connection: sqlite3.Connection) -> bool:
     query = "SELECT count(*) FROM sqlite_master WHERE name IN ('origins', 'shipped')"
     return bool(connection.execute(query).fetchone()[0] == 2)

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from gateway.harvest.base import Row
-from gateway.harvest.origins import Origin, delete_shipped, find_shipped, read_origins
+from gateway.harvest.origins import Origin, find_shipped, read_origins
 from gateway.harvest.parts.base import Manifest, Part, Table
 from gateway.harvest.parts.columns import StoredRow
 from gateway.harvest.parts.manifests import ManifestLog
@@ -30,7 +30,7 @@ from gateway.harvest.parts.parquet import (
     write_part,
 )
 from gateway.harvest.reader import open_outbox
-from gateway.harvest.table import RowReader, create
+from gateway.harvest.table import RowReader, create, delete_shipped
 from gateway.store.database import Database
 from gateway.store.quarantine import Quarantine
 
