@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cli import OK
 
 if TYPE_CHECKING:
-    from gateway.store.admin_tokens import Role
+    from gateway.store.admin_tokens import AdminToken, Role
     from gateway.store.state import State
 
 ROLES: tuple[Role, ...] = ("view", "content", "operate")
@@ -28,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=ROLES,
         help="view (the default): figures, decisions; content: texts, too; operate: change; repeatable",
+    )
+    create.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="take the token in FILE, which machines share, in place of any of that name; print its id",
     )
     create.add_argument("--expires", metavar="WHEN", help="after a span (90d) or at a UTC day (2027-01-31)")
     actions.add_parser("list", help="list ids, names, roles and states, never the tokens themselves")
@@ -57,10 +63,47 @@ def _create(state: State, arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--expires {arguments.expires} is over already")
     asked = arguments.role or ["view"]
     roles = tuple(role for role in ROLES if role in asked)
+    secret = _read_token_file(arguments.token_file) if arguments.token_file else ""
     with state.trail.transaction():
-        token, plain = state.admin_tokens.create(arguments.name, roles, expires_at)
+        if secret:
+            if same := _find_same(state, arguments.name, secret, roles):
+                return _print_id(arguments, same.id)
+            _revoke_former(state, arguments.name)
+        token, plain = state.admin_tokens.create(arguments.name, roles, expires_at, secret)
         state.trail.add(name_local_actor(), "admin tokens create", token.id, name=token.name, roles=roles)
+    if secret:
+        return _print_id(arguments, token.id)
     return _print_json({"id": token.id, "token": plain}) if arguments.json else _print(plain)
+
+
+def _read_token_file(file: str) -> str:
+    from gateway.errors import ConfigError
+
+    try:
+        if secret := Path(file).read_text(encoding="ascii").strip():
+            return secret
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"--token-file {file} cannot be read: {exc}") from exc
+    raise ConfigError(f"--token-file {file} is empty")
+
+
+def _find_same(state: State, name: str, secret: str, roles: tuple[Role, ...]) -> AdminToken | None:
+    found = state.admin_tokens.find_secret(secret)
+    return found if found and (found.name, found.roles) == (name, roles) else None
+
+
+def _revoke_former(state: State, name: str) -> None:
+    from gateway.store.audit_trail import name_local_actor
+
+    now = time.time()
+    for token in state.admin_tokens.all():
+        if token.name == name and token.state_at(now) == "valid":
+            state.admin_tokens.revoke(token.id)
+            state.trail.add(name_local_actor(), "admin tokens revoke", token.id, name=name)
+
+
+def _print_id(arguments: argparse.Namespace, token_id: str) -> int:
+    return _print_json({"id": token_id}) if arguments.json else _print(token_id)
 
 
 def _list(state: State, arguments: argparse.Namespace) -> int:

@@ -15,6 +15,8 @@ from gateway.store.database import Database
 
 PREFIX = "sda-"
 LONGEST_NAME = 64
+SHORTEST_SECRET = 32
+"""Of a secret that was made elsewhere, without its prefix; 24 random bytes in hex have 48."""
 
 Role = Literal["view", "content", "operate"]
 """`view`: figures and decisions without texts. `content`: texts of requests and answers too. `operate`:
@@ -64,16 +66,19 @@ class AdminTokens:
         database.create(_SCHEMA)
 
     def create(
-        self, name: str, roles: tuple[Role, ...], expires_at: float | None = None
+        self, name: str, roles: tuple[Role, ...], expires_at: float | None = None, secret: str = ""
     ) -> tuple[AdminToken, str]:
-        """Return a new token and its secret, which is stored nowhere.
+        """Return a new token and its secret, which is stored nowhere; made here unless `secret` is given.
 
-        Raises ConfigError for a name that cannot be one, or that another valid token has.
+        Raises ConfigError for a name that cannot be one, or that another valid token has, and for a
+        secret that is none, or was a token's before.
         """
         name = name.strip()
         if not name or len(name) > LONGEST_NAME or not name.isprintable():
             raise ConfigError(f"a token needs a name of 1 to {LONGEST_NAME} printable characters (--name)")
-        now, plain = self._clock(), PREFIX + secrets.token_urlsafe(32)
+        now, plain = self._clock(), secret or PREFIX + secrets.token_urlsafe(32)
+        if secret:
+            _check_secret(secret)
         token = AdminToken(
             id="token-" + secrets.token_hex(4), name=name, roles=roles, created_at=now, expires_at=expires_at
         )
@@ -81,6 +86,10 @@ class AdminTokens:
             taken = [one for one in self.all() if one.name == name and one.state_at(now) == "valid"]
             if taken:
                 raise ConfigError(f"a valid token is named '{name}' already: {taken[0].id}; revoke it first")
+            if self._database.read(f"{_TOKENS} WHERE hash = ?", (_hash_secret(plain),)):
+                raise ConfigError(
+                    "this token was revoked or has expired, or has another name or role; make a new one"
+                )
             connection.execute(
                 "INSERT INTO admin_tokens VALUES (?, ?, ?, ?, ?, ?, NULL)",
                 (token.id, name, " ".join(roles), _hash_secret(plain), now, expires_at),
@@ -109,6 +118,14 @@ class AdminTokens:
                 "UPDATE admin_tokens SET revoked_at = ? WHERE id = ?", (self._clock(), token.id)
             )
         return token
+
+
+def _check_secret(secret: str) -> None:
+    body = secret.removeprefix(PREFIX)
+    if body == secret or len(body) < SHORTEST_SECRET or not (body.isascii() and body.isprintable()):
+        raise ConfigError(
+            f"a token is {PREFIX} and at least {SHORTEST_SECRET} random printable ASCII characters"
+        )
 
 
 def _hash_secret(plain: str) -> str:

@@ -61,6 +61,14 @@ def waited_s(pid: int) -> float:
     return int((_PROC / f"{pid}/task/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
+def idle_s() -> float:
+    """Return the seconds for which the cores of this process had nothing to do, all together."""
+    cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    lines = (line.split() for line in (_PROC / "stat").read_text().splitlines())
+    # After the name: user, nice, system, idle, waiting for a disk.
+    return sum(int(line[4]) + int(line[5]) for line in lines if line[0] in cores) / _TICKS_PER_S
+
+
 def rss_mb(pid: int) -> float:
     """Return the resident memory of a process in MB (10**6 bytes)."""
     return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6

@@ -70,3 +70,26 @@ def test_a_token_is_listed_without_its_secret(command: Command) -> None:
     assert made["token"] not in listed
     assert listed.split()[:2] == [made["id"], "valid"]
     assert command("admin", "tokens", "revoke", "nobody").returncode == 2
+
+
+def test_machines_share_a_token_by_its_file_and_a_new_file_replaces_it(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    """So an init container may say it at every start: it changes something only when the file did."""
+    file = tmp_path / "token"
+    words = ("admin", "tokens", "create", "--name", "prometheus", "--token-file", str(file))
+    assert command(*words).returncode == 2, "no such file"
+    ids = []
+    for secret in ("sda-" + "1" * 48, "sda-" + "1" * 48, "sda-" + "2" * 48):
+        file.write_text(f"{secret}\n")
+        ended = command(*words)
+        assert secret not in ended.stdout
+        ids.append(ended.stdout)
+        with open_state(Home(home)) as state:
+            assert state.admin_tokens.find_secret(secret)
+
+    assert ids[0] == ids[1] != ids[2]
+    listed = json.loads(command("admin", "tokens", "list", "--json").stdout)
+    assert [one["state"] for one in listed] == ["revoked", "valid"]
+    actions = [entry["action"] for entry in json.loads(command("audit", "list", "--json").stdout)]
+    assert actions == ["admin tokens create", "admin tokens revoke", "admin tokens create"]

@@ -53,3 +53,29 @@ def test_a_name_is_that_of_one_valid_token(database: Database) -> None:
 def test_a_name_must_be_readable(database: Database, name: str) -> None:
     with pytest.raises(ConfigError):
         AdminTokens(database).create(name, ("view",))
+
+
+SHARED = "sda-" + "0123456789abcdef" * 3
+
+
+def test_a_secret_that_was_made_elsewhere_lets_its_holder_in(database: Database) -> None:
+    tokens = AdminTokens(database)
+    token, plain = tokens.create("prometheus", ("view",), secret=SHARED)
+
+    assert plain == SHARED
+    assert tokens.find_secret(SHARED) == token
+
+
+@pytest.mark.parametrize("secret", ["sda-", SHARED[:20], SHARED.removeprefix("sda-"), SHARED + "ä"])
+def test_what_could_be_guessed_is_no_secret(database: Database, secret: str) -> None:
+    with pytest.raises(ConfigError, match="at least 32"):
+        AdminTokens(database).create("prometheus", ("view",), secret=secret)
+
+
+def test_a_secret_that_was_revoked_does_not_come_back(database: Database) -> None:
+    tokens = AdminTokens(database)
+    tokens.create("prometheus", ("view",), secret=SHARED)
+    tokens.revoke("prometheus")
+
+    with pytest.raises(ConfigError, match="was revoked"):
+        tokens.create("prometheus", ("view",), secret=SHARED)
