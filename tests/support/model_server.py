@@ -146,15 +146,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
         self.end_headers()
-        tokens = [word + " " for word in script.answer(text).split()[: body["max_tokens"]]]
+        words = script.answer(text).split()
+        tokens = [word + " " for word in words[: body["max_tokens"]]]
         tokens[-1:] = [token.rstrip() for token in tokens[-1:]]
+        reason = "stop" if len(tokens) == len(words) else "length"
         try:
             for number, token in enumerate(tokens):
                 if number == script.cut_after:
                     return
                 self._event(_chunk(token, logprob, script.has_logprobs), script.fingerprint)
                 time.sleep(script.piece_delay_s)
-            self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, script.fingerprint)
+            self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}, script.fingerprint)
             usage = {"prompt_tokens": 7, "completion_tokens": len(tokens)}
             self._event({"choices": [], "usage": usage}, script.fingerprint)
             self.wfile.write(b"data: [DONE]\n\n")

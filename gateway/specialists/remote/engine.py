@@ -49,8 +49,8 @@ class RemoteEngine:
     async def draft(self, prompt: Prompt, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the answer to `draft_request` within the engine's `timeout_s`.
 
-        Raises SpecialistError: "engine down", "engine lost", "overloaded", "late", "model changed", "model not
-        found", "adapter missing", "engine refused", "no logprobs", "specialist failed".
+        Raises SpecialistError: "engine down", "engine lost", "overloaded", "late", "model changed",
+        "model not found", "adapter missing", "engine refused", "no logprobs", "specialist failed".
         """
         answer = Answer(draft_request, prompt.hold_back, listener)
         try:

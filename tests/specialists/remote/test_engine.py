@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,10 +28,10 @@ class Recorder(NullListener):
     def __init__(self) -> None:
         self.opening: Prediction | None = None
         self.pieces: list[str] = []
-        self.cancel = lambda: None
+        self.cancel: Callable[[], None] = lambda: None
 
-    def add_cancel_callback(self, callback: object) -> None:
-        self.cancel = callback  # type: ignore[assignment]
+    def add_cancel_callback(self, callback: Callable[[], None]) -> None:
+        self.cancel = callback
 
     def on_opening(self, prediction: Prediction) -> None:
         self.opening = prediction
