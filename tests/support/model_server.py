@@ -46,6 +46,7 @@ class ModelServer(ThreadingHTTPServer):
     """Serves until it is closed; `url` ends in /v1."""
 
     daemon_threads = True
+    request_queue_size = 128
     block_on_close = False
 
     def __init__(self, script: Script, port: int = 0) -> None:
@@ -136,7 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _complete(self, body: dict[str, Any]) -> None:
         script = self.server.script
-        text = body["messages"][-1]["content"]
+        is_chat = "messages" in body
+        # A prompt of tokens cannot be read here: the script gets their numbers.
+        text = body["messages"][-1]["content"] if is_chat else " ".join(map(str, body["prompt"]))
         is_probe = text.startswith("Count from one")
         logprob = script.probe_logprob if is_probe else script.logprob
         if not is_probe:
@@ -154,7 +157,8 @@ class _Handler(BaseHTTPRequestHandler):
             for number, token in enumerate(tokens):
                 if number == script.cut_after:
                     return
-                self._event(_chunk(token, logprob, script.has_logprobs), script.fingerprint)
+                chunk = _chunk(token, logprob, script.has_logprobs)
+                self._event(chunk if is_chat else _to_older_form(chunk), script.fingerprint)
                 time.sleep(script.piece_delay_s)
             self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}, script.fingerprint)
             usage = {"prompt_tokens": 7, "completion_tokens": len(tokens)}
@@ -184,3 +188,16 @@ def _chunk(token: str, logprob: float, has_logprobs: bool) -> dict[str, Any]:
     content = [{"token": token, "logprob": logprob, "bytes": None, "top_logprobs": top}]
     choice: dict[str, Any] = {"index": 0, "delta": {"content": token}, "finish_reason": None}
     return {"choices": [choice | ({"logprobs": {"content": content}} if has_logprobs else {})]}
+
+
+def _to_older_form(chunk: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat's chunk as one of `/v1/completions`."""
+    (choice,) = chunk["choices"]
+    (token,) = choice["logprobs"]["content"]
+    logprobs = {
+        "tokens": [token["token"]],
+        "token_logprobs": [token["logprob"]],
+        "top_logprobs": [{each["token"]: each["logprob"] for each in token["top_logprobs"]}],
+        "text_offset": [0],
+    }
+    return {"choices": [{"index": 0, "text": token["token"], "logprobs": logprobs, "finish_reason": None}]}

@@ -26,9 +26,8 @@ class Answer:
         self._finish_reason: str | None = None
         self._usage = Usage()
         self.has_begun = False
-        """Whether anything of it has come."""
-        self.has_opened = False
-        """Whether the listener has heard a part of it: no other server can answer any more."""
+        """Whether anything of it has come: no other server can answer any more."""
+        self._has_opened = False
 
     def add_chunk(self, chunk: Chunk) -> None:
         """Add the next chunk. Raises SpecialistError("specialist failed") if it is an error."""
@@ -37,10 +36,10 @@ class Answer:
             raise SpecialistError("specialist failed", "the server broke off")
         self._usage = chunk.usage or self._usage
         for choice in chunk.choices[:1]:
-            if choice.logprobs and choice.logprobs.content:
-                self._tokens += choice.logprobs.content
+            if choice.logprobs:
+                self._tokens += choice.logprobs.list_tokens()
             self._finish_reason = choice.finish_reason or self._finish_reason
-            self._add_text(choice.delta.content or "")
+            self._add_text(choice.delta.content or choice.text or "")
 
     def finish(self) -> Prediction:
         """Return the prediction. Raises SpecialistError if it is cut, unmeasured or of another kind."""
@@ -56,10 +55,10 @@ class Answer:
         self._text += piece
         if not (self._is_streamed and piece):
             return
-        if self.has_opened:
+        if self._has_opened:
             self._listener.on_piece(piece)
         elif self._hold_back is not None and len(self._tokens) >= self._hold_back:
-            self.has_opened = True
+            self._has_opened = True
             self._listener.on_opening(self._predict(self._text, "stop"))
 
     def _predict(self, text: str, reason: FinishReason) -> Prediction:

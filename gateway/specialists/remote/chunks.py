@@ -1,4 +1,4 @@
-"""The chunks of a streamed chat completion, as far as a draft needs them."""
+"""The chunks of a streamed completion, as far as a draft needs them."""
 
 from __future__ import annotations
 
@@ -30,9 +30,26 @@ class TokenLogprob(msgspec.Struct):
 
 
 class Logprobs(msgspec.Struct):
-    """The tokens of a chunk."""
+    """The tokens of a chunk: of a chat in `content`, of a completion of tokens in the other three.
+
+    llama.cpp has `content` in both.
+    """
 
     content: list[TokenLogprob] | None = None
+    tokens: list[str] = []
+    token_logprobs: list[float | None] = []
+    top_logprobs: list[dict[str, float] | None] = []
+
+    def list_tokens(self) -> list[TokenLogprob]:
+        """Return the tokens in the form of a chat."""
+        if self.content is not None:
+            return self.content
+        tops = [*self.top_logprobs, *[None] * len(self.tokens)]
+        return [
+            TokenLogprob(token, logprob, [TopLogprob(*each) for each in (top or {}).items()])
+            for token, logprob, top in zip(self.tokens, self.token_logprobs, tops, strict=False)
+            if logprob is not None
+        ]
 
 
 class Delta(msgspec.Struct):
@@ -45,6 +62,7 @@ class Choice(msgspec.Struct):
     """One answer; one is asked for."""
 
     delta: Delta = msgspec.field(default_factory=Delta)
+    text: str | None = None
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
 

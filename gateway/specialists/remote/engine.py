@@ -88,7 +88,7 @@ class RemoteEngine:
                 with replica.count():
                     return await self._draft_on(replica, prompt, draft_request, answer)
             except SpecialistError as exc:
-                if answer.has_opened or exc.reason not in _ELSEWHERE:
+                if answer.has_begun or exc.reason not in _ELSEWHERE:
                     raise
                 fault = exc
             tried.add(replica)
@@ -114,9 +114,10 @@ class RemoteEngine:
             try:
                 await self._complete(replica, prompt, draft_request, answer)
             except SpecialistError as exc:
-                if exc.reason != NOT_FOUND or not replica.adapters:
+                # An idle connection may be closed just then; a restarted server has lost its adapters.
+                is_stale = exc.reason == LOST or (exc.reason == NOT_FOUND and replica.adapters)
+                if answer.has_begun or not is_stale:
                     raise
-                # A server that was restarted has lost the adapters that it was given.
                 replica.adapters.clear()
                 await self._complete(replica, prompt, draft_request, answer)
         except asyncio.CancelledError:
@@ -135,7 +136,7 @@ class RemoteEngine:
     ) -> None:
         """Ask for the completion and add its chunks to `answer`."""
         body = await self._body(replica, prompt, draft_request)
-        async with aclosing(self._http.stream_events(f"{replica.url}/chat/completions", body)) as events:
+        async with aclosing(self._http.stream_events(f"{replica.url}{prompt.path()}", body)) as events:
             async for event in events:
                 if event == DONE:
                     return
@@ -151,13 +152,12 @@ class RemoteEngine:
 
     async def _body(self, replica: Replica, prompt: Prompt, draft_request: DraftRequest) -> dict[str, Any]:
         limit = min(prompt.max_new_tokens, draft_request.max_tokens or prompt.max_new_tokens)
+        top_logprobs = max(self._config.top_logprobs, draft_request.top_logprobs or 0)
         body: dict[str, Any] = {
             "model": self._config.model,
-            "messages": [*prompt.opening, {"role": "user", "content": draft_request.text}],
+            **prompt.create_input(draft_request.text, top_logprobs),
             "max_tokens": limit,
             "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": max(self._config.top_logprobs, draft_request.top_logprobs or 0),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -165,8 +165,8 @@ class RemoteEngine:
             body["stop"] = draft_request.stop
         if draft_request.response_format:
             body["response_format"] = msgspec.Raw(draft_request.response_format)
-        if prompt.adapter:
-            body |= await select_adapter(prompt.adapter, self._config, replica, self._http)
+        if prompt.trained:
+            body |= await select_adapter(prompt.trained.adapter, self._config, replica, self._http)
         return body
 
     async def _check(self, replica: Replica, certified: Identity) -> None:
@@ -218,7 +218,7 @@ class RemoteEngine:
         async with aclosing(self._http.stream_events(f"{replica.url}/chat/completions", body)) as events:
             async for event in events:
                 for choice in _decode(event).choices if event != DONE else ():
-                    tokens += (choice.logprobs and choice.logprobs.content) or ()
+                    tokens += choice.logprobs.list_tokens() if choice.logprobs else ()
         return tuple((token.token, token.logprob) for token in tokens)
 
 

@@ -12,11 +12,12 @@ from gateway.errors import SpecialistError
 from gateway.registry.files import read_json
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder, Listener, Prediction
+from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.knn import NearestNeighbors
 from gateway.specialists.remote.adapters import share_adapter
 from gateway.specialists.remote.identity import Identity, describe_difference
 from gateway.specialists.remote.pool import RemoteEngines
-from gateway.specialists.remote.prompt import Prompt
+from gateway.specialists.remote.prompt import Prompt, TrainedAdapter
 from gateway.specialists.shared_resources import SharedResources
 
 CARD = "openai.json"
@@ -27,7 +28,8 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     `engine` is a name in `[specialists.engines]`, `identity` the model that it ran when the version was
     validated. `opening` are the messages before each text. With `hold_back`, drafts are scored by their
-    first so many tokens. With `has_adapter`, an adapter in PEFT form lies beside the card.
+    first so many tokens. With `has_adapter`, an adapter in PEFT form lies beside the
+    card, with the card and the tokenizer of the base that it was trained on.
     """
 
     engine: str
@@ -72,7 +74,9 @@ def create(folder: Path, resources: SharedResources) -> OpenaiRuntime:
         max_new_tokens=card.max_new_tokens,
         hold_back=card.hold_back,
         identity=card.identity,
-        adapter=share_adapter(folder, config) if card.has_adapter else None,
+        trained=TrainedAdapter(share_adapter(folder, config), Prompter(folder).encode_prompt)
+        if card.has_adapter
+        else None,
     )
     neighbors = knn.read_neighbors(folder, resources.encoder.dimension)
     return OpenaiRuntime(card.engine, prompt, resources.remote_engines, neighbors, resources.encoder)

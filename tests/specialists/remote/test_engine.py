@@ -10,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from gateway.core import DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.specialists.base import NullListener, Prediction
+from gateway.specialists.engine import base_model
+from gateway.specialists.engine.prompt import TOKENIZER
 from gateway.specialists.remote.adapters import CARD, WEIGHTS
 from gateway.specialists.runtimes import openai
 from tests.specialists.hosting import FlatEncoder, drafted, resources_of
@@ -249,10 +252,30 @@ def test_the_key_is_read_anew_for_each_request(
     assert drafted(runtime, "hello").text == "echo hello"
 
 
+def write_prompter(folder: Path) -> None:
+    """Write a base card, and a tokenizer of three words: `hello` is 1."""
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "hello": 1, "user": 2}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / TOKENIZER))
+    card = base_model.BaseCard(
+        name="tiny",
+        prompt_prefix="user",
+        prompt_suffix="",
+        context=64,
+        rank=8,
+        modules=(),
+        quantization="",
+        source="",
+        source_sha256="",
+    )
+    base_model.write_card(card, folder)
+
+
 def peft_files(folder: Path) -> Path:
     folder.mkdir()
     (folder / WEIGHTS).write_bytes(b"weights")
     (folder / CARD).write_text("{}")
+    write_prompter(folder)
     return folder
 
 
@@ -268,9 +291,13 @@ def test_vllm_is_given_the_adapter_and_asked_by_its_name(
         adapters_folder_there="/mnt/adapters",
     )
 
-    drafted(runtime, "hello")
+    prediction = drafted(runtime, "hello")
     drafted(runtime, "again")
 
+    assert prediction.text == "echo 2 1", "it is asked in the tokens that it was trained with"
+    assert prediction.trace is not None
+    assert prediction.trace.logprobs == (server.script.logprob,) * 3
+    assert prediction.trace.margins[0] > 0.0
     ((name, path),) = server.script.loras.items()
     assert path == f"/mnt/adapters/{name}"
     assert (shared / name / WEIGHTS).read_bytes() == b"weights"
@@ -289,7 +316,7 @@ def test_a_restarted_vllm_is_given_the_adapter_again(
     drafted(runtime, "hello")
     server.script.loras.clear()
 
-    assert drafted(runtime, "hello").text == "echo hello"
+    assert drafted(runtime, "hello").text == "echo 2 1"
     assert server.script.loras
 
 
