@@ -26,6 +26,7 @@ from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
 from gateway.sharing import base as sharing
+from gateway.specialists.remote.config import EngineConfig
 from gateway.store.home import Home
 from gateway.upstream import base as upstream
 from gateway.upstream.teacher_settings import (
@@ -118,6 +119,8 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     generated tokens take 300. A host that is silent is given up after 3 s at most."""
     memory_mb: Annotated[int, Meta(ge=256)] = 1_024
     """Limit on the memory of a generative engine with its adapters; the least used are unloaded."""
+    engines: dict[str, EngineConfig] = {}
+    """By name: OpenAI-compatible servers on which specialists run, too (recipes `hosted` and `lora_sft`)."""
 
 
 class Harvest(outbox.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -239,7 +242,12 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
             f"{file.name}: [upstream] is the only teacher, [[teachers]] lists several: use one of them"
         )
     origins = {path: f"{file.name}:{file.locate(path)[0]}" for path in _list_leaves(file.data)}
-    for path in (*_PATHS, *_list_parts_paths(file.data), *_list_teacher_paths(file.data)):
+    for path in (
+        *_PATHS,
+        *_list_parts_paths(file.data),
+        *_list_teacher_paths(file.data),
+        *_list_engine_paths(file.data),
+    ):
         file.anchor_path(path)
     for name, variable, value in read_variables(environ, Settings):
         table = file.data.setdefault(variable.section, {}) if variable.section else file.data
@@ -268,6 +276,7 @@ _PATHS: tuple[SettingPath, ...] = (
     ("specialists", "encoder_options", "folder"),
 )
 """The settings that name files."""
+_ENGINE_FILES = ("api_key_file", "ca_file", "adapters_folder")
 _TEACHER_FILES = ("ca_file", "client_certificate", "client_key")
 
 
@@ -289,6 +298,12 @@ def _list_teacher_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
     places: list[SettingPath] = [("teachers", number) for number in range(len(data.get("teachers", ())))]
     for place in (("upstream",), *places):
         yield from ((*place, name) for name in _TEACHER_FILES)
+
+
+def _list_engine_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
+    """Yield the paths of the files that engines name."""
+    for name in data.get("specialists", {}).get("engines", {}):
+        yield from (("specialists", "engines", name, key) for key in _ENGINE_FILES)
 
 
 def _list_leaves(table: dict[str, Any], above: SettingPath = ()) -> Iterator[SettingPath]:
