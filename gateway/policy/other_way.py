@@ -29,7 +29,7 @@ _BY_REASON = {
     "overloaded": "a model host with less to do",
     "engine down": "a server of the specialist's engine that can be reached; `urls` in [specialists.engines]",
     "engine lost": "a server of the specialist's engine that keeps its connections",
-    "model changed": "the model that was certified on the engine; the learner certifies the new one by itself",
+    "model changed": "the certified model on the engine; the learner certifies the new one by itself",
     "model not found": "an engine that serves the `model` of its settings",
     "adapter missing": "an engine that takes the version's adapter; `adapters` in [specialists.engines]",
     "no logprobs": "an engine that gives logprobs",
