@@ -50,6 +50,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     delta: float
     days: float
+    agreement: str
+    """How the policy compares an answer with the teacher's."""
     rules: list[RuleMatch]
     """Of each policy up to the one that decided, as the files are now; empty if they say otherwise now."""
     task: str
@@ -110,6 +112,7 @@ def explain_decision(records: Sequence[DecisionRecord], policies: Sequence[Polic
         alpha=record.alpha,
         delta=record.delta,
         days=record.days,
+        agreement=record.agreement,
         rules=_match_rules(policies, record),
         task=row.task,
         match=record.match,

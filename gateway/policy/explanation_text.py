@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from gateway.core import RiskTarget
 from gateway.policy.explanation import Explanation, RuleMatch
 from gateway.store.decision_record import CertificateFacts
 
@@ -70,7 +71,8 @@ def _describe_policy(one: Explanation) -> str:
     if not one.alpha:
         return one.policy
     return (
-        f"{one.policy}: at most {one.alpha:.1%} may differ, {1 - one.delta:.0%} sure, "
+        f"{one.policy}: at most {one.alpha:.1%} may differ{_manner(one.agreement)}, "
+        f"{1 - one.delta:.0%} sure, "
         f"on evidence of {one.days:g} days"
     )
 
@@ -98,7 +100,7 @@ def _describe_task(one: Explanation) -> str:
 
 def _describe_certificate(one: Explanation, facts: CertificateFacts) -> str:
     stratum = f" for {one.stratum} texts" if one.stratum else ""
-    promise = f"{facts.alpha:.1%} at {1 - facts.delta:.0%}"
+    promise = f"{facts.alpha:.1%}{_manner(facts.agreement)} at {1 - facts.delta:.0%}"
     if facts.threshold is None or facts.stage != "live":
         missing = f", about {facts.audits_missing:,} audits are missing" if facts.audits_missing else ""
         note = f" ({facts.note})" if facts.note else ""
@@ -108,6 +110,10 @@ def _describe_certificate(one: Explanation, facts: CertificateFacts) -> str:
         f"{facts.audits:,} audits of {_day(facts.evidence_from)} to {_day(facts.evidence_to)}, of "
         f"{facts.accepted:,} accepted {facts.losses:g} wrong; in force until {_day(facts.expires_at)}"
     )
+
+
+def _manner(agreement: str) -> str:
+    return RiskTarget(agreement=agreement).manner
 
 
 def _describe_draft(one: Explanation) -> str:
