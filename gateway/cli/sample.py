@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="show requests with two answers, not whose they are")
-    listing.add_argument("--task", help="only of this task, by its id")
+    listing.add_argument("--task", help="only of this task, by its id or name")
     listing.add_argument("--last", type=int, default=10, metavar="N", help="so many (10)")
     judge = actions.add_parser("judge", help="say which answer is right; then it is told whose it was")
     judge.add_argument("request_id", help="from `sample list`")
@@ -40,9 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.processes.blind_sample import BlindSample
     from gateway.settings import read_settings
     from gateway.store.state import open_state
+    from gateway.store.task_lookup import find_task
 
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
+        if arguments.action == "list" and arguments.task:
+            arguments.task = find_task(state, arguments.task)
         sample = BlindSample(state, HarvestReader(settings.home.harvest))
         return {"list": _list, "judge": _judge, "stats": _count}[arguments.action](sample, arguments)
 

@@ -95,7 +95,8 @@ def _describe_task(one: Explanation) -> str:
         near = "" if one.similarity is None else f" (similarity {one.similarity:.3f})"
         how = f"recognized as a near copy of its template{near}"
     probation = ", on probation" if one.is_on_probation else ""
-    return f"{one.task}, {how}{probation}; form {one.form}"
+    name = one.task if one.task_name == one.task else f"{one.task_name} ({one.task})"
+    return f"{name}, {how}{probation}; form {one.form}"
 
 
 def _describe_certificate(one: Explanation, facts: CertificateFacts) -> str:
@@ -118,7 +119,11 @@ def _manner(agreement: str) -> str:
 
 def _describe_draft(one: Explanation) -> str:
     assert one.score is not None
-    bar = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
+    # An audit is not judged; what it was compared with afterwards is the certificate's.
+    threshold = one.threshold
+    if threshold is None and one.certificate:
+        threshold = one.certificate.threshold
+    bar = "no threshold" if threshold is None else f"threshold {threshold:.3f}"
     near = "" if one.familiarity is None else f"; nearest learnt text {one.familiarity:.3f}"
     passes = "passes" if one.would_serve else "does not pass"
     return f"score {one.score:.3f} against {bar}: it {passes}{near}"

@@ -40,3 +40,33 @@ def test_a_graded_agreement_is_named_in_policy_and_certificate() -> None:
 
 def test_the_exact_agreement_needs_no_words() -> None:
     assert " by " not in " ".join(each for each in lines(record()) if "sure" in each)
+
+
+def test_a_task_is_called_by_its_name() -> None:
+    explanation = explain_decision([record()], (), {"task": "sort-tickets"}.__getitem__)
+
+    assert explanation.task_name == "sort-tickets"
+    assert any("sort-tickets (task), recognized" in each for each in render_explanation(explanation))
+
+
+def test_an_audit_is_shown_against_the_threshold_that_its_draft_was_compared_with() -> None:
+    printed = lines(record("audit", reason="audit", threshold=None, certificate=GRADED, propensity=0.2))
+
+    assert "draft        score 0.700 against threshold 0.600: it passes" in printed
+
+
+def other_way(decision: str, reason: str, **changes: Any) -> str:
+    one = record(decision, reason=reason, propensity=0.2, is_held_out=True, **changes)
+    return explain_decision([one], ()).other_way
+
+
+def test_an_audit_of_a_frozen_task_would_not_have_been_served_without_its_draw() -> None:
+    assert "Without it the draft would have been served." in other_way("audit", "audit")
+    frozen = other_way("audit", "frozen")
+    assert "would have been served" not in frozen
+    assert "a task that is not frozen" in frozen
+
+
+def test_a_forced_local_answer_that_none_may_give_needs_no_other_path() -> None:
+    assert "x-stepdown-mode: local" in other_way("refused", "no specialist", status=404)
+    assert "GET /v1/models" in other_way("refused", "model not found", status=404)
