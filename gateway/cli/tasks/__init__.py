@@ -88,10 +88,10 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
 
     from gateway.cli.tasks.formatting import format_details, format_previews
     from gateway.processes.harvest_access import open_harvest
-    from gateway.processes.task_report import find_report, measure_stakes
+    from gateway.processes.task_report import measure_stakes
 
     harvest, now = open_harvest(settings), time.time()
-    report = reporter.add_changes(find_report(arguments.task, reporter.report_all(harvest.counts())))
+    report = reporter.add_changes(reporter.find(arguments.task, reporter.report_all(harvest.counts())))
     known = state.tasks.get(report.task)
     stakes = measure_stakes(state, harvest, known, now) if known else None
     previews = _preview(settings, state, report) if arguments.what_if else []
@@ -114,11 +114,10 @@ def _preview(settings: Settings, state: State, report: TaskReport) -> list[Previ
 
 
 def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
-    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.task_changes import rename_task
 
-    report = find_report(arguments.task, reporter.report_all({}))
+    report = reporter.find(arguments.task, reporter.report_all({}))
     rename_task(state, name_local_actor(), report.task, arguments.name)
     if arguments.json:
         return _print_json({"task": report.task, "name": arguments.name, "before": report.name})
@@ -129,12 +128,11 @@ def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: 
 
 
 def _freeze(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
-    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.interventions import ALL_TASKS
     from gateway.store.task_changes import freeze_task, unfreeze_task
 
-    report = None if arguments.all else find_report(arguments.task, reporter.report_all({}))
+    report = None if arguments.all else reporter.find(arguments.task, reporter.report_all({}))
     task = report.task if report else ALL_TASKS
     what = report.name if report else "all tasks"
     if arguments.action == "freeze":
@@ -172,12 +170,11 @@ def _hint(state: State, task: str) -> str:
 
 
 def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
-    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.task_changes import acknowledge_alarm
 
     reports = reporter.report_all({})
-    chosen = reports if arguments.all else [find_report(arguments.task, reports)]
+    chosen = reports if arguments.all else [reporter.find(arguments.task, reports)]
     open_alarms = [report for report in chosen if report.alarms and report.seen_alarm is None]
     for report in open_alarms:
         acknowledge_alarm(state, name_local_actor(), report.task, report.alarms, arguments.note)
