@@ -25,7 +25,9 @@ def drawn(sampler: StickySampler, certification: Certification, count: int = 4_0
     return [sampler.sample(request(text=f"text {n}"), PLAN, certification, ROUTE)[0] for n in range(count)]
 
 
-@pytest.mark.parametrize(("certification", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4), (CONFIRMING, 0.6)])
+@pytest.mark.parametrize(
+    ("certification", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4), (CONFIRMING, 0.6)]
+)
 def test_the_share_of_audits_is_the_plans(certification: Certification, share: float) -> None:
     """Within 4 standard errors."""
     draws = drawn(sampler_at(1), certification)
