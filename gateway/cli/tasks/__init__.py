@@ -35,8 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     freeze = actions.add_parser("freeze", help="have the teacher answer a task, or all, from now on")
     unfreeze = actions.add_parser("unfreeze", help="end a freeze")
     acknowledge = actions.add_parser("ack", help="acknowledge the alarm of a task, or of all")
-    for action in (show, rename):
+    migrate = actions.add_parser(
+        "migrate", help="ask another model what a task's lessons asked, compare, and learn its answers"
+    )
+    for action in (show, rename, migrate):
         action.add_argument("task", help=_NAMES_ONE)
+    migrate.add_argument("--to", required=True, metavar="MODEL", help="the model that the app will name")
+    migrate.add_argument("--budget", required=True, type=_dollars, metavar="USD", help="such as $5")
+    migrate.add_argument("--rows", type=int, default=2_000, metavar="N", help="at most so many (2,000)")
     rename.add_argument("name", help="a-z, 0-9, '.', '_' and '-'; apps may ask for model stepdown/NAME")
     for action in (freeze, unfreeze, acknowledge):
         group = action.add_mutually_exclusive_group(required=True)
@@ -57,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
         reporter = create_reporter(settings, state)
-        action = {"list": _list, "show": _show, "rename": _rename, "ack": _acknowledge}
+        action = {
+            "list": _list, "show": _show, "rename": _rename, "ack": _acknowledge, "migrate": _migrate,
+        }  # fmt: skip
         return action.get(arguments.action, _freeze)(arguments, settings, state, reporter)
 
 
@@ -103,6 +111,33 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
     elif report.version:
         print("\nwhat other alphas would give: `stepdown tasks show --what-if`")
     return OK
+
+
+def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.processes.migrating import migrate_task
+    from gateway.processes.versions import resolve_task
+    from gateway.store.audit_trail import name_local_actor
+
+    task = resolve_task(state, settings, arguments.task)
+    state.trail.add(name_local_actor(), "tasks migrate", task, to=arguments.to, usd=arguments.budget)
+    done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows)
+    if arguments.json:
+        return _print_json(done)
+    low, high = done.interval
+    print(
+        f"{done.asked:,} asked again for ${done.usd:.2f}, {done.failed:,} failed\n"
+        f"{arguments.to} agrees with the old teacher in {done.agreement:.1%} ({low:.1%} to {high:.1%})"
+    )
+    for name, rows in done.tasks.items():
+        print(f"{name}  {rows:,} rows: its specialist drafts in shadow until live audits confirm it")
+    return OK if done.asked else FAILED
+
+
+def _dollars(text: str) -> float:
+    dollars = float(text.removeprefix("$"))
+    if not dollars > 0:
+        raise argparse.ArgumentTypeError("must be more than $0")
+    return dollars
 
 
 def _preview(settings: Settings, state: State, report: TaskReport) -> list[Preview]:
