@@ -192,7 +192,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     edge: Edge = Edge()
     state: SharedState = SharedState()
     prices: dict[str, Price] = {}
-    """By model name: prices that replace the list price."""
+    """By model name: prices that replace the list price. Those of "gpt-4o@azure" hold for the answers of the
+    teacher `azure`, those of "*@vllm" for all of `vllm`'s."""
     costs: finops.Config = finops.Config()
 
     @property
