@@ -25,6 +25,7 @@ from gateway.errors import ConfigError
 from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
+from gateway.sharing import base as sharing
 from gateway.store.home import Home
 from gateway.upstream import base as upstream
 from gateway.upstream.teacher_settings import (
@@ -34,6 +35,7 @@ from gateway.upstream.teacher_settings import (
     fill_presets,
 )
 
+_PARTS_SECRETS = frozenset({"key", "secret", "token", "password", "account_key", "sas_token"})
 DEFAULT_FILE = "stepdown.toml"
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -126,7 +128,23 @@ class Harvest(outbox.Config, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """How long rows are kept at most; a policy, a key or a limit of size may end them sooner. The default
     is the longest window that a certificate may rest on."""
     max_mb: PositiveInt = 10_240
-    """Of all rows together, on the disk; the oldest go first, and of these what is for exports alone."""
+    """Of all rows together, on the disk; the oldest go first, and of these what is for exports alone. Where
+    rows move to parts: of the outboxes, and again of the parts."""
+    parts: str | None = None
+    """Where rows move to as Parquet, which several machines may share: a folder, relative to the settings
+    file, or a URL that fsspec knows (s3://bucket/folder). None: rows stay on this machine's disk."""
+    parts_options: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Of fsspec's file system, such as `endpoint_url`. Credentials come from the environment."""
+    parts_every_s: PositiveFloat = 60.0
+    """How often rows move."""
+
+    def __post_init__(self) -> None:
+        """Refuse secrets in a file that people share."""
+        if found := _PARTS_SECRETS & self.parts_options.keys():
+            raise ValueError(
+                f"parts_options: '{min(found)}' is a secret, which comes from the environment "
+                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+            )
 
 
 class Learn(distill.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,6 +165,10 @@ class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The folder of the *.yaml files, relative to the settings file. None: the default policy alone."""
 
 
+class SharedState(sharing.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What several machines share; without `url` this one is complete by itself."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything that can be configured."""
 
@@ -164,6 +186,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     learn: Learn = Learn()
     policies: Policies = Policies()
     edge: Edge = Edge()
+    state: SharedState = SharedState()
     prices: dict[str, Price] = {}
     """By model name: prices that replace the list price."""
     costs: finops.Config = finops.Config()
@@ -216,7 +239,7 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
             f"{file.name}: [upstream] is the only teacher, [[teachers]] lists several: use one of them"
         )
     origins = {path: f"{file.name}:{file.locate(path)[0]}" for path in _list_leaves(file.data)}
-    for path in (*_PATHS, *_list_teacher_paths(file.data)):
+    for path in (*_PATHS, *_list_parts_paths(file.data), *_list_teacher_paths(file.data)):
         file.anchor_path(path)
     for name, variable, value in read_variables(environ, Settings):
         table = file.data.setdefault(variable.section, {}) if variable.section else file.data
@@ -232,6 +255,10 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         secret, origins["upstream", "api_key"] = found
         teacher = msgspec.structs.replace(settings.upstream, api_key=Secret(secret))
         settings = msgspec.structs.replace(settings, upstream=teacher)
+    if found := read_secret(environ, sharing.PASSWORD_VARIABLE):
+        secret, origins["state", "credential"] = found
+        state = msgspec.structs.replace(settings.state, credential=Secret(secret))
+        settings = msgspec.structs.replace(settings, state=state)
     return Configuration(settings=settings, file=file.name, origins=origins)
 
 
@@ -249,6 +276,12 @@ def _read_file(environ: Mapping[str, str]) -> TomlFile:
     named = environ.get(f"{PREFIX}CONFIG")
     path = Path(named or DEFAULT_FILE)
     return read_toml(path) if named or path.exists() else TomlFile("", "", {})
+
+
+def _list_parts_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
+    """Yield the path of the parts if these are in a folder."""
+    if "://" not in str(data.get("harvest", {}).get("parts", "://")):
+        yield ("harvest", "parts")
 
 
 def _list_teacher_paths(data: dict[str, Any]) -> Iterator[SettingPath]:

@@ -31,6 +31,7 @@ import uvloop
 from gateway.demo.teacher.faults import Fault
 from gateway.upstream.base import Call, Config
 from gateway.upstream.transport import create_transport
+from loadtests.support.processes import waited_s
 
 HEADERS = {"content-type": "application/json", "authorization": "Bearer simulated"}
 AT_ONCE = 50
@@ -40,6 +41,7 @@ SETTLE_S = 2.0
 POOL = 10
 """Connections of httpx's pool: a leak in a larger one only takes longer to show."""
 
+LOOK_S = 0.05
 GATEWAY_SLOWER = 10
 """So that it is not its being full that is measured: a client's requests would be 2,000 per second."""
 
@@ -60,6 +62,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """From the moment at which a client left to that at which the teacher's connection was closed."""
     closed_p99_ms: float
     closed_max_ms: float
+    core_wait_ms: float | None
+    """Of one second, how long a gateway's worker was ready to run and had no core: it closes nothing then."""
     good_asked: int
     good_answered: int
     descriptors_before: int
@@ -82,8 +86,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
 
-    with simulated_teacher() as teacher, _way_to(teacher, through_gateway=options.gateway) as origin:
-        figures = uvloop.run(measure(options, origin, teacher))
+    with (
+        simulated_teacher() as teacher,
+        _way_to(teacher, through_gateway=options.gateway) as (origin, worker),
+    ):
+        figures = uvloop.run(measure(options, origin, teacher, worker))
     encoded = msgspec.json.format(msgspec.json.encode(figures), indent=2)
     if options.json:
         options.json.write_bytes(encoded)
@@ -94,16 +101,16 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _way_to(teacher: str, *, through_gateway: bool) -> Iterator[str]:
-    """Give the origin to ask: the teacher's own, or that of a gateway before it."""
+def _way_to(teacher: str, *, through_gateway: bool) -> Iterator[tuple[str, int | None]]:
+    """Give the origin to ask, the teacher's own or that of a gateway before it, and the gateway's worker."""
     if not through_gateway:
-        yield teacher
+        yield teacher, None
         return
     # That module uses this one.
     from loadtests.edge import serve_gateway
 
     with serve_gateway(teacher) as site:
-        yield f"http://127.0.0.1:{site.port}"
+        yield f"http://127.0.0.1:{site.port}", site.worker
 
 
 @contextlib.contextmanager
@@ -118,8 +125,9 @@ def simulated_teacher(module: str = "gateway.demo.teacher") -> Iterator[str]:
             process.terminate()
 
 
-async def measure(options: argparse.Namespace, origin: str, teacher: str) -> Figures:
+async def measure(options: argparse.Namespace, origin: str, teacher: str, worker: int | None) -> Figures:
     """Return the figures of one run."""
+    waits: list[float] = []
     async with contextlib.AsyncExitStack() as stack:
         clients = {
             "ours": _ours,
@@ -132,8 +140,11 @@ async def measure(options: argparse.Namespace, origin: str, teacher: str) -> Fig
         await ask(None, "first")
         before = _descriptors()
         slower = GATEWAY_SLOWER if options.gateway else 1
+        watching = asyncio.create_task(_watch_core(worker, waits)) if worker else None
         left_at = await disconnect(ask, options.disconnects, random.Random(options.seed), teacher, slower)
         await asyncio.sleep(SETTLE_S)
+        if watching:
+            watching.cancel()
         seen = _teacher(teacher, "GET", "seen")
         closed = [1e3 * max(0.0, at - left_at[name]) for name, at in seen["left"].items() if name in left_at]
         answered = await _at_once(POOL, options.good, lambda: _good(ask))
@@ -146,6 +157,7 @@ async def measure(options: argparse.Namespace, origin: str, teacher: str) -> Fig
         closed_p50_ms=_quantile(closed, 0.5),
         closed_p99_ms=_quantile(closed, 0.99),
         closed_max_ms=_quantile(closed, 1.0),
+        core_wait_ms=_longest_wait(waits),
         good_asked=options.good,
         good_answered=answered,
         descriptors_before=before,
@@ -182,6 +194,18 @@ async def disconnect(
     await _at_once(AT_ONCE, count, leave)
     _teacher(teacher, "DELETE", "faults")
     return left_at
+
+
+async def _watch_core(worker: int, waits: list[float]) -> None:
+    while True:
+        waits.append(waited_s(worker))
+        await asyncio.sleep(LOOK_S)
+
+
+def _longest_wait(waits: list[float]) -> float | None:
+    looks = round(1 / LOOK_S)
+    spans = [later - earlier for earlier, later in zip(waits, waits[looks:], strict=False)]
+    return round(1e3 * max(spans), 1) if spans else None
 
 
 async def _good(ask: Ask) -> bool:

@@ -105,9 +105,10 @@ def _stop_worker(home: Path) -> None:
         replaced_s = time.monotonic() - since
         time.sleep(5)
         traffic.stop()
-        full_s = max(begun + took - since for begun, _, took in traffic.answers if took > 2)
+        waited = [begun + took - since for begun, _, took in traffic.answers if begun >= since and took > 1]
+        last = f", the last after {max(waited):.1f} s" if waited else ""
         _report("SIGSTOP of 1 of 2 workers", traffic, since, f"; killed after {replaced_s:.1f} s, "
-               f"the last request that waited was answered after {full_s:.1f} s")  # fmt: skip
+               f"{len(waited)} requests waited over 1 s{last}")  # fmt: skip
 
 
 def _kill_worker(home: Path) -> None:

@@ -4,12 +4,14 @@
 their latency once the circuit was open, how often each teacher was asked per request, and how long after
 its recovery the first answered again. A quarter of the requests are streams. A silent teacher is suspected
 after 1 s (10 s by default), so that the requests that find it stalled end within the test.
+
+`python -m loadtests.teachers capacity` asks for four times what one teacher can do; see
+support/teacher_capacity.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -19,6 +21,8 @@ from pathlib import Path
 
 import msgspec
 
+from loadtests.support.teacher_capacity import run_capacity
+from loadtests.support.teacher_clients import Traffic, p99_ms
 from tests.support.faulty_teacher import FaultyTeacher, Mode, faulty_teacher, teachers_file
 from tests.support.processes import RunningGateway, gateway_process
 
@@ -28,76 +32,6 @@ PAUSE_S = 0.05
 SUSPECT_AFTER_S = 1.0
 CALM_S, FAULT_S, LONGEST_RECOVERY_S = 4.0, 10.0, 30.0
 MOST_AMPLIFICATION, MOST_ADDED_MS, MOST_RECOVERY_S = 1.12, 50.0, 10.0
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """What one request saw."""
-
-    begun: float
-    took_s: float
-    """To the first byte."""
-    served_by: str
-    end: str
-    """"ok", "cut" for a stream that was broken off after its beginning, else what went wrong."""
-    is_streamed: bool
-
-
-class Traffic:
-    """Clients that ask one thing after the other until `stop`."""
-
-    def __init__(self, port: int) -> None:
-        self.seen: list[Seen] = []
-        self._port = port
-        self._is_over = False
-        self._clients = [asyncio.create_task(self._ask_on(number)) for number in range(CLIENTS)]
-
-    async def stop(self) -> None:
-        """Ask no more, and wait for the answers under way."""
-        self._is_over = True
-        await asyncio.gather(*self._clients)
-
-    def between(self, since: float, until: float) -> list[Seen]:
-        """Return what the requests saw that began in that time."""
-        return [each for each in self.seen if since <= each.begun < until]
-
-    async def _ask_on(self, number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        while not self._is_over:
-            number += 1
-            is_streamed = number % 4 == 0
-            seen = await _ask(reader, writer, is_streamed=is_streamed)
-            self.seen.append(seen)
-            if seen.end != "ok":
-                writer.close()
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-            await asyncio.sleep(PAUSE_S)
-        writer.close()
-
-
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_streamed: bool) -> Seen:
-    fields = {"model": "gpt-4o", "messages": [{"role": "user", "content": "ping"}]}
-    body = json.dumps(fields | ({"stream": True} if is_streamed else {}), separators=(",", ":")).encode()
-    begun = time.monotonic()
-    took_s, served_by, end = 0.0, "", "lost"
-    try:
-        writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        took_s = time.monotonic() - begun
-        lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
-        served_by = lines.get(b"x-stepdown-served-by", b"").decode()
-        if b"content-length" in lines:
-            answer = await reader.readexactly(int(lines[b"content-length"]))
-        else:
-            answer = await reader.readuntil(b"0\r\n\r\n")
-        status = head.split(b" ", 2)[1].decode()
-        is_cut = is_streamed and status == "200" and b"[DONE]" not in answer
-        end = "cut" if is_cut else "ok" if status == "200" else status
-    except (OSError, asyncio.IncompleteReadError) as exc:
-        end = type(exc).__name__
-    return Seen(begun, took_s, served_by, end, is_streamed)
 
 
 @contextmanager
@@ -127,7 +61,7 @@ async def _until_open(gateway: RunningGateway, within_s: float) -> float | None:
 
 async def _run(fault: Mode) -> bool:
     with faulty_teacher() as first, faulty_teacher() as second, _gateway(first, second) as gateway:
-        traffic = Traffic(gateway.port)
+        traffic = Traffic(gateway.port, CLIENTS, pause_s=PAUSE_S, streamed_every=4)
         # The first requests open connections.
         await asyncio.sleep(1)
         calm = time.monotonic()
@@ -201,21 +135,18 @@ class Run(msgspec.Struct, frozen=True):
 
     def _p99s(self) -> tuple[float, float]:
         """Return the p99 in milliseconds before the fault, and while the circuit was open."""
-        before = _p99_ms(self.traffic.between(self.calm, self.broken))
+        before = p99_ms(self.traffic.between(self.calm, self.broken))
         if self.opened is None:
             return before, before
-        return before, _p99_ms(self.traffic.between(self.opened, self.recovered))
-
-
-def _p99_ms(seen: list[Seen]) -> float:
-    took = sorted(each.took_s for each in seen)
-    return took[min(len(took) - 1, int(0.99 * len(took)))] * 1000 if took else 0.0
+        return before, p99_ms(self.traffic.between(self.opened, self.recovered))
 
 
 def main(names: list[str]) -> int:
     """Run the named faults, or all; return 1 if a bar was missed."""
     chosen = [fault for fault in FAULTS if not names or fault in names]
     kept = [asyncio.run(_run(fault)) for fault in chosen]
+    if not names or "capacity" in names:
+        kept.append(asyncio.run(run_capacity()))
     return 0 if all(kept) else 1
 
 

@@ -39,6 +39,7 @@ PLURALS = {
     "distill/base_models/sources": {"fetch"},
     "distill/recipes": {"create"},
     "harvest/formats": {"write"},
+    "harvest/shapes": {"read_record"},
     "routing/classifiers": {"create"},
     "specialists/encoders": {"create"},
     "specialists/runtimes": {"create"},
@@ -140,6 +141,11 @@ def test_the_gateway_worker_loads_no_models() -> None:
 
 def test_the_gateway_worker_loads_opentelemetry_only_to_export() -> None:
     assert "opentelemetry" not in loaded_by("import gateway.processes.worker")
+
+
+@pytest.mark.parametrize("process", ["supervisor", "worker", "learner", "admin", "shared_state"])
+def test_no_process_loads_the_client_of_valkey_before_a_url_is_set(process: str) -> None:
+    assert "redis" not in loaded_by(f"import gateway.processes.{process}")
 
 
 def test_the_supervisor_loads_neither_models_nor_the_web_framework() -> None:

@@ -36,6 +36,8 @@ async def admit_request(
     try:
         _check_path(key, path)
         tokens = body_bytes / BYTES_PER_TOKEN
+        if deps.key_limits and deps.key_limits.lacks_lease(key, tokens):
+            await deps.key_limits.take_leases(key, tokens)
         admission = deps.key_limits.admit(key, tokens, may_cost=may_cost) if deps.key_limits else None
     except Exception as exc:
         slot.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from typing import Protocol
 
 import msgspec
 
@@ -13,13 +14,17 @@ from gateway.api.http.encoded_body import BodyDecoder
 from gateway.api.http.memory import MemoryBudget
 from gateway.api.in_flight import InFlight
 from gateway.api.under_way import OpenWork
+from gateway.cascade.passage import Tunnel
 from gateway.core import Answer, Refusal, Request
 from gateway.policy.key_limits import KeyLimits
 from gateway.store.reviews import Feedback
-from gateway.upstream.base import Reply
 
-CountRefusal = Callable[[int, str, str, str], None]
-"""Takes the status and the reason of a refusal, the name of the key, and the policy that refused."""
+
+class CountRefusal(Protocol):
+    """Counts refusals."""
+
+    def __call__(self, status: int, reason: str, key: str, policy: str, times: int = 1, /) -> None:
+        """Count so many of one kind, for a key (its name) or a policy, empty if for none."""
 
 
 class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +33,7 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     serve: Callable[[Request], Awaitable[Answer]]
     pass_through: Callable[[Request, bytes | AsyncIterator[bytes]], Awaitable[Answer]]
     """As `serve`, for what only the teacher answers."""
-    open_tunnel: Callable[[Request], Awaitable[Reply]]
+    open_tunnel: Callable[[Request], Awaitable[Tunnel]]
     """As `pass_through`, for a websocket's handshake."""
     authenticator: Authenticator
     key_limits: KeyLimits | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 
 from gateway.api.dependencies import ApiDependencies
 from gateway.api.errors import to_error_response
@@ -19,6 +19,7 @@ from gateway.core import Header
 
 # As long as an id, and found in no header.
 _ID = "\0" * 32
+RENEW_S = 0.1
 
 
 class Shedding:
@@ -31,8 +32,9 @@ class Shedding:
         self._error = to_error_response(overloaded())
         self._labels = refusal_labels(self._error.reason) if deps.show_labels else ()
         self._count_refusal = deps.count_refusal
-        self._made_at = 0
         self._pieces: list[bytes] = []
+        self._first_id = 0
+        self._uncounted = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -43,16 +45,25 @@ class Shedding:
         self._count_refusal(error.status, error.reason, "", "")
 
     def write_response(self) -> bytes:
-        """Return one whole response, for a request that is not to be parsed."""
-        now = int(time.time())
-        if now != self._made_at:
-            # Its date is the same for a second.
-            self._made_at = now
-            whole = format_response(self._error.status, self._headers(_ID), self._error.body)
-            self._pieces = whole.split(_ID.encode())
-        error = self._error
-        self._count_refusal(error.status, error.reason, "", "")
-        return new_request_id().encode().join(self._pieces)
+        """Return one whole response, for a request that is not to be parsed. Call it in the event loop.
+
+        Whatever is the same for all of the next RENEW_S is made once, and they are counted together.
+        """
+        if not self._uncounted:
+            self._renew()
+        self._uncounted += 1
+        return (b"%032x" % (self._first_id + self._uncounted)).join(self._pieces)
+
+    def _renew(self) -> None:
+        # A later id is the greater one, as always; the 80 bits below its time are random.
+        self._first_id = int(new_request_id(), 16)
+        whole = format_response(self._error.status, self._headers(_ID), self._error.body)
+        self._pieces = whole.split(_ID.encode())
+        asyncio.get_running_loop().call_later(RENEW_S, self._count)
+
+    def _count(self) -> None:
+        counted, self._uncounted = self._uncounted, 0
+        self._count_refusal(self._error.status, self._error.reason, "", "", counted)
 
     def _headers(self, request_id: str) -> list[Header]:
         own = [*json_headers(self._error.body, request_id), *self._error.headers, *self._labels]

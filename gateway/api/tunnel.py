@@ -1,32 +1,191 @@
-"""Two connections spliced into a tunnel: each sends what the other receives, no faster than it is read."""
+"""A websocket's two connections spliced: bytes pass both ways as they came, and what they say is read.
+
+The teacher's bytes pass in the turn of the loop in which they come. A client's message waits until it is
+whole and judged: what no policy allows must not reach the teacher.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable
 
+from gateway.api.client_stream import ClientStream
+from gateway.api.http.memory import MemoryBudget
+from gateway.cascade.websocket_session import Objection, WebsocketSession
+from gateway.errors import RequestError
 from gateway.upstream.base import Link
+from gateway.wire.websocket.frames import TEXT, FrameError, FrameParser, Part, encode_close, encode_frame
+from gateway.wire.websocket.messages import MessageReader
+
+logger = logging.getLogger(__name__)
 
 # For the data that one side still owes when the other has left: the end of a long message, a close frame.
 DRAIN_S = 10.0
+# More of an event is not kept: its usage is found while it passes.
+MOST_KEPT_BYTES = 1 << 20
+_POLICY_VIOLATION = 1008
 # A peer that vanished without a word is noticed after a minute, where the system lets us say so.
 _PROBES = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
 
-def splice_connections(client: asyncio.Transport, link: Link) -> Coroutine[None, None, None]:
-    """Splice `client` to the teacher's connection; the returned coroutine ends when both are closed.
+class SplicedTunnel:
+    """Splices `client` to the teacher's connection; the client is to get its head from the caller.
 
-    When one side leaves, the other gets DRAIN_S for the data that it has not read yet. Cancelling
-    closes both at once. Raises UpstreamError, with `client` untouched, if the teacher has left already.
+    `report` is told of every message that was refused. Raises UpstreamError, with `client` untouched, if
+    the teacher has left already.
     """
-    client_side, teacher_side = _Side(), _Side()
-    teacher_side.other = client
-    client_side.other = link.detach(teacher_side)
-    client.set_protocol(client_side)
-    for transport in (client, client_side.other):
-        _detect_dead_peer(transport)
-    return _wait_closed(client_side, teacher_side)
+
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        link: Link,
+        session: WebsocketSession,
+        memory: MemoryBudget,
+        report: Callable[[RequestError], None],
+        *,
+        takes_compressed: bool,
+    ) -> None:
+        self._session = session
+        self._report = report
+        self._from_client: ClientStream | None = ClientStream(memory, takes_compressed=takes_compressed)
+        self._from_teacher: FrameParser | None = FrameParser(takes_compressed=takes_compressed)
+        self._reader = MessageReader(MOST_KEPT_BYTES)
+        self._unsaid: list[bytes] = []
+        """Frames of our own, until the teacher's message that is under way has ended."""
+        self._is_ending = False
+        self._ended = asyncio.get_running_loop().create_future()
+        client_side, teacher_side = _Side(self._take_from_client), _Side(self._take_from_teacher)
+        teacher_side.other = self._client = client
+        client_side.other = self._teacher = link.detach(teacher_side)
+        client.set_protocol(client_side)
+        self._sides = (client_side, teacher_side)
+        for transport in (client, self._teacher):
+            _detect_dead_peer(transport)
+
+    async def wait_closed(self) -> None:
+        """Return when both are closed. Cancelling it closes both at once.
+
+        When one side leaves, the other gets DRAIN_S for the data that it has not read yet.
+        """
+        lost = [side.lost for side in self._sides]
+        try:
+            await asyncio.wait([*lost, self._ended], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(lost, timeout=DRAIN_S)
+        finally:
+            self._client.abort()
+            self._teacher.abort()
+            if self._from_client:
+                self._from_client.release()
+            self._session.close()
+
+    def _take_from_client(self, data: bytes) -> None:
+        stream = self._from_client
+        if stream is None:
+            return self._teacher.write(data)
+        passing: list[bytes] = []
+        for part in stream.feed(data):
+            if self._is_ending:
+                # All that is awaited is its answer to our close frame.
+                if part.is_close:
+                    self._client.close()
+            elif part.is_control:
+                passing.append(part.raw)
+            else:
+                passing += self._judge(stream, part)
+        if stream.unread and not self._is_ending:
+            passing.append(self._pass_unread(stream))
+        if passing:
+            self._teacher.write(b"".join(passing))
+        return self._speak()
+
+    def _judge(self, stream: ClientStream, part: Part) -> list[bytes]:
+        """Return what may pass with `part`."""
+        if stream.passes(part):
+            return [part.raw]
+        message = stream.hold(part)
+        if message is None and not stream.is_unreadable:
+            return []
+        if objection := self._session.judge(message):
+            stream.release()
+            self._object(objection)
+            return []
+        if message is None:
+            stream.pass_rest(part)
+        return stream.release()
+
+    def _pass_unread(self, stream: ClientStream) -> bytes:
+        """Return all that came and will not be read, or end the websocket if it must be."""
+        objection = self._session.judge(None)
+        if objection:
+            self._object(objection)
+            return b""
+        self._from_client = None
+        return b"".join(stream.release()) + stream.unread
+
+    def _take_from_teacher(self, data: bytes) -> None:
+        parser = self._from_teacher
+        if parser is None:
+            return self._client.write(data)
+        pending = parser.pending
+        try:
+            parts = parser.feed(data)
+        except FrameError:
+            self._stop_reading()
+            return self._client.write(pending + data)
+        passing = []
+        for part in parts:
+            passing.append(part.raw)
+            if not part.is_control and self._note(part):
+                passing += self._unsaid
+                self._unsaid = []
+                if self._is_ending:
+                    break
+        if self._from_teacher is None:
+            passing.append(parser.pending)
+        self._client.write(b"".join(passing))
+        return self._leave_teacher() if self._is_ending and not self._unsaid else None
+
+    def _note(self, part: Part) -> bool:
+        """Read a part of the teacher's; return whether frames of our own may follow it now."""
+        if self._from_teacher is not None:
+            try:
+                if (message := self._reader.take(part)) and (objection := self._session.note(message)):
+                    self._object(objection)
+            except FrameError:
+                self._stop_reading()
+            except Exception:
+                # The edge: a bug of ours in reading must not cost the teacher's words.
+                logger.exception("an event of a websocket could not be read")
+        return part.ends_message and bool(self._unsaid)
+
+    def _stop_reading(self) -> None:
+        self._from_teacher = None
+        logger.warning("a teacher's websocket cannot be read: what it costs is estimated")
+
+    def _object(self, objection: Objection) -> None:
+        self._report(objection.error)
+        self._unsaid.append(encode_frame(TEXT, objection.event))
+        if objection.ends and not self._is_ending:
+            self._is_ending = True
+            self._unsaid.append(encode_close(_POLICY_VIOLATION, objection.error.code or "refused"))
+            self._ended.set_result(None)
+
+    def _speak(self) -> None:
+        """Say what is unsaid, unless the teacher is in the middle of a message: it then follows that."""
+        if not self._unsaid or (self._from_teacher and not self._from_teacher.is_between_messages):
+            return
+        self._client.write(b"".join(self._unsaid))
+        self._unsaid = []
+        if self._is_ending:
+            self._leave_teacher()
+
+    def _leave_teacher(self) -> None:
+        """Close the teacher's end; the client closes its own when it has read why."""
+        self._sides[1].leaves_other_open = True
+        self._teacher.write(encode_close(_POLICY_VIOLATION, "", is_masked=True))
+        self._teacher.close()
 
 
 class _Side(asyncio.Protocol):
@@ -34,12 +193,14 @@ class _Side(asyncio.Protocol):
 
     other: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, take: Callable[[bytes], None]) -> None:
         self.lost = asyncio.get_running_loop().create_future()
+        self.leaves_other_open = False
+        self._take = take
 
     def data_received(self, data: bytes) -> None:
-        """Send it to the other side."""
-        self.other.write(data)
+        """Read it, and send it to the other side."""
+        self._take(data)
 
     def pause_writing(self) -> None:
         """Read no more from the other side while this side's buffer is full."""
@@ -55,17 +216,8 @@ class _Side(asyncio.Protocol):
         """Close the other side once it has been sent everything that is buffered for it."""
         if not self.lost.done():
             self.lost.set_result(None)
-        self.other.close()
-
-
-async def _wait_closed(client_side: _Side, teacher_side: _Side) -> None:
-    lost = (client_side.lost, teacher_side.lost)
-    try:
-        await asyncio.wait(lost, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait(lost, timeout=DRAIN_S)
-    finally:
-        client_side.other.abort()
-        teacher_side.other.abort()
+        if not self.leaves_other_open:
+            self.other.close()
 
 
 def _detect_dead_peer(transport: asyncio.Transport) -> None:

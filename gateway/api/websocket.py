@@ -1,7 +1,7 @@
-"""Websockets below /v1/: once the teacher agrees, bytes pass both ways untouched.
+"""Websockets below /v1/: once the teacher agrees, bytes pass both ways as they came.
 
-No frame is read: fragments, compression, pings, close codes and messages of any size concern the two
-ends alone, and no more is held in memory than a slow reader leaves in the sockets' buffers.
+Fragments, compression, pings and close codes concern the two ends alone. What is said is read on its way:
+see `tunnel`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from gateway.api.in_flight import find_credential, overloaded
 from gateway.api.incoming import describe_incoming, unread_request
 from gateway.api.model_reader import read_query_model
 from gateway.api.passthrough import may_pass
-from gateway.api.tunnel import splice_connections
+from gateway.api.tunnel import SplicedTunnel
 from gateway.api.under_way import UnderWay
+from gateway.cascade.passage import Tunnel
 from gateway.core import Header, Refusal
 from gateway.errors import RequestError
 from gateway.upstream.base import Link, Reply
-from gateway.upstream.websocket_headers import UPGRADE, offered_key
+from gateway.upstream.websocket_headers import UPGRADE, is_compressed, offered_key
 from gateway.wire.canonical_path import read_path
 from gateway.wire.endpoints import find_resource
 
@@ -92,11 +93,11 @@ class Handshake(asyncio.Protocol):
 
     async def _serve(self, head: bytes) -> None:
         try:
-            reply = await self._ask_teacher(*_parse_head(head))
-            if reply.link:
-                await self._open_tunnel(reply, reply.link)
+            tunnel = await self._ask_teacher(*_parse_head(head))
+            if tunnel.reply.link:
+                await self._splice(tunnel, tunnel.reply.link)
             else:
-                await self._relay(reply)
+                await self._relay(tunnel.reply)
         except Exception as exc:
             # The task's outermost edge. After a head only the connection can say that something failed.
             error = to_error_response(exc, self._id)
@@ -111,7 +112,7 @@ class Handshake(asyncio.Protocol):
                 self._work.close()
             self._transport.close()
 
-    async def _ask_teacher(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Reply:
+    async def _ask_teacher(self, method: str, target: bytes, headers: tuple[Header, ...]) -> Tunnel:
         received_at = time.monotonic()
         refuse_loop(headers, self._deps.instance)
         path = read_path(target.partition(b"?")[0])
@@ -129,12 +130,13 @@ class Handshake(asyncio.Protocol):
             target=target,
             headers=headers,
             received_at=received_at,
+            may_go_unread=not self._deps.has_own_key,
         )
         model = read_query_model(target, is_strict=self._deps.has_own_key)
-        reply = await self._deps.open_tunnel(unread_request(incoming, model))
-        if reply.status in (401, 403):
-            self._deps.authenticator.observe_status(caller, reply.status)
-        return reply
+        tunnel = await self._deps.open_tunnel(unread_request(incoming, model))
+        if tunnel.reply.status in (401, 403):
+            self._deps.authenticator.observe_status(caller, tunnel.reply.status)
+        return tunnel
 
     async def _admit(self, headers: tuple[Header, ...], path: str) -> Caller:
         key = offered_key(headers)
@@ -149,11 +151,19 @@ class Handshake(asyncio.Protocol):
             refuse_foreign_pages(headers, self._deps.names)
         return caller
 
-    async def _open_tunnel(self, reply: Reply, link: Link) -> None:
-        closed = splice_connections(self._transport, link)
+    async def _splice(self, tunnel: Tunnel, link: Link) -> None:
+        reply = tunnel.reply
+        spliced = SplicedTunnel(
+            self._transport,
+            link,
+            tunnel.session,
+            self._deps.memory,
+            lambda refusal: self._note_refusal(to_error_response(refusal, self._id)),
+            takes_compressed=is_compressed(reply.headers),
+        )
         # Bytes that came behind the teacher's head follow with the loop's next turn.
         self._write_head(reply.status, (*reply.headers, *UPGRADE))
-        await closed
+        await spliced.wait_closed()
 
     async def _relay(self, reply: Reply) -> None:
         try:
@@ -170,6 +180,11 @@ class Handshake(asyncio.Protocol):
     def _send_error(self, error: ErrorResponse) -> None:
         own = json_headers(error.body, self._id)
         labels = refusal_labels(error.reason) if self._deps.show_labels else ()
+        self._note_refusal(error)
+        self._write_head(error.status, (*own, *error.headers, *labels, (b"connection", b"close")))
+        self._transport.write(error.body)
+
+    def _note_refusal(self, error: ErrorResponse) -> None:
         name = self._work.caller.id if self._work else error.key
         self._deps.count_refusal(error.status, error.reason, name, error.policy)
         if not error.is_of_teacher:
@@ -183,8 +198,6 @@ class Handshake(asyncio.Protocol):
                 path=self._path,
             )
             self._deps.record_refusal(refusal)
-        self._write_head(error.status, (*own, *error.headers, *labels, (b"connection", b"close")))
-        self._transport.write(error.body)
 
     def _write_head(self, status: int, headers: tuple[Header, ...]) -> None:
         self._has_begun = True

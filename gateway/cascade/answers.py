@@ -67,6 +67,7 @@ def create_call(request: Request, plan: Plan, stages: Stages) -> Call:
         weights=plan.weights,
         first_byte_s=plan.first_byte_s,
         idle_s=plan.idle_s,
+        needs_same_model=request.surface == "embeddings",
         is_bound=has_choice and _is_bound(request),
     )
 
@@ -151,8 +152,14 @@ async def _reply_of_teacher(state: RequestState, stages: Stages, call: Call | No
 
 
 def _is_bound(request: Request) -> bool:
-    """Whether it makes or names what its teacher keeps, or comes in a coding that hides its model."""
-    return request.is_stored or request.decoded is not None or bool(list_named_objects(request))
+    """Whether only its teacher can answer: it makes or names what that one keeps, or its model is hidden."""
+    return (
+        request.is_stored
+        or request.decoded is not None
+        # Reasoning that only its author can read again.
+        or b'"encrypted_content"' in request.body
+        or bool(list_named_objects(request))
+    )
 
 
 def _local_answer(

@@ -24,6 +24,10 @@ class StickySampler:
         self._key = key[:64]
         self._clock = clock
 
+    def adopt(self, key: bytes) -> None:
+        """Draw by another key from now on: machines that share their evidence draw by one."""
+        self._key = key[:64]
+
     def sample(
         self, request: Request, plan: Plan, certification: Certification, route: Route
     ) -> tuple[bool, float]:
@@ -58,7 +62,10 @@ def _audit_share(plan: Plan, certification: Certification, now: float) -> float:
     """Return the share of the task's traffic that is audited: what its neediest certificate needs."""
     in_force = [each for each in certification.certificates if each.is_in_force(now)]
     if certification.version is None or not in_force:
-        return plan.shadow_audit_share
+        # What imported rows taught has lessons enough and asks for more evidence, which costs nothing here.
+        untested = [one for one in certification.certificates if one.stage == "shadow" and not one.attempts]
+        asked = max([plan.shadow_audit_share, *(one.renewal_share for one in untested)])
+        return asked if plan.shadow_audit_share else 0.0
     if plan.audit_share == 0.0:
         return 0.0
     is_settled = all(each.is_settled and not each.is_suspect for each in in_force)

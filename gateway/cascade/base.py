@@ -61,6 +61,15 @@ class BudgetKeeper(Protocol):
     async def reserve(self, request: Request, budgets: tuple[Budget, ...]) -> Reservation | None:
         """Set aside what `request` may cost, until its Outcome leaves. Raises RequestError (429)."""
 
+    async def load_prices(self) -> None:
+        """Return once `set_aside` can be asked."""
+
+    def set_aside(self, request: Request, budgets: tuple[Budget, ...]) -> Reservation | None:
+        """Do as `reserve`, at once: for what comes in the order of its messages."""
+
+    def settle(self, reservation: Reservation | None, usd: float) -> None:
+        """Replace what was set aside by what was really paid."""
+
 
 class Router(Protocol):
     """The naming of tasks."""

@@ -79,11 +79,11 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _status(settings: Settings, *, as_json: bool) -> int:
-    from gateway.harvest.reader import HarvestReader
+    from gateway.processes.harvest_access import open_harvest
     from gateway.processes.task_report import create_reporter, describe_absence, summarize_task
     from gateway.store.state import open_state
 
-    counts = HarvestReader(settings.home.harvest).counts()
+    counts = open_harvest(settings).counts()
     with open_state(settings.home) as state:
         reports = create_reporter(settings, state).report_all(counts)
         summaries = [summarize_task(one, state.certifications.of(one.task)) for one in reports]

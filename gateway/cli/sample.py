@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
-    from gateway.api.admin.models import SampleItem
+    from gateway.api.admin.models import SampleItem, WholeReview
     from gateway.processes.blind_sample import BlindSample
 
 WIDTH = 80
@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="show requests with two answers, not whose they are")
     listing.add_argument("--task", help="only of this task, by its id")
+    listing.add_argument(
+        "--whole",
+        action="store_true",
+        help="a random part of the sample, agreements too (judge these same or neither), to be judged whole",
+    )
     listing.add_argument("--last", type=int, default=10, metavar="N", help="so many (10)")
     judge = actions.add_parser("judge", help="say which answer is right; then it is told whose it was")
     judge.add_argument("request_id", help="from `sample list`")
@@ -36,19 +41,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List, judge or count."""
-    from gateway.harvest.reader import HarvestReader
     from gateway.processes.blind_sample import BlindSample
+    from gateway.processes.harvest_access import open_harvest
     from gateway.settings import read_settings
     from gateway.store.state import open_state
 
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
-        sample = BlindSample(state, HarvestReader(settings.home.harvest))
+        sample = BlindSample(state, open_harvest(settings))
         return {"list": _list, "judge": _judge, "stats": _count}[arguments.action](sample, arguments)
 
 
 def _list(sample: BlindSample, arguments: argparse.Namespace) -> int:
-    items = sample.list_items(arguments.task, time.time(), max(0, arguments.last))
+    last = max(0, arguments.last)
+    items = sample.list_items(arguments.task, time.time(), last, is_whole=arguments.whole)
     if arguments.json:
         return _print_json(items)
     for item in items:
@@ -78,7 +84,22 @@ def _count(sample: BlindSample, arguments: argparse.Namespace) -> int:
             f"{one.name:31.31} {one.sampled:>8,}{one.agreed:>8,}{one.local:>7,}{one.teacher:>9,}"
             f"{one.same + one.neither:>6,}{one.waiting:>9,}"
         )
+        if one.whole:
+            print(_describe_whole(one.whole))
     return OK
+
+
+def _describe_whole(whole: WholeReview) -> str:
+    if whole.judged < whole.size:
+        return f"  of {whole.size} to be judged whole {whole.judged} are: `sample list --whole`"
+    sides = (
+        ("specialist", whole.local_wrong, whole.local_interval),
+        ("teacher", whole.teacher_wrong, whole.teacher_interval),
+    )
+    said = (
+        f"{side} {wrong / whole.size:.1%} ({low:.1%} to {high:.1%})" for side, wrong, (low, high) in sides
+    )
+    return f"  wrong, as people judged {whole.size} of them: {', '.join(said)}"
 
 
 def _describe(item: SampleItem) -> Iterator[str]:

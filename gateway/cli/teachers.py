@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import textwrap
 from typing import TYPE_CHECKING
 
 from gateway.cli import FAILED, OK, UNREACHABLE
@@ -11,6 +12,9 @@ from gateway.cli import FAILED, OK, UNREACHABLE
 if TYPE_CHECKING:
     from gateway.processes.teacher_check import TeacherCheck
     from gateway.settings import Settings
+
+
+WIDTH = 80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +59,7 @@ def _list(settings: Settings, *, is_json: bool) -> int:
             *([] if one.trainable == "yes" else [f"trainable: {one.trainable}"]),
             *(f"{model} retires on {day}" for model, day in one.retirements.items()),
         ]
-        print(f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})")
+        _print_wrapped(f"{one.name:16}  {one.provider:10}  {one.base_url}  ({'; '.join(notes)})", indent=18)
     return OK
 
 
@@ -75,10 +79,18 @@ def _check(settings: Settings, names: list[str], *, is_json: bool) -> int:
         print(msgspec.json.encode(checks).decode())
     else:
         for check in checks:
-            print(_line(check))
+            _print_wrapped(_line(check), indent=6)
     if any(check.is_unreachable for check in checks):
         return UNREACHABLE
     return FAILED if any(check.problem for check in checks) else OK
+
+
+def _print_wrapped(line: str, *, indent: int) -> None:
+    """Print `line` as lines of WIDTH at most; addresses and names of models stay whole, to be copied."""
+    lines = textwrap.wrap(
+        line, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )
+    print("\n".join(lines))
 
 
 def _line(check: TeacherCheck) -> str:

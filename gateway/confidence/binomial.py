@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
+_BISECTIONS = 50
 _NEGLIGIBLE = 1e-17
 
 
@@ -22,6 +24,26 @@ def binomial_cdf(successes: int, trials: int, probability: float) -> float:
     if successes <= trials * probability:
         return min(1.0, _lower_tail(successes, trials, probability))
     return max(0.0, 1.0 - _lower_tail(trials - successes - 1, trials, 1.0 - probability))
+
+
+def binomial_interval(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a probability of which `successes` in `trials` were seen.
+
+    It holds the true one in at least `confidence` of all samples. Source: Clopper and Pearson 1934.
+    """
+    tail = (1.0 - confidence) / 2
+    low = _find_root(lambda p: 1.0 - binomial_cdf(successes - 1, trials, p) >= tail) if successes else 0.0
+    high = _find_root(lambda p: binomial_cdf(successes, trials, p) <= tail) if successes < trials else 1.0
+    return low, high
+
+
+def _find_root(is_beyond: Callable[[float], bool]) -> float:
+    """Return the smallest probability from which on `is_beyond` holds."""
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_beyond(middle) else (middle, high)
+    return high
 
 
 def _lower_tail(successes: int, trials: int, probability: float) -> float:

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gateway.confidence.agreement import is_graded
-from gateway.confidence.learn_then_test import THRESHOLDS, certify_threshold
-from gateway.confidence.spending import delta_for_attempt
+from gateway.confidence.learn_then_test import THRESHOLDS, CertifiedThreshold, certify_threshold
+from gateway.confidence.spending import ATTEMPTS_IN_FORCE, delta_for_attempt
 from gateway.confidence.units import DAY_S, independent_units
 from gateway.confidence.window import equal_propensity
 from gateway.core import Certificate
@@ -21,6 +21,8 @@ NOVEL_SHARE = 0.01
 """Share of the evidence that lies below the novelty floor: what new texts lose to it."""
 AUDITS_OF_A_TEMPLATE = 30
 """First requests of a near copy that are evidence for copies; more would make one template the rule."""
+CONFIRMATION_ATTEMPTS = ATTEMPTS_IN_FORCE
+"""What a test of one hypothesis counts for: it spends what so many attempts in a row would."""
 NEVER = -1.0
 """The score of an audit without a draft that could have been served: below every threshold."""
 
@@ -116,17 +118,50 @@ def try_certificate(
     """Return `certificate` as its next attempt issues it, None if no threshold of `grid` passes."""
     attempt = certificate.attempts + 1
     target = certificate.target
-    level = delta_for_attempt(target.delta, attempt)
     passed = certify_threshold(
         evidence.scores,
         evidence.losses,
         target.alpha,
-        level,
+        delta_for_attempt(target.delta, attempt),
         grid=grid,
         is_graded=is_graded(target.agreement),
     )
-    if passed is None:
-        return None
+    counted = msgspec.structs.replace(certificate, attempts=attempt, issued_at_attempt=attempt)
+    return _issue(evidence, counted, passed, now) if passed else None
+
+
+def confirm_certificate(
+    evidence: Evidence, certificate: Certificate, now: float, threshold: float
+) -> Certificate | None:
+    """Return `certificate` as issued if `threshold`, which nothing in the evidence chose, passes; else None.
+
+    The one hypothesis takes the levels of the next CONFIRMATION_ATTEMPTS at once, which is all of delta:
+    so whatever the attempt after it brings, what is in force was issued within delta.
+    """
+    target = certificate.target
+    passed = certify_threshold(
+        evidence.scores,
+        evidence.losses,
+        target.alpha,
+        target.delta,
+        grid=(threshold,),
+        starts=1,
+        is_graded=is_graded(target.agreement),
+    )
+    counted = msgspec.structs.replace(
+        certificate,
+        attempts=certificate.attempts + CONFIRMATION_ATTEMPTS,
+        issued_at_attempt=certificate.attempts + 1,
+    )
+    return _issue(evidence, counted, passed, now) if passed else None
+
+
+def _issue(
+    evidence: Evidence,
+    certificate: Certificate,
+    passed: CertifiedThreshold,
+    now: float,
+) -> Certificate:
     return msgspec.structs.replace(
         certificate,
         stage="live",
@@ -141,8 +176,6 @@ def try_certificate(
         accepted=passed.accepted,
         losses=passed.losses,
         coverage=passed.coverage,
-        attempts=attempt,
-        issued_at_attempt=attempt,
         # A restarted monitor reads the audits again that put the last certificate into alarm.
         watched_from=certificate.watched_from if certificate.stage == "live" else now,
         is_suspect=False,

@@ -13,8 +13,10 @@ from gateway.core import Secret
 from gateway.errors import ConfigError
 
 PREFIX = "STEPDOWN_"
-OTHER_VARIABLES = frozenset({f"{PREFIX}CONFIG", f"{PREFIX}KEY", f"{PREFIX}KEY_FILE"})
-"""Our variables that are no settings: the path of the file, and the key of `stepdown ask`."""
+OTHER_VARIABLES = frozenset(
+    f"{PREFIX}{name}" for name in ("CONFIG", "KEY", "KEY_FILE", "STATE_PASSWORD", "STATE_PASSWORD_FILE")
+)
+"""Our variables that are no settings: the path of the file, the key of `stepdown ask`, and secrets."""
 FILE_SUFFIX = "_FILE"
 """NAME_FILE names a file that holds the secret NAME."""
 LONGEST_SECRET = 16_384

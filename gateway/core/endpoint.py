@@ -14,8 +14,9 @@ Access = Literal["open", "list", "closed"]
 """open: any caller's. list: shows the objects of all callers of the account. closed: concerns the account
 itself, or hands out a credential that goes around the gateway."""
 
-UsagePlace = Literal["answer", "later", "none"]
-"""Where the teacher reports what a request cost: in its answer, in the answer to a later GET, nowhere."""
+UsagePlace = Literal["answer", "later", "message", "none"]
+"""Where the teacher reports what a request cost: in its answer, in the answer to a later GET, in messages of
+its websocket, nowhere."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):

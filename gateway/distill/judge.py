@@ -10,7 +10,14 @@ import msgspec
 
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.deferral import Scorer
-from gateway.confidence.judging import Evidence, ScoredAudit, select_evidence, try_certificate
+from gateway.confidence.judging import (
+    CONFIRMATION_ATTEMPTS,
+    Evidence,
+    ScoredAudit,
+    confirm_certificate,
+    select_evidence,
+    try_certificate,
+)
 from gateway.confidence.learn_then_test import audits_accepted
 from gateway.confidence.validity import invalid_reason
 from gateway.core import (
@@ -26,9 +33,12 @@ from gateway.core import (
 )
 from gateway.distill.base import Config
 from gateway.distill.evaluation import draft_answers
+from gateway.distill.imported import CONFIRMING_SHARE
 from gateway.distill.prospects import (
     Candidate,
+    Hypothesis,
     choose_grid,
+    choose_hypothesis,
     describe_outlook,
     least_coverage,
     predict_coverage,
@@ -194,6 +204,9 @@ class Judge:
         evidence: Evidence,
         min_power: float,
     ) -> Certificate:
+        hypothesis = choose_hypothesis(candidate, old, self._config.min_power)
+        if hypothesis is not None:
+            return self._confirm(candidate, old, audits, evidence, hypothesis)
         least = least_coverage(old, len(evidence.audits), self._config)
         if self._predict(candidate, old, evidence, min_power) < least:
             return self._without_attempt(candidate, old, evidence)
@@ -202,6 +215,35 @@ class Judge:
         if passed is None:
             attempted = msgspec.structs.replace(old, attempts=old.attempts + 1)
             return self._without_attempt(candidate, attempted, evidence)
+        return self._settle(old, passed, audits, evidence)
+
+    def _confirm(
+        self,
+        candidate: Candidate,
+        old: Certificate,
+        audits: Sequence[ScoredAudit],
+        evidence: Evidence,
+        hypothesis: Hypothesis,
+    ) -> Certificate:
+        """Return `old` after the test of one hypothesis, which is made once enough audits are above it."""
+        accepted = sum(score >= hypothesis.threshold for score in evidence.scores)
+        if accepted < hypothesis.accepted:
+            waiting = self._without_attempt(candidate, old, evidence)
+            missing = hypothesis.accepted - accepted
+            note = f"taught by imported rows: {missing} more audits above the threshold confirm it"
+            return msgspec.structs.replace(
+                waiting, audits_missing=missing, renewal_share=CONFIRMING_SHARE, note=note
+            )
+        passed = confirm_certificate(evidence, old, self._clock(), hypothesis.threshold)
+        if passed is None:
+            attempts = old.attempts + CONFIRMATION_ATTEMPTS
+            refuted = msgspec.structs.replace(old, attempts=attempts, renewal_share=0.0)
+            return self._without_attempt(candidate, refuted, evidence)
+        return self._settle(old, passed, audits, evidence)
+
+    def _settle(
+        self, old: Certificate, passed: Certificate, audits: Sequence[ScoredAudit], evidence: Evidence
+    ) -> Certificate:
         return msgspec.structs.replace(
             passed,
             # A successor may stand on an older window; the evidence that settled its predecessor has come.

@@ -12,6 +12,7 @@ from gateway.distill.adoption import adopt_task, vector_of
 from gateway.distill.base import Config, Event, describe_certificates, kind_of_result
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
+from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import (
@@ -34,8 +35,6 @@ from gateway.specialists.base import Encoder
 
 _FRESH = 0.1
 """Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
-
-
 _PRICE_OF_CORRECTION = 0.9
 """A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
@@ -57,15 +56,19 @@ class Learner:
         config: Config,
         *,
         clock: Callable[[], float] = time.time,
+        is_ours: Callable[[str], bool] = lambda _: True,
     ) -> None:
+        """`is_ours` says whether this machine learns a task, where several share what they learnt."""
         self._stores = stores
         self._builder = builder
         self._encoder = encoder
         self._risk_targets_of = risk_targets_of
         self._config = config
         self._clock = clock
+        self._is_ours = is_ours
         self._judge = Judge(config, clock)
         self._reviewed = ReviewedLessons(stores.reviews, stores.registry, clock, config.review_pause_s)
+        self._imported = ImportedLessons(stores.imports, stores.registry)
         self._rows_by_task: dict[str, TaskRows] = {}
         self._looked: dict[str, tuple[Count, int, int]] = {}
         self._progress: dict[str, TrainingProgress] = {}
@@ -79,9 +82,10 @@ class Learner:
         self._refresh()
         events: list[Event] = []
         for certification in self._stores.certifications.all():
-            events += keep_dates(self._stores.certifications, certification, self._clock())
+            if self._is_ours(certification.task):
+                events += keep_dates(self._stores.certifications, certification, self._clock())
         for task, count in self._stores.harvest.came().items():
-            if only and task != only:
+            if (only and task != only) or not self._is_ours(task):
                 continue
             look = count, self._of(task).epoch, self._reviewed.count_settled(task)
             if self._looked.get(task) != look:
@@ -164,7 +168,10 @@ class Learner:
             return True
         has_more = count.held_out >= growth * max(last.held_out, 1)
         is_waiting = self._of(task).stage != "live"
-        return is_waiting and has_more and count.training >= self._config.first_rows
+        if not (is_waiting and has_more and count.training >= self._config.first_rows):
+            return False
+        # What waits for audits of its own answers gains nothing by another version.
+        return not self._imported.awaits_confirmation(self._of(task))
 
     def _advance(self, task: str) -> Event:
         """Make the next version of `task` and judge it. Raises TrainingError or RegistryError."""
@@ -180,7 +187,8 @@ class Learner:
         training = curate(self._reviewed.apply(task, own)).training
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
-        draft = self._builder.manifest(task, choice.recipe, progress.metrics())
+        metrics = progress.metrics() | self._imported.metrics(task, grown.training)
+        draft = self._builder.manifest(task, choice.recipe, metrics)
         self._builder.publish(draft, choice)
         return self._judge_newest(task, draft.version)
 
@@ -224,6 +232,8 @@ class Learner:
             return False
         if set(self._targets(task)) - {each.target for each in certification.certificates}:
             return True
+        if self._imported.awaits_confirmation(certification):
+            return self._held_out(task) - self._tried_at.get(task, 0) >= CONFIRM_EVERY
         now = self._clock()
         units = count_units(certification, self._evidence(task), now)
         came = self._held_out(task) - self._tried_at.get(task, -units)
@@ -252,7 +262,7 @@ class Learner:
             task=new.task,
             kind=kind_of_result(version, new) if is_put else "overtaken",
             version=version,
-            detail=describe_certificates(new) if is_put else "an alarm came first",
+            detail=describe_certificates(new) if is_put else "an alarm, or another machine, came first",
         )
 
     def _evidence(self, task: str) -> list[Row]:

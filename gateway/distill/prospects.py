@@ -38,6 +38,37 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     learnt: LearntTexts
     deferral: Deferral | None
     validation: EvalResult
+    is_imported: bool = False
+    """Whether imported rows taught it, for the most part."""
+
+
+class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
+    """The one threshold at which a version that imported rows taught is tested on live audits."""
+
+    threshold: float
+    accepted: int
+    """Audits above it that the test needs: with 45 none may be wrong at 5 %, with 114 at 2 %."""
+
+
+def choose_hypothesis(candidate: Candidate, certificate: Certificate, power: float) -> Hypothesis | None:
+    """Return the threshold that live audits confirm soonest; None if imported rows did not teach the version.
+
+    Validation on a share of the imported rows chooses it, before any live audit is looked at, so that all
+    of delta goes to one test. Where that fails, later attempts are those of any other version.
+    """
+    if not candidate.is_imported or certificate.attempts or certificate.stage != "shadow":
+        return None
+    scores = candidate.validation.scores
+    level = confirmation_level(certificate)
+    best: tuple[float, Hypothesis] | None = None
+    for threshold in validation_quantiles(scores) if scores else ():
+        error = _expected_error(candidate, certificate, threshold)
+        accepted = audits_needed(certificate.target.alpha, level, error, power)
+        if accepted is not None:
+            requests = accepted * len(scores) / sum(score >= threshold for score in scores)
+            if best is None or requests <= best[0]:
+                best = requests, Hypothesis(threshold=threshold, accepted=accepted)
+    return best[1] if best else None
 
 
 def choose_grid(
@@ -170,6 +201,12 @@ def expected_level(certificate: Certificate) -> float:
     In terms of the exact binomial test, by which power is reckoned; graded losses take a weaker one.
     """
     level = delta_for_attempt(certificate.target.delta, certificate.attempts + 1) * 2 / STARTS
+    return level / math.e if is_graded(certificate.target.agreement) else level
+
+
+def confirmation_level(certificate: Certificate) -> float:
+    """Return the level of a test of one hypothesis, in terms of the exact binomial test."""
+    level = certificate.target.delta
     return level / math.e if is_graded(certificate.target.agreement) else level
 
 

@@ -8,6 +8,7 @@ from gateway.harvest.reader import HarvestReader
 from gateway.registry.models import Registry
 from gateway.store.actions import ActionLog
 from gateway.store.certifications import CertificationStore
+from gateway.store.imports import ImportLog
 from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -23,3 +24,4 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     templates: TemplateStore
     reviews: ReviewStore
     actions: ActionLog
+    imports: ImportLog

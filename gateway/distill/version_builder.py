@@ -19,6 +19,7 @@ from gateway.core import EXACT, Deferral, RiskTarget
 from gateway.distill.base import Config, EvalResult, Recipe, TrainingSet, Workspace
 from gateway.distill.deferral import fit_deferral
 from gateway.distill.encoder_change import describe_other_encoder
+from gateway.distill.imported import METRIC
 from gateway.distill.prospects import Candidate
 from gateway.distill.validated import read_validation, write_validation
 from gateway.errors import RegistryError, TrainingError
@@ -177,6 +178,7 @@ class VersionBuilder:
                 learnt=read_learnt_texts(folder),
                 deferral=validation.deferral,
                 validation=validation.result,
+                is_imported=METRIC in manifest.metrics,
             )
         finally:
             runtime.close()

@@ -38,7 +38,8 @@ _limits = msgspec.json.Decoder(_Limits)
 class Budgets:
     """Sets money aside and settles it. A budget is overrun by what answers took beyond what was set aside.
 
-    `reserve` is for the event loop, `settle` for any thread. `overrun_usd` is this process' sum.
+    `reserve` and `set_aside` are for the event loop, `settle` for any thread. `overrun_usd` is this
+    process' sum.
     """
 
     def __init__(
@@ -73,23 +74,31 @@ class Budgets:
         budgets += self._key_budgets(request)
         if not budgets:
             return None
+        await self.load_prices()
+        usd, is_known = self.estimate_cost(request)
+        for budget in budgets:
+            spend = self._spend[budget.period]
+            if spend.needs_lease(budget.name, usd, budget.usd):
+                await spend.take_lease(budget.name, usd, budget.usd)
+        return self._take_all(request, budgets, usd, is_known=is_known)
+
+    async def load_prices(self) -> None:
+        """Return once prices are known, so that `set_aside` does not wait for them."""
         if not self._prices.is_loaded:
             await asyncio.to_thread(self._prices.load)
+
+    def set_aside(self, request: Request, budgets: tuple[Budget, ...]) -> Reservation | None:
+        """Do as `reserve`, at once."""
+        budgets += self._key_budgets(request)
+        if not budgets:
+            return None
         usd, is_known = self.estimate_cost(request)
-        taken: list[Budget] = []
-        # A key's before its policy's, a month before a day: where both are spent, it says when to come back.
-        for budget in reversed(budgets):
-            if not self._set_aside(budget, usd, is_known=is_known):
-                for each in taken:
-                    self._spend[each.period].settle(each.name, usd, 0.0)
-                raise self._spent_error(budget, request)
-            taken.append(budget)
-        return Reservation(usd, budgets)
+        return self._take_all(request, budgets, usd, is_known=is_known)
 
     def raise_spent(self, budget: Budget, usd: float) -> None:
         """Let at least `usd` be spent of `budget`: what the ledger on disk knows of its current period."""
         spend = self._spend[budget.period]
-        if spend.spent(budget.name) < usd:
+        if spend.spent_here(budget.name) < usd:
             spend.raise_to(budget.name, usd)
 
     def settle(self, reservation: Reservation | None, usd: float) -> None:
@@ -127,7 +136,20 @@ class Budgets:
         found = self._prices.find(expected.model, request.model, tier, self._clock())
         return found.prices.cost(usage), found.is_known
 
-    def _set_aside(self, budget: Budget, usd: float, *, is_known: bool) -> bool:
+    def _take_all(
+        self, request: Request, budgets: tuple[Budget, ...], usd: float, *, is_known: bool
+    ) -> Reservation:
+        taken: list[Budget] = []
+        # A key's before its policy's, a month before a day: where both are spent, it says when to come back.
+        for budget in reversed(budgets):
+            if not self._take(budget, usd, is_known=is_known):
+                for each in taken:
+                    self._spend[each.period].settle(each.name, usd, 0.0)
+                raise self._spent_error(budget, request)
+            taken.append(budget)
+        return Reservation(usd, budgets)
+
+    def _take(self, budget: Budget, usd: float, *, is_known: bool) -> bool:
         spend = self._spend[budget.period]
         if spend.reserve(budget.name, usd, budget.usd):
             return True

@@ -25,7 +25,7 @@ OTHER_MODELS = "other"
 
 
 class Ledger:
-    """An observer that adds up dollars. Observing may block; asking for sums never does.
+    """An observer that adds up dollars; observing may block.
 
     A local answer costs nothing and would have cost what the teacher takes for it; an audit
     costs what the teacher took, like any escalation. `spent_usd` and `saved_usd` are this
@@ -55,8 +55,6 @@ class Ledger:
         self._waiting: dict[Account, Sums] = {}
         self._models: set[str] = set()
         self._today = _day(clock())
-        self._spent_today: dict[str, float] = {}
-        self.refresh()
 
     def __call__(self, outcome: Outcome, reading: Reading) -> None:
         """Enter one request, or what the teacher says later of an earlier one."""
@@ -75,10 +73,6 @@ class Ledger:
                 self._decisions.put(later)
                 self._enter(later.row)
 
-    def spent_today(self, policy: str) -> float:
-        """Return what `policy` has spent this UTC day, in USD: over all workers as of the last refresh."""
-        return self._spent_today.get(policy, 0.0) if self._today == _day(self._clock()) else 0.0
-
     @property
     def waiting(self) -> int:
         """How many accounts hold sums that are not written yet."""
@@ -86,25 +80,16 @@ class Ledger:
 
     def flush(self) -> None:
         """Write the sums and records that wait. May block; raises sqlite3.Error and keeps what is left."""
-        self._flush_sums()
+        self.flush_sums()
         self._decisions.flush()
 
-    def refresh(self) -> None:
-        """Write the sums, then see what the other workers spent; may block."""
-        self._flush_sums()
-        today = _day(self._clock())
-        spent = self._spend.usd_by_policy(today)
-        with self._lock:
-            if today != self._today:
-                self._models.clear()
-            self._today, self._spent_today = today, spent
-            for account, sums in self._waiting.items():
-                if account.day == today:
-                    self._add_today(account.policy, sums.usd)
-
-    def _flush_sums(self) -> None:
+    def flush_sums(self) -> None:
+        """Write the sums that wait; as `flush`."""
         with self._lock:
             waiting, self._waiting = self._waiting, {}
+            if self._today != (today := _day(self._clock())):
+                self._today = today
+                self._models.clear()
         if not waiting:
             # Even an empty transaction would send every process to read its tables again.
             return
@@ -123,13 +108,8 @@ class Ledger:
         with self._lock:
             waiting = self._waiting.get(account)
             self._waiting[account] = sums if waiting is None else waiting + sums
-            if account.day == self._today:
-                self._add_today(account.policy, sums.usd)
         self.spent_usd += sums.usd
         self.saved_usd += sums.counterfactual_usd - sums.usd
-
-    def _add_today(self, policy: str, usd: float) -> None:
-        self._spent_today[policy] = self._spent_today.get(policy, 0.0) + usd
 
     def _cap_model(self, model: str) -> str:
         if model in self._models:

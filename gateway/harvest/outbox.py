@@ -12,7 +12,7 @@ from gateway.background.bounded_queue import BoundedQueue
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.redaction import redact_row
+from gateway.harvest.redaction import RowRedactor
 from gateway.harvest.table import create, insert
 from gateway.store.database import Database
 
@@ -50,6 +50,7 @@ class Outbox(BoundedQueue[Row]):
         self.path = path
         self.written = 0
         self.faults = 0
+        self._redactor = RowRedactor()
         self._retry_s = config.retry_s
         self._database: Database | None = None
         super().__init__(
@@ -110,7 +111,7 @@ class Outbox(BoundedQueue[Row]):
     def _commit(self, batch: list[Row]) -> None:
         if self._database is None:
             self._database = _open(self.path)
-        rows = [redact_row(row) if row.private_kinds else row for row in batch]
+        rows = [self._redactor.redact_row(row) if row.private_kinds else row for row in batch]
         with self._database.write() as connection:
             insert(connection, rows)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,9 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     oldest_at: float | None
     newest_at: float | None
     tasks: dict[str, Count]
+    parts: int = 0
+    parts_bytes: int = 0
+    """Of the Parquet files, if rows move to some."""
 
 
 class HarvestReader:
@@ -79,7 +82,7 @@ class HarvestReader:
         """Return how many rows each task has; one with rows for exports alone is among them."""
         counts: dict[str, Count] = {}
         for path in self._paths():
-            with _reading(path) as connection:
+            with self._open(path) as connection:
                 for task, *numbers in _count_rows(connection):
                     name = str(task, errors="replace")
                     counts[name] = counts.get(name, Count()) + Count(*map(int, numbers))
@@ -93,7 +96,7 @@ class HarvestReader:
         )
         found: list[HeldOut] = []
         for path in self._paths():
-            with _reading(path) as connection:
+            with self._open(path) as connection:
                 has_rows = _has_table(connection, "rows")
                 rows = connection.execute(query, (task, since, _LATEST_AT)) if has_rows else ()
                 found += [
@@ -165,7 +168,7 @@ class HarvestReader:
         sums = "sum(count * NOT is_held_out), sum(count * is_held_out)"
         query = f"SELECT task, {sums} FROM removals GROUP BY task"  # noqa: S608
         for path in self._paths():
-            with _reading(path) as connection:
+            with self._open(path) as connection:
                 records = connection.execute(query).fetchall() if _has_table(connection, "removals") else []
             for task, training, held_out in records:
                 name = str(task, errors="replace")
@@ -184,7 +187,7 @@ class HarvestReader:
         query = "SELECT min(at), max(at) FROM rows WHERE at BETWEEN 0 AND ?"
         spans = []
         for path in self._paths():
-            with _reading(path) as connection:
+            with self._open(path) as connection:
                 if _has_table(connection, "rows"):
                     spans.append(connection.execute(query, (_LATEST_AT,)).fetchone())
         seen = [span for span in spans if span[0] is not None]
@@ -202,7 +205,7 @@ class HarvestReader:
         quarantine = self._quarantines.setdefault(
             path.name, Quarantine(path.name, "nothing is learnt from it")
         )
-        with _reading(path) as connection:
+        with self._open(path) as connection:
             if not _has_table(connection, "rows"):
                 return []
             reader = RowReader(connection)
@@ -210,6 +213,10 @@ class HarvestReader:
             query = f"SELECT id, {columns} FROM rows WHERE {where}"  # noqa: S608 - from our own code
             records = connection.execute(query, parameters).fetchall()
             return list(quarantine.read_rows(records, lambda one: (one[0], reader.row_from(one[1:]))))
+
+    def _open(self, path: Path) -> AbstractContextManager[sqlite3.Connection]:
+        """Give a connection whose table `rows` has what is to be read of a file."""
+        return open_outbox(path)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("worker-*.db"))
@@ -227,12 +234,14 @@ def _count_rows(connection: sqlite3.Connection) -> list[Any]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def open_outbox(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give one snapshot of a worker's file, in which texts are bytes. Raises ConfigError if it is damaged."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as connection:
             # As text, one damaged row would end the reading of all of them.
             connection.text_factory = bytes
+            connection.execute("BEGIN")
             yield connection
     except UNREADABLE_FILE as exc:
         raise ConfigError(describe_fault(path, exc)) from exc

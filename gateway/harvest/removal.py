@@ -45,10 +45,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         facts = msgspec.structs.asdict(self)
         before = facts.pop("before")
         named = {name: value for name, value in facts.items() if value}
-        clauses = [f"{name} = ?" for name in named]
+        # Quoted: DuckDB takes a plain `user` for the user of the database.
+        clauses = [f'"{name}" = ?' for name in named]
         parameters: list[object] = list(named.values())
         if before is not None:
-            clauses.append("at < ?")
+            clauses.append('"at" < ?')
             parameters.append(before)
         if not clauses:
             raise ValueError("nothing selects the rows to forget")
@@ -117,14 +118,19 @@ def _writing(path: Path) -> Iterator[Database]:
         database.close()
 
 
-def _delete_expired(database: Database, retention: Retention, now: float) -> int:
-    rules: list[tuple[str, Sequence[object]]] = [("expires_at <= ?", [now])]
+def list_rules(retention: Retention, now: float) -> list[tuple[str, list[object]]]:
+    """Return the SQL conditions, with their parameters, of rows whose time is over."""
+    rules: list[tuple[str, list[object]]] = [("expires_at <= ?", [now])]
     if retention.keep_days is not None:
-        rules.append(("at <= ?", [now - retention.keep_days * DAY_S]))
+        rules.append(('"at" <= ?', [now - retention.keep_days * DAY_S]))
     for policy, days in retention.by_policy.items():
-        rules.append(("policy = ? AND at <= ?", [policy, now - days * DAY_S]))
+        rules.append(('policy = ? AND "at" <= ?', [policy, now - days * DAY_S]))
+    return rules
+
+
+def _delete_expired(database: Database, retention: Retention, now: float) -> int:
     with database.write() as connection:
-        return sum(delete(connection, where, parameters) for where, parameters in rules)
+        return sum(delete(connection, *rule) for rule in list_rules(retention, now))
 
 
 def _prune_size(folder: Path, limit_bytes: int) -> int:

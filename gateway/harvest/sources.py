@@ -3,128 +3,154 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from gateway.config.plugins import list_plugins, load_plugin
 from gateway.errors import ConfigError
+from gateway.harvest.conversations import Conversation, RecordError, Shape, make_message
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
+PARQUET_SUFFIX = ".parquet"
+SHAPES = "gateway.harvest.shapes"
 _LONGEST_FIELD = 1 << 24
+_PLAINEST = "openai"
+"""Asked last: others have a field `messages`, too."""
 
-_record = msgspec.json.Decoder(dict[str, Any])
-
-
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """A request and what was answered to it, as fields of the chat API."""
-
-    fields: dict[str, Any]
-    """Of the request; messages are among them."""
-    answer: dict[str, Any]
-    """The assistant's message."""
-
-
-class RecordError(ValueError):
-    """A record that cannot be read; the message says why."""
+_json = msgspec.json.Decoder()
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """A place in a file, and the conversation there, or why there is none."""
+    """A place in a file, and a conversation there, or why there is none."""
 
     file: str
     number: int
-    """Of its line, from 1; of a CSV, of the line after the head."""
+    """Of its line, from 1; of a table, of the row after the head."""
     conversation: Conversation | None = None
     error: str = ""
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):
-    """The columns of a CSV that hold what was asked and what was answered."""
+    """The columns of a table that hold what was asked and what was answered."""
 
     text: str = "text"
     answer: str = "answer"
 
 
 def read_records(path: Path, columns: Columns) -> Iterator[Record]:
-    """Yield the records of a file: JSON Lines, or a CSV with a head.
+    """Yield the conversations of a file: JSON Lines, a JSON array, CSV with a head, or Parquet.
 
-    A line of JSON is OpenAI's form for fine-tuning (`messages` that end with the assistant's, `tools`), a
-    stored completion (`request` and `response`), or {"messages", "answer"}. Raises ConfigError for a file
-    that cannot be read at all.
+    A table that has both of `columns` is read by these; any other row, and each object of JSON, by the
+    shape of `harvest/shapes/` that it has. Raises ConfigError for a file that cannot be read at all.
     """
+    shapes = _Shapes()
     try:
-        if path.suffix.lower() in CSV_SUFFIXES:
-            yield from _read_csv(path, columns)
-        else:
-            yield from _read_lines(path)
+        for number, row in _read_rows(path, columns):
+            yield from _read_row(row, columns, shapes, path, number)
     except (OSError, UnicodeDecodeError, csv.Error) as exc:
         raise ConfigError(f"{path}: {exc}") from exc
 
 
-def _read_lines(path: Path) -> Iterator[Record]:
+class _Shapes:
+    """Every shape that there is, in the order of asking."""
+
+    def __init__(self) -> None:
+        names = sorted(list_plugins(SHAPES), key=lambda name: (name == _PLAINEST, name))
+        self._shapes: list[Shape] = [load_plugin(SHAPES, name) for name in names]
+
+    def read(self, record: Any) -> list[Conversation]:
+        """Return the conversations of a record. Raises RecordError if it has no shape that is known."""
+        if not isinstance(record, dict):
+            raise RecordError("not an object")
+        for shape in self._shapes:
+            found = shape.read_record(record)
+            if found is not None:
+                return found
+        raise RecordError("no `messages`, nor any other known shape")
+
+
+def _read_row(row: Any, columns: Columns, shapes: _Shapes, path: Path, number: int) -> Iterator[Record]:
+    try:
+        if isinstance(row, bytes):
+            row = _json.decode(row)
+        found = [_read_columns(row, columns)] if _has_columns(row, columns) else shapes.read(row)
+    except (msgspec.MsgspecError, RecordError, RecursionError, AttributeError, TypeError) as exc:
+        yield Record(file=str(path), number=number, error=str(exc))
+        return
+    for conversation in found:
+        yield Record(file=str(path), number=number, conversation=conversation)
+
+
+def _read_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Any]]:
+    suffix = path.suffix.lower()
+    if suffix in CSV_SUFFIXES:
+        return _read_csv(path, columns)
+    if suffix == PARQUET_SUFFIX:
+        return _read_parquet(path, columns)
+    return _read_json(path)
+
+
+def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
+        first = lines.read(1)
+        lines.seek(0)
+        if first == b"[":
             try:
-                conversation = _read_json(_record.decode(line))
-            except (msgspec.MsgspecError, RecordError, RecursionError) as exc:
-                yield Record(file=str(path), number=number, error=str(exc))
-            else:
-                yield Record(file=str(path), number=number, conversation=conversation)
+                yield from enumerate(msgspec.json.decode(lines.read(), type=list[Any]), start=1)
+            except msgspec.MsgspecError as exc:
+                raise ConfigError(f"{path}: {exc}") from exc
+            return
+        yield from ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
-def _read_csv(path: Path, columns: Columns) -> Iterator[Record]:
+def _read_csv(path: Path, columns: Columns) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(_LONGEST_FIELD)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
-        if missing := {columns.text, columns.answer} - set(reader.fieldnames or ()):
-            known = ", ".join(reader.fieldnames or ()) or "none"
-            raise ConfigError(f"{path}: no column '{min(missing)}'; known: {known}")
-        for number, row in enumerate(reader, start=1):
-            text, answer = row[columns.text], row[columns.answer]
-            if not text or not answer:
-                yield Record(file=str(path), number=number, error="text or answer is empty")
-                continue
-            message = {"role": "user", "content": text}
-            conversation = Conversation(fields={"messages": [message]}, answer=_message(answer))
-            yield Record(file=str(path), number=number, conversation=conversation)
+        _check_head(path, reader.fieldnames or (), columns)
+        yield from enumerate(reader, start=1)
 
 
-def _read_json(record: dict[str, Any]) -> Conversation:
-    if "request" in record and "response" in record:
-        return _read_completion(record["request"], record["response"])
-    messages = record.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RecordError("no `messages`")
-    if "answer" in record:
-        answer = record["answer"]
-        if not isinstance(answer, str) or not answer:
-            raise RecordError("`answer` is not text")
-        fields = {name: value for name, value in record.items() if name != "answer"}
-        return Conversation(fields=fields, answer=_message(answer))
-    last = messages[-1]
-    if not isinstance(last, dict) or last.get("role") != "assistant":
-        raise RecordError("the last message is not the assistant's, and there is no `answer`")
-    if last.get("weight") == 0:
-        raise RecordError("the answer has the weight 0: it is not to be learnt")
-    return Conversation(fields={**record, "messages": messages[:-1]}, answer=last)
-
-
-def _read_completion(request: Any, response: Any) -> Conversation:
+def _read_parquet(path: Path, columns: Columns) -> Iterator[tuple[int, Any]]:
     try:
-        choice = response["choices"][0]
-        message, reason = choice["message"], choice.get("finish_reason")
-        fields = {**request, "messages": list(request["messages"])}
-    except (KeyError, IndexError, TypeError) as exc:
-        raise RecordError("`request` and `response` are not those of a chat completion") from exc
-    if reason not in ("stop", "tool_calls", None):
-        raise RecordError(f"the answer ended with {reason}")
-    return Conversation(fields=fields, answer=message)
+        import duckdb
+    except ImportError as exc:
+        raise ConfigError("Parquet is read by DuckDB: pip install 'stepdown[data]'") from exc
+    path.stat()
+    try:
+        with duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False}) as connection:
+            found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            names = [name for name, *_ in found.description]
+            _check_head(path, names, columns)
+            number = 0
+            while rows := found.fetchmany(1_000):
+                for row in rows:
+                    number += 1
+                    yield number, dict(zip(names, row, strict=True))
+    except duckdb.Error as exc:
+        raise ConfigError(f"{path}: {str(exc).splitlines()[0]}") from exc
 
 
-def _message(text: str) -> dict[str, Any]:
-    return {"role": "assistant", "content": text}
+def _check_head(path: Path, names: Iterable[str], columns: Columns) -> None:
+    """Raise ConfigError unless a table has the named columns, or those of some known shape."""
+    known = list(names)
+    missing = {columns.text, columns.answer} - set(known)
+    if missing and not {"messages", "output", "response", "attributes"} & set(known):
+        listed = ", ".join(known) or "none"
+        raise ConfigError(f"{path}: no column '{min(missing)}'; known: {listed}")
+
+
+def _has_columns(row: Any, columns: Columns) -> bool:
+    return isinstance(row, dict) and {columns.text, columns.answer} <= row.keys() and "messages" not in row
+
+
+def _read_columns(row: dict[str, Any], columns: Columns) -> Conversation:
+    text, answer = row[columns.text], row[columns.answer]
+    if not text or not answer:
+        raise RecordError("text or answer is empty")
+    message = {"role": "user", "content": str(text)}
+    return Conversation(fields={"messages": [message]}, answer=make_message(str(answer)))

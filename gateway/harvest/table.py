@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from gateway.harvest.base import Row
+from gateway.harvest.origins import SCHEMA as ORIGINS
+from gateway.harvest.origins import stamp_origin
 from gateway.store.database import Database, insert_rows
 
 CONTRACT = ("tools", "response_format", "may_call_in_parallel")
@@ -47,6 +49,7 @@ CREATE TABLE IF NOT EXISTS rows (
 );
 CREATE INDEX IF NOT EXISTS rows_by_task ON rows (task, is_held_out);
 CREATE TABLE IF NOT EXISTS contracts (hash BLOB PRIMARY KEY, content BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS templates (key TEXT PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS removals (
     task TEXT NOT NULL,
     is_held_out INTEGER NOT NULL,
@@ -67,6 +70,11 @@ _INDEXES = """
 CREATE INDEX IF NOT EXISTS rows_by_time ON rows (at);
 CREATE INDEX IF NOT EXISTS rows_by_expiry ON rows (expires_at) WHERE expires_at IS NOT NULL;
 """
+SHARED = "\x1a"
+"""In the place of a template's text: what follows is its key in `templates`, where it lies once."""
+_LONGEST_OWN = 200
+"""Characters of a template that each row keeps for itself."""
+_TEMPLATE = PLAIN.index("template_text")
 _HASH_BYTES = 16
 _defaults = {field.name: field.default for field in msgspec.structs.fields(Row)}
 # A Row ends with the fields of CONTRACT, then those of MORE.
@@ -81,7 +89,7 @@ _messages = msgspec.json.Decoder(list[msgspec.Raw])
 
 def create(database: Database) -> None:
     """Make the tables in a new file; add to an older one what it lacks."""
-    database.create(SCHEMA)
+    database.create(SCHEMA + ORIGINS)
     if len(database.read("PRAGMA table_info(rows)")) <= len(COLUMNS):
         with database.write() as connection:
             # Read again under the lock: two processes may open an older file at once.
@@ -89,21 +97,29 @@ def create(database: Database) -> None:
             for name in [name for name in ADDED if name not in known]:
                 connection.execute(f"ALTER TABLE rows ADD COLUMN {name} {ADDED[name]}")
     database.create(_INDEXES)
+    stamp_origin(database)
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
     """Add `rows` inside the transaction that is open."""
     records: list[tuple[object, ...]] = []
     contracts: dict[bytes, bytes] = {}
+    templates: dict[str, str] = {}
     for row in rows:
         values = msgspec.structs.astuple(row)
-        contract, more = values[_CONTRACT], values[_MORE]
+        plain, contract, more = list(values[_PLAIN]), values[_CONTRACT], values[_MORE]
+        if len(row.template_text) > _LONGEST_OWN or row.template_text.startswith(SHARED):
+            key = _key_of_template(row)
+            templates[key] = row.template_text
+            plain[_TEMPLATE] = SHARED + key
         digest = None
         if contract != _PLAIN_CONTRACT:
             packed = _pack(contract)
             digest = blake2b(packed, digest_size=_HASH_BYTES).digest()
             contracts[digest] = packed
-        records.append((*values[_PLAIN], digest, None if more == _PLAIN_MORE else _pack(more)))
+        records.append((*plain, digest, None if more == _PLAIN_MORE else _pack(more)))
+    if templates:
+        connection.executemany("INSERT OR IGNORE INTO templates VALUES (?, ?)", templates.items())
     if contracts:
         connection.executemany("INSERT OR IGNORE INTO contracts VALUES (?, ?)", contracts.items())
     insert_rows(connection, "rows", COLUMNS, records)
@@ -129,10 +145,37 @@ def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[obje
     )
     count = connection.execute(f"DELETE FROM rows WHERE {where}", tuple(parameters)).rowcount  # noqa: S608
     if count:
-        connection.execute(
-            "DELETE FROM contracts WHERE hash NOT IN (SELECT contract FROM rows WHERE contract IS NOT NULL)"
-        )
+        _delete_unshared(connection)
     return count
+
+
+def delete_shipped(connection: sqlite3.Connection, last: int, set_aside: Sequence[int] = ()) -> None:
+    """Delete the rows up to number `last`, which parts hold now, in the open transaction.
+
+    They are no removals. Those of `set_aside` stay.
+    """
+    connection.executemany("INSERT OR IGNORE INTO set_aside VALUES (?)", [(row,) for row in set_aside])
+    connection.execute("DELETE FROM rows WHERE id <= ? AND id NOT IN (SELECT id FROM set_aside)", (last,))
+    _delete_unshared(connection)
+    connection.execute("DELETE FROM shipped")
+    connection.execute("INSERT INTO shipped VALUES (?)", (last,))
+
+
+def _delete_unshared(connection: sqlite3.Connection) -> None:
+    """Delete what rows shared and none has any more."""
+    connection.execute(
+        "DELETE FROM contracts WHERE hash NOT IN (SELECT contract FROM rows WHERE contract IS NOT NULL)"
+    )
+    connection.execute(
+        "DELETE FROM templates WHERE key NOT IN "
+        "(SELECT substr(template_text, 2) FROM rows WHERE substr(template_text, 1, 1) = ?)",
+        (SHARED,),
+    )
+
+
+def _key_of_template(row: Row) -> str:
+    """Return the key of a template's text: its fingerprint stands for it, and for what was redacted in it."""
+    return " ".join((row.template, *row.private_kinds))
 
 
 class RowReader:
@@ -142,7 +185,9 @@ class RowReader:
         self._connection = connection
         columns = connection.execute(f"PRAGMA {schema}.table_info(rows)")
         self._known = {name.decode() if isinstance(name, bytes) else name for _, name, *_ in columns}
+        self._schema = schema
         self._contracts: dict[bytes, dict[str, object]] = {}
+        self._templates: dict[str, str] = {}
 
     @property
     def has_rows(self) -> bool:
@@ -160,8 +205,16 @@ class RowReader:
         return ", ".join(left_out.get(name) or self._expression(name) for name in COLUMNS)
 
     def list_expressions(self) -> dict[str, str]:
-        """Return by column of `COLUMNS` the expression that reads it."""
-        return {name: self._expression(name) for name in COLUMNS}
+        """Return by column of `COLUMNS` the expression that reads it, also where rows share it."""
+        expressions = {name: self._expression(name) for name in COLUMNS}
+        templates = f"SELECT 1 FROM {self._schema}.sqlite_master WHERE name = 'templates'"  # noqa: S608
+        if self._connection.execute(templates).fetchone():
+            shared = f"SELECT text FROM {self._schema}.templates WHERE key = substr(template_text, 2)"  # noqa: S608
+            expressions["template_text"] = (
+                f"CASE WHEN substr(template_text, 1, 1) = char({ord(SHARED)}) "
+                f"THEN ({shared}) ELSE template_text END"
+            )
+        return expressions
 
     def row_from(self, record: Sequence[object]) -> Row:
         """Return the Row of a record read in the order of `COLUMNS`.
@@ -173,6 +226,8 @@ class RowReader:
         for name, value in facts.items():
             if isinstance(value, bytes) and name not in _BLOBS:
                 facts[name] = value.decode()
+        if str(facts["template_text"]).startswith(SHARED):
+            facts["template_text"] = self._template_of(str(facts["template_text"])[1:])
         if isinstance(contract, bytes):
             facts |= self._contract_of(contract)
         if isinstance(more, bytes):
@@ -189,6 +244,14 @@ class RowReader:
         if name in self._known:
             return name
         return ADDED[name].partition("DEFAULT ")[2] or "NULL"
+
+    def _template_of(self, key: str) -> str:
+        if key not in self._templates:
+            found = self._connection.execute("SELECT text FROM templates WHERE key = ?", (key,)).fetchone()
+            if found is None:
+                raise ValueError("the template that the row shares with others is missing")
+            self._templates[key] = found[0].decode() if isinstance(found[0], bytes) else found[0]
+        return self._templates[key]
 
     def _contract_of(self, digest: bytes) -> dict[str, object]:
         if digest not in self._contracts:

@@ -6,32 +6,20 @@ import logging
 import time
 from collections.abc import Callable
 
-import msgspec
-
 from gateway.config.durations import format_duration
 from gateway.core import Budget, Limits, Period, Request
 from gateway.errors import BudgetSpentError, RateLimitedError
+from gateway.policy.key_meters import KeyMeters, KeyUse, RateHeaders
+from gateway.sharing.lease_keeper import LeaseKeeper
+from gateway.sharing.leased_spend import FleetSpend
 from gateway.store.keys import KeyFacts
-from gateway.store.rate_limit import ConcurrencyGauge, RateLimit
 from gateway.store.shared_counters import Counters
 from gateway.store.shared_spend import SharedSpend
 
 logger = logging.getLogger(__name__)
 
-# How long until one of the requests under way has ended is not known; clients that wait a second cost little.
-BUSY_RETRY_S = 1.0
 MOST_KEYS = 20_000
-
-RateHeaders = tuple[tuple[bytes, bytes], ...]
-
-
-class KeyUse(msgspec.Struct, frozen=True):
-    """One limit of a key and what is used of it. `resets_s` is None where nothing resets by time."""
-
-    name: str
-    limit: float
-    used: float
-    resets_s: float | None
+PERIODS: tuple[Period, ...] = ("day", "month")
 
 
 class KeyLimits:
@@ -46,15 +34,32 @@ class KeyLimits:
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        keeper: LeaseKeeper | None = None,
     ) -> None:
+        """`keeper` keeps the leases of limits that several machines share."""
+        self.keeper = keeper
         self._counters = counters
         self._clock = clock
         self._wall_clock = wall_clock
         self.spend: dict[Period, SharedSpend] = {
-            "day": SharedSpend(counters, "day", wall_clock),
-            "month": SharedSpend(counters, "month", wall_clock),
+            period: FleetSpend(counters, period, keeper, wall_clock)
+            if keeper
+            else SharedSpend(counters, period, wall_clock)
+            for period in PERIODS
         }
-        self._meters: dict[str, tuple[Limits, _Meters]] = {}
+        self._meters: dict[str, tuple[Limits, KeyMeters]] = {}
+
+    def lacks_lease(self, key: KeyFacts, tokens: float) -> bool:
+        """Whether `take_leases` must be waited for before `admit`: never where one machine is all."""
+        if self.keeper is None or key.limits == _NONE:
+            return False
+        return self._find_meters(key).lacks_lease(tokens, self._clock())
+
+    async def take_leases(self, key: KeyFacts, tokens: float) -> None:
+        """Let this machine have what one request of about `tokens` tokens takes of its key's limits."""
+        if self.keeper is not None:
+            meters = self._find_meters(key)
+            await self.keeper.take(meters.turn, lambda: meters.find_needs(tokens, self._clock()))
 
     def admit(self, key: KeyFacts, tokens: float, *, may_cost: bool = True) -> Admission | None:
         """Count one request of about `tokens` tokens and return it, to be closed; None without any limit.
@@ -125,13 +130,13 @@ class KeyLimits:
                     now=self._wall_clock(),
                 )
 
-    def _find_meters(self, key: KeyFacts) -> _Meters:
+    def _find_meters(self, key: KeyFacts) -> KeyMeters:
         known = self._meters.get(key.id)
         if known is not None and known[0] == key.limits:
             return known[1]
         if len(self._meters) >= MOST_KEYS:
             self._meters.clear()
-        meters = _Meters(self._counters, key)
+        meters = KeyMeters(self._counters, key, self.keeper.office if self.keeper else None, self._clock)
         self._meters[key.id] = (key.limits, meters)
         return meters
 
@@ -139,7 +144,7 @@ class KeyLimits:
 class Admission:
     """One request that was counted; `close` it when its answer has been sent."""
 
-    def __init__(self, meters: _Meters, tokens: float, clock: Callable[[], float]) -> None:
+    def __init__(self, meters: KeyMeters, tokens: float, clock: Callable[[], float]) -> None:
         self._meters = meters
         self._clock = clock
         self._is_open = True
@@ -157,7 +162,7 @@ class Admission:
             return
         now = self._clock()
         with self._meters.lock:
-            wait_s = self._meters.tokens.take(extra, now)
+            wait_s = self._meters.tokens.take(extra, now, may_owe=True)
         if wait_s:
             raise _refuse(self._meters.key, ("tokens", wait_s), self._meters.headers(now))
         self.tokens += self._meters.count_tokens(extra)
@@ -178,74 +183,6 @@ class Admission:
         if self._is_open:
             self._is_open = False
             self._meters.leave()
-
-
-class _Meters:
-    """The counters of one key. One lock guards them all: a request takes it once."""
-
-    def __init__(self, counters: Counters, key: KeyFacts) -> None:
-        limits = key.limits
-        self.key = key
-        first = counters.cell(f"{key.id}/requests a minute")
-        self.lock = first.lock
-        per_minute, tokens, concurrent = (
-            limits.requests_per_minute,
-            limits.tokens_per_minute,
-            limits.concurrent_requests,
-        )
-        self._requests = None if per_minute is None else RateLimit(first, per_minute)
-        self.tokens = (
-            None if tokens is None else RateLimit(counters.cell(f"{key.id}/tokens a minute"), tokens)
-        )
-        self._gauge = (
-            None if concurrent is None else ConcurrencyGauge(counters.cell(f"{key.id}/under way"), concurrent)
-        )
-
-    def take(self, tokens: float, now: float) -> tuple[str, float] | None:
-        """Count one request, or return which limit it exceeds and when to come back."""
-        if self._gauge and self._gauge.entered >= self._gauge.limit:
-            return "concurrent requests", BUSY_RETRY_S
-        if self.tokens and (wait_s := self.tokens.take(tokens, now)):
-            return "tokens", wait_s
-        if self._requests and (wait_s := self._requests.take(1, now)):
-            self.charge_tokens(-self.count_tokens(tokens), now)
-            return "requests", wait_s
-        if self._gauge:
-            self._gauge.enter()
-        return None
-
-    def count_tokens(self, tokens: float) -> float:
-        """Return as how many tokens `tokens` count: at most the limit, and none without one."""
-        return min(tokens, self.tokens.limit) if self.tokens else 0.0
-
-    def charge_tokens(self, extra: float, now: float) -> None:
-        if self.tokens:
-            self.tokens.charge(extra, now)
-
-    def leave(self) -> None:
-        if self._gauge:
-            self._gauge.leave()
-
-    def headers(self, now: float) -> RateHeaders:
-        found: list[tuple[bytes, bytes]] = []
-        for name, limit in (("requests", self._requests), ("tokens", self.tokens)):
-            if limit is not None:
-                found += (
-                    (f"x-ratelimit-limit-{name}".encode(), b"%d" % limit.limit),
-                    (f"x-ratelimit-remaining-{name}".encode(), b"%d" % limit.remaining(now)),
-                    (f"x-ratelimit-reset-{name}".encode(), format_duration(limit.reset_s(now)).encode()),
-                )
-        return tuple(found)
-
-    def report_use(self, now: float) -> list[KeyUse]:
-        uses = []
-        for name, limit in (("requests a minute", self._requests), ("tokens a minute", self.tokens)):
-            if limit is not None:
-                used = limit.limit - limit.remaining(now)
-                uses.append(KeyUse(name, limit.limit, used, limit.reset_s(now)))
-        if self._gauge:
-            uses.append(KeyUse("requests at a time", self._gauge.limit, self._gauge.entered, None))
-        return uses
 
 
 _NONE = Limits()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,8 +69,8 @@ class Accounting:
         return observe
 
     def refresh(self) -> None:
-        """Exchange sums with the other workers and the disk; may block."""
-        self.ledger.refresh()
+        """Write the sums, and let budgets know what the disk does; may block."""
+        self.ledger.flush_sums()
         now = time.monotonic()
         if now < self._next_raise:
             return
@@ -78,9 +79,11 @@ class Accounting:
         for budget, usd in self._list_spent():
             self.budgets.raise_spent(budget, usd)
 
-    def flush(self) -> None:
-        """Write what waits. May block; raises sqlite3.Error and keeps the sums when it cannot."""
-        self.ledger.flush()
+    def write_last_sums(self) -> int:
+        """Write the sums before the process ends; return how many the disk did not take. May block."""
+        with contextlib.suppress(sqlite3.Error):
+            self.ledger.flush_sums()
+        return self.ledger.waiting
 
     def list_left(self) -> list[BudgetLeft]:
         """Return what is left of each budget that was spent from; may block."""

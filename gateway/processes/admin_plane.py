@@ -12,17 +12,19 @@ from prometheus_client.registry import Collector
 from gateway.api.admin.models import Judgement, SampleCounts, SampleItem, TaskChange, TaskReport
 from gateway.finops.periods import parse_past
 from gateway.finops.report import GROUPINGS, describe_period, read_period
-from gateway.harvest.reader import HarvestReader
 from gateway.policy.explanation import Explanation, explain_decision
 from gateway.policy.key_limits import KeyLimits
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.blind_sample import BlindSample
+from gateway.processes.harvest_access import open_harvest
 from gateway.processes.task_report import TaskReporter, find_report, summarize_task
 from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
 from gateway.settings import Settings
+from gateway.sharing.contact import Contact, read_contact_report
+from gateway.sharing.outgoing import count_outgoing
 from gateway.store import task_changes
 from gateway.store.admin_tokens import AdminToken
 from gateway.store.audit_trail import Entry, Verdict
@@ -30,6 +32,7 @@ from gateway.store.decision_filter import DecisionFilter
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.interventions import ALL_TASKS
 from gateway.store.learner_progress import LearnerProgress, read_learner_progress
+from gateway.store.retirements import read_retirements
 from gateway.store.shared_counters import Counters
 from gateway.store.state import State
 from gateway.telemetry.all_workers import MachineMetrics
@@ -68,9 +71,11 @@ class GatewayAdmin:
         self._policies = policies
         self._begun_at = time.time()
         self._sums = SumFiles(sum_files)
-        self._harvest = HarvestReader(settings.home.harvest)
+        self._harvest = open_harvest(settings)
         self._sample = BlindSample(state, self._harvest)
-        limits = KeyLimits(Counters(settings.home.counters, None))
+        counters = Counters(settings.home.counters, None)
+        limits = KeyLimits(counters)
+        self._contact = Contact(counters, settings.state) if settings.state.is_shared else None
         accounting = Accounting(settings, state, policies, limits)
         planner = PolicyPlanner(policies, accounting.budgets.spent)
         self._reporter = TaskReporter(state, planner, Registry(settings.home.registry))
@@ -98,12 +103,10 @@ class GatewayAdmin:
             "specialists_ready": _sum(samples, "specialists_ready") >= self._settings.server.workers,
             "tasks": [summarize_task(one, state.certifications.of(one.task)) for one in self._report_tasks()],
             "freezes": msgspec.to_builtins(state.interventions.list_freezes()),
-            "teachers": [
-                _describe_teacher(one.name, one.base_url, samples)
-                for one in describe_teachers(self._settings)
-            ],
+            "teachers": self._describe_teachers(samples),
             "costs": state.spend.summarize(),
             "harvested": {task: count.training + count.held_out for task, count in counts.items()},
+            "shared_state": self._report_shared_state(),
             "learner": msgspec.to_builtins(read_learner_progress(self._settings.home)),
             "waiting": {name: _sum(samples, metric) for name, metric in WAITING.items()},
             "dropped": {name: _sum(samples, metric) for name, metric in DROPPED.items()},
@@ -216,11 +219,30 @@ class GatewayAdmin:
             *(learner if is_learning else []),
         ]
 
+    def _describe_teachers(self, samples: Samples) -> list[dict[str, object]]:
+        retirements = read_retirements(self._settings.home)
+        return [
+            _describe_teacher(one.name, one.base_url, samples)
+            | {"retirements": msgspec.to_builtins(retirements.get(one.name, {}))}
+            for one in describe_teachers(self._settings)
+        ]
+
     def _list_alarms(self) -> Iterator[tuple[tuple[str], float]]:
         seen = self._state.interventions.find_seen_alarm
         for one in self._state.certifications.all():
             if one.epoch:
                 yield (one.task,), float(seen(one.task, one.epoch) is None)
+
+    def _report_shared_state(self) -> dict[str, Any] | None:
+        """Return how this machine stands with the others; None where nothing is shared."""
+        if self._contact is None:
+            return None
+        report = msgspec.to_builtins(read_contact_report(self._settings.home))
+        return {
+            **report,
+            "has_lease": self._contact.has_lease,
+            "waiting": count_outgoing(self._state.database),
+        }
 
     def _count_workers(self) -> list[tuple[tuple[()], float]]:
         return [((), len(self._sums.read_ages(time.monotonic())))]
@@ -257,4 +279,10 @@ def _describe_teacher(name: str, base_url: str, samples: Samples) -> dict[str, o
         what: _sum(samples, f"teacher_{what}_total", teacher=name)
         for what in ("requests", "failures", "retries")
     }
+    places = {
+        what: _sum(samples, f"teacher_calls_{what}", teacher=name)
+        for what in ("in_flight", "limit", "queued")
+    }
+    # A limit of 0 is none.
+    counts |= places if places["limit"] else {}
     return {"name": name, "base_url": base_url, "circuit": "open" if is_out else "closed", **counts}

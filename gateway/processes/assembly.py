@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import os
-import sqlite3
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from gateway.api.auth import Caller
 from gateway.cascade.audit_sampler import StickySampler
 from gateway.cascade.base import Stages
-from gateway.cascade.passage import open_tunnel, pass_through
+from gateway.cascade.passage import Tunnel, open_tunnel, pass_through
 from gateway.cascade.serve import serve
 from gateway.cascade.usage_asking import UsageAsker
 from gateway.confidence.auditor import Auditor
@@ -27,13 +26,15 @@ from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
 from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
-from gateway.policy.ownership import ObjectOwnership
+from gateway.policy.ownership import ObjectOwnership, OwnerStore
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
+from gateway.processes.audit_key_watch import AuditKeyWatch
 from gateway.processes.feedback import create_feedback_taker
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
+from gateway.processes.loops import Chore
 from gateway.processes.pruning import Pruning, read_retention
 from gateway.processes.retirement_watch import RetirementWatch
 from gateway.processes.teachers import combine_teachers, create_teachers, list_terms
@@ -41,6 +42,8 @@ from gateway.registry.models import Registry
 from gateway.routing.base import Classifier, task_name
 from gateway.routing.router import TaskRouter
 from gateway.settings import Settings
+from gateway.sharing.owners import FleetObjects, SharedOwners
+from gateway.sharing.valkey import Valkey
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.decision_record import refusal_record
@@ -52,7 +55,11 @@ from gateway.telemetry.metrics import Metrics, Probe
 from gateway.telemetry.otel_env import read_otel_env
 from gateway.telemetry.outcome_queue import Observe, OutcomeQueue
 from gateway.telemetry.shared_sums import SharedSums
-from gateway.upstream.base import Reply
+
+logger = logging.getLogger(__name__)
+
+OWNERS_S = 0.25
+"""The longest that a request waits for the owner of an object that another machine made."""
 
 
 class GatewayWorker:
@@ -80,11 +87,13 @@ class GatewayWorker:
         self.teacher = combine_teachers(self.teachers, settings)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
-        self.keys = KeyWatch(state.keys, home, number)
+        self.keys = KeyWatch(state.keys, home, number, settings.state)
         self.take_feedback = create_feedback_taker(state.reviews, policies)
         # One process is enough: it prunes the files of all, and asks the teachers for all.
         pruning = Pruning(home.harvest, read_retention(settings.harvest, policies))
-        self._chores = (pruning, RetirementWatch(settings, self.teachers)) if number == 0 else ()
+        self._chores: tuple[Chore, ...] = (
+            (pruning, RetirementWatch(settings, self.teachers)) if number == 0 else ()
+        )
         self._accounting = Accounting(settings, state, policies, self.keys.limits)
         self.ledger = self._accounting.ledger
         self.exporters = Exporters(
@@ -108,7 +117,11 @@ class GatewayWorker:
             drafter=self.drafter,
             registry=self.registry,
             stale_after_s=settings.server.stale_after_s,
+            contact=self.keys.contact,
         )
+        self._sampler = StickySampler(read_audit_key(home))
+        if self.keys.contact:
+            self._chores = (*self._chores, AuditKeyWatch(home, self._sampler.adopt))
         self._encoders = encoder_models(policies)
         self._planner = self._create_planner(names[0])
         self.stages = self._create_stages()
@@ -121,7 +134,7 @@ class GatewayWorker:
         """Return the teacher's answer to `request`; see cascade.passage."""
         return await pass_through(request, body, self.stages)
 
-    async def open_tunnel(self, request: Request) -> Reply:
+    async def open_tunnel(self, request: Request) -> Tunnel:
         """Return the teacher's reply to the handshake of a websocket; see cascade.passage."""
         return await open_tunnel(request, self.stages)
 
@@ -194,7 +207,7 @@ class GatewayWorker:
             planner=self._planner,
             router=TaskRouter(self._create_classifiers()),
             certifications=self.state.certifications,
-            sampler=StickySampler(read_audit_key(settings.home)),
+            sampler=self._sampler,
             drafter=self.drafter,
             is_frozen=self.state.interventions.is_frozen,
             embed=BatchEmbedder(self.drafter, settings.specialists.budget_ms / 1000).embed_texts,
@@ -207,7 +220,9 @@ class GatewayWorker:
             usage_asker=UsageAsker(),
             teacher_headers=self.exporters.headers,
             # With `--open` all are one tenant, on the operator's own machine.
-            ownership=ObjectOwnership(self.state.objects) if settings.admission == "keys" else None,
+            ownership=ObjectOwnership(create_owners(settings, self.state))
+            if settings.admission == "keys"
+            else None,
             estimate_usage=accounting.tokens.estimate,
             budget_s=settings.specialists.budget_ms / 1000,
         )
@@ -243,11 +258,22 @@ class GatewayWorker:
 
     def _drain(self) -> None:
         self.outcomes.close()
+        dropped = self.outbox.dropped
+        self.outbox.close()
+        lost = {"rows of the harvest": self.outbox.dropped - dropped}
+        lost |= {"daily sums of dollars": self._accounting.write_last_sums(), **self.state.write_last()}
+        if any(lost.values()):
+            counts = ", ".join(f"{count} {name}" for name, count in lost.items() if count)
+            logger.error("the disk did not take what waited at the end; lost: %s", counts)
         self.metrics.update_registry()
         self.exporters.close()
-        self.outbox.close()
-        with contextlib.suppress(sqlite3.Error):
-            self._accounting.flush()
+
+
+def create_owners(settings: Settings, state: State) -> OwnerStore:
+    """Return where the owners of objects are kept."""
+    if not settings.state.is_shared:
+        return state.objects
+    return FleetObjects(state.objects, SharedOwners(Valkey(settings.state, OWNERS_S)))
 
 
 def create_classifier(name: str, options: dict[str, Any], state: State, drafter: HostClient) -> Classifier:

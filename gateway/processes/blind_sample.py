@@ -8,19 +8,22 @@ content. A sample sees two answers without knowing whose they are.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 
-from gateway.api.admin.models import SampleCounts, SampleItem
+from gateway.api.admin.models import SampleCounts, SampleItem, WholeReview
 from gateway.confidence.agreement import measure_loss
+from gateway.confidence.binomial import binomial_interval
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import HarvestReader
-from gateway.store.preferences import Verdict
+from gateway.store.preferences import Preference, Verdict
 from gateway.store.state import State
 
 DAYS = 30
 """As long as every decision of an audit is kept."""
+WHOLE = 100
+"""Of each task's sample: enough to tell an error rate of 5 % from one of 15 %."""
 CHOICES = ("a", "b", "same", "neither")
 
 
@@ -31,14 +34,19 @@ class BlindSample:
         self._state = state
         self._harvest = harvest
 
-    def list_items(self, task: str | None, now: float, count: int) -> list[SampleItem]:
-        """Return the newest `count` that nobody has judged, of one task if it is named."""
+    def list_items(
+        self, task: str | None, now: float, count: int, *, is_whole: bool = False
+    ) -> list[SampleItem]:
+        """Return the newest `count` that nobody has judged, of one task if it is named.
+
+        They are what the two sides disagree on, or with `is_whole` the part that is to be judged whole.
+        """
         judged = self._state.preferences.all()
         rows = [
             row
             for name in self._list_tasks(task)
-            for row in self._sample(name, now)
-            if row.request_id not in judged and not _agree(row)
+            for row in self._list_candidates(name, now, is_whole=is_whole)
+            if row.request_id not in judged
         ]
         rows.sort(key=lambda row: -row.at)
         return [self._to_item(row) for row in rows[:count]]
@@ -77,7 +85,12 @@ class BlindSample:
             teacher=said["teacher"],
             same=said["same"],
             neither=said["neither"],
+            whole=_review_whole([judged.get(row.request_id) for row in _draw_whole(rows)]),
         )
+
+    def _list_candidates(self, task: str, now: float, *, is_whole: bool) -> list[Row]:
+        rows = list(self._sample(task, now))
+        return _draw_whole(rows) if is_whole else [row for row in rows if not _agree(row)]
 
     def _sample(self, task: str, now: float) -> Iterator[Row]:
         for row in self._harvest.held_out_rows(task, now - DAYS * 86_400):
@@ -103,6 +116,31 @@ class BlindSample:
             a=first,
             b=second,
         )
+
+
+def _draw_whole(rows: Iterable[Row]) -> list[Row]:
+    """Return the random part of the sample that is judged whole, the same at each look."""
+
+    def draw(row: Row) -> bytes:
+        return blake2b(row.request_id.encode(), digest_size=8, person=b"whole").digest()
+
+    return sorted(rows, key=draw)[:WHOLE]
+
+
+def _review_whole(judged: Sequence[Preference | None]) -> WholeReview | None:
+    """Return how often each side was wrong; None if nothing is judged."""
+    said = Counter(one.verdict for one in judged if one)
+    if not said:
+        return None
+    local_wrong, teacher_wrong = (said[other] + said["neither"] for other in ("teacher", "local"))
+    return WholeReview(
+        size=len(judged),
+        judged=said.total(),
+        local_wrong=local_wrong,
+        teacher_wrong=teacher_wrong,
+        local_interval=binomial_interval(local_wrong, said.total()),
+        teacher_interval=binomial_interval(teacher_wrong, said.total()),
+    )
 
 
 def _agree(row: Row) -> bool:

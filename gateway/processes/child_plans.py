@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gateway.config.environment import FILE_SUFFIX
 from gateway.ipc.child_process import ChildPlan
 from gateway.settings import Settings
+from gateway.sharing.base import PASSWORD_VARIABLE
 
 # After its drain a worker writes what waits; an exporter of spans may take two seconds.
 WORKER_END_S = 5.0
@@ -32,8 +33,8 @@ def plan_children(
     # Of this run alone: it says nothing of the machine.
     instance = secrets.token_hex(8)
     sum_fds = ",".join(map(str, sums))
-    for number, listener in enumerate(public):
-        yield _plan_worker(settings, environment, number, listener, sums=sums, instance=instance)
+    for number in range(len(public)):
+        yield _plan_worker(settings, environment, number, public, sums=sums, instance=instance)
     yield ChildPlan(
         name="admin plane",
         module="gateway.processes.admin",
@@ -54,6 +55,17 @@ def plan_children(
             stop_grace_s=15.0,
             is_watched=True,
         )
+    if settings.harvest.parts is not None and settings.harvest.enabled:
+        yield ChildPlan(
+            name="shipper",
+            module="gateway.processes.shipper",
+            environment=environment,
+            withheld=withheld,
+            stop_grace_s=5.0,
+            is_watched=True,
+        )
+    if settings.state.is_shared:
+        yield _plan_sharing(environment, withheld)
     specialists = settings.specialists
     yield ChildPlan(
         name="model host",
@@ -64,7 +76,7 @@ def plan_children(
             "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
         ],
         environment=environment,
-        withheld=withheld,
+        withheld=withheld | {PASSWORD_VARIABLE, PASSWORD_VARIABLE + FILE_SUFFIX},
         stop_grace_s=3.0,
         stops_last=True,
         is_watched=True,
@@ -72,23 +84,37 @@ def plan_children(
     )  # fmt: skip
 
 
+def _plan_sharing(environment: Mapping[str, str], withheld: frozenset[str]) -> ChildPlan:
+    return ChildPlan(
+        name="shared state",
+        module="gateway.processes.shared_state",
+        environment=environment,
+        withheld=withheld,
+        stop_grace_s=5.0,
+        # After the workers' last audits and owners.
+        stops_last=True,
+        is_watched=True,
+    )
+
+
 def _plan_worker(
     settings: Settings,
     environment: Mapping[str, str],
     number: int,
-    listener: socket.socket,
+    public: Sequence[socket.socket],
     *,
     sums: Sequence[int],
     instance: str,
 ) -> ChildPlan:
+    own, others = public[number].fileno(), [one.fileno() for one in public if one is not public[number]]
     return ChildPlan(
         name=f"worker {number}",
         module="gateway.processes.worker",
         arguments=[
-            "--number", str(number), "--fd", str(listener.fileno()),
+            "--number", str(number), "--fd", str(own), "--neighbor-fds", ",".join(map(str, others)),
             "--sum-fds", ",".join(map(str, sums)), "--instance", instance,
         ],
-        inherited_fds=[listener.fileno(), *sums],
+        inherited_fds=[own, *others, *sums],
         environment=environment,
         stop_grace_s=settings.server.drain_delay_s + settings.server.drain_s + WORKER_END_S,
         is_watched=True,

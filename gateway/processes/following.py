@@ -13,6 +13,7 @@ from gateway.confidence.probation import ProbationMonitor
 from gateway.errors import RegistryError, RequestError, SpecialistError
 from gateway.processes.loops import Loops, StepLog
 from gateway.registry.models import Registry
+from gateway.sharing.contact import Contact
 from gateway.specialists.client.client import HostClient
 from gateway.store.keys import KeyFacts
 from gateway.store.state import State
@@ -42,13 +43,16 @@ class Following:
         drafter: HostClient,
         registry: Registry,
         stale_after_s: float,
+        contact: Contact | None = None,
     ) -> None:
+        """`contact` is that with the machines that share the state; None: there are none."""
         self._state = state
         self._refresh_accounts = refresh_accounts
         self._metrics = metrics
         self._drafter = drafter
         self._registry = registry
         self._stale_after_s = stale_after_s
+        self._contact = contact
         self._drift_monitor = DriftMonitor(state.certifications, state.audits)
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
@@ -75,15 +79,17 @@ class Following:
         return not self._is_stale(self._state.keys.read_at) and not self._is_stale(self._refreshed_at)
 
     def find_key(self, key_hash: str) -> KeyFacts | None:
-        """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen."""
-        if self._is_stale(self._state.keys.read_at):
-            raise RequestError(
-                "The gateway cannot read its keys at the moment; try again.",
-                status=503,
-                kind="server_error",
-                code="keys_unreadable",
-            )
-        return self._state.keys.find_by_hash(key_hash)
+        """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen.
+
+        Also while an unknown one may have been made on a machine that cannot be reached.
+        """
+        contact = self._contact
+        if self._is_stale(self._state.keys.read_at) or (contact and not contact.knows_keys):
+            raise _keys_unreadable()
+        key = self._state.keys.find_by_hash(key_hash)
+        if key is None and contact and not contact.is_connected:
+            raise _keys_unreadable()
+        return key
 
     def _is_stale(self, read_at: float) -> bool:
         return time.monotonic() - read_at >= self._stale_after_s
@@ -94,9 +100,13 @@ class Following:
         self._has_read.set()
 
     async def _watch_age(self) -> None:
-        if self._is_stale(self._refreshed_at):
+        if self._is_stale(self._refreshed_at) or not self._has_lease:
             # An alarm may have been given meanwhile: nothing is served locally that may be withdrawn.
             self._state.certifications.forget()
+
+    @property
+    def _has_lease(self) -> bool:
+        return self._contact is None or self._contact.has_lease
 
     async def _show(self) -> None:
         await asyncio.to_thread(self._metrics.update_registry)
@@ -108,9 +118,12 @@ class Following:
         are_read = [run(state.interventions.refresh)]
         run(state.tasks.refresh)
         run(state.audits.flush)
-        are_read.append(run(state.certifications.refresh))
+        if self._has_lease:
+            are_read.append(run(state.certifications.refresh))
+            # Without certificates it would read past audits that count against them.
+            run(self._drift_monitor.refresh)
         for step in (
-            self._drift_monitor.refresh, state.templates.refresh, self._probation_monitor.refresh,
+            state.templates.refresh, self._probation_monitor.refresh,
             state.objects.flush, state.reviews.flush, self._refresh_accounts, state.decisions.flush,
         ):  # fmt: skip
             run(step)
@@ -122,6 +135,9 @@ class Following:
         self._has_read.clear()
         if not self.is_fresh:
             # Then none is known, and that is no reason to unload them all.
+            return
+        if not self._has_lease:
+            # A machine that was cut off for a minute should not have to load them again.
             return
         certifications = self._state.certifications.all()
         wanted = {(one.task, one.version) for one in certifications if one.version is not None}
@@ -138,3 +154,12 @@ class Following:
             await self._drafter.load(task, version, self._registry.folder(task, version))
         except RegistryError as exc:
             logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)
+
+
+def _keys_unreadable() -> RequestError:
+    return RequestError(
+        "The gateway cannot read its keys at the moment; try again.",
+        status=503,
+        kind="server_error",
+        code="keys_unreadable",
+    )

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,6 +21,9 @@ from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.state import State
 
+if TYPE_CHECKING:
+    from gateway.harvest.parts.removal import PartsRemoval
+
 LOG_LIMIT_S = 5.0
 WITHDRAWN = "withdrawn: a text that it had learnt was forgotten; the next version is trained without it"
 BLOCKED = "blocked: evidence that it stood on was forgotten; it must be earned again from what is left"
@@ -29,6 +33,10 @@ NOT_OURS = (
     "the teacher's own records of the requests",
 )
 """What a receipt must name, because nothing here can remove it."""
+OTHER_MACHINES = (
+    "the outboxes of other machines that share the parts: ask there, too",
+    "earlier versions of the files, if the object storage keeps them",
+)
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +63,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     still_held_by: tuple[str, ...] = NOT_OURS
 
 
-def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
+def forget_rows(home: Home, state: State, selection: Selection, parts: PartsRemoval | None = None) -> Receipt:
     """Forget the selected rows and what was made of them; may block while the learner takes a step.
+
+    `parts` holds rows that left the outboxes; nothing must be moved there meanwhile.
 
     A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows: the
     teacher answers until the learner has trained the next one from the rows that are left. So it does where
@@ -65,7 +75,7 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
     state.database.wipe_deletions()
     with _lock_learner(home):
         # The rows go last: killed in between, a second call finds them again and ends what is left to do.
-        found = find_rows(home.harvest, selection)
+        found = find_rows(home.harvest, selection) + (parts.find_rows(selection) if parts else [])
         tasks = sorted({row.task for row in found})
         withdrawn = [name for task in tasks for name in _withdraw(home, state, task, found)]
         blocked = [task for task in tasks if _block(state, task, found)]
@@ -74,12 +84,15 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
             shutil.rmtree(home.learn / task, ignore_errors=True)
         audits = state.audits.forget([row.request_id for row in found])
         state.reviews.forget([row.request_id for row in found])
-        rows = forget(home.harvest, selection)
-        for task in set(tasks) - HarvestReader(home.harvest).counts().keys():
+        rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
+        left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
+        for task in set(tasks) - left:
             # Nothing of it is left to learn from: its template is a user's words, too.
             state.tasks.blank(task)
             state.templates.forget(task)
     decisions, are_wiped = _forget_decisions(state, selection, found)
+    if parts:
+        parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
     return Receipt(
         at=time.time(),
@@ -93,6 +106,7 @@ def forget_rows(home: Home, state: State, selection: Selection) -> Receipt:
         blocked=tuple(blocked),
         exports=tuple(_find_exports(home, rows)),
         is_wiped=is_wiped,
+        still_held_by=NOT_OURS + (OTHER_MACHINES if parts else ()),
     )
 
 

@@ -16,16 +16,20 @@ from gateway.confidence.agreement import canonical_text
 from gateway.core import Grant, IncomingRequest, Outcome, Plan, Request, Route, hash_text
 from gateway.errors import ConfigError, RequestError
 from gateway.harvest.base import Row
+from gateway.harvest.conversations import Conversation
 from gateway.harvest.gather import row_of
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
-from gateway.harvest.sources import Conversation, Record
+from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
 from gateway.policy.planner import CHAT, PolicyPlanner
+from gateway.processes.harvest_access import open_harvest
 from gateway.processes.teachers import ONLY, list_terms
 from gateway.routing.base import task_name
 from gateway.settings import Settings
+from gateway.store.audit_trail import name_local_actor
 from gateway.store.home import read_audit_key
+from gateway.store.state import open_state
 from gateway.wire.chat.request import read_chat
 from gateway.wire.surfaces import read_outcome
 
@@ -78,11 +82,11 @@ def import_records(
     a policy would not keep of a live request is not kept of a record. Raises ConfigError if the disk fails.
     """
     user_key = b"" if is_dry_run else _open_home(settings)
-    binder = _Binder(settings, owner, like, user_key)
+    binder = RecordBinder(settings, owner, like, user_key)
     counts: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
     errors: list[Record] = []
-    known = _Known(HarvestReader(settings.home.harvest))
+    known = _Known(open_harvest(settings))
     with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
         for record in records:
             counts["read"] += 1
@@ -101,6 +105,9 @@ def import_records(
             outbox.flush()
             if outbox.faults:
                 raise ConfigError(f"{outbox.path} cannot be written; what is missing can be imported again")
+            with open_state(settings.home) as state:
+                state.imports.add(tasks)
+                state.trail.add(name_local_actor(), "harvest import", rows=tasks.total(), tasks=[*tasks])
     return Report(
         read=counts["read"],
         imported=tasks.total(),
@@ -111,7 +118,7 @@ def import_records(
     )
 
 
-class _Binder:
+class RecordBinder:
     """Makes rows of records by the code that reads live requests."""
 
     def __init__(self, settings: Settings, owner: Owner, like: Mapping[str, Any], user_key: bytes) -> None:

@@ -9,7 +9,11 @@ import logging
 from gateway.api.key_lookup import KeyLookup
 from gateway.api.under_way import OpenWork
 from gateway.policy.key_limits import KeyLimits
-from gateway.store.home import Home
+from gateway.sharing import base as sharing
+from gateway.sharing.contact import Contact
+from gateway.sharing.lease_keeper import LeaseKeeper
+from gateway.sharing.leases import LeaseOffice
+from gateway.store.home import Home, read_machine_name
 from gateway.store.keys import KeyStore
 from gateway.store.shared_counters import Counters
 
@@ -22,9 +26,14 @@ REFRESH_S = 0.25
 class KeyWatch:
     """Follows the keys on disk, in a task of its own: nothing that is slow may keep a revoked key alive."""
 
-    def __init__(self, keys: KeyStore, home: Home, number: int) -> None:
+    def __init__(self, keys: KeyStore, home: Home, number: int, state: sharing.Config) -> None:
         self.counters = Counters(home.counters, number)
-        self.limits = KeyLimits(self.counters)
+        self.contact = Contact(self.counters, state) if state.is_shared else None
+        """That with the machines that share limits and keys, where there are any."""
+        self._leases = (
+            LeaseKeeper(LeaseOffice(state, read_machine_name(home), self.contact)) if self.contact else None
+        )
+        self.limits = KeyLimits(self.counters, keeper=self._leases)
         self.open_work = OpenWork()
         self.look_up = KeyLookup(keys.refresh, self._is_valid).look_up
         self._keys = keys
@@ -34,9 +43,13 @@ class KeyWatch:
     def start(self) -> None:
         """Begin to follow; call it in the loop that serves."""
         self._watching = asyncio.create_task(self._watch())
+        if self._leases:
+            self._leases.start()
 
     async def stop(self) -> None:
         """Follow no more."""
+        if self._leases:
+            await self._leases.stop()
         if self._watching:
             self._watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import fcntl
 import itertools
 import logging
@@ -31,13 +32,17 @@ from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import ConfigError, StepdownError
-from gateway.harvest.reader import HarvestReader
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
+from gateway.processes.harvest_access import open_harvest
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
+from gateway.sharing.election import Election
+from gateway.sharing.mirror import SharedRows
+from gateway.sharing.publication import Publication
+from gateway.sharing.valkey import Valkey
 from gateway.specialists.base import Runtime
 from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import create_encoder
@@ -45,7 +50,7 @@ from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.shared_resources import SharedResources
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
-from gateway.store.home import Home
+from gateway.store.home import Home, read_machine_name
 from gateway.store.learner_progress import write_learner_progress
 from gateway.store.state import State, open_state
 from gateway.telemetry.logs import configure_logging
@@ -75,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.nice(NICENESS)
     # At once, also amid a training: all that it leaves is whole, and what was published is judged next time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    harvest, registry = HarvestReader(settings.home.harvest), Registry(settings.home.registry)
+    harvest, registry = open_harvest(settings), Registry(settings.home.registry)
     with open_state(settings.home) as state:
         learner = create_learner(settings, state)
         for round_number in itertools.count():
@@ -124,17 +129,46 @@ def create_learner(settings: Settings, state: State) -> Learner:
     encoder = _create_encoder(settings)
     resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
     registry = Registry(home.registry)
+    election = _create_election(settings)
     stores = Stores(
-        harvest=HarvestReader(home.harvest),
+        harvest=open_harvest(settings),
         registry=registry,
-        certifications=PreloadingCertificationStore(state.database, home, registry),
+        certifications=PreloadingCertificationStore(
+            state.database, home, registry, _create_publication(settings, state, election)
+        ),
         tasks=state.tasks,
         templates=state.templates,
         reviews=state.reviews,
         actions=state.actions,
+        imports=state.imports,
     )
     builder = create_builder(settings, resources)
-    return Learner(stores, builder, encoder, _risk_targets_lookup(settings), learn)
+    return Learner(
+        stores,
+        builder,
+        encoder,
+        _risk_targets_lookup(settings),
+        learn,
+        is_ours=election.is_ours if election else lambda _: True,
+    )
+
+
+def _create_election(settings: Settings) -> Election | None:
+    """Return the vote on who learns what, where several machines share their state."""
+    if not settings.state.is_shared:
+        return None
+    election = Election(Valkey(settings.state), read_machine_name(settings.home))
+    election.start()
+    atexit.register(election.resign)
+    return election
+
+
+def _create_publication(
+    settings: Settings, state: State, election: Election | None
+) -> Callable[[int, Certification], bool] | None:
+    if election is None:
+        return None
+    return Publication(state.database, SharedRows(Valkey(settings.state)), election).put_if
 
 
 def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence[float]) -> list[Preview]:
@@ -145,11 +179,11 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     certification, known = state.certifications.of(task), state.tasks.get(task)
     if certification.version is None or known is None:
         raise ConfigError(f"{task} has no specialist yet")
-    builder, home = create_builder(settings), settings.home
+    builder = create_builder(settings)
     strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget())
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
     rows = TaskRows(task, settings.learn.max_rows)
-    rows.read(HarvestReader(home.harvest))
+    rows.read(open_harvest(settings))
     evidence = [row for row in rows.evidence() if not is_separate(row, state.templates)]
     with builder.open_version(task, certification.version) as candidate:
         return preview_targets(
@@ -211,8 +245,16 @@ def describe_event(event: Event) -> str:
 class PreloadingCertificationStore(CertificationStore):
     """A CertificationStore that has the model host load a version before any certification names it."""
 
-    def __init__(self, database: Database, home: Home, registry: Registry) -> None:
+    def __init__(
+        self,
+        database: Database,
+        home: Home,
+        registry: Registry,
+        publish: Callable[[int, Certification], bool] | None = None,
+    ) -> None:
+        """`publish` takes the place of the write to the disk, where other machines must agree."""
         super().__init__(database)
+        self._publish = publish or super().put_if
         self._home = home
         self._registry = registry
 
@@ -221,7 +263,9 @@ class PreloadingCertificationStore(CertificationStore):
         if certification.version is not None:
             with suppress(StepdownError):
                 asyncio.run(self._load(certification.task, certification.version))
-        return super().put_if(epoch, certification)
+        is_put = self._publish(epoch, certification)
+        self.refresh()
+        return is_put
 
     async def _load(self, task: str, version: int) -> None:
         client = HostClient(self._home.host_socket)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from gateway.errors import StepdownError
 
@@ -13,6 +14,16 @@ logger = logging.getLogger(__name__)
 
 EXPECTED = (sqlite3.Error, OSError, StepdownError)
 """Faults of the disk and of what was stored; anything else is a mistake of ours and logged with its place."""
+
+
+class Chore(Protocol):
+    """Work beside the requests, with loops of its own."""
+
+    def start(self) -> None:
+        """Begin; call it in the loop that serves."""
+
+    async def stop(self) -> None:
+        """Do no more."""
 
 
 class StepLog:

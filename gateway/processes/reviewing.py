@@ -19,7 +19,7 @@ from gateway.distill.suspects import find_suspects
 from gateway.distill.verdicts import apply_verdicts, key_of, verdict_on
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.reader import HarvestReader
+from gateway.processes.harvest_access import open_harvest
 from gateway.settings import Settings
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
@@ -73,7 +73,7 @@ class Review:
         """Raises ConfigError for a task without rows."""
         self._settings = settings
         self._state = state
-        self._harvest = HarvestReader(settings.home.harvest)
+        self._harvest = open_harvest(settings)
         known = sorted(self._harvest.counts())
         if unknown := [task for task in tasks if task not in known]:
             raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(known) or 'none yet'}")

@@ -22,9 +22,10 @@ from gateway.processes.own_address import refuse_own_address
 from gateway.processes.teachers import require_credentials
 from gateway.settings import Settings
 from gateway.store.health import check_home
-from gateway.store.home import Home
+from gateway.store.home import Home, read_machine_name
 from gateway.store.run_file import RunFile, write_run_file
 from gateway.store.shared_counters import create_counters
+from gateway.store.state import open_state
 from gateway.telemetry.restarts import RestartCounter
 from gateway.telemetry.shared_sums import SharedSums, create_sum_files
 
@@ -54,7 +55,9 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         stack.enter_context(_lock_home(home))
         check_home(home)
         server = settings.server
-        _create_counters(home, server.workers)
+        # The process that shares the state writes in a column of its own.
+        _create_counters(home, server.workers + settings.state.is_shared)
+        _prepare_sharing(settings)
         public = stack.enter_context(_listen(server.host, server.port, server.workers))
         [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
         sums = create_sum_files(server.workers + 1, home.folder)  # the last is the supervisor's own
@@ -124,6 +127,26 @@ def _create_counters(home: Home, workers: int) -> None:
     except ConfigError as exc:
         # A full disk costs the exactness of limits, not answers.
         print(f"stepdown: {exc}; limits are counted in each worker alone", file=sys.stderr)
+
+
+def _prepare_sharing(settings: Settings) -> None:
+    """Begin to note what this machine changes, or end it where the state is shared no more."""
+    home, is_shared = settings.home, settings.state.is_shared
+    if not is_shared and not home.machine.exists():
+        return
+    from gateway.sharing.outgoing import Outgoing, stop_noting
+    from gateway.sharing.valkey import import_client
+
+    if is_shared:
+        import_client()
+        read_machine_name(home)
+    with open_state(home) as state:
+        if is_shared:
+            Outgoing(state.database)
+        else:
+            stop_noting(state.database)
+            for file in (home.shared_state, home.machine):
+                file.unlink(missing_ok=True)
 
 
 @contextmanager

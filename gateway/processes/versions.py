@@ -16,7 +16,7 @@ from gateway.distill.prospects import Candidate
 from gateway.distill.task_rows import TaskRows
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.reader import HarvestReader
+from gateway.processes.harvest_access import open_harvest
 from gateway.processes.learner import create_builder, create_learner, describe_event, learn_once
 from gateway.registry.models import Registry
 from gateway.settings import Settings
@@ -65,7 +65,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def resolve_task(state: State, settings: Settings, wanted: str) -> str:
     """Return the id of the task with that id or name. Raises ConfigError if there is none, or several."""
-    known = {*HarvestReader(settings.home.harvest).counts(), *Registry(settings.home.registry).tasks()}
+    known = {*open_harvest(settings).counts(), *Registry(settings.home.registry).tasks()}
     if wanted in known:
         return wanted
     found = [one.task for one in state.tasks.all() if state.tasks.names.of(one.task) == wanted]
@@ -159,7 +159,7 @@ def _promote(settings: Settings, state: State, action: Action) -> list[Event]:
 
 def _list_texts(settings: Settings, task: str) -> list[Row]:
     rows = TaskRows(task, settings.learn.max_rows)
-    rows.read(HarvestReader(settings.home.harvest))
+    rows.read(open_harvest(settings))
     found = rows.evidence()[-MOST_COMPARED:]
     if not found:
         raise ConfigError(f"{task}: nothing is held out yet that versions could be compared on")

@@ -28,6 +28,7 @@ from gateway.ipc.heartbeat import Heart
 from gateway.processes.assembly import GatewayWorker
 from gateway.processes.drain import LAST_WORDS_S, Drain
 from gateway.processes.http_server import create_loop, create_server, open_listeners
+from gateway.processes.neighbors import NeighborWatch
 from gateway.settings import Settings, read_settings
 from gateway.store.state import open_state
 from gateway.telemetry.logs import configure_logging
@@ -45,13 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="gateway.processes.worker", description=__doc__)
     parser.add_argument("--number", type=int, required=True, help="the number of this worker, from 0")
     parser.add_argument("--fd", type=int, required=True, help="the listening socket")
+    parser.add_argument("--neighbor-fds", default="", help="the listening sockets of the other workers")
     parser.add_argument("--sum-fds", required=True, help="the files of all workers' sums")
     parser.add_argument("--instance", required=True, help="the name of this gateway to other gateways")
     options = parser.parse_args(arguments)
     settings = read_settings(os.environ)
     configure_logging(is_json=settings.server.log_format == "json")
     exit_with_parent()
-    sums = SharedSums([int(file) for file in options.sum_fds.split(",")], options.number)
+    sums = SharedSums(_read_files(options.sum_fds), options.number)
     drain = Drain(settings.server.drain_delay_s, settings.server.drain_s)
     with open_state(settings.home) as state:
         worker = GatewayWorker(settings, state, options.number, sums=sums, instance=options.instance)
@@ -66,10 +68,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _tune_collector()
         _tune_allocator()
         with asyncio.Runner(loop_factory=create_loop) as runner:
-            runner.run(_serve(worker, server, options.fd, drain))
+            runner.run(_serve(worker, server, options.fd, _read_files(options.neighbor_fds), drain))
 
 
-async def _serve(worker: GatewayWorker, server: uvicorn.Server, fd: int, drain: Drain) -> None:
+def _read_files(numbers: str) -> list[int]:
+    return [int(number) for number in numbers.split(",") if number]
+
+
+async def _serve(
+    worker: GatewayWorker, server: uvicorn.Server, fd: int, neighbor_fds: Sequence[int], drain: Drain
+) -> None:
     """Serve until the server is drained."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="blocking"))
@@ -78,6 +86,8 @@ async def _serve(worker: GatewayWorker, server: uvicorn.Server, fd: int, drain: 
     await worker.start()
     beside = [asyncio.create_task(Heart(os.environ).keep_beating())]
     beside.append(asyncio.create_task(drain.end_server(server)))
+    if neighbor_fds:
+        beside.append(asyncio.create_task(NeighborWatch(neighbor_fds).take_in(server)))
     try:
         await server.serve(open_listeners(fd))
     finally:

@@ -14,7 +14,8 @@ from gateway.store.database import Database
 from gateway.store.quarantine import Quarantine
 
 # Losses by a target's own agreement stand beside that target in the column `accepted`.
-_COLUMNS = tuple(name for name in Audit.__struct_fields__ if name != "graded")
+COLUMNS = tuple(name for name in Audit.__struct_fields__ if name != "graded")
+"""Of the table, in its order, without the number that each process reads by."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS audits (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -37,8 +38,8 @@ CREATE TABLE IF NOT EXISTS audits (
 );
 CREATE INDEX IF NOT EXISTS audits_by_time ON audits (at);
 """
-_NAMES = ", ".join(_COLUMNS)
-_INSERT = f"INSERT INTO audits ({_NAMES}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_NAMES = ", ".join(COLUMNS)
+_INSERT = f"INSERT INTO audits ({_NAMES}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608
 _SINCE = f"SELECT seq, {_NAMES} FROM audits WHERE seq > ? ORDER BY seq"  # noqa: S608
 
 
@@ -85,6 +86,13 @@ class AuditLog:
             for _ in batch:
                 self._waiting.popleft()
 
+    def give_up(self) -> int:
+        """Drop what waits: the disk does not take it, and this process ends. Return how much it was."""
+        lost = len(self._waiting)
+        self._waiting.clear()
+        self.dropped += lost
+        return lost
+
     def since(self, seq: int) -> list[tuple[int, Audit]]:
         """Return the audits written after number `seq`, oldest first, each with its number.
 
@@ -121,7 +129,7 @@ def _to_row(audit: Audit) -> tuple[object, ...]:
 
 
 def _to_audit(row: tuple[Any, ...]) -> Audit:
-    facts = dict(zip(_COLUMNS, row, strict=True))
+    facts = dict(zip(COLUMNS, row, strict=True))
     facts["text_hash"] = int(facts["text_hash"], 16)
     accepted = _accepted.decode(facts["accepted"])
     facts["accepted"] = [RiskTarget(one.alpha, one.delta, one.days, one.agreement) for one in accepted]

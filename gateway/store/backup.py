@@ -22,8 +22,21 @@ from gateway.store.home import Home
 
 MANIFEST = "backup.json"
 FORMAT = 1
-LEFT_OUT = frozenset({"learn", "counters", "sockets", "run.json", "lock", "learner.lock", "learner.json"})
-"""Of a run, or made again by the next: what recipes keep of a task, sums of this minute, sockets, locks."""
+LEFT_OUT = frozenset(
+    {
+        "learn",
+        "counters",
+        "sockets",
+        "run.json",
+        "lock",
+        "learner.lock",
+        "learner.json",
+        "machine",
+        "shared.json",
+    }
+)
+"""Of a run or of this machine, or made again by the next: what recipes keep of a task, sums of this minute,
+sockets, locks."""
 REPLACED = "replaced-"
 """The beginning of the folder's name that `restore` moves what was there to."""
 _STAGE = "restoring"

@@ -86,13 +86,19 @@ class DecisionLog:
                     raise
                 self._find_retention().note_written(len(batch))
 
+    def give_up(self) -> int:
+        """Drop what waits: the disk does not take it, and this process ends. Return how much it was."""
+        lost = len(self._waiting)
+        self._waiting.clear()
+        self.dropped += lost
+        return lost
+
     def close(self) -> None:
         """Write what waits and close the file. Raises as `flush`; what it could not write is then dropped."""
         try:
             self.flush()
         finally:
-            self.dropped += len(self._waiting)
-            self._waiting.clear()
+            self.give_up()
             if self._database is not None:
                 self._database.close()
                 self._database = None

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from gateway.errors import ConfigError
+from gateway.store.atomic_file import replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,10 @@ class Home:
         self.receipts = folder / "receipts"
         """What was forgotten, in hashes."""
         self.audit_key = folder / "audit.key"
+        self.shared_state = folder / "shared.json"
+        """How this machine stands with the others that share its state."""
+        self.machine = folder / "machine"
+        """The name of this machine among the others; a copy of the home has another one."""
         self.keys_mark = folder / "keys.made"
         """There, and empty, once the database holds keys: it must not vanish unnoticed."""
         self.lock = folder / "lock"
@@ -104,6 +109,21 @@ def read_audit_key(home: Home) -> bytes:
         return home.audit_key.read_bytes()
     except OSError as exc:
         raise ConfigError(f"{home.audit_key}: cannot be made or read: {exc.strerror}") from exc
+
+
+def replace_audit_key(home: Home, key: bytes) -> None:
+    """Let every process choose audits by `key`, that of another machine. Raises OSError."""
+    with replace_file(home.audit_key) as scratch:
+        scratch.touch(mode=0o600)
+        scratch.write_bytes(key)
+
+
+def read_machine_name(home: Home) -> str:
+    """Return the name of this machine among those that share its state, made at first use. Raises OSError."""
+    if not home.machine.exists():
+        with replace_file(home.machine) as scratch:
+            scratch.write_text(secrets.token_hex(8))
+    return home.machine.read_text().strip()
 
 
 def _name_old_key(home: Home) -> None:

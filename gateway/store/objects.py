@@ -14,7 +14,7 @@ from gateway.store.database import Database
 MAX_WAITING = 50_000
 # OpenAI deletes stored responses and completions after 30 days; anything else stays until it is deleted.
 SHORT_LIVED_DAYS = 40
-_SHORT_LIVED = ("response", "completion", "item")
+SHORT_LIVED = ("response", "completion", "item")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS objects (
     id TEXT PRIMARY KEY,
@@ -86,15 +86,21 @@ class ObjectStore:
             for object_id, _ in batch:
                 self._waiting.pop(object_id, None)
 
+    def give_up(self) -> int:
+        """Drop what waits: the disk does not take it, and this process ends. Return how much it was."""
+        lost = len(self._waiting)
+        self._waiting.clear()
+        self.dropped += lost
+        return lost
+
     def claim(self, object_id: str, kind: str, tenant: str) -> str | None:
         """Make `tenant` the owner, in place of any other; return the tenant before, None without one."""
         with self._database.write() as connection:
             row = connection.execute("SELECT tenant FROM objects WHERE id = ?", (object_id,)).fetchone()
-            connection.execute(
-                "INSERT INTO objects VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (id) DO UPDATE SET tenant = excluded.tenant",
-                (object_id, kind, tenant, self._clock()),
-            )
+            facts = (object_id, kind, tenant, self._clock())
+            connection.execute("INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?)", facts)
+            # In two steps: machines that share their state send what is changed, not what is new.
+            connection.execute("UPDATE objects SET tenant = ? WHERE id = ?", (tenant, object_id))
         self._waiting.pop(object_id, None)
         return row[0] if row else None
 
@@ -110,5 +116,5 @@ class ObjectStore:
         limit = self._clock() - SHORT_LIVED_DAYS * 86_400
         with self._database.write() as connection:
             return connection.execute(
-                "DELETE FROM objects WHERE at < ? AND kind IN (?, ?, ?)", (limit, *_SHORT_LIVED)
+                "DELETE FROM objects WHERE at < ? AND kind IN (?, ?, ?)", (limit, *SHORT_LIVED)
             ).rowcount

@@ -26,7 +26,7 @@ class RateLimit:
         self._period_s = period_s
         self._interval_s = period_s / limit if limit else 0.0
 
-    def take(self, cost: float, now: float) -> float:
+    def take(self, cost: float, now: float, *, may_owe: bool = False) -> float:
         """Take `cost` and return 0, or take nothing and return the seconds until it fits.
 
         More than the limit costs the whole limit: an estimate may be too high, and never must it be
@@ -81,9 +81,14 @@ class ConcurrencyGauge:
         self._cell = cell
         self.limit = limit
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would exceed the limit."""
+        return self._cell.total >= self.limit
+
     def enter(self) -> bool:
         """Count one more and return True, or return False if that would exceed the limit."""
-        if self._cell.total >= self.limit:
+        if self.is_full:
             return False
         self._cell.own += 1
         return True

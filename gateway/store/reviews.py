@@ -162,6 +162,13 @@ class ReviewStore:
             for _ in batch:
                 self._waiting.popleft()
 
+    def give_up(self) -> int:
+        """Drop what waits: the disk does not take it, and this process ends. Return how much it was."""
+        lost = len(self._waiting)
+        self._waiting.clear()
+        self.dropped += lost
+        return lost
+
     def feedback(self) -> list[Feedback]:
         """Return all feedback, oldest first."""
         rows = self._database.read(f"SELECT {_names(Feedback)} FROM feedback ORDER BY seq")  # noqa: S608

@@ -46,8 +46,19 @@ class SharedSpend:
         with cell.lock:
             cell.value = max(self._settled(cell), usd)
 
+    def needs_lease(self, name: str, usd: float, limit: float) -> bool:
+        """Whether `take_lease` must be waited for before `usd` can be reserved: never on one machine."""
+        return False
+
+    async def take_lease(self, name: str, usd: float, limit: float) -> None:
+        """Let this machine have a part of `limit` that `usd` fits into, if there is one."""
+
     def spent(self, name: str) -> float:
         """Return what is settled in the current period."""
+        return self.spent_here(name)
+
+    def spent_here(self, name: str) -> float:
+        """Return what this machine has settled in the current period."""
         cell = self._cell(name)
         return cell.value if cell.stamp >= self._current() else 0.0
 

@@ -144,11 +144,6 @@ class SpendLog:
             by_decision[account.decision] = by_decision.get(account.decision, 0) + sums.requests
         return {**msgspec.to_builtins(self.totals()), "by_decision": by_decision}
 
-    def usd_by_policy(self, day: str) -> dict[str, float]:
-        """Return the dollars that each policy spent on one UTC day or in one month, over all processes."""
-        query = "SELECT policy, sum(usd) FROM daily_costs WHERE day >= ? AND day <= ? GROUP BY policy"
-        return dict(self._database.read(query, (day, f"{day}~")))
-
     def usd_by_owner(
         self, day: str, policy: str, owner: Literal["policy", "tenant", "key"]
     ) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 from gateway.core.steady_clock import SteadyClock
 from gateway.errors import ConfigError, StepdownError
@@ -19,6 +19,7 @@ from gateway.store.database import Database
 from gateway.store.decision_log import DecisionLog
 from gateway.store.health import check_not_lost, mark_keys_made
 from gateway.store.home import Home
+from gateway.store.imports import ImportLog
 from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.objects import ObjectStore
@@ -63,6 +64,22 @@ class State:
         self.objects = ObjectStore(database)
         self.reviews = ReviewStore(database)
         self.actions = ActionLog(database)
+        self.imports = ImportLog(database)
+
+    def write_last(self) -> dict[str, int]:
+        """Write what waits before the process ends; return how much of each kind the disk did not take."""
+        lost = {}
+        stores = (
+            ("decision records", self.decisions),
+            ("audits", self.audits),
+            ("owners of objects", self.objects),
+            ("feedback", self.reviews),
+        )
+        for name, store in stores:
+            with suppress(sqlite3.Error, ConfigError):
+                store.flush()
+            lost[name] = store.give_up()
+        return lost
 
     def close(self) -> None:
         """Write what waits, if the disk takes it, then close the database."""

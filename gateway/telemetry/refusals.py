@@ -36,14 +36,14 @@ class Refusals:
         self._unlogged: dict[tuple[int, str], int] = {}
         self._logged_at: dict[tuple[int, str], float] = {}
 
-    def count(self, status: int, reason: str, key: str, policy: str) -> None:
-        """Count one refusal; other errors are not counted. Never blocks."""
+    def count(self, status: int, reason: str, key: str, policy: str, times: int = 1, /) -> None:
+        """Count a refusal, so many times; other errors are not counted. Never blocks."""
         if status not in COUNTED:
             return
         refusal = status, reason, key, policy
         with self._lock:
-            self._recent[refusal] = self._recent.get(refusal, 0) + 1
-        self._log_kind((status, reason), key, policy)
+            self._recent[refusal] = self._recent.get(refusal, 0) + times
+        self._log_kind((status, reason), key, policy, times)
 
     def update_registry(self) -> None:
         """Move what was counted to the registry."""
@@ -57,8 +57,8 @@ class Refusals:
             )
             self._counter.labels(str(status), *labels).inc(count)
 
-    def _log_kind(self, kind: tuple[int, str], key: str, policy: str) -> None:
-        count = self._unlogged[kind] = self._unlogged.get(kind, 0) + 1
+    def _log_kind(self, kind: tuple[int, str], key: str, policy: str, times: int) -> None:
+        count = self._unlogged[kind] = self._unlogged.get(kind, 0) + times
         now = self._clock()
         if now - self._logged_at.get(kind, float("-inf")) < LOG_EVERY_S:
             return

@@ -9,6 +9,17 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
+class CallLimit(Protocol):
+    """How many calls a teacher has, and may have, at once."""
+
+    in_flight: int
+    limit: float
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a place."""
+
+
 class TeacherHealth(Protocol):
     """A teacher that counts what it was asked."""
 
@@ -17,6 +28,10 @@ class TeacherHealth(Protocol):
     failures: int
     retries: int
     retirements: dict[str, date]
+
+    @property
+    def limit(self) -> CallLimit | None:
+        """None where its calls are not limited."""
 
     @property
     def openings(self) -> int:
@@ -48,6 +63,9 @@ class TeacherMetrics:
             registry=registry,
         )
 
+        self._in_flight = _gauge(registry, "in_flight", "Calls that a limited teacher has.")
+        self._limit = _gauge(registry, "limit", "Calls that a limited teacher may have at once.")
+        self._queued = _gauge(registry, "queued", "Calls that wait for a place at a limited teacher.")
         self._retirements = Gauge(
             "stepdown_teacher_model_retires_timestamp_seconds",
             "When a teacher will retire a model that the settings name, or any within 90 days.",
@@ -63,6 +81,10 @@ class TeacherMetrics:
                 counter.labels(teacher.name).inc(total - self._last.get((teacher.name, name), 0))
                 self._last[teacher.name, name] = total
             self._out.labels(teacher.name).set(teacher.is_out)
+            if (limit := teacher.limit) is not None:
+                self._in_flight.labels(teacher.name).set(limit.in_flight)
+                self._limit.labels(teacher.name).set(int(limit.limit))
+                self._queued.labels(teacher.name).set(limit.waiting)
             for model, day in teacher.retirements.items():
                 midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
                 self._retirements.labels(teacher.name, model).set(midnight.timestamp())
@@ -70,3 +92,7 @@ class TeacherMetrics:
 
 def _counter(registry: CollectorRegistry, name: str, text: str) -> Counter:
     return Counter(f"stepdown_teacher_{name}", text, ("teacher",), registry=registry)
+
+
+def _gauge(registry: CollectorRegistry, name: str, text: str) -> Gauge:
+    return Gauge(f"stepdown_teacher_calls_{name}", text, ("teacher",), registry=registry)

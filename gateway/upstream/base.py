@@ -40,7 +40,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Calls at once, each with a connection of its own, per worker; None: no limit."""
     adapts_in_flight: bool = False
     """Whether fewer are sent while the teacher says that it is too much (429, 503, no answer in time), and
-    more again as it answers."""
+    more again as it answers. What was too much is sent again, within the retries, once there is room."""
     queue_timeout_s: PositiveFloat = 10.0
     """How long a call over the limit waits for its turn where no other teacher can answer it."""
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
@@ -76,7 +76,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     `body` is either whole or a stream that can be sent once. `is_repeatable` says that
     asking twice has no effect beyond cost; anything else is retried only while not one
     byte of it has left. `is_idempotent` (RFC 9110 section 9.2.2) alone is never a retry: such a call is
-    sent a second time where its kept-alive connection turns out to be closed.
+    sent a second time where its kept-alive connection turns out to be closed, or to another teacher.
     """
 
     method: str
@@ -94,6 +94,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     first_byte_s: float | None = None
     """As `first_byte_timeout_s` and `idle_timeout_s`, for this call alone."""
     idle_s: float | None = None
+    needs_same_model: bool = False
+    """Whether the answer of another model would be wrong: vectors of two models cannot be compared."""
     is_bound: bool = False
     """Whether it concerns what the first of them keeps, so that no other may answer."""
 

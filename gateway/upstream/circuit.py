@@ -31,7 +31,7 @@ class Circuit:
         self.openings = 0
         """How often it has opened. A call is judged by what this was when the call began."""
         self._clock = clock
-        self._in_a_row = self._seen = self._failed = 0
+        self._in_a_row = self._seen = self._failed = self._cut_in_a_row = 0
         self._window_at = self._next_check_at = self._next_trial_at = float("-inf")
         self._is_half_open = False
         self._rest_s = FIRST_REST_S
@@ -68,12 +68,30 @@ class Circuit:
             self.trip()
             self._rest(now, FIRST_REST_S, asked_s)
 
+    def note_end(self, *, is_whole: bool) -> None:
+        """Note how the body of an answer ended, whose head was a success.
+
+        Once so many in a row were cut, a single one is enough until one is whole: a trial that is cut closes
+        nothing for long.
+        """
+        if is_whole:
+            self._cut_in_a_row = 0
+            return
+        self._cut_in_a_row += 1
+        if self._cut_in_a_row >= FAILURES_IN_A_ROW and not self.is_open:
+            is_first = self._cut_in_a_row == FAILURES_IN_A_ROW
+            rest_s = FIRST_REST_S if is_first else min(2 * self._rest_s, LONGEST_REST_S)
+            self.trip()
+            self._rest(self._clock(), rest_s, 0.0)
+
     def trip(self) -> None:
         """Open, whatever was counted: it is known that the teacher does not answer."""
         if not self.is_open:
             self.is_open = True
             self.openings += 1
             self._rest(self._clock(), FIRST_REST_S, 0.0)
+        elif self._is_half_open:
+            self.note_check(is_well=False)
 
     def begin_check(self) -> bool:
         """Return whether the teacher is to be checked now; then nothing else checks it for a while."""

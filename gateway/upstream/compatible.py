@@ -24,7 +24,7 @@ from gateway.upstream.trust_boundary import (
     OWN_PREFIX,
     keep_for_client,
 )
-from gateway.upstream.websocket_headers import UPGRADE, without_credentials
+from gateway.upstream.websocket_headers import UPGRADE, only_readable, without_credentials
 from gateway.wire.loop_header import extend_chain
 
 # The observers read the answers given here.
@@ -94,7 +94,9 @@ class CompatibleTeacher:
             came_through = call.headers if self._has_own_key else ()
             headers.append(extend_chain(came_through, self._instance))
         if call.may_switch:
-            headers = [*(without_credentials(headers) if self._has_own_key else headers), *UPGRADE]
+            # With its own key, the gateway must know what it pays for.
+            headers = only_readable(without_credentials(headers)) if self._has_own_key else headers
+            headers = [*headers, *UPGRADE]
         return Call(
             method=call.method,
             target=self.dialect.target(self._prefix, call),

@@ -72,7 +72,8 @@ def detect_dead_peer(sock: socket.socket) -> None:
 async def _tunnel(sock: socket.socket, site: Origin, proxy: Proxy) -> None:
     """Have the proxy connect `sock` to the site. Raises OSError for a proxy that will not."""
     loop = asyncio.get_running_loop()
-    target = b"%b:%d" % (site.host.encode(), site.port)
+    name = f"[{site.host}]" if ":" in site.host else site.host
+    target = f"{name}:{site.port}".encode()
     credential = b"proxy-authorization: %b\r\n" % proxy.credential if proxy.credential else b""
     await loop.sock_sendall(sock, b"CONNECT %b HTTP/1.1\r\nhost: %b\r\n%b\r\n" % (target, target, credential))
     head = b""

@@ -10,8 +10,8 @@ import msgspec
 
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Reply
-from gateway.upstream.guarded import GuardedTeacher
-from gateway.upstream.model_names import rename_model
+from gateway.upstream.guarded import GuardedTeacher, JudgedBody
+from gateway.upstream.model_names import ANY, rename_model
 from gateway.upstream.retry import Attempt, without_more_retries
 from gateway.upstream.stall import StallWatch
 
@@ -42,10 +42,7 @@ class FallbackTeacher:
         A teacher with an open circuit is passed by while another can answer. Raises the last UpstreamError.
         """
         order = self._orders.get(call.teachers) or self._order(call.teachers)
-        if call.is_bound:
-            candidates = [order[0]]
-        else:
-            candidates = self._candidates(_draw_first(order, call.weights) if call.weights else order)
+        candidates = self._candidates(_order_for(call, order)) if not call.is_bound else [order[0]]
         for member in candidates[:-1]:
             attempt = await self._attempt(member, call, has_fallback=True)
             if not _may_move(attempt, call):
@@ -66,7 +63,7 @@ class FallbackTeacher:
     async def _attempt(self, member: Member, call: Call, *, has_fallback: bool) -> Attempt:
         renamed = rename_model(call, member.models) if member.models else call
         try:
-            if has_fallback and call.is_repeatable:
+            if has_fallback and _may_ask_twice(call):
                 return await self._watches[member.teacher.name].ask(renamed)
             return await member.teacher.ask(renamed, has_fallback=has_fallback)
         except UpstreamError as exc:
@@ -79,8 +76,8 @@ class FallbackTeacher:
     def _candidates(self, order: tuple[Member, ...]) -> list[Member]:
         """Return the members to ask: those that are well, then those that a check has found so.
 
-        Where there are none, the first all the same: a call that may fail is better than one that surely
-        does. Members that have rested are checked beside the call.
+        Where there are none, all the same: a call that may fail is better than one that surely does. Members
+        that have rested are checked beside the call.
         """
         well, found_well = [], []
         for member in order:
@@ -93,7 +90,19 @@ class FallbackTeacher:
                 check = asyncio.create_task(member.teacher.check())
                 self._checks.add(check)
                 check.add_done_callback(self._checks.discard)
-        return well + found_well or [order[0]]
+        return well + found_well or list(order)
+
+
+def _order_for(call: Call, order: tuple[Member, ...]) -> tuple[Member, ...]:
+    """Return the members of `order` that may answer `call`, first the one that its weights have drawn.
+
+    A member that answers all names with one model is none where the same model is needed.
+    """
+    if call.needs_same_model:
+        alike = tuple(member for member in order if member is order[0] or ANY not in member.models)
+        if len(alike) < len(order):
+            return alike
+    return _draw_first(order, call.weights) if call.weights else order
 
 
 def _draw_first(order: tuple[Member, ...], weights: tuple[float, ...]) -> tuple[Member, ...]:
@@ -105,8 +114,12 @@ def _draw_first(order: tuple[Member, ...], weights: tuple[float, ...]) -> tuple[
 def _may_move(attempt: Attempt, call: Call) -> bool:
     """Whether another teacher may be asked: none has begun to answer, and asking twice does no harm."""
     if isinstance(attempt, UpstreamError):
-        return call.is_repeatable or not attempt.was_sent
-    return call.is_repeatable and _is_failure(attempt)
+        return _may_ask_twice(call) or not attempt.was_sent
+    return _may_ask_twice(call) and _is_failure(attempt)
+
+
+def _may_ask_twice(call: Call) -> bool:
+    return call.is_repeatable or call.is_idempotent
 
 
 def _is_failure(attempt: Attempt) -> bool:
@@ -123,4 +136,9 @@ def _handed_on(
         attempt.was_retried |= was_moved
         raise attempt
     is_lesson = member is order[0] and member.is_trainable
-    return msgspec.structs.replace(attempt, served_by=member.teacher.name, is_lesson=is_lesson)
+    return msgspec.structs.replace(
+        attempt,
+        served_by=member.teacher.name,
+        is_lesson=is_lesson,
+        body=JudgedBody(attempt.body, member.teacher) if attempt.link is None else attempt.body,
+    )

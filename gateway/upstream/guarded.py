@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import date
+from typing import Self
 
-from gateway.errors import UpstreamError
+from gateway.core import Body
+from gateway.errors import UpstreamBusyError, UpstreamError
 from gateway.upstream.base import Call, Config, Reply, Teacher
 from gateway.upstream.circuit import Circuit
+from gateway.upstream.concurrency import ConcurrencyLimit
 from gateway.upstream.retry import Attempt, asked_wait, retry_failed
 from gateway.upstream.retry_budget import RetryBudget
 
@@ -29,7 +32,9 @@ class GuardedTeacher:
         self.requests = self.failures = self.retries = 0
         self.retirements: dict[str, date] = {}
         """The last days of its models, as far as they are known."""
-        self._provider = provider
+        self.limit: ConcurrencyLimit | None = None
+        """How many calls it gets at once, where that is limited."""
+        self._provider = self._again = self._checked = provider
         self._config = config
         self._budget = RetryBudget()
         # A limit of the client's own credential says nothing of the teacher.
@@ -42,6 +47,9 @@ class GuardedTeacher:
         self._budget.note_request()
         try:
             reply = await self._provider.ask(call)
+        except UpstreamBusyError:
+            # It was not asked: that says nothing of its health.
+            raise
         except UpstreamError as exc:
             attempt: Attempt = exc
         else:
@@ -71,18 +79,6 @@ class GuardedTeacher:
         """Whether its circuit is not closed."""
         return self.circuit.is_open
 
-    def describe_health(self) -> dict[str, object]:
-        """Return what the status report says of it."""
-        return {
-            "name": self.name,
-            "base_url": self._config.base_url,
-            "circuit": self.circuit.state,
-            "requests": self.requests,
-            "failures": self.failures,
-            "retries": self.retries,
-            "retirements": {model: day.isoformat() for model, day in self.retirements.items()},
-        }
-
     async def check(self) -> None:
         """Ask for the list of models, while no client waits, and tell the circuit."""
         self.circuit.note_check(is_well=await self.is_well())
@@ -91,7 +87,7 @@ class GuardedTeacher:
         """Whether it gives its list of models in time."""
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
-                reply = await self._provider.ask(_CHECK)
+                reply = await self._checked.ask(_CHECK)
                 await reply.body.aclose()
         except (UpstreamError, TimeoutError):
             return False
@@ -102,6 +98,11 @@ class GuardedTeacher:
         self.failures += calls
         self.circuit.trip()
 
+    def note_end(self, *, is_whole: bool) -> None:
+        """Note how the body of one of its answers ended."""
+        self.failures += not is_whole
+        self.circuit.note_end(is_whole=is_whole)
+
     async def close(self) -> None:
         """Close every connection."""
         await self._provider.close()
@@ -110,7 +111,9 @@ class GuardedTeacher:
         openings = self.circuit.openings
         self.retries += 1
         try:
-            attempt: Attempt = await self._provider.ask(call)
+            attempt: Attempt = await self._again.ask(call)
+        except UpstreamBusyError as exc:
+            return exc
         except UpstreamError as exc:
             attempt = exc
         self._note(attempt, openings)
@@ -130,3 +133,28 @@ class GuardedTeacher:
         if isinstance(attempt, UpstreamError):
             return True
         return attempt.status >= 500 or (attempt.status == 429 and self._counts_limits)
+
+
+class JudgedBody:
+    """The body of an answer, whose end its teacher is judged by: some give heads alone."""
+
+    def __init__(self, body: Body, teacher: GuardedTeacher) -> None:
+        self._body = body
+        self._teacher = teacher
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._body)
+        except StopAsyncIteration:
+            self._teacher.note_end(is_whole=True)
+            raise
+        except UpstreamError:
+            self._teacher.note_end(is_whole=False)
+            raise
+
+    async def aclose(self) -> None:
+        """Close the body, which says nothing of the teacher."""
+        await self._body.aclose()

@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from gateway.core import Header
-from gateway.errors import UpstreamCredentialError, UpstreamError, UpstreamTimeoutError
+from gateway.errors import UpstreamBusyError, UpstreamCredentialError, UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Config, Reply
 
 # Our own retries are spent; the client's would only multiply them.
 DO_NOT_RETRY: Header = (b"x-should-retry", b"false")
+
+# 529: Anthropic's "overloaded".
+_OVERLOADED = frozenset({429, 503, 529})
 
 Attempt = Reply | UpstreamError
 """How one attempt ended: any reply, or no reply at all."""
@@ -59,12 +62,13 @@ async def retry_failed(
 def is_retryable(attempt: Attempt, call: Call) -> bool:
     """Return whether asking again is safe and may help.
 
-    What was never sent may always be sent again. Anything else only if `call` is repeatable:
-    lost connections, the teacher's x-should-retry, else 408, 409, 429 and 5xx. A head which
-    did not come within minutes is not waited for again.
+    What was never sent may always be sent again, but not what has waited in vain for a place to
+    be sent. Anything else only if `call` is repeatable: lost connections, the teacher's
+    x-should-retry, else 408, 409, 429 and 5xx. A head which did not come within minutes is not
+    waited for again.
     """
     if isinstance(attempt, UpstreamError) and not attempt.was_sent:
-        return True
+        return not isinstance(attempt, UpstreamBusyError)
     if not call.is_repeatable or not isinstance(call.body, bytes):
         return False
     if isinstance(attempt, UpstreamError):
@@ -84,8 +88,16 @@ def wait_before_retry(attempt: Attempt, retries: int, config: Config, chance: fl
     """
     if (asked := asked_wait(attempt)) is not None:
         return asked if asked <= config.longest_wait_s else None
+    if config.adapts_in_flight and is_overload(attempt):
+        # The limit has fallen just now: the wait for a place is the wait.
+        return 0.0
     longest_s: float = config.first_wait_s * 2**retries
     return chance * min(config.longest_wait_s, longest_s)
+
+
+def is_overload(attempt: Attempt) -> bool:
+    """Return whether the teacher had more calls than it can take at once."""
+    return isinstance(attempt, Reply) and attempt.status in _OVERLOADED
 
 
 def asked_wait(attempt: Attempt) -> float | None:

@@ -57,8 +57,8 @@ class StallWatch:
         return self._after_s
 
     def suspect(self) -> None:
-        """Check the teacher beside the calls, unless it is being checked or left already."""
-        if self._check is None and not self._teacher.circuit.is_open:
+        """Check the teacher beside the calls, unless it is being checked."""
+        if self._check is None:
             self._check = asyncio.create_task(self._leave_unless_well())
             self._check.add_done_callback(self._end_check)
 

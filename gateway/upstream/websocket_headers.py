@@ -9,6 +9,8 @@ from gateway.core import Header
 UPGRADE: tuple[Header, ...] = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
 """What each side of a proxy says anew, on its own connection (RFC 6455 section 4.1)."""
 
+_EXTENSIONS = b"sec-websocket-extensions"
+_COMPRESSION = b"permessage-deflate"
 _PROTOCOLS = b"sec-websocket-protocol"
 _KEY = b"openai-insecure-api-key."
 # Browsers cannot set headers on a websocket: OpenAI lets them offer these as subprotocols.
@@ -21,6 +23,17 @@ def offered_key(headers: Iterable[Header]) -> bytes | None:
     return next(keys, None)
 
 
+def is_compressed(headers: Iterable[Header]) -> bool:
+    """Return whether both ends may compress messages: the teacher's `headers` have the last word."""
+    return any(_COMPRESSION in value for name, value in headers if name == _EXTENSIONS)
+
+
+def only_readable(headers: Iterable[Header]) -> list[Header]:
+    """Return `headers` without the extensions that would keep the gateway from reading what is said."""
+    kept = [(name, _readable(value) if name == _EXTENSIONS else value) for name, value in headers]
+    return [header for header in kept if header[0] != _EXTENSIONS or header[1]]
+
+
 def without_credentials(headers: Iterable[Header]) -> list[Header]:
     """Return `headers` without the subprotocols that are credentials; the others keep their order."""
     stripped = [(name, _harmless(value) if name == _PROTOCOLS else value) for name, value in headers]
@@ -29,6 +42,10 @@ def without_credentials(headers: Iterable[Header]) -> list[Header]:
 
 def _offered(headers: Iterable[Header]) -> list[bytes]:
     return [one for name, value in headers if name == _PROTOCOLS for one in _split(value)]
+
+
+def _readable(value: bytes) -> bytes:
+    return b", ".join(one for one in _split(value) if one.partition(b";")[0].strip() == _COMPRESSION)
 
 
 def _harmless(value: bytes) -> bytes:

@@ -23,12 +23,15 @@ class _Detector(NamedTuple):
     may_match: Callable[[str], object]
     pattern: re.Pattern[str]
     is_valid: Callable[[str], bool] | None = None
+    is_number: bool = False
+    """Whether what it finds holds a long number, as _NUMBER finds it."""
 
 
 def find_kind(text: str, kinds: Collection[PrivateKind]) -> PrivateKind | None:
     """Return a kind of private data that is in `text`, of `kinds`; None if there is none."""
+    has_number = _NUMBER(text)
     for detector in _DETECTORS:
-        if detector.kind in kinds and detector.may_match(text):
+        if detector.kind in kinds and (has_number or not detector.is_number) and detector.may_match(text):
             for match in detector.pattern.finditer(text):
                 if _find_valid(match[0], detector.is_valid):
                     return detector.kind
@@ -37,8 +40,9 @@ def find_kind(text: str, kinds: Collection[PrivateKind]) -> PrivateKind | None:
 
 def redact(text: str, kinds: Collection[PrivateKind]) -> str:
     """Return `text` with each piece of private data of `kinds` replaced by its kind, as `[email]`."""
+    has_number = _NUMBER(text)
     for detector in _DETECTORS:
-        if detector.kind in kinds and detector.may_match(text):
+        if detector.kind in kinds and (has_number or not detector.is_number) and detector.may_match(text):
             text = detector.pattern.sub(_Replacement(detector.kind, detector.is_valid).replace, text)
     return text
 
@@ -90,6 +94,15 @@ def _secret(literal: str, rest: str) -> _Detector:
     return _Detector("secret", lambda text: literal in text, pattern)
 
 
+def _search_digits(source: str) -> Callable[[str], object]:
+    """Return the search of a pattern in which 0-9 stands for the digits of any script.
+
+    `re` looks for [0-9] in 6 us per KB, for digits of any script in 80: ASCII is searched for the former.
+    """
+    plain, wide = re.compile(source).search, re.compile(source.replace("0-9", r"\d")).search
+    return lambda text: plain(text) if text.isascii() else wide(text)
+
+
 def _may_assign_secret(text: str) -> bool:
     lower = text.lower()
     return any(word in lower for word in _SECRET_WORDS)
@@ -101,9 +114,11 @@ _MOST_GROUPS = 11
 """An IBAN has nine at most. Without a limit, a page of single digits would take seconds."""
 _GROUP = re.compile(r"[A-Za-z0-9]+")
 _SECRET_WORDS = ("api", "secret", "passw", "access", "token", "bearer")
-_PLUS = re.compile(r"\+\d").search
-_ABROAD = re.compile(r"00(?<!\d00)[1-9]\d").search
-_LOCAL_PHONE = re.compile(r"\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}").search
+_NUMBER = _search_digits("[0-9][0-9 .()/-]{5}")
+"""The beginning of any card, address, phone or identity number: a text without needs no closer look."""
+_PLUS = _search_digits(r"\+[0-9]")
+_ABROAD = _search_digits("00(?<![0-9]00)[1-9][0-9]")
+_LOCAL_PHONE = _search_digits(r"[0-9]{3}\)?[ .-]{1,2}[0-9]{3}[ .-][0-9]{4}")
 _WORD = r"[A-Za-z0-9_-]"
 # In this order: what one has replaced, the next does not see. Each `may_match` begins with a digit or a
 # literal, which `re` finds quickly; the patterns begin by looking back, which takes it ten times as long.
@@ -145,7 +160,7 @@ _DETECTORS = (
     ),
     _Detector(
         "iban",
-        re.compile(r"\d\d[ -]?[A-Z0-9]{4}[ -]?[A-Z0-9]{4}").search,
+        _search_digits("[0-9][0-9][ -]?[A-Z0-9]{4}[ -]?[A-Z0-9]{4}"),
         re.compile(
             r"\b[A-Z]{2}\d{2}(?:[A-Z0-9]{11,30}|(?:[ -][A-Z0-9]{4}){2,7}(?:[ -][A-Z0-9]{1,3})?)"
             r"(?![A-Za-z0-9])"
@@ -154,20 +169,23 @@ _DETECTORS = (
     ),
     _Detector(
         "card",
-        re.compile(r"\d(?:[ -]?\d){12}").search,
+        _search_digits("[0-9][0-9 -]{12}"),
         re.compile(r"(?<!\d)(?<!\d\.)\d(?:[ -]?\d){12,18}(?![\d.]?\d)"),
         _passes_luhn,
+        is_number=True,
     ),
     _Detector(
         "national_id",
-        re.compile(r"\d-\d\d-\d{4}").search,
+        _search_digits("[0-9]-[0-9]{2}-[0-9]{4}"),
         re.compile(r"(?<![\d-])(?!000|9\d\d)\d{3}-\d{2}-\d{4}(?![\d-])"),
+        is_number=True,
     ),
     _Detector(
         "ip",
-        re.compile(r"\d\.\d{1,3}\.\d{1,3}\.\d").search,
+        _search_digits(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]"),
         re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]?\d)"),
         lambda text: all(int(part) <= 255 for part in text.split(".")),
+        is_number=True,
     ),
     _Detector(
         "ip",
@@ -184,5 +202,6 @@ _DETECTORS = (
             r"(?<![\w.])(?<!\d )(?:\+|00(?=[1-9]))\d{1,3}[ .()/-]{0,3}\d(?:[ .()/-]{0,2}\d){6,12}(?!\d)"
             r"|(?<![\w.])\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}(?![\w-])"
         ),
+        is_number=True,
     ),
 )

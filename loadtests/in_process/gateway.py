@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ from gateway.distill.version_builder import VersionBuilder
 from gateway.finops.prices import PriceTable
 from gateway.finops.pricing import Pricer
 from gateway.finops.tokens import TokenEstimator
+from gateway.harvest.base import Row
 from gateway.harvest.gather import Gatherer
 from gateway.policy.load import load_policies
 from gateway.policy.planner import CHAT, PolicyPlanner
@@ -72,6 +74,7 @@ class InProcessGateway:
     ) -> None:
         harvest, registry = MemoryHarvest(home.harvest), Registry(home.registry)
         self._state = state
+        self._harvest = harvest
         self._seed = learn.seed
         self._sent = 0
         self._outcome: asyncio.Future[Outcome] | None = None
@@ -91,6 +94,7 @@ class InProcessGateway:
                 templates=state.templates,
                 reviews=state.reviews,
                 actions=state.actions,
+                imports=state.imports,
             ),
             _create_builder(home, registry, resources, learn),
             resources.encoder,
@@ -135,8 +139,7 @@ class InProcessGateway:
         outcome = await self._outcome  # it waits for the draft of an audit
         self._sent += 1
         if self._sent % _ALARM_EVERY == 0:
-            self._state.audits.flush()
-            self._drift_monitor.refresh()
+            self.watch()
         draft = outcome.draft if outcome.decision == "local" else None
         said = draft.text if draft else pair.answer
         return Served(
@@ -147,6 +150,26 @@ class InProcessGateway:
             agrees=measure_loss(pair.answer, said) == 0.0,
             latency_ms=(time.perf_counter() - begun) * 1000,
         )
+
+    def import_rows(self, rows: Sequence[Row]) -> None:
+        """Add `rows` to the harvest as `stepdown harvest import` does."""
+        for row in rows:
+            self._harvest.put(row)
+        self._state.imports.add(Counter(row.task for row in rows))
+
+    def watch(self) -> None:
+        """Let the drift monitor look at the audits."""
+        self._state.audits.flush()
+        self._drift_monitor.refresh()
+
+    def count_audits(self) -> int:
+        """Return how many audits of drafts there were."""
+        self._state.audits.flush()
+        return len(self._state.audits.since(0))
+
+    def is_in_alarm(self) -> bool:
+        """Whether any task is."""
+        return any(one.stage == "alarm" for one in self._state.certifications.all())
 
     def learn(self) -> list[str]:
         """Let the learner look at the harvest until it has nothing left to do; return what it did."""

@@ -13,6 +13,7 @@ from tests.support.builders import certified, request
 PLAN = Plan(policy="p", may_serve=True, audit_share=0.1, settling_audit_share=0.2, shadow_audit_share=0.4)
 SETTLED = certified(is_settled=True)
 SHADOW = Certification(task="t")
+CONFIRMING = certified(renewal_share=0.6, stage="shadow", threshold=None, attempts=0)
 ROUTE = Route("t")
 
 
@@ -24,7 +25,9 @@ def drawn(sampler: StickySampler, certification: Certification, count: int = 4_0
     return [sampler.sample(request(text=f"text {n}"), PLAN, certification, ROUTE)[0] for n in range(count)]
 
 
-@pytest.mark.parametrize(("certification", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4)])
+@pytest.mark.parametrize(
+    ("certification", "share"), [(SETTLED, 0.1), (LIVE, 0.2), (SHADOW, 0.4), (CONFIRMING, 0.6)]
+)
 def test_the_share_of_audits_is_the_plans(certification: Certification, share: float) -> None:
     """Within 4 standard errors."""
     draws = drawn(sampler_at(1), certification)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from gateway.cascade.base import RequestState
+from gateway.cascade.passage import pass_through
 from gateway.core import Plan, Reading, Request
 from gateway.harvest.gather import row_of
+from gateway.wire.endpoints import find_resource
 from tests.cascade.fakes import Flow
 from tests.support.builders import request
+from tests.upstream.conftest import read
 
 
 @pytest.fixture
@@ -40,12 +45,55 @@ async def test_the_policys_teachers_are_asked(flow: Flow) -> None:
         request(is_stored=True),
         request(body=b'{"previous_response_id": "resp_1"}'),
         request(body=b'{"messages": [{"content": [{"file": {"file_id": "file-1"}}]}]}'),
+        request(body=b'{"input": [{"type": "reasoning", "encrypted_content": "gAAA"}], "store": false}'),
         request(decoded=b"{}"),
     ],
-    ids=["stored", "an answer before", "a file", "encoded"],
+    ids=["stored", "an answer before", "a file", "reasoning", "encoded"],
 )
 async def test_what_a_teacher_keeps_stays_with_it(flow: Flow, bound: Request) -> None:
     await flow.read(bound)
+
+    assert flow.teacher.calls[0].is_bound
+
+
+async def test_vectors_are_asked_of_the_same_model_alone(flow: Flow) -> None:
+    await flow.read(request(surface="embeddings"))
+
+    assert flow.teacher.calls[0].needs_same_model
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "is_bound"),
+    [
+        ("GET", "/v1/models", b"", False),
+        ("GET", "/v1/models/gpt-4o", b"", False),
+        ("POST", "/v1/completions", b"{}", False),
+        ("POST", "/v1/images/generations", b"{}", False),
+        ("POST", "/v1/audio/transcriptions", b"form", True),
+        ("GET", "/v1/files", b"", True),
+        ("POST", "/v1/batches", b"{}", True),
+        ("POST", "/v1/unknown", b"{}", True),
+    ],
+)
+async def test_what_keeps_nothing_may_go_to_another_teacher(
+    flow: Flow, method: str, path: str, body: bytes, is_bound: bool
+) -> None:
+    plain = request(surface="other", resource=find_resource(method, path), body=body)
+
+    await read((await pass_through(plain, body, flow.stages())).body)
+
+    assert flow.teacher.calls[0].is_bound is is_bound
+
+
+async def test_an_upload_in_pieces_stays_with_the_first_teacher(flow: Flow) -> None:
+    """Each teacher's own name of the model could not be written into it."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    plain = request(surface="other", resource=find_resource("POST", "/v1/completions"))
+
+    await read((await pass_through(plain, pieces(), flow.stages())).body)
 
     assert flow.teacher.calls[0].is_bound
 

@@ -15,6 +15,10 @@ from tests.cli.conftest import Command
 from tests.support.teacher import RunningTeacher
 
 
+def as_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 @pytest.fixture
 def settings(tmp_path: Path, teacher: RunningTeacher) -> Path:
     """Two teachers at one address, of which the second is called with a wrong key and model."""
@@ -41,9 +45,25 @@ trainable = "no"
 def test_the_list_shows_what_is_configured_and_no_key(command: Command) -> None:
     listed = command("teachers", "list", KEY_A="sk-secret").stdout
 
-    assert [line.split()[0] for line in listed.splitlines()] == ["first", "second"]
-    assert "KEY_B; small -> gpt-9; trainable: no" in listed
+    lines = listed.splitlines()
+    assert [line.split()[0] for line in lines if not line.startswith(" ")] == ["first", "second"]
+    assert "KEY_B; small -> gpt-9; trainable: no" in as_one_line(listed)
     assert "sk-secret" not in listed
+
+
+def test_no_line_is_wider_than_a_terminal_and_no_name_is_broken(command: Command, tmp_path: Path) -> None:
+    models = ", ".join(f'"gpt-{number}" = "a-deployment-of-model-{number}"' for number in range(9))
+    (tmp_path / "stepdown.toml").write_text(
+        '[[teachers]]\nname = "azure-in-sweden-central"\nprovider = "azure"\ncredential = "KEY"\n'
+        f'base_url = "https://my-long-resource-name.openai.azure.com"\nmodels = {{ {models} }}\n'
+    )
+
+    listed = command("teachers", "list").stdout
+    checked = command("teachers", "check").stdout
+
+    assert max(map(len, (listed + checked).splitlines())) <= 80
+    for number in range(9):
+        assert f"gpt-{number} -> a-deployment-of-model-{number}" in as_one_line(listed)
 
 
 def test_without_a_list_there_is_one_teacher(command: Command) -> None:
@@ -69,7 +89,7 @@ def test_a_check_says_what_each_teacher_answers(
     checked = command("teachers", "check", *names, **keys)
 
     assert checked.returncode == code, checked.stderr
-    assert words in checked.stdout
+    assert words in as_one_line(checked.stdout)
 
 
 def test_a_provider_presets_its_address_and_the_variable_of_its_key(command: Command, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from math import comb
 
 import pytest
 
-from gateway.confidence.binomial import binomial_cdf
+from gateway.confidence.binomial import binomial_cdf, binomial_interval
 
 
 def exact(successes: int, trials: int, probability: float) -> float:
@@ -33,3 +33,13 @@ def test_the_edges_are_certain() -> None:
     assert binomial_cdf(3, 10, 0.0) == 1.0
     assert binomial_cdf(3, 10, 1.0) == 0.0
     assert binomial_cdf(0, 0, 0.5) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "interval"),
+    [(0, 100, (0.0, 0.0362)), (5, 100, (0.0164, 0.1128)), (100, 100, (0.9638, 1.0))],
+)
+def test_the_interval_is_that_of_the_tables(
+    successes: int, trials: int, interval: tuple[float, float]
+) -> None:
+    assert binomial_interval(successes, trials) == pytest.approx(interval, abs=1e-4)

@@ -27,6 +27,7 @@ from gateway.specialists.runtimes.head import runtime
 from gateway.store.actions import ActionLog
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
+from gateway.store.imports import ImportLog
 from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -117,6 +118,7 @@ class Home:
             tasks=TaskStore(self._database),
             templates=TemplateStore(self._database),
             actions=ActionLog(self._database, clock=lambda: self.now),
+            imports=ImportLog(self._database),
             reviews=ReviewStore(self._database, clock=lambda: self.now),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
@@ -61,6 +62,28 @@ def test_a_full_disk_costs_no_answer_and_no_row(disk: SmallDisk, running: Runnin
         disk.empty()
         wait_until_healed(gateway)
         assert set(gateway.status()["dropped"].values()) == {0}
+
+
+def test_what_a_full_disk_did_not_take_is_counted_at_the_end(
+    disk: SmallDisk, running: RunningTeacher
+) -> None:
+    """In one line, and in the metrics, which outlive a worker."""
+    with gateway_process(
+        disk.folder / "home", "--open", OPENAI_BASE_URL=running.base_url, **QUIET
+    ) as gateway:
+        worker = wait_for(lambda: gateway.child(WORKER), "no worker")
+        disk.fill()
+        assert ask_often(gateway, 20) == [200] * 20
+
+        os.kill(worker, signal.SIGTERM)
+        wait_for(lambda: gateway.child(WORKER) not in (None, worker), "the worker does not come back")
+
+        lines = [line for line in gateway.log().splitlines() if "the disk did not take what waited" in line]
+        assert len(lines) == 1
+        assert "20 rows of the harvest" in lines[0]
+        assert "20 decision records" in lines[0]
+        dropped = gateway.status()["dropped"]
+        assert (dropped["rows"], dropped["decisions"]) == (20, 20)
 
 
 def test_a_killed_worker_comes_back_on_a_full_disk_and_still_knows_the_keys(

@@ -51,6 +51,21 @@ def test_a_stopped_process_is_replaced(tmp_path: Path, running: RunningTeacher, 
         assert "has been still for 10 s and is replaced" in gateway.log()
 
 
+def test_no_connection_waits_for_a_worker_that_stands_still(tmp_path: Path, running: RunningTeacher) -> None:
+    """The kernel gives a stopped worker its share of them; before, they waited until it was replaced."""
+    with gateway_process(
+        tmp_path / "home", "--open", "--workers", "2", OPENAI_BASE_URL=running.base_url, **QUIET
+    ) as gateway:
+        wait_for(lambda: len(find_all(gateway, WORKER)) == 2, "two workers")
+        wait_for(lambda: is_at_work(gateway, WORKER), "they do not work")
+        stopped = find_all(gateway, WORKER)[0]
+        os.kill(stopped, signal.SIGSTOP)
+
+        assert ask_often(gateway, 32) == [200] * 32
+
+        assert find_all(gateway, WORKER)[0] == stopped, "it was replaced meanwhile"
+
+
 SPIN_WHEN_TOLD = """
 import signal
 from gateway.ipc import heartbeat

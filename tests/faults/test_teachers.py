@@ -25,7 +25,8 @@ def gateway(
 ) -> Iterator[RunningGateway]:
     folder = tmp_path_factory.mktemp("teachers")
     file = folder / "stepdown.toml"
-    file.write_text(teachers_file(*teachers, first_byte_timeout_s=0.3))
+    of_the_second = "max_in_flight = 64\n"
+    file.write_text(teachers_file(*teachers, first_byte_timeout_s=0.3) + of_the_second)
     with gateway_process(folder / "home", "--open", STEPDOWN_CONFIG=str(file), **QUIET) as gateway:
         yield gateway
 
@@ -69,10 +70,30 @@ def test_what_the_teacher_keeps_fails_with_it(
     assert second.posts == before
 
 
+def test_what_keeps_nothing_does_not(
+    gateway: RunningGateway, teachers: tuple[FaultyTeacher, FaultyTeacher]
+) -> None:
+    first, _ = teachers
+    wait_for(lambda: is_back(gateway), "the first teacher does not answer")
+    first.become("killed")
+    try:
+        models = gateway.ask("GET", "/v1/models")
+        text = gateway.ask("POST", "/v1/completions", b'{"model": "m", "prompt": "x"}')
+    finally:
+        first.become("well")
+
+    assert (models.status, text.status) == (200, 200)
+    assert text.header("x-stepdown-served-by") == "second"
+
+
 def test_status_and_metrics_name_each_teacher(gateway: RunningGateway) -> None:
     served_by(gateway)
 
-    assert [teacher["name"] for teacher in gateway.status()["teachers"]] == ["first", "second"]
+    first, second = gateway.status()["teachers"]
+
+    assert (first["name"], second["name"]) == ("first", "second")
+    assert ("limit" in first, second["limit"], second["queued"]) == (False, 64, 0)
+    assert first["retirements"] == {}
 
 
 def test_a_key_that_is_missing_stops_the_start(tmp_path: Path) -> None:

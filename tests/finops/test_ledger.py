@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.core import Decision, Draft, Plan, Usage
+from gateway.core import Decision, Draft, Usage
 from gateway.finops.ledger import Ledger
 from gateway.finops.prices import PriceTable
 from gateway.store.database import Database
@@ -112,45 +112,18 @@ def test_an_error_with_status_200_costs_nothing(ledger: Ledger, spend: SpendLog)
     assert sums_by_decision(ledger, spend)["escalated"].usd > 0.0
 
 
-def test_spending_counts_at_once_and_by_policy(ledger: Ledger) -> None:
-    ledger(outcome(plan=Plan(policy="cheap", may_serve=True)), reading(usage=Usage(1000, 0)))
-
-    assert (ledger.spent_today("cheap"), ledger.spent_today("default")) == (1.0, 0.0)
-
-
-def test_a_refresh_adds_what_the_other_workers_spent(ledger: Ledger, prices: PriceTable, path: Path) -> None:
-    """Once each: what waits here and what is on disk do not count twice."""
+def test_the_sums_of_two_workers_count_once_each(
+    ledger: Ledger, spend: SpendLog, prices: PriceTable, path: Path
+) -> None:
     database = Database(path)
     other = create_ledger(prices, database, lambda: NOON)
-    other(outcome(), reading(usage=Usage(1000, 0)))
-    other.flush()
-    ledger(outcome(), reading(usage=Usage(1000, 0)))
+    for each in (ledger, other):
+        each(outcome(), reading(usage=Usage(1000, 0)))
+        each.flush()
+        each.flush()
 
-    ledger.refresh()
-    ledger.refresh()
-
-    assert ledger.spent_today("default") == 2.0
+    assert spend.totals().usd == 2.0
     database.close()
-
-
-def test_a_restart_remembers_what_today_has_cost(
-    ledger: Ledger, prices: PriceTable, database: Database
-) -> None:
-    ledger(outcome(), reading(usage=Usage(1000, 0)))
-    ledger.flush()
-
-    assert create_ledger(prices, database, lambda: NOON).spent_today("default") == 1.0
-
-
-def test_a_new_day_starts_at_nothing(prices: PriceTable, database: Database) -> None:
-    """Even before the first refresh of that day."""
-    now = NOON
-    ledger = create_ledger(prices, database, lambda: now)
-    ledger(outcome(), reading(usage=Usage(1000, 0)))
-
-    now += DAY_S
-
-    assert ledger.spent_today("default") == 0.0
 
 
 def test_a_failed_flush_keeps_the_sums(

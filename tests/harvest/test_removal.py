@@ -10,6 +10,7 @@ import pytest
 
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
+from gateway.harvest.query import run_query
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.harvest.removal import Selection, find_rows, forget, prune, wipe
 from gateway.harvest.retention import DAY_S, Retention, find_expiry
@@ -169,3 +170,39 @@ def test_a_file_of_an_older_stepdown_is_read_and_written_on(
     outbox().close()
     keep(outbox(), row(request_id="new", tools=b"[]"))
     assert left(folder) == ["new", "old"]
+
+
+def test_a_template_lies_in_a_file_once_and_goes_with_its_last_row(
+    outbox: OpenOutbox, folder: Path, row: MakeRow
+) -> None:
+    """A prompt of 50 KB is not written with each row; SQL and reader see it in each all the same."""
+    template = "You sort questions. " * 200
+    rows = [row(request_id=f"r{n}", template_text=template, user="jane") for n in range(5)]
+    odd = row(request_id="odd", template="odd", template_text="\x1afeed", user="joe")
+    keep(outbox(), *rows, odd)
+    with sqlite3.connect(folder / "worker-0.db") as connection:
+        assert connection.execute("SELECT max(length(template_text)) FROM rows").fetchone()[0] < 100
+    connection.close()
+
+    assert HarvestReader(folder).rows("cards", with_messages=False).rows[0].template_text == template
+    assert HarvestReader(folder).find("odd") == [odd]
+    sql = "SELECT DISTINCT template_text FROM rows ORDER BY length(template_text)"
+    assert [text for (text,) in run_query(folder, sql).rows] == ["\x1afeed", template]
+    forget(folder, Selection(user="jane"))
+    wipe(folder)
+
+    assert left(folder) == ["odd"]
+    assert not holds(folder, "You sort questions. You sort")
+
+
+def test_a_template_that_was_redacted_is_not_the_one_that_was_not(
+    outbox: OpenOutbox, folder: Path, row: MakeRow
+) -> None:
+    """The same fingerprint, before and after a policy asked for redaction."""
+    template = "Write to jane@example.org. " * 20
+    keep(outbox(), row(request_id="a", template_text=template))
+    keep(outbox(), row(request_id="b", template_text=template, private_kinds=("email",)))
+
+    (first,), (second,) = (HarvestReader(folder).find(name) for name in "ab")
+    assert first.template_text == template
+    assert "jane" not in second.template_text

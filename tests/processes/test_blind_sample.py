@@ -76,3 +76,22 @@ def test_a_judgement_is_kept_as_whose_answer_it_was(home: Home, choice: str) -> 
 def test_what_is_not_in_the_sample_cannot_be_judged(home: Home) -> None:
     with open_state(home) as state, pytest.raises(ConfigError, match="not in the sample"):
         BlindSample(state, HarvestReader(home.harvest)).judge("f" * 32, "a", "cli:ann", NOW)
+
+
+def test_a_part_that_is_judged_whole_tells_how_often_each_side_is_wrong(home: Home) -> None:
+    """Agreements are judged, too: both sides may be wrong together, which no certificate sees."""
+    with open_state(home) as state:
+        sample = BlindSample(state, HarvestReader(home.harvest))
+        assert sample.count_all(NOW)[0].whole is None
+        items = sample.list_items(TASK, NOW, 100, is_whole=True)
+        assert len(items) == 20
+        for item in items:
+            is_right = {"a": item.a == "yes", "b": item.b == "yes"}
+            both = "neither" if int(item.request_id, 16) == 1 else "same"
+            choice = both if item.a == item.b else "a" if is_right["a"] else "b"
+            sample.judge(item.request_id, choice, "cli:ann", NOW)
+        whole = sample.count_all(NOW)[0].whole
+
+    assert whole is not None
+    assert (whole.size, whole.judged, whole.local_wrong, whole.teacher_wrong) == (20, 20, 11, 1)
+    assert whole.teacher_interval == pytest.approx((0.00127, 0.2487), abs=1e-4)

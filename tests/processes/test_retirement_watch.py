@@ -39,7 +39,7 @@ async def test_a_retirement_is_told_once_and_kept(
     await watch.look()
 
     assert caplog.text.count("retires the model gpt-4o on 2026-12-11") == 1
-    assert teachers[0].describe_health()["retirements"] == {"gpt-4o": "2026-12-11"}
+    assert teachers[0].retirements == {"gpt-4o": DAY}
     assert read_retirements(settings.home) == {"teacher": {"gpt-4o": DAY}}
 
 

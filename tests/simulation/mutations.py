@@ -90,7 +90,7 @@ def budgets_are_not_compared() -> AbstractContextManager[Any]:
     def mutated(self: Budgets, budget: Any, usd: float, *, is_known: bool) -> bool:
         return self._spend[budget.period].reserve(budget.name, usd, float("inf"))
 
-    return patch.object(Budgets, "_set_aside", mutated)
+    return patch.object(Budgets, "_take", mutated)
 
 
 def what_costs_nothing_is_not_settled() -> AbstractContextManager[Any]:

@@ -126,7 +126,7 @@ class SimulatedWorker:
 
     def finish(self) -> None:
         """Write what waits, and note what is left."""
-        self._accounting.flush()
+        self._accounting.ledger.flush()
         spend = self.key_limits.spend["day"]
         keys = self._state.keys.all()
         names = ["policy paid", *(key.id for key in keys)]

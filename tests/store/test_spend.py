@@ -39,7 +39,8 @@ def test_what_policies_spent_is_summed_by_day(database: Database) -> None:
         ]
     )
 
-    assert spend.usd_by_policy("2026-11-24") == {"default": 1.0, "cheap": 0.5}
+    found = {name: spend.usd_by_owner("2026-11-24", name, "policy") for name in ("default", "cheap")}
+    assert found == {"default": {"": 1.0}, "cheap": {"": 0.5}}
 
 
 def test_sums_survive_a_restart(path: Path) -> None:

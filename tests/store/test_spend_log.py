@@ -40,8 +40,7 @@ def test_months_and_days_are_summed_by_policy_and_key(tmp_path: Path) -> None:
         account = Account(day, "default", "", "m", "bypass", "t", key, "")
         spend.add([(account, Sums(requests=1, usd=1.0))])
 
-    assert spend.usd_by_policy("2026-11") == {"default": 2.0}
-    assert spend.usd_by_policy("2026-11-30") == {"default": 1.0}
+    assert spend.usd_by_owner("2026-11-30", "default", "policy") == {"": 1.0}
     assert spend.usd_by_owner("2026-11", "default", "key") == {"a": 1.0, "b": 1.0}
     assert spend.usd_by_owner("2026-11", "default", "policy") == {"": 2.0}
     assert spend.usd_by_owner("2026-11", "other", "tenant") == {}

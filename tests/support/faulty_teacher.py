@@ -1,4 +1,4 @@
-"""A teacher that can be killed, stalled, limited, half broken or slow, and be well again on the same port."""
+"""A teacher that can be killed, stalled, limited, half broken, slow, small, and well again on its port."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-Mode = Literal["well", "killed", "stalled", "limited", "half broken", "slow"]
+Mode = Literal["well", "killed", "stalled", "limited", "half broken", "slow", "small"]
 SLOW_S = 0.3
+SMALL_CAPACITY, SMALL_TAKES_S = 8, 0.05
+"""A small teacher has so many answers under way, which take so long; the others are a 429."""
 CHUNK_S = 0.02
 _ANSWER = b'{"id":"c","object":"chat.completion","model":"m","choices":[{"index":0,"finish_reason":"stop",' \
     b'"message":{"role":"assistant","content":"pong"}}]}'  # fmt: skip
@@ -21,13 +23,13 @@ class FaultyTeacher:
     """Answers every POST and GET by its `mode`, in a loop of its own; a stream has four chunks."""
 
     def __init__(self) -> None:
-        self.posts = self.gets = self.cut_streams = 0
+        self.posts = self.gets = self.cut_streams = self.refusals = 0
         self.port = 0
         self._mode: Mode = "well"
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.Task[None]] = set()
-        self._streams = 0
+        self._streams = self._under_way = 0
         self._numbers = itertools.count(1)
         self._thread = threading.Thread(target=self._loop.run_forever, name="faulty teacher")
 
@@ -91,6 +93,9 @@ class FaultyTeacher:
             await asyncio.Event().wait()
         if mode == "slow":
             await asyncio.sleep(SLOW_S)
+        if mode == "small":
+            await self._answer_if_there_is_room(writer)
+            return
         if mode == "limited":
             _write(
                 writer, b"429 Too Many Requests", b'{"error":{"message":"slow down"}}', b"retry-after: 20\r\n"
@@ -102,6 +107,18 @@ class FaultyTeacher:
         else:
             _write(writer, b"200 OK", _ANSWER)
         await writer.drain()
+
+    async def _answer_if_there_is_room(self, writer: asyncio.StreamWriter) -> None:
+        if self._under_way >= SMALL_CAPACITY:
+            self.refusals += 1
+            _write(writer, b"429 Too Many Requests", b'{"error":{"message":"slow down"}}')
+            return
+        self._under_way += 1
+        try:
+            await asyncio.sleep(SMALL_TAKES_S)
+        finally:
+            self._under_way -= 1
+        _write(writer, b"200 OK", _ANSWER)
 
     async def _stream(self, writer: asyncio.StreamWriter) -> None:
         self._streams += 1

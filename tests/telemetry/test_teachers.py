@@ -9,6 +9,12 @@ import msgspec
 from gateway.telemetry.metrics import Metrics
 
 
+class Limit(msgspec.Struct):
+    in_flight: int
+    limit: float
+    waiting: int
+
+
 class Health(msgspec.Struct):
     name: str
     requests: int = 0
@@ -17,6 +23,7 @@ class Health(msgspec.Struct):
     openings: int = 0
     is_out: bool = False
     retirements: dict[str, date] = {}
+    limit: Limit | None = None
 
 
 def test_numbers_are_shown_by_teacher_and_only_grow() -> None:
@@ -36,3 +43,14 @@ def test_numbers_are_shown_by_teacher_and_only_grow() -> None:
     assert 'stepdown_teacher_circuit_openings_total{teacher="first"} 1.0' in text
     assert 'stepdown_teacher_circuits_open{teacher="first"} 1.0' in text
     assert 'stepdown_teacher_circuits_open{teacher="second"} 0.0' in text
+
+
+def test_a_limit_is_shown_where_there_is_one() -> None:
+    teachers = [Health("small", limit=Limit(in_flight=7, limit=7.9, waiting=3)), Health("large")]
+
+    text = Metrics(teachers=teachers).render_text().decode()
+
+    assert 'stepdown_teacher_calls_in_flight{teacher="small"} 7.0' in text
+    assert 'stepdown_teacher_calls_limit{teacher="small"} 7.0' in text
+    assert 'stepdown_teacher_calls_queued{teacher="small"} 3.0' in text
+    assert 'calls_limit{teacher="large"}' not in text

@@ -6,7 +6,14 @@ import itertools
 
 import pytest
 
-from gateway.upstream.circuit import FAILURES_IN_A_ROW, LONGEST_ASKED_REST_S, TRIAL_EVERY_S, WINDOW_S, Circuit
+from gateway.upstream.circuit import (
+    FAILURES_IN_A_ROW,
+    FIRST_REST_S,
+    LONGEST_ASKED_REST_S,
+    TRIAL_EVERY_S,
+    WINDOW_S,
+    Circuit,
+)
 from gateway.upstream.retry_budget import FIRST, MOST, RetryBudget
 
 
@@ -88,6 +95,39 @@ def test_a_trial_that_fails_opens_it_again(clock: Clock) -> None:
 
     assert circuit.state == "open"
     assert not circuit.begin_trial()
+
+
+def test_answers_that_break_off_one_after_the_other_open_it_although_their_heads_were_well(
+    clock: Clock,
+) -> None:
+    circuit = Circuit(clock)
+    for _ in range(FAILURES_IN_A_ROW - 1):
+        circuit.note_success(0)
+        circuit.note_end(is_whole=False)
+    circuit.note_end(is_whole=True)
+    for _ in range(FAILURES_IN_A_ROW):
+        assert circuit.state == "closed"
+        circuit.note_success(0)
+        circuit.note_end(is_whole=False)
+
+    assert circuit.state == "open"
+
+
+def test_one_that_breaks_off_after_them_opens_it_again_until_one_is_whole(clock: Clock) -> None:
+    circuit = Circuit(clock)
+    for _ in range(FAILURES_IN_A_ROW):
+        circuit.note_end(is_whole=False)
+    circuit.note_success(circuit.openings)
+    circuit.note_end(is_whole=False)
+    assert circuit.state == "open"
+    clock.now += FIRST_REST_S
+    assert not circuit.begin_check(), "it rests for longer now"
+
+    circuit.note_success(circuit.openings)
+    circuit.note_end(is_whole=True)
+    circuit.note_end(is_whole=False)
+
+    assert circuit.state == "closed"
 
 
 def test_checks_come_one_at_a_time_and_never_far_apart(clock: Clock) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import pytest
@@ -24,6 +24,7 @@ from tests.upstream.ways import serving
 
 CHAT = Call(method="POST", target=b"/v1/chat/completions", headers=(), body=b"{}", is_repeatable=True)
 BOUND = msgspec.structs.replace(CHAT, is_bound=True)
+EMBEDDINGS = msgspec.structs.replace(CHAT, target=b"/v1/embeddings", needs_same_model=True)
 UPLOAD = Call(method="POST", target=b"/v1/files", headers=(), body=b"x")
 
 
@@ -253,6 +254,64 @@ async def test_a_teacher_that_a_check_found_well_is_the_last_resort(house: House
     house.second.script = [answer(500)]
 
     assert (await house.teacher.ask(CHAT)).served_by == "a"
+
+
+async def test_a_teacher_whose_answers_break_off_is_left(house: House) -> None:
+    """What has begun cannot be saved; what comes after it can."""
+    house.first.script = [b"HTTP/1.1 200 X\r\ncontent-length: 9\r\n\r\nhalf"] * 8
+    served = []
+    for _ in range(8):
+        reply = await house.teacher.ask(CHAT)
+        house.first.hang_up()
+        served.append(reply.served_by)
+        with suppress(UpstreamError):
+            await read(reply.body)
+
+    assert served == ["a"] * 5 + ["b"] * 3
+
+
+async def test_where_all_circuits_are_open_each_teacher_is_tried(house: House) -> None:
+    """The first may be gone for hours while the second had a bad moment."""
+    for guarded in house.guarded:
+        guarded.circuit.trip()
+    house.first.script = [None]
+
+    assert (await house.teacher.ask(CHAT)).served_by == "b"
+
+
+async def test_a_trial_does_not_wait_for_a_teacher_that_stalls_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.upstream.guarded.CHECK_TIMEOUT_S", 0.05)
+    circuit = house.guarded[0].circuit
+    circuit.trip()
+    circuit.note_check(is_well=True)
+    house.first.script = [b""] * 2
+    teacher = house.over(suspect_after_s=0.05)
+
+    reply = await asyncio.wait_for(teacher.ask(CHAT), PATIENCE_S)
+
+    assert reply.served_by == "b"
+    assert circuit.state == "open"
+    await teacher.close()
+
+
+async def test_vectors_of_another_model_are_no_fallback(house: House) -> None:
+    """They belong to another space, and would spoil an index without a word."""
+    first, second = house.guarded
+    call = msgspec.structs.replace(EMBEDDINGS, weights=(0.0, 1.0), teachers=("a", "b"))
+    teacher = FallbackTeacher([Member(teacher=first), Member(teacher=second, models={"*": "llama"})])
+    house.first.script = [answer(400), answer(503, more=b"retry-after: 60\r\n")]
+
+    assert [(await teacher.ask(call)).served_by for _ in range(2)] == ["a", "a"]
+    assert house.second.asked == []
+    await teacher.close()
+
+
+async def test_vectors_of_the_same_model_are(house: House) -> None:
+    house.first.script = [answer(500)]
+
+    assert (await house.teacher.ask(EMBEDDINGS)).served_by == "b"
 
 
 async def test_a_stateful_call_is_tried_although_the_circuit_is_open(house: House) -> None:

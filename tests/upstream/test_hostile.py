@@ -12,6 +12,7 @@ import trustme
 
 from gateway.errors import ConfigError, UpstreamError, UpstreamTimeoutError
 from gateway.upstream.base import Call, Config, Transport
+from gateway.upstream.client import HttpClient
 from gateway.upstream.transport import create_transport
 from tests.support.waiting import PATIENCE_S
 from tests.upstream.conftest import OK, Connect, Engine, RawTeacher, read
@@ -333,6 +334,24 @@ async def test_a_proxy_opens_the_way_to_a_teacher_behind_tls(
     assert seen[0].startswith(b"CONNECT teacher.test:443 HTTP/1.1\r\n")
     assert b"authorization: basic bwu6cgfzcyb3b3jk\r\n" in seen[0].lower()
     assert b"proxy-authorization" not in raw.asked[0].lower()
+
+
+async def test_a_proxy_is_told_an_ipv6_address_in_brackets() -> None:
+    """RFC 9112 section 3.2.3: otherwise nobody knows where the port begins."""
+    seen: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+
+    async with serving(refuse) as proxy:
+        with pytest.raises(UpstreamError):
+            await HttpClient(Config(proxy=f"http://127.0.0.1:{proxy}")).send(
+                "https://[2001:db8::1]:8443", get()
+            )
+
+    assert seen[0].startswith(b"CONNECT [2001:db8::1]:8443 HTTP/1.1\r\n")
+    assert b"\r\nhost: [2001:db8::1]:8443\r\n" in seen[0].lower()
 
 
 async def test_a_proxy_which_refuses_is_named_as_the_reason(

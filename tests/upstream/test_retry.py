@@ -176,6 +176,11 @@ def test_a_short_retry_after_is_honoured(header: Header, wait_s: float | None) -
     assert wait_before_retry(reply(429, header), 0, Config(), 0.5) == wait_s
 
 
+@pytest.mark.parametrize(("status", "wait_s"), [(429, 0.0), (503, 0.0), (529, 0.0), (500, 0.5)])
+def test_where_the_limit_adapts_what_was_too_much_waits_for_a_place_alone(status: int, wait_s: float) -> None:
+    assert wait_before_retry(reply(status), 0, Config(adapts_in_flight=True), 1.0) == wait_s
+
+
 def test_jitter_is_full() -> None:
     waits = [wait_before_retry(LOST, 1, Config(), chance) for chance in (0.0, 0.5, 1.0)]
 

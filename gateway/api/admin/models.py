@@ -67,6 +67,21 @@ class SampleItem(msgspec.Struct, frozen=True, kw_only=True):
     b: str
 
 
+class WholeReview(msgspec.Struct, frozen=True, kw_only=True):
+    """How often each side was wrong in a random part of the sample, agreements included, as people judged it.
+
+    The certificate compares with the teacher; this compares both with people. `interval` holds the true
+    rate with a probability of 95 %, once all of the part is judged.
+    """
+
+    size: int
+    judged: int
+    local_wrong: int
+    teacher_wrong: int
+    local_interval: tuple[float, float]
+    teacher_interval: tuple[float, float]
+
+
 class SampleCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the local answers of one task in the last 30 days."""
 
@@ -79,6 +94,9 @@ class SampleCounts(msgspec.Struct, frozen=True, kw_only=True):
     teacher: int
     same: int
     neither: int
+    whole: WholeReview | None = None
+    """What people found in a random part of the sample that they judged whole; None without any judgement
+    of that part."""
 
     @property
     def waiting(self) -> int:

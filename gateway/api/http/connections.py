@@ -135,6 +135,14 @@ class Connections:
         """Note that `connection` waits for its next request."""
         self._idle[connection] = None
 
+    def note_refused(self, connection: Connection) -> None:
+        """Note that `connection` has been answered at once, and waits for its next request."""
+        if connection in self._idle:
+            del self._idle[connection]
+        else:
+            self._fresh.pop(connection, None)
+        self._idle[connection] = None
+
     def _make_room(self) -> None:
         """End the connection that has waited longest, first one that never sent a whole head.
 

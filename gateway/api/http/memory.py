@@ -54,6 +54,13 @@ class MemoryBudget:
             raise
         return size
 
+    def take_now(self, size: int) -> bool:
+        """Take room for `size` bytes, to be given back, and return True; False if there is none now."""
+        if self._waiting or self.taken + size > self.limit:
+            return False
+        self.taken += size
+        return True
+
     def give_back(self, size: int) -> None:
         """Give back what `take` returned."""
         self.taken -= size

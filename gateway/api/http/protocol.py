@@ -196,8 +196,7 @@ class BoundedProtocol(WatchedProtocol):
             return False
         self._coalescing.write_now(shed.write_response())
         self._deadline = connections.now + self._config.keep_alive_s
-        connections.note_busy(self)
-        connections.note_idle(self)
+        connections.note_refused(self)
         return True
 
     def _feed(self, data: bytes) -> None:

@@ -22,6 +22,8 @@ _ACTIONS = {
     "import": ("importing", "import_files"),
     "export": ("exporting", "export_rows"),
     "forget": ("forgetting", "forget"),
+    "ship": ("moving", "ship"),
+    "parts": ("moving", "list_parts"),
 }
 """Module and function of each action that has a module of its own."""
 
@@ -43,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     prune.add_argument("--json", action="store_true", help="print JSON")
     prune.add_argument("--keep-days", type=_days, metavar="DAYS", help="this once, a shorter time")
+    ship = actions.add_parser(
+        "ship", help="move rows to the parts now and tidy these (`serve` does so every minute)"
+    )
+    ship.add_argument("--json", action="store_true", help="print JSON")
+    parts = actions.add_parser("parts", help="list the Parquet files that count, for other programs to read")
+    parts.add_argument("--task", action="append", help="only this task; may be repeated")
+    parts.add_argument("--json", action="store_true", help="print JSON Lines with counts and hashes")
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
     )
@@ -57,7 +66,9 @@ def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
     show = actions.add_parser("show", help="print all that is kept of a request, as JSON")
     show.add_argument("request", metavar="ID", help="its x-stepdown-request-id")
     show.add_argument("--json", action="store_true", help="as it is anyway")
-    query = actions.add_parser("query", help="SQL (SQLite's) over the table `rows`; nothing can be changed")
+    query = actions.add_parser(
+        "query", help="SQL over the table `rows`: SQLite's, or DuckDB's where rows move to parts"
+    )
     query.add_argument("sql", metavar="SQL", help="such as 'SELECT task, count(*) FROM rows GROUP BY 1'")
     query.add_argument("--limit", type=int, default=100, metavar="ROWS", help="of the table (100)")
     query.add_argument("--json", action="store_true", help="print JSON Lines, without a limit")
@@ -84,7 +95,8 @@ def _add_import(action: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="JSON Lines (OpenAI's fine-tuning form, stored completions, {messages, answer}) or CSV",
+        help="JSON Lines, a JSON array, CSV or Parquet: OpenAI's fine-tuning form, stored completions, "
+        "{messages, answer}, spend logs of LiteLLM, exports of Langfuse or OpenTelemetry, or two columns",
     )
     action.add_argument(
         "--like",
@@ -95,8 +107,8 @@ def _add_import(action: argparse.ArgumentParser) -> None:
     action.add_argument("--model", help="the model that the app asks for, where records name none")
     action.add_argument("--key", metavar="NAME", help="count them as requests with this gateway key")
     action.add_argument("--tenant", help="count them as requests of this tenant")
-    action.add_argument("--text-column", default="text", metavar="NAME", help="of a CSV (text)")
-    action.add_argument("--answer-column", default="answer", metavar="NAME", help="of a CSV (answer)")
+    action.add_argument("--text-column", default="text", metavar="NAME", help="of a table (text)")
+    action.add_argument("--answer-column", default="answer", metavar="NAME", help="of a table (answer)")
     action.add_argument("--dry-run", action="store_true", help="say what would be imported, change nothing")
     action.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -165,9 +177,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
-    from gateway.harvest.reader import HarvestReader
+    from gateway.processes.harvest_access import open_harvest
 
-    stats = HarvestReader(settings.home.harvest).stats()
+    stats = open_harvest(settings).stats()
     if arguments.json:
         import msgspec
 
@@ -178,7 +190,8 @@ def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
         return OK
     span = f"{_format_day(stats.oldest_at)} to {_format_day(stats.newest_at)}"
     files = "1 file" if stats.files == 1 else f"{stats.files} files"
-    print(f"{files}, {stats.size_bytes / 1e6:.1f} MB, rows {span}")
+    parts = f", {stats.parts:,} parts, {stats.parts_bytes / 1e6:.1f} MB" if stats.parts else ""
+    print(f"{files}, {stats.size_bytes / 1e6:.1f} MB{parts}, rows {span}")
     for task, count in sorted(stats.tasks.items()):
         others = f"{count.exported:>9,} exports" if count.exported else ""
         print(f"{task:20.20}{count.training:>10,} for training{count.held_out:>9,} held out{others}")
@@ -190,6 +203,7 @@ def _prune(settings: Settings, arguments: argparse.Namespace) -> int:
 
     from gateway.harvest.removal import prune
     from gateway.policy.load import load_policies
+    from gateway.processes.harvest_access import lock_parts, open_removal
     from gateway.processes.pruning import read_retention
     from gateway.store.state import record_change
 
@@ -199,6 +213,9 @@ def _prune(settings: Settings, arguments: argparse.Namespace) -> int:
         retention = msgspec.structs.replace(retention, keep_days=shortest)
     record_change(settings.home, "harvest prune", keep_days=retention.keep_days)
     removed = prune(settings.home.harvest, retention, time.time())
+    with lock_parts(settings):
+        if parts := open_removal(settings):
+            removed += parts.prune(retention, time.time())
     print(f'{{"removed": {removed}}}' if arguments.json else f"{removed:,} rows removed")
     return OK
 

@@ -22,6 +22,7 @@ from gateway.harvest.base import Format, Row
 from gateway.harvest.dataset import select_rows, write_dataset
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.reader import HarvestReader
+from gateway.processes.harvest_access import open_harvest
 from gateway.settings import Settings
 from gateway.store.home import Home
 from gateway.store.reviews import Verdict
@@ -31,7 +32,7 @@ from gateway.store.state import open_state, record_change
 def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
     """Write the rows that the options name, to a file or as a data set."""
     home = settings.home
-    reader = HarvestReader(home.harvest)
+    reader = open_harvest(settings)
     form = plugins.load_plugin("gateway.harvest.formats", arguments.format)
     tasks = _list_tasks(reader, arguments.task)
     as_of = parse_past(arguments.as_of, time.time()) if arguments.as_of else math.inf

@@ -12,8 +12,7 @@ import msgspec
 
 from gateway.cli import FAILED, OK
 from gateway.harvest.base import Row
-from gateway.harvest.query import run_query
-from gateway.harvest.reader import HarvestReader
+from gateway.processes.harvest_access import open_harvest, query_harvest
 from gateway.settings import Settings
 from gateway.store.state import open_state
 
@@ -23,7 +22,7 @@ _HIDDEN = frozenset({"demands"})
 
 def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the newest rows, with `--follow` those that come."""
-    reader = HarvestReader(settings.home.harvest)
+    reader = open_harvest(settings)
     batch = reader.latest(arguments.lines)
     while True:
         for row in batch.rows:
@@ -37,7 +36,7 @@ def tail(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def show(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print everything that is kept of a request, and what was said of it, as JSON."""
-    rows = HarvestReader(settings.home.harvest).find(arguments.request)
+    rows = open_harvest(settings).find(arguments.request)
     if not rows:
         print(f"no row of request {arguments.request}: it was not kept, or its time is over")
         return FAILED
@@ -55,7 +54,7 @@ def show(settings: Settings, arguments: argparse.Namespace) -> int:
 
 def query(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print what the SQL selects, as a table or as JSON Lines."""
-    answer = run_query(settings.home.harvest, arguments.sql, None if arguments.json else arguments.limit)
+    answer = query_harvest(settings, arguments.sql, None if arguments.json else arguments.limit)
     if arguments.json:
         for values in answer.rows:
             print(msgspec.json.encode(dict(zip(answer.columns, values, strict=True)), enc_hook=str).decode())

@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.config.durations import format_duration
 from gateway.core import Grant
-from gateway.policy.key_limits import KeyUse
+from gateway.policy.key_meters import KeyUse
 from gateway.store.keys import KeyFacts
 
 WIDTH = 80

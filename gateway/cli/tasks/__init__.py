@@ -63,12 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
     from gateway.cli.tasks.formatting import format_freeze, format_row
-    from gateway.harvest.reader import HarvestReader
+    from gateway.processes.harvest_access import open_harvest
     from gateway.processes.task_report import describe_absence
     from gateway.store.interventions import ALL_TASKS
     from gateway.store.task_changes import find_freezer
 
-    counts = HarvestReader(settings.home.harvest).counts()
+    counts = open_harvest(settings).counts()
     reports = reporter.report_all(counts)
     if arguments.json:
         return _print_json(reports)
@@ -87,10 +87,10 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
     import msgspec
 
     from gateway.cli.tasks.formatting import format_details, format_previews
-    from gateway.harvest.reader import HarvestReader
+    from gateway.processes.harvest_access import open_harvest
     from gateway.processes.task_report import find_report, measure_stakes
 
-    harvest, now = HarvestReader(settings.home.harvest), time.time()
+    harvest, now = open_harvest(settings), time.time()
     report = reporter.add_changes(find_report(arguments.task, reporter.report_all(harvest.counts())))
     known = state.tasks.get(report.task)
     stakes = measure_stakes(state, harvest, known, now) if known else None

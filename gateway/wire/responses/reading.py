@@ -13,7 +13,8 @@ from gateway.wire.sse import iter_events
 from gateway.wire.tool_calls import make_tool_call, render_tool_calls
 from gateway.wire.written import count_written_bytes, utf8_bytes
 
-_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+# "done" is the realtime API's word for all of them.
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.done"})
 _FINISH_REASONS = {"max_output_tokens": "length"}
 _NOTHING = msgspec.Raw(b"null")
 

@@ -1,0 +1,43 @@
+"""`harvest ship` and `parts`: rows that move to Parquet, and the files that they are in."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import msgspec
+
+from gateway.cli import OK
+from gateway.errors import ConfigError
+from gateway.processes.harvest_access import open_manifests
+from gateway.settings import Settings
+
+_UNSET = "rows stay on this machine: set `parts` of [harvest] to a folder or a URL (s3://bucket/folder)"
+
+
+def ship(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Move every row that waits; merge and delete what may be."""
+    if settings.harvest.parts is None:
+        raise ConfigError(_UNSET)
+    from gateway.processes.shipper import PartsUpkeep
+
+    rows = PartsUpkeep(settings).run_once()
+    said = f"{rows:,} rows moved to {settings.harvest.parts}"
+    print(json.dumps({"rows": rows}) if arguments.json else said)
+    return OK
+
+
+def list_parts(settings: Settings, arguments: argparse.Namespace) -> int:
+    """Print the address of each file that counts just now."""
+    if settings.harvest.parts is None:
+        raise ConfigError(_UNSET)
+    log = open_manifests(settings)
+    for part in log.refresh().select():
+        if arguments.task and part.task not in arguments.task:
+            continue
+        address = f"{settings.harvest.parts.rstrip('/')}/{part.path}"
+        if arguments.json:
+            print(msgspec.json.encode({"address": address, **msgspec.structs.asdict(part)}).decode())
+        else:
+            print(address)
+    return OK

@@ -1,0 +1,37 @@
+"""Versions that imported rows taught: which these are, and when they are tested."""
+
+from __future__ import annotations
+
+from gateway.core import Certification
+from gateway.registry.models import Registry
+from gateway.store.imports import ImportLog
+
+METRIC = "imported"
+"""In the manifest of a version that imported rows taught for the most part: how many there were."""
+CONFIRMING_SHARE = 0.6
+"""Of the traffic that is audited until they are confirmed: more lessons would teach little."""
+CONFIRM_EVERY = 10
+"""Audits between two looks at whether there are enough to confirm what imported rows taught."""
+
+
+class ImportedLessons:
+    """What the learner must know of imports."""
+
+    def __init__(self, imports: ImportLog, registry: Registry) -> None:
+        self._imports = imports
+        self._registry = registry
+
+    def metrics(self, task: str, training: int) -> dict[str, float]:
+        """Return what a manifest says of a version that `training` rows of `task` taught."""
+        imported = self._imports.count(task)
+        return {METRIC: float(imported)} if imported and 2 * imported >= training else {}
+
+    def awaits_confirmation(self, certification: Certification) -> bool:
+        """Whether imported rows taught the version that drafts, and no test of it was made yet."""
+        if certification.version is None or certification.stage != "shadow":
+            return False
+        if any(each.attempts for each in certification.certificates):
+            return False
+        if certification.version not in self._registry.versions(certification.task):
+            return False
+        return METRIC in self._registry.read(certification.task, certification.version).metrics

@@ -1,0 +1,207 @@
+"""Places where parts and manifests lie: a folder of this machine, or whatever fsspec reaches."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from gateway.errors import ConfigError
+
+
+class Storage(Protocol):
+    """Files by their paths below one place. Every method may block, and raises OSError if the place fails."""
+
+    def read(self, path: str) -> bytes:
+        """Return the content of a file. Raises FileNotFoundError."""
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write a new file, whole or not at all; False if there is one already, whoever wrote it.
+
+        Of several that create the same path at once, one gets True.
+        """
+
+    def upload(self, source: Path, path: str) -> None:
+        """Copy a local file here; it is durable, and there as a whole, on return."""
+
+    def delete(self, path: str) -> None:
+        """Delete a file; none is no error."""
+
+    def list_files(self, folder: str) -> list[str]:
+        """Return the paths of all files below `folder`, in no order."""
+
+    def modified_at(self, path: str) -> float:
+        """Return when a file was written, in unix seconds. Raises FileNotFoundError."""
+
+    def attach(self, connection: Any) -> None:
+        """Enable DuckDB's new `connection` to read what `locate` names."""
+
+    def locate(self, path: str) -> str:
+        """Return the name by which DuckDB reads a file."""
+
+
+class LocalFolder:
+    """A Storage in a folder, which may be a mounted one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+
+    def read(self, path: str) -> bytes:
+        """See Storage."""
+        return (self._folder / path).read_bytes()
+
+    def create(self, path: str, content: bytes) -> bool:
+        """See Storage."""
+        target, scratch = self._prepare(path)
+        try:
+            with scratch.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(scratch, target)
+            except FileExistsError:
+                return False
+            _sync_folder(target.parent)
+            return True
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def upload(self, source: Path, path: str) -> None:
+        """See Storage."""
+        target, scratch = self._prepare(path)
+        try:
+            with source.open("rb") as reading, scratch.open("xb") as writing:
+                shutil.copyfileobj(reading, writing, 1 << 20)
+                writing.flush()
+                os.fsync(writing.fileno())
+            scratch.replace(target)
+            _sync_folder(target.parent)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def delete(self, path: str) -> None:
+        """See Storage."""
+        (self._folder / path).unlink(missing_ok=True)
+
+    def list_files(self, folder: str) -> list[str]:
+        """See Storage."""
+        found = (path for path in (self._folder / folder).rglob("*") if path.is_file())
+        return [path.relative_to(self._folder).as_posix() for path in found]
+
+    def modified_at(self, path: str) -> float:
+        """See Storage."""
+        return (self._folder / path).stat().st_mtime
+
+    def attach(self, connection: Any) -> None:
+        """See Storage; nothing is to be done."""
+
+    def locate(self, path: str) -> str:
+        """See Storage."""
+        return str(self._folder / path)
+
+    def _prepare(self, path: str) -> tuple[Path, Path]:
+        target = self._folder / path
+        # Prompts are private.
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return target, target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+
+
+class RemoteFolder:
+    """A Storage on one of fsspec's file systems, such as S3."""
+
+    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
+        """Raises ConfigError for a URL that none of the installed file systems knows."""
+        try:
+            from fsspec.core import url_to_fs
+
+            # A listing that was true a minute ago hides what another machine has written since.
+            self._files, self._folder = url_to_fs(url, use_listings_cache=False, **options)
+        except (ImportError, ValueError, TypeError) as exc:
+            raise ConfigError(
+                f"harvest.parts: {url}: {exc}; for object storage: pip install 'stepdown[cluster]'"
+            ) from exc
+
+    def read(self, path: str) -> bytes:
+        """See Storage."""
+        return bytes(self._files.cat_file(self._name(path)))
+
+    def create(self, path: str, content: bytes) -> bool:
+        """See Storage."""
+        try:
+            self._files.pipe_file(self._name(path), content, mode="create")
+        except OSError:
+            # Refused because it is there, or failed, or done without our hearing of it: only a look tells.
+            # Contents of two writers differ.
+            return self.read(path) == content
+        return True
+
+    def upload(self, source: Path, path: str) -> None:
+        """See Storage."""
+        self._files.put_file(str(source), self._name(path))
+
+    def delete(self, path: str) -> None:
+        """See Storage."""
+        try:
+            self._files.rm_file(self._name(path))
+        except FileNotFoundError:
+            return
+
+    def list_files(self, folder: str) -> list[str]:
+        """See Storage."""
+        try:
+            found = self._files.find(self._name(folder))
+        except FileNotFoundError:
+            return []
+        return [str(name).removeprefix(self._folder).lstrip("/") for name in found]
+
+    def modified_at(self, path: str) -> float:
+        """See Storage."""
+        return float(self._files.modified(self._name(path)).timestamp())
+
+    def attach(self, connection: Any) -> None:
+        """See Storage."""
+        connection.register_filesystem(self._files)
+
+    def locate(self, path: str) -> str:
+        """See Storage."""
+        protocol = self._files.protocol if isinstance(self._files.protocol, str) else self._files.protocol[0]
+        return f"{protocol}://{self._name(path).lstrip('/')}"
+
+    def _name(self, path: str) -> str:
+        return f"{self._folder.rstrip('/')}/{path}"
+
+
+def open_storage(url: str, options: Mapping[str, Any]) -> Storage:
+    """Return the storage at a folder's path or a URL. Raises ConfigError."""
+    if "://" not in url:
+        return LocalFolder(Path(url))
+    if url.startswith("file://"):
+        return LocalFolder(Path(url.removeprefix("file://")))
+    return RemoteFolder(url, options)
+
+
+def require_exclusive(storage: Storage) -> None:
+    """Raise ConfigError where two machines could create the same file, and the later would win."""
+    path = f"manifests/probe-{secrets.token_hex(8)}"
+    try:
+        is_exclusive = storage.create(path, b"first") and not storage.create(path, b"second")
+    finally:
+        storage.delete(path)
+    if not is_exclusive:
+        raise ConfigError(
+            "harvest.parts: this storage overwrites a file that must not be there (it ignores "
+            "If-None-Match): rows could be lost; use one with conditional writes"
+        )
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in `folder` durable: a renamed file is else lost in a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

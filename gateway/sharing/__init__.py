@@ -1,0 +1,1 @@
+"""State that several machines share through Valkey; see "Many machines" in gateway/README.md."""

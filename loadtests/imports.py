@@ -1,0 +1,172 @@
+"""When imported rows may serve: `python -m loadtests.imports --data DIR [DIR ...] --seeds 20`.
+
+3,000 recorded conversations are imported and learnt, then live requests come, in one process on a virtual
+clock. Four scenarios: the live requests are of the same stream; of another mix (the import knew half of
+the classes); another teacher answers one in ten otherwise; the app has changed its template.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+
+from gateway.api.auth import OPEN
+from gateway.demo.tickets import Pair
+from gateway.distill.cached_encoder import CachedEncoder
+from gateway.harvest.base import Row
+from gateway.harvest.conversations import Conversation
+from gateway.harvest.sources import Record
+from gateway.processes.importing import Owner, RecordBinder
+from gateway.settings import Learn, Policies, Settings
+from gateway.specialists.base import Encoder
+from gateway.specialists.encoders import create_encoder
+from loadtests.datasets import read_data
+from loadtests.in_process.gateway import InProcessGateway, open_gateway
+
+Scenario = Literal["same stream", "other mix", "other teacher", "changed template"]
+IMPORTED, LIVE = 3_000, 600
+SOON = 300
+"""Live requests after which the same stream is to be served."""
+FEW_AUDITS = 60
+"""Audits after the first local answer within which what is wrong must be in alarm."""
+_STEP = 10
+"""Live requests between two looks of the learner; 2 s in service."""
+_MODEL = "gpt-4o"
+_POLICY = "policies:\n  - name: five-percent\n    alpha: 0.05\n"
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. `first_local` is the number of the first live request that was answered locally."""
+
+    data: str
+    scenario: Scenario
+    seed: int
+    first_local: int | None
+    served: int
+    wrong: int
+    alarm_after: int | None
+    """Audits from the first local answer to the alarm."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the bar of its scenario is kept."""
+        if self.scenario == "same stream":
+            return self.first_local is not None and self.first_local <= SOON
+        if self.scenario == "other mix":
+            return not self.served or (self.alarm_after is not None and self.alarm_after <= FEW_AUDITS)
+        return not self.served
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run every scenario; 3 if a bar was missed."""
+    parser = argparse.ArgumentParser(prog="python -m loadtests.imports", description=__doc__)
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--scenario", choices=get_args(Scenario), action="append")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    encoder = CachedEncoder(create_encoder("minilm"))
+    runs = []
+    for folder in options.data:
+        for seed in range(options.seeds):
+            for scenario in options.scenario or get_args(Scenario):
+                runs.append(_run(folder, scenario, seed, encoder))
+                print(_describe(runs[-1]), flush=True)
+    if options.json:
+        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(runs)))
+    return 0 if all(run.is_good for run in runs) else 3
+
+
+def _run(folder: Path, scenario: Scenario, seed: int, encoder: Encoder) -> Figures:
+    pairs = read_data(folder, seed, IMPORTED + LIVE).pairs
+    recorded, live = pairs[:IMPORTED], pairs[IMPORTED : IMPORTED + LIVE]
+    answers = sorted({pair.answer for pair in pairs})
+    if scenario == "other mix":
+        known = set(answers[::2])
+        recorded = [pair for pair in recorded if pair.answer in known]
+    if scenario == "other teacher":
+        live = [_answer_otherwise(pair, answers) for pair in live]
+    if scenario == "changed template":
+        live = [_change_template(pair) for pair in live]
+    with tempfile.TemporaryDirectory() as scratch:
+        (Path(scratch) / "policies.yaml").write_text(_POLICY)
+        rows = list(_bind(recorded, Path(scratch)))
+        with open_gateway(Path(scratch), encoder, Learn(recipes=("head",), seed=seed)) as gateway:
+            gateway.import_rows(rows)
+            gateway.learn()
+            return asyncio.run(_ask_all(gateway, live, folder.name, scenario, seed))
+
+
+async def _ask_all(
+    gateway: InProcessGateway, live: Sequence[Pair], data: str, scenario: Scenario, seed: int
+) -> Figures:
+    first_local = alarm_after = None
+    served = wrong = before = 0
+    for number, pair in enumerate(live, start=1):
+        answer = await gateway.answer(pair, _MODEL)
+        if answer.decision == "local":
+            served, wrong = served + 1, wrong + (not answer.agrees)
+            if first_local is None:
+                first_local, before = number, gateway.count_audits()
+        if number % _STEP == 0:
+            gateway.watch()
+            gateway.learn()
+        if first_local is not None and alarm_after is None and gateway.is_in_alarm():
+            alarm_after = gateway.count_audits() - before
+    return Figures(
+        data=data,
+        scenario=scenario,
+        seed=seed,
+        first_local=first_local,
+        served=served,
+        wrong=wrong,
+        alarm_after=alarm_after,
+    )
+
+
+def _bind(pairs: Sequence[Pair], policies: Path) -> Iterator[Row]:
+    """Yield the rows that the import makes of `pairs`."""
+    settings = Settings(policies=Policies(folder=str(policies)))
+    binder = RecordBinder(settings, Owner(caller=OPEN, tenant=OPEN), {"model": _MODEL}, b"")
+    for number, pair in enumerate(pairs):
+        answer = {"role": "assistant", "content": pair.answer}
+        conversation = Conversation(fields={"messages": pair.messages}, answer=answer)
+        row, why = binder.bind(Record(file="", number=number, conversation=conversation))
+        if row is None:
+            raise ValueError(why)
+        yield row
+
+
+def _answer_otherwise(pair: Pair, answers: Sequence[str]) -> Pair:
+    """Return `pair` with another answer for one text in ten, always the same one."""
+    draw = zlib.crc32(json.dumps(pair.messages[-1]).encode())
+    if draw % 10:
+        return pair
+    others = [answer for answer in answers if answer != pair.answer]
+    return msgspec.structs.replace(pair, answer=others[draw // 10 % len(others)])
+
+
+def _change_template(pair: Pair) -> Pair:
+    system = {"role": "system", "content": "Another prompt: which of the known topics is this about?"}
+    rest = [message for message in pair.messages if message["role"] != "system"]
+    return msgspec.structs.replace(pair, messages=[system, *rest])
+
+
+def _describe(run: Figures) -> str:
+    first = f"first local answer at request {run.first_local}" if run.first_local else "nothing served"
+    alarm = "" if run.alarm_after is None else f", alarm after {run.alarm_after} audits"
+    served = f", {run.served} served, {run.wrong} of them wrong" if run.served else ""
+    verdict = "ok" if run.is_good else "MISSED"
+    return f"{run.data}  {run.scenario:<16}  seed {run.seed:>2}  {verdict:<6}  {first}{served}{alarm}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
