@@ -15,6 +15,7 @@ LOCKED  := $(INSTALL) --no-deps --only-binary :all: --require-hashes
 section  = awk -v want='$(1)' '/^\# == / { on = ($$3 == want) } on' requirements.lock > $(VENV)/$(1).txt
 
 LEARN := $(if $(filter learn,$(EXTRAS)),$(VENV)/.learn)
+CLUSTER := $(if $(filter cluster,$(EXTRAS)),$(VENV)/.cluster)
 NODE  := tests/clients/node
 
 .DEFAULT_GOAL := help
@@ -24,9 +25,9 @@ NODE  := tests/clients/node
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  with EXTRAS=learn, env and test add torch and sentence-transformers; ARGS goes to demo and pytest"
+	@echo "  with EXTRAS=learn, env and test add torch and sentence-transformers; ARGS goes to demo and pytest; EXTRAS=cluster is for many machines"
 
-env: $(VENV)/.project $(LEARN) ## make the environment (.venv) from the lock file
+env: $(VENV)/.project $(LEARN) $(CLUSTER) ## make the environment (.venv) from the lock file
 
 demo: $(VENV)/.project ## watch a gateway get cheaper: simulated teacher, no key, under 90 s
 	$(BIN)/stepdown demo $(ARGS)
@@ -81,6 +82,12 @@ $(VENV)/.clients: requirements.lock $(NODE)/package-lock.json $(VENV)/.test
 	@$(call section,clients)
 	@$(LOCKED) -r $(VENV)/clients.txt
 	@npm ci --prefix $(NODE) --silent || echo "npm is absent or failed: the clients for Node will not be tested"
+	@touch $@
+
+$(VENV)/.cluster: requirements.lock $(VENV)/.serve
+	@echo "installing what many machines need ..."
+	@$(call section,cluster)
+	@$(LOCKED) -r $(VENV)/cluster.txt
 	@touch $@
 
 $(VENV)/.learn: requirements.lock $(VENV)/.serve

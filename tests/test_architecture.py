@@ -174,4 +174,5 @@ def test_the_lock_names_no_host_and_pins_every_file_by_hash() -> None:
         "# == test",
         "# == learn",
         "# == clients",
+        "# == cluster",
     ]

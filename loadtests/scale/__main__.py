@@ -2,7 +2,7 @@
 
 `python -m loadtests.scale` computes them from `costs.toml`, where each measured figure has its command, by
 a queueing model. `--check` measures one worker and two for half a minute, and says how well the model
-predicts the two from the one; exit code 1 if it is more than 25 % off.
+predicts the two from the one; exit code 1 if it is more than 25 % off. `--valkey` counts what Valkey does.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("--rates", type=float, nargs="+", default=RATES, help="requests per second, peak")
     parser.add_argument("--cores", type=int, default=4, help="of a replica, at most (4)")
     parser.add_argument("--check", action="store_true", help="measure the model against this machine")
+    parser.add_argument("--valkey", action="store_true", help="measure what Valkey does for two machines")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement of --check (1)")
     parser.add_argument("--rounds", type=int, default=8, help="of --check (8)")
     parser.add_argument("--json", type=Path, help="also write the figures here")
@@ -39,6 +40,14 @@ def main() -> int:
             parser.add_argument(flag, type=float, default=field.default, help=f"({field.default:g})")
     options = parser.parse_args()
 
+    if options.valkey:
+        # Needs the extra `cluster` and a server, which the others do not.
+        from loadtests.scale.commands import measure_commands
+
+        commands = measure_commands(10 * options.seconds)
+        _write(options.json, commands)
+        print(msgspec.json.format(msgspec.json.encode(commands)).decode())
+        return 0
     costs = read_costs()
     if options.check:
         with tempfile.TemporaryDirectory(prefix="stepdown-scale-") as folder:
