@@ -123,3 +123,15 @@ async def test_a_killed_engine_leaves_every_answer_to_the_teacher(
     assert {reply.status for reply in [*refused, *replies]} == {200}
     assert [reply.text for reply in replies] == list(questions.values())
     assert not [reply for reply in replies if reply.decision == "local"]
+
+
+async def test_an_engine_that_is_back_serves_under_the_same_certificate(
+    task: Task, engine: ModelServer, running: RunningTeacher
+) -> None:
+    version = task.standing()["version"]
+
+    with model_server(engine.script.answer, port=engine.server_address[1]) as again:
+        again.script.version, again.script.fingerprint = engine.script.version, engine.script.fingerprint
+        await task.local_question()
+
+    assert task.standing()["version"] == version

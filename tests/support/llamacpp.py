@@ -19,7 +19,7 @@ _PROGRAM = """
 import sys, xllamacpp
 params = xllamacpp.CommonParams()
 params.model.path, params.model_alias, params.n_ctx, params.n_parallel = sys.argv[1], {"small"}, 1024, 1
-params.hostnames, params.port, params.endpoint_props = ["127.0.0.1"], 0, True
+params.hostnames, params.port = ["127.0.0.1"], 0
 # Its threads spin while they wait for each other, which a busy machine cannot afford.
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 server = xllamacpp.Server(params)

@@ -26,6 +26,8 @@ class Script:
         self.logprob = -0.01
         self.status = 200
         self.has_logprobs = True
+        self.listing_delay_s = 0.0
+        """Before its models are listed."""
         self.delay_s = 0.0
         """Before the first token."""
         self.piece_delay_s = 0.0
@@ -98,7 +100,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         script = self.server.script
         match self.path:
+            case "/v1/models" if (
+                script.api_key and self.headers["authorization"] != f"Bearer {script.api_key}"
+            ):
+                self._reply(401, {"error": {"message": "wrong key"}})
             case "/v1/models":
+                time.sleep(script.listing_delay_s)
                 entry = {
                     "id": script.model,
                     "object": "model",
@@ -116,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         script = self.server.script
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if script.api_key and self.headers["authorization"] != f"Bearer {script.api_key}":
+        if not self._is_allowed():
             self._reply(401, {"error": {"message": "wrong key"}})
         elif script.status != 200:
             self._reply(script.status, {"error": {"message": "as scripted"}})
@@ -126,6 +133,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
         else:
             self._complete(body)
+
+    def _is_allowed(self) -> bool:
+        key = self.server.script.api_key
+        return key is None or self.headers["authorization"] == f"Bearer {key}"
 
     def _load_lora(self, body: dict[str, Any]) -> None:
         loras = self.server.script.loras

@@ -62,14 +62,11 @@ class RemoteEngine:
     async def identify(self) -> Identity:
         """Return the model that the engine runs now, by the first of its servers that answers."""
         fault = SpecialistError(DOWN)
-        for replica in self._replicas:
+        for replica in filter(Replica.is_available, self._replicas):
             try:
-                async with asyncio.timeout(self._config.timeout_s):
-                    return await self._identity_of(replica)
+                return await self._identity_of(replica)
             except SpecialistError as exc:
                 fault = exc
-            except TimeoutError:
-                fault = SpecialistError("late")
         raise fault
 
     async def close(self) -> None:
@@ -193,18 +190,24 @@ class RemoteEngine:
             replica.note_failure(exc)
 
     async def _ask_identity(self, replica: Replica) -> Identity:
-        model = self._config.model
-        listing = await self._http.get_json(f"{replica.url}/models")
-        version = await self._http.get_json(f"{replica.root}/version")
-        props = await self._http.get_json(f"{replica.root}/props")
-        probe = await self._ask_probe(replica) if self._config.probe else ()
-        replica.identity = Identity(
-            model=model, reported=collect_reports(model, listing, version, props), probe=probe
-        )
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                reported, probe = await self._ask_reports(replica), await self._ask_probe(replica)
+        except TimeoutError:
+            raise SpecialistError("late", "it does not say which model it runs") from None
+        replica.identity = Identity(model=self._config.model, reported=reported, probe=probe)
         replica.checked_at = time.monotonic()
         return replica.identity
 
+    async def _ask_reports(self, replica: Replica) -> dict[str, str]:
+        listing = await self._http.get_json(f"{replica.url}/models")
+        version = await self._http.get_optional_json(f"{replica.root}/version")
+        props = await self._http.get_optional_json(f"{replica.root}/props")
+        return collect_reports(self._config.model, listing, version, props)
+
     async def _ask_probe(self, replica: Replica) -> tuple[tuple[str, float], ...]:
+        if not self._config.probe:
+            return ()
         body = {
             "model": self._config.model,
             "messages": PROBE,

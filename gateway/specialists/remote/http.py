@@ -17,8 +17,8 @@ from gateway.wire.sse import EventSplitter, iter_events
 _MOST_CONNECTIONS = 256
 _LONGEST_BODY_BYTES = 1 << 20
 
-DOWN, LOST, NOT_FOUND = "engine down", "engine lost", "model not found"
-"""It cannot be reached or fails; the connection broke; it knows no such model, adapter or path."""
+DOWN, LOST, NOT_FOUND, REFUSED = "engine down", "engine lost", "model not found", "engine refused"
+"""It cannot be reached or fails; the connection broke; it knows no such model or path; it will not."""
 
 
 class EngineHttp:
@@ -36,16 +36,12 @@ class EngineHttp:
         )
 
     async def get_json(self, url: str) -> Any:
-        """Return what lies at `url`, None if there is no such place (404, or not JSON)."""
-        try:
-            async with self._send("GET", url) as response:
-                return msgspec.json.decode(await _read(response))
-        except SpecialistError as exc:
-            if exc.reason in {"engine refused", NOT_FOUND}:
-                return None
-            raise
-        except ValueError:
-            return None
+        """Return what lies at `url`, None if there is no such place, or not JSON."""
+        return await self._get_json(url, {NOT_FOUND})
+
+    async def get_optional_json(self, url: str) -> Any:
+        """Return the same, and None if the server refuses it: a gateway may close what is not OpenAI's."""
+        return await self._get_json(url, {NOT_FOUND, REFUSED})
 
     async def post_json(self, url: str, body: object) -> tuple[int, bytes]:
         """Return status and body of the answer, whatever they are."""
@@ -61,6 +57,17 @@ class EngineHttp:
                     yield event
             for event in iter_events(splitter.take_rest()):
                 yield event
+
+    async def _get_json(self, url: str, absences: set[str]) -> Any:
+        try:
+            async with self._send("GET", url) as response:
+                return msgspec.json.decode(await _read(response))
+        except SpecialistError as exc:
+            if exc.reason in absences:
+                return None
+            raise
+        except ValueError:
+            return None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -102,13 +109,13 @@ async def _read(response: httpcore2.Response) -> bytes:
         pieces.append(piece)
         size += len(piece)
         if size > _LONGEST_BODY_BYTES:
-            raise SpecialistError("engine refused", "its answer is too long")
+            raise SpecialistError(REFUSED, "its answer is too long")
     return b"".join(pieces)
 
 
 def _reason_of(status: int) -> str:
     if status in {429, 503, 529}:
         return "overloaded"
-    if status == 404:
+    if status in {404, 405, 501}:
         return NOT_FOUND
-    return DOWN if status >= 500 else "engine refused"
+    return DOWN if status >= 500 else REFUSED

@@ -18,6 +18,8 @@ from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.engine import base_model
 from gateway.specialists.engine.prompt import TOKENIZER
 from gateway.specialists.remote.adapters import CARD, WEIGHTS
+from gateway.specialists.remote.config import EngineConfig
+from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.runtimes import openai
 from tests.specialists.hosting import FlatEncoder, drafted, resources_of
 from tests.specialists.remote.conftest import Open
@@ -47,6 +49,13 @@ def reason_of(runtime: openai.OpenaiRuntime, text: str = "hello") -> str:
     with pytest.raises(SpecialistError) as caught:
         drafted(runtime, text)
     return caught.value.reason
+
+
+def is_drafting(runtime: openai.OpenaiRuntime) -> bool:
+    try:
+        return drafted(runtime, "hello").text == "echo hello"
+    except SpecialistError:
+        return False
 
 
 def test_a_draft_has_the_signals_of_a_local_decoder(server: ModelServer, open_runtime: Open) -> None:
@@ -176,13 +185,7 @@ def test_a_server_that_is_back_is_asked_again(server: ModelServer, open_runtime:
     assert reason_of(runtime) == "engine down"
     server.script.status = 200
 
-    def is_back() -> bool:
-        try:
-            return drafted(runtime, "hello").text == "echo hello"
-        except SpecialistError:
-            return False
-
-    assert wait_for(is_back, "it is never asked again")
+    assert wait_for(lambda: is_drafting(runtime), "it is never asked again")
 
 
 @pytest.mark.parametrize("change", ["version", "weights"])
@@ -250,6 +253,34 @@ def test_the_key_is_read_anew_for_each_request(
     key.write_text("second\n")
 
     assert drafted(runtime, "hello").text == "echo hello"
+
+
+def test_a_key_that_was_refused_is_no_change_of_the_model(server: ModelServer, tmp_path: Path) -> None:
+    """Else an expired key would cost a certificate."""
+    key = tmp_path / "key"
+    key.write_text("first")
+    server.script.api_key = "first"
+    config = EngineConfig(urls=(server.url,), model="small", api_key_file=str(key), check_every_s=0.001)
+    engines = RemoteEngines({"pool": config})
+    try:
+        card = openai.Card(engine="pool", identity=engines.identify("pool"), max_new_tokens=8)
+        server.script.api_key, server.script.version = "second", "2.0"
+        assert openai.describe_change(card, engines) == ""
+    finally:
+        engines.close()
+
+
+def test_a_server_that_hung_while_it_was_checked_is_asked_again(
+    server: ModelServer, open_runtime: Open
+) -> None:
+    runtime = open_runtime(server, timeout_s=0.4)
+    server.script.status = 500
+    assert reason_of(runtime) == "engine down"
+    server.script.status, server.script.listing_delay_s = 200, 2.0
+    wait_for(lambda: reason_of(runtime) == "late", "it is not asked")
+    server.script.listing_delay_s = 0.0
+
+    assert wait_for(lambda: is_drafting(runtime), "it is never asked again")
 
 
 def write_prompter(folder: Path) -> None:
