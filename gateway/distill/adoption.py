@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from gateway.distill.base import Event
-from gateway.errors import SpecialistError
+from gateway.errors import SpecialistError, TrainingError
 from gateway.harvest.base import Row
 from gateway.specialists.base import Encoder
 from gateway.store.tasks import TaskStore
 
 
-def adopt_task(row: Row, tasks: TaskStore, encoder: Encoder) -> Event:
-    """Make a task of the template of `row`."""
+def adopt_task(row: Row | None, tasks: TaskStore, encoder: Encoder) -> Event:
+    """Make a task of the template of `row`. Raises TrainingError without one."""
+    if row is None:
+        raise TrainingError("no rows to learn from")
     tasks.put(
         row.task,
         scope=row.scope,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
-from gateway.confidence.agreement import measure_loss
-from gateway.confidence.deferral import Scorer
 from gateway.confidence.judging import (
     CONFIRMATION_ATTEMPTS,
     Evidence,
@@ -19,20 +16,13 @@ from gateway.confidence.judging import (
     try_certificate,
 )
 from gateway.confidence.learn_then_test import audits_accepted
-from gateway.confidence.validity import invalid_reason
 from gateway.core import (
-    EXACT,
     STRATA,
     Certificate,
     Certification,
-    Demands,
-    Draft,
     RiskTarget,
-    Stratum,
-    hash_text,
 )
 from gateway.distill.base import Config
-from gateway.distill.evaluation import draft_answers
 from gateway.distill.imported import CONFIRMING_SHARE
 from gateway.distill.prospects import (
     Candidate,
@@ -45,13 +35,7 @@ from gateway.distill.prospects import (
     renewal_share,
 )
 from gateway.distill.renewal import is_last_try, is_old, is_settled, most_evidence
-from gateway.harvest.base import Row
-from gateway.specialists.learnt import LearntTexts
-
-ScoredAudits = Mapping[Stratum, list[ScoredAudit]]
-"""The evidence of each stratum as one version answers it, oldest first; every stratum has an entry."""
-
-_demands = msgspec.msgpack.Decoder(Demands)
+from gateway.distill.scored_audits import ScoredAudits
 
 
 class Judge:
@@ -60,7 +44,6 @@ class Judge:
     def __init__(self, config: Config, clock: Callable[[], float] = time.time) -> None:
         self._config = config
         self._clock = clock
-        self._scorer = Scorer()
 
     def judge_version(
         self,
@@ -112,20 +95,6 @@ class Judge:
             for each in certification.certificates
             if each.target in targets and audits[each.stratum]
         )
-
-    def score_audits(
-        self, candidate: Candidate, rows: Sequence[Row], targets: Sequence[RiskTarget]
-    ) -> ScoredAudits:
-        """Return the newest of the held-out `rows` (oldest first) by stratum, drafted, scored and compared.
-
-        Dear: a decoder drafts ten per second.
-        """
-        most = max((most_evidence(target) for target in targets), default=0)
-        by_stratum = {stratum: deque[Row](maxlen=most) for stratum in STRATA}
-        for row in rows:
-            by_stratum[_stratum_of(row, candidate.learnt)].append(row)
-        agreements = {target.agreement for target in targets} - {EXACT}
-        return {stratum: self._score(candidate, newest, agreements) for stratum, newest in by_stratum.items()}
 
     def renew(
         self,
@@ -251,41 +220,6 @@ class Judge:
             renewal_share=renewal_share(passed, audits),
         )
 
-    def _score(
-        self, candidate: Candidate, rows: Sequence[Row], agreements: Collection[str]
-    ) -> list[ScoredAudit]:
-        requests = [(row, _demands.decode(row.demands) if row.demands else Demands()) for row in rows]
-        drafts = draft_answers(candidate.runtime, [(row.text, demands) for row, demands in requests])
-        return [
-            self._scored(candidate, row, demands, draft, agreements)
-            for (row, demands), draft in zip(requests, drafts, strict=True)
-        ]
-
-    def _scored(
-        self,
-        candidate: Candidate,
-        row: Row,
-        demands: Demands,
-        draft: Draft | None,
-        agreements: Collection[str],
-    ) -> ScoredAudit:
-        is_servable = draft is not None and not invalid_reason(draft, demands)
-        return ScoredAudit(
-            request_id=row.request_id,
-            at=row.at,
-            text_hash=hash_text(row.text),
-            caller=row.caller,
-            is_vouched_for=row.is_vouched_for,
-            propensity=row.propensity,
-            form=row.form,
-            template=row.template,
-            similarity=draft.similarity if draft else None,
-            score=self._scorer.score_draft(draft, candidate.deferral) if draft else 0.0,
-            loss=_measure_loss(row, draft),
-            graded={agreement: _measure_loss(row, draft, agreement) for agreement in agreements},
-            is_servable=is_servable,
-        )
-
     def _without_attempt(self, candidate: Candidate, old: Certificate, evidence: Evidence) -> Certificate:
         """Return `old` for a version that is not certified, with what it lacks; for reports only."""
         alpha, audits = old.target.alpha, len(evidence.scores)
@@ -310,13 +244,3 @@ class Judge:
             audits_missing=missing,
             note=note,
         )
-
-
-def _measure_loss(row: Row, draft: Draft | None, agreement: str = EXACT) -> float:
-    return measure_loss(row.answer, draft.text, row.ending, agreement) if draft else 1.0
-
-
-def _stratum_of(row: Row, learnt: LearntTexts) -> Stratum:
-    if row.match == "embedding":
-        return "variant"
-    return "learnt" if row.text in learnt else "new"

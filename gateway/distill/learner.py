@@ -23,6 +23,7 @@ from gateway.distill.renewal import (
     served_from,
     with_attempts_of,
 )
+from gateway.distill.scored_audits import score_audits
 from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows, is_separate
 from gateway.distill.training_progress import TrainingProgress, read_progress
@@ -155,10 +156,7 @@ class Learner:
         return Event(task=task, kind="revoked", version=old.version, detail=why)
 
     def _adopt(self, task: str) -> Event:
-        row = self._task_rows(task).newest()
-        if row is None:
-            raise TrainingError("no rows to learn from")
-        return adopt_task(row, self._stores.tasks, self._encoder)
+        return adopt_task(self._task_rows(task).newest(), self._stores.tasks, self._encoder)
 
     def _is_due(self, task: str, count: Count) -> bool:
         """Whether `count` rows are worth a new version."""
@@ -219,7 +217,7 @@ class Learner:
     ) -> Certification | None:
         """Return what `candidate` may do; None if a test that is not wanted cannot improve on what is."""
         targets = self._targets(task)
-        audits = self._judge.score_audits(candidate, self._evidence(task), targets)
+        audits = score_audits(candidate, self._evidence(task), targets)
         may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
         if old.stage == "live" and not may_win:
             return None
@@ -233,19 +231,19 @@ class Learner:
         if set(self._targets(task)) - {each.target for each in certification.certificates}:
             return True
         if self._imported.awaits_confirmation(certification):
-            return self._held_out(task) - self._tried_at.get(task, 0) >= CONFIRM_EVERY
+            return self._task_rows(task).came - self._tried_at.get(task, 0) >= CONFIRM_EVERY
         now = self._clock()
         units = count_units(certification, self._evidence(task), now)
-        came = self._held_out(task) - self._tried_at.get(task, -units)
+        came = self._task_rows(task).came - self._tried_at.get(task, -units)
         return came >= _FRESH * units and is_renewal_due(certification, units, now)
 
     def _renew(self, task: str) -> Iterator[Event]:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""
-        self._tried_at[task] = self._held_out(task)
+        self._tried_at[task] = self._task_rows(task).came
         old, targets = self._of(task), self._targets(task)
         assert old.version is not None
         with self._builder.open_version(task, old.version) as candidate:
-            audits = self._judge.score_audits(candidate, self._evidence(task), targets)
+            audits = score_audits(candidate, self._evidence(task), targets)
             new = self._judge.renew(candidate, old, audits, targets)
         if new != old:
             yield self._put(old, new, old.version)
@@ -268,10 +266,6 @@ class Learner:
     def _evidence(self, task: str) -> list[Row]:
         """Return the held-out rows of `task`, without those of copies that proved to be another task."""
         return [row for row in self._task_rows(task).evidence() if not self._is_separate(row)]
-
-    def _held_out(self, task: str) -> int:
-        """Return how many held-out rows of `task` were ever read."""
-        return self._task_rows(task).grown(0.0).held_out
 
     def _is_separate(self, row: Row) -> bool:
         return is_separate(row, self._stores.templates)

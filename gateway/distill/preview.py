@@ -11,6 +11,7 @@ from gateway.core import STRATA, Certificate, Certification, RiskTarget
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import most_evidence
+from gateway.distill.scored_audits import score_audits
 from gateway.harvest.base import Row
 
 
@@ -41,7 +42,7 @@ def preview_targets(
     Dear: the candidate answers every row. To choose a target by looking at many is no attempt that
     delta was spent for: what a policy then asks for is tested anew.
     """
-    scored = judge.score_audits(candidate, rows, targets)
+    scored = score_audits(candidate, rows, targets)
     # An audit stands for so many requests.
     weights = {each: sum(1.0 / (one.propensity or 1.0) for one in scored[each]) for each in STRATA}
     previews = []

@@ -23,6 +23,11 @@ class TaskRows:
         self._cursor: Cursor | None = None
         self._removed = Count()
 
+    @property
+    def came(self) -> int:
+        """How many held-out rows were ever read."""
+        return self._evidence_read
+
     def read(self, harvest: HarvestReader) -> None:
         """Take in what was harvested since the last reading, and drop what was removed; may block."""
         removed = harvest.removed().get(self._task, Count())

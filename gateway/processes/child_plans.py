@@ -49,25 +49,15 @@ def plan_children(
         has_loop=True,
     )
     if settings.learn.enabled and settings.harvest.enabled:
-        yield ChildPlan(
-            name="learner",
-            module="gateway.processes.learner",
-            environment=environment,
-            withheld=withheld,
-            stop_grace_s=15.0,
-            is_watched=True,
-        )
+        yield _plan("learner", "gateway.processes.learner", environment, withheld, stop_grace_s=15.0)
     if settings.harvest.parts is not None and settings.harvest.enabled:
-        yield ChildPlan(
-            name="shipper",
-            module="gateway.processes.shipper",
-            environment=environment,
-            withheld=withheld,
-            stop_grace_s=5.0,
-            is_watched=True,
-        )
+        yield _plan("shipper", "gateway.processes.shipper", environment, withheld, stop_grace_s=5.0)
     if settings.state.is_shared:
-        yield _plan_sharing(environment, withheld)
+        shared = _plan(
+            "shared state", "gateway.processes.shared_state", environment, withheld, stop_grace_s=5.0
+        )
+        # After the workers' last audits and owners.
+        yield msgspec.structs.replace(shared, stops_last=True)
     specialists = settings.specialists
     yield ChildPlan(
         name="model host",
@@ -87,15 +77,20 @@ def plan_children(
     )  # fmt: skip
 
 
-def _plan_sharing(environment: Mapping[str, str], withheld: frozenset[str]) -> ChildPlan:
+def _plan(
+    name: str,
+    module: str,
+    environment: Mapping[str, str],
+    withheld: frozenset[str],
+    *,
+    stop_grace_s: float,
+) -> ChildPlan:
     return ChildPlan(
-        name="shared state",
-        module="gateway.processes.shared_state",
+        name=name,
+        module=module,
         environment=environment,
         withheld=withheld,
-        stop_grace_s=5.0,
-        # After the workers' last audits and owners.
-        stops_last=True,
+        stop_grace_s=stop_grace_s,
         is_watched=True,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import fcntl
 import itertools
@@ -13,7 +12,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from gateway.ipc.heartbeat import Heart
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.harvest_access import open_harvest
+from gateway.processes.preloading import PreloadingCertificationStore
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
 from gateway.sharing.election import Election
@@ -44,13 +44,10 @@ from gateway.sharing.mirror import SharedRows
 from gateway.sharing.publication import Publication
 from gateway.sharing.valkey import Valkey
 from gateway.specialists.base import Runtime
-from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.shared_resources import SharedResources
-from gateway.store.certifications import CertificationStore
-from gateway.store.database import Database
 from gateway.store.home import Home, read_machine_name
 from gateway.store.learner_progress import write_learner_progress
 from gateway.store.state import State, open_state
@@ -243,41 +240,6 @@ def describe_event(event: Event) -> str:
     """Return an event as one line."""
     version = f" v{event.version}" if event.version else ""
     return f"{event.task}{version} {event.kind}" + (f": {event.detail}" if event.detail else "")
-
-
-class PreloadingCertificationStore(CertificationStore):
-    """A CertificationStore that has the model host load a version before any certification names it."""
-
-    def __init__(
-        self,
-        database: Database,
-        home: Home,
-        registry: Registry,
-        publish: Callable[[int, Certification], bool] | None = None,
-    ) -> None:
-        """`publish` takes the place of the write to the disk, where other machines must agree."""
-        super().__init__(database)
-        self._publish = publish or super().put_if
-        self._home = home
-        self._registry = registry
-
-    def put_if(self, epoch: int, certification: Certification) -> bool:
-        """See CertificationStore; may also wait for the model host, where one runs."""
-        if certification.version is not None:
-            with suppress(StepdownError):
-                asyncio.run(self._load(certification.task, certification.version))
-        is_put = self._publish(epoch, certification)
-        self.refresh()
-        return is_put
-
-    async def _load(self, task: str, version: int) -> None:
-        client = HostClient(self._home.host_socket)
-        try:
-            # Without a host (`stepdown learn run` by hand) the workers load it when they start.
-            if await client.open(wait_s=1.0):
-                await client.load(task, version, self._registry.folder(task, version))
-        finally:
-            await client.close()
 
 
 def _risk_targets_lookup(settings: Settings) -> Callable[[str], tuple[RiskTarget, ...]]:

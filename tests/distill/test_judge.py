@@ -13,6 +13,7 @@ from gateway.distill.base import Config, EvalResult
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import expected_share, with_attempts_of
+from gateway.distill.scored_audits import score_audits
 from gateway.harvest.base import Row
 from gateway.specialists.base import Listener, Prediction
 from gateway.specialists.learnt import LearntTexts
@@ -63,7 +64,7 @@ def judged(
 ) -> dict[tuple[Stratum, float], Certificate]:
     judge = Judge(Config(), clock=lambda: NOW)
     version = of or candidate()
-    audits = judge.score_audits(version, rows, targets)
+    audits = score_audits(version, rows, targets)
     result = judge.judge_version(version, old or Certification(task="task-1"), audits, targets)
     assert (result.version, result.judged_version) == (5, 5)
     return {(each.stratum, each.target.alpha): each for each in result.certificates}
@@ -71,7 +72,7 @@ def judged(
 
 def renew(live: Certification, rows: Sequence[Row], validation: EvalResult = SURE) -> Certification:
     judge, version = Judge(Config(), clock=lambda: NOW), candidate(validation)
-    return judge.renew(version, live, judge.score_audits(version, rows, (TARGET,)), (TARGET,))
+    return judge.renew(version, live, score_audits(version, rows, (TARGET,)), (TARGET,))
 
 
 def test_enough_evidence_is_certified_and_dated() -> None:
@@ -235,7 +236,7 @@ def test_a_version_is_not_tested_where_a_probable_failure_would_end_what_is_in_f
         for attempts in (1, 2)
     )
     judge = Judge(Config(), clock=lambda: NOW)
-    audits = judge.score_audits(probable, evidence(300), (TARGET,))
+    audits = score_audits(probable, evidence(300), (TARGET,))
 
     assert judge.may_improve(probable, first, audits, (TARGET,))
     assert not judge.may_improve(probable, last, audits, (TARGET,))
