@@ -6,7 +6,7 @@ concerns more than the room.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +17,7 @@ from gateway.api.http import edge
 from gateway.config.addresses import is_loopback
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.config.environment import PREFIX, read_secret, read_variables
+from gateway.config.setting_paths import list_file_paths, list_leaves
 from gateway.config.toml_file import TomlFile, read_toml
 from gateway.config.typed import SettingPath, build_config
 from gateway.core import Secret
@@ -26,6 +27,7 @@ from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
 from gateway.sharing import base as sharing
+from gateway.specialists.remote.config import EngineConfig
 from gateway.store.home import Home
 from gateway.upstream import base as upstream
 from gateway.upstream.teacher_settings import (
@@ -118,6 +120,8 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     generated tokens take 300. A host that is silent is given up after 3 s at most."""
     memory_mb: Annotated[int, Meta(ge=256)] = 1_024
     """Limit on the memory of a generative engine with its adapters; the least used are unloaded."""
+    engines: dict[str, EngineConfig] = {}
+    """By name: OpenAI-compatible servers on which specialists run, too (recipes `hosted` and `lora_sft`)."""
 
 
 class Harvest(outbox.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,7 +192,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     edge: Edge = Edge()
     state: SharedState = SharedState()
     prices: dict[str, Price] = {}
-    """By model name: prices that replace the list price."""
+    """By model name: prices that replace the list price. Those of "gpt-4o@azure" hold for the answers of the
+    teacher `azure`, those of "*@vllm" for all of `vllm`'s."""
     costs: finops.Config = finops.Config()
 
     @property
@@ -238,8 +243,8 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         raise ConfigError(
             f"{file.name}: [upstream] is the only teacher, [[teachers]] lists several: use one of them"
         )
-    origins = {path: f"{file.name}:{file.locate(path)[0]}" for path in _list_leaves(file.data)}
-    for path in (*_PATHS, *_list_parts_paths(file.data), *_list_teacher_paths(file.data)):
+    origins = {path: f"{file.name}:{file.locate(path)[0]}" for path in list_leaves(file.data)}
+    for path in list_file_paths(file.data):
         file.anchor_path(path)
     for name, variable, value in read_variables(environ, Settings):
         table = file.data.setdefault(variable.section, {}) if variable.section else file.data
@@ -262,40 +267,8 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
     return Configuration(settings=settings, file=file.name, origins=origins)
 
 
-_PATHS: tuple[SettingPath, ...] = (
-    ("home",),
-    ("policies", "folder"),
-    ("specialists", "encoder_options", "folder"),
-)
-"""The settings that name files."""
-_TEACHER_FILES = ("ca_file", "client_certificate", "client_key")
-
-
 def _read_file(environ: Mapping[str, str]) -> TomlFile:
     """Return the file; an empty one if none is named and none is there."""
     named = environ.get(f"{PREFIX}CONFIG")
     path = Path(named or DEFAULT_FILE)
     return read_toml(path) if named or path.exists() else TomlFile("", "", {})
-
-
-def _list_parts_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
-    """Yield the path of the parts if these are in a folder."""
-    if "://" not in str(data.get("harvest", {}).get("parts", "://")):
-        yield ("harvest", "parts")
-
-
-def _list_teacher_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
-    """Yield the paths of the files that teachers name."""
-    places: list[SettingPath] = [("teachers", number) for number in range(len(data.get("teachers", ())))]
-    for place in (("upstream",), *places):
-        yield from ((*place, name) for name in _TEACHER_FILES)
-
-
-def _list_leaves(table: dict[str, Any], above: SettingPath = ()) -> Iterator[SettingPath]:
-    """Yield the path of every value; a table without any is a value itself."""
-    for key, value in table.items():
-        path = (*above, key)
-        if isinstance(value, dict) and value:
-            yield from _list_leaves(value, path)
-        else:
-            yield path

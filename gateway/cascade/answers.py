@@ -120,7 +120,7 @@ async def answer_with_teacher(state: RequestState, stages: Stages, call: Call | 
         state = msgspec.structs.replace(state, hides_usage=True)
     if not reply.is_lesson:
         state = state.without_lesson()
-    recorder = Recorder(state, stages, reply.status, reply.headers)
+    recorder = Recorder(state, stages, reply.status, reply.headers, reply.served_by)
     labels = _labels(state, reply.served_by or "teacher")
     body = recorder.record_body(reply.body)
     if state.plan.keepalive_s is not None and recorder.can_append:

@@ -24,8 +24,16 @@ TAIL_BYTES = 4096
 class Recorder:
     """Keeps the data for the Outcome while the answer passes, then emits the Outcome, once."""
 
-    def __init__(self, state: RequestState, stages: Stages, status: int, headers: tuple[Header, ...]) -> None:
+    def __init__(
+        self,
+        state: RequestState,
+        stages: Stages,
+        status: int,
+        headers: tuple[Header, ...],
+        served_by: str = "",
+    ) -> None:
         self._state = state
+        self._served_by = served_by
         self._observe = stages.observe
         self._gate = stages.gate
         self._codec = codec_of(state.request)
@@ -117,6 +125,7 @@ class Recorder:
                 first_byte_ms=self._first_byte_ms,
                 answer=b"".join(self._pieces) if is_captured else b"",
                 encoding=self._encoding,
+                served_by=self._served_by,
                 is_event_stream=self.is_event_stream,
                 is_complete=is_complete,
                 is_captured=is_captured,

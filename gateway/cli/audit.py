@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list the latest changes")
     listing.add_argument("--last", type=int, default=20, metavar="N", help="so many of them (20)")
     listing.add_argument(
-        "--about", default="", metavar="ID", help="only of this task, key or token, by its id"
+        "--about", default="", metavar="ID", help="only of this task (its name, too), key or token"
     )
     add_watch(listing)
     verify = actions.add_parser("verify", help="recompute the chain of hashes: exit code 1 if it is broken")
@@ -38,15 +38,18 @@ def run(arguments: argparse.Namespace) -> int:
     """List or verify."""
     from gateway.settings import read_settings
     from gateway.store.state import open_state
+    from gateway.store.task_lookup import name_subject
 
     with open_state(read_settings(os.environ).home) as state:
-        return (_list if arguments.action == "list" else _verify)(state.trail, arguments)
+        if arguments.action == "verify":
+            return _verify(state.trail, arguments)
+        return _list(state.trail, name_subject(state, arguments.about), arguments)
 
 
-def _list(trail: AuditTrail, arguments: argparse.Namespace) -> int:
+def _list(trail: AuditTrail, about: str, arguments: argparse.Namespace) -> int:
     import msgspec
 
-    entries = trail.newest(max(0, arguments.last), subject=arguments.about)[::-1]
+    entries = trail.newest(max(0, arguments.last), subject=about)[::-1]
     if arguments.json:
         print(msgspec.json.encode(entries).decode())
         return OK

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="show requests with two answers, not whose they are")
-    listing.add_argument("--task", help="only of this task, by its id")
+    listing.add_argument("--task", help="only of this task, by its id or name")
     listing.add_argument(
         "--whole",
         action="store_true",
@@ -45,9 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
     from gateway.processes.harvest_access import open_harvest
     from gateway.settings import read_settings
     from gateway.store.state import open_state
+    from gateway.store.task_lookup import find_task
 
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
+        if arguments.action == "list" and arguments.task:
+            arguments.task = find_task(state, arguments.task)
         sample = BlindSample(state, open_harvest(settings))
         return {"list": _list, "judge": _judge, "stats": _count}[arguments.action](sample, arguments)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gateway.policy.schema import Policy
     from gateway.settings import Settings
     from gateway.store.decision_log import DecisionLog
+    from gateway.store.state import State
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _DECISIONS = ("local", "escalated", "audit", "bypass", "refused")
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("request_id", nargs="?", help="the x-stepdown-request-id of the answer")
     parser.add_argument("--last", type=int, metavar="N", help="list the last N decisions (20)")
     parser.add_argument("--policy", help="only those of this policy")
-    parser.add_argument("--task", help="only those of this task")
+    parser.add_argument("--task", help="only those of this task, by its id or name")
     parser.add_argument("--decision", choices=_DECISIONS, help="only those")
     parser.add_argument("--status", type=int, help="only those with this HTTP status")
     add_watch(parser)
@@ -39,13 +40,13 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
         if arguments.request_id:
-            _explain_one(arguments, settings, state.decisions)
+            _explain_one(arguments, settings, state)
         else:
-            _list_newest(arguments, state.decisions)
+            _list_newest(arguments, state)
     return OK
 
 
-def _explain_one(arguments: argparse.Namespace, settings: Settings, decisions: DecisionLog) -> None:
+def _explain_one(arguments: argparse.Namespace, settings: Settings, state: State) -> None:
     import msgspec
 
     from gateway.errors import ConfigError, StepdownError
@@ -57,10 +58,12 @@ def _explain_one(arguments: argparse.Namespace, settings: Settings, decisions: D
         raise ConfigError(
             f"'{arguments.request_id}' is no request id: give the 32 hex digits of x-stepdown-request-id"
         )
-    records = decisions.find(request_id)
+    records = state.decisions.find(request_id)
     if not records:
-        raise StepdownError(f"no decision {request_id} in {settings.home.decisions_db}{_hint(decisions)}")
-    explanation = explain_decision(records, _read_policies(settings))
+        raise StepdownError(
+            f"no decision {request_id} in {settings.home.decisions_db}{_hint(state.decisions)}"
+        )
+    explanation = explain_decision(records, _read_policies(settings), state.tasks.names.of)
     if arguments.json:
         print(msgspec.json.encode(explanation).decode())
     else:
@@ -87,14 +90,16 @@ def _read_policies(settings: Settings) -> tuple[Policy, ...]:
         return ()
 
 
-def _list_newest(arguments: argparse.Namespace, decisions: DecisionLog) -> None:
+def _list_newest(arguments: argparse.Namespace, state: State) -> None:
     import msgspec
 
     from gateway.store.decision_filter import DecisionFilter
+    from gateway.store.task_lookup import find_recorded_task
 
     count = 20 if arguments.last is None else max(0, arguments.last)
-    wanted = DecisionFilter(arguments.policy, arguments.task, arguments.decision, arguments.status)
-    found = decisions.newest(count, wanted)
+    task = None if arguments.task is None else find_recorded_task(state, arguments.task)
+    wanted = DecisionFilter(arguments.policy, task, arguments.decision, arguments.status)
+    found = state.decisions.newest(count, wanted)
     if arguments.json:
         for record in found:
             print(msgspec.json.encode(record).decode())

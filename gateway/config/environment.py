@@ -27,7 +27,6 @@ _SERVICE_PORT = re.compile(r"(tcp|udp|sctp)://")
 _SERVICE_LINK = re.compile(
     r"STEPDOWN_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
-_ONLY_IN_FILES = (Secret | None, dict[str, Any], dict[str, dict[str, Any]])
 
 
 class Variable(NamedTuple):
@@ -45,7 +44,7 @@ def list_variables(settings: type[msgspec.Struct]) -> dict[str, Variable]:
         if not (isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)):
             continue
         for field in msgspec.structs.fields(section.type):
-            if field.type not in _ONLY_IN_FILES:
+            if field.type != Secret | None and get_origin(field.type) is not dict:
                 name = f"{PREFIX}{section.name}_{field.name}".upper()
                 known[name] = Variable(section.name, field.name, field.type)
     return known | {

@@ -84,6 +84,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     first_byte_ms: float
     answer: bytes = b""
     encoding: str = ""
+    served_by: str = ""
+    """The teacher that answered, where there is more than one."""
     is_event_stream: bool = False
     is_complete: bool = True
     is_captured: bool = True

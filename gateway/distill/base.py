@@ -96,6 +96,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     has_parent: bool = False
     """Whether its weights went on from those of an earlier version, and so know its lessons."""
+    served_model: str = ""
+    """The model elsewhere that drafts; empty if the files do."""
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,7 +158,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
     `postponed`: nothing could be learnt yet, `detail` says why. `trained`: a shadow version.
     `kept`: a live version stayed because its successor was not better. `overtaken`: an alarm
-    came while the version was in the making. `revoked`: the version cannot draft with this encoder.
+    came while the version was in the making. `revoked`: the version cannot draft with this encoder, or
+    its engine runs another model.
     """
 
     task: str

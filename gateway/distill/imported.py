@@ -8,8 +8,9 @@ from gateway.store.imports import ImportLog
 
 METRIC = "imported"
 """In the manifest of a version that imported rows taught for the most part: how many there were."""
-CONFIRMING_SHARE = 0.6
-"""Of the traffic that is audited until they are confirmed: more lessons would teach little."""
+CONFIRMING_SHARE = 1.0
+"""Of the traffic that is audited until they are confirmed: more lessons would teach little, and the teacher
+answers anyway."""
 CONFIRM_EVERY = 10
 """Audits between two looks at whether there are enough to confirm what imported rows taught."""
 

@@ -204,7 +204,7 @@ class Judge:
         evidence: Evidence,
         min_power: float,
     ) -> Certificate:
-        hypothesis = choose_hypothesis(candidate, old, self._config.min_power)
+        hypothesis = choose_hypothesis(candidate, old)
         if hypothesis is not None:
             return self._confirm(candidate, old, audits, evidence, hypothesis)
         least = least_coverage(old, len(evidence.audits), self._config)

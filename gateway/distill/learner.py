@@ -126,7 +126,7 @@ class Learner:
         try:
             if self._stores.tasks.get(task) is None:
                 yield self._adopt(task)
-            if why := self._builder.find_other_encoder(task, self._of(task).version):
+            if why := self._builder.find_change(task, self._of(task).version):
                 yield self._revoke(task, why)
             if self._of(task).version and self._stores.actions.is_pinned(task):
                 if self._may_renew(task):

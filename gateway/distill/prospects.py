@@ -25,6 +25,8 @@ FloatArray = npt.NDArray[np.float64]
 
 _QUANTILES, _LEAST_QUANTILE = 41, 0.2
 """Thresholds made of validation scores accept from a fifth to all of the answers."""
+_CONFIRMING_POWER = 0.9
+"""Of the only test of a hypothesis. Other tests are made at less: they are repeated when they fail."""
 _MISSED_COVERAGE = 0.05
 _EASIER: dict[Stratum, float] = {"learnt": 10.0}
 """Validation asks what a student has not learnt; what it has, it repeats."""
@@ -50,7 +52,7 @@ class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
     """Audits above it that the test needs: with 45 none may be wrong at 5 %, with 114 at 2 %."""
 
 
-def choose_hypothesis(candidate: Candidate, certificate: Certificate, power: float) -> Hypothesis | None:
+def choose_hypothesis(candidate: Candidate, certificate: Certificate) -> Hypothesis | None:
     """Return the threshold that live audits confirm soonest; None if imported rows did not teach the version.
 
     Validation on a share of the imported rows chooses it, before any live audit is looked at, so that all
@@ -63,7 +65,7 @@ def choose_hypothesis(candidate: Candidate, certificate: Certificate, power: flo
     best: tuple[float, Hypothesis] | None = None
     for threshold in validation_quantiles(scores) if scores else ():
         error = _expected_error(candidate, certificate, threshold)
-        accepted = audits_needed(certificate.target.alpha, level, error, power)
+        accepted = audits_needed(certificate.target.alpha, level, error, _CONFIRMING_POWER)
         if accepted is not None:
             requests = accepted * len(scores) / sum(score >= threshold for score in scores)
             if best is None or requests <= best[0]:

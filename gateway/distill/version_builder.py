@@ -19,6 +19,7 @@ from gateway.core import EXACT, Deferral, RiskTarget
 from gateway.distill.base import Config, EvalResult, Recipe, TrainingSet, Workspace
 from gateway.distill.deferral import fit_deferral
 from gateway.distill.encoder_change import describe_other_encoder
+from gateway.distill.engine_change import describe_other_model
 from gateway.distill.imported import METRIC
 from gateway.distill.prospects import Candidate
 from gateway.distill.validated import read_validation, write_validation
@@ -137,20 +138,24 @@ class VersionBuilder:
             write_learnt_texts(lessons.texts, folder, known)
             write_validation(choice.validation, choice.deferral, folder)
             manifest = msgspec.structs.replace(
-                draft, rows=report.rows, answers=report.answers, metrics={**draft.metrics, **report.metrics}
+                draft,
+                rows=report.rows,
+                answers=report.answers,
+                metrics={**draft.metrics, **report.metrics},
+                served_model=report.served_model,
             )
             self._registry.publish(manifest, folder)
 
-    def find_other_encoder(self, task: str, version: int | None) -> str:
-        """Return why a published version cannot draft here; empty if it was trained on our encoder."""
+    def find_change(self, task: str, version: int | None) -> str:
+        """Return why a version cannot draft here: another encoder, or another model on its engine."""
         if version not in self._registry.versions(task):
             return ""
-        return describe_other_encoder(self._registry.read(task, version), self._stock.encoder)
+        return self._describe_change(self._registry.read(task, version))
 
     def newest_manifest(self, task: str) -> Manifest | None:
-        """Return the manifest of the newest version, None if our encoder taught none."""
+        """Return the manifest of the newest version, None if it cannot draft here any more."""
         versions = self._registry.versions(task)
-        if not versions or self.find_other_encoder(task, versions[-1]):
+        if not versions or self.find_change(task, versions[-1]):
             return None
         return self._registry.read(task, versions[-1])
 
@@ -158,7 +163,7 @@ class VersionBuilder:
         """Delete a version that cannot serve; return what is wrong with it, empty if nothing is."""
         try:
             manifest = self._registry.verify(task, version)[0]
-            wrong = describe_other_encoder(manifest, self._stock.encoder)
+            wrong = self._describe_change(manifest)
         except RegistryError as exc:
             wrong = str(exc)
         if wrong:
@@ -198,6 +203,12 @@ class VersionBuilder:
             answers=0,
             parent=version - 1 or None,
             metrics=dict(metrics),
+        )
+
+    def _describe_change(self, manifest: Manifest) -> str:
+        folder = self._registry.folder(manifest.task, manifest.version)
+        return describe_other_encoder(manifest, self._stock.encoder) or describe_other_model(
+            manifest, folder, self._stock.remote_engines
         )
 
     def _learnt_before(self, draft: Manifest) -> LearntTexts:

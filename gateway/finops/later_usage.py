@@ -45,7 +45,14 @@ class LaterUsage:
     def costs_of(self, owner: AwaitedUsage, outcome: Outcome, reading: Reading) -> Iterator[Cost]:
         """Yield the costs that a final answer tells of."""
         if reading.usage is not None:
-            yield self._pricer.cost_of(reading.usage, reading, owner.requested, outcome.at, owner.tier)
+            yield self._pricer.cost_of(
+                reading.usage,
+                reading,
+                owner.requested,
+                outcome.at,
+                tier=owner.tier,
+                served_by=outcome.served_by,
+            )
 
     def _may_concern(self, outcome: Outcome, reading: Reading) -> bool:
         if outcome.request.surface == "responses":

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 LIST_TIMEOUT_S = 60.0
 # Clients can name any model: the least that is forgotten with these is 4,096 look-ups of 0.3 ms.
 MOST_ANSWERS = 4_096
+ANY = "*"
+"""In the place of a model's name, with a teacher's."""
 # Some list prices change by the time of day: at full hours, or half an hour after them.
 SLOT_S = 900
 _EMPTY_LIST = b'[{"id": "openai", "models": []}]'
@@ -87,6 +89,8 @@ class FoundPrice(msgspec.Struct, frozen=True):
 class PriceTable:
     """Prices by model: `own` first, then `genai-prices`' offline data, then `unknown`. No network.
 
+    Of `own`, `gpt-4o@azure` is the price of that model at the teacher `azure`, `*@azure` of any model there.
+
     Without `unknown`, a model without a price costs what the dearest listed one does. Callable from any
     thread; the first question blocks for about half a second, unless `load` was called before.
     """
@@ -97,7 +101,7 @@ class PriceTable:
         self._list: PriceList | None = None
         self._loading = threading.Lock()
         self._slot = 0
-        self._known: dict[tuple[str, str, str], FoundPrice] = {}
+        self._known: dict[tuple[str, str, str, str], FoundPrice] = {}
         self._has_price: dict[str, bool] = {}
 
     @property
@@ -113,18 +117,22 @@ class PriceTable:
                     self._list = _read_list()
         return self._list
 
-    def find(self, answering: str, requested: str, tier: str, at: float) -> FoundPrice:
+    def find(
+        self, answering: str, requested: str, tier: str, at: float, *, served_by: str = ""
+    ) -> FoundPrice:
         """Return the price of an answer by `answering` (may be empty) to a request for `requested`.
 
-        `tier` is the service tier that the answer names, or "batch"; `at` is in unix seconds.
+        `tier` is the service tier that the answer names, or "batch"; `at` is in unix seconds; `served_by`
+        is the teacher that gave it, empty where there is only one.
         """
         slot = int(at // SLOT_S)
         if slot != self._slot or len(self._known) >= MOST_ANSWERS:
             self._slot, self._known = slot, {}
-        key = (answering, requested, tier)
+        key = (answering, requested, tier, served_by)
         found = self._known.get(key)
         if found is None:
-            found = self._known[key] = self._find(answering, requested, tier, at)
+            names = [name for name in (answering, requested) if name]
+            found = self._known[key] = self._find(names, tier, at, served_by)
         return found
 
     def has_price(self, model: str) -> bool:
@@ -145,8 +153,10 @@ class PriceTable:
         except (ValueError, IndexError):
             return UnitPrices(_DEAREST)
 
-    def _find(self, answering: str, requested: str, tier: str, at: float) -> FoundPrice:
-        names = [name for name in (answering, requested) if name]
+    def _find(self, names: list[str], tier: str, at: float, served_by: str) -> FoundPrice:
+        for name in (*names, ANY):
+            if served_by and (there := self._own.get(f"{name}@{served_by}")):
+                return FoundPrice(there.unit_prices(tier), names[0] if name == ANY and names else name)
         for name in names:
             if own := self._own.get(name):
                 return FoundPrice(own.unit_prices(tier), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import msgspec
 
@@ -24,8 +25,10 @@ _SPOKEN = "/v1/audio/speech"
 class Pricer:
     """Prices requests and learns from what the teacher reports; for one thread."""
 
-    def __init__(self, prices: PriceTable, tokens: TokenEstimator) -> None:
+    def __init__(self, prices: PriceTable, tokens: TokenEstimator, teachers: Sequence[str] = ()) -> None:
+        """`teachers` are the names of several, in the order of asking."""
         self._prices = prices
+        self._teachers = teachers
         self._tokens = tokens
 
     def add_cost(self, outcome: Outcome, reading: Reading) -> Reading:
@@ -47,12 +50,21 @@ class Pricer:
         if outcome.decision == "local":
             return self._cost_of_local(outcome, reading)
         usage = self._usage_of_teacher(outcome, reading)
-        return self.cost_of(usage, reading, outcome.request.model, outcome.at)
+        return self.cost_of(usage, reading, outcome.request.model, outcome.at, served_by=outcome.served_by)
 
-    def cost_of(self, usage: Usage, reading: Reading, requested: str, at: float, tier: str = "") -> Cost:
-        """Return the cost of a teacher's answer of which `reading` tells model and tier."""
+    def cost_of(
+        self,
+        usage: Usage,
+        reading: Reading,
+        requested: str,
+        at: float,
+        *,
+        tier: str = "",
+        served_by: str = "",
+    ) -> Cost:
+        """Return the cost of an answer of `served_by`, of which `reading` tells model and tier."""
         tier = tier or _tier_of(reading)
-        found = self._prices.find(reading.model, requested, tier, at)
+        found = self._prices.find(reading.model, requested, tier, at, served_by=served_by)
         usd = found.prices.cost(usage)
         return Cost(
             usage=usage,
@@ -67,7 +79,8 @@ class Pricer:
     def _cost_of_local(self, outcome: Outcome, reading: Reading) -> Cost:
         request = outcome.request
         expected = self._tokens.expect(request, reading.written_bytes)
-        found = self._prices.find(expected.model, request.model, expected.tier, outcome.at)
+        first = next(iter(outcome.plan.teachers or self._teachers), "")
+        found = self._prices.find(expected.model, request.model, expected.tier, outcome.at, served_by=first)
         # A teacher asked beside the draft and broken off has read the prompt.
         read = msgspec.structs.replace(expected.usage, completion_tokens=0)
         wasted = found.prices.cost(read) if outcome.is_hedged else 0.0

@@ -56,6 +56,7 @@ class DecisionRecorder:
             alpha=plan.alpha,
             delta=plan.delta,
             days=plan.days,
+            agreement=plan.agreement,
             stratum=stratum or "",
             certificate=self._facts_of(certification, stratum, plan, outcome.at) if certification else None,
             version=(certification.version or 0) if certification else 0,
@@ -122,6 +123,7 @@ def _describe_certificate(
         found.losses,
         found.audits_missing,
         found.note[:300],
+        found.target.agreement,
     )
 
 

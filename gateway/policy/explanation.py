@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -50,9 +50,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     delta: float
     days: float
+    agreement: str
+    """How the policy compares an answer with the teacher's."""
     rules: list[RuleMatch]
     """Of each policy up to the one that decided, as the files are now; empty if they say otherwise now."""
     task: str
+    task_name: str
+    """The readable name that it has now."""
     match: str
     similarity: float | None
     place: str
@@ -84,8 +88,13 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What would have had to differ for the other decision."""
 
 
-def explain_decision(records: Sequence[DecisionRecord], policies: Sequence[Policy]) -> Explanation:
-    """Return the explanation of the request that all of `records`, at least one, speak of."""
+def explain_decision(
+    records: Sequence[DecisionRecord], policies: Sequence[Policy], name_of: Callable[[str], str] = str
+) -> Explanation:
+    """Return the explanation of the request that all of `records`, at least one, speak of.
+
+    `name_of` tells the readable name of a task.
+    """
     record = min(records, key=lambda each: (each.row.decision == REFUSED, each.row.at))
     row = record.row
     rows = [each.row for each in records]
@@ -110,8 +119,10 @@ def explain_decision(records: Sequence[DecisionRecord], policies: Sequence[Polic
         alpha=record.alpha,
         delta=record.delta,
         days=record.days,
+        agreement=record.agreement,
         rules=_match_rules(policies, record),
         task=row.task,
+        task_name=name_of(row.task),
         match=record.match,
         similarity=record.similarity,
         place=record.place,

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+from gateway.core import RiskTarget
 from gateway.policy.explanation import Explanation, RuleMatch
 from gateway.store.decision_record import CertificateFacts
 
@@ -70,7 +71,8 @@ def _describe_policy(one: Explanation) -> str:
     if not one.alpha:
         return one.policy
     return (
-        f"{one.policy}: at most {one.alpha:.1%} may differ, {1 - one.delta:.0%} sure, "
+        f"{one.policy}: at most {one.alpha:.1%} may differ{_manner(one.agreement)}, "
+        f"{1 - one.delta:.0%} sure, "
         f"on evidence of {one.days:g} days"
     )
 
@@ -93,12 +95,13 @@ def _describe_task(one: Explanation) -> str:
         near = "" if one.similarity is None else f" (similarity {one.similarity:.3f})"
         how = f"recognized as a near copy of its template{near}"
     probation = ", on probation" if one.is_on_probation else ""
-    return f"{one.task}, {how}{probation}; form {one.form}"
+    name = one.task if one.task_name == one.task else f"{one.task_name} ({one.task})"
+    return f"{name}, {how}{probation}; form {one.form}"
 
 
 def _describe_certificate(one: Explanation, facts: CertificateFacts) -> str:
     stratum = f" for {one.stratum} texts" if one.stratum else ""
-    promise = f"{facts.alpha:.1%} at {1 - facts.delta:.0%}"
+    promise = f"{facts.alpha:.1%}{_manner(facts.agreement)} at {1 - facts.delta:.0%}"
     if facts.threshold is None or facts.stage != "live":
         missing = f", about {facts.audits_missing:,} audits are missing" if facts.audits_missing else ""
         note = f" ({facts.note})" if facts.note else ""
@@ -110,9 +113,17 @@ def _describe_certificate(one: Explanation, facts: CertificateFacts) -> str:
     )
 
 
+def _manner(agreement: str) -> str:
+    return RiskTarget(agreement=agreement).manner
+
+
 def _describe_draft(one: Explanation) -> str:
     assert one.score is not None
-    bar = "no threshold" if one.threshold is None else f"threshold {one.threshold:.3f}"
+    # An audit is not judged; what it was compared with afterwards is the certificate's.
+    threshold = one.threshold
+    if threshold is None and one.certificate:
+        threshold = one.certificate.threshold
+    bar = "no threshold" if threshold is None else f"threshold {threshold:.3f}"
     near = "" if one.familiarity is None else f"; nearest learnt text {one.familiarity:.3f}"
     passes = "passes" if one.would_serve else "does not pass"
     return f"score {one.score:.3f} against {bar}: it {passes}{near}"

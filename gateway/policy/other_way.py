@@ -27,16 +27,33 @@ _BY_REASON = {
     "teacher was faster": "a quicker draft: the teacher was asked beside it and answered first",
     "host down": "a model host that runs; it is started again by itself",
     "overloaded": "a model host with less to do",
+    "engine down": "a server that can be reached; `urls` in [specialists.engines]",
+    "engine lost": "a server of the specialist's engine that keeps its connections",
+    "model changed": "the model that was certified; the learner certifies the new one by itself",
+    "model not found": "an engine that serves the `model` of its settings",
+    "adapter missing": "an engine that takes the version's adapter; `adapters` in [specialists.engines]",
+    "no logprobs": "an engine that gives logprobs",
     "version not loaded": "a model host that has loaded the version; it is loaded after a start",
     "draft of another version": "a draft of the version that is certified; one was just replaced",
     "no encoder": "`embed` in the policy, with an encoder that is installed",
     "internal fault": "no fault of the gateway; its log names the request",
-    "frozen": "a task that is not frozen",
+    "frozen": "a task that is not frozen; `stepdown tasks list` shows which are, `tasks unfreeze` ends it",
     "usage reported later": "nothing: this only reports what an earlier request took",
+}
+_BY_REFUSED_REASON = {
+    "no specialist": (
+        "a specialist that may answer it (the answer said why none may), "
+        "or no header `x-stepdown-mode: local`"
+    ),
+    "object not found": "an object of this caller's tenant; `stepdown objects list` says whose each is",
+    "list not allowed": "`objects: shared` in the policy: the list shows what other tenants made",
+    "host not allowed": "to call the gateway by its address, or by a name in `server.names`",
+    "origin not allowed": "to come from an app, not from a page of another site",
 }
 _BY_REFUSAL = {
     401: "a key that `stepdown keys list` shows as valid",
     404: "a path or model that exists here; models: GET /v1/models",
+    408: "to come faster: head and body have a time limit",
     413: "a smaller body, or a higher `server.max_body_mb`",
     429: "room in the limit that was reached, or a higher limit of the key or the policy's budget",
     500: "no fault of the gateway; its log names the request",
@@ -59,6 +76,8 @@ def describe_other_way(record: DecisionRecord) -> str:
 
 def _refusal_needs(record: DecisionRecord) -> str:
     assert record.row.decision == REFUSED
+    if known := _BY_REFUSED_REASON.get(record.reason):
+        return known
     if record.row.policy and record.status == 403:
         return f"another policy before '{record.row.policy}', which forbids it"
     if record.status == 403:
@@ -75,6 +94,8 @@ def _teacher_instead(record: DecisionRecord) -> str:
 
 def _without_audit(record: DecisionRecord) -> str:
     drawn = f"The draw of an audit (probability {record.propensity:.1%}) chose the teacher."
+    if known := _BY_REASON.get(record.reason):
+        return f"{drawn} Without it the teacher had answered, too: to be answered locally, it needed {known}."
     if record.would_serve:
         return f"{drawn} Without it the draft would have been served."
     return f"{drawn} Without it the teacher had answered, too: {_local_needs_of_draft(record)}."

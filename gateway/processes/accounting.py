@@ -38,7 +38,7 @@ class Accounting:
     ) -> None:
         self.tokens = TokenEstimator()
         prices = PriceTable(settings.prices, settings.costs.unknown_price)
-        self._pricer = Pricer(prices, self.tokens)
+        self._pricer = Pricer(prices, self.tokens, [one.name for one in settings.teachers])
         later = LaterUsage(self._pricer, state.awaited_usage)
         self.ledger = Ledger(self._pricer, state.spend, state.decisions, later, settle=self._settle)
         self._decisions = state.decisions

@@ -19,7 +19,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.blind_sample import BlindSample
 from gateway.processes.harvest_access import open_harvest
-from gateway.processes.task_report import TaskReporter, find_report, summarize_task
+from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
 from gateway.settings import Settings
@@ -35,6 +35,7 @@ from gateway.store.learner_progress import LearnerProgress, read_learner_progres
 from gateway.store.retirements import read_retirements
 from gateway.store.shared_counters import Counters
 from gateway.store.state import State
+from gateway.store.task_lookup import find_recorded_task, name_subject
 from gateway.telemetry.all_workers import MachineMetrics
 from gateway.telemetry.certificates import Certificates
 from gateway.telemetry.costs import BudgetCollector
@@ -119,10 +120,16 @@ class GatewayAdmin:
     def explain(self, request_id: str) -> Explanation | None:
         """Return why a request was answered as it was, None if it is not known."""
         records = self._state.decisions.find(request_id)
-        return explain_decision(records, self._policies) if records else None
+        if not records:
+            return None
+        self._refresh()
+        return explain_decision(records, self._policies, self._state.tasks.names.of)
 
     def list_decisions(self, wanted: DecisionFilter, last: int) -> list[DecisionRecord]:
-        """Return the last decisions that are wanted, newest first."""
+        """Return the last decisions that are wanted, newest first. Raises ConfigError for an unknown task."""
+        if wanted.task is not None:
+            self._refresh()
+            wanted = msgspec.structs.replace(wanted, task=find_recorded_task(self._state, wanted.task))
         return self._state.decisions.newest(last, wanted)
 
     def list_tasks(self) -> list[TaskReport]:
@@ -178,7 +185,8 @@ class GatewayAdmin:
 
     def list_changes(self, last: int, about: str) -> list[Entry]:
         """Return the last entries of the audit trail, newest first."""
-        return self._state.trail.newest(last, subject=about)
+        self._refresh()
+        return self._state.trail.newest(last, subject=name_subject(self._state, about))
 
     def verify_trail(self, known_head: str) -> Verdict:
         """Recompute the audit trail's chain."""
@@ -254,7 +262,7 @@ class GatewayAdmin:
         return read_learner_progress(self._settings.home)
 
     def _find_task(self, task: str) -> TaskReport:
-        return find_report(task, self._report_tasks())
+        return self._reporter.find(task, self._report_tasks())
 
     def _report_tasks(self) -> list[TaskReport]:
         self._refresh()

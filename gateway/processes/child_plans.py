@@ -7,6 +7,8 @@ import secrets
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from gateway.config.environment import FILE_SUFFIX
 from gateway.ipc.child_process import ChildPlan
 from gateway.settings import Settings
@@ -74,6 +76,7 @@ def plan_children(
             "--socket", str(home.host_socket), "--encoder", specialists.encoder,
             "--encoder-config", json.dumps(specialists.encoder_options),
             "--models", str(home.models), "--memory-mb", str(specialists.memory_mb),
+            "--engines", msgspec.json.encode(specialists.engines).decode(),
         ],
         environment=environment,
         withheld=withheld | {PASSWORD_VARIABLE, PASSWORD_VARIABLE + FILE_SUFFIX},

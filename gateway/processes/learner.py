@@ -47,6 +47,7 @@ from gateway.specialists.base import Runtime
 from gateway.specialists.client.client import HostClient
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.shared_resources import SharedResources
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
@@ -127,7 +128,9 @@ def create_learner(settings: Settings, state: State) -> Learner:
     home = settings.home
     specialists, learn = settings.specialists, settings.learn
     encoder = _create_encoder(settings)
-    resources = SharedResources(encoder, EnginePool(home.models, specialists.memory_mb))
+    resources = SharedResources(
+        encoder, EnginePool(home.models, specialists.memory_mb), RemoteEngines(specialists.engines)
+    )
     registry = Registry(home.registry)
     election = _create_election(settings)
     stores = Stores(
@@ -202,7 +205,7 @@ def create_builder(settings: Settings, resources: SharedResources | None = None)
     learn, specialists = settings.learn, settings.specialists
     if resources is None:
         engines = EnginePool(settings.home.models, specialists.memory_mb)
-        resources = SharedResources(_create_encoder(settings), engines)
+        resources = SharedResources(_create_encoder(settings), engines, RemoteEngines(specialists.engines))
     registry, shared = Registry(settings.home.registry), resources
     return VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],

@@ -20,6 +20,7 @@ from gateway.config.reference import (
 from gateway.finops.prices import LongPrompt, Price
 from gateway.policy.schema import Policy, PolicyFile
 from gateway.settings import Settings
+from gateway.specialists.remote.config import EngineConfig
 
 Topic = Literal["settings", "policies"]
 
@@ -75,6 +76,7 @@ def _settings_parts() -> Iterator[str]:
             yield _write_struct(f"[{field.encode_name}]", section)
     yield _write_struct('[prices."<model>"]', Price)
     yield _write_struct('[prices."<model>".long]', LongPrompt)
+    yield _write_struct("[specialists.engines.<name>]", EngineConfig)
     for title, package in _OPTIONS:
         for name in list_plugins(package):
             config = load_plugin(package, name).Config

@@ -23,6 +23,7 @@ from gateway.processes.harvest_access import open_harvest
 from gateway.settings import Settings
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.shared_resources import SharedResources
 from gateway.store.home import read_audit_key
 from gateway.store.reviews import Feedback, Verdict
@@ -160,5 +161,9 @@ class Review:
         encoder = CachedEncoder(
             create_encoder(specialists.encoder, msgspec.json.encode(specialists.encoder_options))
         )
-        resources = SharedResources(encoder, EnginePool(self._settings.home.models, specialists.memory_mb))
+        resources = SharedResources(
+            encoder,
+            EnginePool(self._settings.home.models, specialists.memory_mb),
+            RemoteEngines(specialists.engines),
+        )
         return Workspace(folder=folder, seed=self._settings.learn.seed, resources=resources)

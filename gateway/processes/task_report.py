@@ -12,7 +12,7 @@ from gateway.confidence.shortfall import uncertified_reason
 from gateway.confidence.summary import summarize_certification
 from gateway.confidence.units import independent_units
 from gateway.core import Certificate, Certification, RiskTarget
-from gateway.errors import ConfigError, RegistryError
+from gateway.errors import RegistryError
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
@@ -20,6 +20,7 @@ from gateway.registry.models import Registry
 from gateway.settings import Settings
 from gateway.store.state import State
 from gateway.store.task_changes import find_freezer
+from gateway.store.task_lookup import find_task
 from gateway.store.tasks import Task
 
 DAY_S = 86_400.0
@@ -41,6 +42,11 @@ class TaskReporter:
         names = {*known, *(one.task for one in self._state.certifications.all())}
         reports = [self.report(name, known.get(name), counts.get(name, Count())) for name in names]
         return sorted(reports, key=lambda one: (one.scope, one.name))
+
+    def find(self, wanted: str, reports: list[TaskReport]) -> TaskReport:
+        """Return the report of the task with that id, name, or owner and name. Raises ConfigError."""
+        task = find_task(self._state, wanted)
+        return next(one for one in reports if one.task == task)
 
     def add_changes(self, report: TaskReport) -> TaskReport:
         """Return a report with the latest changes by operators."""
@@ -96,18 +102,6 @@ def create_reporter(settings: Settings, state: State) -> TaskReporter:
     """Return the reporter of a home. Raises ConfigError if the policies cannot be read."""
     planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
     return TaskReporter(state, planner, Registry(settings.home.registry))
-
-
-def find_report(wanted: str, reports: list[TaskReport]) -> TaskReport:
-    """Return the task with that id, name, or owner and name. Raises ConfigError."""
-    found = [one for one in reports if wanted in (one.task, one.name, f"{one.scope}/{one.name}")]
-    exact = [one for one in found if one.task == wanted] or found
-    if len(exact) == 1:
-        return exact[0]
-    if exact:
-        owners = ", ".join(f"{one.scope}/{one.name}" for one in exact)
-        raise ConfigError(f"several tasks are named '{wanted}': {owners}")
-    raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
 
 
 def describe_absence(counts: dict[str, Count], adopt_rows: int) -> str:

@@ -22,6 +22,7 @@ from gateway.registry.models import Registry
 from gateway.settings import Settings
 from gateway.store.actions import Action, ActionKind
 from gateway.store.state import State
+from gateway.store.task_lookup import find_task
 
 MOST_COMPARED = 500
 """Texts that two versions are compared on: a decoder drafts ten per second."""
@@ -64,15 +65,9 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def resolve_task(state: State, settings: Settings, wanted: str) -> str:
-    """Return the id of the task with that id or name. Raises ConfigError if there is none, or several."""
-    known = {*open_harvest(settings).counts(), *Registry(settings.home.registry).tasks()}
-    if wanted in known:
-        return wanted
-    found = [one.task for one in state.tasks.all() if state.tasks.names.of(one.task) == wanted]
-    if len(found) != 1:
-        why = "is the name of several tasks: give an id" if found else "is no task"
-        raise ConfigError(f"'{wanted}' {why}; `stepdown tasks list` shows them")
-    return found[0]
+    """Return the id of a task with that id or name that has rows or versions. Raises ConfigError."""
+    rows = open_harvest(settings).counts()
+    return find_task(state, wanted, [*rows, *Registry(settings.home.registry).tasks()])
 
 
 def find_drafting(state: State, task: str) -> int | None:

@@ -26,3 +26,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, str] = {}
     parent: int | None = None
     metrics: dict[str, float] = {}
+    served_model: str = ""
+    """The model elsewhere that it was validated on; empty if it drafts by its files."""

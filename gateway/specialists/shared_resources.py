@@ -1,4 +1,4 @@
-"""The encoder and the engines that all specialists of one process share."""
+"""The encoder and the engines, here and elsewhere, that all specialists of one process share."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.specialists.base import Encoder
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.remote.pool import RemoteEngines
 
 
 class SharedResources(msgspec.Struct, frozen=True):
@@ -13,3 +14,4 @@ class SharedResources(msgspec.Struct, frozen=True):
 
     encoder: Encoder
     engines: EnginePool
+    remote_engines: RemoteEngines = msgspec.field(default_factory=RemoteEngines)

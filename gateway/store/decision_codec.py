@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from gateway.core import EXACT
 from gateway.store.database import Database
 from gateway.store.decision_record import CertificateFacts, DecisionRecord, must_stay
 from gateway.store.decision_words import DecisionWords, Stored
@@ -67,6 +68,11 @@ class DecisionCodec:
         certificate = None if stored.certificate is None else self._certificates.load(stored.certificate)
         return _restore(stored, self._shared.load(stored.shared), certificate, at, weight)
 
+    def decode_booked(self, body: bytes, at: float) -> LedgerRow | None:
+        """Return the ledger's row of a record, None if the ledger does not count it. Raises as `decode`."""
+        stored = self._decode(body)
+        return _restore_row(stored, self._shared.load(stored.shared), at) if stored.flags & _BOOKED else None
+
     def classify(self, body: bytes) -> tuple[bool, object]:
         """Return whether a record must stay, and else the stratum that it is sampled in."""
         stored = self._decode(body)
@@ -107,6 +113,8 @@ class _Shared(msgspec.Struct, frozen=True, array_like=True):
     version: int
     threshold: float | None
     propensity: float
+    agreement: str = EXACT
+    """Last, with a default: records of older versions end before it."""
 
 
 class _Body(msgspec.Struct, frozen=True, array_like=True):
@@ -164,6 +172,7 @@ def _shared_of(record: DecisionRecord) -> _Shared:
         row.tier, row.source, row.price, record.status, record.reason, record.method, record.path,
         record.surface, record.mode, record.form, record.match, record.place, record.alpha, record.delta,
         record.days, record.stratum, record.version, record.threshold, record.propensity,
+        record.agreement,
     )  # fmt: skip
 
 
@@ -188,6 +197,7 @@ def _restore(
         alpha=shared.alpha,
         delta=shared.delta,
         days=shared.days,
+        agreement=shared.agreement,
         stratum=shared.stratum,
         certificate=certificate,
         version=shared.version,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import Refusal
+from gateway.core import EXACT, Refusal
 from gateway.store.ledger_row import LedgerRow
 
 REFUSED = "refused"
@@ -28,6 +28,7 @@ class CertificateFacts(msgspec.Struct, frozen=True, array_like=True):
     losses: float
     audits_missing: int | None
     note: str
+    agreement: str = EXACT
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,9 +53,10 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
     is_on_probation: bool = False
     alpha: float = 0.0
-    """What the policy asks for, as `delta` and `days`; 0 if it was never asked."""
+    """What the policy asks for, as `delta`, `days` and `agreement`; 0 if it was never asked."""
     delta: float = 0.0
     days: float = 0.0
+    agreement: str = EXACT
     stratum: str = ""
     """Of the draft; empty without one."""
     certificate: CertificateFacts | None = None

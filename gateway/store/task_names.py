@@ -89,7 +89,7 @@ class TaskNames:
 
     def rename(self, task: str, name: str) -> None:
         """Give an adopted task another name. May block. Raises ConfigError for one that it cannot have."""
-        if not _NAME.fullmatch(name) or _ID.fullmatch(name):
+        if not _NAME.fullmatch(name) or is_task_id(name):
             raise ConfigError(
                 f"'{name}' is no name for a task: a-z, 0-9, '.', '_' and '-', at most {LONGEST_NAME} "
                 "of them, and not the form of an id"
@@ -117,6 +117,11 @@ class TaskNames:
         self._tasks = kept | {(scope, name): task for task, scope, name, _ in changed}
 
 
+def is_task_id(text: str) -> bool:
+    """Whether `text` has the form of a task's id."""
+    return _ID.fullmatch(text) is not None
+
+
 def suggest_name(template_text: str, model: str) -> str:
     """Return a name from the first telling words of a template, whole ones; without any from the model."""
     chosen: list[str] = []
@@ -140,7 +145,7 @@ def _list_words(text: str) -> list[str]:
 
 def _make_unique(name: str, taken: set[str]) -> str:
     number, unique = 1, name
-    while unique in taken or _ID.fullmatch(unique):
+    while unique in taken or is_task_id(unique):
         number += 1
         unique = f"{name}-{number}"
     return unique

@@ -104,7 +104,7 @@ async def test_a_fallbacks_answer_is_neither_lesson_nor_evidence(flow: Flow) -> 
     await flow.read()
     outcome = await flow.wait_for_outcome()
 
-    assert (outcome.decision, outcome.is_held_out) == ("escalated", False)
+    assert (outcome.decision, outcome.is_held_out, outcome.served_by) == ("escalated", False, "second")
     assert row_of(outcome, Reading(text="x", finish_reason="stop", is_complete=True)) is None
 
 

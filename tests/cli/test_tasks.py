@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.core import RiskTarget
+from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
+from gateway.store.ledger_row import LedgerRow
 from gateway.store.state import State, open_state
 from tests.cli.conftest import Command
 from tests.support.builders import NOON, certificate, certified
@@ -145,3 +147,32 @@ def test_an_unknown_task_is_refused(command: Command) -> None:
     ended = command("tasks", "show", "nothing")
 
     assert (ended.returncode, "no task has the id or name 'nothing'" in ended.stderr) == (2, True)
+
+
+def test_other_commands_take_a_task_by_its_name(command: Command, home: Path) -> None:
+    """They took ids alone, and said of a name that there was nothing."""
+    record = DecisionRecord(
+        row=LedgerRow(
+            1.0, "a" * 32, "t", "k", "p", TASK, "local", "/v1/chat/completions", "m", "m", "",
+            9, 2, 0, 0, "", 0.0, 0.5, 0.0, 0.0, "reported", "listed",
+        ),
+        status=200,
+        reason="certified",
+    )  # fmt: skip
+    with open_state(Home(home)) as state:
+        adopt(state)
+        state.decisions.put(record)
+        state.trail.add("cli:me", "tasks freeze", TASK)
+
+    assert command("why", "--task", NAME).stdout.startswith("a" * 32)
+    assert command("why", "--task", TASK).stdout.startswith("a" * 32)
+    assert "cli:me: tasks freeze" in command("audit", "list", "--about", NAME).stdout
+    for words in (("why", "--task", "nothing"), ("sample", "list", "--task", "nothing")):
+        ended = command(*words)
+        assert (ended.returncode, "no task has the id or name 'nothing'" in ended.stderr) == (2, True)
+
+
+def test_an_id_that_is_not_adopted_is_still_looked_for(command: Command) -> None:
+    ended = command("why", "--task", "task-aaaaaaaaaaaa")
+
+    assert (ended.returncode, ended.stdout) == (0, "no decision to show\n")

@@ -11,7 +11,7 @@ from gateway.harvest.base import Row
 from tests.distill.conftest import Home, tickets
 
 
-def imported(home: Home, count: int = 600, noise: float = 0.0) -> list[Row]:
+def imported(home: Home, count: int = 2_000, noise: float = 0.0) -> list[Row]:
     """Harvest lessons as an import does, and note that it did."""
     rows = tickets(count, held_out_share=0.0, noise=noise)
     home.harvest(rows)
@@ -19,7 +19,7 @@ def imported(home: Home, count: int = 600, noise: float = 0.0) -> list[Row]:
     return rows
 
 
-def audits(count: int, *, start: int = 1_000, shift: int = 0, noise: float = 0.0) -> list[Row]:
+def audits(count: int, *, start: int = 5_000, shift: int = 0, noise: float = 0.0) -> list[Row]:
     return tickets(count, start=start, held_out_share=1.0, shift=shift, noise=noise)
 
 
@@ -36,7 +36,7 @@ def test_one_threshold_is_confirmed_by_as_few_audits_as_the_binomial_allows(home
     assert home.certificate().stage == "shadow"
     assert "imported rows" in home.certificate().note
 
-    home.harvest(audits(14, start=2_000))
+    home.harvest(audits(14, start=6_000))
     learner.step()
     certificate = home.certificate()
     assert (certificate.stage, certificate.attempts, certificate.issued_at_attempt) == ("live", 2, 1)
@@ -57,7 +57,7 @@ def test_audits_that_differ_refute_it(home: Home) -> None:
 
 
 def test_without_imports_nothing_is_decided_by_one_threshold(home: Home) -> None:
-    home.harvest(tickets(600, held_out_share=0.0))
+    home.harvest(tickets(2_000, held_out_share=0.0))
     learner = home.learner(alpha=0.05)
     learner.step()
 
@@ -69,12 +69,12 @@ def test_without_imports_nothing_is_decided_by_one_threshold(home: Home) -> None
 
 @pytest.mark.parametrize(("alpha", "accepted"), [(0.05, 45), (0.02, 114)])
 def test_a_sure_student_needs_no_error_in_so_many(home: Home, alpha: float, accepted: int) -> None:
-    imported(home, 3_000)
+    imported(home, 5_000)
     home.learner().step()
     fresh = Certificate(stratum="new", target=RiskTarget(alpha, 0.1))
     with home.learner()._builder.open_version("task-1", 1) as candidate:
-        hypothesis = choose_hypothesis(candidate, fresh, 0.8)
+        hypothesis = choose_hypothesis(candidate, fresh)
         assert hypothesis is not None
         assert hypothesis.accepted == accepted
-        assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, attempts=1), 0.8) is None
-        assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, stage="alarm"), 0.8) is None
+        assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, attempts=1)) is None
+        assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, stage="alarm")) is None

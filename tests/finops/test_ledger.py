@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from gateway.core import Decision, Draft, Usage
 from gateway.finops.ledger import Ledger
-from gateway.finops.prices import PriceTable
+from gateway.finops.prices import Price, PriceTable
+from gateway.finops.pricing import Pricer
+from gateway.finops.tokens import TokenEstimator
 from gateway.store.database import Database
 from gateway.store.decision_log import DecisionLog
 from gateway.store.spend import SpendLog, Sums
@@ -95,6 +97,20 @@ def test_a_name_without_a_price_costs_what_the_answering_model_does(ledger: Ledg
 
     sums = sums_by_decision(ledger, spend)["escalated"]
     assert (sums.usd, sums.unknown_usd, sums.unpriced) == (2.0, 0.0, 1)
+
+
+def test_an_answer_costs_what_its_teacher_takes_and_a_draft_saves_what_the_first_would() -> None:
+    own = {
+        "giant@first": Price(input_usd_per_mtok=1000.0, output_usd_per_mtok=0.0),
+        "*@second": Price(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0),
+    }
+    pricer = Pricer(PriceTable(own), TokenEstimator(), ["first", "second"])
+
+    served = [pricer.find_cost(outcome(served_by=name), reading()).usd for name in ("first", "second")]
+    local = pricer.find_cost(outcome(decision="local"), reading())
+
+    assert served == [1.0, 0.0]
+    assert local.counterfactual_usd == pytest.approx(1.0, rel=0.1)
 
 
 def test_refused_requests_cost_nothing(ledger: Ledger, spend: SpendLog) -> None:

@@ -90,6 +90,32 @@ def test_the_operators_price_wins() -> None:
     assert [cost(prices, "gpt-4o"), cost(prices, "gpt-4o-2024-08-06", "gpt-4o")] == [3.0, 3.0]
 
 
+@pytest.mark.parametrize(
+    ("answering", "served_by", "usd"),
+    [
+        ("gpt-4o", "azure", 7.0),
+        ("gpt-4o-2024-08-06", "azure", 7.0),
+        ("gpt-4o", "openai", 3.0),
+        ("llama-70b", "vllm", 0.0),
+        ("gpt-4o", "", 3.0),
+    ],
+)
+def test_a_teacher_may_have_prices_of_its_own(answering: str, served_by: str, usd: float) -> None:
+    """The same model costs otherwise elsewhere, and a server of one's own nothing per token."""
+    prices = PriceTable(
+        {
+            "gpt-4o": Price(input_usd_per_mtok=1.0, output_usd_per_mtok=2.0),
+            "gpt-4o@azure": Price(input_usd_per_mtok=3.0, output_usd_per_mtok=4.0),
+            "*@vllm": Price(input_usd_per_mtok=0.0, output_usd_per_mtok=0.0),
+        }
+    )
+
+    found = prices.find(answering, "gpt-4o", "", NOON, served_by=served_by)
+
+    assert found.prices.cost(MILLION) == usd
+    assert found.is_known
+
+
 def test_the_operators_price_may_have_tiers_and_lengths() -> None:
     text = """{"input": 1, "output": 2, "cached": 0.5, "container": 1, "tiers": {"flex": {"input": 0.5,
         "output": 1}}, "long": {"above": 1000, "input": 3, "output": 4}}"""

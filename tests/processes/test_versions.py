@@ -74,7 +74,7 @@ def test_a_rollback_goes_one_version_back(settings: Settings, state: State) -> N
 def test_unknown_tasks_and_versions_are_named(settings: Settings, state: State) -> None:
     with pytest.raises(ConfigError, match="no version 9; known: 1, 2"):
         versions.promote(settings, state, TASK, 9, "why")
-    with pytest.raises(ConfigError, match="is no task"):
+    with pytest.raises(ConfigError, match="no task has the id or name 'nope'"):
         versions.resolve_task(state, settings, "nope")
     name = state.tasks.names.of(TASK)
     assert versions.resolve_task(state, settings, name) == TASK

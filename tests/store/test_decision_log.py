@@ -55,9 +55,9 @@ def add(log: DecisionLog, records: list[DecisionRecord]) -> None:
 def test_a_record_comes_back_as_it_was_written(log: DecisionLog) -> None:
     full = record(
         7, decision="local", method="POST", surface="chat", form="single/short", match="embedding",
-        similarity=0.97, place="system 3", alpha=0.02, delta=0.1, days=30.0, stratum="new",
-        certificate=CERTIFICATE, version=3, score=0.91, threshold=0.6, familiarity=0.8, propensity=0.02,
-        would_serve=True, is_streamed=True, is_hedged=True, is_whole=False, is_held_out=True,
+        similarity=0.97, place="system 3", alpha=0.02, delta=0.1, days=30.0, agreement="set_f1",
+        stratum="new", certificate=CERTIFICATE, version=3, score=0.91, threshold=0.6, familiarity=0.8,
+        propensity=0.02, would_serve=True, is_streamed=True, is_hedged=True, is_whole=False, is_held_out=True,
         is_on_probation=True, latency_ms=12.5, first_byte_ms=12.4, draft_ms=8.0,
     )  # fmt: skip
     add(log, [record(1), full, record(2)])
@@ -222,3 +222,9 @@ def test_what_is_older_than_thirty_days_goes(path: Path) -> None:
     add(log, [record(900 + number, at=KEPT_S + 500.0) for number in range(100)])
     assert [row.at for row in log.iterate()] == [KEPT_S + 500.0] * 100
     log.close()
+
+
+def test_a_record_of_a_version_that_knew_no_agreement_is_read() -> None:
+    older = msgspec.msgpack.encode(msgspec.structs.astuple(CERTIFICATE)[:-1])
+
+    assert msgspec.msgpack.decode(older, type=CertificateFacts) == CERTIFICATE

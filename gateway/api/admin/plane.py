@@ -28,7 +28,10 @@ class AdminPlane(Protocol):
         """Return why a request was answered as it was, None if it is not known."""
 
     def list_decisions(self, wanted: DecisionFilter, last: int) -> list[DecisionRecord]:
-        """Return the last decisions that are wanted, newest first."""
+        """Return the last decisions that are wanted, newest first; tasks by id or name.
+
+        Raises ConfigError for a task that is no id and has no such name.
+        """
 
     def list_tasks(self) -> list[TaskReport]:
         """Return a report of every task."""

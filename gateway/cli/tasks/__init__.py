@@ -35,8 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     freeze = actions.add_parser("freeze", help="have the teacher answer a task, or all, from now on")
     unfreeze = actions.add_parser("unfreeze", help="end a freeze")
     acknowledge = actions.add_parser("ack", help="acknowledge the alarm of a task, or of all")
-    for action in (show, rename):
+    migrate = actions.add_parser(
+        "migrate", help="ask another model what a task's lessons asked, compare, and learn its answers"
+    )
+    for action in (show, rename, migrate):
         action.add_argument("task", help=_NAMES_ONE)
+    migrate.add_argument("--to", required=True, metavar="MODEL", help="the model that the app will name")
+    migrate.add_argument("--budget", required=True, type=_dollars, metavar="USD", help="such as $5")
+    migrate.add_argument("--rows", type=int, default=2_000, metavar="N", help="at most so many (2,000)")
     rename.add_argument("name", help="a-z, 0-9, '.', '_' and '-'; apps may ask for model stepdown/NAME")
     for action in (freeze, unfreeze, acknowledge):
         group = action.add_mutually_exclusive_group(required=True)
@@ -57,7 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     with open_state(settings.home) as state:
         reporter = create_reporter(settings, state)
-        action = {"list": _list, "show": _show, "rename": _rename, "ack": _acknowledge}
+        action = {
+            "list": _list, "show": _show, "rename": _rename, "ack": _acknowledge, "migrate": _migrate,
+        }  # fmt: skip
         return action.get(arguments.action, _freeze)(arguments, settings, state, reporter)
 
 
@@ -88,10 +96,10 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
 
     from gateway.cli.tasks.formatting import format_details, format_previews
     from gateway.processes.harvest_access import open_harvest
-    from gateway.processes.task_report import find_report, measure_stakes
+    from gateway.processes.task_report import measure_stakes
 
     harvest, now = open_harvest(settings), time.time()
-    report = reporter.add_changes(find_report(arguments.task, reporter.report_all(harvest.counts())))
+    report = reporter.add_changes(reporter.find(arguments.task, reporter.report_all(harvest.counts())))
     known = state.tasks.get(report.task)
     stakes = measure_stakes(state, harvest, known, now) if known else None
     previews = _preview(settings, state, report) if arguments.what_if else []
@@ -105,6 +113,33 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
     return OK
 
 
+def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.processes.migrating import migrate_task
+    from gateway.processes.versions import resolve_task
+    from gateway.store.audit_trail import name_local_actor
+
+    task = resolve_task(state, settings, arguments.task)
+    state.trail.add(name_local_actor(), "tasks migrate", task, to=arguments.to, usd=arguments.budget)
+    done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows)
+    if arguments.json:
+        return _print_json(done)
+    low, high = done.interval
+    print(
+        f"{done.asked:,} asked again for ${done.usd:.2f}, {done.failed:,} failed\n"
+        f"{arguments.to} agrees with the old teacher in {done.agreement:.1%} ({low:.1%} to {high:.1%})"
+    )
+    for name, rows in done.tasks.items():
+        print(f"{name}  {rows:,} rows: its specialist drafts in shadow until live audits confirm it")
+    return OK if done.asked else FAILED
+
+
+def _dollars(text: str) -> float:
+    dollars = float(text.removeprefix("$"))
+    if not dollars > 0:
+        raise argparse.ArgumentTypeError("must be more than $0")
+    return dollars
+
+
 def _preview(settings: Settings, state: State, report: TaskReport) -> list[Preview]:
     from gateway.processes.learner import limit_threads, preview_alphas
 
@@ -114,11 +149,10 @@ def _preview(settings: Settings, state: State, report: TaskReport) -> list[Previ
 
 
 def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
-    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.task_changes import rename_task
 
-    report = find_report(arguments.task, reporter.report_all({}))
+    report = reporter.find(arguments.task, reporter.report_all({}))
     rename_task(state, name_local_actor(), report.task, arguments.name)
     if arguments.json:
         return _print_json({"task": report.task, "name": arguments.name, "before": report.name})
@@ -129,12 +163,11 @@ def _rename(arguments: argparse.Namespace, _: Settings, state: State, reporter: 
 
 
 def _freeze(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
-    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.interventions import ALL_TASKS
     from gateway.store.task_changes import freeze_task, unfreeze_task
 
-    report = None if arguments.all else find_report(arguments.task, reporter.report_all({}))
+    report = None if arguments.all else reporter.find(arguments.task, reporter.report_all({}))
     task = report.task if report else ALL_TASKS
     what = report.name if report else "all tasks"
     if arguments.action == "freeze":
@@ -172,12 +205,11 @@ def _hint(state: State, task: str) -> str:
 
 
 def _acknowledge(arguments: argparse.Namespace, _: Settings, state: State, reporter: TaskReporter) -> int:
-    from gateway.processes.task_report import find_report
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.task_changes import acknowledge_alarm
 
     reports = reporter.report_all({})
-    chosen = reports if arguments.all else [find_report(arguments.task, reports)]
+    chosen = reports if arguments.all else [reporter.find(arguments.task, reports)]
     open_alarms = [report for report in chosen if report.alarms and report.seen_alarm is None]
     for report in open_alarms:
         acknowledge_alarm(state, name_local_actor(), report.task, report.alarms, arguments.note)

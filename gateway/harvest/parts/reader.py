@@ -188,18 +188,24 @@ class PartsAndOutboxReader(HarvestReader):
     def _read(self, read: Callable[[Table], T]) -> T:
         """Return what `read` finds, once outboxes and parts agree."""
         with self._lock:
-            now = self._clock()
-            if now - self._looked_at > FRESH_FOR_S:
-                self._log.refresh()
-                self._looked_at = now
-            for _ in range(_MOST_ATTEMPTS):
-                before = self._log.table
-                try:
-                    return read(before)
-                except (_StaleTableError, LostPartError) as exc:
-                    if self._log.refresh() is before and isinstance(exc, _StaleTableError):
-                        self._outboxes.accept_other_storage()
-            raise StepdownError("harvest.parts: parts are gone that manifests name: restore a backup of them")
+            try:
+                return self._read_in_turn(read)
+            except OSError as exc:
+                raise StepdownError(f"harvest.parts cannot be read: {exc}") from exc
+
+    def _read_in_turn(self, read: Callable[[Table], T]) -> T:
+        now = self._clock()
+        if now - self._looked_at > FRESH_FOR_S:
+            self._log.refresh()
+            self._looked_at = now
+        for _ in range(_MOST_ATTEMPTS):
+            before = self._log.table
+            try:
+                return read(before)
+            except (_StaleTableError, LostPartError) as exc:
+                if self._log.refresh() is before and isinstance(exc, _StaleTableError):
+                    self._outboxes.accept_other_storage()
+        raise StepdownError("harvest.parts: parts are gone that manifests name: restore a backup of them")
 
     def _add_from_parts(self, batch: Batch, query: _Query, after: Cursor | None, newest: int | None) -> Batch:
         wanted = find_wanted(self._log.table, self._outboxes.files, after or {})

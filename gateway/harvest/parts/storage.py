@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,12 +128,14 @@ class RemoteFolder:
 
     def read(self, path: str) -> bytes:
         """See Storage."""
-        return bytes(self._files.cat_file(self._name(path)))
+        with self._failing_as_files_do():
+            return bytes(self._files.cat_file(self._name(path)))
 
     def create(self, path: str, content: bytes) -> bool:
         """See Storage."""
         try:
-            self._files.pipe_file(self._name(path), content, mode="create")
+            with self._failing_as_files_do():
+                self._files.pipe_file(self._name(path), content, mode="create")
         except OSError:
             # Refused because it is there, or failed, or done without our hearing of it: only a look tells.
             # Contents of two writers differ.
@@ -141,26 +144,27 @@ class RemoteFolder:
 
     def upload(self, source: Path, path: str) -> None:
         """See Storage."""
-        self._files.put_file(str(source), self._name(path))
+        with self._failing_as_files_do():
+            self._files.put_file(str(source), self._name(path))
 
     def delete(self, path: str) -> None:
         """See Storage."""
-        try:
+        with suppress(FileNotFoundError), self._failing_as_files_do():
             self._files.rm_file(self._name(path))
-        except FileNotFoundError:
-            return
 
     def list_files(self, folder: str) -> list[str]:
         """See Storage."""
         try:
-            found = self._files.find(self._name(folder))
+            with self._failing_as_files_do():
+                found = self._files.find(self._name(folder))
         except FileNotFoundError:
             return []
         return [str(name).removeprefix(self._folder).lstrip("/") for name in found]
 
     def modified_at(self, path: str) -> float:
         """See Storage."""
-        return float(self._files.modified(self._name(path)).timestamp())
+        with self._failing_as_files_do():
+            return float(self._files.modified(self._name(path)).timestamp())
 
     def attach(self, connection: Any) -> None:
         """See Storage."""
@@ -170,6 +174,16 @@ class RemoteFolder:
         """See Storage."""
         protocol = self._files.protocol if isinstance(self._files.protocol, str) else self._files.protocol[0]
         return f"{protocol}://{self._name(path).lstrip('/')}"
+
+    @contextmanager
+    def _failing_as_files_do(self) -> Iterator[None]:
+        """Turn what the clients of object stores raise, each in its own way, into OSError."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as exc:
+            raise OSError(f"harvest.parts: {type(exc).__name__}: {exc}") from exc
 
     def _name(self, path: str) -> str:
         return f"{self._folder.rstrip('/')}/{path}"

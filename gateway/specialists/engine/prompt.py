@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from gateway.specialists.engine import base_model
 from gateway.specialists.tokenization import encode_text, open_tokenizer
+
+TOKENIZER = "tokenizer.json"
+
+
+def copy_prompter(base: Path, folder: Path) -> None:
+    """Copy what the Prompter of `base` reads into `folder`."""
+    for name in (base_model.CARD, TOKENIZER):
+        shutil.copyfile(base / name, folder / name)
 
 
 class Prompter:
@@ -18,9 +27,9 @@ class Prompter:
     def __init__(self, folder: Path) -> None:
         """Raise RegistryError naming the file that is missing or unreadable."""
         self.card = base_model.read_card(folder)
-        self._plain = open_tokenizer(folder / "tokenizer.json")
+        self._plain = open_tokenizer(folder / TOKENIZER)
         self._plain.encode_special_tokens = True
-        template = open_tokenizer(folder / "tokenizer.json")
+        template = open_tokenizer(folder / TOKENIZER)
         self._prefix: list[int] = encode_text(template, self.card.prompt_prefix, add_special_tokens=False).ids
         self._suffix: list[int] = encode_text(template, self.card.prompt_suffix, add_special_tokens=False).ids
 

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder-config", default="{}", help="settings of the encoder, a JSON object")
     parser.add_argument("--models", required=True, type=Path, help="folder of the pulled base models")
     parser.add_argument("--memory-mb", default=1024, type=int, help="memory limit of a generative engine")
+    parser.add_argument("--engines", default="{}", help="engines elsewhere by name, a JSON object")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     exit_with_parent()
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     try:
         work_queue = create_work_queue(
-            options.encoder, options.encoder_config, options.models, options.memory_mb
+            options.encoder, options.encoder_config, options.models, options.memory_mb, options.engines
         )
     except RegistryError as exc:
         sys.exit(f"the model host cannot start: {exc}")

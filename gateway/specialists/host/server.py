@@ -8,6 +8,8 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
+
 from gateway.ipc.heartbeat import Heart
 from gateway.ipc.socket_path import listen_privately
 from gateway.specialists.encoders import create_encoder
@@ -15,15 +17,23 @@ from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.connection import WorkerConnection
 from gateway.specialists.host.loaded_models import LoadedModels
 from gateway.specialists.host.work_queue import QueueLimits, WorkQueue
+from gateway.specialists.remote.config import EngineConfig
+from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.shared_resources import SharedResources
 
 
-def create_work_queue(encoder: str, encoder_config: str, models: Path, memory_mb: int) -> WorkQueue:
-    """Return the queue of a host; its specialists share this encoder and the bases in `models`.
+def create_work_queue(
+    encoder: str, encoder_config: str, models: Path, memory_mb: int, engines: str = "{}"
+) -> WorkQueue:
+    """Return the queue of a host; its specialists share encoder, bases and the `engines` elsewhere.
 
     Raises ConfigError or RegistryError as `create_encoder` does.
     """
-    resources = SharedResources(create_encoder(encoder, encoder_config), EnginePool(models, memory_mb))
+    resources = SharedResources(
+        create_encoder(encoder, encoder_config),
+        EnginePool(models, memory_mb),
+        RemoteEngines(msgspec.json.decode(engines, type=dict[str, EngineConfig])),
+    )
     return WorkQueue(LoadedModels(resources), QueueLimits())
 
 

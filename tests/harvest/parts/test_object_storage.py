@@ -12,12 +12,15 @@ from typing import Any
 
 import pytest
 
+from gateway.errors import StepdownError
 from gateway.harvest.parts.compaction import Compactor
 from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.parquet import read_rows
 from gateway.harvest.parts.query import query_parts
+from gateway.harvest.parts.reader import PartsAndOutboxReader
 from gateway.harvest.parts.removal import PartsRemoval
 from gateway.harvest.parts.storage import RemoteFolder
+from gateway.harvest.reader import Count
 from gateway.harvest.removal import Selection
 from tests.harvest.parts.conftest import Machine, MakeRow
 from tests.support.object_storage import KEY, SECRET, find_server, run_object_storage
@@ -106,6 +109,8 @@ def test_machines_share_a_bucket_and_forget_in_all_of_it(
         one = machines["b"]
         query = "SELECT count(*), count(DISTINCT request_id) FROM rows"
         assert query_parts(one.reader, storage, query).rows == [(16, 16)]
+        sleeper = PartsAndOutboxReader(one.harvest, ManifestLog(storage), clock=lambda: 0.0)
+        assert sleeper.counts() == {"cards": Count(training=16)}
 
         removal = PartsRemoval(one.log, "b")
         assert sorted(each.request_id for each in removal.forget(Selection(user="jane"))) == ["a-5", "b-5"]
@@ -113,6 +118,8 @@ def test_machines_share_a_bucket_and_forget_in_all_of_it(
 
         expected = sorted(f"{name}-{n}" for name in "ab" for n in range(8) if n != 5)
         assert all(one.ids() == expected for one in machines.values())
+        # It knows of nothing that came since, and meets parts that are gone.
+        assert len(sleeper.rows("cards").rows) == 14
         assert not [path for path in storage.list_files("") if b"jane" in storage.read(path)]
         assert len(storage.list_files("parts")) == 1
     finally:
@@ -149,3 +156,21 @@ def test_two_machines_killed_in_turn_lose_and_double_nothing(
     found = Counter(each.row.request_id for each in read_rows(table.select(), storage))
     assert found == Counter(f"{name}-{n}" for name in "ab" for n in range(40))
     assert all(one.ids() == sorted(found) for one in machines)
+
+
+def test_a_storage_that_is_away_is_an_error_in_one_line(tmp_path: Path, row: MakeRow) -> None:
+    """Whatever its client raises: rows wait in the outbox, and a learner tries again."""
+    pytest.importorskip("s3fs")
+    away = {
+        "key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }  # fmt: skip
+    one = Machine(tmp_path / "a", RemoteFolder(URL, away))
+    one.keep(row())
+    try:
+        with pytest.raises(OSError, match=r"127\.0\.0\.1:9"):
+            one.shipper.ship_all()
+        with pytest.raises(StepdownError, match="cannot be read"):
+            one.reader.counts()
+    finally:
+        one.outbox.close()

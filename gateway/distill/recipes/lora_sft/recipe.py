@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,17 +17,19 @@ from gateway.distill.cached_encoder import sampled_vectors
 from gateway.distill.evaluation import evaluate
 from gateway.distill.recipes.lora_sft.adapter import export_adapter
 from gateway.distill.recipes.lora_sft.dataset import TokenizedRow, digest_rows, tokenize_rows
+from gateway.distill.recipes.lora_sft.peft_export import export_peft
 from gateway.distill.recipes.lora_sft.student import SCALE, Student
 from gateway.distill.recipes.lora_sft.training import TrainingPlan, train_adapter
 from gateway.distill.saved_students import Lineage, SavedStudents
-from gateway.errors import RegistryError, TrainingError
+from gateway.errors import RegistryError, SpecialistError, TrainingError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder
 from gateway.specialists.engine import base_model
-from gateway.specialists.engine.prompt import Prompter
-from gateway.specialists.runtimes import genai
+from gateway.specialists.engine.prompt import Prompter, copy_prompter
+from gateway.specialists.remote.identity import Identity
+from gateway.specialists.runtimes import genai, openai
 from gateway.specialists.shared_resources import SharedResources
 
 _FEWEST_ROWS = 600
@@ -62,6 +65,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Rows learned before that are repeated per new row."""
     hold_back: int = 32
     """Tokens at the beginning of a long answer on which the gate decides."""
+    engine: str = ""
+    """A name in `[specialists.engines]` whose servers run the base and take adapters: the adapter is handed
+    to them in PEFT form and drafts there. Empty: it drafts in the model host."""
 
 
 def create(config: Config) -> LoraRecipe:
@@ -73,7 +79,6 @@ class LoraRecipe:
     """Fine-tunes an adapter on the very weights that serve, so that quantization costs nothing later."""
 
     name = "lora_sft"
-    runtime = "genai"
     # Left out where a tagger can learn: a decoder copies words slowly. SNIPS JSON, an hour: 64 %
     # exact; a tagger in four minutes: 88 %.
     is_general = True
@@ -81,6 +86,11 @@ class LoraRecipe:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+
+    @property
+    def runtime(self) -> str:
+        """The runtime for the place where the adapter drafts."""
+        return "openai" if self._config.engine else "genai"
 
     def can_learn(self, rows: TrainingSet) -> bool:
         """Return True: a decoder can write any answer."""
@@ -101,7 +111,7 @@ class LoraRecipe:
         )
         with tempfile.TemporaryDirectory(prefix="stepdown-lora-") as folder:
             self._learn(training, Path(folder), context, lineage)
-            return _evaluate(Path(folder), validation.select(rows[-_MOST_DRAFTS:]), workspace)
+            return self._evaluate(Path(folder), validation.select(rows[-_MOST_DRAFTS:]), workspace)
 
     def train(self, training: TrainingSet, folder: Path, workspace: Workspace) -> Report:
         """Write adapter, card and neighbors into `folder`, going on from the latest student.
@@ -113,7 +123,7 @@ class LoraRecipe:
         context = self._context(workspace)
         lineage = context.students.start_version(digest_rows(training))
         agreement = self._learn(training, folder, context, lineage)
-        served = _evaluate(folder, split_validation(training)[1], workspace).losses
+        served = self._evaluate(folder, split_validation(training)[1], workspace).losses
         return Report(
             rows=len(training.texts),
             answers=len(set(training.answers)),
@@ -122,6 +132,7 @@ class LoraRecipe:
                 "agreement": 1.0 - sum(served) / max(1, len(served)),
             },
             has_parent=lineage.parent is not None,
+            served_model=f"{context.identity} with an adapter" if context.identity else "",
         )
 
     def _context(self, workspace: Workspace) -> _Context:
@@ -135,7 +146,17 @@ class LoraRecipe:
             base=base,
             digest=digest,
             encoder=workspace.resources.encoder,
+            identity=self._identify(workspace.resources) if self._config.engine else None,
         )
+
+    def _identify(self, resources: SharedResources) -> Identity:
+        # Before the hour of training, not after it.
+        if resources.remote_engines.config_of(self._config.engine).adapters == "none":
+            raise TrainingError(f"the engine {self._config.engine!r} takes no adapters: set its `adapters`")
+        try:
+            return resources.remote_engines.identify(self._config.engine)
+        except SpecialistError as exc:
+            raise TrainingError(f"the engine {self._config.engine!r} does not answer: {exc}") from exc
 
     def _learn(self, training: TrainingSet, folder: Path, context: _Context, lineage: Lineage) -> float:
         """Train a student of `training`, save it, and write its files into `folder`.
@@ -158,8 +179,7 @@ class LoraRecipe:
         checkpoint = lineage.open_checkpoint(training)
         plan = self._plan(rows, validation, lineage, context.seed)
         agreement = train_adapter(student, plan, checkpoint)
-        export_adapter(student.copy_weights(), SCALE, folder / genai.ADAPTER)
-        genai.write_card(self._card(rows, context.digest), folder)
+        self._export(student.copy_weights(), rows, prompter, context, folder)
         knn.write_neighbors(sampled_vectors(training.texts, context.encoder, context.seed), folder)
         if plan.new:
             digests = [row.digest for row in rows]
@@ -188,15 +208,50 @@ class LoraRecipe:
             seed=seed,
         )
 
-    def _card(self, rows: Sequence[TokenizedRow], digest: str) -> genai.Card:
+    def _export(
+        self,
+        weights: dict[str, Any],
+        rows: Sequence[TokenizedRow],
+        prompter: Prompter,
+        context: _Context,
+        folder: Path,
+    ) -> None:
+        """Write the adapter and its card, as the place where it drafts takes them."""
         lengths = sorted(len(row.answer) for row in rows)
         is_short = lengths[len(lengths) * 95 // 100] <= _SHORT_ANSWER
-        return genai.Card(
-            base=self._config.base,
-            base_digest=digest,
-            max_new_tokens=min(_MOST_NEW_TOKENS, lengths[-1] + 16),
-            hold_back=None if is_short else self._config.hold_back,
+        max_new_tokens = min(_MOST_NEW_TOKENS, lengths[-1] + 16)
+        hold_back = None if is_short else self._config.hold_back
+        if context.identity:
+            export_peft(weights, prompter.card.rank, self._config.base, folder)
+            card = openai.Card(
+                engine=self._config.engine,
+                identity=context.identity,
+                max_new_tokens=max_new_tokens,
+                hold_back=hold_back,
+                has_adapter=True,
+            )
+            openai.write_card(card, folder)
+            copy_prompter(context.base, folder)
+            return
+        export_adapter(weights, SCALE, folder / genai.ADAPTER)
+        genai.write_card(
+            genai.Card(
+                base=self._config.base,
+                base_digest=context.digest,
+                max_new_tokens=max_new_tokens,
+                hold_back=hold_back,
+            ),
+            folder,
         )
+
+    def _evaluate(self, folder: Path, rows: TrainingSet, workspace: Workspace) -> EvalResult:
+        """Return how the adapter in `folder` does on `rows`, by the very place that will serve it."""
+        create_runtime = openai.create if self._config.engine else genai.create
+        runtime = create_runtime(folder, workspace.resources)
+        try:
+            return evaluate(runtime, rows, Scorer(), agreements=workspace.agreements)
+        finally:
+            runtime.close()
 
 
 class _Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +262,8 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True):
     base: Path
     digest: str
     encoder: Encoder
+    identity: Identity | None = None
+    """The model of the engine elsewhere that is to draft."""
 
 
 def split_validation(training: TrainingSet) -> tuple[TrainingSet, TrainingSet]:
@@ -235,11 +292,3 @@ def _read_end_token(base: Path) -> int:
     config = msgspec.json.decode((base / "genai_config.json").read_bytes())
     end = config["model"]["eos_token_id"]
     return int(end[0] if isinstance(end, list) else end)
-
-
-def _evaluate(folder: Path, rows: TrainingSet, workspace: Workspace) -> EvalResult:
-    runtime = genai.create(folder, workspace.resources)
-    try:
-        return evaluate(runtime, rows, Scorer(), agreements=workspace.agreements)
-    finally:
-        runtime.close()

@@ -19,6 +19,13 @@ SCALE = 2.0
 """The factor of an adapter's product (alpha over rank)."""
 
 
+def lora_config(rank: int) -> Any:
+    """Return PEFT's description of an adapter of `rank`."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=SCALE * rank, target_modules=list(MODULES), task_type="CAUSAL_LM")
+
+
 class Student:
     """The base in `folder` with an adapter of `rank`.
 
@@ -32,17 +39,14 @@ class Student:
         # 1.3 GB after a hundred steps. It reads this at its first use; with 16 a step recompiled its own.
         os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
         import torch
-        from peft import LoraConfig, get_peft_model
+        from peft import get_peft_model
 
         torch.manual_seed(seed)
         base = load_student(folder).to(torch.bfloat16)
         # On CPU its flash-attention backward takes 27 ms per layer, eager a few.
         base.set_attn_implementation("eager")
         base.config.use_cache = False
-        config = LoraConfig(
-            r=rank, lora_alpha=SCALE * rank, target_modules=list(MODULES), task_type="CAUSAL_LM"
-        )
-        self.model: Any = get_peft_model(base, config).train()
+        self.model: Any = get_peft_model(base, lora_config(rank)).train()
 
     @property
     def trained(self) -> list[Any]:

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.core import DraftRequest
 from gateway.distill.base import TrainingSet, Workspace
+from gateway.distill.base_models.dequantize import load_student
 from gateway.distill.base_models.pull import pull_base
 from gateway.distill.base_models.quantization import build_quantized
 from gateway.distill.checkpoints import Checkpoint
@@ -18,6 +19,7 @@ from gateway.distill.recipes.lora_sft import recipe
 from gateway.distill.recipes.lora_sft import training as training_module
 from gateway.distill.recipes.lora_sft.adapter import convert_adapter
 from gateway.distill.recipes.lora_sft.dataset import TokenizedRow, digest_rows
+from gateway.distill.recipes.lora_sft.peft_export import export_peft
 from gateway.distill.recipes.lora_sft.student import SCALE, Student
 from gateway.distill.recipes.lora_sft.training import TrainingPlan, train_adapter
 from gateway.distill.saved_students import SavedStudent
@@ -25,11 +27,16 @@ from gateway.errors import TrainingError
 from gateway.registry.models import Registry
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.runtimes import genai
+from gateway.specialists.engine.prompt import Prompter
+from gateway.specialists.remote.adapters import CARD, WEIGHTS
+from gateway.specialists.remote.config import EngineConfig
+from gateway.specialists.remote.pool import RemoteEngines
+from gateway.specialists.runtimes import genai, openai
 from gateway.specialists.shared_resources import SharedResources
 from tests.distill.base_models.onnx_logits import logits_of
 from tests.distill.base_models.tiny import write_checkpoint
 from tests.specialists.hosting import FlatEncoder
+from tests.support.model_server import model_server
 
 CONFIG = recipe.Config(base="tiny", learning_rate=5e-3)
 ROWS = [[1, 30, 40, 50, 60, 70, 2], [1, 80, 90, 2]]
@@ -217,3 +224,61 @@ def test_a_few_rows_are_not_worth_a_decoder(workspace: Workspace, tmp_path: Path
 def test_a_wrong_option_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="lerning_rate"):
         msgspec.convert({"lerning_rate": 1.0}, recipe.Config)
+
+
+@pytest.mark.learn
+@pytest.mark.filterwarnings("ignore")
+def test_a_student_for_an_engine_is_handed_over_and_judged_by_what_that_answers(
+    models: Path, tmp_path: Path
+) -> None:
+    """The certificate rests on that server's drafts, whatever the student could do here."""
+    prompter = Prompter(Registry(models).folder("tiny", 1))
+    card = " ".join(map(str, prompter.encode_plain("card")))
+    with model_server(lambda ids: "lost" if f" {card} " in ids else "refund") as server:
+        config = EngineConfig(
+            urls=(server.url,), model="small", adapters="vllm", adapters_folder=str(tmp_path / "shared")
+        )
+        engines, remote = EnginePool(models, 1024), RemoteEngines({"pool": config})
+        resources = SharedResources(FlatEncoder(), engines, remote)
+        workspace = Workspace(folder=tmp_path / "bench", seed=0, resources=resources)
+        lora = recipe.create(msgspec.structs.replace(CONFIG, engine="pool", passes=1))
+        folder = tmp_path / "version"
+        folder.mkdir()
+        report = lora.train(training_rows(640), folder, workspace)
+        remote.close()
+
+    assert lora.runtime == "openai"
+    assert {CARD, WEIGHTS, openai.CARD} < {path.name for path in folder.iterdir()}
+    assert openai.read_card(folder).has_adapter
+    assert report.metrics["agreement"] == 1.0
+    assert report.served_model.startswith("small")
+    (name,) = server.script.loras
+    assert {request["model"] for request in server.script.requests} == {name}
+
+
+@pytest.mark.learn
+@pytest.mark.filterwarnings("ignore")
+def test_peft_loads_an_exported_adapter_as_it_was_in_training(base: Path, tmp_path: Path) -> None:
+    import torch
+    from peft import PeftModel
+
+    student = Student(base, 16, seed=0)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weights in student.trained:
+            weights.copy_(torch.randn_like(weights) * 0.1)
+        ids = torch.tensor(ROWS[:1])
+        trained = student.model.float().eval()(input_ids=ids).logits
+
+        export_peft(student.copy_weights(), 16, "tiny", tmp_path)
+        loaded = PeftModel.from_pretrained(as_trained_on(base), str(tmp_path)).eval()(input_ids=ids)
+
+    assert torch.allclose(trained, loaded.logits, atol=1e-3)
+    assert not torch.allclose(trained, as_trained_on(base)(input_ids=ids).logits, atol=0.05)
+
+
+def as_trained_on(base: Path) -> Any:
+    """Return the base with its weights rounded as in training."""
+    import torch
+
+    return load_student(base).to(torch.bfloat16).float()

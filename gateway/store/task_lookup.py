@@ -1,0 +1,51 @@
+"""The task that an operator means: by its id, its name, or its owner and name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gateway.errors import ConfigError
+from gateway.store.state import State
+from gateway.store.task_names import is_task_id
+
+
+def find_task(state: State, wanted: str, others: Iterable[str] = ()) -> str:
+    """Return the id of a task that is adopted, certified, or one of `others`.
+
+    Raises ConfigError if there is none, or if several owners have one of that name.
+    """
+    found = _list_found(state, wanted, others)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        named = ", ".join(sorted(_name_fully(state, task) for task in found))
+        raise ConfigError(f"several tasks are named '{wanted}': {named}")
+    raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
+
+
+def find_recorded_task(state: State, wanted: str) -> str:
+    """Return the same, or any id as it is: records speak of tasks that are not adopted, or are no more."""
+    return wanted if is_task_id(wanted) else find_task(state, wanted)
+
+
+def name_subject(state: State, about: str) -> str:
+    """Return the subject of the audit trail's entries about `about`: of a task its id, else as it is.
+
+    Raises ConfigError if several tasks have that name.
+    """
+    return find_task(state, about) if _list_found(state, about, ()) else about
+
+
+def _list_found(state: State, wanted: str, others: Iterable[str]) -> list[str]:
+    adopted = (one.task for one in state.tasks.all())
+    certified = (one.task for one in state.certifications.all())
+    known = dict.fromkeys((*adopted, *certified, *others))
+    if wanted in known:
+        return [wanted]
+    name_of = state.tasks.names.of
+    return [task for task in known if wanted in (name_of(task), _name_fully(state, task))]
+
+
+def _name_fully(state: State, task: str) -> str:
+    adopted = state.tasks.get(task)
+    return f"{adopted.scope if adopted else ''}/{state.tasks.names.of(task)}"
