@@ -50,6 +50,12 @@ def test_envoy_knows_every_gateway() -> None:
     assert len(GATEWAYS) == 3
 
 
+def test_the_image_has_the_client_of_what_they_share() -> None:
+    for one in GATEWAYS.values():
+        assert one["build"]["args"] == {"EXTRAS": "cluster"}
+    assert 'make env EXTRAS="$EXTRAS"' in (DEPLOY / "Dockerfile").read_text()
+
+
 def test_each_gateway_has_a_home_of_its_own() -> None:
     volumes = [volume.partition(":")[0] for one in GATEWAYS.values() for volume in one["volumes"]]
 
