@@ -13,11 +13,9 @@ from gateway.confidence.deferral import Scorer
 from gateway.config.bounds import PositiveInt
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.cached_encoder import sampled_vectors
+from gateway.distill.engine_change import identify_engine
 from gateway.distill.evaluation import evaluate
-from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists import knn
-from gateway.specialists.remote.identity import Identity
-from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.runtimes import openai
 
 _MOST_DRAFTS = 400
@@ -101,14 +99,6 @@ class HostedRecipe:
         for text, answer in choose_shots(lessons, self._config.shots):
             yield {"role": "user", "content": text}
             yield {"role": "assistant", "content": answer}
-
-
-def identify_engine(name: str, engines: RemoteEngines) -> Identity:
-    """Return the model that an engine runs now. Raises TrainingError; RegistryError if it is unknown."""
-    try:
-        return engines.identify(name)
-    except SpecialistError as exc:
-        raise TrainingError(f"the engine {name!r} does not answer: {exc}") from exc
 
 
 def choose_shots(lessons: TrainingSet, shots: int) -> list[tuple[str, str]]:

@@ -64,7 +64,7 @@ class RemoteEngine:
         fault = SpecialistError(DOWN)
         for replica in filter(Replica.is_available, self._replicas):
             try:
-                return await self._identity_of(replica)
+                return await self._identity_of(replica, may_be_old=False)
             except SpecialistError as exc:
                 fault = exc
         raise fault
@@ -171,8 +171,11 @@ class RemoteEngine:
         if difference := describe_difference(certified, await self._identity_of(replica)):
             raise SpecialistError(CHANGED, difference)
 
-    async def _identity_of(self, replica: Replica) -> Identity:
-        """Return the model of `replica` as it was found a short time ago; it is asked beside the drafts."""
+    async def _identity_of(self, replica: Replica, *, may_be_old: bool = True) -> Identity:
+        """Return the model of `replica` as it was found a short time ago; it is asked beside the drafts.
+
+        One that `may_be_old` is returned while a new check is under way.
+        """
         known = replica.identity if replica.checked_at else None
         is_old = time.monotonic() - replica.checked_at > self._config.check_every_s
         if known is not None and not is_old:
@@ -182,7 +185,7 @@ class RemoteEngine:
             check = self._checks[replica] = asyncio.create_task(self._ask_identity(replica))
             check.add_done_callback(lambda done: self._note_check(replica, done))
         # One check for all who wait: none of them may cancel it.
-        return known if known is not None else await asyncio.shield(check)
+        return known if known is not None and may_be_old else await asyncio.shield(check)
 
     def _note_check(self, replica: Replica, done: asyncio.Task[Identity]) -> None:
         self._checks.pop(replica, None)

@@ -14,6 +14,7 @@ import msgspec
 from gateway.confidence.deferral import Scorer
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.cached_encoder import sampled_vectors
+from gateway.distill.engine_change import identify_engine
 from gateway.distill.evaluation import evaluate
 from gateway.distill.recipes.lora_sft.adapter import export_adapter
 from gateway.distill.recipes.lora_sft.dataset import TokenizedRow, digest_rows, tokenize_rows
@@ -21,7 +22,7 @@ from gateway.distill.recipes.lora_sft.peft_export import export_peft
 from gateway.distill.recipes.lora_sft.student import SCALE, Student
 from gateway.distill.recipes.lora_sft.training import TrainingPlan, train_adapter
 from gateway.distill.saved_students import Lineage, SavedStudents
-from gateway.errors import RegistryError, SpecialistError, TrainingError
+from gateway.errors import RegistryError, TrainingError
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import knn
@@ -153,10 +154,7 @@ class LoraRecipe:
         # Before the hour of training, not after it.
         if resources.remote_engines.config_of(self._config.engine).adapters == "none":
             raise TrainingError(f"the engine {self._config.engine!r} takes no adapters: set its `adapters`")
-        try:
-            return resources.remote_engines.identify(self._config.engine)
-        except SpecialistError as exc:
-            raise TrainingError(f"the engine {self._config.engine!r} does not answer: {exc}") from exc
+        return identify_engine(self._config.engine, resources.remote_engines)
 
     def _learn(self, training: TrainingSet, folder: Path, context: _Context, lineage: Lineage) -> float:
         """Train a student of `training`, save it, and write its files into `folder`.
