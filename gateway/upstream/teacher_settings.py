@@ -30,7 +30,8 @@ class TeacherSettings(base.Config, frozen=True, kw_only=True, forbid_unknown_fie
     credential: Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "OPENAI_API_KEY"
     """The environment variable that holds its key; "none" for a teacher that wants none."""
     models: dict[str, str] = msgspec.field(default_factory=dict)
-    """Its names for the models that clients ask for; `"*"` for all others. Without: the client's names."""
+    """Its names for the models that clients ask for; `"*"` for all others. Without: the client's names. One
+    with `"*"` makes no embeddings in another's place: vectors of two models cannot be compared."""
 
     def __post_init__(self) -> None:
         """Refuse a base URL that cannot be called."""
