@@ -158,6 +158,15 @@ async def test_what_a_lease_leaves_over_comes_back(three: list[Limiter]) -> None
     assert await second.admit_many(RPM, LIMIT) >= LIMIT - 25
 
 
+async def test_a_machine_that_ends_gives_back_what_it_has(three: list[Limiter]) -> None:
+    first, second, _ = three
+    for _ in range(20):
+        await first.admit(RPM)
+    await first.keeper.stop()
+
+    assert await second.admit_many(RPM, LIMIT) >= LIMIT - 21
+
+
 async def test_requests_under_way_are_counted_over_all_machines(three: list[Limiter]) -> None:
     admissions = [await each.admit(PLACES) for each in three * 4]
     under_way = [one for one in admissions if one]
