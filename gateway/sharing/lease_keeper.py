@@ -72,9 +72,9 @@ class LeaseKeeper:
         """
         now = self._clock()
         due = {
-            key: need._replace(amount=0.0)
+            key: need if is_low else need._replace(amount=0.0)
             for key, (need, _) in self._touched.items()
-            if is_last or need.limit.is_due(now)
+            if (is_low := not is_last and need.limit.runs_low(now)) or is_last or need.limit.is_due(now)
         }
         self._touched = {
             key: touched
@@ -83,14 +83,16 @@ class LeaseKeeper:
         }
         asked = list(due.values())
         for start in range(0, len(asked), MOST_AT_ONCE):
-            if not await self._ask(asked[start : start + MOST_AT_ONCE]):
+            if not await self._ask(asked[start : start + MOST_AT_ONCE], is_sweep=True):
                 return
 
-    async def _ask(self, needs: Sequence[Need]) -> bool:
+    async def _ask(self, needs: Sequence[Need], *, is_sweep: bool = False) -> bool:
+        if not self.office.is_open:
+            return False
         now = self._clock()
         asks = []
         for need in needs:
-            if need.amount:
+            if need.amount and not is_sweep:
                 self._touched[id(need.limit)] = need, now
             with need.lock:
                 asks.append(need.limit.ask(need.amount, now))
