@@ -79,6 +79,7 @@ def _check_all(environ: dict[str, str]) -> Iterator[Finding]:
     yield _check_policies(settings)
     yield _check_home(settings.home.folder)
     yield from _check_files(settings.home)
+    yield from _check_shared_state(settings)
     yield from _check_own_address(settings)
     yield _check_disk(settings.home.folder)
     yield _check_onnxruntime()
@@ -136,6 +137,21 @@ def _check_files(home: Home) -> Iterator[Finding]:
         yield Finding("files", "fail", detail, advice)
     if not faults:
         yield Finding("files", "ok", "what is kept in the home is whole")
+
+
+def _check_shared_state(settings: Settings) -> Iterator[Finding]:
+    from gateway.errors import StepdownError
+    from gateway.sharing.valkey import Valkey
+
+    if not settings.state.is_shared:
+        return
+    try:
+        valkey = Valkey(settings.state)
+        machines = int(valkey.call("HLEN", valkey.key("machines")))
+    except StepdownError as exc:
+        yield Finding("shared state", "fail", str(exc), "deploy/CLUSTER.md says what it needs")
+        return
+    yield Finding("shared state", "ok", f"reached; machines there now: {machines}")
 
 
 def _check_own_address(settings: Settings) -> Iterator[Finding]:

@@ -24,6 +24,7 @@ from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
 from gateway.settings import Settings
 from gateway.sharing.contact import Contact, read_contact_report
+from gateway.sharing.lease_keeper import open_lease_keeper
 from gateway.sharing.outgoing import count_outgoing
 from gateway.store import task_changes
 from gateway.store.admin_tokens import AdminToken
@@ -75,7 +76,8 @@ class GatewayAdmin:
         self._harvest = open_harvest(settings)
         self._sample = BlindSample(state, self._harvest)
         counters = Counters(settings.home.counters, None)
-        limits = KeyLimits(counters)
+        # It only reads, and asks for no lease.
+        limits = KeyLimits(counters, keeper=open_lease_keeper(settings.state, "", counters))
         self._contact = Contact(counters, settings.state) if settings.state.is_shared else None
         accounting = Accounting(settings, state, policies, limits)
         planner = PolicyPlanner(policies, accounting.budgets.spent)

@@ -78,6 +78,11 @@ class Following:
         """Whether this worker knows what other processes decided lately."""
         return not self._is_stale(self._state.keys.read_at) and not self._is_stale(self._refreshed_at)
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether this machine ever had the state of the others: a new one knows none of their keys."""
+        return self._contact is None or self._contact.has_been
+
     def find_key(self, key_hash: str) -> KeyFacts | None:
         """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen.
 

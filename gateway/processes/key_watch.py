@@ -11,8 +11,7 @@ from gateway.api.under_way import OpenWork
 from gateway.policy.key_limits import KeyLimits
 from gateway.sharing import base as sharing
 from gateway.sharing.contact import Contact
-from gateway.sharing.lease_keeper import LeaseKeeper
-from gateway.sharing.leases import LeaseOffice
+from gateway.sharing.lease_keeper import open_lease_keeper
 from gateway.store.home import Home, read_machine_name
 from gateway.store.keys import KeyStore
 from gateway.store.shared_counters import Counters
@@ -30,9 +29,8 @@ class KeyWatch:
         self.counters = Counters(home.counters, number)
         self.contact = Contact(self.counters, state) if state.is_shared else None
         """That with the machines that share limits and keys, where there are any."""
-        self._leases = (
-            LeaseKeeper(LeaseOffice(state, read_machine_name(home), self.contact)) if self.contact else None
-        )
+        machine = read_machine_name(home) if state.is_shared else ""
+        self._leases = open_lease_keeper(state, machine, self.counters)
         self.limits = KeyLimits(self.counters, keeper=self._leases)
         self.open_work = OpenWork()
         self.look_up = KeyLookup(keys.refresh, self._is_valid).look_up

@@ -24,7 +24,7 @@ from gateway.settings import Settings
 from gateway.store.health import check_home
 from gateway.store.home import Home, read_machine_name
 from gateway.store.run_file import RunFile, write_run_file
-from gateway.store.shared_counters import create_counters
+from gateway.store.shared_counters import Counters, create_counters
 from gateway.store.state import open_state
 from gateway.telemetry.restarts import RestartCounter
 from gateway.telemetry.shared_sums import SharedSums, create_sum_files
@@ -134,12 +134,17 @@ def _prepare_sharing(settings: Settings) -> None:
     home, is_shared = settings.home, settings.state.is_shared
     if not is_shared and not home.machine.exists():
         return
+    from gateway.sharing.contact import Contact
     from gateway.sharing.outgoing import Outgoing, stop_noting
     from gateway.sharing.valkey import import_client
 
     if is_shared:
         import_client()
         read_machine_name(home)
+        # Makes its cells: a process that only reads finds none that comes after it.
+        counters = Counters(home.counters, settings.server.workers)
+        Contact(counters, settings.state)
+        counters.close()
     with open_state(home) as state:
         if is_shared:
             Outgoing(state.database)

@@ -56,6 +56,11 @@ class Contact:
         return not self._cell.stamp and self.age_s < AWAY_AFTER_S
 
     @property
+    def has_been(self) -> bool:
+        """Whether there ever was one, however long ago."""
+        return self.age_s < float("inf")
+
+    @property
     def has_lease(self) -> bool:
         """Whether certificates may be served under: an alarm of another machine would be known."""
         return self.age_s < self._config.lease_s

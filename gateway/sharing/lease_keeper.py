@@ -9,10 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gateway.sharing.base import AwayError
+from gateway.sharing.base import AwayError, Config
+from gateway.sharing.contact import Contact
 from gateway.sharing.leased import Leased
 from gateway.sharing.leases import LeaseOffice
 from gateway.store.cell_lock import CellLock
+from gateway.store.shared_counters import Counters
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +46,12 @@ class LeaseKeeper:
         self._sweeping = asyncio.create_task(self._keep_sweeping())
 
     async def stop(self) -> None:
-        """Give back everything, if that is possible now."""
+        """Give everything back, if that is possible now."""
         if self._sweeping:
             self._sweeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sweeping
-        await self.sweep()
+        await self.sweep(is_last=True)
         await self.office.close()
 
     async def take(self, turn: asyncio.Lock, find_needs: Callable[[], Sequence[Need]]) -> None:
@@ -63,13 +65,16 @@ class LeaseKeeper:
                 if needs := find_needs():
                     await self._ask(needs)
 
-    async def sweep(self) -> None:
-        """Give back what is left of leases, report what was used without one, renew what is in use."""
+    async def sweep(self, *, is_last: bool = False) -> None:
+        """Give back what is left of old leases, report what was used without one, renew what is in use.
+
+        The last time of all leases.
+        """
         now = self._clock()
         due = {
-            key: need._replace(amount=0.0)
+            key: need if is_low else need._replace(amount=0.0)
             for key, (need, _) in self._touched.items()
-            if need.limit.is_due(now)
+            if (is_low := not is_last and need.limit.runs_low(now)) or is_last or need.limit.is_due(now)
         }
         self._touched = {
             key: touched
@@ -78,14 +83,16 @@ class LeaseKeeper:
         }
         asked = list(due.values())
         for start in range(0, len(asked), MOST_AT_ONCE):
-            if not await self._ask(asked[start : start + MOST_AT_ONCE]):
+            if not await self._ask(asked[start : start + MOST_AT_ONCE], is_sweep=True):
                 return
 
-    async def _ask(self, needs: Sequence[Need]) -> bool:
+    async def _ask(self, needs: Sequence[Need], *, is_sweep: bool = False) -> bool:
+        if not self.office.is_open:
+            return False
         now = self._clock()
         asks = []
         for need in needs:
-            if need.amount:
+            if need.amount and not is_sweep:
                 self._touched[id(need.limit)] = need, now
             with need.lock:
                 asks.append(need.limit.ask(need.amount, now))
@@ -108,3 +115,10 @@ class LeaseKeeper:
             except Exception:
                 # The task's outermost edge: leases that are not swept end by themselves, but not at once.
                 logger.exception("leases could not be given back")
+
+
+def open_lease_keeper(config: Config, machine: str, counters: Counters) -> LeaseKeeper | None:
+    """Return what keeps the leases of the limits in `counters`; None where one machine is all."""
+    if not config.is_shared:
+        return None
+    return LeaseKeeper(LeaseOffice(config, machine, Contact(counters, config)))

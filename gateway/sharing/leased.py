@@ -34,6 +34,9 @@ class Leased(Protocol):
     def is_due(self, now: float) -> bool:
         """Whether there is something to give back, to renew or to report."""
 
+    def runs_low(self, now: float) -> bool:
+        """Whether more should be asked for before a request must wait for it."""
+
 
 class Demand:
     """What one machine takes of a limit in LEASE_S, as it was lately; at first twice as much each time."""
@@ -41,6 +44,10 @@ class Demand:
     def __init__(self) -> None:
         self._want = 0.0
         self._asked_at = 0.0
+
+    def runs_low(self, left: float, now: float) -> bool:
+        """Whether less than half of what was asked for lately is left."""
+        return left < self._want / 2 and self.is_recent(now)
 
     def estimate(self, used: float, need: float, now: float) -> float:
         """Return how much to ask for, after `used` since the last time."""
@@ -123,20 +130,22 @@ class LeasedRate:
     def ask(self, need: float, now: float) -> Ask:
         """See Leased."""
         need = min(need, self.limit)
-        want = 0.0
+        own = want = 0.0
         if need:
             want, self._used = self._demand.estimate(self._used, need, now), 0.0
-        own, self._lease.value = self._lease.value, 0.0
+        if need and self.is_leased(need, now):
+            # Requests go on with it while more is asked for.
+            want = max(need, want - self._lease.value)
+        else:
+            own, self._lease.value = self._lease.value, 0.0
         # Without what is reported with `own`.
         seen_s = self._level.reset_s(now) - self._charged * self._unit_s
         self._charged = 0.0
         # What was taken as a share is a part of the whole bucket.
         alone_s = max(0.0, self._alone.value - now) / self._office.machines
-        self._alone.value = 0.0
         return Ask(
             name=self.name, kind="rate", limit=self.limit, period_s=self._period_s,
-            need=need, want=want, own=own - alone_s / self._unit_s,
-            seen_s=max(0.0, seen_s),
+            need=need, want=want, own=own, alone=alone_s / self._unit_s, seen_s=max(0.0, seen_s),
         )  # fmt: skip
 
     def accept(self, ask: Ask, grant: Grant | None, now: float) -> None:
@@ -146,6 +155,7 @@ class LeasedRate:
             return
         self._lease.value += grant.granted
         self._lease.stamp = now
+        self._alone.value = 0.0
         # What this machine has of it counts as taken, until it is given back.
         self._cell.value, self._cell.stamp = now + grant.level, now
 
@@ -153,6 +163,10 @@ class LeasedRate:
         """See Leased."""
         held = self._lease.value
         return held < -ROUNDING or (held > ROUNDING and not self.is_leased(0.0, now))
+
+    def runs_low(self, now: float) -> bool:
+        """See Leased."""
+        return self._demand.runs_low(self._lease.value, now)
 
     def _wait_s(self, cost: float, now: float) -> float:
         return self._level.reset_s(now) + cost * self._unit_s - self._period_s
@@ -210,6 +224,10 @@ class LeasedGauge(ConcurrencyGauge):
     def is_due(self, now: float) -> bool:
         """See Leased."""
         return bool(self._cell.total or self._lease.value)
+
+    def runs_low(self, now: float) -> bool:
+        """See Leased. Places are had for as long as they are needed, and some more."""
+        return False
 
     def _allowed(self, now: float) -> float:
         leased = self._leased(now)

@@ -130,6 +130,10 @@ class LeasedSpend:
         left = self._own_lease() - self._used()
         return left < -ROUNDING or (left > ROUNDING and not self._demand.is_recent(now))
 
+    def runs_low(self, now: float) -> bool:
+        """See Leased."""
+        return self._demand.runs_low(self._own_lease() - self._used(), now)
+
     def _own_lease(self) -> float:
         return self._granted.value if self._granted.stamp == self._number() else 0.0
 

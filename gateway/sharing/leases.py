@@ -94,6 +94,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     own: float
     """Of a rate: units of an earlier lease that are given back; negative, used without one. Of a gauge and
     of dollars: what this machine uses already, whatever is granted."""
+    alone: float = 0.0
+    """Of a rate: units that were taken as a share while no leases were given."""
     seen_s: float = 0.0
     """Of a rate: how long its bucket takes to fill, as last seen. It counts where the store forgot it."""
 
@@ -163,7 +165,15 @@ class LeaseOffice:
         share = self.reachable_share
         arguments: list[object] = [self._machine, self.machines]
         for ask in asks:
-            arguments += [ask.kind, ask.limit * share, ask.period_s, ask.need, ask.want, ask.own, ask.seen_s]
+            arguments += [
+                ask.kind,
+                ask.limit * share,
+                ask.period_s,
+                ask.need,
+                ask.want,
+                ask.own - ask.alone,
+                ask.seen_s,
+            ]
         prefix = f"{{{self._config.prefix}}}:"
         keys = [*(f"{prefix}limit:{ask.name}" for ask in asks), f"{prefix}active"]
         return await self._script(keys=keys, args=arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -169,6 +170,28 @@ def test_keys_count_for_so_long_without_the_others(
         finally:
             valkey.thaw()
         wait_for(lambda: gateway.chat(bearer, model="gpt-4o").status == 200, "it does not come back")
+
+
+def test_a_new_machine_is_ready_once_it_has_the_state_of_the_others(
+    tmp_path: Path, running: RunningTeacher, valkey: RunningValkey
+) -> None:
+    """Before, it would refuse every key. A machine that was here already is ready without Valkey."""
+    environment = {"OPENAI_BASE_URL": running.base_url, "STEPDOWN_STATE_URL": valkey.url, **OWN_KEY}
+    environment |= {"STEPDOWN_STATE_PREFIX": "new"}
+    home = tmp_path / "home"
+    valkey.freeze()
+    thawing = threading.Timer(4.0, valkey.thaw)
+    thawing.start()
+    began = time.monotonic()
+    with gateway_process(home, **environment) as gateway:
+        assert time.monotonic() - began >= 4.0
+        _, key = create_key(gateway, "app")
+    valkey.freeze()
+    try:
+        with gateway_process(home, **environment) as gateway:
+            assert gateway.chat({"authorization": f"Bearer {key}"}, model="gpt-4o").status == 200
+    finally:
+        valkey.thaw()
 
 
 def test_a_certificate_is_a_lease_and_an_alarm_of_one_machine_is_everyones(

@@ -30,6 +30,7 @@ from tests.support.valkey import RunningValkey
 LIMIT = 300
 RPM = KeyFacts(id="k", name="k", tenant="k", created_at=0.0, limits=Limits(requests_per_minute=LIMIT))
 PLACES = KeyFacts(id="p", name="p", tenant="p", created_at=0.0, limits=Limits(concurrent_requests=7))
+PLENTY = KeyFacts(id="q", name="q", tenant="q", created_at=0.0, limits=Limits(requests_per_minute=100_000))
 TPM = KeyFacts(id="t", name="t", tenant="t", created_at=0.0, limits=Limits(tokens_per_minute=1_000))
 
 
@@ -131,13 +132,10 @@ async def test_a_limit_of_few_is_exact_wherever_requests_come(limiter: Create) -
 
 
 async def test_leases_save_most_questions(limiter: Create, valkey: RunningValkey) -> None:
-    plenty = KeyFacts(
-        id="q", name="q", tenant="q", created_at=0.0, limits=Limits(requests_per_minute=100_000)
-    )
     one = limiter("a")
     before = valkey.admin.info("commandstats")
     for _ in range(1_000):
-        assert await one.admit(plenty)
+        assert await one.admit(PLENTY)
         one.now += 0.01
         one.contact.note(3)
     after = valkey.admin.info("commandstats")
@@ -156,6 +154,15 @@ async def test_what_a_lease_leaves_over_comes_back(three: list[Limiter]) -> None
     await first.keeper.sweep()
 
     assert await second.admit_many(RPM, LIMIT) >= LIMIT - 25
+
+
+async def test_a_machine_that_ends_gives_back_what_it_has(three: list[Limiter]) -> None:
+    first, second, _ = three
+    for _ in range(20):
+        await first.admit(RPM)
+    await first.keeper.stop()
+
+    assert await second.admit_many(RPM, LIMIT) >= LIMIT - 21
 
 
 async def test_requests_under_way_are_counted_over_all_machines(three: list[Limiter]) -> None:
@@ -296,3 +303,32 @@ async def test_dollars_that_a_machine_gave_back_are_free_for_the_others(three: l
 
     assert sum([await second.reserve(0.01, 1.0) for _ in range(100)]) >= 75
     assert second.limits.spend["month"].spent("policy p") >= 0.2
+
+
+async def test_a_limit_in_use_is_renewed_before_a_request_must_wait(limiter: Create) -> None:
+    """So a Valkey that freezes is noticed by a sweep, and not by a client."""
+    one = limiter("a")
+    waited = 0
+    for number in range(400):
+        waited += one.limits.lacks_lease(PLENTY, 0.0)
+        assert await one.admit(PLENTY)
+        one.now += 0.02
+        one.contact.note(3)
+        if number % 50 == 49:
+            await one.keeper.sweep()
+
+    assert waited < 12
+
+
+async def test_what_a_share_took_fades_while_nothing_can_be_asked(three: list[Limiter]) -> None:
+    """Sweeps that reach nobody turn it into no debt: after a minute alone the limit is whole."""
+    first = three[0]
+    assert await first.admit(RPM)
+    first.lose_contact()
+    await first.admit_many(RPM, LIMIT)
+    for _ in range(70):
+        first.now += 1.0
+        await first.keeper.sweep()
+    first.contact.note(3)
+
+    assert await first.admit_many(RPM, LIMIT) >= LIMIT - 2

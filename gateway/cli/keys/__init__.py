@@ -169,11 +169,13 @@ def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
 def _show(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.cli.keys.formatting import describe_key, format_details
     from gateway.policy.key_limits import KeyLimits
+    from gateway.sharing.lease_keeper import open_lease_keeper
     from gateway.store.shared_counters import Counters
 
     key = _find(keys, arguments.key)
     counters = Counters(settings.home.counters if settings.home.counters.exists() else None, None)
-    uses = KeyLimits(counters).report_use(key)
+    keeper = open_lease_keeper(settings.state, "", counters)
+    uses = KeyLimits(counters, keeper=keeper).report_use(key)
     counters.close()
     now = time.time()
     if arguments.json:
