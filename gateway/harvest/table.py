@@ -149,12 +149,18 @@ def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[obje
     return count
 
 
-def delete_shipped(connection: sqlite3.Connection, last: int, set_aside: Sequence[int] = ()) -> None:
+def set_aside(database: Database, numbers: Sequence[int]) -> None:
+    """Keep these rows in the file, which cannot be read, whatever moves out of it."""
+    if numbers:
+        with database.write() as connection:
+            connection.executemany("INSERT OR IGNORE INTO set_aside VALUES (?)", [(row,) for row in numbers])
+
+
+def delete_shipped(connection: sqlite3.Connection, last: int) -> None:
     """Delete the rows up to number `last`, which parts hold now, in the open transaction.
 
-    They are no removals. Those of `set_aside` stay.
+    They are no removals. What is set aside stays.
     """
-    connection.executemany("INSERT OR IGNORE INTO set_aside VALUES (?)", [(row,) for row in set_aside])
     connection.execute("DELETE FROM rows WHERE id <= ? AND id NOT IN (SELECT id FROM set_aside)", (last,))
     _delete_unshared(connection)
     connection.execute("DELETE FROM shipped")

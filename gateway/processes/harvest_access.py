@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from gateway.errors import StepdownError
 from gateway.harvest.query import Answer, run_query
 from gateway.harvest.reader import HarvestReader
 from gateway.settings import Settings
@@ -58,8 +59,14 @@ def open_manifests(settings: Settings) -> ManifestLog:
 
 @contextmanager
 def lock_parts(settings: Settings) -> Iterator[None]:
-    """Hold the right of this home to write parts: one process at a time, freed however it ends."""
+    """Hold the right of this home to write parts: one process at a time, freed however it ends.
+
+    Raises StepdownError for an OSError inside, as of a storage that is away.
+    """
     settings.home.harvest.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (settings.home.harvest / "parts.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        except OSError as exc:
+            raise StepdownError(f"rows could not be moved or removed: {exc}") from exc

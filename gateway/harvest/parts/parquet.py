@@ -129,6 +129,16 @@ def merge_parts(
     return merged if merged.rows else None
 
 
+def count_rows(
+    connection: Any, part: Part, storage: Storage, where: str, parameters: Sequence[object]
+) -> int:
+    """Return how many rows of `part` meet the SQL condition. Raises LostPartError."""
+    with _reading():
+        rows = select_rows(locate_parts(connection, [part], storage))
+        query = f"SELECT count(*) FROM ({rows}) WHERE {where}"  # noqa: S608 - from our own code
+        return int(connection.execute(query, list(parameters)).fetchone()[0])
+
+
 def read_rows(
     parts: Sequence[Part],
     storage: Storage,

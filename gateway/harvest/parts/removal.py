@@ -13,7 +13,7 @@ from gateway.harvest.parts.compaction import Compactor
 from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.parquet import (
     LostPartError,
-    locate_parts,
+    count_rows,
     merge_parts,
     name_part,
     open_duckdb,
@@ -95,13 +95,13 @@ class PartsRemoval:
         path = name_part(part.task, part.day, self._writer)
         with open_scratch() as target, open_duckdb() as connection:
             try:
-                located = locate_parts(connection, [part], storage)
+                if not count_rows(connection, part, storage, where, parameters):
+                    return 0
+                located = [(part, storage.locate(part.path))]
                 rest = merge_parts(
                     connection, located, target, path, without=f"({where})", parameters=parameters
                 )
             except LostPartError:
-                return 0
-            if rest is not None and rest.rows == part.rows:
                 return 0
             if rest is not None:
                 storage.upload(target, path)

@@ -30,7 +30,7 @@ from gateway.harvest.parts.parquet import (
     write_part,
 )
 from gateway.harvest.reader import open_outbox
-from gateway.harvest.table import RowReader, create, delete_shipped
+from gateway.harvest.table import RowReader, create, delete_shipped, set_aside
 from gateway.store.database import Database
 from gateway.store.quarantine import Quarantine
 
@@ -77,9 +77,10 @@ class Shipper:
             database.wipe_deletions()
             rows = 0
             while batch := self._read_batch(database):
+                set_aside(database, batch.set_aside)
                 if self._ship(batch):
                     rows += len(batch.rows)
-                    self._clear(database, batch.last, batch.set_aside)
+                    self._clear(database, batch.last)
             return rows
         finally:
             database.close()
@@ -166,9 +167,9 @@ class Shipper:
                 parts.append(part)
         return parts
 
-    def _clear(self, database: Database, last: int, set_aside: Sequence[int] = ()) -> None:
+    def _clear(self, database: Database, last: int) -> None:
         with database.write() as connection:
-            delete_shipped(connection, last, set_aside)
+            delete_shipped(connection, last)
 
 
 def _checked(row: Row) -> Row:
