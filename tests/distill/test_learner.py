@@ -138,7 +138,7 @@ def test_a_version_that_may_replace_a_live_one_drafts_the_evidence_once(
         batches.append(len(arguments[1]))
         return draft_answers(*arguments)
 
-    monkeypatch.setattr("gateway.distill.judge.draft_answers", counted)
+    monkeypatch.setattr("gateway.distill.scored_audits.draft_answers", counted)
     home.harvest(tickets(600, start=600))
     events = learner.step()
 
