@@ -272,3 +272,25 @@ def test_teachers_that_cannot_be_meant_are_refused(text: str, message: str) -> N
 
     with pytest.raises(ConfigError, match=message):
         read_settings({})
+
+
+@pytest.mark.parametrize(
+    ("parts", "where"),
+    [("rows", "conf/rows"), ("/data/rows", "/data/rows"), ("s3://bucket/rows", "s3://bucket/rows")],
+)
+def test_parts_are_in_a_folder_beside_the_file_or_at_a_url(parts: str, where: str) -> None:
+    Path("conf").mkdir()
+    write_settings(f'[harvest]\nparts = "{parts}"\n', "conf/stepdown.toml")
+
+    assert read_settings({"STEPDOWN_CONFIG": "conf/stepdown.toml"}).harvest.parts == where
+    assert read_settings({"STEPDOWN_HARVEST_PARTS": parts}).harvest.parts == parts
+
+
+def test_a_credential_of_the_parts_storage_is_refused_in_the_file() -> None:
+    """People share and commit it."""
+    write_settings(
+        '[harvest]\nparts = "s3://b/r"\nparts_options = {key = "AKIA", endpoint_url = "http://s3"}\n'
+    )
+
+    with pytest.raises(ConfigError, match=r"'key' is a secret.*AWS_ACCESS_KEY_ID"):
+        read_settings({})

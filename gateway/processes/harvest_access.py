@@ -40,7 +40,7 @@ def query_harvest(settings: Settings, sql: str, limit: int | None = None) -> Ans
 
 
 def open_removal(settings: Settings) -> PartsRemoval | None:
-    """Return what removes rows from the parts; None without parts. For whoever holds `lock_parts`."""
+    """Return what removes rows from the parts; None without parts. Hold `lock_parts` meanwhile."""
     if settings.harvest.parts is None:
         return None
     from gateway.harvest.parts.parquet import name_writer

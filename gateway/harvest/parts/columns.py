@@ -58,7 +58,7 @@ COLUMNS = {
 }
 """The fields of a Row, in their order, and DuckDB's type of each."""
 _JSON = frozenset({"messages", "tools", "response_format", "reply"})
-"""Bytes in a Row, and text for whoever reads the part."""
+"""Bytes in a Row, and text in a part."""
 _HEAVY = {
     "messages": "''",
     "tools": "''",

@@ -53,7 +53,7 @@ class Compactor:
         """Delete files that no manifest names, and manifests that none needs; return how many.
 
         Those of this very writer go at any age: it is not writing. `with_replaced`: so do those that were
-        named once, though somebody may be reading them.
+        named once, though a reader may still need them.
         """
         listed = self._log.storage.list_files(FOLDER)
         named = self._log.refresh().parts

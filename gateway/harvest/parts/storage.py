@@ -183,7 +183,7 @@ class RemoteFolder:
         except OSError:
             raise
         except Exception as exc:
-            raise OSError(f"harvest.parts: {type(exc).__name__}: {exc}") from exc
+            raise OSError(f"{type(exc).__name__}: {exc}") from exc
 
     def _name(self, path: str) -> str:
         return f"{self._folder.rstrip('/')}/{path}"
