@@ -84,7 +84,7 @@ class ConcurrencyGauge:
     @property
     def is_full(self) -> bool:
         """Whether one more would exceed the limit."""
-        return self._cell.total >= self.limit
+        return self.entered >= self.limit
 
     def enter(self) -> bool:
         """Count one more and return True, or return False if that would exceed the limit."""
