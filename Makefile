@@ -33,7 +33,7 @@ demo: $(VENV)/.project ## watch a gateway get cheaper: simulated teacher, no key
 	$(BIN)/stepdown demo $(ARGS)
 
 test: lint $(VENV)/.clients ## lint, then every test with its coverage
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadgroup --cov --cov-report=term $(ARGS)
 
 soak: $(VENV)/.test $(VENV)/.project ## 10,000 runs of the gateway in virtual time, with faults (tests/simulation); 150 kill -9
 	SIMULATION_SEEDS=10000 $(BIN)/python -m pytest tests/simulation $(ARGS)
