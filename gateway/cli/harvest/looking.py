@@ -16,6 +16,7 @@ from gateway.harvest.query import run_query
 from gateway.harvest.reader import HarvestReader
 from gateway.settings import Settings
 from gateway.store.state import open_state
+from gateway.store.task_lookup import find_recorded_task
 
 POLL_S = 1.0
 _HIDDEN = frozenset({"demands"})
@@ -24,15 +25,22 @@ _HIDDEN = frozenset({"demands"})
 def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the newest rows, with `--follow` those that come."""
     reader = HarvestReader(settings.home.harvest)
+    tasks = _find_tasks(settings, reader, arguments.task) if arguments.task else frozenset()
     batch = reader.latest(arguments.lines)
     while True:
         for row in batch.rows:
-            if not arguments.task or row.task in arguments.task:
+            if not tasks or row.task in tasks:
                 print(_render_json(row) if arguments.json else _render_line(row), flush=True)
         if not arguments.follow:
             return OK
         time.sleep(POLL_S)
         batch = reader.latest(10_000, batch.cursor)
+
+
+def _find_tasks(settings: Settings, reader: HarvestReader, asked: list[str]) -> frozenset[str]:
+    known = reader.counts()
+    with open_state(settings.home) as state:
+        return frozenset(find_recorded_task(state, task, known) for task in asked)
 
 
 def show(settings: Settings, arguments: argparse.Namespace) -> int:
