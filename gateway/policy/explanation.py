@@ -10,6 +10,7 @@ import msgspec
 from gateway.policy.other_way import describe_other_way
 from gateway.policy.schema import Policy
 from gateway.store.decision_record import REFUSED, CertificateFacts, DecisionRecord
+from gateway.store.spend import Sums
 
 
 class RuleMatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,20 +92,15 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def explain_decision(
     records: Sequence[DecisionRecord], policies: Sequence[Policy], name_of: Callable[[str], str] = str
 ) -> Explanation:
-    """Return the explanation of the request that all of `records`, at least one, speak of.
-
-    `name_of` tells the readable name of a task.
-    """
+    """Return the explanation of the request that all of `records`, at least one, speak of."""
     record = min(records, key=lambda each: (each.row.decision == REFUSED, each.row.at))
     row = record.row
-    rows = [each.row for each in records]
-    usd, worth = sum(each.usd for each in rows), sum(each.counterfactual_usd for each in rows)
-    path = row.endpoint or record.path
+    sums = sum((each.row.sums() for each in records), start=Sums())
     return Explanation(
         request_id=row.request_id,
         at=row.at,
         method=record.method,
-        path=path,
+        path=row.endpoint or record.path,
         model=row.requested,
         key=row.key,
         tenant=row.tenant,
@@ -137,15 +133,15 @@ def explain_decision(
         audit_propensity=record.propensity,
         is_held_out=record.is_held_out,
         would_serve=record.would_serve,
-        prompt_tokens=sum(each.prompt_tokens for each in rows),
-        completion_tokens=sum(each.completion_tokens for each in rows),
-        cached_tokens=sum(each.cached_tokens for each in rows),
+        prompt_tokens=sums.prompt_tokens,
+        completion_tokens=sums.completion_tokens,
+        cached_tokens=sums.cached_tokens,
         price_model=row.model,
-        is_estimated=any(each.source == "estimated" for each in rows),
-        usd=usd,
-        counterfactual_usd=worth,
-        saved_usd=worth - usd,
-        hedge_usd=sum(each.hedge_usd for each in rows),
+        is_estimated=sums.estimated > 0,
+        usd=sums.usd,
+        counterfactual_usd=sums.counterfactual_usd,
+        saved_usd=sums.counterfactual_usd - sums.usd,
+        hedge_usd=sums.hedge_usd,
         latency_ms=record.latency_ms,
         first_byte_ms=record.first_byte_ms,
         draft_ms=record.draft_ms,

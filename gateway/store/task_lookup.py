@@ -23,9 +23,9 @@ def find_task(state: State, wanted: str, others: Iterable[str] = ()) -> str:
     raise ConfigError(f"no task has the id or name '{wanted}'; see `stepdown tasks list`")
 
 
-def find_recorded_task(state: State, wanted: str) -> str:
+def find_recorded_task(state: State, wanted: str, others: Iterable[str] = ()) -> str:
     """Return the same, or any id as it is: records speak of tasks that are not adopted, or are no more."""
-    return wanted if is_task_id(wanted) else find_task(state, wanted)
+    return wanted if is_task_id(wanted) else find_task(state, wanted, others)
 
 
 def name_subject(state: State, about: str) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.core import RiskTarget
+from gateway.harvest.outbox import Outbox
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.ledger_row import LedgerRow
 from gateway.store.state import State, open_state
 from tests.cli.conftest import Command
+from tests.distill.conftest import harvested
 from tests.support.builders import NOON, certificate, certified
 
 TEMPLATE = "Classify the customer's support ticket by queue. " * 9
@@ -163,11 +166,21 @@ def test_other_commands_take_a_task_by_its_name(command: Command, home: Path) ->
         adopt(state)
         state.decisions.put(record)
         state.trail.add("cli:me", "tasks freeze", TASK)
+    box = Outbox(Home(home).worker_rows(0))
+    box.put(msgspec.structs.replace(harvested("a text", "an answer", at=5.0, held_out=False), task=TASK))
+    box.close()
 
     assert command("why", "--task", NAME).stdout.startswith("a" * 32)
     assert command("why", "--task", TASK).stdout.startswith("a" * 32)
     assert "cli:me: tasks freeze" in command("audit", "list", "--about", NAME).stdout
-    for words in (("why", "--task", "nothing"), ("sample", "list", "--task", "nothing")):
+    forgotten = json.loads(command("harvest", "forget", "--task", NAME, "--json").stdout)
+    assert forgotten["rows"] == 1
+    for words in (
+        ("why", "--task", "nothing"),
+        ("sample", "list", "--task", "nothing"),
+        ("harvest", "tail", "--task", "nothing"),
+        ("harvest", "forget", "--task", "nothing"),
+    ):
         ended = command(*words)
         assert (ended.returncode, "no task has the id or name 'nothing'" in ended.stderr) == (2, True)
 

@@ -61,7 +61,7 @@ def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
     tail = actions.add_parser("tail", help="print the newest rows")
     tail.add_argument("-f", "--follow", action="store_true", help="and those that come, until interrupted")
     tail.add_argument("-n", "--lines", type=int, default=10, metavar="ROWS", help="how many (10)")
-    tail.add_argument("--task", action="append", help="only this task; may be repeated")
+    tail.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
     tail.add_argument("--json", action="store_true", help="print JSON Lines with every field")
     show = actions.add_parser("show", help="print all that is kept of a request, as JSON")
     show.add_argument("request", metavar="ID", help="its x-stepdown-request-id")
@@ -75,7 +75,7 @@ def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _add_review(review: argparse.ArgumentParser) -> None:
-    review.add_argument("--task", action="append", help="only this task; may be repeated")
+    review.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
     review.add_argument("--limit", type=int, default=60, metavar="ROWS", help="how many to look at (60)")
     way = review.add_mutually_exclusive_group()
     way.add_argument("--json", action="store_true", help="print what waits for review as JSON Lines")
@@ -154,7 +154,7 @@ def _add_forget(forget: argparse.ArgumentParser) -> None:
     )
     forget.add_argument("--tenant", default="", help="rows of this tenant")
     forget.add_argument("--caller", default="", help="rows of this caller: a key's name, or fwd-...")
-    forget.add_argument("--task", default="", help="rows of this task")
+    forget.add_argument("--task", default="", help="rows of this task, by its id or name")
     forget.add_argument(
         "--before", metavar="WHEN", help="rows older than a span (90d) or a UTC day (2026-11-01)"
     )

@@ -13,11 +13,12 @@ from gateway.finops.periods import parse_past
 from gateway.harvest.base import hash_user
 from gateway.harvest.removal import Selection
 from gateway.processes.forgetting import Receipt, forget_rows
-from gateway.processes.harvest_access import lock_parts, open_removal
+from gateway.processes.harvest_access import lock_parts, open_harvest, open_removal
 from gateway.settings import Settings
 from gateway.store.audit_trail import name_local_actor
 from gateway.store.home import Home, read_audit_key
 from gateway.store.state import open_state
+from gateway.store.task_lookup import find_recorded_task
 
 
 def forget(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -25,6 +26,9 @@ def forget(settings: Settings, arguments: argparse.Namespace) -> int:
     home = settings.home
     selection = _read_selection(home, arguments)
     with open_state(home) as state:
+        if selection.task:
+            task = find_recorded_task(state, selection.task, open_harvest(settings).counts())
+            selection = msgspec.structs.replace(selection, task=task)
         # Whose rows they were must not stand in a record that stays for ever: the receipt has hashes.
         by = [name for name in selection.__struct_fields__ if getattr(selection, name) not in ("", None)]
         state.trail.add(name_local_actor(), "harvest forget", by=by)

@@ -6,6 +6,7 @@ import argparse
 import os
 import textwrap
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from gateway.harvest.base import Row
 from gateway.processes.harvest_access import open_harvest, query_harvest
 from gateway.settings import Settings
 from gateway.store.state import open_state
+from gateway.store.task_lookup import find_recorded_task
 
 POLL_S = 1.0
 _HIDDEN = frozenset({"demands"})
@@ -23,15 +25,21 @@ _HIDDEN = frozenset({"demands"})
 def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the newest rows, with `--follow` those that come."""
     reader = open_harvest(settings)
+    tasks = _find_tasks(settings, reader.counts(), arguments.task) if arguments.task else frozenset()
     batch = reader.latest(arguments.lines)
     while True:
         for row in batch.rows:
-            if not arguments.task or row.task in arguments.task:
+            if not tasks or row.task in tasks:
                 print(_render_json(row) if arguments.json else _render_line(row), flush=True)
         if not arguments.follow:
             return OK
         time.sleep(POLL_S)
         batch = reader.latest(10_000, batch.cursor)
+
+
+def _find_tasks(settings: Settings, known: Iterable[str], asked: list[str]) -> frozenset[str]:
+    with open_state(settings.home) as state:
+        return frozenset(find_recorded_task(state, task, known) for task in asked)
 
 
 def show(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -14,11 +14,13 @@ import msgspec
 from gateway.cli import OK
 from gateway.errors import ConfigError
 from gateway.harvest.annotations import is_export, read_annotations
+from gateway.processes.harvest_access import open_harvest
 from gateway.processes.learner import limit_threads
 from gateway.processes.reviewing import Item, Review, Ruling
 from gateway.settings import Settings
 from gateway.store.reviews import Verdict
 from gateway.store.state import open_state
+from gateway.store.task_lookup import find_recorded_task
 
 KEYS = "[1-9] this is right  [c]orrect  e[x]clude  [s]kip  [u]ndo  [q]uit"
 _INTERRUPTS = ("q", "\x03", "\x04", "")
@@ -28,7 +30,9 @@ def review(settings: Settings, arguments: argparse.Namespace) -> int:
     """Show what waits and take what is said of it; see `Review`."""
     limit_threads()
     with open_state(settings.home) as state:
-        session = Review(settings, state, arguments.task or ())
+        known = open_harvest(settings).counts()
+        tasks = [find_recorded_task(state, task, known) for task in arguments.task or ()]
+        session = Review(settings, state, tasks)
         if arguments.undo:
             print(_describe_undone(session.undo()))
         elif arguments.apply:
