@@ -11,8 +11,8 @@ import pytest
 from gateway.config import plugins
 from tests.test_architecture import PLURALS
 
-# Formats, sources and signals hold no state, so there is nothing to create.
-ENTRIES = ("create", "write", "fetch", "measure")
+# Formats, shapes, sources and signals hold no state, so there is nothing to create.
+ENTRIES = ("create", "write", "fetch", "measure", "read_record")
 
 FOLDERS = [f"gateway.{folder.replace('/', '.')}" for folder in PLURALS if folder != "cli"]
 EXTENSIONS = [(folder, name) for folder in FOLDERS for name in plugins.list_plugins(folder)]
