@@ -17,8 +17,9 @@ from typing import Any
 
 from tests.support.waiting import PATIENCE_S
 
-HIGHEST_PORT = 55_535
-"""SeaweedFS takes for gRPC the port 10,000 above each of its own."""
+PORTS = range(11_000, 22_000)
+"""SeaweedFS takes for gRPC the port 10,000 above each of its own. Both are below those that the system
+gives to whoever asks for any: one that is free now would be another's when the server takes it."""
 KEY, SECRET = "test-key", secrets.token_hex(8)
 _CONFIG = (
     '{"identities": [{"name": "test", "credentials": [{"accessKey": "%s", "secretKey": "%s"}], '
@@ -85,14 +86,13 @@ def _make_bucket(bucket: str, options: dict[str, Any]) -> None:
 def _find_ports(count: int) -> list[int]:
     ports: list[int] = []
     while len(ports) < count:
+        port = secrets.choice(PORTS)
         with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            if port > HIGHEST_PORT or port in ports:
-                continue
             try:
+                first.bind(("127.0.0.1", port))
                 second.bind(("127.0.0.1", port + 10_000))
             except OSError:
                 continue
+        if port not in ports:
             ports.append(port)
     return ports
