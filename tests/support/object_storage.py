@@ -46,8 +46,8 @@ def run_object_storage(folder: Path, bucket: str) -> Iterator[dict[str, Any]]:
             [
                 program, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
                 f"-master.port={master}", f"-volume.port={volume}", "-filer", f"-filer.port={filer}",
-                "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-master.volumeSizeLimitMB=64",
-                "-volume.max=20",
+                "-s3", f"-s3.port={s3}", f"-s3.config={config}", "-s3.port.iceberg=0", "-s3.port.lance=0",
+                "-master.volumeSizeLimitMB=64", "-volume.max=20",
             ],
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
