@@ -14,11 +14,12 @@ import openai
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 from websockets.typing import Origin, Subprotocol
 
 from tests.support.processes import RunningGateway, gateway_process, stepdown
 from tests.support.waiting import PATIENCE_S, wait_for
+from tests.support.websocket_server import websocket_server
 
 OWN_KEY = "sk-own"
 # Its messages name the model, and no rule reads them: a policy must open it.
@@ -69,13 +70,8 @@ def _choose(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol 
 def realtime_teacher() -> Iterator[Realtime]:
     teacher = Realtime()
     # Without pings of its own: only the gateway may tell it that a client has left.
-    with serve(teacher.speak, "127.0.0.1", 0, select_subprotocol=_choose, ping_interval=None) as server:
-        teacher.port = server.socket.getsockname()[1]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with websocket_server(teacher.speak, select_subprotocol=_choose, ping_interval=None) as teacher.port:
         yield teacher
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +13,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.connection import Connection
-from websockets.sync.server import ServerConnection, serve
+from websockets.sync.server import ServerConnection
 
 from tests.support.processes import RunningGateway, gateway_process, stepdown
 from tests.support.waiting import wait_for
+from tests.support.websocket_server import websocket_server
 
 POLICIES = """
 policies:
@@ -71,13 +71,8 @@ class Teacher:
 @contextmanager
 def speaking_teacher() -> Iterator[Teacher]:
     teacher = Teacher()
-    with serve(teacher.speak, "127.0.0.1", 0) as server:
-        teacher.port = server.socket.getsockname()[1]
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with websocket_server(teacher.speak) as teacher.port:
         yield teacher
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")
