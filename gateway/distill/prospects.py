@@ -203,12 +203,16 @@ def expected_level(certificate: Certificate) -> float:
     In terms of the exact binomial test, by which power is reckoned; graded losses take a weaker one.
     """
     level = delta_for_attempt(certificate.target.delta, certificate.attempts + 1) * 2 / STARTS
-    return level / math.e if is_graded(certificate.target.agreement) else level
+    return _as_binomial(level, certificate)
 
 
 def confirmation_level(certificate: Certificate) -> float:
     """Return the level of a test of one hypothesis, in terms of the exact binomial test."""
-    level = certificate.target.delta
+    return _as_binomial(certificate.target.delta, certificate)
+
+
+def _as_binomial(level: float, certificate: Certificate) -> float:
+    """Return the level of a binomial test that has about the power of the certificate's own at `level`."""
     return level / math.e if is_graded(certificate.target.agreement) else level
 
 
