@@ -12,6 +12,7 @@ import pytest
 from tests.flow.conftest import TEACHER_KEY
 from tests.flow.traffic import QUICK, Task, quick_policies
 from tests.support.model_server import ModelServer, model_server, stop_server
+from tests.support.ports import find_port
 from tests.support.processes import RunningGateway, gateway_process
 from tests.support.teacher import RunningTeacher, running_teacher
 
@@ -26,7 +27,8 @@ def running() -> Iterator[RunningTeacher]:
 @pytest.fixture(scope="module")
 def engine(running: RunningTeacher) -> Iterator[ModelServer]:
     """A server whose model answers as the teacher does."""
-    with model_server(lambda text: running.control.pairs.get(text, "no-idea")) as server:
+    # It goes and comes back, to the same port.
+    with model_server(lambda text: running.control.pairs.get(text, "no-idea"), find_port()) as server:
         yield server
 
 

@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,11 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import find_port
 from tests.support.waiting import PATIENCE_S
 
-PORTS = range(11_000, 22_000)
-"""SeaweedFS takes for gRPC the port 10,000 above each of its own. Both are below those that the system
-gives to whoever asks for any: one that is free now would be another's when the server takes it."""
 KEY, SECRET = "test-key", secrets.token_hex(8)
 _CONFIG = (
     '{"identities": [{"name": "test", "credentials": [{"accessKey": "%s", "secretKey": "%s"}], '
@@ -40,7 +37,11 @@ def run_object_storage(folder: Path, bucket: str) -> Iterator[dict[str, Any]]:
     assert program is not None
     config = folder / "s3.json"
     config.write_text(_CONFIG % (KEY, SECRET))
-    master, volume, filer, s3 = _find_ports(4)
+    # It takes for gRPC the port 10,000 above each of its own.
+    ports: set[int] = set()
+    while len(ports) < 4:
+        ports.add(find_port())
+    master, volume, filer, s3 = ports
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
             [
@@ -81,18 +82,3 @@ def _make_bucket(bucket: str, options: dict[str, Any]) -> None:
             if time.monotonic() > give_up_at:
                 raise
             time.sleep(0.2)
-
-
-def _find_ports(count: int) -> list[int]:
-    ports: list[int] = []
-    while len(ports) < count:
-        port = secrets.choice(PORTS)
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
