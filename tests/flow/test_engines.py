@@ -131,6 +131,8 @@ async def test_an_engine_that_is_back_serves_under_the_same_certificate(
     task: Task, engine: ModelServer, running: RunningTeacher
 ) -> None:
     version = task.standing()["version"]
+    # The test before may have run in another process.
+    stop_server(engine)
 
     with model_server(engine.script.answer, port=engine.server_address[1]) as again:
         again.script.version, again.script.fingerprint = engine.script.version, engine.script.fingerprint
