@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.errors import ConfigError
     from gateway.processes.learner import create_learner, describe_event, learn_once, limit_threads
-    from gateway.processes.versions import resolve_task, train_now
+    from gateway.processes.versions import Order, resolve_task, train_now
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
 
@@ -59,10 +59,11 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     limit_threads()
     with open_state(settings.home) as state:
         task = resolve_task(state, settings, arguments.task) if arguments.task else ""
-        state.trail.add(name_local_actor(), "learn run", task, reason=arguments.reason)
+        order = Order(name_local_actor(), arguments.reason)
         if arguments.force:
-            events = train_now(settings, state, task, arguments.reason)
+            events = train_now(settings, state, task, order)
         else:
+            state.trail.add(order.actor, "learn run", task, reason=order.reason)
             learner = create_learner(settings, state)
             events = learn_once(settings, learner, lambda: learner.step(task))
     if arguments.json:

@@ -129,7 +129,7 @@ class Learner:
                 yield self._adopt(task)
             if why := self._builder.find_change(task, self._of(task).version):
                 yield self._revoke(task, why)
-            if self._of(task).version and self._stores.actions.is_pinned(task):
+            if self._of(task).version and self._stores.pins.is_pinned(task):
                 if self._may_renew(task):
                     yield from self._renew(task)
                 return

@@ -6,9 +6,9 @@ import msgspec
 
 from gateway.harvest.reader import HarvestReader
 from gateway.registry.models import Registry
-from gateway.store.actions import ActionLog
 from gateway.store.certifications import CertificationStore
 from gateway.store.imports import ImportLog
+from gateway.store.pins import PinStore
 from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -23,5 +23,5 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     tasks: TaskStore
     templates: TemplateStore
     reviews: ReviewStore
-    actions: ActionLog
+    pins: PinStore
     imports: ImportLog

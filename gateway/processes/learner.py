@@ -139,7 +139,7 @@ def create_learner(settings: Settings, state: State) -> Learner:
         tasks=state.tasks,
         templates=state.templates,
         reviews=state.reviews,
-        actions=state.actions,
+        pins=state.pins,
         imports=state.imports,
     )
     builder = create_builder(settings, resources)

@@ -1,4 +1,4 @@
-"""Versions by hand: train, promote, roll back, pin and compare; each action is logged with its reason."""
+"""Versions by hand: train, promote, roll back, pin and compare; each leaves who and why in the trail."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ from gateway.processes.harvest_access import open_harvest
 from gateway.processes.learner import create_builder, create_learner, describe_event, learn_once
 from gateway.registry.models import Registry
 from gateway.settings import Settings
-from gateway.store.actions import Action, ActionKind
 from gateway.store.state import State
 from gateway.store.task_lookup import find_task
 
 MOST_COMPARED = 500
 """Texts that two versions are compared on: a decoder drafts ten per second."""
 MOST_EXAMPLES = 20
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Who wants a change and why; both stand in the audit trail before it is begun."""
+
+    actor: str
+    reason: str
 
 
 class Side(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,33 +82,31 @@ def find_drafting(state: State, task: str) -> int | None:
     return state.certifications.of(task).version
 
 
-def train_now(settings: Settings, state: State, task: str, reason: str) -> list[Event]:
+def train_now(settings: Settings, state: State, task: str, order: Order) -> list[Event]:
     """Make and judge the next version of `task`, grown or not; may take minutes."""
+    state.trail.add(order.actor, "learn run", task, reason=order.reason)
     learner = create_learner(settings, state)
     events = learn_once(settings, learner, lambda: learner.train(task))
-    version = events[-1].version if events else None
-    state.actions.note(
-        Action(kind="train", task=task, version=version, reason=reason, result=_describe(events))
-    )
+    state.trail.add(order.actor, "learn run", task, result=_describe(events))
     return events
 
 
-def promote(settings: Settings, state: State, task: str, version: int, reason: str) -> list[Event]:
+def promote(settings: Settings, state: State, task: str, version: int, order: Order) -> list[Event]:
     """Let `version` draft in place of the one that does, if today's evidence allows it."""
     _require_version(settings, task, version)
-    return _promote(settings, state, Action(kind="promote", task=task, version=version, reason=reason))
+    return _let_draft(settings, state, task, version, action="models promote", order=order)
 
 
-def rollback(settings: Settings, state: State, task: str, reason: str) -> list[Event]:
+def rollback(settings: Settings, state: State, task: str, order: Order) -> list[Event]:
     """Let the version before the one that drafts draft again. Raises ConfigError if there is none."""
     drafting = find_drafting(state, task)
     older = [one for one in Registry(settings.home.registry).versions(task) if one < (drafting or 0)]
     if not older:
         raise ConfigError(f"{task}: no version before {drafting or 'the first'} is left")
-    return _promote(settings, state, Action(kind="rollback", task=task, version=older[-1], reason=reason))
+    return _let_draft(settings, state, task, older[-1], action="models rollback", order=order)
 
 
-def pin(state: State, task: str, reason: str, *, is_pinned: bool) -> None:
+def pin(state: State, task: str, order: Order, *, is_pinned: bool) -> None:
     """Keep the version that drafts until it is unpinned; its certificates are renewed or lapse as ever.
 
     Raises ConfigError if none drafts.
@@ -110,8 +114,10 @@ def pin(state: State, task: str, reason: str, *, is_pinned: bool) -> None:
     version = find_drafting(state, task)
     if version is None and is_pinned:
         raise ConfigError(f"{task} has no specialist yet")
-    kind: ActionKind = "pin" if is_pinned else "unpin"
-    state.actions.note(Action(kind=kind, task=task, version=version, reason=reason))
+    action, change = ("models pin", state.pins.pin) if is_pinned else ("models unpin", state.pins.unpin)
+    with state.trail.transaction():
+        state.trail.add(order.actor, action, task, version=version, reason=order.reason)
+        change(task)
 
 
 def compare(settings: Settings, state: State, task: str, versions: tuple[int, int]) -> Comparison:
@@ -143,12 +149,13 @@ def compare(settings: Settings, state: State, task: str, versions: tuple[int, in
     )
 
 
-def _promote(settings: Settings, state: State, action: Action) -> list[Event]:
-    assert action.version is not None
-    version = action.version
+def _let_draft(
+    settings: Settings, state: State, task: str, version: int, *, action: str, order: Order
+) -> list[Event]:
+    state.trail.add(order.actor, action, task, version=version, reason=order.reason)
     learner = create_learner(settings, state)
-    events = learn_once(settings, learner, lambda: [learner.promote(action.task, version)])
-    state.actions.note(msgspec.structs.replace(action, result=_describe(events)))
+    events = learn_once(settings, learner, lambda: [learner.promote(task, version)])
+    state.trail.add(order.actor, action, task, version=version, result=_describe(events))
     return events
 
 

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from gateway.core.steady_clock import SteadyClock
 from gateway.errors import ConfigError, StepdownError
-from gateway.store.actions import ActionLog
 from gateway.store.admin_tokens import AdminTokens
 from gateway.store.audit_trail import AuditTrail, name_local_actor
 from gateway.store.audits import AuditLog
@@ -23,6 +22,7 @@ from gateway.store.imports import ImportLog
 from gateway.store.interventions import Interventions
 from gateway.store.keys import KeyStore
 from gateway.store.objects import ObjectStore
+from gateway.store.pins import PinStore
 from gateway.store.preferences import PreferenceStore
 from gateway.store.reviews import ReviewStore
 from gateway.store.spend import SpendLog
@@ -63,7 +63,7 @@ class State:
         self.awaited_usage = AwaitedUsages(database)
         self.objects = ObjectStore(database)
         self.reviews = ReviewStore(database)
-        self.actions = ActionLog(database)
+        self.pins = PinStore(database)
         self.imports = ImportLog(database)
 
     def write_last(self) -> dict[str, int]:

@@ -93,7 +93,7 @@ class InProcessGateway:
                 tasks=state.tasks,
                 templates=state.templates,
                 reviews=state.reviews,
-                actions=state.actions,
+                pins=state.pins,
                 imports=state.imports,
             ),
             _create_builder(home, registry, resources, learn),

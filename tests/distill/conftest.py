@@ -24,10 +24,10 @@ from gateway.harvest.reader import HarvestReader
 from gateway.registry.models import Registry
 from gateway.specialists.knn import FloatVector
 from gateway.specialists.runtimes.head import runtime
-from gateway.store.actions import ActionLog
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
 from gateway.store.imports import ImportLog
+from gateway.store.pins import PinStore
 from gateway.store.reviews import ReviewStore
 from gateway.store.tasks import TaskStore
 from gateway.store.templates import TemplateStore
@@ -117,7 +117,7 @@ class Home:
             certifications=CertificationStore(self._database),
             tasks=TaskStore(self._database),
             templates=TemplateStore(self._database),
-            actions=ActionLog(self._database, clock=lambda: self.now),
+            pins=PinStore(self._database),
             imports=ImportLog(self._database),
             reviews=ReviewStore(self._database, clock=lambda: self.now),
         )

@@ -14,7 +14,6 @@ from gateway.distill.learner import Learner
 from gateway.distill.verdicts import verdict_on
 from gateway.specialists.learnt import read_learnt_texts
 from gateway.specialists.runtimes.head import runtime
-from gateway.store.actions import Action
 from tests.distill.conftest import CONFIG, Home, harvested, tickets
 from tests.specialists.hosting import drafted
 
@@ -484,10 +483,10 @@ def test_a_pinned_task_keeps_its_version_however_much_comes(home: Home) -> None:
     learner = home.learner()
     fed(home, learner)
     version = home.certification().version
-    home.stores.actions.note(Action(kind="pin", task="task-1", version=version, reason="an audit"))
+    home.stores.pins.pin("task-1")
 
     fed(home, learner, start=600, count=600)
 
     assert home.certification().version == version
-    home.stores.actions.note(Action(kind="unpin", task="task-1", version=version, reason="it is over"))
+    home.stores.pins.unpin("task-1")
     assert kinds(fed(home, learner, start=1_200, count=50)) != []

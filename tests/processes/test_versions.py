@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,6 +18,16 @@ from gateway.store.state import State, open_state
 from tests.distill.conftest import tickets
 
 TASK = "task-1"
+
+
+def order(reason: str) -> versions.Order:
+    return versions.Order("cli:someone", reason)
+
+
+def last_entries(state: State, action: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return who did `action` to the task, and what the trail says of it, oldest first."""
+    found = state.trail.newest(4, subject=TASK, action=action)[::-1]
+    return [(each.actor, json.loads(each.facts)) for each in found]
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +49,15 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def state(settings: Settings) -> Iterator[State]:
     with open_state(settings.home) as state:
         for reason in ("the first", "the second"):
-            versions.train_now(settings, state, TASK, reason)
+            versions.train_now(settings, state, TASK, order(reason))
         yield state
 
 
 def test_versions_are_made_by_hand_and_the_reason_is_kept(settings: Settings, state: State) -> None:
-    done = [(each.kind, each.version, each.reason) for each in state.actions.list(TASK)]
+    (actor, asked), (_, done), (_, again), _ = last_entries(state, "learn run")
 
-    assert done[:2] == [("train", 1, "the first"), ("train", 2, "the second")]
+    assert (actor, asked, again) == ("cli:someone", {"reason": "the first"}, {"reason": "the second"})
+    assert "v1 trained" in done["result"]
 
 
 def test_two_versions_are_compared_by_what_they_say(settings: Settings, state: State) -> None:
@@ -60,20 +73,20 @@ def test_a_rollback_goes_one_version_back(settings: Settings, state: State) -> N
     drafting = versions.find_drafting(state, TASK)
     assert drafting == 2
 
-    versions.rollback(settings, state, TASK, "answers look odd")
+    versions.rollback(settings, state, TASK, order("answers look odd"))
 
     assert versions.find_drafting(state, TASK) == 1
-    last = state.actions.list(TASK)[-1]
-    assert (last.kind, last.version, last.reason) == ("rollback", 1, "answers look odd")
+    (_, asked), (_, done) = last_entries(state, "models rollback")
+    assert (asked, done["version"]) == ({"version": 1, "reason": "answers look odd"}, 1)
     with pytest.raises(ConfigError, match="no version before 1"):
-        versions.rollback(settings, state, TASK, "further")
-    versions.promote(settings, state, TASK, 2, "it was well")
+        versions.rollback(settings, state, TASK, order("further"))
+    versions.promote(settings, state, TASK, 2, order("it was well"))
     assert versions.find_drafting(state, TASK) == 2
 
 
 def test_unknown_tasks_and_versions_are_named(settings: Settings, state: State) -> None:
     with pytest.raises(ConfigError, match="no version 9; known: 1, 2"):
-        versions.promote(settings, state, TASK, 9, "why")
+        versions.promote(settings, state, TASK, 9, order("why"))
     with pytest.raises(ConfigError, match="no task has the id or name 'nope'"):
         versions.resolve_task(state, settings, "nope")
     name = state.tasks.names.of(TASK)
@@ -81,9 +94,9 @@ def test_unknown_tasks_and_versions_are_named(settings: Settings, state: State) 
 
 
 def test_only_a_version_that_drafts_can_be_pinned(settings: Settings, state: State) -> None:
-    versions.pin(state, TASK, "an audit", is_pinned=True)
-    assert state.actions.is_pinned(TASK)
-    versions.pin(state, TASK, "it is over", is_pinned=False)
-    assert not state.actions.is_pinned(TASK)
+    versions.pin(state, TASK, order("an audit"), is_pinned=True)
+    assert state.pins.is_pinned(TASK)
+    versions.pin(state, TASK, order("it is over"), is_pinned=False)
+    assert not state.pins.is_pinned(TASK)
     with pytest.raises(ConfigError, match="no specialist yet"):
-        versions.pin(state, "another", "why", is_pinned=True)
+        versions.pin(state, "another", order("why"), is_pinned=True)

@@ -52,16 +52,14 @@ def _add_versions(actions: argparse._SubParsersAction[argparse.ArgumentParser]) 
     rollback = actions.add_parser("rollback", help="let the version before the one that drafts draft again")
     pin = actions.add_parser("pin", help="keep the version that drafts: the learner makes no other")
     unpin = actions.add_parser("unpin", help="end a pin")
-    history = actions.add_parser("history", help="show what was done by hand, when and why")
     for action in (compare, promote, rollback, pin, unpin):
         action.add_argument("task", metavar="TASK", help="its id or name")
     compare.add_argument("first", type=int, metavar="A", help="a version")
     compare.add_argument("second", type=int, metavar="B", help="another")
     promote.add_argument("version", type=int, metavar="VERSION")
-    history.add_argument("task", metavar="TASK", nargs="?", help="of this task alone")
     for action in (promote, rollback, pin, unpin):
         action.add_argument("--reason", required=True, help="why, for those who look later")
-    for action in (compare, promote, rollback, pin, unpin, history):
+    for action in (compare, promote, rollback, pin, unpin):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 

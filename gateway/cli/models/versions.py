@@ -1,11 +1,10 @@
-"""`models compare`, `promote`, `rollback`, `pin`, `unpin` and `history`: versions by hand."""
+"""`models compare`, `promote`, `rollback`, `pin` and `unpin`: versions by hand."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import textwrap
-import time
 from collections.abc import Sequence
 
 import msgspec
@@ -23,26 +22,24 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
     """Do what the action says. Raises ConfigError for an unknown task or version."""
     limit_threads()
     with open_state(settings.home) as state:
-        if arguments.action == "history":
-            return _show_history(state, settings, arguments)
         task = versions.resolve_task(state, settings, arguments.task)
         if arguments.action == "compare":
             return _compare(settings, state, task, arguments)
-        state.trail.add(name_local_actor(), f"models {arguments.action}", task, reason=arguments.reason)
+        order = versions.Order(name_local_actor(), arguments.reason)
         if arguments.action in ("pin", "unpin"):
-            return _pin(state, task, arguments)
+            return _pin(state, task, order, arguments)
         if arguments.action == "promote":
             version: int | None = arguments.version
-            events = versions.promote(settings, state, task, arguments.version, arguments.reason)
+            events = versions.promote(settings, state, task, arguments.version, order)
         else:
-            events = versions.rollback(settings, state, task, arguments.reason)
+            events = versions.rollback(settings, state, task, order)
             version = events[-1].version if events else None
         return _report(task, version, versions.find_drafting(state, task), events, as_json=arguments.json)
 
 
-def _pin(state: State, task: str, arguments: argparse.Namespace) -> int:
+def _pin(state: State, task: str, order: versions.Order, arguments: argparse.Namespace) -> int:
     is_pinned = arguments.action == "pin"
-    versions.pin(state, task, arguments.reason, is_pinned=is_pinned)
+    versions.pin(state, task, order, is_pinned=is_pinned)
     if arguments.json:
         print(json.dumps({"task": task, "is_pinned": is_pinned}))
     else:
@@ -77,21 +74,6 @@ def _compare(settings: Settings, state: State, task: str, arguments: argparse.Na
         print(f"  v{side.version}  {what}  {share}")
     for one in found.differences:
         print(f"  {_shorten(one.text, 60)}\n    {_shorten(one.first)} | {_shorten(one.second)}")
-    return OK
-
-
-def _show_history(state: State, settings: Settings, arguments: argparse.Namespace) -> int:
-    task = versions.resolve_task(state, settings, arguments.task) if arguments.task else ""
-    actions = state.actions.list(task)
-    if arguments.json:
-        print(msgspec.json.encode(actions).decode())
-        return OK
-    for one in actions:
-        day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.at))
-        version = f"v{one.version}" if one.version else ""
-        print(f"{day}  {one.kind}  {one.task}  {version}  {one.reason}  ({one.result})")
-    if not actions:
-        print("nothing was done by hand")
     return OK
 
 
