@@ -89,6 +89,23 @@ def find_object_ids(body: bytes) -> tuple[str, ...]:
         raise RequestError("The JSON body of your request is nested too deeply.") from exc
 
 
+def find_ids_of_realtime(event: bytes) -> tuple[str, ...]:
+    """Return the ids that an event of the realtime API names, without those of its own session.
+
+    Its items and responses are in the session alone, whose client may choose the ids of items itself.
+    Raises as `find_object_ids`.
+    """
+    if not _may_name_objects(event):
+        return ()
+    try:
+        fields = _read_fields(event)
+        if not isinstance(fields, _AllFields):
+            return ()
+        return tuple(dict.fromkeys(_walk(_without_session_ids(fields))))
+    except RecursionError as exc:
+        raise RequestError("The JSON body of your request is nested too deeply.") from exc
+
+
 def reads_whole_account(body: bytes) -> bool:
     """Return whether an eval's run takes its data from all answers that the account has stored."""
     try:
@@ -176,6 +193,27 @@ def _find_sources(value: Any) -> Iterator[bool]:
 def _read_object(pairs: list[tuple[str, Any]]) -> _AllFields:
     # Servers that are written in Go take `File_ID` for `file_id` (encoding/json, "case-insensitive match").
     return _AllFields([(name.lower(), value) for name, value in pairs])
+
+
+def _without_session_ids(event: _AllFields) -> _AllFields:
+    return _AllFields([(name, _leave_out(name, field)) for name, field in event if name != "response_id"])
+
+
+def _leave_out(name: str, field: Any) -> Any:
+    """Return a field of an event, or of its response, without what names a part of the session."""
+    if name == "response" and isinstance(field, _AllFields):
+        return _AllFields([(inner, _leave_out(inner, value)) for inner, value in field])
+    if name == "input" and _is_list(field):
+        return [_without_id(item) for item in field]
+    if name == "conversation" and field in ("auto", "none"):
+        return None
+    return _without_id(field) if name == "item" else field
+
+
+def _without_id(item: Any) -> Any:
+    if not isinstance(item, _AllFields):
+        return item
+    return _AllFields([(name, field) for name, field in item if name != "id"])
 
 
 def _words_of(name: str) -> list[str]:
