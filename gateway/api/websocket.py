@@ -33,6 +33,7 @@ from gateway.api.under_way import UnderWay
 from gateway.cascade.passage import Tunnel
 from gateway.core import Header, Refusal
 from gateway.errors import RequestError
+from gateway.store.keys import KeyFacts
 from gateway.upstream.base import Link, Reply
 from gateway.upstream.websocket_headers import UPGRADE, is_compressed, offered_key, without_takeover
 from gateway.wire.canonical_path import read_path
@@ -163,6 +164,8 @@ class Handshake(asyncio.Protocol):
         )
         # Bytes that came behind the teacher's head follow with the loop's next turn.
         self._write_head(reply.status, (*without_takeover(reply.headers), *UPGRADE))
+        if self._work:
+            self._work.follow = lambda key: self._follow_key(tunnel, key)
         try:
             await spliced.wait_closed()
         except asyncio.CancelledError:
@@ -170,6 +173,11 @@ class Handshake(asyncio.Protocol):
             raise
         finally:
             spliced.close()
+
+    def _follow_key(self, tunnel: Tunnel, key: KeyFacts) -> None:
+        tunnel.session.follow(key.grant)
+        if self._deps.key_limits:
+            self._deps.key_limits.follow(key)
 
     async def _relay(self, reply: Reply) -> None:
         try:

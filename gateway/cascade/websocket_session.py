@@ -10,8 +10,8 @@ import msgspec
 from gateway.cascade.base import Stages, budget_spent
 from gateway.cascade.websocket_objects import WebsocketObjects
 from gateway.cascade.websocket_response import WebsocketResponse
+from gateway.core import Grant, Plan, Request
 from gateway.core import Message as ChatMessage
-from gateway.core import Plan, Request
 from gateway.errors import BudgetSpentError, RequestError
 from gateway.wire.websocket.events import (
     CREATE,
@@ -125,6 +125,10 @@ class WebsocketSession:
         elif event.type == "error":
             self._take_back(event.cause)
         return None
+
+    def follow(self, grant: Grant) -> None:
+        """Hold what is said from now on to `grant`: the client's key was changed."""
+        self._request = msgspec.structs.replace(self._request, grant=grant)
 
     def render(self, error: RequestError) -> bytes:
         """Return the event that tells the client of `error`, which no message of its own has caused."""

@@ -117,7 +117,7 @@ class KeyStore:
         return plain
 
     def change(self, key_id: str, terms: KeyTerms) -> None:
-        """Give a key other terms; what it has under way goes on by the old ones.
+        """Give a key other terms; requests under way go on by the old ones, websockets follow.
 
         Raises ConfigError if the key is not valid any more.
         """

@@ -234,3 +234,20 @@ def test_a_websocket_is_told_that_its_key_has_ended(gateway: RunningGateway) -> 
     assert event["error"]["code"] == "invalid_api_key"
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1008
+
+
+def test_a_changed_key_binds_its_open_websocket(gateway: RunningGateway) -> None:
+    name = "bound"
+    with open_realtime(gateway, create_key(gateway, name)) as connection:
+        assert ask(connection)[-1]["type"] == "response.done"
+
+        assert stepdown(gateway.home, "keys", "change", name, "--model", "gpt-5*").returncode == 0
+        wait_for(lambda: ask(connection)[-1]["type"] == "error", "the websocket does not know the change")
+        assert ask(connection)[-1]["error"]["code"] == "model_not_allowed"
+
+        terms = ("--model", "all", "--usd-per-day", "0")
+        assert stepdown(gateway.home, "keys", "change", name, *terms).returncode == 0
+        wait_for(
+            lambda: ask(connection)[-1]["error"]["code"] == "budget_exceeded",
+            "the websocket does not know its budget",
+        )
