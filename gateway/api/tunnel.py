@@ -79,8 +79,8 @@ class SplicedTunnel:
         await asyncio.wait(lost, timeout=DRAIN_S)
 
     def say_last(self, error: RequestError) -> None:
-        """Tell the client why the websocket ends now, if it would read it at once."""
-        if self._from_teacher and not self._from_teacher.is_between_messages:
+        """Tell the client why the websocket ends now, unless that would stand within a message."""
+        if self._is_ending or self._from_teacher is None or not self._from_teacher.is_between_messages:
             return
         code = _POLICY_VIOLATION if error.status < 500 else _SERVICE_RESTART
         event = encode_frame(TEXT, self._session.render(error))

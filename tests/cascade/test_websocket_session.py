@@ -456,3 +456,18 @@ async def test_the_parts_of_a_realtime_session_are_its_own(
     owners.add([("theirs", "prompt")], "bob")
 
     assert await Dialogue(ownership=ObjectOwnership(owners)).name(**event) == code
+
+
+async def test_a_long_text_hides_no_id(owners: ObjectStore) -> None:
+    dialogue = Dialogue(path="/v1/responses", ownership=ObjectOwnership(owners))
+    asked = {"type": "response.create", "input": "x" * 5_000, "previous_response_id": "theirs"}
+
+    assert await dialogue.name(**asked) == "previous_response_not_found"
+
+
+def test_an_odd_field_of_a_response_loses_only_itself() -> None:
+    dialogue = Dialogue()
+    for _ in range(2):
+        dialogue.teacher(type="response.done", response={"id": "r", "store": "often", "usage": USAGE})
+
+    assert dialogue.tokens == [(20, 10)]

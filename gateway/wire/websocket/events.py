@@ -71,7 +71,7 @@ class _Named(msgspec.Struct):
 
     id: str | None = None
     model: str | None = None
-    store: bool | None = None
+    store: msgspec.Raw = _NOTHING
     audio: msgspec.Raw = _NOTHING
     input: msgspec.Raw = _NOTHING
     transcription: msgspec.Raw = _NOTHING
@@ -221,7 +221,7 @@ def _read_response(fields: _ServerFields) -> ServerEvent:
         response.id or "",
         response.model or "",
         sound_format=read_sound_format(fields.response),
-        is_stored=response.store is not False,
+        is_stored=bytes(response.store) != b"false",
     )
 
 
