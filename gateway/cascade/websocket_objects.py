@@ -5,12 +5,7 @@ from __future__ import annotations
 from gateway.cascade.base import Ownership
 from gateway.core import Plan, Request
 from gateway.errors import RequestError
-from gateway.wire.object_ids import (
-    find_ids_of_realtime,
-    find_object_ids,
-    may_name_objects,
-    read_made_objects,
-)
+from gateway.wire.object_ids import find_object_ids, may_name_objects, read_made_objects
 from gateway.wire.websocket.events import CREATED, ENDS, ITEM_DONE, ServerEvent, find_previous_response
 from gateway.wire.websocket.messages import Message
 
@@ -39,8 +34,8 @@ class WebsocketObjects:
         """Return the ids in a client's message that are to be checked. Raises RequestError."""
         if self._ownership is None or not may_name_objects(_leave_out_sound(message.content)):
             return ()
-        find = find_object_ids if self._makes_responses else find_ids_of_realtime
-        return tuple(one for one in find(message.content) if one not in self._own)
+        found = find_object_ids(message.content, is_realtime=not self._makes_responses)
+        return tuple(one for one in found if one not in self._own)
 
     async def check(self, message: Message, ids: tuple[str, ...]) -> None:
         """Raise RequestError if one of `ids`, which `message` names, is no object of the tenant."""

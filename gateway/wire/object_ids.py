@@ -75,33 +75,20 @@ class _TopLevel(msgspec.Struct):
 _answers = msgspec.json.Decoder(_TopLevel)
 
 
-def find_object_ids(body: bytes) -> tuple[str, ...]:
+def find_object_ids(body: bytes, *, is_realtime: bool = False) -> tuple[str, ...]:
     """Return the ids that a JSON body names, wherever they stand; empty if it is no JSON.
 
-    Raises RequestError if it is nested too deeply to be read.
+    Of an event of the realtime API without its items and responses: they are in its session alone, whose
+    client may choose the ids of items itself. Raises RequestError if it is nested too deeply to be read.
     250 us for a body of 10 KB that names some, 50 us for one that names none.
     """
     if not may_name_objects(body):
         return ()
     try:
-        return tuple(dict.fromkeys(_walk(_read_fields(body))))
-    except RecursionError as exc:
-        raise RequestError("The JSON body of your request is nested too deeply.") from exc
-
-
-def find_ids_of_realtime(event: bytes) -> tuple[str, ...]:
-    """Return the ids that an event of the realtime API names, without those of its own session.
-
-    Its items and responses are in the session alone, whose client may choose the ids of items itself.
-    Raises as `find_object_ids`.
-    """
-    if not may_name_objects(event):
-        return ()
-    try:
-        fields = _read_fields(event)
-        if not isinstance(fields, _AllFields):
-            return ()
-        return tuple(dict.fromkeys(_walk(_without_session_ids(fields))))
+        fields = _read_fields(body)
+        if is_realtime and isinstance(fields, _AllFields):
+            fields = _without_session_ids(fields)
+        return tuple(dict.fromkeys(_walk(fields)))
     except RecursionError as exc:
         raise RequestError("The JSON body of your request is nested too deeply.") from exc
 
