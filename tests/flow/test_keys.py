@@ -247,6 +247,7 @@ def test_a_websocket_of_a_revoked_key_is_closed_within_a_second(tmp_path: Path) 
             assert stepdown(gateway.home, "keys", "revoke", "talking").returncode == 0
             revoked_at = time.monotonic()
 
+            assert json.loads(connection.recv())["error"]["code"] == "invalid_api_key"
             with pytest.raises(ConnectionClosed):
                 connection.recv()
 
