@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections import deque
 from collections.abc import Callable
 
 from gateway.api.client_stream import ClientStream
@@ -17,7 +18,7 @@ from gateway.cascade.websocket_session import Objection, WebsocketSession
 from gateway.errors import RequestError
 from gateway.upstream.base import Link
 from gateway.wire.websocket.frames import TEXT, FrameError, FrameParser, Part, encode_close, encode_frame
-from gateway.wire.websocket.messages import MessageReader
+from gateway.wire.websocket.messages import Message, MessageReader
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 10.0
 # More of an event is not kept: its usage is found while it passes.
 MOST_KEPT_BYTES = 1 << 20
-_POLICY_VIOLATION = 1008
+# RFC 6455 section 7.4.1, and IANA's list of close codes beside it.
+_POLICY_VIOLATION, _SERVICE_RESTART = 1008, 1012
 # A peer that vanished without a word is noticed after a minute, where the system lets us say so.
 _PROBES = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 
@@ -54,6 +56,9 @@ class SplicedTunnel:
         self._reader = MessageReader(MOST_KEPT_BYTES)
         self._unsaid: list[bytes] = []
         """Frames of our own, until the teacher's message that is under way has ended."""
+        self._parts: deque[Part] = deque()
+        """What came of the client's and waits for the check of a message before it."""
+        self._check: asyncio.Task[None] | None = None
         self._is_ending = False
         self._ended = asyncio.get_running_loop().create_future()
         client_side, teacher_side = _Side(self._take_from_client), _Side(self._take_from_teacher)
@@ -65,27 +70,46 @@ class SplicedTunnel:
             _detect_dead_peer(transport)
 
     async def wait_closed(self) -> None:
-        """Return when both are closed. Cancelling it closes both at once.
+        """Return when both are closed, or could be; then `close` it.
 
         When one side leaves, the other gets DRAIN_S for the data that it has not read yet.
         """
         lost = [side.lost for side in self._sides]
-        try:
-            await asyncio.wait([*lost, self._ended], return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.wait(lost, timeout=DRAIN_S)
-        finally:
+        await asyncio.wait([*lost, self._ended], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(lost, timeout=DRAIN_S)
+
+    def say_last(self, error: RequestError) -> None:
+        """Tell the client why the websocket ends now, unless that would stand within a message."""
+        if self._is_ending or self._from_teacher is None or not self._from_teacher.is_between_messages:
+            return
+        code = _POLICY_VIOLATION if error.status < 500 else _SERVICE_RESTART
+        event = encode_frame(TEXT, self._session.render(error))
+        self._client.write(event + encode_close(code, error.code or ""))
+        if not self._client.get_write_buffer_size():
+            self._client.close()
+
+    def close(self) -> None:
+        """Close both at once, and book what was broken off."""
+        if not self._client.is_closing():
             self._client.abort()
-            self._teacher.abort()
-            if self._from_client:
-                self._from_client.release()
-            self._session.close()
+        self._teacher.abort()
+        if self._check:
+            self._check.cancel()
+        if self._from_client:
+            self._from_client.release()
+        self._session.close()
 
     def _take_from_client(self, data: bytes) -> None:
         stream = self._from_client
         if stream is None:
             return self._teacher.write(data)
+        self._parts += stream.feed(data)
+        return None if self._check else self._pass_parts(stream)
+
+    def _pass_parts(self, stream: ClientStream) -> None:
         passing: list[bytes] = []
-        for part in stream.feed(data):
+        while self._parts and not self._check:
+            part = self._parts.popleft()
             if self._is_ending:
                 # All that is awaited is its answer to our close frame.
                 if part.is_close:
@@ -94,7 +118,7 @@ class SplicedTunnel:
                 passing.append(part.raw)
             else:
                 passing += self._judge(stream, part)
-        if stream.unread and not self._is_ending:
+        if stream.unread and not self._is_ending and not self._check:
             passing.append(self._pass_unread(stream))
         if passing:
             self._teacher.write(b"".join(passing))
@@ -107,6 +131,33 @@ class SplicedTunnel:
         message = stream.hold(part)
         if message is None and not stream.is_unreadable:
             return []
+        if message is not None and (ids := self._session.find_unknown_ids(message)):
+            # No more is read from the client meanwhile.
+            self._sides[1].pause_writing()
+            self._check = asyncio.create_task(self._check_ids(stream, part, message, ids))
+            return []
+        return self._decide(stream, part, message)
+
+    async def _check_ids(
+        self, stream: ClientStream, part: Part, message: Message, ids: tuple[str, ...]
+    ) -> None:
+        """Look up whose objects a message names, then go on with it and all that follows it."""
+        try:
+            objection = await self._session.check_ids(message, ids)
+        except Exception:
+            # The task's outermost edge: what cannot be looked up does not pass.
+            logger.exception("the objects in a websocket's message could not be looked up")
+            return self._client.close()
+        self._check = None
+        if objection:
+            stream.release()
+            self._object(objection)
+        elif passing := self._decide(stream, part, message):
+            self._teacher.write(b"".join(passing))
+        self._sides[1].resume_writing()
+        return self._pass_parts(stream)
+
+    def _decide(self, stream: ClientStream, part: Part, message: Message | None) -> list[bytes]:
         if objection := self._session.judge(message):
             stream.release()
             self._object(objection)
@@ -197,6 +248,8 @@ class _Side(asyncio.Protocol):
         self.lost = asyncio.get_running_loop().create_future()
         self.leaves_other_open = False
         self._take = take
+        self._holds = 0
+        """Why nothing more is read from the other side: this side's buffer is full, a check."""
 
     def data_received(self, data: bytes) -> None:
         """Read it, and send it to the other side."""
@@ -204,12 +257,14 @@ class _Side(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Read no more from the other side while this side's buffer is full."""
+        self._holds += 1
         if not self.other.is_closing():
             self.other.pause_reading()
 
     def resume_writing(self) -> None:
         """Read from the other side again."""
-        if not self.other.is_closing():
+        self._holds -= 1
+        if not self._holds and not self.other.is_closing():
             self.other.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -10,6 +10,7 @@ from gateway.api.in_flight import Slot
 from gateway.core import Header
 from gateway.errors import RequestError
 from gateway.policy.key_limits import Admission
+from gateway.store.keys import KeyFacts
 
 
 class UnderWay:
@@ -21,6 +22,9 @@ class UnderWay:
         self.caller = caller
         self.admission = admission
         self.ended_by: RequestError | None = None
+        self.follow: Callable[[KeyFacts], None] | None = None
+        """Of what lasts: takes the terms of its key when they have changed."""
+        self._key = caller.key
         self._open_work = open_work
         self._slot = slot
         task = asyncio.current_task()
@@ -37,6 +41,12 @@ class UnderWay:
         if self.ended_by is None:
             self.ended_by = error
             self._task.cancel()
+
+    def note_key(self, key: KeyFacts) -> None:
+        """Tell it what its key may do now."""
+        if self.follow and key != self._key:
+            self._key = key
+            self.follow(key)
 
     def is_ended(self) -> bool:
         """Return whether a cancellation was `end` alone, and take it back."""
@@ -69,6 +79,13 @@ class OpenWork:
             works.pop(work, None)
             if not works:
                 del self._by_hash[work.caller.key_hash]
+
+    def tell_keys(self, find_key: Callable[[str], KeyFacts | None]) -> None:
+        """Tell all work what its key, found by its hash, may do now."""
+        for key_hash, works in self._by_hash.items():
+            if key := find_key(key_hash):
+                for work in works:
+                    work.note_key(key)
 
     def end_invalid(self, is_valid: Callable[[str], bool]) -> int:
         """End the work of every secret, given by its hash, that is not valid any more; return how much."""

@@ -33,8 +33,9 @@ from gateway.api.under_way import UnderWay
 from gateway.cascade.passage import Tunnel
 from gateway.core import Header, Refusal
 from gateway.errors import RequestError
+from gateway.store.keys import KeyFacts
 from gateway.upstream.base import Link, Reply
-from gateway.upstream.websocket_headers import UPGRADE, is_compressed, offered_key
+from gateway.upstream.websocket_headers import UPGRADE, is_compressed, offered_key, without_takeover
 from gateway.wire.canonical_path import read_path
 from gateway.wire.endpoints import find_resource
 
@@ -162,8 +163,21 @@ class Handshake(asyncio.Protocol):
             takes_compressed=is_compressed(reply.headers),
         )
         # Bytes that came behind the teacher's head follow with the loop's next turn.
-        self._write_head(reply.status, (*reply.headers, *UPGRADE))
-        await spliced.wait_closed()
+        self._write_head(reply.status, (*without_takeover(reply.headers), *UPGRADE))
+        if self._work:
+            self._work.follow = lambda key: self._follow_key(tunnel, key)
+        try:
+            await spliced.wait_closed()
+        except asyncio.CancelledError:
+            spliced.say_last((self._work and self._work.ended_by) or _stopping())
+            raise
+        finally:
+            spliced.close()
+
+    def _follow_key(self, tunnel: Tunnel, key: KeyFacts) -> None:
+        tunnel.session.follow(key.grant)
+        if self._deps.key_limits:
+            self._deps.key_limits.follow(key)
 
     async def _relay(self, reply: Reply) -> None:
         try:
@@ -208,6 +222,12 @@ class Handshake(asyncio.Protocol):
         first = b"HTTP/1.1 %d %b" % (status, responses.get(status, "").encode())
         lines = [first, *(b"%b: %b" % header for header in kept)]
         self._transport.write(b"\r\n".join([*lines, b"", b""]))
+
+
+def _stopping() -> RequestError:
+    return RequestError(
+        "The gateway is stopping; connect again.", status=503, code="gateway_stopping", kind="server_error"
+    )
 
 
 def _parse_head(head: bytes) -> tuple[str, bytes, tuple[Header, ...]]:

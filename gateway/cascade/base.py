@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Protocol
 
@@ -33,6 +33,7 @@ from gateway.core import (
 from gateway.errors import BudgetSpentError
 from gateway.specialists.base import Drafter
 from gateway.upstream.base import Reply, Teacher
+from gateway.wire.object_ids import MadeObject
 
 
 class Planner(Protocol):
@@ -47,6 +48,12 @@ class Ownership(Protocol):
 
     async def check(self, request: Request, plan: Plan) -> None:
         """Raise RequestError if `request` names an object that is not its tenant's."""
+
+    async def check_ids(self, ids: Sequence[str], tenant: str) -> None:
+        """Raise RequestError if one of `ids` is not an object of `tenant`."""
+
+    def note(self, made: Iterable[MadeObject], tenant: str) -> object:
+        """Remember whose objects these are. Never blocks."""
 
     def follows(self, request: Request) -> bool:
         """Return whether the answer to `request` may tell of new objects."""

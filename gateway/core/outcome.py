@@ -104,6 +104,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the task's specialist was allowed to do when the request was decided."""
     reservation: Reservation | None = None
     """What was set aside of budgets for it, to be settled by what it cost."""
+    sound_tokens: int = 0
+    """What was spoken of an answer, estimated from the sound that came: counts if it reports no usage."""
     is_hedged: bool = False
     """Whether the teacher was called beside the draft; its prompt is paid even if the draft was served."""
 

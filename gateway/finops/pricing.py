@@ -119,7 +119,15 @@ class Pricer:
         if request.surface == "other" and not reading.written_bytes:
             # Nothing of it was read: to estimate would be to invent.
             return Usage(0, 0, is_estimated=True)
-        return self._tokens.expect(request, reading.written_bytes).usage
+        usage = self._tokens.expect(request, reading.written_bytes).usage
+        if not outcome.sound_tokens:
+            return usage
+        # The words of its transcript are billed besides.
+        return msgspec.structs.replace(
+            usage,
+            completion_tokens=usage.completion_tokens + outcome.sound_tokens,
+            audio_output_tokens=outcome.sound_tokens,
+        )
 
     def _complete(self, reported: Usage, outcome: Outcome, reading: Reading) -> Usage:
         """Return `reported` with estimates for the numbers that it lacks."""

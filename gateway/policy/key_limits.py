@@ -78,6 +78,10 @@ class KeyLimits:
             raise _refuse(key, refusal, meters.headers(now))
         return Admission(meters, meters.count_tokens(tokens), self._clock)
 
+    def follow(self, key: KeyFacts) -> None:
+        """Hold what `key` has under way to its limits of now, too."""
+        self._find_meters(key)
+
     def settle(self, key_id: str, *, reserved_tokens: float, tokens: float, usd: float) -> None:
         """Book what an answer really took, where `reserved_tokens` were taken for it."""
         known = self._meters.get(key_id)

@@ -66,11 +66,23 @@ class ObjectOwnership:
             ids = await asyncio.to_thread(list_named_objects, request)
         else:
             ids = list_named_objects(request)
-        if ids:
-            found = await asyncio.to_thread(self._owners.find_owners, ids)
-            for one in ids:
-                if found.get(one) != request.tenant:
-                    raise _not_found(one)
+        await self.check_ids(ids, request.tenant)
+
+    async def check_ids(self, ids: Sequence[str], tenant: str) -> None:
+        """Raise RequestError (404) if one of `ids` is not an object of `tenant`."""
+        if not ids:
+            return
+        found = await asyncio.to_thread(self._owners.find_owners, ids)
+        for one in ids:
+            if found.get(one) != tenant:
+                raise _not_found(one)
+
+    def note(self, made: Iterable[MadeObject], tenant: str) -> asyncio.Task[None]:
+        """Remember whose objects these are; other workers know it when the task returned has ended."""
+        self._owners.add([(one.id, one.kind) for one in made], tenant)
+        flushing = asyncio.create_task(asyncio.to_thread(self._owners.flush))
+        flushing.add_done_callback(_read_fault)
+        return flushing
 
     def follows(self, request: Request) -> bool:
         """Return whether the answer to `request` may tell of new objects."""
@@ -86,7 +98,7 @@ class ObjectOwnership:
         endpoint = request.resource.endpoint
         kind = endpoint.makes if endpoint and _makes(request) else ""
         kind = "item" if _lists_items(request) else kind
-        return _NotingBody(body, self._owners, request.tenant, kind, is_stream=is_stream)
+        return _NotingBody(body, self, request.tenant, kind, is_stream=is_stream)
 
 
 def list_named_objects(request: Request) -> tuple[str, ...]:
@@ -128,9 +140,11 @@ def _not_found(object_id: str) -> RequestError:
 class _NotingBody:
     """A body that passes only after the objects in it have an owner."""
 
-    def __init__(self, body: Body, owners: OwnerStore, tenant: str, kind: str, *, is_stream: bool) -> None:
+    def __init__(
+        self, body: Body, ownership: ObjectOwnership, tenant: str, kind: str, *, is_stream: bool
+    ) -> None:
         self._body = body
-        self._owners = owners
+        self._ownership = ownership
         self._tenant = tenant
         self._kind = kind
         self._is_stream = is_stream
@@ -173,14 +187,11 @@ class _NotingBody:
             yield rest
 
     async def _note(self, made: Sequence[MadeObject]) -> None:
-        new = [(one.id, one.kind) for one in made if one.id not in self._noted]
+        new = [one for one in made if one.id not in self._noted]
         if new:
-            self._noted.update(object_id for object_id, _ in new)
-            self._owners.add(new, self._tenant)
+            self._noted.update(one.id for one in new)
             # The answer waits until every worker knows the owner; but no full or slow disk may cost it.
-            flushing = asyncio.create_task(asyncio.to_thread(self._owners.flush))
-            await asyncio.wait([flushing], timeout=NOTE_S)
-            flushing.add_done_callback(_read_fault)
+            await asyncio.wait([self._ownership.note(new, self._tenant)], timeout=NOTE_S)
 
 
 def _read_fault(flushing: asyncio.Task[None]) -> None:

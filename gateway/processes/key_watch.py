@@ -67,4 +67,5 @@ class KeyWatch:
                     logger.error("keys cannot be read, those known still hold: %s", exc)
                 self._is_failing = True
             self.open_work.end_invalid(self._is_valid)
+            self.open_work.tell_keys(self._keys.find_by_hash)
             await asyncio.sleep(REFRESH_S)

@@ -116,6 +116,20 @@ class KeyStore:
         self.refresh()
         return plain
 
+    def change(self, key_id: str, terms: KeyTerms) -> None:
+        """Give a key other terms; requests under way go on by the old ones, websockets follow.
+
+        Raises ConfigError if the key is not valid any more.
+        """
+        with self._database.write() as connection:
+            self._find_valid(connection, key_id)
+            connection.execute(
+                "UPDATE gateway_keys SET terms = ? WHERE id = ?",
+                (msgspec.json.encode(terms).decode(), key_id),
+            )
+            note_key_change(connection)
+        self.refresh()
+
     def revoke(self, key_id: str) -> bool:
         """Refuse the key from now on; False if no key that is not revoked has that id."""
         with self._database.write() as connection:

@@ -11,6 +11,7 @@ UPGRADE: tuple[Header, ...] = ((b"connection", b"Upgrade"), (b"upgrade", b"webso
 
 _EXTENSIONS = b"sec-websocket-extensions"
 _COMPRESSION = b"permessage-deflate"
+_NO_TAKEOVER = b"client_no_context_takeover"
 _PROTOCOLS = b"sec-websocket-protocol"
 _KEY = b"openai-insecure-api-key."
 # Browsers cannot set headers on a websocket: OpenAI lets them offer these as subprotocols.
@@ -34,6 +35,15 @@ def only_readable(headers: Iterable[Header]) -> list[Header]:
     return [header for header in kept if header[0] != _EXTENSIONS or header[1]]
 
 
+def without_takeover(headers: Iterable[Header]) -> list[Header]:
+    """Return the teacher's `headers` so that the client compresses each message by itself.
+
+    A server may ask for that unoffered (RFC 7692 section 7.1.1.2). Else a message that the gateway keeps
+    back would be missing where the next one is decompressed.
+    """
+    return [(name, _add_no_takeover(value) if name == _EXTENSIONS else value) for name, value in headers]
+
+
 def without_credentials(headers: Iterable[Header]) -> list[Header]:
     """Return `headers` without the subprotocols that are credentials; the others keep their order."""
     stripped = [(name, _harmless(value) if name == _PROTOCOLS else value) for name, value in headers]
@@ -46,6 +56,13 @@ def _offered(headers: Iterable[Header]) -> list[bytes]:
 
 def _readable(value: bytes) -> bytes:
     return b", ".join(one for one in _split(value) if one.partition(b";")[0].strip() == _COMPRESSION)
+
+
+def _add_no_takeover(value: bytes) -> bytes:
+    return b", ".join(
+        one + b"; " + _NO_TAKEOVER if _COMPRESSION in one and _NO_TAKEOVER not in one else one
+        for one in _split(value)
+    )
 
 
 def _harmless(value: bytes) -> bytes:

@@ -137,6 +137,9 @@ def _first(within: JsonObject, names: tuple[str, ...]) -> int | None:
 def _count(within: JsonObject, name: str) -> int | None:
     """Return the number of tokens under `name`; None if there is none, or one that cannot be right."""
     value = within.get(name)
+    if type(value) is str:
+        # `1000.0` is what a float becomes in another language.
+        value = value.removesuffix(".0")
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is str and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:

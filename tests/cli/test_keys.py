@@ -171,3 +171,49 @@ def test_a_key_says_what_is_kept_of_its_requests(command: Command, options: list
     ]
 
     assert line.split(maxsplit=1)[1] == shown
+
+
+def test_a_change_leaves_all_other_terms_as_they_are(command: Command) -> None:
+    assert command(*LIMITED).returncode == 0
+    (before,) = json.loads(command("keys", "list", "--json").stdout)
+
+    changed = command(
+        "keys", "change", "shop", "--usd-per-day", "3", "--tokens-per-minute", "none", "--model", "all",
+        "--expires", "never", "--trusted", "--no-harvest",
+    )  # fmt: skip
+    (after,) = json.loads(command("keys", "list", "--json").stdout)
+
+    assert changed.returncode == 0, changed.stderr
+    assert "usd_per_day: 2.0 -> 3.0" in changed.stdout
+    different = {name for name in after if after[name] != before[name]}
+    assert different == {"grant", "limits", "expires_at", "is_trusted"}
+    assert after["limits"] == {**before["limits"], "usd_per_day": 3.0, "tokens_per_minute": None}
+    assert after["grant"] == {**before["grant"], "models": [], "may_harvest": False}
+    assert (after["expires_at"], after["is_trusted"]) == (None, True)
+
+
+def test_a_change_is_in_the_audit_trail_and_no_change_is_not(command: Command) -> None:
+    command("keys", "create", "--name", "app")
+    command("keys", "change", "app", "--usd-per-day", "3")
+
+    assert command("keys", "change", "app").stdout == "nothing is different\n"
+
+    listed = command("audit", "list").stdout
+    assert listed.count("keys change") == 1
+    assert "none -> 3.0" in listed
+
+
+@pytest.mark.parametrize(
+    "terms", [("--policy", "none-such"), ("--path", "v1"), ("--expires", "0s"), ("--model", ",")]
+)
+def test_a_change_to_what_no_key_can_have_is_refused(command: Command, terms: tuple[str, ...]) -> None:
+    command("keys", "create", "--name", "app")
+
+    assert command("keys", "change", "app", *terms).returncode == 2
+
+
+def test_a_revoked_key_is_not_changed(command: Command) -> None:
+    command("keys", "create", "--name", "app")
+    command("keys", "revoke", "app")
+
+    assert command("keys", "change", "app", "--usd-per-day", "3").returncode == 2

@@ -267,3 +267,15 @@ def break_disk(path: Path) -> Callable[[], Callable[[], None]]:
         return lambda: rename("gone", "daily_costs")
 
     return break_it
+
+
+def test_a_spoken_answer_that_was_broken_off_is_priced_as_sound() -> None:
+    own = Price(input_usd_per_mtok=0.0, output_usd_per_mtok=10.0, audio_output=1_000_000.0)
+    pricer = Pricer(PriceTable({"giant": own}), TokenEstimator())
+    spoken = outcome(request(surface="responses"), sound_tokens=40, is_complete=False)
+
+    cost = pricer.find_cost(spoken, reading(text=None, usage=None, written_bytes=0))
+
+    assert cost.usd == pytest.approx(40)
+    assert cost.usage.is_estimated
+    assert pricer.find_cost(spoken, reading()).usage.audio_output_tokens == 0, "what is reported counts"

@@ -102,6 +102,19 @@ def test_a_limit_on_requests_holds_over_all_workers(gateway: RunningGateway, tea
     assert refused.header("x-should-retry") is None
 
 
+def test_a_change_holds_in_all_workers(gateway: RunningGateway, teacher: RunningTeacher) -> None:
+    """Each connection may land on another worker."""
+    key = make_key(gateway, "changing", "--model", "gpt-5*")
+    assert gateway.chat(bearer(key)).status == 403
+
+    for terms, status in ((("--model", "all"), 200), (("--usd-per-day", "0"), 429)):
+        assert stepdown(gateway.home, "keys", "change", "changing", *terms).returncode == 0
+        wait_for(
+            lambda: {gateway.chat(bearer(key)).status for _ in range(4 * WORKERS)} == {status},  # noqa: B023
+            "not every worker knows the change",
+        )
+
+
 def test_concurrent_requests_are_counted_over_all_workers_and_a_killed_one_leaks_none(
     gateway: RunningGateway, teacher: RunningTeacher
 ) -> None:
@@ -234,6 +247,7 @@ def test_a_websocket_of_a_revoked_key_is_closed_within_a_second(tmp_path: Path) 
             assert stepdown(gateway.home, "keys", "revoke", "talking").returncode == 0
             revoked_at = time.monotonic()
 
+            assert json.loads(connection.recv())["error"]["code"] == "invalid_api_key"
             with pytest.raises(ConnectionClosed):
                 connection.recv()
 

@@ -16,7 +16,7 @@ from websockets.sync.connection import Connection
 from websockets.sync.server import ServerConnection
 
 from tests.support.processes import RunningGateway, gateway_process, stepdown
-from tests.support.waiting import wait_for
+from tests.support.waiting import PATIENCE_S, wait_for
 from tests.support.websocket_server import websocket_server
 
 POLICIES = """
@@ -109,6 +109,16 @@ def open_realtime(gateway: RunningGateway, key: str, *, compression: str | None 
     )
 
 
+def connect_responses(
+    gateway: RunningGateway, key: str, *, compression: str | None = "deflate"
+) -> ClientConnection:
+    return connect(
+        f"ws://127.0.0.1:{gateway.port}/v1/responses",
+        additional_headers={"authorization": f"Bearer {key}"},
+        compression=compression,
+    )
+
+
 def ask(connection: Connection, **more: object) -> list[dict[str, Any]]:
     """Ask for a response; return its events to the last one."""
     connection.send(json.dumps({"type": "response.create", "event_id": "mine", **more}))
@@ -177,3 +187,67 @@ def test_the_official_client_gets_a_refused_model_as_an_error(
     assert kinds[-1] == "response.completed"
     assert teacher.asked[asked:] == ["gpt-realtime"]
     wait_for(lambda: spent(gateway, "official")["usd"] > 0, "the response is not booked")
+
+
+def test_no_tenant_continues_anothers_response(gateway: RunningGateway, teacher: Teacher) -> None:
+    """Its own it may continue, on another connection, too."""
+    maker, thief = (create_key(gateway, name) for name in ("maker", "thief"))
+    with connect_responses(gateway, maker) as connection:
+        made = ask(connection, model="gpt-realtime")[-1]["response"]["id"]
+    asked = len(teacher.asked)
+
+    with connect_responses(gateway, thief) as connection:
+        (stolen,) = ask(connection, model="gpt-realtime", previous_response_id=made)
+    with connect_responses(gateway, maker) as connection:
+        continued = ask(connection, model="gpt-realtime", previous_response_id=made)
+
+    assert stolen["error"]["code"] == "previous_response_not_found"
+    assert stolen["error"]["param"] == "previous_response_id"
+    assert continued[-1]["type"] == "response.done"
+    assert len(teacher.asked) == asked + 1
+
+
+@pytest.mark.parametrize("compression", [None, "deflate"])
+def test_what_follows_a_refused_message_reaches_the_teacher(
+    gateway: RunningGateway, compression: str | None
+) -> None:
+    """A compressed message refers to none before it: the teacher does not have that."""
+    key = create_key(gateway, f"eager-{compression}")
+    with connect_responses(gateway, key, compression=compression) as connection:
+        connection.send(json.dumps({"type": "response.create", "previous_response_id": "resp_unknown"}))
+        kinds = [event["type"] for event in ask(connection, model="gpt-realtime")]
+        kinds += [json.loads(connection.recv())["type"] for _ in range(5)]
+
+    assert kinds[:2] == ["error", "response.created"]
+    assert kinds[-1] == "response.done"
+
+
+def test_a_websocket_is_told_that_its_key_has_ended(gateway: RunningGateway) -> None:
+    with open_realtime(gateway, create_key(gateway, "ending")) as connection:
+        assert ask(connection)[-1]["type"] == "response.done"
+        assert stepdown(gateway.home, "keys", "revoke", "ending").returncode == 0
+
+        event = json.loads(connection.recv(PATIENCE_S))
+        with pytest.raises(ConnectionClosed) as closed:
+            connection.recv()
+
+    assert event["error"]["code"] == "invalid_api_key"
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1008
+
+
+def test_a_changed_key_binds_its_open_websocket(gateway: RunningGateway) -> None:
+    name = "bound"
+    with open_realtime(gateway, create_key(gateway, name)) as connection:
+        assert ask(connection)[-1]["type"] == "response.done"
+
+        assert stepdown(gateway.home, "keys", "change", name, "--model", "gpt-5*").returncode == 0
+        wait_for(lambda: ask(connection)[-1]["type"] == "error", "the websocket does not know the change")
+        assert ask(connection)[-1]["error"]["code"] == "model_not_allowed"
+
+        terms = ("--model", "all", "--usd-per-day", "0")
+        assert stepdown(gateway.home, "keys", "change", name, *terms).returncode == 0
+        wait_for(
+            lambda: ask(connection)[-1]["error"]["code"] == "budget_exceeded",
+            "the websocket does not know its budget",
+        )

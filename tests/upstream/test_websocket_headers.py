@@ -10,7 +10,7 @@ from gateway.core import Header, Secret
 from gateway.errors import UpstreamError
 from gateway.upstream.base import Call, Config, Transport
 from gateway.upstream.providers.openai import create
-from gateway.upstream.websocket_headers import offered_key, without_credentials
+from gateway.upstream.websocket_headers import offered_key, without_credentials, without_takeover
 from tests.support.waiting import PATIENCE_S
 from tests.upstream.conftest import OK, RawTeacher, read
 
@@ -122,3 +122,21 @@ def test_a_key_among_the_subprotocols_is_found_and_taken_out(
 
     assert offered_key(headers) == key
     assert without_credentials(headers) == [(b"x-a", b"1"), *((PROTOCOLS, value) for value in kept)]
+
+
+@pytest.mark.parametrize(
+    ("agreed", "told"),
+    [
+        (b"permessage-deflate", b"permessage-deflate; client_no_context_takeover"),
+        (
+            b"permessage-deflate; server_max_window_bits=12",
+            b"permessage-deflate; server_max_window_bits=12; client_no_context_takeover",
+        ),
+        (
+            b"permessage-deflate; client_no_context_takeover",
+            b"permessage-deflate; client_no_context_takeover",
+        ),
+    ],
+)
+def test_the_client_compresses_each_message_by_itself(agreed: bytes, told: bytes) -> None:
+    assert without_takeover([(b"sec-websocket-extensions", agreed)]) == [(b"sec-websocket-extensions", told)]

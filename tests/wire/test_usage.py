@@ -88,7 +88,7 @@ def test_an_odd_field_loses_only_itself(field: str, odd: object) -> None:
     assert read_usage({"prompt_tokens": 9, "completion_tokens": 2, field: odd}) == Usage(9, 2)
 
 
-@pytest.mark.parametrize("number", [9, 9.0, "9"])
+@pytest.mark.parametrize("number", [9, 9.0, "9", "9.0"])
 def test_numbers_may_be_written_as_floats_or_strings(number: object) -> None:
     assert read_usage({"prompt_tokens": number, "completion_tokens": number}) == Usage(9, 9)
 

@@ -68,7 +68,15 @@ def parse_answer(content: bytes, is_event_stream: bool, is_complete: bool) -> Re
     # From the end, where the whole answer stands once more: the deltas need not be read.
     ends = (event for event in _iter_decoded(reversed(events)) if event.type in _ENDS)
     if end := next(ends, None):
-        return _read_whole(bytes(end.response), read_object(bytes(end.response)), is_complete=is_complete)
+        facts = read_object(bytes(end.response))
+        if facts.usage is None:
+            # Some servers write it beside the response.
+            facts = read_events(events)
+        reading = _read_whole(bytes(end.response), facts, is_complete=is_complete)
+        if reading.usage or reading.written_bytes:
+            return reading
+        # What failed or was canceled may repeat nothing of what it wrote.
+        return msgspec.structs.replace(reading, written_bytes=_read_cut(events).written_bytes)
     return _read_cut(events)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import zlib
 
 import msgspec
@@ -23,6 +25,18 @@ class Message(msgspec.Struct, frozen=True):
     content: bytes
     is_binary: bool = False
     excerpt: Excerpt | None = None
+
+
+def to_utf8(message: Message) -> Message:
+    """Return the message in UTF-8: servers may take JSON in another encoding in a message of bytes."""
+    content = message.content
+    if b"\0" not in content and not content.startswith(codecs.BOM_UTF8):
+        return message
+    try:
+        text = content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
+    except UnicodeDecodeError:
+        return message
+    return msgspec.structs.replace(message, content=text.encode(errors="replace"))
 
 
 class MessageReader:

@@ -222,3 +222,22 @@ def test_the_official_client_raises_an_error_event() -> None:
 
         with pytest.raises(openai.APIError, match="broken off"):
             list(client.responses.create(model="gpt-4o", input="hello", stream=True))
+
+
+def test_usage_beside_the_response_counts() -> None:
+    end = {
+        "type": "response.completed",
+        "response": {"status": "completed", "model": "gpt-4o"},
+        "usage": USAGE,
+    }
+
+    assert parse_answer(stream(CREATED, *DELTAS, end), True, True).usage == Usage(9, 2, cached_tokens=4)
+
+
+def test_what_a_failed_response_wrote_before_is_counted() -> None:
+    """Its last event may repeat nothing of it."""
+    end = {"type": "response.failed", "response": {"id": "r", "status": "failed", "output": []}}
+
+    whole, cut = (parse_answer(stream(CREATED, *DELTAS, *rest), True, True) for rest in ([end], []))
+
+    assert whole.written_bytes == cut.written_bytes > 0
