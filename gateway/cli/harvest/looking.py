@@ -21,6 +21,7 @@ from gateway.store.task_lookup import find_recorded_task
 POLL_S = 1.0
 _LEAST_ROOM = 46
 """Columns for a text and its answer beside what names the row."""
+_BREAK = "\n  "
 _WIDTH = 160
 """Where there is no terminal."""
 _HIDDEN = frozenset({"demands"})
@@ -87,12 +88,10 @@ def _render_line(row: Row) -> str:
     )
     # In a narrow window the texts have a line of their own.
     is_narrow = width < len(head) + _LEAST_ROOM
-    room = (width - 6 if is_narrow else width - len(head) - 6) // 2
-    return (
-        head
-        + ("\n  " if is_narrow else "  ")
-        + f"{_one_line(row.text, room)} -> {_one_line(row.answer, room)}"
-    )
+    room = width - 6 if is_narrow else width - len(head) - 6
+    answer = _one_line(row.answer, room // 2)
+    text = _one_line(row.text, room - len(answer))
+    return f"{head}{_BREAK if is_narrow else '  '}{text} -> {answer}"
 
 
 def _render_json(row: Row) -> str:

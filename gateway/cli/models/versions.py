@@ -54,7 +54,7 @@ def _report(
     task: str, version: int | None, drafting: int | None, events: Sequence[Event], *, as_json: bool
 ) -> int:
     is_done = version is not None and drafting == version
-    said = [describe_event(event) for event in events]
+    said = [_describe(event) for event in events]
     if as_json:
         print(json.dumps({"task": task, "version": version, "drafting": drafting, "said": said}))
         return OK if is_done else FAILED
@@ -63,6 +63,12 @@ def _report(
     for line in said:
         print(line)
     return OK if is_done else FAILED
+
+
+def _describe(event: Event) -> str:
+    if event.kind == "trained":
+        return f"{event.task}: version {event.version} drafts now, in shadow: it is not certified yet"
+    return describe_event(event)
 
 
 def _compare(settings: Settings, state: State, task: str, arguments: argparse.Namespace) -> int:
@@ -89,7 +95,9 @@ def _show_history(state: State, settings: Settings, arguments: argparse.Namespac
     for one in actions:
         day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.at))
         version = f"v{one.version}" if one.version else ""
-        print(f"{day}  {one.kind}  {one.task}  {version}  {one.reason}  ({one.result})")
+        print(f"{day}  {one.kind}  {one.task}  {version}".rstrip())
+        for text in filter(None, (one.reason, one.result)):
+            print(textwrap.fill(text, 80, initial_indent="  ", subsequent_indent="    "))
     if not actions:
         print("nothing was done by hand")
     return OK
