@@ -82,10 +82,8 @@ def query(settings: Settings, arguments: argparse.Namespace) -> int:
 def _render_line(row: Row) -> str:
     day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.at))
     kind = "audit" if row.is_held_out else "lesson" if row.is_lesson else "export"
-    head, width = (
-        f"{day}  {kind:<6}  {row.task}  {row.request_id}",
-        shutil.get_terminal_size((_WIDTH, 24)).columns,
-    )
+    head = f"{day}  {kind:<6}  {row.task}  {row.request_id}"
+    width = shutil.get_terminal_size((_WIDTH, 24)).columns
     # In a narrow window the texts have a line of their own.
     is_narrow = width < len(head) + _LEAST_ROOM
     room = width - 6 if is_narrow else width - len(head) - 6
