@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.core import PrivateKind
 from gateway.harvest.base import Row
 from gateway.harvest.formats import openai
 from gateway.harvest.outbox import Config, Outbox
@@ -39,7 +40,11 @@ QUERIES = (
     "SELECT task, is_held_out, count(*) FROM rows GROUP BY ALL",
     "SELECT answer, count(*) FROM rows WHERE task = 'task-1' AND \"at\" > 86400 GROUP BY 1 ORDER BY 2 DESC",
     "SELECT count(DISTINCT request_id) FROM rows",
+    "SELECT count(*) FROM rows WHERE text LIKE '%abcde%'",
 )
+LONG_TEMPLATE = TEMPLATE * 115
+"""50 KB."""
+LONG_ROWS = 2_000
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +80,8 @@ def _measure(folder: Path, most: int) -> Iterator[Figure]:
     yield _measure_put(folder / "put", plain)
     yield _measure_durable("durable, redaction off", folder / "plain", plain, 20_000)
     yield _measure_durable("durable, every kind redacted", folder / "redacted", rows, 3_000)
+    yield _measure_long("row with a prompt of 50 KB", folder / "long", rows, ())
+    yield _measure_long("the same, every kind redacted", folder / "long-redacted", rows, tuple(KINDS))
     yield _measure_export(folder / "plain")
     yield from _measure_parts(folder / "parts", most)
 
@@ -104,6 +111,30 @@ def _measure_durable(name: str, folder: Path, rows: Sequence[Row], bar: int) -> 
     return Figure(
         name=name, value=rate, unit="rows/s", cpu=len(rows) / cpu, bar=f"{bar:,}", is_good=rate >= bar
     )
+
+
+def _measure_long(name: str, folder: Path, rows: Sequence[Row], kinds: tuple[PrivateKind, ...]) -> Figure:
+    """Measure what loop and writer take together for a row of a long template."""
+    box = Outbox(folder / "worker-0.db", Config(max_queue_mb=1_024))
+    # Each with its own copy of the template, as requests have.
+    given = [
+        msgspec.structs.replace(
+            row,
+            template_text=LONG_TEMPLATE[:-1] + ".",
+            messages=_messages(LONG_TEMPLATE[:-1] + ".", row.text),
+            private_kinds=kinds,
+        )
+        for row in rows[:LONG_ROWS]
+    ]
+
+    def write() -> None:
+        for row in given:
+            box.put(row)
+        box.flush()
+
+    seconds, cpu = (value / LONG_ROWS * 1e6 for value in _time(write))
+    box.close()
+    return Figure(name=name, value=seconds, unit="us", cpu=cpu, bar="300", is_good=seconds <= 300)
 
 
 def _measure_export(folder: Path) -> Figure:
@@ -150,7 +181,6 @@ def _row(number: int, *, with_private: bool = False) -> Row:
     text = " ".join(f"{draw.getrandbits(20):x}" for _ in range(75))
     if with_private and number % 10 == 0:
         text += " reach me at jane.doe@example.org or +49 170 1234567"
-    messages = [{"role": "system", "content": TEMPLATE}, {"role": "user", "content": text}]
     return Row(
         request_id=f"{draw.getrandbits(128):032x}",
         at=number * (DAYS * 86_400.0 / 1_000_000),
@@ -162,11 +192,15 @@ def _row(number: int, *, with_private: bool = False) -> Row:
         contract_hash="beef",
         text=text,
         answer=f"class_{number % 77}",
-        messages=json.dumps(messages).encode(),
+        messages=_messages(TEMPLATE, text),
         is_held_out=number % 10 == 0,
         propensity=0.1,
         private_kinds=tuple(KINDS) if with_private else (),
     )
+
+
+def _messages(template: str, text: str) -> bytes:
+    return json.dumps([{"role": "system", "content": template}, {"role": "user", "content": text}]).encode()
 
 
 def _describe(figure: Figure) -> str:

@@ -77,6 +77,12 @@ def hash_user(user: str, key: bytes) -> str:
     return blake2b(user.encode("utf-8", "surrogatepass"), digest_size=16, key=key[:64]).hexdigest()
 
 
+def measure_texts(row: Row) -> int:
+    """Return about how many bytes the texts of `row` take."""
+    texts = len(row.messages) + len(row.text) + len(row.template_text) + len(row.answer)
+    return texts + len(row.tools) + len(row.response_format) + len(row.reply) + len(row.draft)
+
+
 class Sink(Protocol):
     """Where rows go."""
 

@@ -11,8 +11,9 @@ import msgspec
 from gateway.background.bounded_queue import BoundedQueue
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
 from gateway.errors import ConfigError
-from gateway.harvest.base import Row
+from gateway.harvest.base import Row, measure_texts
 from gateway.harvest.redaction import RowRedactor
+from gateway.harvest.shared_templates import TemplateSharer
 from gateway.harvest.table import create, insert
 from gateway.store.database import Database
 
@@ -51,6 +52,7 @@ class Outbox(BoundedQueue[Row]):
         self.written = 0
         self.faults = 0
         self._redactor = RowRedactor()
+        self._sharer = TemplateSharer()
         self._retry_s = config.retry_s
         self._database: Database | None = None
         super().__init__(
@@ -77,9 +79,7 @@ class Outbox(BoundedQueue[Row]):
         return lost
 
     def _size_of(self, item: Row) -> int:
-        texts = len(item.messages) + len(item.text) + len(item.template_text) + len(item.answer)
-        texts += len(item.tools) + len(item.response_format) + len(item.reply) + len(item.draft)
-        return ROW_OVERHEAD_BYTES + texts
+        return ROW_OVERHEAD_BYTES + measure_texts(item)
 
     def _finish(self) -> None:
         if self._database is not None:
@@ -113,7 +113,7 @@ class Outbox(BoundedQueue[Row]):
             self._database = _open(self.path)
         rows = [self._redactor.redact_row(row) if row.private_kinds else row for row in batch]
         with self._database.write() as connection:
-            insert(connection, rows)
+            insert(connection, rows, self._sharer)
 
     def _note_fault(self, exc: Exception) -> None:
         self.faults += 1

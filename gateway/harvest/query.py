@@ -14,7 +14,8 @@ from typing import Any
 import msgspec
 
 from gateway.errors import ConfigError
-from gateway.harvest.table import MORE, PLAIN, RowReader, read_more
+from gateway.harvest.row_reader import RowReader, read_more
+from gateway.harvest.table import MORE, PLAIN
 from gateway.store.database import UNREADABLE_FILE, describe_fault
 
 MOST_FILES = 10
@@ -82,7 +83,6 @@ def _attach(connection: sqlite3.Connection, path: Path, name: str) -> str:
     except UNREADABLE_FILE as exc:
         raise ConfigError(describe_fault(path, exc)) from exc
     more = expressions["more"]
-    expressions["messages"] = "CAST(messages AS TEXT)"
     expressions |= {field: f"field_of_more({more}, '{field}')" for field in MORE}
     shown = [column for column in expressions if column not in _LEFT_OUT]
     named = ", ".join(f"{expressions[column]} AS {column}" for column in shown)

@@ -13,7 +13,7 @@ import msgspec
 from gateway.core import hash_text
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.table import RowReader
+from gateway.harvest.row_reader import RowReader
 from gateway.store.database import UNREADABLE_FILE, describe_fault
 from gateway.store.quarantine import Quarantine
 

@@ -12,6 +12,7 @@ import msgspec
 from gateway.harvest.base import Row
 from gateway.harvest.origins import SCHEMA as ORIGINS
 from gateway.harvest.origins import stamp_origin
+from gateway.harvest.shared_templates import LONGEST_OWN, SharedTemplate, TemplateSharer
 from gateway.store.database import Database, insert_rows
 
 CONTRACT = ("tools", "response_format", "may_call_in_parallel")
@@ -49,14 +50,14 @@ CREATE TABLE IF NOT EXISTS rows (
 );
 CREATE INDEX IF NOT EXISTS rows_by_task ON rows (task, is_held_out);
 CREATE TABLE IF NOT EXISTS contracts (hash BLOB PRIMARY KEY, content BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS templates (key TEXT PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS templates (key TEXT PRIMARY KEY, text TEXT NOT NULL, prefix BLOB);
 CREATE TABLE IF NOT EXISTS removals (
     task TEXT NOT NULL,
     is_held_out INTEGER NOT NULL,
     count INTEGER NOT NULL
 );
 """
-_BLOBS = frozenset({"messages", "demands"})
+BLOBS = frozenset({"messages", "demands"})
 ADDED = {
     "is_lesson": "INTEGER NOT NULL DEFAULT 1",
     "policy": "TEXT NOT NULL DEFAULT ''",
@@ -71,17 +72,17 @@ CREATE INDEX IF NOT EXISTS rows_by_time ON rows (at);
 CREATE INDEX IF NOT EXISTS rows_by_expiry ON rows (expires_at) WHERE expires_at IS NOT NULL;
 """
 SHARED = "\x1a"
-"""In the place of a template's text: what follows is its key in `templates`, where it lies once."""
-_LONGEST_OWN = 200
-"""Characters of a template that each row keeps for itself."""
-_TEMPLATE = PLAIN.index("template_text")
+"""In the place of a template's text: what follows is its key in `templates`, where it lies once. Before
+messages: the template's prefix comes first."""
+SHARED_BYTE = SHARED.encode()
+_TEMPLATE, _MESSAGES = PLAIN.index("template_text"), PLAIN.index("messages")
 _HASH_BYTES = 16
 _defaults = {field.name: field.default for field in msgspec.structs.fields(Row)}
 # A Row ends with the fields of CONTRACT, then those of MORE.
 _PLAIN, _CONTRACT = slice(len(PLAIN)), slice(len(PLAIN), len(PLAIN + CONTRACT))
 _MORE = slice(len(PLAIN + CONTRACT), None)
 _PLAIN_CONTRACT = tuple(_defaults[name] for name in CONTRACT)
-_PLAIN_MORE = tuple(_defaults[name] for name in MORE)
+PLAIN_MORE = tuple(_defaults[name] for name in MORE)
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[Any]).decode
 _messages = msgspec.json.Decoder(list[msgspec.Raw])
@@ -90,6 +91,7 @@ _messages = msgspec.json.Decoder(list[msgspec.Raw])
 def create(database: Database) -> None:
     """Make the tables in a new file; add to an older one what it lacks."""
     database.create(SCHEMA + ORIGINS)
+    _add_prefix(database)
     if len(database.read("PRAGMA table_info(rows)")) <= len(COLUMNS):
         with database.write() as connection:
             # Read again under the lock: two processes may open an older file at once.
@@ -100,37 +102,32 @@ def create(database: Database) -> None:
     stamp_origin(database)
 
 
-def insert(connection: sqlite3.Connection, rows: Iterable[Row]) -> None:
+def insert(connection: sqlite3.Connection, rows: Iterable[Row], sharer: TemplateSharer) -> None:
     """Add `rows` inside the transaction that is open."""
     records: list[tuple[object, ...]] = []
     contracts: dict[bytes, bytes] = {}
-    templates: dict[str, str] = {}
+    templates: dict[str, SharedTemplate] = {}
     for row in rows:
         values = msgspec.structs.astuple(row)
         plain, contract, more = list(values[_PLAIN]), values[_CONTRACT], values[_MORE]
-        if len(row.template_text) > _LONGEST_OWN or row.template_text.startswith(SHARED):
-            key = _key_of_template(row)
-            templates[key] = row.template_text
-            plain[_TEMPLATE] = SHARED + key
+        if len(row.template_text) > LONGEST_OWN or row.template_text.startswith(SHARED):
+            shared = sharer.share_template(row)
+            templates[shared.key] = shared
+            plain[_TEMPLATE] = SHARED + shared.key
+            if shared.prefix:
+                plain[_MESSAGES] = SHARED_BYTE + row.messages[len(shared.prefix) :]
         digest = None
         if contract != _PLAIN_CONTRACT:
             packed = _pack(contract)
             digest = blake2b(packed, digest_size=_HASH_BYTES).digest()
             contracts[digest] = packed
-        records.append((*plain, digest, None if more == _PLAIN_MORE else _pack(more)))
+        records.append((*plain, digest, None if more == PLAIN_MORE else _pack(more)))
     if templates:
-        connection.executemany("INSERT OR IGNORE INTO templates VALUES (?, ?)", templates.items())
+        stored = [(each.key, each.text, each.prefix) for each in templates.values()]
+        connection.executemany("INSERT OR IGNORE INTO templates (key, text, prefix) VALUES (?, ?, ?)", stored)
     if contracts:
         connection.executemany("INSERT OR IGNORE INTO contracts VALUES (?, ?)", contracts.items())
     insert_rows(connection, "rows", COLUMNS, records)
-
-
-def read_more(more: bytes | None, field: str) -> Any:
-    """Return a field of those that few rows have, from the column that holds them all."""
-    values = _PLAIN_MORE if more is None else _unpack(more)
-    place = MORE.index(field)
-    value = values[place] if place < len(values) else _PLAIN_MORE[place]
-    return " ".join(value) if isinstance(value, list | tuple) else value
 
 
 def delete(connection: sqlite3.Connection, where: str, parameters: Sequence[object] = ()) -> int:
@@ -179,91 +176,10 @@ def _delete_unshared(connection: sqlite3.Connection) -> None:
     )
 
 
-def _key_of_template(row: Row) -> str:
-    """Return the key of a template's text: its fingerprint stands for it, and for what was redacted in it."""
-    return " ".join((row.template, *row.private_kinds))
-
-
-class RowReader:
-    """Reads rows of one file, over a connection that gives texts as bytes; what rows share is read once."""
-
-    def __init__(self, connection: sqlite3.Connection, schema: str = "main") -> None:
-        self._connection = connection
-        columns = connection.execute(f"PRAGMA {schema}.table_info(rows)")
-        self._known = {name.decode() if isinstance(name, bytes) else name for _, name, *_ in columns}
-        self._schema = schema
-        self._contracts: dict[bytes, dict[str, object]] = {}
-        self._templates: dict[str, str] = {}
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether the file has the table at all."""
-        return bool(self._known)
-
-    @property
-    def lesson(self) -> str:
-        """The condition that tells lessons from rows for exports alone."""
-        return "is_lesson" if "is_lesson" in self._known else "1"
-
-    def list_columns(self, *, with_messages: bool) -> str:
-        """Return the expressions that read each of `COLUMNS`, from a file of this or an older stepdown."""
-        left_out = {} if with_messages else {"messages": "x''", "contract": "NULL", "more": "NULL"}
-        return ", ".join(left_out.get(name) or self._expression(name) for name in COLUMNS)
-
-    def list_expressions(self) -> dict[str, str]:
-        """Return by column of `COLUMNS` the expression that reads it, also where rows share it."""
-        expressions = {name: self._expression(name) for name in COLUMNS}
-        templates = f"SELECT 1 FROM {self._schema}.sqlite_master WHERE name = 'templates'"  # noqa: S608
-        if self._connection.execute(templates).fetchone():
-            shared = f"SELECT text FROM {self._schema}.templates WHERE key = substr(template_text, 2)"  # noqa: S608
-            expressions["template_text"] = (
-                f"CASE WHEN substr(template_text, 1, 1) = char({ord(SHARED)}) "
-                f"THEN ({shared}) ELSE template_text END"
-            )
-        return expressions
-
-    def row_from(self, record: Sequence[object]) -> Row:
-        """Return the Row of a record read in the order of `COLUMNS`.
-
-        Raises ValueError or a MsgspecError if it holds what no outbox writes.
-        """
-        *plain, contract, more = record
-        facts = dict(zip(PLAIN, plain, strict=True))
-        for name, value in facts.items():
-            if isinstance(value, bytes) and name not in _BLOBS:
-                facts[name] = value.decode()
-        if str(facts["template_text"]).startswith(SHARED):
-            facts["template_text"] = self._template_of(str(facts["template_text"])[1:])
-        if isinstance(contract, bytes):
-            facts |= self._contract_of(contract)
-        if isinstance(more, bytes):
-            # An older stepdown wrote fewer.
-            facts |= zip(MORE, _unpack(more), strict=False)
-        # SQLite has no booleans: lax conversion turns its 0 and 1 back.
-        row = msgspec.convert(facts, Row, strict=False)
-        if row.messages:
-            # The decoder does not look into the texts that it skips; exports do.
-            _messages.decode(row.messages.decode())
-        return row
-
-    def _expression(self, name: str) -> str:
-        if name in self._known:
-            return name
-        return ADDED[name].partition("DEFAULT ")[2] or "NULL"
-
-    def _template_of(self, key: str) -> str:
-        if key not in self._templates:
-            found = self._connection.execute("SELECT text FROM templates WHERE key = ?", (key,)).fetchone()
-            if found is None:
-                raise ValueError("the template that the row shares with others is missing")
-            self._templates[key] = found[0].decode() if isinstance(found[0], bytes) else found[0]
-        return self._templates[key]
-
-    def _contract_of(self, digest: bytes) -> dict[str, object]:
-        if digest not in self._contracts:
-            query = "SELECT content FROM contracts WHERE hash = ?"
-            found = self._connection.execute(query, (digest,)).fetchone()
-            if found is None:
-                raise ValueError("what the row shares with others is missing")
-            self._contracts[digest] = dict(zip(CONTRACT, _unpack(found[0]), strict=True))
-        return self._contracts[digest]
+def _add_prefix(database: Database) -> None:
+    """Give the templates of an older file the column for what their rows' messages begin with."""
+    columns = "SELECT 1 FROM pragma_table_info('templates') WHERE name = 'prefix'"
+    if not database.read(columns):
+        with database.write() as connection:
+            if not connection.execute(columns).fetchone():
+                connection.execute("ALTER TABLE templates ADD COLUMN prefix BLOB")

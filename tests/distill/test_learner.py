@@ -12,6 +12,7 @@ from gateway.distill.base import Event
 from gateway.distill.evaluation import draft_answers
 from gateway.distill.learner import Learner
 from gateway.distill.verdicts import verdict_on
+from gateway.harvest.removal import Selection, forget
 from gateway.specialists.learnt import read_learnt_texts
 from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import CONFIG, Home, harvested, tickets
@@ -440,6 +441,30 @@ def test_a_certificate_never_moves_by_a_verdict(home: Home) -> None:
     assert learner.step() == []
     assert home.certification() == before
     assert home.stores.registry.versions("task-1") == versions
+
+
+def test_an_excluded_audit_stays_a_loss_until_it_is_forgotten(home: Home) -> None:
+    """The next test counts it, whatever reviewers say; what is forgotten, nothing can count."""
+    learner = home.learner()
+    fed(home, learner, count=900)
+    version, before = home.certification().version, home.certificate()
+    assert version is not None
+    lost = [
+        harvested(f"my refund money case {n}", "card_lost", at=float(n), held_out=True)
+        for n in range(900, 905)
+    ]
+    home.harvest(lost)
+    home.stores.reviews.put([verdict_on(row, None) for row in lost])
+    home.now += CONFIG.review_pause_s
+
+    learner.promote("task-1", version)
+    excluded = home.certificate()
+    for row in lost:
+        forget(home.folder / "harvest", Selection(request_id=row.request_id))
+    learner.promote("task-1", version)
+
+    assert excluded.losses == before.losses + len(lost)
+    assert home.certificate().losses == before.losses
 
 
 def test_an_older_version_drafts_again_if_the_evidence_certifies_it(home: Home) -> None:

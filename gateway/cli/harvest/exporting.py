@@ -27,6 +27,7 @@ from gateway.settings import Settings
 from gateway.store.home import Home
 from gateway.store.reviews import Verdict
 from gateway.store.state import open_state, record_change
+from gateway.store.task_lookup import find_task
 
 
 def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -34,7 +35,7 @@ def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
     home = settings.home
     reader = open_harvest(settings)
     form = plugins.load_plugin("gateway.harvest.formats", arguments.format)
-    tasks = _list_tasks(reader, arguments.task)
+    tasks = _list_tasks(home, reader, arguments.task)
     as_of = parse_past(arguments.as_of, time.time()) if arguments.as_of else math.inf
     if home.folder.is_dir():
         target = arguments.dataset or arguments.out
@@ -121,11 +122,15 @@ def _write_dataset(form: Format, rows: list[Row], as_of: float, arguments: argpa
     return sum(write_dataset(folder, form, arguments.format, selected, as_of).values())
 
 
-def _list_tasks(reader: HarvestReader, asked: list[str] | None) -> tuple[str, ...]:
+def _list_tasks(home: Home, reader: HarvestReader, asked: list[str] | None) -> tuple[str, ...]:
+    """Return the ids of the tasks that were asked for by id or name, all that have rows without any."""
     known = reader.counts()
+    if asked and home.state_db.exists():
+        with open_state(home) as state:
+            asked = [task if task in known else find_task(state, task, known) for task in asked]
     if unknown := [task for task in asked or () if task not in known]:
         raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none yet'}")
-    return tuple(asked or sorted(known))
+    return tuple(dict.fromkeys(asked or sorted(known)))
 
 
 def _open_target(out: Path | None) -> AbstractContextManager[BinaryIO]:

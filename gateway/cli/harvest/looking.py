@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import shutil
 import textwrap
 import time
 from collections.abc import Iterable
@@ -19,6 +19,11 @@ from gateway.store.state import open_state
 from gateway.store.task_lookup import find_recorded_task
 
 POLL_S = 1.0
+_LEAST_ROOM = 46
+"""Columns for a text and its answer beside what names the row."""
+_BREAK = "\n  "
+_WIDTH = 160
+"""Where there is no terminal."""
 _HIDDEN = frozenset({"demands"})
 
 
@@ -77,11 +82,14 @@ def query(settings: Settings, arguments: argparse.Namespace) -> int:
 def _render_line(row: Row) -> str:
     day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.at))
     kind = "audit" if row.is_held_out else "lesson" if row.is_lesson else "export"
-    room = max(20, _terminal_width() - 70)
-    return (
-        f"{day}  {kind:<6}  {row.task}  {row.request_id}  "
-        f"{_one_line(row.text, room // 2)} -> {_one_line(row.answer, room // 2)}"
-    )
+    head = f"{day}  {kind:<6}  {row.task}  {row.request_id}"
+    width = shutil.get_terminal_size((_WIDTH, 24)).columns
+    # In a narrow window the texts have a line of their own.
+    is_narrow = width < len(head) + _LEAST_ROOM
+    room = width - 6 if is_narrow else width - len(head) - 6
+    answer = _one_line(row.answer, room // 2)
+    text = _one_line(row.text, room - len(answer))
+    return f"{head}{_BREAK if is_narrow else '  '}{text} -> {answer}"
 
 
 def _render_json(row: Row) -> str:
@@ -105,10 +113,3 @@ def _one_line(text: str, width: int) -> str:
 
 def _shorten(value: object) -> str:
     return textwrap.shorten(str(value), 60, placeholder=" ...") if isinstance(value, str) else str(value)
-
-
-def _terminal_width() -> int:
-    try:
-        return os.get_terminal_size().columns
-    except OSError:
-        return 160

@@ -51,7 +51,7 @@ def _report(
     task: str, version: int | None, drafting: int | None, events: Sequence[Event], *, as_json: bool
 ) -> int:
     is_done = version is not None and drafting == version
-    said = [describe_event(event) for event in events]
+    said = [_describe(event) for event in events]
     if as_json:
         print(json.dumps({"task": task, "version": version, "drafting": drafting, "said": said}))
         return OK if is_done else FAILED
@@ -60,6 +60,12 @@ def _report(
     for line in said:
         print(line)
     return OK if is_done else FAILED
+
+
+def _describe(event: Event) -> str:
+    if event.kind == "trained":
+        return f"{event.task}: version {event.version} drafts now, in shadow: it is not certified yet"
+    return describe_event(event)
 
 
 def _compare(settings: Settings, state: State, task: str, arguments: argparse.Namespace) -> int:

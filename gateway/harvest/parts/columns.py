@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -10,10 +10,11 @@ import msgspec
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.parts.base import Part
+from gateway.harvest.shared_templates import LONGEST_OWN, SharedTemplate, TemplateSharer
 
-SCHEMA = 1
-"""One more with each column that is added to COLUMNS; say in ADDED what older parts have in its place."""
-ADDED: dict[str, tuple[int, str]] = {}
+SCHEMA = 2
+"""One more with each column that is added to STORED; say in ADDED what older parts have in its place."""
+ADDED: dict[str, tuple[int, str]] = {"template_key": (2, "NULL"), "prefix": (2, "NULL")}
 """By column, the schema that brought it, and the SQL of what stands for it in an older part."""
 
 ORIGIN = {"outbox": "VARCHAR", "number": "BIGINT"}
@@ -57,6 +58,11 @@ COLUMNS = {
     "is_restricted": "BOOLEAN",
 }
 """The fields of a Row, in their order, and DuckDB's type of each."""
+SHARED = {"template_key": "VARCHAR", "prefix": "VARCHAR"}
+"""A template's text and the beginning of its messages are in one row of a part; the others have its key, and
+NULL for both. The messages of each are an array without those of the prefix."""
+STORED = ORIGIN | COLUMNS | SHARED
+_NAME = "{'outbox': outbox, 'number': number}"
 _JSON = frozenset({"messages", "tools", "response_format", "reply"})
 """Bytes in a Row, and text in a part."""
 _HEAVY = {
@@ -83,19 +89,31 @@ class StoredRow(msgspec.Struct, frozen=True):
 
 
 def list_values(rows: Sequence[StoredRow]) -> list[list[Any]]:
-    """Return the values of `rows` column by column, those of ORIGIN first.
+    """Return the values of `rows` column by column, in the order of STORED.
 
     Raises UnicodeDecodeError for JSON that is no text.
     """
-    columns: list[list[Any]] = [[one.outbox for one in rows], [one.number for one in rows]]
-    for name in COLUMNS:
-        values = [getattr(one.row, name) for one in rows]
-        if name in _JSON:
-            values = [value.decode() for value in values]
-        elif name == "private_kinds":
-            values = [list(value) for value in values]
-        columns.append(values)
-    return columns
+    sharer, known = TemplateSharer(), set[str]()
+    records = [_record_of(one, sharer, known) for one in rows]
+    return [[record[name] for record in records] for name in STORED]
+
+
+def _record_of(one: StoredRow, sharer: TemplateSharer, known: set[str]) -> dict[str, Any]:
+    record = {"outbox": one.outbox, "number": one.number, **msgspec.structs.asdict(one.row)}
+    record |= {"template_key": None, "prefix": None, "private_kinds": list(one.row.private_kinds)}
+    for name in _JSON:
+        record[name] = record[name].decode()
+    if len(one.row.template_text) > LONGEST_OWN:
+        shared = sharer.share_template(one.row)
+        record["template_key"] = shared.key
+        if shared.prefix:
+            record["messages"] = "[" + one.row.messages[len(shared.prefix) :].decode()
+        if shared.key in known:
+            record["template_text"] = None
+        else:
+            known.add(shared.key)
+            record["prefix"] = shared.prefix.decode()
+    return record
 
 
 def quote_name(name: str) -> str:
@@ -104,7 +122,7 @@ def quote_name(name: str) -> str:
 
 
 def select_rows(parts: Iterable[tuple[Part, str]], *, with_messages: bool = True) -> str:
-    """Return the SQL of all rows of `parts`, each with the name by which DuckDB reads it.
+    """Return the SQL of all rows of `parts`, each with the name by which DuckDB reads it, as they are stored.
 
     Columns are those of the current schema whatever the parts have. Raises ConfigError for a part of a
     newer stepdown.
@@ -118,20 +136,66 @@ def select_rows(parts: Iterable[tuple[Part, str]], *, with_messages: bool = True
     selects = []
     for schema, locations in sorted(by_schema.items()):
         shown = ", ".join(
-            f"{light.get(name) or _expression(name, schema)} AS {quote_name(name)}"
-            for name in (*ORIGIN, *COLUMNS)
+            f"{light.get(name) or _expression(name, schema)} AS {quote_name(name)}" for name in STORED
         )
         files = ", ".join("'" + location.replace("'", "''") + "'" for location in locations)
         selects.append(f"SELECT {shown} FROM read_parquet([{files}], hive_partitioning = false)")  # noqa: S608
     return " UNION ALL ".join(selects)
 
 
-def row_from(values: Sequence[Any]) -> StoredRow:
-    """Return the row of a record that `select_rows` gave."""
-    outbox, number, *rest = values
-    facts = dict(zip(COLUMNS, rest, strict=True))
+def select_templates(stored: str) -> str:
+    """Return the SQL of the templates, with key, text and prefix, that the rows of such SQL share."""
+    return (
+        'SELECT template_key AS "key", any_value(template_text) AS "text", any_value(prefix) AS prefix '  # noqa: S608
+        f"FROM ({stored}) WHERE template_key IS NOT NULL GROUP BY template_key"
+    )
+
+
+def select_whole(stored: str) -> str:
+    """Return the SQL of the same rows, each with its own template and all of its messages."""
+    shown = {quote_name(name): f"stored.{quote_name(name)}" for name in (*ORIGIN, *COLUMNS)}
+    shown['"template_text"'] = 'coalesce(shared."text", stored.template_text)'
+    shown['"messages"'] = (
+        "CASE WHEN coalesce(shared.prefix, '') = '' THEN stored.messages "
+        "ELSE shared.prefix || stored.messages[2:] END"
+    )
+    listed = ", ".join(f"{expression} AS {name}" for name, expression in shown.items())
+    return (
+        f"SELECT {listed} FROM ({stored}) stored LEFT JOIN ({select_templates(stored)}) shared "  # noqa: S608
+        'ON stored.template_key = shared."key"'
+    )
+
+
+def select_kept(stored: str, kept: str) -> str:
+    """Return the SQL of those rows for which the SQL condition `kept` holds, ready to be a part again.
+
+    One of the rows that are kept has what they share, whichever had it before.
+    """
+    rows = f"SELECT * FROM ({stored}) WHERE {kept}"  # noqa: S608
+    holders = (
+        f"SELECT template_key, min({_NAME}) AS holder FROM ({rows}) "  # noqa: S608
+        "WHERE template_key IS NOT NULL GROUP BY template_key"
+    )
+    return (
+        f'SELECT one.* REPLACE (CASE WHEN holder = {_NAME} THEN shared."text" '  # noqa: S608
+        "WHEN one.template_key IS NULL THEN template_text END AS template_text, "
+        f"CASE WHEN holder = {_NAME} THEN shared.prefix END AS prefix) "
+        f'FROM ({rows}) one LEFT JOIN ({select_templates(stored)}) shared ON one.template_key = shared."key" '
+        f"LEFT JOIN ({holders}) holders ON one.template_key = holders.template_key"
+    )
+
+
+def row_from(values: Sequence[Any], templates: Mapping[str, SharedTemplate]) -> StoredRow:
+    """Return the row of a record that `select_rows` gave; `templates` are those of all such rows, by key."""
+    facts = dict(zip(STORED, values, strict=True))
+    outbox, number, key, _ = (facts.pop(name) for name in (*ORIGIN, *SHARED))
     for name in _JSON:
         facts[name] = facts[name].encode()
+    if key is not None:
+        shared = templates[key]
+        facts["template_text"] = shared.text
+        if facts["messages"] and shared.prefix:
+            facts["messages"] = shared.prefix + facts["messages"][1:]
     return StoredRow(outbox, number, msgspec.convert(facts, Row))
 
 

@@ -16,17 +16,19 @@ from urllib.parse import quote
 from gateway.errors import ConfigError
 from gateway.harvest.parts.base import Part, Span
 from gateway.harvest.parts.columns import (
-    COLUMNS,
-    ORIGIN,
     SCHEMA,
+    STORED,
     StoredRow,
     list_values,
     quote_name,
     row_from,
+    select_kept,
     select_rows,
+    select_templates,
 )
 from gateway.harvest.parts.storage import Storage
 from gateway.harvest.reader import Count
+from gateway.harvest.shared_templates import SharedTemplate
 
 FOLDER = "parts"
 MEMORY_MB = 256
@@ -93,9 +95,8 @@ def write_part(connection: Any, rows: Sequence[StoredRow], target: Path, path: s
 
 def load_rows(connection: Any, rows: Sequence[StoredRow]) -> None:
     """Put `rows` into the temporary table `loaded`. Raises UnicodeDecodeError for JSON that is no text."""
-    kinds = ORIGIN | COLUMNS
-    declared = ", ".join(f"{quote_name(name)} {kind}" for name, kind in kinds.items())
-    values = ", ".join(f"unnest(${place}::{kind}[])" for place, kind in enumerate(kinds.values(), 1))
+    declared = ", ".join(f"{quote_name(name)} {kind}" for name, kind in STORED.items())
+    values = ", ".join(f"unnest(${place}::{kind}[])" for place, kind in enumerate(STORED.values(), 1))
     connection.execute(f"CREATE OR REPLACE TEMP TABLE loaded ({declared})")
     # Column by column: 75,000 rows/s, where row by row takes a minute.
     connection.execute(f"INSERT INTO loaded SELECT {values}", list_values(rows))
@@ -122,9 +123,9 @@ def merge_parts(
     LostPartError.
     """
     with _reading():
-        rows = select_rows(parts)
-        kept = f"SELECT * FROM ({rows}) WHERE NOT coalesce({without}, false)"  # noqa: S608
-        _copy(connection, kept, target, parameters)
+        # The condition comes twice in it.
+        kept = select_kept(select_rows(parts), f"NOT coalesce({without}, false)")
+        _copy(connection, kept, target, [*parameters, *parameters])
     merged = _describe(connection, target, path, parts[0][0].task, parts[0][0].day)
     return merged if merged.rows else None
 
@@ -151,10 +152,13 @@ def read_rows(
     if not parts:
         return []
     with open_duckdb() as connection, _reading():
-        rows = select_rows(locate_parts(connection, parts, storage), with_messages=with_messages)
-        query = f"SELECT * FROM ({rows}) WHERE {where}"  # noqa: S608 - from our own code
+        stored = select_rows(locate_parts(connection, parts, storage), with_messages=with_messages)
+        query = f"SELECT * FROM ({stored}) WHERE {where}"  # noqa: S608 - from our own code
         records = connection.execute(query, list(parameters)).fetchall()
-    return sorted(map(row_from, records), key=lambda one: one.row.at)
+        shared = connection.execute(select_templates(stored)).fetchall() if records else []
+    templates = {key: SharedTemplate(key, text, prefix.encode()) for key, text, prefix in shared}
+    rows = [row_from(record, templates) for record in records]
+    return sorted(rows, key=lambda one: one.row.at)
 
 
 def hash_file(path: Path) -> str:

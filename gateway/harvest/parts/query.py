@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.errors import ConfigError
 from gateway.harvest.parts.base import Table
-from gateway.harvest.parts.columns import COLUMNS, StoredRow, quote_name, select_rows
+from gateway.harvest.parts.columns import COLUMNS, StoredRow, quote_name, select_rows, select_whole
 from gateway.harvest.parts.parquet import LostPartError, load_rows, locate_parts, open_duckdb
 from gateway.harvest.parts.reader import PartsAndOutboxReader
 from gateway.harvest.parts.storage import Storage
@@ -39,10 +39,9 @@ def query_parts(reader: PartsAndOutboxReader, storage: Storage, sql: str, limit:
 def _create_view(connection: Any, table: Table, storage: Storage) -> None:
     located = locate_parts(connection, table.parts.values(), storage)
     shown = ", ".join(map(quote_name, _SHOWN))
-    selects = [f"SELECT {shown} FROM loaded"]  # noqa: S608 - names from our own code
-    if located:
-        selects.append(f"SELECT {shown} FROM ({select_rows(located)})")  # noqa: S608
-    connection.execute(f"CREATE TEMP VIEW rows AS {' UNION ALL '.join(selects)}")
+    selects = ["SELECT * FROM loaded", *([select_rows(located)] if located else [])]
+    whole = select_whole(" UNION ALL ".join(selects))
+    connection.execute(f"CREATE TEMP VIEW rows AS SELECT {shown} FROM ({whole})")  # noqa: S608
     # From here on a query reads these files and no other, and cannot say otherwise.
     paths = ", ".join("'" + location.replace("'", "''") + "'" for _, location in located)
     connection.execute(f"SET allowed_paths = [{paths}]")

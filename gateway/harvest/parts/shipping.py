@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from gateway.harvest.base import Row
+from gateway.harvest.base import Row, measure_texts
 from gateway.harvest.origins import Origin, find_shipped, read_origins
 from gateway.harvest.parts.base import Manifest, Part, Table
 from gateway.harvest.parts.columns import StoredRow
@@ -30,7 +30,8 @@ from gateway.harvest.parts.parquet import (
     write_part,
 )
 from gateway.harvest.reader import open_outbox
-from gateway.harvest.table import RowReader, create, delete_shipped, set_aside
+from gateway.harvest.row_reader import RowReader
+from gateway.harvest.table import create, delete_shipped, set_aside
 from gateway.store.database import Database
 from gateway.store.quarantine import Quarantine
 
@@ -104,38 +105,39 @@ class Shipper:
         self, connection: sqlite3.Connection, origins: Sequence[Origin], shipped: int, file: str
     ) -> _Batch | None:
         reader = RowReader(connection)
-        records = self._read_records(connection, reader, shipped)
-        if not records:
-            return None
-        origin = next(each for each in origins if each.first <= records[0][0] <= each.last)
-        # A batch has rows of one name: the number in its manifest is that name's.
-        records = [record for record in records if record[0] <= origin.last]
         quarantine = Quarantine(file, "it stays in the outbox")
-        decoded = quarantine.read_rows(records, lambda one: (one[0], _checked(reader.row_from(one[1:]))))
-        rows = [StoredRow(origin.name, number, row) for number, row in decoded]
-        numbers = {one.number for one in rows}
+        numbers: list[int] = []
+        rows: list[StoredRow] = []
+        size, origin = 0, origins[-1]
+        for record in self._find_records(connection, reader, shipped):
+            number = record[0]
+            if not numbers:
+                origin = next(each for each in origins if each.first <= number <= each.last)
+            if number > origin.last or size > _MOST_BYTES:
+                # A batch has rows of one name: the number in its manifest is that name's.
+                break
+            numbers.append(number)
+            for row in quarantine.read_rows([record], lambda one: _checked(reader.row_from(one[1:]))):
+                rows.append(StoredRow(origin.name, number, row))
+                size += measure_texts(row)
+        if not numbers:
+            return None
+        readable = {one.number for one in rows}
         return _Batch(
             name=origin.name,
-            last=records[-1][0],
+            last=numbers[-1],
             rows=rows,
-            set_aside=[record[0] for record in records if record[0] not in numbers],
+            set_aside=[number for number in numbers if number not in readable],
         )
 
-    def _read_records(
+    def _find_records(
         self, connection: sqlite3.Connection, reader: RowReader, shipped: int
-    ) -> list[Sequence[Any]]:
+    ) -> Iterable[Sequence[Any]]:
         columns = reader.list_columns(with_messages=True)
-        found = connection.execute(
+        return connection.execute(
             f"SELECT id, {columns} FROM rows WHERE id > ? ORDER BY id LIMIT ?",  # noqa: S608
             (shipped, self._batch_rows),
         )
-        records, size = [], 0
-        for record in found:
-            records.append(record)
-            size += sum(len(value) for value in record if isinstance(value, bytes))
-            if size > _MOST_BYTES:
-                break
-        return records
 
     def _ship(self, batch: _Batch) -> bool:
         """Write the parts of `batch` and name them; False if another process was quicker."""

@@ -140,20 +140,21 @@ def test_an_older_part_is_read_with_what_stands_for_new_columns(
     """A part is never rewritten for a new schema: reading and merging fill in what it lacks."""
     one = machine()
     with monkeypatch.context() as older:
-        kinds = {name: kind for name, kind in columns.COLUMNS.items() if name != "is_restricted"}
-        older.setattr(columns, "COLUMNS", kinds)
-        older.setattr(parquet, "COLUMNS", kinds)
+        kinds = {name: kind for name, kind in columns.STORED.items() if name != "is_restricted"}
+        older.setattr(columns, "STORED", kinds)
+        older.setattr(parquet, "STORED", kinds)
         for n in range(FAN_IN):
             one.ship(row(request_id=f"old-{n}"))
-    monkeypatch.setattr(columns, "SCHEMA", 2)
-    monkeypatch.setattr(parquet, "SCHEMA", 2)
-    monkeypatch.setattr(columns, "ADDED", {"is_restricted": (2, "false")})
+    newer = columns.SCHEMA + 1
+    monkeypatch.setattr(columns, "SCHEMA", newer)
+    monkeypatch.setattr(parquet, "SCHEMA", newer)
+    monkeypatch.setitem(columns.ADDED, "is_restricted", (newer, "false"))
     one.ship(row(request_id="new", is_restricted=True))
 
     told = {each.request_id: each.is_restricted for each in one.reader.rows("cards").rows}
     assert told == {f"old-{n}": False for n in range(FAN_IN)} | {"new": True}
     assert Compactor(one.log, "w").compact() == FAN_IN + 1
-    assert {part.schema for part in one.log.table.parts.values()} == {2}
+    assert {part.schema for part in one.log.table.parts.values()} == {newer}
     assert {each.request_id: each.is_restricted for each in one.reader.rows("cards").rows} == told
 
 

@@ -1,0 +1,69 @@
+"""`stepdown harvest`: rows by the names and in the width that people use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gateway.harvest.base import Row
+from gateway.harvest.outbox import Outbox
+from gateway.store.home import Home
+from gateway.store.state import open_state
+from tests.cli.conftest import Command
+
+TASK = "task-0123456789ab"
+
+
+@pytest.fixture(autouse=True)
+def harvested(home: Path) -> None:
+    """Rows of a task that is adopted, and so has a name, and of one that is not."""
+    with open_state(Home(home)) as state:
+        state.tasks.put(
+            TASK, scope="all", contract_hash="", template_text="Sort tickets.", vector=b"", model="gpt-4o"
+        )
+        assert state.tasks.names.of(TASK) == "sort-tickets"
+    box = Outbox(Home(home).harvest / "worker-0.db")
+    for number, task in enumerate((TASK, TASK, "task-ba9876543210")):
+        assert box.put(row_of(task, number))
+    box.close()
+
+
+def row_of(task: str, number: int) -> Row:
+    text = f"question {number} " + "of somebody who writes a lot " * 5
+    return Row(
+        request_id=f"{number:032x}", at=float(number), task=task, match="fingerprint", model="gpt-4o",
+        template="t", template_text="Sort tickets.", contract_hash="", text=text, answer="an answer " * 20,
+        messages=json.dumps([{"role": "user", "content": text}]).encode(), is_held_out=False, propensity=0.1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("named", [TASK, "sort-tickets", "all/sort-tickets"])
+def test_an_export_takes_a_task_by_its_name(command: Command, named: str) -> None:
+    ended = command("harvest", "export", "--task", named, "--format", "openai")
+
+    assert len(ended.stdout.splitlines()) == 2, ended.stderr
+
+
+def test_a_task_that_has_no_name_yet_is_exported_by_its_id(command: Command) -> None:
+    ended = command("harvest", "export", "--task", "task-ba9876543210", "--task", "sort-tickets")
+
+    assert len(ended.stdout.splitlines()) == 3, ended.stderr
+
+
+def test_an_export_of_an_unknown_task_says_where_names_are(command: Command) -> None:
+    ended = command("harvest", "export", "--task", "tickets")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "no task has the id or name 'tickets'; see `stepdown tasks list`" in ended.stderr
+
+
+@pytest.mark.parametrize(("columns", "lines"), [("80", 6), ("200", 3)])
+def test_the_newest_rows_fit_the_terminal(command: Command, columns: str, lines: int) -> None:
+    shown = command("harvest", "tail", COLUMNS=columns).stdout.splitlines()
+
+    assert len(shown) == lines
+    assert max(map(len, shown)) <= int(columns)
+    assert f"{1:032x}" in "".join(shown)
+    assert "question 1" in "".join(shown)
