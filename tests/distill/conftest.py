@@ -43,6 +43,7 @@ class ToyEncoder:
     """Adds up one random direction a word; refuses texts of more than 40 words."""
 
     dimension = 16
+    word_vectors = None
 
     def __init__(self, name: str = "toy@1") -> None:
         self.name = name

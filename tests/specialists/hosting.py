@@ -48,6 +48,7 @@ class FlatEncoder:
 
     name = "flat@0"
     dimension = 4
+    word_vectors = None
 
     def encode(self, text: str) -> FloatVector:
         """Return the diagonal."""
