@@ -109,7 +109,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def similarity(self) -> float | None:
-        """The cosine to the nearest learnt text; None if the runtime does not say, or a first stage drafted."""
+        """The cosine to the nearest learnt text; None if unknown, or a first stage drafted."""
         return self.evidence.get("similarity")
 
     @property
