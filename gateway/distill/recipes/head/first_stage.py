@@ -17,14 +17,18 @@ from gateway.specialists.runtimes.head.first_stage import StageRule
 
 _SHARES = tuple(share / 20 for share in range(19, 3, -1))
 """Shares of the texts that are tried, the largest first: below a fifth a stage is not worth its memory."""
-_LEAST_MARGIN = 0.9
+_LEAST_MARGIN = 0.93
 """Whatever it costs no right answer on the task's own texts, a stage that is less sure answers texts of
 other tasks, too: a head of SNIPS' seven intents served 42 % of CLINC150's texts instead of 35 %."""
 _UNKNOWN_SHARE = 0.05
 """Of the answers that are sure enough, those with the fewest known n-grams stay with the encoder:
 what a text of another task is recognized by, as the novelty floor recognizes it by its embedding."""
-_FEWEST = 250
-"""Of 100 rehearsed texts of Banking77 a plan lost 10 points of coverage that it had not seen."""
+FEWEST = 250
+"""Texts to rehearse: of 100 of Banking77 a plan lost 10 points of coverage that it had not seen."""
+_WRONG_BY_CHANCE = 1
+_COVERAGE_BY_CHANCE = 0.005
+"""Losses that are none: an answer or two of some hundred. With these, 14 plans for three data sets lost
+0.03 points of right answers at most on 4,000 texts each, and 0.3 points of coverage."""
 _KNOTS = 9
 
 
@@ -53,10 +57,10 @@ class StagePlan(msgspec.Struct, frozen=True):
 def plan_first_stage(rehearsal: Rehearsal, alphas: Sequence[float]) -> StagePlan | None:
     """Return the plan that answers the most texts at no loss, None if there is none.
 
-    No loss: no fewer right answers in all, and no less coverage at each of `alphas` and at its half,
-    ranked by the scores of both stages together.
+    No loss, but by chance: no fewer right answers in all, and no less coverage at each of `alphas` and
+    at its half, ranked by the scores of both stages together.
     """
-    if len(rehearsal.margins) < _FEWEST:
+    if len(rehearsal.margins) < FEWEST:
         return None
     alone = EvalResult(rehearsal.second_margins.tolist(), rehearsal.second_losses.tolist())
     wanted = {risk: alone.coverage_at(risk) for alpha in alphas for risk in (alpha, alpha / 2)}
@@ -65,8 +69,9 @@ def plan_first_stage(rehearsal: Rehearsal, alphas: Sequence[float]) -> StagePlan
         if rule.least_margin < _LEAST_MARGIN:
             continue
         both = compose(rehearsal, rule, answered)
-        covers = all(both.coverage_at(risk) >= coverage for risk, coverage in wanted.items())
-        if covers and sum(both.losses) <= sum(alone.losses):
+        lost = max(coverage - both.coverage_at(risk) for risk, coverage in wanted.items())
+        more_wrong = sum(both.losses) - sum(alone.losses)
+        if lost <= _COVERAGE_BY_CHANCE and more_wrong <= _WRONG_BY_CHANCE:
             return StagePlan(rule, float(answered.mean()))
     return None
 

@@ -16,7 +16,7 @@ from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.evaluation import measure_losses
 from gateway.distill.labels import are_labels
-from gateway.distill.recipes.head.first_stage import Rehearsal, StagePlan, plan_first_stage
+from gateway.distill.recipes.head.first_stage import FEWEST, Rehearsal, StagePlan, plan_first_stage
 from gateway.distill.recipes.head.lessons import Lessons, build_matrix, read_lessons
 from gateway.distill.suspects import Opinion
 from gateway.errors import TrainingError
@@ -138,7 +138,7 @@ class HeadRecipe:
 
     def _plan(self, learnt: Lessons, workspace: Workspace) -> StagePlan | None:
         taught, asked = _split(learnt, workspace.seed)
-        if len(set(taught.answers)) < _FEWEST_ANSWERS or not asked.answers:
+        if len(asked.answers) < FEWEST or len(set(taught.answers)) < _FEWEST_ANSWERS:
             return None
         model = self._fitted(taught.seen, taught.answers, workspace.seed)
         first = self._fitted(taught.words, taught.answers, workspace.seed)
