@@ -36,7 +36,7 @@ def test_what_a_first_stage_drafts_is_familiar() -> None:
     """Of the texts that it leaves over, the strangest are more than a hundredth: they set no lower floor."""
     left_over = [n / 200 for n in range(200)]
 
-    assert floor_of([None] * 800 + left_over) == left_over[10]
+    assert floor_of([*[None] * 800, *left_over]) == left_over[10]
 
 
 def test_where_no_text_has_a_similarity_there_is_no_floor() -> None:
@@ -44,4 +44,4 @@ def test_where_no_text_has_a_similarity_there_is_no_floor() -> None:
 
 
 def test_the_strangest_texts_alone_are_no_reason_to_refuse_them_all() -> None:
-    assert floor_of([None] * 999 + [0.3]) == 0.3
+    assert floor_of([*[None] * 999, 0.3]) == 0.3
