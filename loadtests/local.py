@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace) -> Figures:
     with tempfile.TemporaryDirectory(prefix="stepdown-") as scratch:
         folder = Path(scratch)
         recipe = create_recipe(options.recipe, {})
-        specialist = train_specialist(recipe, taught, folder / "version", options.models)
+        specialist = train_specialist(recipe, taught, folder / "version", options.models, data.alpha)
         prompts = [f"{PROMPT} Shop {number}." for number in range(options.specialists)]
         (folder / "policies").mkdir()
         home = Home(folder / "home")
@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace) -> Figures:
             rounds.append(msgspec.structs.replace(learnt, name=f"{learnt.name}, learnt texts"))
             memory = {name: round(rss_mb(pid), 1) for name, pid in processes.items()}
         texts = [pair.messages[-1]["content"] for pair in asked]
-        stages, cold_load_ms = measure_stages(specialist, texts), measure_cold_load_ms(home, texts[0])
+        draft_costs, cold_load_ms = measure_stages(specialist, texts), measure_cold_load_ms(home, texts[0])
         if options.alternative:
             rounds += _alternative(taught, requests, folder / "pairs.jsonl", options)
     return Figures(
@@ -102,7 +102,8 @@ def measure(options: argparse.Namespace) -> Figures:
         data=data.name,
         specialists=options.specialists,
         encoder=specialist.encoder,
-        stage_ms=stages,
+        stage_ms=draft_costs.stage_ms,
+        first_stage_share=draft_costs.first_stage_share,
         cold_load_ms=cold_load_ms,
         rounds=rounds,
         rss_mb=memory,

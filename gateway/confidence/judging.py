@@ -213,4 +213,8 @@ def _covered_forms(units: Sequence[ScoredAudit]) -> tuple[str, ...]:
 
 def _novelty_floor(units: Sequence[ScoredAudit]) -> float:
     similarities = sorted(unit.similarity for unit in units if unit.similarity is not None)
-    return similarities[int(NOVEL_SHARE * len(similarities))] if similarities else NEVER
+    if not similarities:
+        return NEVER
+    # Counted among all units: what a first stage drafted has no similarity, and is familiar by its words.
+    # The rest alone would be the stranger texts, and their quantile a lower floor.
+    return similarities[min(int(NOVEL_SHARE * len(units)), len(similarities) - 1)]

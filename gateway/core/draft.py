@@ -109,8 +109,13 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def similarity(self) -> float | None:
-        """The cosine to the nearest learnt text; None if the runtime does not say."""
+        """The cosine to the nearest learnt text; None if unknown, or a first stage drafted."""
         return self.evidence.get("similarity")
+
+    @property
+    def is_first_stage(self) -> bool:
+        """Whether a head's first stage made it, from words alone."""
+        return "first_stage" in self.evidence
 
 
 class Deferral(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from gateway.config.bounds import InnerShare, NonNegativeFloat, PositiveFloat, PositiveInt, Share
-from gateway.core import Certification, Draft
+from gateway.core import Certification, Draft, RiskTarget
 from gateway.harvest.base import Row
 from gateway.specialists.shared_resources import SharedResources
 
@@ -105,13 +105,14 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
 
     `folder` stays from one version to the next, so that a slow recipe can go on from where it
     was; a recipe keeps its own things in a folder of its name in it. `agreements` are those that
-    the policies ask for beside the exact one.
+    the policies ask for beside the exact one, `alphas` the risks that they allow.
     """
 
     folder: Path
     seed: int
     resources: SharedResources
     agreements: Sequence[str] = ()
+    alphas: Sequence[float] = (RiskTarget().alpha,)
 
 
 class Recipe(Protocol):

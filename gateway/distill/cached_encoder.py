@@ -10,7 +10,7 @@ from contextlib import suppress
 import numpy as np
 
 from gateway.errors import SpecialistError, TrainingError
-from gateway.specialists.base import Encoder
+from gateway.specialists.base import Encoder, Vectorizer
 from gateway.specialists.knn import MAX_NEIGHBORS, FloatMatrix
 
 
@@ -35,6 +35,11 @@ class CachedEncoder:
     def dimension(self) -> int:
         """Length of a vector."""
         return self._encoder.dimension
+
+    @property
+    def word_vectors(self) -> Vectorizer | None:
+        """Those of the encoder inside: they are cheaper than to be remembered."""
+        return self._encoder.word_vectors
 
     def encode(self, text: str) -> object:
         """Return the (dimension,) float32 unit vector of `text`. Raises as the encoder inside."""

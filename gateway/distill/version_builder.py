@@ -44,6 +44,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     recipe: Recipe
     validation: EvalResult
     deferral: Deferral | None = None
+    targets: Sequence[RiskTarget] = ()
+    """What the policies ask for; empty if the recipe need not know it any more."""
 
     def coverage_for(self, target: RiskTarget) -> float:
         """Return the share of requests that the student could serve within the risk of `target`."""
@@ -124,7 +126,8 @@ class VersionBuilder:
                 break
         if not choices:
             raise TrainingError("; ".join(problems))
-        return max(choices, key=lambda choice: choice.coverage_for(strictest))
+        best = max(choices, key=lambda choice: choice.coverage_for(strictest))
+        return msgspec.structs.replace(best, targets=targets)
 
     def publish(self, draft: Manifest, choice: Choice) -> None:
         """Train as chosen and publish as `draft` says, with all that a later judgment needs.
@@ -133,7 +136,8 @@ class VersionBuilder:
         """
         with tempfile.TemporaryDirectory(prefix="stepdown-study-") as name:
             folder, lessons = Path(name), TrainingSet.of(choice.rows)
-            report = choice.recipe.train(lessons, folder, self._workspace(draft.task))
+            workspace = self._workspace(draft.task, choice.targets)
+            report = choice.recipe.train(lessons, folder, workspace)
             known = self._learnt_before(draft) if report.has_parent else LearntTexts()
             write_learnt_texts(lessons.texts, folder, known)
             write_validation(choice.validation, choice.deferral, folder)
@@ -272,7 +276,14 @@ class VersionBuilder:
         folder = self._benches / task
         folder.mkdir(parents=True, exist_ok=True)
         agreements = sorted({target.agreement for target in targets} - {EXACT})
-        return Workspace(folder=folder, seed=self._config.seed, resources=self._stock, agreements=agreements)
+        alphas = sorted({target.alpha for target in targets}) or [RiskTarget().alpha]
+        return Workspace(
+            folder=folder,
+            seed=self._config.seed,
+            resources=self._stock,
+            agreements=agreements,
+            alphas=alphas,
+        )
 
 
 def _findings(recipe: Recipe, rows: int, validation: EvalResult) -> str:

@@ -63,6 +63,7 @@ class DecisionRecorder:
             score=draft.score if draft else None,
             threshold=outcome.threshold,
             familiarity=draft.similarity if draft else None,
+            is_first_stage=draft is not None and draft.is_first_stage,
             propensity=outcome.audit_propensity,
             is_held_out=outcome.is_held_out,
             would_serve=outcome.would_serve,

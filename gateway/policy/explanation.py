@@ -69,6 +69,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None
     threshold: float | None
     familiarity: float | None
+    is_first_stage: bool
+    """Whether a head's first stage drafted, from words alone."""
     audit_propensity: float
     is_held_out: bool
     would_serve: bool
@@ -130,6 +132,7 @@ def explain_decision(
         score=record.score,
         threshold=record.threshold,
         familiarity=record.familiarity,
+        is_first_stage=record.is_first_stage,
         audit_propensity=record.propensity,
         is_held_out=record.is_held_out,
         would_serve=record.would_serve,

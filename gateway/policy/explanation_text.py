@@ -126,7 +126,8 @@ def _describe_draft(one: Explanation) -> str:
     bar = "no threshold" if threshold is None else f"threshold {threshold:.3f}"
     near = "" if one.familiarity is None else f"; nearest learnt text {one.familiarity:.3f}"
     passes = "passes" if one.would_serve else "does not pass"
-    return f"score {one.score:.3f} against {bar}: it {passes}{near}"
+    stage = "; by the first stage, from words alone" if one.is_first_stage else ""
+    return f"score {one.score:.3f} against {bar}: it {passes}{near}{stage}"
 
 
 def _describe_cost(one: Explanation) -> str:

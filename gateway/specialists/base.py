@@ -111,6 +111,17 @@ class Drafter(Protocol):
         """Return the unit embedding of `text` as float32 bytes. Raises like `draft`."""
 
 
+class Vectorizer(Protocol):
+    """Text to a unit vector, or to zeros; refuses the texts that the encoder refuses, as it does."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    def encode(self, text: str) -> object:
+        """Return the (dimension,) float32 vector of `text`, a numpy array; thread-safe."""
+
+
 class Encoder(Protocol):
     """Text to a unit vector.
 
@@ -125,6 +136,10 @@ class Encoder(Protocol):
     @property
     def dimension(self) -> int:
         """Length of a vector."""
+
+    @property
+    def word_vectors(self) -> Vectorizer | None:
+        """A far cheaper look at a text, for heads of two stages; None if the encoder offers none."""
 
     def encode(self, text: str) -> object:
         """Return the (dimension,) float32 unit vector of `text`; thread-safe.

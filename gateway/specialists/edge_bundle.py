@@ -17,7 +17,7 @@ from gateway.specialists import edge_runner, knn
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.onnx_encoder import OnnxEncoder
-from gateway.specialists.runtimes.head import features, runtime
+from gateway.specialists.runtimes.head import features, first_stage, runtime
 from gateway.specialists.shared_resources import SharedResources
 
 RUNNER = "run.py"
@@ -50,15 +50,24 @@ def write_bundle(
         for part in (runtime.WEIGHTS, runtime.ANSWERS, knn.FILE):
             (scratch / part).write_bytes((folder / part).read_bytes())
         encoder.write_files(scratch)
+        words = _copy_first_stage(folder, scratch, encoder)
         (scratch / RUNNER).write_bytes(Path(edge_runner.__file__).read_bytes())
         files = {path.name: _digest(path) for path in sorted(scratch.iterdir())}
-        facts = _facts(folder, manifest, encoder, certificate) | {"files": files}
+        facts = _facts(folder, manifest, encoder, certificate) | {"files": files, "words": words}
         (scratch / FACTS).write_text(json.dumps(facts, indent=1))
         with zipfile.ZipFile(file, "w") as bundle:
             for path in sorted(scratch.iterdir()):
                 # A fixed date: the same version makes the same bundle.
                 bundle.writestr(zipfile.ZipInfo(f"{manifest.task}/{path.name}"), path.read_bytes())
     return _digest(file)
+
+
+def _copy_first_stage(folder: Path, scratch: Path, encoder: OnnxEncoder) -> dict[str, object] | None:
+    """Copy the head's first stage and its word vectors; return where the table of these is, None without."""
+    if not (folder / first_stage.FILE).exists():
+        return None
+    (scratch / first_stage.FILE).write_bytes((folder / first_stage.FILE).read_bytes())
+    return encoder.write_words(scratch) | {"weight": float(first_stage.WORD_WEIGHT)}
 
 
 def _facts(
@@ -95,7 +104,10 @@ def _probes(folder: Path, encoder: OnnxEncoder) -> list[dict[str, object]]:
     probes: list[dict[str, object]] = []
     for text in PROBES:
         said = head.draft(DraftRequest(text=text), NullListener())
-        evidence = {name: said.evidence[name] for name in ("probability", "similarity")}
+        evidence = {
+            "probability": said.evidence["probability"],
+            "similarity": said.evidence.get("similarity"),
+        }
         probes.append({"text": text, "draft": {"answer": said.text, "score": said.score, **evidence}})
     return probes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from tokenizers import Tokenizer
 from gateway.errors import RegistryError
 from gateway.specialists.knn import FloatVector
 from gateway.specialists.tokenization import encode_input
+from gateway.specialists.word_vectors import WordTable, WordVectors
+
+ENCODER_FILE = "encoder.onnx"
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 _SLOW_FUSION = "SkipLayerNormFusion"
@@ -29,16 +33,38 @@ class OnnxEncoder:
     """
 
     def __init__(
-        self, name: str, model: Path, tokenizer: Tokenizer, max_tokens: int, weights: Path | None = None
+        self,
+        name: str,
+        model: Path,
+        tokenizer: Tokenizer,
+        max_tokens: int,
+        *,
+        weights: Path | None = None,
+        words: WordTable | None = None,
     ) -> None:
-        """Raise RegistryError if `model` is no ONNX encoder; `weights` is as in `open_session`."""
+        """Raise RegistryError if `model` is no ONNX encoder; `weights` is as in `open_session`.
+
+        `words` is the place of the token table in `weights`, or in `model` without such a file.
+        """
         self.name = name
         self.max_tokens = max_tokens
         self._files = (model, weights)
+        self._words = words
         self._tokenizer = tokenizer
         self._session = open_session(model, weights)
         self._inputs = [node.name for node in self._session.get_inputs()]
         self.dimension = int(self.encode("dimension").shape[0])
+
+    @cached_property
+    def word_vectors(self) -> WordVectors | None:
+        """The vectors of its own token table, opened when a head first asks; None if it knows of none.
+
+        Raises RegistryError if the table is not where it should be.
+        """
+        if self._words is None:
+            return None
+        model, weights = self._files
+        return WordVectors(weights or model, self._words, self._tokenizer, self.max_tokens)
 
     def encode(self, text: str) -> FloatVector:
         """Return the (dimension,) unit vector of `text`; thread-safe, the same bits every time.
@@ -60,10 +86,25 @@ class OnnxEncoder:
     def write_files(self, folder: Path) -> None:
         """Write encoder.onnx, its weights under the name that it knows them by, and tokenizer.json."""
         model, weights = self._files
-        (folder / "encoder.onnx").write_bytes(model.read_bytes())
+        (folder / ENCODER_FILE).write_bytes(model.read_bytes())
         if weights:
             (folder / weights.name).write_bytes(weights.read_bytes())
         self._tokenizer.save(str(folder / "tokenizer.json"))
+
+    def write_words(self, folder: Path) -> dict[str, object]:
+        """Write what its word vectors need beside those files; return the place of their table in them.
+
+        Raises RegistryError if it has none.
+        """
+        if self._words is None or self.word_vectors is None:
+            raise RegistryError(f"the encoder {self.name} has no word vectors")
+        self.word_vectors.write(folder)
+        _, weights = self._files
+        return {
+            "file": weights.name if weights else ENCODER_FILE,
+            "offset": self._words.offset,
+            "shape": [self._words.rows, self._words.dimension],
+        }
 
 
 def open_session(model: Path, weights: Path | None = None) -> ort.InferenceSession:

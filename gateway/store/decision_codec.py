@@ -18,6 +18,7 @@ from gateway.store.ledger_row import LedgerRow
 _ID_CHARS = 32
 _STREAMED, _HEDGED, _BROKEN, _WOULD_SERVE, _HELD_OUT, _PROBATION, _BOOKED = (1 << bit for bit in range(7))
 _FOREIGN_ID = 1 << 7
+_FIRST_STAGE = 1 << 8
 
 
 class DecisionCodec:
@@ -161,6 +162,7 @@ def _flags_of(record: DecisionRecord) -> int:
         + record.would_serve * _WOULD_SERVE
         + record.is_held_out * _HELD_OUT
         + record.is_on_probation * _PROBATION
+        + record.is_first_stage * _FIRST_STAGE
         + record.is_booked * _BOOKED
     )
 
@@ -204,6 +206,7 @@ def _restore(
         score=body.score,
         threshold=shared.threshold,
         familiarity=body.familiarity,
+        is_first_stage=bool(flags & _FIRST_STAGE),
         propensity=shared.propensity,
         is_held_out=bool(flags & _HELD_OUT),
         would_serve=bool(flags & _WOULD_SERVE),

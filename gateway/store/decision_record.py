@@ -66,6 +66,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None = None
     familiarity: float | None = None
     """The draft's similarity to the nearest text that its version has learnt."""
+    is_first_stage: bool = False
+    """Whether a head's first stage drafted, from words alone."""
     propensity: float = 0.0
     """The probability of this request to be an audit."""
     is_held_out: bool = False

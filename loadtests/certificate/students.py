@@ -153,5 +153,6 @@ def _ask(specialist: runtime.HeadRuntime, exam: TrainingSet) -> Answers:
     return Answers(
         scores=np.array([draft.score for draft in drafts]),
         losses=np.array([measure_loss(answer, draft.text) for draft, answer in pairs]),
-        similarities=np.array([draft.evidence["similarity"] for draft in drafts]),
+        # A first stage drafts only texts whose words it knows; they are under no floor.
+        similarities=np.array([draft.evidence.get("similarity", 1.0) for draft in drafts]),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gateway.specialists.base import Encoder
+from gateway.specialists.base import Encoder, Vectorizer
 from gateway.specialists.knn import FloatVector
 from gateway.store.atomic_file import replace_file
 
@@ -38,6 +38,11 @@ class StoredEncoder:
     def dimension(self) -> int:
         """Length of a vector."""
         return self._encoder.dimension
+
+    @property
+    def word_vectors(self) -> Vectorizer | None:
+        """Those of the encoder inside."""
+        return self._encoder.word_vectors
 
     def encode(self, text: str) -> object:
         """Return the (dimension,) float32 unit vector of `text`. Raises as the encoder inside."""

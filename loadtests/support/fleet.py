@@ -44,8 +44,10 @@ class Specialist(msgspec.Struct, frozen=True):
     lessons: TrainingSet
 
 
-def train_specialist(recipe: Recipe, pairs: Sequence[Pair], folder: Path, models: Path) -> Specialist:
-    """Return a specialist in `folder` that `recipe` has taught the answers of `pairs`."""
+def train_specialist(
+    recipe: Recipe, pairs: Sequence[Pair], folder: Path, models: Path, alpha: float = 0.02
+) -> Specialist:
+    """Return a specialist in `folder` that `recipe` has taught the answers of `pairs`, for this risk."""
     from gateway.specialists.encoders import create_encoder
 
     encoder = create_encoder("minilm")
@@ -53,7 +55,8 @@ def train_specialist(recipe: Recipe, pairs: Sequence[Pair], folder: Path, models
     folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
         resources = SharedResources(encoder, EnginePool(models, 1_024))
-        recipe.train(lessons, folder, Workspace(folder=Path(scratch), seed=0, resources=resources))
+        workspace = Workspace(folder=Path(scratch), seed=0, resources=resources, alphas=(alpha,))
+        recipe.train(lessons, folder, workspace)
     write_learnt_texts(lessons.texts, folder)
     return Specialist(folder, recipe.runtime, encoder.name, lessons)
 

@@ -38,6 +38,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     encoder: str
     stage_ms: dict[str, float]
     """CPU of the stages of a draft in one process."""
+    first_stage_share: float
+    """Share of the texts never learnt that a head's first stage drafts."""
     cold_load_ms: float
     """From the files to the first draft, hashes checked; the encoder is there."""
     rounds: list[Round]
@@ -51,7 +53,8 @@ def build_table(figures: Figures) -> Table:
     title = (
         f"{figures.data}, {figures.specialists} specialist(s), {figures.encoder}, load {figures.load_average}"
     )
-    caption = f"CPU of a draft: {stages}. Cold load {figures.cold_load_ms} ms. Resident: {memory}."
+    share = f"{figures.first_stage_share:.0%} of the drafts by the first stage"
+    caption = f"CPU of a draft: {stages}; {share}. Cold load {figures.cold_load_ms} ms. Resident: {memory}."
     table = Table(
         title=title,
         caption=caption,

@@ -22,6 +22,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.registry.models import Registry
+from gateway.specialists.base import Vectorizer
 from gateway.specialists.knn import FloatVector
 from gateway.specialists.runtimes.head import runtime
 from gateway.store.certifications import CertificationStore
@@ -43,6 +44,7 @@ class ToyEncoder:
     """Adds up one random direction a word; refuses texts of more than 40 words."""
 
     dimension = 16
+    word_vectors: Vectorizer | None = None
 
     def __init__(self, name: str = "toy@1") -> None:
         self.name = name

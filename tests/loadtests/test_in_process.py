@@ -20,6 +20,7 @@ class HashingEncoder:
 
     name = "hashing"
     dimension = 64
+    word_vectors = None
 
     def __init__(self) -> None:
         self.encoded = 0

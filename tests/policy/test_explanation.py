@@ -55,6 +55,15 @@ def test_an_audit_is_shown_against_the_threshold_that_its_draft_was_compared_wit
     assert "draft        score 0.700 against threshold 0.600: it passes" in printed
 
 
+def test_a_draft_says_which_stage_made_it() -> None:
+    printed = " ".join(" ".join(lines(record(is_first_stage=True))).split())
+    encoded = " ".join(" ".join(lines(record(familiarity=0.81))).split())
+
+    assert "it passes; by the first stage, from words alone" in printed
+    assert "it passes; nearest learnt text 0.810" in encoded
+    assert "first stage" not in encoded
+
+
 def other_way(decision: str, reason: str, **changes: Any) -> str:
     one = record(decision, reason=reason, propensity=0.2, is_held_out=True, **changes)
     return explain_decision([one], ()).other_way

@@ -19,7 +19,7 @@ from gateway.core import DraftRequest
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import knn
-from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime
+from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime, Vectorizer
 from gateway.specialists.encoders import minilm
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.listener import SendReply
@@ -48,6 +48,7 @@ class FlatEncoder:
 
     name = "flat@0"
     dimension = 4
+    word_vectors: Vectorizer | None = None
 
     def encode(self, text: str) -> FloatVector:
         """Return the diagonal."""
@@ -93,7 +94,12 @@ def publish_head(registry: Registry, scratch: Path, encoder: Encoder, version: i
     """Publish a head of EXAMPLES as a version of the task "support"; return its folder."""
     scratch.mkdir(parents=True)
     write_head(scratch, encoder)
-    return _publish(registry, scratch, "head", encoder.name, version)
+    return publish_trained(registry, scratch, encoder, version)
+
+
+def publish_trained(registry: Registry, folder: Path, encoder: Encoder, version: int = 1) -> Path:
+    """Publish the head in `folder` as a version of the task "support"; return its folder."""
+    return _publish(registry, folder, "head", encoder.name, version)
 
 
 def publish_script(

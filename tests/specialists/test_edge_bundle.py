@@ -11,13 +11,23 @@ from pathlib import Path
 import pytest
 
 from gateway.core import Certificate, RiskTarget
+from gateway.distill.base import TrainingSet, Workspace
+from gateway.distill.cached_encoder import CachedEncoder
+from gateway.distill.recipes import head as recipe
 from gateway.errors import RegistryError
 from gateway.registry.models import Registry
 from gateway.specialists.edge_bundle import write_bundle
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.runtimes.head import runtime
 from gateway.specialists.runtimes.scripted import Script
-from tests.specialists.hosting import EXAMPLES, drafted, publish_head, publish_script, resources_of
+from tests.specialists.hosting import (
+    EXAMPLES,
+    drafted,
+    publish_head,
+    publish_script,
+    publish_trained,
+    resources_of,
+)
 
 QUESTIONS = (
     "has my card arrived?",
@@ -77,6 +87,32 @@ def test_a_bundle_drafts_as_the_host_does_to_the_last_bit(
     drafts = [drafted(here, text) for text in texts]
     assert [(said["answer"], said["score"]) for said in there] == [(one.text, one.score) for one in drafts]
     assert [said["similarity"] for said in there] == [one.evidence["similarity"] for one in drafts]
+
+
+def test_a_bundle_of_two_stages_drafts_as_the_host_does(encoder: OnnxEncoder, tmp_path: Path) -> None:
+    (tmp_path / "trained").mkdir()
+    lessons = TrainingSet(
+        [f"{text} {number}" for number in range(200) for text in EXAMPLES], list(EXAMPLES.values()) * 200
+    )
+    workspace = Workspace(folder=tmp_path, seed=0, resources=resources_of(CachedEncoder(encoder)))
+    report = recipe.create(recipe.Config()).train(lessons, tmp_path / "trained", workspace)
+    registry = Registry(tmp_path / "models")
+    publish_trained(registry, tmp_path / "trained", encoder)
+    manifest, found = registry.verify("support", 1)
+    write_bundle(tmp_path / "support.zip", found, manifest, encoder, CERTIFICATE)
+    with zipfile.ZipFile(tmp_path / "support.zip") as bundle:
+        bundle.extractall(tmp_path)
+    texts = [*QUESTIONS, *EXAMPLES, *(f"{text} 1000" for text in EXAMPLES)]
+
+    there = [json.loads(line) for line in run(tmp_path / "support", *texts).stdout.splitlines()]
+
+    here = runtime.create(found, resources_of(encoder))
+    drafts = [drafted(here, text) for text in texts]
+    assert report.metrics["first_stage_share"] > 0
+    assert {"first_stage" in one.evidence for one in drafts} == {True, False}
+    assert [(said["answer"], said["score"]) for said in there] == [(one.text, one.score) for one in drafts]
+    assert [said["similarity"] for said in there] == [one.evidence.get("similarity") for one in drafts]
+    assert run(tmp_path / "support", "--check").returncode == 0
 
 
 def test_only_what_the_certificate_covers_is_served(unpacked: Path) -> None:

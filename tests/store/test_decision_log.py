@@ -57,6 +57,7 @@ def test_a_record_comes_back_as_it_was_written(log: DecisionLog) -> None:
         7, decision="local", method="POST", surface="chat", form="single/short", match="embedding",
         similarity=0.97, place="system 3", alpha=0.02, delta=0.1, days=30.0, agreement="set_f1",
         stratum="new", certificate=CERTIFICATE, version=3, score=0.91, threshold=0.6, familiarity=0.8,
+        is_first_stage=True,
         propensity=0.02, would_serve=True, is_streamed=True, is_hedged=True, is_whole=False, is_held_out=True,
         is_on_probation=True, latency_ms=12.5, first_byte_ms=12.4, draft_ms=8.0,
     )  # fmt: skip

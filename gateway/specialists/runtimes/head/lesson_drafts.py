@@ -7,6 +7,7 @@ when what it has learnt must be forgotten.
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
@@ -21,12 +22,12 @@ FILE = "lesson_drafts.npz"
 
 
 class LessonDraft(msgspec.Struct, frozen=True):
-    """A draft: the number of its answer, and its evidence."""
+    """A draft: the number of its answer, and its evidence; no `similarity` if the first stage made it."""
 
     answer: int
     probability: float
     margin: float
-    similarity: float
+    similarity: float | None
 
 
 class LessonDrafts:
@@ -50,7 +51,8 @@ def write_lesson_drafts(texts: Sequence[str], drafts: Sequence[LessonDraft], fol
         hashes=np.frombuffer(b"".join(hashes), np.uint64),
         answers=np.array([draft.answer for draft in found], np.int32),
         evidence=np.array(
-            [(draft.probability, draft.margin, draft.similarity) for draft in found], np.float64
+            [(draft.probability, draft.margin, draft.similarity) for draft in found],
+            np.float64,  # None becomes NaN.
         ).reshape(-1, 3),
     )
 
@@ -75,9 +77,12 @@ def read_lesson_drafts(folder: Path, answers: int) -> LessonDrafts:
         raise RegistryError(f"{path} does not fit its head: train the version again")
     raw = hashes.tobytes()
     keys = [raw[start : start + 8] for start in range(0, len(raw), 8)]
-    rows = zip(numbers.tolist(), evidence.tolist(), strict=True)
+    rows = zip(keys, numbers.tolist(), evidence.tolist(), strict=True)
     return LessonDrafts(
-        {key: LessonDraft(number, *row) for key, (number, row) in zip(keys, rows, strict=True)}
+        {
+            key: LessonDraft(number, probability, margin, None if math.isnan(similarity) else similarity)
+            for key, number, (probability, margin, similarity) in rows
+        }
     )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from gateway.core import DraftRequest
 from gateway.errors import RegistryError
@@ -15,7 +14,10 @@ from gateway.registry.files import read_json
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder, Listener, Prediction
 from gateway.specialists.knn import FloatMatrix, FloatVector, NearestNeighbors
-from gateway.specialists.runtimes.head.features import build_features, feature_width
+from gateway.specialists.runtimes.head import first_stage
+from gateway.specialists.runtimes.head.classifier import choose_answer
+from gateway.specialists.runtimes.head.features import EMBEDDING_WEIGHT, feature_width, ngram_codes
+from gateway.specialists.runtimes.head.first_stage import FirstStage, read_first_stage
 from gateway.specialists.runtimes.head.lesson_drafts import LessonDraft, LessonDrafts, read_lesson_drafts
 from gateway.specialists.shared_resources import SharedResources
 
@@ -81,70 +83,86 @@ def read_head(folder: Path, dimension: int) -> Head:
 
 def create(folder: Path, resources: SharedResources) -> HeadRuntime:
     """Return the runtime for the head in `folder`. Raises RegistryError naming the file."""
-    dimension = resources.encoder.dimension
-    neighbors = knn.read_neighbors(folder, dimension)
-    head = read_head(folder, dimension)
-    return HeadRuntime(head, neighbors, resources.encoder, read_lesson_drafts(folder, len(head.answers)))
+    encoder = resources.encoder
+    neighbors = knn.read_neighbors(folder, encoder.dimension)
+    head = read_head(folder, encoder.dimension)
+    known = read_lesson_drafts(folder, len(head.answers))
+    return HeadRuntime(head, neighbors, encoder, known, _read_first_stage(folder, encoder, head))
 
 
 class HeadRuntime:
-    """Drafts the head's most probable answer."""
+    """Drafts the head's most probable answer, where it can from words alone."""
 
     is_remote = False
 
     def __init__(
-        self, head: Head, neighbors: NearestNeighbors, encoder: Encoder, known: LessonDrafts | None = None
+        self,
+        head: Head,
+        neighbors: NearestNeighbors,
+        encoder: Encoder,
+        known: LessonDrafts | None = None,
+        first_stage: FirstStage | None = None,
     ) -> None:
-        """`known` are this head's drafts of texts that it need not draft again."""
+        """`known` are this head's drafts of texts that it need not draft again.
+
+        A `first_stage` needs an encoder with word vectors.
+        """
         self._known = known or LessonDrafts()
         self._head = head
         self._neighbors = neighbors
         self._encoder = encoder
-        self._from_embedding = head.coefficients[: encoder.dimension]
-        self._from_ngrams = head.coefficients[encoder.dimension :]
+        self._words = encoder.word_vectors if first_stage else None
+        self._first_stage = first_stage
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the most probable answer; thread-safe, the same numbers for the same text.
 
         `score` is the margin between the two most probable answers (a better score than the
-        probability itself, measured with these features); `evidence` adds `probability`,
-        `margin` and `similarity`, the cosine to the nearest training text.
+        probability itself, measured with these features), or what a first stage's margin is worth
+        on that scale. `evidence` adds `probability` and `margin`; then `similarity`, the cosine to
+        the nearest training text, or `first_stage`, 1, where the text was not embedded.
         Raises SpecialistError as the encoder does.
         """
         draft = self._known.find(draft_request.text) or self.draft_anew(draft_request.text)
+        evidence = {"probability": draft.probability, "margin": draft.margin}
+        if draft.similarity is None:
+            evidence["first_stage"] = 1.0
+        else:
+            evidence["similarity"] = draft.similarity
         return Prediction(
             text=self._head.answers[draft.answer],
-            score=draft.margin,
+            score=self._score(draft),
             teacher_tokens=self._head.answer_tokens[draft.answer],
-            evidence={
-                "probability": draft.probability,
-                "margin": draft.margin,
-                "similarity": draft.similarity,
-            },
+            evidence=evidence,
         )
 
     def draft_anew(self, text: str) -> LessonDraft:
-        """Return the draft of `text`, with the encoder. Raises SpecialistError as the encoder does."""
+        """Return the draft of `text`, computed. Raises SpecialistError as the encoder does."""
+        codes = ngram_codes(text)
+        if self._first_stage and self._words:
+            sure = self._first_stage.choose(text, codes, self._words)
+            if sure:
+                return LessonDraft(sure.answer, sure.probability, sure.margin, None)
         embedding = np.asarray(self._encoder.encode(text), np.float32)
-        probabilities = self._probabilities(text, embedding)
-        second, first = np.partition(probabilities, -2)[-2:]
-        return LessonDraft(
-            answer=int(probabilities.argmax()),
-            probability=float(first),
-            margin=float(first - second),
-            similarity=self._neighbors.similarity(embedding),
-        )
+        head, weighted = self._head, embedding * EMBEDDING_WEIGHT
+        best = choose_answer(weighted, codes, head.coefficients, head.intercept)
+        return LessonDraft(best.answer, best.probability, best.margin, self._neighbors.similarity(embedding))
 
     def close(self) -> None:
         """Do nothing: memory is all that it holds."""
 
-    def _probabilities(self, text: str, embedding: FloatVector) -> NDArray[np.float64]:
-        features = build_features(text, embedding)
-        logits = features.dense @ self._from_embedding + self._head.intercept
-        logits = (logits + features.values @ self._from_ngrams[features.indices]).astype(np.float64)
-        powers = np.exp(logits - logits.max())
-        probabilities: NDArray[np.float64] = powers / powers.sum()
-        return probabilities
+    def _score(self, draft: LessonDraft) -> float:
+        if draft.similarity is None and self._first_stage:
+            return self._first_stage.rule.score(draft.margin)
+        return draft.margin
+
+
+def _read_first_stage(folder: Path, encoder: Encoder, head: Head) -> FirstStage | None:
+    if not (folder / first_stage.FILE).exists():
+        return None
+    if encoder.word_vectors is None:
+        raise RegistryError(f"{folder / first_stage.FILE} needs an encoder with word vectors")
+    return read_first_stage(folder, encoder.word_vectors.dimension, len(head.answers))
 
 
 def _read_answers(path: Path) -> tuple[str, ...]:

@@ -1,0 +1,36 @@
+"""The best answer of a linear classifier over a text's features, and how far it leads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+
+from gateway.specialists.knn import FloatMatrix, FloatVector
+from gateway.specialists.runtimes.head.features import fold_codes
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The column of an answer, its probability, and its lead over the next one."""
+
+    answer: int
+    probability: float
+    margin: float
+
+
+def choose_answer(
+    dense: FloatVector, codes: Sequence[int], coefficients: FloatMatrix, intercept: FloatVector
+) -> Choice:
+    """Return the choice for a text with the weighted vector `dense` and the n-grams of `codes`.
+
+    `coefficients` is (feature_width(len(dense)), K) and `intercept` (K,), K >= 2.
+    """
+    size = len(dense)
+    indices, values = fold_codes(codes)
+    logits = dense @ coefficients[:size] + intercept
+    logits = (logits + values @ coefficients[size:][indices]).astype(np.float64)
+    powers = np.exp(logits - logits.max())
+    probabilities = powers / powers.sum()
+    second, first = np.partition(probabilities, -2)[-2:]
+    return Choice(int(probabilities.argmax()), float(first), float(first - second))

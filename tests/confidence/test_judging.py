@@ -1,0 +1,47 @@
+"""The novelty floor: what the evidence says of texts that are strange to a version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gateway.confidence.judging import ScoredAudit, select_evidence
+from gateway.core import Certificate, RiskTarget
+
+
+def floor_of(similarities: Sequence[float | None]) -> float:
+    audits = [
+        ScoredAudit(
+            request_id=str(n),
+            at=float(n),
+            text_hash=n,
+            caller="app",
+            is_vouched_for=True,
+            propensity=0.3,
+            form="single/short",
+            similarity=similarity,
+            score=0.9,
+            loss=0.0,
+        )
+        for n, similarity in enumerate(similarities)
+    ]
+    certificate = Certificate(stratum="new", target=RiskTarget())
+    return select_evidence(audits, certificate, float(len(audits)), 10_000).novelty_floor
+
+
+def test_a_hundredth_of_the_traffic_lies_below_the_floor() -> None:
+    assert floor_of([n / 1_000 for n in range(1_000)]) == 0.01
+
+
+def test_what_a_first_stage_drafts_is_familiar() -> None:
+    """Of the texts that it leaves over, the strangest are more than a hundredth: they set no lower floor."""
+    left_over = [n / 200 for n in range(200)]
+
+    assert floor_of([*[None] * 800, *left_over]) == left_over[10]
+
+
+def test_where_no_text_has_a_similarity_there_is_no_floor() -> None:
+    assert floor_of([None] * 100) == -1.0
+
+
+def test_the_strangest_texts_alone_are_no_reason_to_refuse_them_all() -> None:
+    assert floor_of([*[None] * 999, 0.3]) == 0.3
