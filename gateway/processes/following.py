@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.probation import ProbationMonitor
+from gateway.core import Certification
 from gateway.errors import RegistryError, RequestError, SpecialistError
 from gateway.processes.loops import Loops, StepLog
 from gateway.registry.models import Registry
@@ -25,6 +27,8 @@ logger = logging.getLogger(__name__)
 REFRESH_S = 0.25
 # Takes 0.5 ms with few metrics and 4 ms with hundreds; who is asked for them shows its own at once.
 SHOW_S = 0.5
+LOAD_AGAIN_S = 10.0
+"""After the model host refused the files of a version."""
 
 
 class Following:
@@ -56,6 +60,7 @@ class Following:
         self._drift_monitor = DriftMonitor(state.certifications, state.audits)
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
+        self._refused: dict[tuple[str, int], float] = {}
         self._loops = Loops()
         self._step_log = StepLog()
         self._has_read = asyncio.Event()
@@ -144,21 +149,38 @@ class Following:
         if not self._has_lease:
             # A machine that was cut off for a minute should not have to load them again.
             return
-        certifications = self._state.certifications.all()
-        wanted = {(one.task, one.version) for one in certifications if one.version is not None}
-        for task, version in wanted - self._loaded:
-            with contextlib.suppress(SpecialistError):
-                # The client remembers the load, and repeats it when a host starts.
-                await self._load(task, version)
+        wanted = {(one.task, one.version) for one in self._list_here() if one.version is not None}
         for task, version in self._loaded - wanted:
             await self._drafter.unload(task, version)
-        self._loaded = wanted
+        self._loaded &= wanted
+        self._refused = {each: at for each, at in self._refused.items() if each in wanted}
+        for task, version in wanted - self._loaded:
+            if time.monotonic() - self._refused.get((task, version), -math.inf) >= LOAD_AGAIN_S:
+                await self._load(task, version)
+
+    def _list_here(self) -> list[Certification]:
+        """Return the certifications without those whose version this machine is still to pull."""
+        return [
+            one
+            for one in self._state.certifications.all()
+            if not one.digest
+            or (one.task, one.version) in self._loaded
+            or self._registry.has(one.task, one.version or 0, one.digest)
+        ]
 
     async def _load(self, task: str, version: int) -> None:
         try:
-            await self._drafter.load(task, version, self._registry.folder(task, version))
+            with contextlib.suppress(SpecialistError):
+                # The client remembers the load, and repeats it when a host starts.
+                await self._drafter.load(task, version, self._registry.folder(task, version))
         except RegistryError as exc:
-            logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)
+            if (task, version) not in self._refused:
+                logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)
+            # Until it is put right.
+            self._refused[task, version] = time.monotonic()
+        else:
+            self._loaded.add((task, version))
+            self._refused.pop((task, version), None)
 
 
 def _keys_unreadable() -> RequestError:

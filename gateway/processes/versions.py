@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.learner import create_builder, create_learner, describe_event, learn_once
-from gateway.registry.models import Registry
+from gateway.processes.registry_access import open_registry
 from gateway.settings import Settings
 from gateway.store.actions import Action, ActionKind
 from gateway.store.state import State
@@ -67,7 +67,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def resolve_task(state: State, settings: Settings, wanted: str) -> str:
     """Return the id of a task with that id or name that has rows or versions. Raises ConfigError."""
     rows = open_harvest(settings).counts()
-    return find_task(state, wanted, [*rows, *Registry(settings.home.registry).tasks()])
+    return find_task(state, wanted, [*rows, *open_registry(settings).tasks()])
 
 
 def find_drafting(state: State, task: str) -> int | None:
@@ -96,7 +96,7 @@ def promote(settings: Settings, state: State, task: str, version: int, reason: s
 def rollback(settings: Settings, state: State, task: str, reason: str) -> list[Event]:
     """Let the version before the one that drafts draft again. Raises ConfigError if there is none."""
     drafting = find_drafting(state, task)
-    older = [one for one in Registry(settings.home.registry).versions(task) if one < (drafting or 0)]
+    older = [one for one in open_registry(settings).versions(task) if one < (drafting or 0)]
     if not older:
         raise ConfigError(f"{task}: no version before {drafting or 'the first'} is left")
     return _promote(settings, state, Action(kind="rollback", task=task, version=older[-1], reason=reason))
@@ -167,7 +167,7 @@ def _describe_side(
     began = time.perf_counter()
     drafts = draft_answers(candidate.runtime, [(row.text, Demands()) for row in rows])
     draft_ms = (time.perf_counter() - began) * 1000 / len(rows)
-    manifest = Registry(settings.home.registry).read(task, candidate.version)
+    manifest = open_registry(settings).read(task, candidate.version)
     scorer, coverage = Scorer(), None
     scores = [scorer.score_draft(draft, candidate.deferral) for draft in drafts if draft]
     live = [
@@ -188,7 +188,7 @@ def _describe_side(
 
 
 def _require_version(settings: Settings, task: str, version: int) -> None:
-    known = Registry(settings.home.registry).versions(task)
+    known = open_registry(settings).versions(task)
     if version not in known:
         listed = ", ".join(map(str, known)) or "none yet"
         raise ConfigError(f"{task} has no version {version}; known: {listed}")

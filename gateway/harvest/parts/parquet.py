@@ -25,8 +25,8 @@ from gateway.harvest.parts.columns import (
     row_from,
     select_rows,
 )
-from gateway.harvest.parts.storage import Storage
 from gateway.harvest.reader import Count
+from gateway.store.object_storage import Storage
 
 FOLDER = "parts"
 MEMORY_MB = 256

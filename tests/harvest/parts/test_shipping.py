@@ -15,7 +15,7 @@ from gateway.harvest.parts import columns, parquet
 from gateway.harvest.parts.compaction import FAN_IN, REPLACED_FOR_S, Compactor
 from gateway.harvest.parts.manifests import WHOLE_EVERY, ManifestLog
 from gateway.harvest.parts.parquet import read_rows
-from gateway.harvest.parts.storage import LocalFolder, Storage
+from gateway.store.object_storage import LocalFolder, Storage
 from tests.harvest.parts.conftest import Machine, MakeRow, OpenMachine
 
 
