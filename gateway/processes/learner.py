@@ -131,8 +131,12 @@ def limit_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def create_learner(settings: Settings, state: State) -> Learner:
-    """Return the learner of a home folder, with its own encoder."""
+def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Learner:
+    """Return the learner of a home folder, with its own encoder.
+
+    `by_hand` is a task that an operator wants something done with: other machines leave it to this one.
+    Raises AwayError if they cannot be told.
+    """
     home = settings.home
     specialists, learn = settings.specialists, settings.learn
     encoder = _create_encoder(settings)
@@ -141,6 +145,8 @@ def create_learner(settings: Settings, state: State) -> Learner:
     )
     registry = open_registry(settings)
     election = _create_election(settings)
+    if election and by_hand:
+        election.take_over(by_hand)
     stores = Stores(
         harvest=open_harvest(settings),
         registry=registry,

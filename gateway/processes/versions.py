@@ -78,7 +78,7 @@ def find_drafting(state: State, task: str) -> int | None:
 
 def train_now(settings: Settings, state: State, task: str, reason: str) -> list[Event]:
     """Make and judge the next version of `task`, grown or not; may take minutes."""
-    learner = create_learner(settings, state)
+    learner = create_learner(settings, state, by_hand=task)
     events = learn_once(settings, learner, lambda: learner.train(task))
     version = events[-1].version if events else None
     state.actions.note(
@@ -146,7 +146,7 @@ def compare(settings: Settings, state: State, task: str, versions: tuple[int, in
 def _promote(settings: Settings, state: State, action: Action) -> list[Event]:
     assert action.version is not None
     version = action.version
-    learner = create_learner(settings, state)
+    learner = create_learner(settings, state, by_hand=action.task)
     events = learn_once(settings, learner, lambda: [learner.promote(action.task, version)])
     state.actions.note(msgspec.structs.replace(action, result=_describe(events)))
     return events

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -128,6 +129,8 @@ class RemoteFolder:
         try:
             from fsspec.core import url_to_fs
 
+            # It names the source of the credentials with every connection.
+            logging.getLogger("aiobotocore.credentials").setLevel(logging.WARNING)
             # A listing that was true a minute ago hides what another machine has written since.
             self._files, self._folder = url_to_fs(url, use_listings_cache=False, **options)
         except (ImportError, ValueError, TypeError) as exc:

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.core import Audit, Certificate, Certification, Secret
 from gateway.sharing.base import Config
+from gateway.store.actions import Action
 from gateway.store.home import read_audit_key
 from gateway.store.keys import hash_key
 from tests.sharing.conftest import Machine, sync_all
@@ -79,6 +80,19 @@ def test_a_freeze_crosses_and_ends_everywhere(machine: Create) -> None:
     b.state.interventions.unfreeze("cards")
     sync_all(b, a)
     assert not a.state.interventions.is_frozen("cards")
+
+
+def test_a_pin_crosses_and_ends_everywhere(machine: Create) -> None:
+    """Whichever machine learns the task next keeps the version that drafts."""
+    a, b = machine("a"), machine("b")
+    sync_all(a, b)
+    a.state.actions.note(Action(kind="pin", task="cards", version=1, reason="why"))
+    sync_all(a, b)
+    assert b.state.actions.is_pinned("cards")
+
+    b.state.actions.note(Action(kind="unpin", task="cards", version=1, reason="why"))
+    sync_all(b, a)
+    assert not a.state.actions.is_pinned("cards")
 
 
 def test_of_a_freeze_and_its_end_made_at_once_the_freeze_holds(machine: Create) -> None:

@@ -167,6 +167,17 @@ def test_a_newer_part_is_refused(machine: OpenMachine, row: MakeRow, monkeypatch
         one.reader.rows("cards")
 
 
+def test_an_outbox_that_has_no_name_yet_is_read(machine: OpenMachine, row: MakeRow) -> None:
+    """Its tables come first, then its name: a learner that looks in between must not fail."""
+    one = machine()
+    one.keep(row())
+    one.outbox.close()
+    with closing(sqlite3.connect(one.outbox.path)) as connection, connection:
+        connection.execute("DELETE FROM origins")
+
+    assert one.ids() == ["req-1"]
+
+
 def test_an_outbox_of_an_older_stepdown_moves_too(machine: OpenMachine, row: MakeRow) -> None:
     """Its rows get the name that its file gets when it is opened."""
     one = machine()
