@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -227,7 +227,21 @@ class GatewayAdmin:
                 lambda: [((), max(self._sums.read_ages(time.monotonic()), default=0.0))],
             ),
             *(learner if is_learning else []),
+            *self._create_shared_state_gauges(),
         ]
+
+    def _create_shared_state_gauges(self) -> Iterator[Collector]:
+        contact = self._contact
+        if contact is None:
+            return
+
+        def gauge(name: str, text: str, read: Callable[[], float]) -> ReadGauge:
+            return ReadGauge(f"stepdown_shared_state_{name}", text, (), lambda: [((), float(read()))])
+
+        yield gauge("away", "1 while it cannot be reached.", lambda: not contact.is_connected)
+        yield gauge("age_seconds", "Seconds since the last contact.", lambda: contact.age_s)
+        yield gauge("machines", "Machines that share it.", lambda: contact.machines)
+        yield gauge("writes_waiting", "Changes not yet sent.", lambda: count_outgoing(self._state.database))
 
     def _describe_teachers(self, samples: Samples) -> list[dict[str, object]]:
         retirements = read_retirements(self._settings.home)

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 REFRESH_S = 0.25
 # Takes 0.5 ms with few metrics and 4 ms with hundreds; who is asked for them shows its own at once.
 SHOW_S = 0.5
+WARM_LIMIT_S = 15.0
+"""The longest that a machine among several is not ready because its specialists are not."""
 LOAD_AGAIN_S = 10.0
 """After the model host refused the files of a version."""
 
@@ -61,6 +63,8 @@ class Following:
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refused: dict[tuple[str, int], float] = {}
+        self._knows_certificates = self._has_loaded = False
+        self._began_at = time.monotonic()
         self._loops = Loops()
         self._step_log = StepLog()
         self._has_read = asyncio.Event()
@@ -88,6 +92,21 @@ class Following:
         """Whether this machine ever had the state of the others: a new one knows none of their keys."""
         return self._contact is None or self._contact.has_been
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests should come to this worker."""
+        return self.is_fresh and self.has_joined and self.is_warm
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether this machine drafts what it may, or has tried for long; alone it need not wait for that.
+
+        Among several another one has its requests meanwhile, and answers them locally.
+        """
+        if self._contact is None or self._has_loaded:
+            return True
+        return time.monotonic() - self._began_at > WARM_LIMIT_S
+
     def find_key(self, key_hash: str) -> KeyFacts | None:
         """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen.
 
@@ -112,6 +131,7 @@ class Following:
     async def _watch_age(self) -> None:
         if self._is_stale(self._refreshed_at) or not self._has_lease:
             # An alarm may have been given meanwhile: nothing is served locally that may be withdrawn.
+            self._knows_certificates = False
             self._state.certifications.forget()
 
     @property
@@ -130,6 +150,7 @@ class Following:
         run(state.audits.flush)
         if self._has_lease:
             are_read.append(run(state.certifications.refresh))
+            self._knows_certificates = are_read[-1]
             # Without certificates it would read past audits that count against them.
             run(self._drift_monitor.refresh)
         for step in (
@@ -149,7 +170,9 @@ class Following:
         if not self._has_lease:
             # A machine that was cut off for a minute should not have to load them again.
             return
-        wanted = {(one.task, one.version) for one in self._list_here() if one.version is not None}
+        certifications = self._state.certifications.all()
+        here = filter(self._is_here, certifications)
+        wanted = {(one.task, one.version) for one in here if one.version is not None}
         for task, version in self._loaded - wanted:
             await self._drafter.unload(task, version)
         self._loaded &= wanted
@@ -157,16 +180,17 @@ class Following:
         for task, version in wanted - self._loaded:
             if time.monotonic() - self._refused.get((task, version), -math.inf) >= LOAD_AGAIN_S:
                 await self._load(task, version)
+        if self._knows_certificates and (not wanted or self._drafter.is_ready):
+            self._has_loaded = self._has_loaded or all(map(self._is_loaded, certifications))
 
-    def _list_here(self) -> list[Certification]:
-        """Return the certifications without those whose version this machine is still to pull."""
-        return [
-            one
-            for one in self._state.certifications.all()
-            if not one.digest
-            or (one.task, one.version) in self._loaded
-            or self._registry.has(one.task, one.version or 0, one.digest)
-        ]
+    def _is_loaded(self, one: Certification) -> bool:
+        """Whether the version of a certification drafts, or never will as it is."""
+        return one.version is None or (one.task, one.version) in {*self._loaded, *self._refused}
+
+    def _is_here(self, one: Certification) -> bool:
+        """Whether this machine need not pull the version of a certification any more."""
+        is_pinned = one.digest and (one.task, one.version) not in self._loaded
+        return not is_pinned or self._registry.has(one.task, one.version or 0, one.digest)
 
     async def _load(self, task: str, version: int) -> None:
         try:

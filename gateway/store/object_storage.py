@@ -13,6 +13,8 @@ from typing import Any, Protocol
 
 from gateway.errors import ConfigError
 
+_S3_PATIENCE = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+"""Its client would wait five times for a minute for a storage that is frozen."""
 _SECRETS = frozenset({"key", "secret", "token", "password", "account_key", "sas_token"})
 
 
@@ -132,7 +134,8 @@ class RemoteFolder:
             # It names the source of the credentials with every connection.
             logging.getLogger("aiobotocore.credentials").setLevel(logging.WARNING)
             # A listing that was true a minute ago hides what another machine has written since.
-            self._files, self._folder = url_to_fs(url, use_listings_cache=False, **options)
+            known = {"config_kwargs": _S3_PATIENCE} if url.startswith("s3://") else {}
+            self._files, self._folder = url_to_fs(url, use_listings_cache=False, **known | dict(options))
         except (ImportError, ValueError, TypeError) as exc:
             raise ConfigError(
                 f"{setting}: {url}: {exc}; for object storage: pip install 'stepdown[cluster]'"

@@ -184,7 +184,10 @@ def _reading() -> Iterator[None]:
         text = str(exc)
         if "No files found" in text or "No such file" in text or "FileNotFound" in text:
             raise LostPartError from exc
-        raise ConfigError(f"harvest.parts: {text.splitlines()[0]}") from exc
+        lines = text.strip().splitlines() or [type(exc).__name__]
+        # What a client of object storage raises beneath DuckDB comes as a traceback; its end is the reason.
+        reason = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        raise ConfigError(f"harvest.parts: {reason.strip()}") from exc
 
 
 def _describe(connection: Any, target: Path, path: str, task: str, day: str) -> Part:
