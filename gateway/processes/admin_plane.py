@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.blind_sample import BlindSample
 from gateway.processes.harvest_access import open_harvest
+from gateway.processes.shared_state_gauges import create_shared_state_gauges
 from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
@@ -227,21 +228,8 @@ class GatewayAdmin:
                 lambda: [((), max(self._sums.read_ages(time.monotonic()), default=0.0))],
             ),
             *(learner if is_learning else []),
-            *self._create_shared_state_gauges(),
+            *(create_shared_state_gauges(self._contact, self._state.database) if self._contact else ()),
         ]
-
-    def _create_shared_state_gauges(self) -> Iterator[Collector]:
-        contact = self._contact
-        if contact is None:
-            return
-
-        def gauge(name: str, text: str, read: Callable[[], float]) -> ReadGauge:
-            return ReadGauge(f"stepdown_shared_state_{name}", text, (), lambda: [((), float(read()))])
-
-        yield gauge("away", "1 while it cannot be reached.", lambda: not contact.is_connected)
-        yield gauge("age_seconds", "Seconds since the last contact.", lambda: contact.age_s)
-        yield gauge("machines", "Machines that share it.", lambda: contact.machines)
-        yield gauge("writes_waiting", "Changes not yet sent.", lambda: count_outgoing(self._state.database))
 
     def _describe_teachers(self, samples: Samples) -> list[dict[str, object]]:
         retirements = read_retirements(self._settings.home)
