@@ -49,7 +49,7 @@ class PreloadingCertificationStore(CertificationStore):
         known = self.of(task)
         if version is None:
             digest = ""
-        elif version == known.version and known.digest:
+        elif version == known.version:
             digest = known.digest
         else:
             digest = self._registry.digest(task, version)

@@ -109,9 +109,10 @@ class VersionPuller:
             return
         try:
             # What is here from an earlier run may be damaged; what comes is verified as it comes.
-            self._registry.pull(task, version, digest)
             if is_here:
-                self._registry.mend(task, version)
+                self._registry.mend(task, version, digest)
+            else:
+                self._registry.pull(task, version, digest)
         except RegistryError as exc:
             self._failed[wanted] = self._clock(), str(exc)
             if str(exc) != said:

@@ -89,14 +89,14 @@ class SharedRegistry(Registry):
         if not self.has(task, version, digest):
             self._fetch(task, version, digest)
 
-    def mend(self, task: str, version: int) -> None:
-        """Pull a version that is not here, or not as it was published. Raises RegistryError."""
-        self.pull(task, version)
+    def mend(self, task: str, version: int, digest: str = "") -> None:
+        """Do as `pull`, also for a version that is here but not as it was published. Raises RegistryError."""
+        self.pull(task, version, digest)
         try:
             verify_folder(self._version_folder(task, version))
         except RegistryError as exc:
             logger.warning("the copy of a version is pulled once more: %s", exc)
-            self._fetch(task, version, "")
+            self._fetch(task, version, digest)
 
     def refresh(self) -> None:
         """Read what all machines have published. Raises RegistryError."""
