@@ -66,10 +66,11 @@ class PublishedVersions:
                 self._storage.upload(folder / name, _name_file(task, digest, name))
             content = (folder / MANIFEST).read_bytes()
             is_first = self._storage.create(_name_manifest(task, version), content)
+            if not is_first:
+                self._delete_files(task, digest)
         except OSError as exc:
             raise _away(f"version {version} of {task} is not published", exc) from exc
         if not is_first:
-            self._delete_files(task, digest)
             raise RegistryError(f"version {version} of {task} was published by another machine meanwhile")
 
     def pull(self, task: str, version: int, digest: str, target: Path) -> None:
