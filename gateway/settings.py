@@ -26,9 +26,11 @@ from gateway.errors import ConfigError
 from gateway.finops import base as finops
 from gateway.finops.prices import Price
 from gateway.harvest import outbox
+from gateway.registry import base as registry
 from gateway.sharing import base as sharing
 from gateway.specialists.remote.config import EngineConfig
 from gateway.store.home import Home
+from gateway.store.object_storage import refuse_secrets
 from gateway.upstream import base as upstream
 from gateway.upstream.teacher_settings import (
     TeacherSettings,
@@ -37,7 +39,6 @@ from gateway.upstream.teacher_settings import (
     fill_presets,
 )
 
-_PARTS_SECRETS = frozenset({"key", "secret", "token", "password", "account_key", "sas_token"})
 DEFAULT_FILE = "stepdown.toml"
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -144,11 +145,7 @@ class Harvest(outbox.Config, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         """Refuse secrets in a file that people share."""
-        if found := _PARTS_SECRETS & self.parts_options.keys():
-            raise ValueError(
-                f"parts_options: '{min(found)}' is a secret, which comes from the environment "
-                "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
-            )
+        refuse_secrets("parts_options", self.parts_options)
 
 
 class Learn(distill.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -160,6 +157,14 @@ class Learn(distill.Config, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     options: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     """By name: the options of a recipe, as its own Config declares them."""
     interval_s: PositiveFloat = 2.0
+
+
+class Registry(registry.Config, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where specialists are published, for machines that share what they learn."""
+
+    def __post_init__(self) -> None:
+        """Refuse secrets in a file that people share."""
+        refuse_secrets("options", self.options)
 
 
 class Policies(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,6 +193,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     specialists: Specialists = Specialists()
     harvest: Harvest = Harvest()
     learn: Learn = Learn()
+    registry: Registry = Registry()
     policies: Policies = Policies()
     edge: Edge = Edge()
     state: SharedState = SharedState()
@@ -264,6 +270,11 @@ def read_configuration(environ: Mapping[str, str]) -> Configuration:
         secret, origins["state", "credential"] = found
         state = msgspec.structs.replace(settings.state, credential=Secret(secret))
         settings = msgspec.structs.replace(settings, state=state)
+    if settings.registry.storage is not None and not settings.state.is_shared:
+        raise ConfigError(
+            "registry.storage: needs state.url, too: certificates name the versions, and without shared "
+            "state no other machine has them"
+        )
     return Configuration(settings=settings, file=file.name, origins=origins)
 
 

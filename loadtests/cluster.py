@@ -2,7 +2,8 @@
 
 `python -m loadtests.cluster [PART ...] [--json FILE]` starts them all on this machine, offers at most
 50 requests per second, and prints each figure beside its bar. Parts: steady, away, budget, latency, news,
-cost. Clients go from gateway to gateway in turn, as behind a load balancer.
+cost; clients go from gateway to gateway in turn. storage, upgrade and kills: behind a real Envoy, with rows
+and specialists on a real S3 server.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from statistics import median, quantiles
 import aiohttp
 import msgspec
 
+from loadtests.support.cluster_behind_envoy import BEHIND_ENVOY, running_behind_envoy
 from loadtests.support.cluster_cost import measure_cost
+from loadtests.support.cluster_figures import Figure
 from tests.support.processes import RunningGateway, gateway_process, stepdown
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 from tests.support.teacher import running_teacher
@@ -44,26 +47,6 @@ input = 0.0
 output = 1000.0
 """
 """A token of an answer costs USD_PER_TOKEN."""
-
-
-class Figure(msgspec.Struct, frozen=True):
-    """One measured number, and what it must not exceed."""
-
-    name: str
-    value: float
-    bar: float
-    unit: str = ""
-    note: str = ""
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether the bar holds."""
-        return self.value <= self.bar
-
-    def __str__(self) -> str:
-        end = f"  ({self.note})" if self.note else ""
-        mark = "" if self.is_kept else "   MISSED"
-        return f"{self.name:58}{self.value:9.3f} {self.unit:3} bar {self.bar:g}{end}{mark}"
 
 
 class Cluster:
@@ -275,15 +258,18 @@ PARTS: dict[str, Callable[[Cluster], Awaitable[list[Figure]]]] = {
 def main() -> None:
     """Print the figures; exit with 1 if a bar is missed."""
     parser = argparse.ArgumentParser(prog="loadtests.cluster", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="PART")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS, *BEHIND_ENVOY], metavar="PART")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    chosen = options.parts or [*PARTS, *BEHIND_ENVOY]
     figures: list[Figure] = []
-    with running_cluster() as cluster, asyncio.Runner() as runner:
-        for name in options.parts or PARTS:
-            for figure in runner.run(_measure(cluster, name)):
-                print(figure, flush=True)
-                figures.append(figure)
+    with asyncio.Runner() as runner:
+        if parts := [name for name in chosen if name in PARTS]:
+            with running_cluster() as cluster:
+                for name in parts:
+                    figures += _show(runner.run(_measure(cluster, name)))
+        if parts := [name for name in chosen if name in BEHIND_ENVOY]:
+            figures += runner.run(_measure_behind_envoy(parts))
     if options.json:
         options.json.write_text(json.dumps([msgspec.to_builtins(each) for each in figures], indent=1))
     if not all(each.is_kept for each in figures):
@@ -292,6 +278,21 @@ def main() -> None:
 
 async def _measure(cluster: Cluster, name: str) -> list[Figure]:
     return await PARTS[name](cluster)
+
+
+async def _measure_behind_envoy(names: Sequence[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        async with running_behind_envoy(Path(folder)) as behind:
+            for name in names:
+                figures += _show(await BEHIND_ENVOY[name](behind))
+    return figures
+
+
+def _show(figures: list[Figure]) -> list[Figure]:
+    for figure in figures:
+        print(figure, flush=True)
+    return figures
 
 
 def _over_admission(name: str, traffic: Traffic, span_s: float, bar: float) -> Figure:

@@ -28,8 +28,8 @@ from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.query import query_parts
 from gateway.harvest.parts.reader import PartsAndOutboxReader
 from gateway.harvest.parts.shipping import Shipper
-from gateway.harvest.parts.storage import LocalFolder
 from gateway.harvest.reader import HarvestReader
+from gateway.store.object_storage import LocalFolder
 from gateway.wire.private_data import KINDS
 
 PIECE = 20_000

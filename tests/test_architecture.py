@@ -143,9 +143,14 @@ def test_the_gateway_worker_loads_opentelemetry_only_to_export() -> None:
     assert "opentelemetry" not in loaded_by("import gateway.processes.worker")
 
 
-@pytest.mark.parametrize("process", ["supervisor", "worker", "learner", "admin", "shared_state"])
-def test_no_process_loads_the_client_of_valkey_before_a_url_is_set(process: str) -> None:
-    assert "redis" not in loaded_by(f"import gateway.processes.{process}")
+@pytest.mark.parametrize(
+    "process", ["supervisor", "worker", "learner", "admin", "shared_state", "version_puller"]
+)
+def test_no_process_loads_a_client_of_shared_services_before_they_are_named(process: str) -> None:
+    """Neither Valkey's nor those of object storage: one machine is complete without them."""
+    loaded = loaded_by(f"import gateway.processes.{process}")
+
+    assert not loaded & {"redis", "fsspec", "s3fs", "aiobotocore", "duckdb"}
 
 
 def test_the_supervisor_loads_neither_models_nor_the_web_framework() -> None:

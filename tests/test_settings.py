@@ -286,6 +286,30 @@ def test_parts_are_in_a_folder_beside_the_file_or_at_a_url(parts: str, where: st
     assert read_settings({"STEPDOWN_HARVEST_PARTS": parts}).harvest.parts == parts
 
 
+@pytest.mark.parametrize(
+    ("storage", "where"), [("models", "conf/models"), ("s3://bucket/models", "s3://bucket/models")]
+)
+def test_the_registry_may_lie_where_several_machines_reach_it(storage: str, where: str) -> None:
+    Path("conf").mkdir()
+    write_settings(f'[registry]\nstorage = "{storage}"\n', "conf/stepdown.toml")
+
+    found = read_settings({"STEPDOWN_CONFIG": "conf/stepdown.toml", "STEPDOWN_STATE_URL": "redis://valkey"})
+    assert found.registry.storage == where
+
+
+def test_a_registry_of_several_machines_needs_their_state() -> None:
+    """Without it no other machine has the certificate that names a version."""
+    with pytest.raises(ConfigError, match=r"registry\.storage: needs state\.url"):
+        read_settings({"STEPDOWN_REGISTRY_STORAGE": "s3://bucket/models"})
+
+
+def test_a_credential_of_the_registry_is_refused_in_the_file() -> None:
+    write_settings('[registry]\noptions = {secret = "x"}\n')
+
+    with pytest.raises(ConfigError, match=r"'secret' is a secret.*AWS_ACCESS_KEY_ID"):
+        read_settings({})
+
+
 def test_a_credential_of_the_parts_storage_is_refused_in_the_file() -> None:
     """People share and commit it."""
     write_settings(

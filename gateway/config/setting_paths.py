@@ -13,6 +13,7 @@ _FILES: tuple[SettingPath, ...] = (
     ("specialists", "encoder_options", "folder"),
 )
 """The settings that name files."""
+_STORAGES = (("harvest", "parts"), ("registry", "storage"))
 _ENGINE_FILES = ("api_key_file", "ca_file", "adapters_folder")
 _TEACHER_FILES = ("ca_file", "client_certificate", "client_key")
 
@@ -21,8 +22,9 @@ def list_file_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
     """Yield the paths of the settings that name files or folders."""
     yield from _FILES
     # An address of object storage is no path.
-    if "://" not in str(data.get("harvest", {}).get("parts", "://")):
-        yield ("harvest", "parts")
+    for section, key in _STORAGES:
+        if "://" not in str(data.get(section, {}).get(key, "://")):
+            yield (section, key)
     places: list[SettingPath] = [("teachers", number) for number in range(len(data.get("teachers", ())))]
     for place in (("upstream",), *places):
         yield from ((*place, name) for name in _TEACHER_FILES)

@@ -123,6 +123,8 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     version: int | None = None
     """The version that drafts; None while the task has no specialist."""
+    digest: str = ""
+    """The sha256 of the version's manifest, where other machines pull it by that; else empty."""
     deferral: Deferral | None = None
     """How the version's drafts are scored; None: by their runtime's own score."""
     judged_version: int = 0

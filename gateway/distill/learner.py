@@ -60,13 +60,13 @@ class Learner:
         is_ours: Callable[[str], bool] = lambda _: True,
     ) -> None:
         """`is_ours` says whether this machine learns a task, where several share what they learnt."""
+        self.is_ours = is_ours
         self._stores = stores
         self._builder = builder
         self._encoder = encoder
         self._risk_targets_of = risk_targets_of
         self._config = config
         self._clock = clock
-        self._is_ours = is_ours
         self._judge = Judge(config, clock)
         self._reviewed = ReviewedLessons(stores.reviews, stores.registry, clock, config.review_pause_s)
         self._imported = ImportedLessons(stores.imports, stores.registry)
@@ -83,10 +83,10 @@ class Learner:
         self._refresh()
         events: list[Event] = []
         for certification in self._stores.certifications.all():
-            if self._is_ours(certification.task):
+            if self.is_ours(certification.task):
                 events += keep_dates(self._stores.certifications, certification, self._clock())
         for task, count in self._stores.harvest.came().items():
-            if (only and task != only) or not self._is_ours(task):
+            if (only and task != only) or not self.is_ours(task):
                 continue
             look = count, self._of(task).epoch, self._reviewed.count_settled(task)
             if self._looked.get(task) != look:
@@ -186,7 +186,7 @@ class Learner:
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
         metrics = progress.metrics() | self._imported.metrics(task, grown.training)
-        draft = self._builder.manifest(task, choice.recipe, metrics)
+        draft = self._builder.manifest(task, choice.recipe, metrics, after=self._of(task).judged_version)
         self._builder.publish(draft, choice)
         return self._judge_newest(task, draft.version)
 

@@ -192,9 +192,15 @@ class VersionBuilder:
         finally:
             runtime.close()
 
-    def manifest(self, task: str, recipe: Recipe, metrics: Mapping[str, float]) -> Manifest:
-        """Return the manifest of the version to make next."""
-        version = self._registry.next_version(task)
+    def manifest(
+        self, task: str, recipe: Recipe, metrics: Mapping[str, float], *, after: int = 0
+    ) -> Manifest:
+        """Return the manifest of the version to make next.
+
+        Its number is greater than `after`, too: a registry that was lost must not give one again that a
+        model host may still have in memory.
+        """
+        version = max(self._registry.next_version(task), after + 1)
         return Manifest(
             task=task,
             version=version,

@@ -53,6 +53,9 @@ def read_origins(connection: sqlite3.Connection) -> list[Origin]:
     if not _has_tables(connection):
         return []
     stamped = connection.execute("SELECT name, first FROM origins ORDER BY first, rowid").fetchall()
+    if not stamped:
+        # An outbox is just opening it for the first time.
+        return []
     ends = [first - 1 for _, first in stamped[1:]] + [(1 << 63) - 1]
     return [
         Origin(name.decode() if isinstance(name, bytes) else name, first, last)

@@ -19,6 +19,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.blind_sample import BlindSample
 from gateway.processes.harvest_access import open_harvest
+from gateway.processes.shared_state_gauges import create_shared_state_gauges
 from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.processes.teachers import describe_teachers
 from gateway.registry.models import Registry
@@ -227,6 +228,7 @@ class GatewayAdmin:
                 lambda: [((), max(self._sums.read_ages(time.monotonic()), default=0.0))],
             ),
             *(learner if is_learning else []),
+            *(create_shared_state_gauges(self._contact, self._state.database) if self._contact else ()),
         ]
 
     def _describe_teachers(self, samples: Samples) -> list[dict[str, object]]:

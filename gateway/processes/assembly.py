@@ -254,6 +254,7 @@ class GatewayWorker:
                 "observer_faults_total", "Outcomes that an observer failed on.", lambda: self.outcomes.faults
             ),
             *self._accounting.list_probes(),
+            *self.keys.list_probes(),
         ]
 
     def _drain(self) -> None:

@@ -52,6 +52,10 @@ def plan_children(
         yield _plan("learner", "gateway.processes.learner", environment, withheld, stop_grace_s=15.0)
     if settings.harvest.parts is not None and settings.harvest.enabled:
         yield _plan("shipper", "gateway.processes.shipper", environment, withheld, stop_grace_s=5.0)
+    if settings.registry.storage is not None:
+        yield _plan(
+            "version puller", "gateway.processes.version_puller", environment, withheld, stop_grace_s=3.0
+        )
     if settings.state.is_shared:
         shared = _plan(
             "shared state", "gateway.processes.shared_state", environment, withheld, stop_grace_s=5.0

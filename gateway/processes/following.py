@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.probation import ProbationMonitor
+from gateway.core import Certification
 from gateway.errors import RegistryError, RequestError, SpecialistError
 from gateway.processes.loops import Loops, StepLog
 from gateway.registry.models import Registry
@@ -25,6 +27,10 @@ logger = logging.getLogger(__name__)
 REFRESH_S = 0.25
 # Takes 0.5 ms with few metrics and 4 ms with hundreds; who is asked for them shows its own at once.
 SHOW_S = 0.5
+WARM_LIMIT_S = 15.0
+"""The longest that a machine among several is not ready because its specialists are not."""
+LOAD_AGAIN_S = 10.0
+"""After the model host refused the files of a version."""
 
 
 class Following:
@@ -56,6 +62,9 @@ class Following:
         self._drift_monitor = DriftMonitor(state.certifications, state.audits)
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
+        self._refused: dict[tuple[str, int], float] = {}
+        self._knows_certificates = self._has_loaded = False
+        self._began_at = time.monotonic()
         self._loops = Loops()
         self._step_log = StepLog()
         self._has_read = asyncio.Event()
@@ -83,6 +92,21 @@ class Following:
         """Whether this machine ever had the state of the others: a new one knows none of their keys."""
         return self._contact is None or self._contact.has_been
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests should come to this worker."""
+        return self.is_fresh and self.has_joined and self.is_warm
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether this machine drafts what it may, or has tried for long; alone it need not wait for that.
+
+        Among several another one has its requests meanwhile, and answers them locally.
+        """
+        if self._contact is None or self._has_loaded:
+            return True
+        return time.monotonic() - self._began_at > WARM_LIMIT_S
+
     def find_key(self, key_hash: str) -> KeyFacts | None:
         """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen.
 
@@ -107,6 +131,7 @@ class Following:
     async def _watch_age(self) -> None:
         if self._is_stale(self._refreshed_at) or not self._has_lease:
             # An alarm may have been given meanwhile: nothing is served locally that may be withdrawn.
+            self._knows_certificates = False
             self._state.certifications.forget()
 
     @property
@@ -125,6 +150,7 @@ class Following:
         run(state.audits.flush)
         if self._has_lease:
             are_read.append(run(state.certifications.refresh))
+            self._knows_certificates = are_read[-1]
             # Without certificates it would read past audits that count against them.
             run(self._drift_monitor.refresh)
         for step in (
@@ -145,20 +171,40 @@ class Following:
             # A machine that was cut off for a minute should not have to load them again.
             return
         certifications = self._state.certifications.all()
-        wanted = {(one.task, one.version) for one in certifications if one.version is not None}
-        for task, version in wanted - self._loaded:
-            with contextlib.suppress(SpecialistError):
-                # The client remembers the load, and repeats it when a host starts.
-                await self._load(task, version)
+        here = filter(self._is_here, certifications)
+        wanted = {(one.task, one.version) for one in here if one.version is not None}
         for task, version in self._loaded - wanted:
             await self._drafter.unload(task, version)
-        self._loaded = wanted
+        self._loaded &= wanted
+        self._refused = {each: at for each, at in self._refused.items() if each in wanted}
+        for task, version in wanted - self._loaded:
+            if time.monotonic() - self._refused.get((task, version), -math.inf) >= LOAD_AGAIN_S:
+                await self._load(task, version)
+        if self._knows_certificates and (not wanted or self._drafter.is_ready):
+            self._has_loaded = self._has_loaded or all(map(self._is_loaded, certifications))
+
+    def _is_loaded(self, one: Certification) -> bool:
+        """Whether the version of a certification drafts, or never will as it is."""
+        return one.version is None or (one.task, one.version) in {*self._loaded, *self._refused}
+
+    def _is_here(self, one: Certification) -> bool:
+        """Whether this machine need not pull the version of a certification any more."""
+        is_pinned = one.digest and (one.task, one.version) not in self._loaded
+        return not is_pinned or self._registry.has(one.task, one.version or 0, one.digest)
 
     async def _load(self, task: str, version: int) -> None:
         try:
-            await self._drafter.load(task, version, self._registry.folder(task, version))
+            with contextlib.suppress(SpecialistError):
+                # The client remembers the load, and repeats it when a host starts.
+                await self._drafter.load(task, version, self._registry.folder(task, version))
         except RegistryError as exc:
-            logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)
+            if (task, version) not in self._refused:
+                logger.error("%s version %d cannot serve, the teacher answers: %s", task, version, exc)
+            # Until it is put right.
+            self._refused[task, version] = time.monotonic()
+        else:
+            self._loaded.add((task, version))
+            self._refused.pop((task, version), None)
 
 
 def _keys_unreadable() -> RequestError:

@@ -63,21 +63,29 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     still_held_by: tuple[str, ...] = NOT_OURS
 
 
-def forget_rows(home: Home, state: State, selection: Selection, parts: PartsRemoval | None = None) -> Receipt:
+def forget_rows(
+    home: Home,
+    state: State,
+    selection: Selection,
+    parts: PartsRemoval | None = None,
+    registry: Registry | None = None,
+) -> Receipt:
     """Forget the selected rows and what was made of them; may block while the learner takes a step.
 
-    `parts` holds rows that left the outboxes; nothing must be moved there meanwhile.
+    `parts` holds rows that left the outboxes; nothing must be moved there meanwhile. `registry`: that of
+    several machines; None for the home's own.
 
     A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows: the
     teacher answers until the learner has trained the next one from the rows that are left. So it does where
     a certificate stood on forgotten evidence. The ledger's sums stay, which hold no content.
     """
     state.database.wipe_deletions()
+    registry = registry or Registry(home.registry)
     with _lock_learner(home):
         # The rows go last: killed in between, a second call finds them again and ends what is left to do.
         found = find_rows(home.harvest, selection) + (parts.find_rows(selection) if parts else [])
         tasks = sorted({row.task for row in found})
-        withdrawn = [name for task in tasks for name in _withdraw(home, state, task, found)]
+        withdrawn = [name for task in tasks for name in _withdraw(registry, state, task, found)]
         blocked = [task for task in tasks if _block(state, task, found)]
         for task in tasks:
             # Caches of the recipes hold texts and what was computed from them.
@@ -110,11 +118,10 @@ def forget_rows(home: Home, state: State, selection: Selection, parts: PartsRemo
     )
 
 
-def _withdraw(home: Home, state: State, task: str, rows: Sequence[Forgotten]) -> Iterator[str]:
+def _withdraw(registry: Registry, state: State, task: str, rows: Sequence[Forgotten]) -> Iterator[str]:
     """Delete the versions of `task` that have learnt one of its forgotten texts, and yield their names."""
     from gateway.specialists.learnt import read_learnt_texts
 
-    registry = Registry(home.registry)
     texts = {hash_text(row.text) for row in rows if row.task == task}
     for version in registry.versions(task):
         if texts.isdisjoint(read_learnt_texts(registry.folder(task, version))):

@@ -15,6 +15,7 @@ from gateway.sharing.lease_keeper import open_lease_keeper
 from gateway.store.home import Home, read_machine_name
 from gateway.store.keys import KeyStore
 from gateway.store.shared_counters import Counters
+from gateway.telemetry.metrics import Probe
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,16 @@ class KeyWatch:
         self._keys = keys
         self._is_failing = False
         self._watching: asyncio.Task[None] | None = None
+
+    def list_probes(self) -> list[Probe]:
+        """Return what metrics show of the leases; nothing where one machine is all."""
+        if self._leases is None:
+            return []
+        office = self._leases.office
+        return [
+            Probe("lease_waits_total", "Leases that a request waited for.", lambda: office.waits),
+            Probe("lease_misses_total", "Leases asked for in vain.", lambda: office.misses),
+        ]
 
     def start(self) -> None:
         """Begin to follow; call it in the loop that serves."""

@@ -37,6 +37,7 @@ from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.preloading import PreloadingCertificationStore
+from gateway.processes.registry_access import open_registry
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
 from gateway.sharing.election import Election
@@ -78,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.nice(NICENESS)
     # At once, also amid a training: all that it leaves is whole, and what was published is judged next time.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    harvest, registry = open_harvest(settings), Registry(settings.home.registry)
+    harvest, registry = open_harvest(settings), open_registry(settings)
     with open_state(settings.home) as state:
         learner = create_learner(settings, state)
         for round_number in itertools.count():
@@ -89,20 +90,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     logger.info("%s", describe_event(event))
                 write_learner_progress(settings.home, rows)
                 if round_number % ROUNDS_PER_PRUNING == 0:
-                    prune_history(state, registry, time.time(), settings.harvest.keep_days or REVIEW_DAYS)
+                    review_days = settings.harvest.keep_days or REVIEW_DAYS
+                    prune_history(state, registry, time.time(), review_days, learner.is_ours)
             except (StepdownError, sqlite3.Error, OSError) as exc:
                 # A full disk, or a file that is damaged or locked for long: what has been learnt is kept.
                 logger.error("a round of learning failed and is tried again: %s", exc)
 
 
-def prune_history(state: State, registry: Registry, now: float, review_days: float = REVIEW_DAYS) -> None:
-    """Delete audits and versions that no certificate can need again, and reviews of rows that are gone."""
+def prune_history(
+    state: State,
+    registry: Registry,
+    now: float,
+    review_days: float = REVIEW_DAYS,
+    is_ours: Callable[[str], bool] = lambda _: True,
+) -> None:
+    """Delete audits and versions that no certificate can need again, and reviews of rows that are gone.
+
+    Only versions of tasks that are `is_ours`: another machine's certificate may come here late.
+    """
     # The learner and the alarms write through stores of their own.
     state.certifications.refresh()
     state.audits.prune(now - AUDIT_DAYS * DAY_S)
     state.objects.prune()
     state.reviews.prune(now - review_days * DAY_S)
-    for task in registry.tasks():
+    for task in filter(is_ours, registry.tasks()):
         certification = state.certifications.of(task)
         versions = registry.versions(task)
         needed = {certification.version, certification.judged_version, *versions[-KEPT_VERSIONS:]}
@@ -120,16 +131,22 @@ def limit_threads() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def create_learner(settings: Settings, state: State) -> Learner:
-    """Return the learner of a home folder, with its own encoder."""
+def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Learner:
+    """Return the learner of a home folder, with its own encoder.
+
+    `by_hand` is a task that an operator wants something done with: other machines leave it to this one.
+    Raises AwayError if they cannot be told.
+    """
     home = settings.home
     specialists, learn = settings.specialists, settings.learn
     encoder = _create_encoder(settings)
     resources = SharedResources(
         encoder, EnginePool(home.models, specialists.memory_mb), RemoteEngines(specialists.engines)
     )
-    registry = Registry(home.registry)
+    registry = open_registry(settings)
     election = _create_election(settings)
+    if election and by_hand:
+        election.take_over(by_hand)
     stores = Stores(
         harvest=open_harvest(settings),
         registry=registry,
@@ -203,7 +220,7 @@ def create_builder(settings: Settings, resources: SharedResources | None = None)
     if resources is None:
         engines = EnginePool(settings.home.models, specialists.memory_mb)
         resources = SharedResources(_create_encoder(settings), engines, RemoteEngines(specialists.engines))
-    registry, shared = Registry(settings.home.registry), resources
+    registry, shared = open_registry(settings), resources
     return VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+import msgspec
+
 from gateway.core import Certification
 from gateway.errors import StepdownError
 from gateway.registry.models import Registry
@@ -32,13 +34,26 @@ class PreloadingCertificationStore(CertificationStore):
         self._registry = registry
 
     def put_if(self, epoch: int, certification: Certification) -> bool:
-        """See CertificationStore; may also wait for the model host, where one runs."""
+        """See CertificationStore; may also wait for the model host, where one runs. Raises RegistryError."""
+        certification = self._with_digest(certification)
         if certification.version is not None:
             with suppress(StepdownError):
                 asyncio.run(self._load(certification.task, certification.version))
         is_put = self._publish(epoch, certification)
         self.refresh()
         return is_put
+
+    def _with_digest(self, certification: Certification) -> Certification:
+        """Pin the version for the machines that pull it: the storage alone must not say what serves."""
+        task, version = certification.task, certification.version
+        known = self.of(task)
+        if version is None:
+            digest = ""
+        elif version == known.version:
+            digest = known.digest
+        else:
+            digest = self._registry.digest(task, version)
+        return msgspec.structs.replace(certification, digest=digest)
 
     async def _load(self, task: str, version: int) -> None:
         client = HostClient(self._home.host_socket)

@@ -10,6 +10,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Sequence
 
@@ -42,7 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Heart(os.environ).beat_in_thread()
     os.nice(NICENESS)
     # At once: whatever it was doing is done as a whole or not at all.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    is_ending = threading.Event()
+
+    def end(*_: object) -> None:
+        is_ending.set()
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)
     upkeep = PartsUpkeep(settings)
     while True:
         time.sleep(settings.harvest.parts_every_s)
@@ -51,6 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (StepdownError, sqlite3.Error, OSError) as exc:
             # Rows wait in the outboxes meanwhile.
             logger.error("rows could not be moved to parts and it is tried again: %s", exc)
+        except RuntimeError:
+            # DuckDB makes one of the exception that ends this process amid a query.
+            if is_ending.is_set():
+                sys.exit(0)
+            raise
 
 
 class PartsUpkeep:

@@ -18,7 +18,7 @@ from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.learner import create_builder, create_learner, describe_event, learn_once
-from gateway.registry.models import Registry
+from gateway.processes.registry_access import open_registry
 from gateway.settings import Settings
 from gateway.store.state import State
 from gateway.store.task_lookup import find_task
@@ -73,7 +73,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def resolve_task(state: State, settings: Settings, wanted: str) -> str:
     """Return the id of a task with that id or name that has rows or versions. Raises ConfigError."""
     rows = open_harvest(settings).counts()
-    return find_task(state, wanted, [*rows, *Registry(settings.home.registry).tasks()])
+    return find_task(state, wanted, [*rows, *open_registry(settings).tasks()])
 
 
 def find_drafting(state: State, task: str) -> int | None:
@@ -85,7 +85,7 @@ def find_drafting(state: State, task: str) -> int | None:
 def train_now(settings: Settings, state: State, task: str, order: Order) -> list[Event]:
     """Make and judge the next version of `task`, grown or not; may take minutes."""
     state.trail.add(order.actor, "learn run", task, reason=order.reason)
-    learner = create_learner(settings, state)
+    learner = create_learner(settings, state, by_hand=task)
     events = learn_once(settings, learner, lambda: learner.train(task))
     state.trail.add(order.actor, "learn run", task, result=_describe(events))
     return events
@@ -100,7 +100,7 @@ def promote(settings: Settings, state: State, task: str, version: int, order: Or
 def rollback(settings: Settings, state: State, task: str, order: Order) -> list[Event]:
     """Let the version before the one that drafts draft again. Raises ConfigError if there is none."""
     drafting = find_drafting(state, task)
-    older = [one for one in Registry(settings.home.registry).versions(task) if one < (drafting or 0)]
+    older = [one for one in open_registry(settings).versions(task) if one < (drafting or 0)]
     if not older:
         raise ConfigError(f"{task}: no version before {drafting or 'the first'} is left")
     return _let_draft(settings, state, task, older[-1], action="models rollback", order=order)
@@ -153,7 +153,7 @@ def _let_draft(
     settings: Settings, state: State, task: str, version: int, *, action: str, order: Order
 ) -> list[Event]:
     state.trail.add(order.actor, action, task, version=version, reason=order.reason)
-    learner = create_learner(settings, state)
+    learner = create_learner(settings, state, by_hand=task)
     events = learn_once(settings, learner, lambda: [learner.promote(task, version)])
     state.trail.add(order.actor, action, task, version=version, result=_describe(events))
     return events
@@ -174,7 +174,7 @@ def _describe_side(
     began = time.perf_counter()
     drafts = draft_answers(candidate.runtime, [(row.text, Demands()) for row in rows])
     draft_ms = (time.perf_counter() - began) * 1000 / len(rows)
-    manifest = Registry(settings.home.registry).read(task, candidate.version)
+    manifest = open_registry(settings).read(task, candidate.version)
     scorer, coverage = Scorer(), None
     scores = [scorer.score_draft(draft, candidate.deferral) for draft in drafts if draft]
     live = [
@@ -195,7 +195,7 @@ def _describe_side(
 
 
 def _require_version(settings: Settings, task: str, version: int) -> None:
-    known = Registry(settings.home.registry).versions(task)
+    known = open_registry(settings).versions(task)
     if version not in known:
         listed = ", ".join(map(str, known)) or "none yet"
         raise ConfigError(f"{task} has no version {version}; known: {listed}")

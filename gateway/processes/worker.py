@@ -109,7 +109,7 @@ def _create_dependencies(
         authenticator=Authenticator(settings.admission, worker.following.find_key, worker.keys.look_up),
         limits=BodyLimits(chat=chat, upload=upload),
         own_models=worker.own_models,
-        is_ready=lambda: worker.following.is_fresh and worker.following.has_joined and not drain.has_begun,
+        is_ready=lambda: worker.following.is_ready and not drain.has_begun,
         instance=instance.encode(),
         in_flight=InFlight(settings.edge.requests, is_shared=not server.open),
         memory=MemoryBudget(settings.edge.bodies_mb << 20),

@@ -63,26 +63,22 @@ class Registry:
 
         Raises RegistryError when the version exists or a file cannot be published.
         """
-        task_folder = self._task_folder(manifest.task)
-        task_folder.mkdir(parents=True, exist_ok=True)
-        _sweep_rests(task_folder)
-        staging = Path(tempfile.mkdtemp(prefix=".publishing-", dir=task_folder))
+        staging = self._make_staging(manifest.task, ".publishing-")
         try:
             files = {name: _copy(source / name, staging / name) for name in _publishable(source)}
             published = msgspec.structs.replace(manifest, files=files)
             _write(staging / MANIFEST, msgspec.json.format(msgspec.json.encode(published)))
             _sync_folder(staging)
-            _rename(staging, task_folder / str(manifest.version))
+            self._share(staging)
+            self._take_in(staging, manifest.task, manifest.version)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        _sync_folder(task_folder)
-        _sync_folder(self._folder)
         return published
 
     def delete(self, task: str, version: int) -> None:
         """Delete a version; nothing if there is none. A reader sees it whole or not at all."""
-        folder = self.folder(task, version)
+        folder = self._version_folder(task, version)
         if folder.is_dir():
             leaving = Path(tempfile.mkdtemp(prefix=".deleting-", dir=folder.parent))
             folder.rename(leaving / folder.name)
@@ -94,7 +90,19 @@ class Registry:
 
     def folder(self, task: str, version: int) -> Path:
         """Return where a version lies, whether or not it exists."""
-        return self._task_folder(task) / str(version)
+        return self._version_folder(task, version)
+
+    def has(self, task: str, version: int, digest: str = "") -> bool:
+        """Whether a version is on this machine, and is the one with that `digest` if one is given."""
+        manifest = self._version_folder(task, version) / MANIFEST
+        try:
+            return digest in ("", digest_of(manifest)) and manifest.exists()
+        except RegistryError:
+            return False
+
+    def digest(self, task: str, version: int) -> str:
+        """Return what pins a version for other machines; empty where no other machine can have it."""
+        return ""
 
     def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
         """Return the manifest and the folder of a version with all files as published.
@@ -110,10 +118,38 @@ class Registry:
             )
         return manifest, folder
 
+    def _share(self, staging: Path) -> None:
+        """Publish a complete version elsewhere, too. Raises RegistryError; then it is published nowhere."""
+
+    def _make_staging(self, task: str, prefix: str) -> Path:
+        task_folder = self._task_folder(task)
+        task_folder.mkdir(parents=True, exist_ok=True)
+        _sweep_rests(task_folder)
+        return Path(tempfile.mkdtemp(prefix=prefix, dir=task_folder))
+
+    def _take_in(self, staging: Path, task: str, version: int) -> None:
+        """Make a version visible. Raises RegistryError if it exists."""
+        _rename(staging, self._version_folder(task, version))
+        _sync_folder(self._task_folder(task))
+        _sync_folder(self._folder)
+
+    def _version_folder(self, task: str, version: int) -> Path:
+        return self._task_folder(task) / str(version)
+
     def _task_folder(self, task: str) -> Path:
-        if not _TASK_NAME.fullmatch(task):
+        if not is_task_name(task):
             raise RegistryError(f"{task!r} is no task name: 1 to 100 letters, digits, '.', '_' and '-' only")
         return self._folder / task
+
+
+def is_task_name(name: str) -> bool:
+    """Whether versions may be published under `name`."""
+    return _TASK_NAME.fullmatch(name) is not None
+
+
+def is_file_name(name: str) -> bool:
+    """Whether a file of a version may be called `name`."""
+    return _FILE_NAME.fullmatch(name) is not None
 
 
 def _sweep_rests(task_folder: Path) -> None:
@@ -144,7 +180,7 @@ def verify_folder(folder: Path) -> Manifest:
     if unlisted := sorted(set(_publishable(folder)) - set(manifest.files)):
         raise RegistryError(f"{folder / unlisted[0]} is not in the manifest: remove it or publish anew")
     for name, digest in manifest.files.items():
-        if not _FILE_NAME.fullmatch(name):
+        if not is_file_name(name):
             raise RegistryError(f"{folder / MANIFEST} lists {name!r}, which is no file name")
         if digest_of(folder / name) != digest:
             raise RegistryError(f"{folder / name} was changed after publishing: its sha256 differs")
@@ -158,7 +194,7 @@ def _publishable(folder: Path) -> list[str]:
     except OSError as exc:
         raise RegistryError(f"{folder} is unreadable: {exc}") from exc
     for entry in entries:
-        if entry.is_symlink() or not entry.is_file() or not _FILE_NAME.fullmatch(entry.name):
+        if entry.is_symlink() or not entry.is_file() or not is_file_name(entry.name):
             raise RegistryError(f"{entry} cannot be part of a version: regular files with plain names only")
     return [entry.name for entry in entries if entry.name != MANIFEST]
 

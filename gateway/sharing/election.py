@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from gateway.sharing.base import AwayError
 from gateway.sharing.valkey import Valkey
@@ -20,6 +21,11 @@ TRY_AGAIN_S = 10.0
 """Between two attempts to become the learner of a task that another machine learns."""
 _RUN = """
 if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local token = redis.call('INCR', KEYS[2]) .. ' ' .. ARGV[1]
+redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
+return token
+"""
+_TAKE_OVER = """
 local token = redis.call('INCR', KEYS[2]) .. ' ' .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return token
@@ -62,12 +68,21 @@ class Election:
                 return False
             self._try_at[task] = now + TRY_AGAIN_S
             with contextlib.suppress(AwayError):
-                keys = [self.key(task), self._valkey.key("fence")]
-                token = self._valkey.run(_RUN, keys, [self._name, int(TERM_S * 1000)])
+                token = self._stand(_RUN, task)
                 if token:
                     logger.info("this machine learns %s for all", task)
                     self._tokens[task], self._ends[task] = token.decode(), now + TERM_S
             return self._ends.get(task, 0.0) > now
+
+    def take_over(self, task: str) -> None:
+        """Learn `task` from now on, whichever process did: an operator asks for it. Raises AwayError.
+
+        What that process is at work on is refused, and it stands for election again.
+        """
+        with self._lock:
+            now = self._clock()
+            self._tokens[task] = self._stand(_TAKE_OVER, task).decode()
+            self._ends[task] = now + TERM_S
 
     def key(self, task: str) -> str:
         """Return the key that holds the token of the machine that learns `task`."""
@@ -95,6 +110,10 @@ class Election:
             for task, token in self._tokens.items():
                 self._valkey.run(_RESIGN, [self.key(task)], [token])
             self._tokens, self._ends = {}, {}
+
+    def _stand(self, script: str, task: str) -> Any:
+        keys = [self.key(task), self._valkey.key("fence")]
+        return self._valkey.run(script, keys, [self._name, int(TERM_S * 1000)])
 
     def _keep_renewing(self) -> None:
         while True:

@@ -63,6 +63,7 @@ class LeaseKeeper:
         if find_needs():
             async with turn:
                 if needs := find_needs():
+                    self.office.waits += 1
                     await self._ask(needs)
 
     async def sweep(self, *, is_last: bool = False) -> None:

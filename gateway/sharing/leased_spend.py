@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -14,13 +15,17 @@ from gateway.store.shared_counters import Counters
 from gateway.store.shared_spend import SharedSpend
 
 KEPT_USD_S = 40 * 86_400.0
+UNSEEN_S = 2.0
+"""What the others took within so long before the contact was lost may not have been seen here: they are
+looked at once a second. As much as they took in the time before is taken for gone."""
 MOST_BUDGETS = 20_000
 
 
 class FleetSpend(SharedSpend):
     """The dollars of each name over all machines: what is admitted never exceeds the limit by itself.
 
-    While no leases are given, this machine may spend its lease and its part of what was free then.
+    While no leases are given, this machine may spend its lease and its part of what was free then, after
+    what the others may have taken since this machine last saw their part.
     """
 
     def __init__(
@@ -70,8 +75,31 @@ class FleetSpend(SharedSpend):
         return self.spent_here(name) + self.reserved(name)
 
     def _others(self, name: str) -> float:
-        cell = self._counters.cell(f"{name}/usd a {self._period}/others")
-        return cell.value if cell.stamp == find_period(self._period, self._clock())[0] else 0.0
+        number = find_period(self._period, self._clock())[0]
+        return OthersSpend(self._counters, f"{name}/usd a {self._period}").value(number)
+
+
+class OthersSpend:
+    """What the other machines have spent and reserved of one budget, as last seen, and how fast that grew."""
+
+    def __init__(self, counters: Counters, name: str) -> None:
+        self._level = counters.cell(f"{name}/others")
+        self._growth = counters.cell(f"{name}/others growth")
+
+    def value(self, number: int) -> float:
+        """Return it for the period of that number."""
+        return self._level.value if self._level.stamp == number else 0.0
+
+    def note(self, usd: float, number: int, now: float) -> None:
+        """Note what is seen at `now`, in monotonic seconds."""
+        rise = max(0.0, usd - self.value(number))
+        self._growth.value, self._growth.stamp = self.unseen(now) + rise, now
+        self._level.value, self._level.stamp = usd, number
+
+    def unseen(self, last_contact_at: float) -> float:
+        """Return how much more it may have been when the contact was lost: what it rose within UNSEEN_S."""
+        age_s = max(0.0, last_contact_at - self._growth.stamp)
+        return self._growth.value * math.exp(-age_s / UNSEEN_S)
 
 
 class LeasedSpend:
@@ -89,7 +117,7 @@ class LeasedSpend:
         self._used = used
         self._wall_clock = wall_clock
         self._granted = counters.cell(f"{self.name}/lease")
-        self._others = counters.cell(f"{self.name}/others")
+        self._others = OthersSpend(counters, self.name)
         self._demand = Demand()
         self._seen = 0.0
 
@@ -99,13 +127,13 @@ class LeasedSpend:
         granted = self._own_lease()
         if self._office.is_open:
             return granted
-        free = self.limit - granted - self.others
+        free = self.limit - granted - self.others - self._others.unseen(self._office.contact_at)
         return granted + max(0.0, free) / self._office.machines
 
     @property
     def others(self) -> float:
         """What the other machines have spent and reserved, as last seen."""
-        return self._others.value if self._others.stamp == self._number() else 0.0
+        return self._others.value(self._number())
 
     def ask(self, need: float, now: float) -> Ask:
         """See Leased; `need` is the price of one more request."""
@@ -123,7 +151,7 @@ class LeasedSpend:
         if grant is not None:
             number = self._number()
             self._granted.value, self._granted.stamp = grant.granted, number
-            self._others.value, self._others.stamp = grant.level, number
+            self._others.note(grant.level, number, now)
 
     def is_due(self, now: float) -> bool:
         """See Leased."""

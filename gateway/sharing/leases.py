@@ -118,6 +118,8 @@ class LeaseOffice:
         self._machine = machine
         self._contact = contact
         self._clock = clock
+        self.waits = self.misses = 0
+        """Questions that a request waited for, and of all those that had no answer."""
         self._unanswered_at = 0.0
         self._client: Any = None
         self._script: Any = None
@@ -130,6 +132,11 @@ class LeaseOffice:
         After a question that went unanswered not before the next contact: one request waits, not each.
         """
         return self._contact.is_connected and self._contact.at > self._unanswered_at
+
+    @property
+    def contact_at(self) -> float:
+        """The time of the last contact, in monotonic seconds."""
+        return self._contact.at
 
     @property
     def machines(self) -> int:
@@ -150,6 +157,7 @@ class LeaseOffice:
                 said = await self._run(asks)
         except self._errors as exc:
             self._unanswered_at = self._clock()
+            self.misses += 1
             raise AwayError(describe_fault(exc)) from exc
         numbers = [float(each) for each in said]
         return [Grant(*pair) for pair in zip(numbers[::2], numbers[1::2], strict=True)]

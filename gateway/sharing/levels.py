@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from gateway.sharing.leased_spend import OthersSpend
 from gateway.sharing.valkey import Valkey
 from gateway.store.shared_counters import Counters
 
@@ -68,6 +69,4 @@ class Levels:
                 cell.value, cell.stamp = now + level, now
         elif kind == "usd":
             name, _, number = name.rpartition("/")
-            cell = self._counters.cell(f"{name}/others")
-            with cell.lock:
-                cell.value, cell.stamp = level, float(number)
+            OthersSpend(self._counters, name).note(level, int(number), self._clock())

@@ -60,7 +60,8 @@ class SharedTable(msgspec.Struct, frozen=True, kw_only=True):
             changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in self.key)
             connection.execute(
                 f"INSERT INTO {self.name} ({', '.join(names)}) VALUES ({', '.join(places)}) "  # noqa: S608
-                f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {changes}",
+                f"ON CONFLICT ({', '.join(self.key)}) "
+                + (f"DO UPDATE SET {changes}" if changes else "DO NOTHING"),
                 [row[name] for name in self.all_columns],
             )
         if self.after:
@@ -82,6 +83,11 @@ def freeze_if_either(mine: Row | None, theirs: Row | None) -> Row | None:
     if mine is None or theirs is None:
         return mine or theirs
     return min(mine, theirs, key=lambda row: (row["at"], row["note"]))
+
+
+def pin_if_either(mine: Row | None, theirs: Row | None) -> Row | None:
+    """A task that either has pinned is pinned: what drafts stays."""
+    return mine or theirs
 
 
 def keep_latest_epoch(mine: Row | None, theirs: Row | None) -> Row | None:
@@ -158,6 +164,7 @@ TABLES = {
             merge=revoke_if_either, after=_KEYS_CHANGED,
         ),
         SharedTable(name="freezes", key=("task",), columns=("at", "note"), merge=freeze_if_either),
+        SharedTable(name="pins", key=("task",), columns=(), merge=pin_if_either),
         SharedTable(
             name="seen_alarms", key=("task",), columns=("epoch", "at", "note"), merge=keep_latest_epoch
         ),

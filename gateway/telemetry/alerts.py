@@ -77,6 +77,13 @@ ALERTS: tuple[Alert, ...] = (
         "`stepdown doctor` on that machine; look at its disk.",
     ),
     Alert(
+        "StepdownSharedStateAway", "warning", "1m",
+        "stepdown_shared_state_away == 1 or stepdown_shared_state_age_seconds > 30",
+        "{{ $labels.instance }} does not reach the shared state: local answers end after `state.lease_s`, "
+        "keys after `state.max_stale_s`.",
+        "`shared_state` in `/status` says why; look at Valkey and the way to it.",
+    ),
+    Alert(
         "StepdownRecordsLag", "warning", "1m", "stepdown_decisions_oldest_wait_seconds > 60",
         "Decision records wait for the disk: `stepdown why` does not find the latest requests.",
         "Make room below STEPDOWN_HOME; after 20,000 waiting records they are dropped.",

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 Kind = Literal["counter", "gauge", "histogram"]
-Topic = Literal["Requests", "Money", "Certificates", "Learning", "Teachers", "Inside"]
+Topic = Literal["Requests", "Money", "Certificates", "Learning", "Teachers", "Many machines", "Inside"]
 
 
 class MetricFacts(msgspec.Struct, frozen=True):
@@ -93,6 +93,18 @@ CATALOG: tuple[MetricFacts, ...] = (
                 "calls that wait for a place", ("teacher",)),
     MetricFacts("Teachers", "stepdown_teacher_model_retires_timestamp_seconds", "gauge", ("teacher", "model"),
                 "when a teacher will retire a model, unix seconds", ("teacher", "model")),
+    MetricFacts("Many machines", "stepdown_shared_state_away", "gauge", (),
+                "1 while the shared state cannot be reached; these with `state.url` alone"),
+    MetricFacts("Many machines", "stepdown_shared_state_age_seconds", "gauge", (),
+                "since this machine knew what the others do, +Inf before the first time"),
+    MetricFacts("Many machines", "stepdown_shared_state_machines", "gauge", (),
+                "machines that share the state, as last seen"),
+    MetricFacts("Many machines", "stepdown_shared_state_writes_waiting", "gauge", (),
+                "changes of this machine that the others do not know yet"),
+    MetricFacts("Many machines", "stepdown_lease_waits_total", "counter", (),
+                "questions for a lease of a limit that a request waited for"),
+    MetricFacts("Many machines", "stepdown_lease_misses_total", "counter", (),
+                "questions for a lease that had no answer: this machine's share decided"),
     MetricFacts("Inside", "stepdown_process_restarts_total", "counter", ("process",),
                 "processes that ended and were started again", ("process",)),
     MetricFacts("Inside", "stepdown_workers_running", "gauge", (), "workers that run and show their sums"),

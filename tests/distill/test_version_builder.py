@@ -176,6 +176,7 @@ def test_what_is_published_says_where_it_comes_from(builder: VersionBuilder, reg
     with builder.open_version("task-1", 1) as candidate:
         assert drafted(candidate.runtime, rows[0].text).text == rows[0].answer
     assert builder.manifest("task-1", HEAD, {}).version == 2
+    assert builder.manifest("task-1", HEAD, {}, after=7).version == 8, "what was judged keeps its number"
 
 
 def test_a_version_number_is_never_used_twice(builder: VersionBuilder) -> None:

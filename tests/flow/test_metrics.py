@@ -9,9 +9,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.telemetry.catalog import CATALOG
 from tests.support.processes import RunningGateway, gateway_process
 from tests.support.teacher import running_teacher
+from tests.support.valkey import running_valkey
 from tests.support.waiting import wait_for
 
 WITH_AN_EXPORT_ALONE = {"stepdown_spans_waiting", "stepdown_spans_dropped_total"}
+OF_MANY_MACHINES = {facts.name for facts in CATALOG if facts.topic == "Many machines"}
 WORKER = "gateway.processes.worker"
 
 
@@ -33,7 +35,7 @@ def test_the_catalog_is_what_is_shown_and_a_restart_is_counted(tmp_path: Path) -
         ) as gateway,
     ):
         shown = families(gateway)
-        assert shown.keys() == {facts.name for facts in CATALOG} - WITH_AN_EXPORT_ALONE
+        assert shown.keys() == {facts.name for facts in CATALOG} - WITH_AN_EXPORT_ALONE - OF_MANY_MACHINES
         [(_, workers)] = shown["stepdown_workers_running"]
         assert workers == 1
         gateway.kill(WORKER)
@@ -47,3 +49,15 @@ def test_the_catalog_is_what_is_shown_and_a_restart_is_counted(tmp_path: Path) -
 
         wait_for(lambda: restarts() == 1, "the restart is not counted")
         wait_for(lambda: gateway.ask("GET", "/readyz").status == 200, "the worker does not come back")
+
+
+def test_machines_show_how_they_stand_with_the_others(tmp_path: Path) -> None:
+    with running_valkey() as valkey, gateway_process(tmp_path / "home", STEPDOWN_STATE_URL=valkey.url) as one:
+        shown = families(one)
+        assert shown.keys() >= OF_MANY_MACHINES
+        assert shown["stepdown_shared_state_away"] == [({}, 0.0)]
+        assert shown["stepdown_shared_state_machines"] == [({}, 1.0)]
+
+        valkey.freeze()
+        wait_for(lambda: families(one)["stepdown_shared_state_away"] == [({}, 1.0)], "nothing says so")
+        assert families(one)["stepdown_shared_state_age_seconds"][0][1] > 1

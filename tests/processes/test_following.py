@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
+import msgspec
 import pytest
 
-from gateway.errors import RequestError
-from gateway.processes.following import Following
+from gateway.errors import RegistryError, RequestError
+from gateway.processes.following import LOAD_AGAIN_S, WARM_LIMIT_S, Following
 from gateway.processes.loops import Loops, StepLog
-from gateway.registry.models import Registry
+from gateway.registry.files import digest_of
+from gateway.registry.models import MANIFEST, Registry
+from gateway.sharing.contact import Contact
 from gateway.specialists.client.client import HostClient
 from gateway.store.home import Home
 from gateway.store.keys import hash_key
@@ -27,14 +31,22 @@ def state(tmp_path: Path) -> Iterator[State]:
         yield state
 
 
-def follow(state: State, tmp_path: Path, stale_after_s: float = 30.0) -> Following:
+def follow(
+    state: State,
+    tmp_path: Path,
+    stale_after_s: float = 30.0,
+    *,
+    contact: Contact | None = None,
+    drafter: object = None,
+) -> Following:
     return Following(
         state,
         refresh_accounts=lambda: None,
         metrics=Metrics(),
-        drafter=cast(HostClient, None),
+        drafter=cast(HostClient, drafter),
         registry=Registry(tmp_path / "registry"),
         stale_after_s=stale_after_s,
+        contact=contact,
     )
 
 
@@ -74,6 +86,86 @@ async def test_no_specialist_serves_by_certificates_that_are_too_old(state: Stat
     await following._refresh()
     assert following.is_fresh
     assert state.certifications.of("cards").version == 2
+
+
+class Host:
+    """A model host that refuses some versions, and is not always there."""
+
+    def __init__(self) -> None:
+        self.is_ready = False
+        self.loads: list[tuple[str, int]] = []
+        self.refused: set[str] = set()
+
+    async def load(self, task: str, version: int, folder: Path) -> None:
+        self.loads.append((task, version))
+        if task in self.refused:
+            raise RegistryError("head.npz was changed")
+
+    async def unload(self, task: str, version: int) -> None:
+        self.loads.remove((task, version))
+
+
+async def test_a_machine_among_several_is_ready_once_it_drafts_what_it_may(
+    state: State, tmp_path: Path
+) -> None:
+    """Before, another one answers: a rolling upgrade costs no local answers."""
+    contact, host = cast(Contact, SimpleNamespace(has_been=True, has_lease=True)), Host()
+    following = follow(state, tmp_path, contact=contact, drafter=host)
+    state.certifications.put(certified("cards", 2))
+    await following._refresh()
+    assert [following.is_ready] == [False]
+
+    await following._follow_versions()
+    assert host.loads == [("cards", 2)]
+    assert [following.is_ready] == [False], "the host is still to load it"
+    host.is_ready = True
+    await following._refresh()
+    await following._follow_versions()
+    assert following.is_ready
+
+    following = follow(state, tmp_path, contact=contact, drafter=Host())
+    following._began_at -= WARM_LIMIT_S + 1
+    assert following.is_ready, "not for ever"
+
+
+async def test_a_version_is_loaded_when_it_is_here_as_it_was_certified(state: State, tmp_path: Path) -> None:
+    host = Host()
+    following = follow(state, tmp_path, drafter=host)
+    pinned = msgspec.structs.replace(certified("support", 1), digest="0" * 64)
+    state.certifications.put(pinned)
+    await following._refresh()
+    await following._follow_versions()
+    assert not host.loads
+
+    folder = tmp_path / "registry/support/1"
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_bytes(b"{}")
+    state.certifications.put(msgspec.structs.replace(pinned, digest=digest_of(folder / MANIFEST)))
+    await following._refresh()
+    await following._follow_versions()
+    assert host.loads == [("support", 1)]
+
+
+async def test_a_refused_version_is_tried_again_and_said_once(
+    state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its files may be put right."""
+    host = Host()
+    host.refused = {"cards"}
+    following = follow(state, tmp_path, drafter=host)
+    state.certifications.put(certified("cards", 2))
+    for _ in range(3):
+        await following._refresh()
+        await following._follow_versions()
+        following._refused = dict.fromkeys(following._refused, -LOAD_AGAIN_S)
+    assert host.loads == [("cards", 2)] * 3
+    assert len([one for one in caplog.records if "cannot serve" in one.message]) == 1
+
+    host.refused = set()
+    for _ in range(2):
+        await following._refresh()
+        await following._follow_versions()
+    assert host.loads == [("cards", 2)] * 4
 
 
 async def test_a_loop_outlives_every_error_and_waits_for_no_other() -> None:

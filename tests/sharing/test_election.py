@@ -55,6 +55,22 @@ def test_another_machine_learns_when_the_first_resigns(candidate: Create) -> Non
     assert b.election.is_ours("cards")
 
 
+def test_an_operator_takes_a_task_over_from_the_machine_that_learns_it(candidate: Create) -> None:
+    """What that one was at work on is refused; when the operator has done, it may learn again."""
+    a, by_hand = candidate("a"), candidate("b")
+    assert a.election.is_ours("cards")
+    by_hand.election.take_over("cards")
+
+    assert not a.publication.put_if(0, msgspec.structs.replace(LIVE, version=7))
+    assert by_hand.publication.put_if(0, LIVE)
+    a.election.renew()
+    assert not a.election.is_ours("cards")
+
+    by_hand.election.resign()
+    a.now += TRY_AGAIN_S
+    assert a.election.is_ours("cards")
+
+
 def test_what_was_certified_after_the_term_is_refused(candidate: Create, valkey: RunningValkey) -> None:
     """The learner was stopped amid a training, and another took over: its token has no value any more."""
     a, b = candidate("a"), candidate("b")

@@ -300,6 +300,34 @@ async def test_dollars_set_aside_never_exceed_the_budget(
     assert 70 <= spent <= 100
 
 
+async def test_what_others_spent_unseen_exceeds_no_budget(
+    three: list[Limiter], valkey: RunningValkey
+) -> None:
+    """Valkey goes amid steady spending: what the others took since the last look is not spent twice."""
+    spent, limit = 0, 2.0
+    levels = [Levels(Valkey(Config(url=valkey.url)), one.counters, one.name, one.clock) for one in three]
+    for second in range(5):
+        for each in three:
+            each.now += 1.0
+            each.contact.note(3)
+            if second < 4:
+                spent += sum([await each.reserve(0.01, limit) for _ in range(10)])
+                await each.keeper.sweep()
+        if second < 4:
+            for one in levels:
+                one.refresh()
+    for each in three[:2]:
+        spent += sum([await each.reserve(0.01, limit) for _ in range(15)])
+    for each in three:
+        each.lose_contact()
+
+    for _ in range(100):
+        for each in three:
+            spent += await each.reserve(0.01, limit)
+
+    assert 150 < spent <= 200
+
+
 async def test_dollars_that_a_machine_gave_back_are_free_for_the_others(three: list[Limiter]) -> None:
     first, second, _ = three
     for _ in range(20):

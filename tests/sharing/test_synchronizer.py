@@ -81,6 +81,19 @@ def test_a_freeze_crosses_and_ends_everywhere(machine: Create) -> None:
     assert not a.state.interventions.is_frozen("cards")
 
 
+def test_a_pin_crosses_and_ends_everywhere(machine: Create) -> None:
+    """Whichever machine learns the task next keeps the version that drafts."""
+    a, b = machine("a"), machine("b")
+    sync_all(a, b)
+    a.state.pins.pin("cards")
+    sync_all(a, b)
+    assert b.state.pins.is_pinned("cards")
+
+    b.state.pins.unpin("cards")
+    sync_all(b, a)
+    assert not a.state.pins.is_pinned("cards")
+
+
 def test_of_a_freeze_and_its_end_made_at_once_the_freeze_holds(machine: Create) -> None:
     """The teacher answers, which is never wrong; an operator who wants otherwise says so again."""
     a, b = machine("a"), machine("b")

@@ -26,6 +26,7 @@ ROWS: dict[str, list[Row | None]] = {
     "gateway_keys": [KEY | {"revoked_at": None}, KEY | {"revoked_at": 5.0}, KEY | {"revoked_at": 7.0}],
     "key_secrets": [SECRET | {"valid_until": None}, SECRET | {"valid_until": 9.0}],
     "freezes": [None, {"task": "t", "at": 2.0, "note": "a"}, {"task": "t", "at": 3.0, "note": "b"}],
+    "pins": [None, {"task": "t"}],
     "seen_alarms": [None, {"task": "t", "epoch": 1, "at": 2.0, "note": "a"}],
     "certifications": [
         certification(0, "live"),

@@ -75,6 +75,17 @@ CASES: dict[str, tuple[list[dict[str, str]], list[dict[str, str]], str]] = {
         [series("stepdown_teacher_circuits_open", "0 2 0x9", 'teacher="openai"')],
         "3m",
     ),
+    "StepdownSharedStateAway": (
+        [
+            series("stepdown_shared_state_away", "0 1x9"),
+            series("stepdown_shared_state_age_seconds", "0 60 120x9"),
+        ],
+        [
+            series("stepdown_shared_state_away", "0 1 0x9"),
+            series("stepdown_shared_state_age_seconds", "0 20 0x9"),
+        ],
+        "4m",
+    ),
     "StepdownDrops": (
         [
             series("stepdown_outcomes_dropped_total", "0x9"),

@@ -14,6 +14,7 @@ from gateway.harvest.base import hash_user
 from gateway.harvest.removal import Selection
 from gateway.processes.forgetting import Receipt, forget_rows
 from gateway.processes.harvest_access import lock_parts, open_harvest, open_removal
+from gateway.processes.registry_access import open_registry
 from gateway.settings import Settings
 from gateway.store.audit_trail import name_local_actor
 from gateway.store.home import Home, read_audit_key
@@ -33,7 +34,7 @@ def forget(settings: Settings, arguments: argparse.Namespace) -> int:
         by = [name for name in selection.__struct_fields__ if getattr(selection, name) not in ("", None)]
         state.trail.add(name_local_actor(), "harvest forget", by=by)
         with lock_parts(settings):
-            receipt = forget_rows(home, state, selection, open_removal(settings))
+            receipt = forget_rows(home, state, selection, open_removal(settings), open_registry(settings))
     _write_receipt(home, receipt)
     print(msgspec.json.encode(receipt).decode() if arguments.json else _describe(receipt))
     return OK if receipt.is_wiped else FAILED

@@ -77,25 +77,27 @@ def run(arguments: argparse.Namespace) -> int:
         from gateway.cli.models import versions
 
         return versions.run(settings, arguments)
-    action: Callable[[Home, argparse.Namespace], int] = {"list": _list, "show": _show, "verify": _verify}[
-        arguments.action
-    ]
-    return action(settings.home, arguments)
+    action: Callable[[Settings, argparse.Namespace], int] = {
+        "list": _list,
+        "show": _show,
+        "verify": _verify,
+    }[arguments.action]
+    return action(settings, arguments)
 
 
-def _list(home: Home, arguments: argparse.Namespace) -> int:
+def _list(settings: Settings, arguments: argparse.Namespace) -> int:
     import msgspec
 
     found = [
         {"kind": kind, **msgspec.to_builtins(registry.read(name, version)), "size_mb": size}
-        for kind, registry, name in _list_models(home)
+        for kind, registry, name in _list_models(settings)
         for version in registry.versions(name)
         for size in [_size_mb(registry.folder(name, version))]
     ]
     if arguments.json:
         print(msgspec.json.encode(found).decode())
         return OK
-    drafting = _list_drafting(home) if found else set()
+    drafting = _list_drafting(settings.home) if found else set()
     for one in found:
         day = time.strftime("%Y-%m-%d", time.gmtime(one["created_at"]))
         version = f"v{one['version']}{_mark(one, drafting)}"
@@ -126,10 +128,10 @@ def _mark(model: dict[str, Any], drafting: set[tuple[str, int | None]]) -> str:
     return "*" if is_drafting else ""
 
 
-def _show(home: Home, arguments: argparse.Namespace) -> int:
+def _show(settings: Settings, arguments: argparse.Namespace) -> int:
     import msgspec
 
-    kind, registry, name = _find_model(home, arguments.name)
+    kind, registry, name = _find_model(settings, arguments.name)
     version = arguments.version or max(registry.versions(name))
     folder = registry.folder(name, version)
     shown = {
@@ -146,10 +148,10 @@ def _show(home: Home, arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _verify(home: Home, arguments: argparse.Namespace) -> int:
+def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.errors import RegistryError
 
-    chosen = [_find_model(home, arguments.name)] if arguments.name else _list_models(home)
+    chosen = [_find_model(settings, arguments.name)] if arguments.name else _list_models(settings)
     findings = []
     for kind, registry, name in chosen:
         for version in registry.versions(name):
@@ -176,7 +178,7 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.specialists.onnx_encoder import OnnxEncoder
     from gateway.store.state import open_state
 
-    _, registry, task = _find_model(settings.home, arguments.name)
+    _, registry, task = _find_model(settings, arguments.name)
     with open_state(settings.home) as state:
         certification = state.certifications.of(task)
     version = certification.version or max(registry.versions(task))
@@ -242,18 +244,19 @@ def _print_step(step: str) -> None:
     print(step, file=sys.stderr, flush=True)
 
 
-def _list_models(home: Home) -> list[tuple[str, Registry, str]]:
+def _list_models(settings: Settings) -> list[tuple[str, Registry, str]]:
     """Return kind, registry and name of everything published: bases first."""
+    from gateway.processes.registry_access import open_registry
     from gateway.registry.models import Registry
 
-    kinds = [("base", Registry(home.models)), ("specialist", Registry(home.registry))]
+    kinds = [("base", Registry(settings.home.models)), ("specialist", open_registry(settings))]
     return [(kind, registry, name) for kind, registry in kinds for name in registry.tasks()]
 
 
-def _find_model(home: Home, name: str) -> tuple[str, Registry, str]:
+def _find_model(settings: Settings, name: str) -> tuple[str, Registry, str]:
     from gateway.errors import ConfigError
 
-    models = _list_models(home)
+    models = _list_models(settings)
     for model in models:
         if model[2] == name:
             return model

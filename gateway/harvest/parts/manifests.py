@@ -15,7 +15,7 @@ import msgspec
 
 from gateway.errors import ConfigError, StepdownError
 from gateway.harvest.parts.base import Manifest, Table, apply_manifest, describe_whole
-from gateway.harvest.parts.storage import Storage, require_exclusive
+from gateway.store.object_storage import Storage, require_exclusive
 
 FOLDER = "manifests"
 WHOLE_EVERY = 50

@@ -26,9 +26,9 @@ from gateway.harvest.parts.columns import (
     select_rows,
     select_templates,
 )
-from gateway.harvest.parts.storage import Storage
 from gateway.harvest.reader import Count
 from gateway.harvest.shared_templates import SharedTemplate
+from gateway.store.object_storage import Storage
 
 FOLDER = "parts"
 MEMORY_MB = 256
@@ -188,7 +188,10 @@ def _reading() -> Iterator[None]:
         text = str(exc)
         if "No files found" in text or "No such file" in text or "FileNotFound" in text:
             raise LostPartError from exc
-        raise ConfigError(f"harvest.parts: {text.splitlines()[0]}") from exc
+        lines = text.strip().splitlines() or [type(exc).__name__]
+        # What a client of object storage raises beneath DuckDB comes as a traceback; its end is the reason.
+        reason = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+        raise ConfigError(f"harvest.parts: {reason.strip()}") from exc
 
 
 def _describe(connection: Any, target: Path, path: str, task: str, day: str) -> Part:

@@ -10,8 +10,8 @@ from gateway.harvest.parts.base import Table
 from gateway.harvest.parts.columns import COLUMNS, StoredRow, quote_name, select_rows, select_whole
 from gateway.harvest.parts.parquet import LostPartError, load_rows, locate_parts, open_duckdb
 from gateway.harvest.parts.reader import PartsAndOutboxReader
-from gateway.harvest.parts.storage import Storage
 from gateway.harvest.query import Answer
+from gateway.store.object_storage import Storage
 
 MEMORY_MB = 1024
 _RESERVED = frozenset({"at", "match", "user"})

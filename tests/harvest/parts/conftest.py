@@ -12,7 +12,7 @@ from gateway.harvest.outbox import Outbox
 from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.reader import PartsAndOutboxReader
 from gateway.harvest.parts.shipping import Shipper
-from gateway.harvest.parts.storage import LocalFolder, Storage
+from gateway.store.object_storage import LocalFolder, Storage
 
 
 class Machine:

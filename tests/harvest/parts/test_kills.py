@@ -18,7 +18,7 @@ import pytest
 
 from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.parquet import read_rows
-from gateway.harvest.parts.storage import LocalFolder
+from gateway.store.object_storage import LocalFolder
 from tests.harvest.parts.conftest import Machine
 from tests.support.waiting import PATIENCE_S
 
@@ -34,7 +34,7 @@ from gateway.harvest.outbox import Outbox
 from gateway.harvest.parts import shipping
 from gateway.harvest.parts.compaction import Compactor
 from gateway.harvest.parts.manifests import ManifestLog
-from gateway.harvest.parts.storage import LocalFolder
+from gateway.store.object_storage import LocalFolder
 
 harvest, parts, first, steps = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 

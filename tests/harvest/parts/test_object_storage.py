@@ -19,9 +19,9 @@ from gateway.harvest.parts.parquet import read_rows
 from gateway.harvest.parts.query import query_parts
 from gateway.harvest.parts.reader import PartsAndOutboxReader
 from gateway.harvest.parts.removal import PartsRemoval
-from gateway.harvest.parts.storage import RemoteFolder
 from gateway.harvest.reader import Count
 from gateway.harvest.removal import Selection
+from gateway.store.object_storage import RemoteFolder
 from tests.harvest.parts.conftest import Machine, MakeRow
 from tests.support.object_storage import KEY, SECRET, find_server, run_object_storage
 from tests.support.waiting import PATIENCE_S
@@ -34,7 +34,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.shipping import Shipper
-from gateway.harvest.parts.storage import RemoteFolder
+from gateway.store.object_storage import RemoteFolder
 
 harvest, name, endpoint, first, steps = Path(sys.argv[1]), *sys.argv[2:4], int(sys.argv[4]), int(sys.argv[5])
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.harvest.parts.query import query_parts
-from gateway.harvest.parts.storage import Storage
+from gateway.store.object_storage import Storage
 from tests.harvest.parts.conftest import MakeRow, OpenMachine
 
 

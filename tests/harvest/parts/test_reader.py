@@ -12,8 +12,8 @@ from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.shipping import Shipper
-from gateway.harvest.parts.storage import LocalFolder
 from gateway.harvest.reader import Count, HarvestReader
+from gateway.store.object_storage import LocalFolder
 from tests.harvest.parts.conftest import Machine, MakeRow, OpenMachine
 
 

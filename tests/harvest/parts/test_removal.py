@@ -8,10 +8,10 @@ import pytest
 
 from gateway.harvest.parts.compaction import FAN_IN, Compactor
 from gateway.harvest.parts.removal import PartsRemoval
-from gateway.harvest.parts.storage import LocalFolder
 from gateway.harvest.reader import Count
 from gateway.harvest.removal import Selection
 from gateway.harvest.retention import DAY_S, Retention
+from gateway.store.object_storage import LocalFolder
 from tests.harvest.parts.conftest import Machine, MakeRow, OpenMachine
 
 NOW = 100 * DAY_S

@@ -15,7 +15,7 @@ from gateway.harvest.parts import columns, parquet
 from gateway.harvest.parts.compaction import FAN_IN, REPLACED_FOR_S, Compactor
 from gateway.harvest.parts.manifests import WHOLE_EVERY, ManifestLog
 from gateway.harvest.parts.parquet import read_rows
-from gateway.harvest.parts.storage import LocalFolder, Storage
+from gateway.store.object_storage import LocalFolder, Storage
 from tests.harvest.parts.conftest import Machine, MakeRow, OpenMachine
 
 
@@ -166,6 +166,17 @@ def test_a_newer_part_is_refused(machine: OpenMachine, row: MakeRow, monkeypatch
 
     with pytest.raises(ConfigError, match="newer stepdown: upgrade"):
         one.reader.rows("cards")
+
+
+def test_an_outbox_that_has_no_name_yet_is_read(machine: OpenMachine, row: MakeRow) -> None:
+    """Its tables come first, then its name: a learner that looks in between must not fail."""
+    one = machine()
+    one.keep(row())
+    one.outbox.close()
+    with closing(sqlite3.connect(one.outbox.path)) as connection, connection:
+        connection.execute("DELETE FROM origins")
+
+    assert one.ids() == ["req-1"]
 
 
 def test_an_outbox_of_an_older_stepdown_moves_too(machine: OpenMachine, row: MakeRow) -> None:

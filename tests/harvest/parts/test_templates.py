@@ -13,8 +13,8 @@ from gateway.harvest.parts.compaction import FAN_IN, Compactor
 from gateway.harvest.parts.parquet import open_duckdb
 from gateway.harvest.parts.query import query_parts
 from gateway.harvest.parts.removal import PartsRemoval
-from gateway.harvest.parts.storage import LocalFolder
 from gateway.harvest.removal import Selection
+from gateway.store.object_storage import LocalFolder
 from tests.harvest.parts.conftest import Machine
 
 MakeRow = Callable[..., Row]

@@ -1,7 +1,8 @@
-"""Places where parts and manifests lie: a folder of this machine, or whatever fsspec reaches."""
+"""Places that several machines may share files at: a folder, or whatever fsspec reaches, such as S3."""
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -11,6 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.errors import ConfigError
+
+_S3_PATIENCE = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+"""Its client would wait five times for a minute for a storage that is frozen."""
+_SECRETS = frozenset({"key", "secret", "token", "password", "account_key", "sas_token"})
 
 
 class Storage(Protocol):
@@ -27,6 +32,9 @@ class Storage(Protocol):
 
     def upload(self, source: Path, path: str) -> None:
         """Copy a local file here; it is durable, and there as a whole, on return."""
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy a file to a new local one. Raises FileNotFoundError."""
 
     def delete(self, path: str) -> None:
         """Delete a file; none is no error."""
@@ -84,6 +92,10 @@ class LocalFolder:
         finally:
             scratch.unlink(missing_ok=True)
 
+    def download(self, path: str, target: Path) -> None:
+        """See Storage."""
+        shutil.copyfile(self._folder / path, target)
+
     def delete(self, path: str) -> None:
         """See Storage."""
         (self._folder / path).unlink(missing_ok=True)
@@ -106,7 +118,7 @@ class LocalFolder:
 
     def _prepare(self, path: str) -> tuple[Path, Path]:
         target = self._folder / path
-        # Prompts are private.
+        # What lies here is private: prompts, and what was learnt from them.
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return target, target.with_name(f".{target.name}.{secrets.token_hex(4)}")
 
@@ -114,16 +126,19 @@ class LocalFolder:
 class RemoteFolder:
     """A Storage on one of fsspec's file systems, such as S3."""
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        """Raises ConfigError for a URL that none of the installed file systems knows."""
+    def __init__(self, url: str, options: Mapping[str, Any], setting: str = "harvest.parts") -> None:
+        """Raises ConfigError, naming `setting`, for a URL that none of the installed file systems knows."""
         try:
             from fsspec.core import url_to_fs
 
+            # It names the source of the credentials with every connection.
+            logging.getLogger("aiobotocore.credentials").setLevel(logging.WARNING)
             # A listing that was true a minute ago hides what another machine has written since.
-            self._files, self._folder = url_to_fs(url, use_listings_cache=False, **options)
+            known = {"config_kwargs": _S3_PATIENCE} if url.startswith("s3://") else {}
+            self._files, self._folder = url_to_fs(url, use_listings_cache=False, **known | dict(options))
         except (ImportError, ValueError, TypeError) as exc:
             raise ConfigError(
-                f"harvest.parts: {url}: {exc}; for object storage: pip install 'stepdown[cluster]'"
+                f"{setting}: {url}: {exc}; for object storage: pip install 'stepdown[cluster]'"
             ) from exc
 
     def read(self, path: str) -> bytes:
@@ -147,6 +162,11 @@ class RemoteFolder:
         with self._failing_as_files_do():
             self._files.put_file(str(source), self._name(path))
 
+    def download(self, path: str, target: Path) -> None:
+        """See Storage."""
+        with self._failing_as_files_do():
+            self._files.get_file(self._name(path), str(target))
+
     def delete(self, path: str) -> None:
         """See Storage."""
         with suppress(FileNotFoundError), self._failing_as_files_do():
@@ -159,7 +179,9 @@ class RemoteFolder:
                 found = self._files.find(self._name(folder))
         except FileNotFoundError:
             return []
-        return [str(name).removeprefix(self._folder).lstrip("/") for name in found]
+        # Some servers keep a mark in the place of a folder that has become empty.
+        files = (name for name in found if name != self._name(folder))
+        return [str(name).removeprefix(self._folder).lstrip("/") for name in files]
 
     def modified_at(self, path: str) -> float:
         """See Storage."""
@@ -189,26 +211,35 @@ class RemoteFolder:
         return f"{self._folder.rstrip('/')}/{path}"
 
 
-def open_storage(url: str, options: Mapping[str, Any]) -> Storage:
-    """Return the storage at a folder's path or a URL. Raises ConfigError."""
+def open_storage(url: str, options: Mapping[str, Any], setting: str = "harvest.parts") -> Storage:
+    """Return the storage at a folder's path or a URL. Raises ConfigError, which names `setting`."""
     if "://" not in url:
         return LocalFolder(Path(url))
     if url.startswith("file://"):
         return LocalFolder(Path(url.removeprefix("file://")))
-    return RemoteFolder(url, options)
+    return RemoteFolder(url, options, setting)
 
 
-def require_exclusive(storage: Storage) -> None:
+def refuse_secrets(setting: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError for a secret among the options in a settings file, which people share."""
+    if found := _SECRETS & options.keys():
+        raise ValueError(
+            f"{setting}: '{min(found)}' is a secret, which comes from the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+        )
+
+
+def require_exclusive(storage: Storage, setting: str = "harvest.parts") -> None:
     """Raise ConfigError where two machines could create the same file, and the later would win."""
-    path = f"manifests/probe-{secrets.token_hex(8)}"
+    path = f"probe-{secrets.token_hex(8)}"
     try:
         is_exclusive = storage.create(path, b"first") and not storage.create(path, b"second")
     finally:
         storage.delete(path)
     if not is_exclusive:
         raise ConfigError(
-            "harvest.parts: this storage overwrites a file that must not be there (it ignores "
-            "If-None-Match): rows could be lost; use one with conditional writes"
+            f"{setting}: this storage overwrites a file that must not be there (it ignores If-None-Match), "
+            "so one machine could undo what another did; use one with conditional writes"
         )
 
 
