@@ -79,7 +79,7 @@ def test_an_export_into_a_file_can_hold_the_evidence_too(served: tuple[Path, str
     ("words", "message"),
     [
         (["--format", "opnai"], "unknown format 'opnai'; known: classification, "),
-        (["--task", "none"], "no rows of task 'none'; known: task-"),
+        (["--task", "none"], "no task has the id or name 'none'; see `stepdown tasks list`"),
     ],
     ids=["format", "task"],
 )

@@ -50,9 +50,21 @@ async def find_port(admin: Path) -> int:
         while True:
             if address := read_if_there(admin):
                 async with client.get(f"http://{address}/listeners") as response:
-                    if found := re.search(r"^api::127\.0\.0\.1:(\d+)", await response.text(), re.MULTILINE):
-                        return int(found[1])
+                    found = re.search(r"^api::127\.0\.0\.1:(\d+)", await response.text(), re.MULTILINE)
+                # It is listed a moment before it listens.
+                if found and await is_open(int(found[1])):
+                    return int(found[1])
             await asyncio.sleep(0.02)
+
+
+async def is_open(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
 
 
 def read_if_there(file: Path) -> str:
