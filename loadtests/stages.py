@@ -18,6 +18,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 from gateway.confidence.agreement import measure_loss
+from gateway.confidence.judging import NOVEL_SHARE
 from gateway.core import DraftRequest
 from gateway.demo.tickets import Pair
 from gateway.distill.base import EvalResult
@@ -30,9 +31,6 @@ from gateway.specialists.runtimes.head import first_stage, lesson_drafts, runtim
 from gateway.specialists.shared_resources import SharedResources
 from loadtests.datasets import read_data
 from loadtests.support.fleet import train_specialist
-
-NOVEL_SHARE = 0.01
-"""As `gateway.confidence.judging`: what fresh texts lose to the novelty floor."""
 
 
 class Figures(msgspec.Struct, frozen=True):

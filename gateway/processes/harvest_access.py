@@ -51,10 +51,10 @@ def open_removal(settings: Settings) -> PartsRemoval | None:
 
 def open_manifests(settings: Settings) -> ManifestLog:
     """Return the manifests of the parts. Raises ConfigError for a storage that cannot be used."""
-    from gateway.harvest.parts.manifests import ManifestLog
+    from gateway.harvest.parts.manifests import SETTING, ManifestLog
     from gateway.store.object_storage import open_storage
 
-    return ManifestLog(open_storage(settings.harvest.parts or "", settings.harvest.parts_options))
+    return ManifestLog(open_storage(settings.harvest.parts or "", settings.harvest.parts_options, SETTING))
 
 
 @contextmanager

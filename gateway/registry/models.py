@@ -16,6 +16,7 @@ import msgspec
 from gateway.errors import RegistryError
 from gateway.registry.files import digest_of
 from gateway.registry.manifest import Manifest
+from gateway.store.durable_folder import sync_folder
 
 MANIFEST = "manifest.json"
 
@@ -68,7 +69,7 @@ class Registry:
             files = {name: _copy(source / name, staging / name) for name in _publishable(source)}
             published = msgspec.structs.replace(manifest, files=files)
             _write(staging / MANIFEST, msgspec.json.format(msgspec.json.encode(published)))
-            _sync_folder(staging)
+            sync_folder(staging)
             self._share(staging)
             self._take_in(staging, manifest.task, manifest.version)
         except BaseException:
@@ -130,8 +131,8 @@ class Registry:
     def _take_in(self, staging: Path, task: str, version: int) -> None:
         """Make a version visible. Raises RegistryError if it exists."""
         _rename(staging, self._version_folder(task, version))
-        _sync_folder(self._task_folder(task))
-        _sync_folder(self._folder)
+        sync_folder(self._task_folder(task))
+        sync_folder(self._folder)
 
     def _version_folder(self, task: str, version: int) -> Path:
         return self._task_folder(task) / str(version)
@@ -227,11 +228,3 @@ def _rename(staging: Path, target: Path) -> None:
         staging.rename(target)
     except OSError as exc:
         raise RegistryError(f"{target} could not be published, or exists already: {exc}") from exc
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,17 +19,12 @@ TERM_S = 30.0
 RENEW_S = TERM_S / 3
 TRY_AGAIN_S = 10.0
 """Between two attempts to become the learner of a task that another machine learns."""
-_RUN = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return false end
-local token = redis.call('INCR', KEYS[2]) .. ' ' .. ARGV[1]
-redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
-return token
-"""
 _TAKE_OVER = """
 local token = redis.call('INCR', KEYS[2]) .. ' ' .. ARGV[1]
 redis.call('SET', KEYS[1], token, 'PX', ARGV[2])
 return token
 """
+_RUN = f"if redis.call('EXISTS', KEYS[1]) == 1 then return false end{_TAKE_OVER}"
 _RENEW = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('PEXPIRE', KEYS[1], ARGV[2])

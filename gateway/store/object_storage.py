@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.errors import ConfigError
+from gateway.store.durable_folder import sync_folder
 
 _S3_PATIENCE = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
 """Its client would wait five times for a minute for a storage that is frozen."""
@@ -74,7 +75,7 @@ class LocalFolder:
                 os.link(scratch, target)
             except FileExistsError:
                 return False
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             return True
         finally:
             scratch.unlink(missing_ok=True)
@@ -88,7 +89,7 @@ class LocalFolder:
                 writing.flush()
                 os.fsync(writing.fileno())
             scratch.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         finally:
             scratch.unlink(missing_ok=True)
 
@@ -126,7 +127,7 @@ class LocalFolder:
 class RemoteFolder:
     """A Storage on one of fsspec's file systems, such as S3."""
 
-    def __init__(self, url: str, options: Mapping[str, Any], setting: str = "harvest.parts") -> None:
+    def __init__(self, url: str, options: Mapping[str, Any], setting: str) -> None:
         """Raises ConfigError, naming `setting`, for a URL that none of the installed file systems knows."""
         try:
             from fsspec.core import url_to_fs
@@ -211,7 +212,7 @@ class RemoteFolder:
         return f"{self._folder.rstrip('/')}/{path}"
 
 
-def open_storage(url: str, options: Mapping[str, Any], setting: str = "harvest.parts") -> Storage:
+def open_storage(url: str, options: Mapping[str, Any], setting: str) -> Storage:
     """Return the storage at a folder's path or a URL. Raises ConfigError, which names `setting`."""
     if "://" not in url:
         return LocalFolder(Path(url))
@@ -229,7 +230,7 @@ def refuse_secrets(setting: str, options: Mapping[str, Any]) -> None:
         )
 
 
-def require_exclusive(storage: Storage, setting: str = "harvest.parts") -> None:
+def require_exclusive(storage: Storage, setting: str) -> None:
     """Raise ConfigError where two machines could create the same file, and the later would win."""
     path = f"probe-{secrets.token_hex(8)}"
     try:
@@ -241,12 +242,3 @@ def require_exclusive(storage: Storage, setting: str = "harvest.parts") -> None:
             f"{setting}: this storage overwrites a file that must not be there (it ignores If-None-Match), "
             "so one machine could undo what another did; use one with conditional writes"
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make names in `folder` durable: a renamed file is else lost in a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -29,7 +29,7 @@ from tests.support.envoy import running_envoy
 from tests.support.object_storage import KEY, SECRET, run_object_storage
 from tests.support.ports import find_port
 from tests.support.processes import RunningGateway, children, environment, gateway_process, is_alive
-from tests.support.scripted_gateway import SCOPE
+from tests.support.scripted_gateway import put_task
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 from tests.support.teacher import running_teacher
 from tests.support.valkey import running_valkey
@@ -267,14 +267,7 @@ def _publish_specialist(home: Path, variables: dict[str, str]) -> None:
     with open_state(Home(home)) as state:
         publish_script(registry, home / "script", Script(otherwise="local"), task=TASK)
         state.certifications.put(msgspec.structs.replace(certified(TASK), digest=registry.digest(TASK, 1)))
-        state.tasks.put(
-            TASK,
-            scope=SCOPE,
-            contract_hash="contract",
-            template_text="template",
-            vector=b"\0" * 4 * 384,
-            model="gpt-4o",
-        )
+        put_task(state, TASK)
 
 
 async def _wait_until_all_serve(behind: BehindEnvoy) -> None:

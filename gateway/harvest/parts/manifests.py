@@ -18,6 +18,8 @@ from gateway.harvest.parts.base import Manifest, Table, apply_manifest, describe
 from gateway.store.object_storage import Storage, require_exclusive
 
 FOLDER = "manifests"
+SETTING = "harvest.parts"
+"""What names the storage."""
 WHOLE_EVERY = 50
 """So a new reader reads at most so many, and older ones can go."""
 KEPT_S = 86_400.0
@@ -57,7 +59,7 @@ class ManifestLog:
         Killed or failed at any point, it is made as a whole or not at all; `change` finds out which.
         """
         if not self._may_write:
-            require_exclusive(self.storage)
+            require_exclusive(self.storage, SETTING)
             self._may_write = True
         for _ in range(_MOST_ATTEMPTS):
             before = self.refresh()

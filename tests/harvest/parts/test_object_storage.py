@@ -14,7 +14,7 @@ import pytest
 
 from gateway.errors import StepdownError
 from gateway.harvest.parts.compaction import Compactor
-from gateway.harvest.parts.manifests import ManifestLog
+from gateway.harvest.parts.manifests import SETTING, ManifestLog
 from gateway.harvest.parts.parquet import read_rows
 from gateway.harvest.parts.query import query_parts
 from gateway.harvest.parts.reader import PartsAndOutboxReader
@@ -32,7 +32,7 @@ import os, signal, sys
 from pathlib import Path
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
-from gateway.harvest.parts.manifests import ManifestLog
+from gateway.harvest.parts.manifests import SETTING, ManifestLog
 from gateway.harvest.parts.shipping import Shipper
 from gateway.store.object_storage import RemoteFolder
 
@@ -61,7 +61,7 @@ for n in range(first, first + 10):
                    is_held_out=False, propensity=0.1))
 outbox.flush()
 options = {"endpoint_url": endpoint, "client_kwargs": {"region_name": "us-east-1"}}
-storage = Mortal("s3://rows/stepdown", options)
+storage = Mortal("s3://rows/stepdown", options, SETTING)
 shipper = Shipper(harvest, ManifestLog(storage), batch_rows=4)
 shipper.ship_all()
 outbox.close()
@@ -80,7 +80,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
 
 @pytest.fixture
 def storage(options: dict[str, Any]) -> Iterator[RemoteFolder]:
-    remote = RemoteFolder(URL, options)
+    remote = RemoteFolder(URL, options, SETTING)
     yield remote
     for path in remote.list_files(""):
         remote.delete(path)
@@ -165,7 +165,7 @@ def test_a_storage_that_is_away_is_an_error_in_one_line(tmp_path: Path, row: Mak
         "key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9",
         "config_kwargs": {"retries": {"max_attempts": 0}},
     }  # fmt: skip
-    one = Machine(tmp_path / "a", RemoteFolder(URL, away))
+    one = Machine(tmp_path / "a", RemoteFolder(URL, away, SETTING))
     one.keep(row())
     try:
         with pytest.raises(OSError, match=r"127\.0\.0\.1:9"):

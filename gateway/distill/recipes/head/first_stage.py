@@ -78,9 +78,8 @@ def plan_first_stage(rehearsal: Rehearsal, alphas: Sequence[float]) -> StagePlan
 
 def compose(rehearsal: Rehearsal, rule: StageRule, answered: NDArray[np.bool_]) -> EvalResult:
     """Return how both stages do together, if the first one answers what is `answered`, (n,)."""
-    worth = np.interp(rehearsal.margins, rule.margins, rule.scores)
     return EvalResult(
-        np.where(answered, worth, rehearsal.second_margins).tolist(),
+        np.where(answered, rule.score_all(rehearsal.margins), rehearsal.second_margins).tolist(),
         np.where(answered, rehearsal.losses, rehearsal.second_losses).tolist(),
     )
 

@@ -51,10 +51,11 @@ def read_lessons(lessons: TrainingSet, encoder: Encoder) -> Lessons:
             continue
         readable.texts.append(text)
         readable.vectors.append(vector)
-        readable.seen.append(build_features(text, vector))
+        seen = build_features(text, vector)
+        readable.seen.append(seen)
         if encoder.word_vectors:
             words = np.asarray(encoder.word_vectors.encode(text), np.float32)
-            readable.words.append(build_features(text, words, WORD_WEIGHT))
+            readable.words.append(msgspec.structs.replace(seen, dense=words * WORD_WEIGHT))
         readable.answers.append(canonical_text(answer))
     return readable
 

@@ -98,7 +98,7 @@ class HeadRecipe:
             if not asked.answers:
                 opinions.append(None)
                 continue
-            (probabilities,) = model.predict_proba(build_matrix(asked.seen))
+            (probabilities,) = _predict(model, asked.seen)
             given = place.get(asked.answers[0])
             # Not the distance to the best answer: where several are likely, a wrong one still is not.
             doubt = 1.0 - (float(probabilities[given]) if given is not None else 0.0)
@@ -189,25 +189,26 @@ class _Student(msgspec.Struct, frozen=True):
 
 def _answer(student: _Student, asked: Lessons) -> tuple[NDArray[np.float64], Any]:
     """Return the scores and the canonical answers of both stages together, (n,) each."""
-    margins, best = _best(student.model, asked.seen)
+    margins, best = _best(student.model, _predict(student.model, asked.seen))
     if student.first is None:
         return margins, best
     rule = student.first.plan.rule
-    first_margins, first_best = _best(student.first.model, asked.words)
+    first = student.first.model
+    first_margins, first_best = _best(first, _predict(first, asked.words))
     sure = (first_margins >= rule.least_margin) & (_shares(asked, student.first.known) >= rule.least_known)
-    worth = np.interp(first_margins, rule.margins, rule.scores)
-    return np.where(sure, worth, margins), np.where(sure, first_best, best)
+    return np.where(sure, rule.score_all(first_margins), margins), np.where(sure, first_best, best)
 
 
 def _rehearse(model: Any, first: Any, known: bytes, asked: Lessons) -> Rehearsal:
-    margins, best = _best(first, asked.words)
-    second_margins, second_best = _best(model, asked.seen)
+    margins, best = _best(first, _predict(first, asked.words))
+    held = _predict(model, asked.seen)
+    second_margins, second_best = _best(model, held)
     right = np.array(asked.answers, dtype=object)
     return Rehearsal(
         margins=margins,
         known=_shares(asked, known),
         losses=(best != right).astype(float),
-        worth=_leads(model, asked.seen, best),
+        worth=_leads(model, held, best),
         second_margins=second_margins,
         second_losses=(second_best != right).astype(float),
     )
@@ -225,20 +226,26 @@ def _split(learnt: Lessons, seed: int) -> tuple[Lessons, Lessons]:
     )
 
 
-def _best(model: Any, seen: Sequence[Features]) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+def _predict(model: Any, seen: Sequence[Features]) -> NDArray[np.float64]:
+    """Return the (n, K) probabilities of the answers to each text."""
+    probabilities: NDArray[np.float64] = model.predict_proba(build_matrix(seen))
+    return probabilities
+
+
+def _best(model: Any, probabilities: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
     """Return the margin of the best answer of each text, and that answer."""
-    probabilities = model.predict_proba(build_matrix(seen))
     ranked = np.partition(probabilities, -2, axis=1)
     return ranked[:, -1] - ranked[:, -2], model.classes_[probabilities.argmax(axis=1)]
 
 
-def _leads(model: Any, seen: Sequence[Features], answers: NDArray[np.object_]) -> NDArray[np.float64]:
+def _leads(
+    model: Any, probabilities: NDArray[np.float64], answers: NDArray[np.object_]
+) -> NDArray[np.float64]:
     """Return by how much `model` holds each of `answers`, one a text, for likelier than all others."""
-    probabilities = model.predict_proba(build_matrix(seen))
     rows, columns = np.arange(len(answers)), np.searchsorted(model.classes_, answers)
-    given = probabilities[rows, columns]
-    probabilities[rows, columns] = 0.0
-    leads: NDArray[np.float64] = given - probabilities.max(axis=1)
+    others = probabilities.copy()
+    others[rows, columns] = 0.0
+    leads: NDArray[np.float64] = probabilities[rows, columns] - others.max(axis=1)
     return leads
 
 

@@ -51,10 +51,10 @@ def feature_width(dimension: int) -> int:
     return dimension + HASHED_BINS
 
 
-def build_features(text: str, vector: FloatVector, weight: np.float32 = EMBEDDING_WEIGHT) -> Features:
-    """Return the features of `text`; `vector` is its unit vector, Encoder.encode(text)."""
+def build_features(text: str, embedding: FloatVector) -> Features:
+    """Return the features of `text`; `embedding` is its unit vector, Encoder.encode(text)."""
     indices, values = hash_ngrams(text)
-    return Features(vector * weight, indices, values)
+    return Features(embedding * EMBEDDING_WEIGHT, indices, values)
 
 
 def hash_ngrams(text: str) -> tuple[IndexVector, FloatVector]:

@@ -7,7 +7,6 @@ recipe has measured on lessons; one certificate speaks of both stages together.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from gateway.errors import RegistryError
 from gateway.specialists.base import Vectorizer
 from gateway.specialists.knn import FloatMatrix, FloatVector
+from gateway.specialists.runtimes.head.arrays import open_arrays
 from gateway.specialists.runtimes.head.classifier import Choice, choose_answer
 from gateway.specialists.runtimes.head.features import feature_width
 
@@ -44,7 +44,11 @@ class StageRule(msgspec.Struct, frozen=True, kw_only=True):
 
     def score(self, margin: float) -> float:
         """Return the score of an answer with this `margin`, on the scale of the head's own margins."""
-        return float(np.interp(margin, self.margins, self.scores))
+        return float(self.score_all(np.float64(margin)))
+
+    def score_all(self, margins: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+        """Return the scores of answers with these `margins`, in the same shape."""
+        return np.asarray(np.interp(margins, self.margins, self.scores))
 
 
 class FirstStage(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,11 +110,8 @@ def read_first_stage(folder: Path, dimension: int, answers: int) -> FirstStage |
     path = folder / FILE
     if not path.exists():
         return None
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: np.ascontiguousarray(arrays[name]) for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    with open_arrays(path) as arrays:
+        found = {name: np.ascontiguousarray(arrays[name]) for name in _ARRAYS}
     if not _fits(found, (feature_width(dimension), answers)):
         raise RegistryError(f"{path} does not fit its head: train the version again")
     least_margin, least_known = found["limits"].tolist()

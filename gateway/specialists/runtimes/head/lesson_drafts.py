@@ -8,7 +8,6 @@ when what it has learnt must be forgotten.
 from __future__ import annotations
 
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 import numpy as np
 
 from gateway.errors import RegistryError
+from gateway.specialists.runtimes.head.arrays import open_arrays
 
 FILE = "lesson_drafts.npz"
 
@@ -65,11 +65,8 @@ def read_lesson_drafts(folder: Path, answers: int) -> LessonDrafts:
     path = folder / FILE
     if not path.exists():
         return LessonDrafts()
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            hashes, numbers, evidence = (arrays[name] for name in ("hashes", "answers", "evidence"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    with open_arrays(path) as arrays:
+        hashes, numbers, evidence = (arrays[name] for name in ("hashes", "answers", "evidence"))
     is_whole = (
         hashes.dtype == np.uint64 and evidence.shape == (len(hashes), 3) and len(numbers) == len(hashes)
     )

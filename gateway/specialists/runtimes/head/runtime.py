@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from gateway.specialists import knn
 from gateway.specialists.base import Encoder, Listener, Prediction
 from gateway.specialists.knn import FloatMatrix, FloatVector, NearestNeighbors
 from gateway.specialists.runtimes.head import first_stage
+from gateway.specialists.runtimes.head.arrays import open_arrays
 from gateway.specialists.runtimes.head.classifier import choose_answer
 from gateway.specialists.runtimes.head.features import EMBEDDING_WEIGHT, feature_width, ngram_codes
 from gateway.specialists.runtimes.head.first_stage import FirstStage, read_first_stage
@@ -57,13 +57,10 @@ def write_head(head: Head, folder: Path) -> None:
 def read_head(folder: Path, dimension: int) -> Head:
     """Return the head in `folder` for an encoder of `dimension`. Raises RegistryError naming the file."""
     path = folder / WEIGHTS
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            coefficients, intercept = (
-                np.ascontiguousarray(arrays[name], dtype=np.float32) for name in ("coefficients", "intercept")
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    with open_arrays(path) as arrays:
+        coefficients, intercept = (
+            np.ascontiguousarray(arrays[name], dtype=np.float32) for name in ("coefficients", "intercept")
+        )
     answers = _read_answers(folder / ANSWERS)
     expected = ((feature_width(dimension), len(answers)), (len(answers),))
     if (coefficients.shape, intercept.shape) != expected:
