@@ -141,7 +141,7 @@ class SplicedTunnel:
     async def _check_ids(
         self, stream: ClientStream, part: Part, message: Message, ids: tuple[str, ...]
     ) -> None:
-        """Look up whose objects a message names, then go on with it and all that follows it."""
+        """Look up the owners of the objects that a message names, then go on with all that waits."""
         try:
             objection = await self._session.check_ids(message, ids)
         except Exception:

@@ -53,7 +53,7 @@ class Ownership(Protocol):
         """Raise RequestError if one of `ids` is not an object of `tenant`."""
 
     def note(self, made: Iterable[MadeObject], tenant: str) -> object:
-        """Remember whose objects these are. Never blocks."""
+        """Remember these as objects of `tenant`. Never blocks."""
 
     def follows(self, request: Request) -> bool:
         """Return whether the answer to `request` may tell of new objects."""

@@ -30,12 +30,12 @@ class SharedTemplate(msgspec.Struct, frozen=True):
     prefix: bytes
 
 
-class _Message(msgspec.Struct):
+class _Spoken(msgspec.Struct):
     role: str = ""
 
 
 _list_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_read_message = msgspec.json.Decoder(_Message).decode
+_read_message = msgspec.json.Decoder(_Spoken).decode
 
 
 class TemplateSharer:

@@ -78,7 +78,7 @@ class ObjectOwnership:
                 raise _not_found(one)
 
     def note(self, made: Iterable[MadeObject], tenant: str) -> asyncio.Task[None]:
-        """Remember whose objects these are; other workers know it when the task returned has ended."""
+        """Remember these as objects of `tenant`; other workers know it when the task returned has ended."""
         self._owners.add([(one.id, one.kind) for one in made], tenant)
         flushing = asyncio.create_task(asyncio.to_thread(self._owners.flush))
         flushing.add_done_callback(_read_fault)

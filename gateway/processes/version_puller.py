@@ -34,7 +34,7 @@ LITTER_EVERY_S = 86_400.0
 YOUNG_S = 600.0
 """A copy that was just pulled stays: it is being judged, or looked at."""
 
-Wanted = tuple[str, int, str]
+CertifiedVersion = tuple[str, int, str]
 """Task, version, and the digest that its certification names; empty for one that names none."""
 
 
@@ -69,8 +69,8 @@ class VersionPuller:
         self._certifications = certifications
         self._cache_bytes = cache_mb << 20
         self._clock = clock
-        self._seen: set[Wanted] = set()
-        self._failed: dict[Wanted, tuple[float, str]] = {}
+        self._seen: set[CertifiedVersion] = set()
+        self._failed: dict[CertifiedVersion, tuple[float, str]] = {}
         self._tidy_at = self._litter_at = float("-inf")
 
     def run_once(self) -> None:
@@ -98,7 +98,7 @@ class VersionPuller:
             self._registry.delete_litter(time.time())
             self._litter_at = self._clock() + LITTER_EVERY_S
 
-    def _have(self, wanted: Wanted) -> None:
+    def _have(self, wanted: CertifiedVersion) -> None:
         is_new = wanted not in self._seen
         tried_at, said = self._failed.get(wanted, (float("-inf"), ""))
         if self._clock() < tried_at + TRY_AGAIN_S:

@@ -98,7 +98,7 @@ class _ServerFields(msgspec.Struct):
     content_index: msgspec.Raw = _NOTHING
 
 
-class _Names(msgspec.Struct):
+class _EventNames(msgspec.Struct):
     event_id: str | None = None
     previous_response_id: str | None = None
 
@@ -110,7 +110,7 @@ class _Error(msgspec.Struct):
 _client_fields = msgspec.json.Decoder(_ClientFields)
 _server_fields = msgspec.json.Decoder(_ServerFields)
 _named = msgspec.json.Decoder(_Named)
-_names = msgspec.json.Decoder(_Names)
+_names = msgspec.json.Decoder(_EventNames)
 _errors = msgspec.json.Decoder(_Error)
 # In small letters; an escape may hide them. The search for one byte is five hundred times as fast as for two.
 _TELLING = (b"\\", CREATE.encode(), b"model")
@@ -238,11 +238,11 @@ def _read_other(fields: _ServerFields) -> ServerEvent:
     return ServerEvent(fields.type, response_id, delta=delta if is_written else b"")
 
 
-def _find_names(content: bytes) -> _Names:
+def _find_names(content: bytes) -> _EventNames:
     try:
         return _names.decode(content)
     except (ValueError, RecursionError):
-        return _Names()
+        return _EventNames()
 
 
 def _try_read_models(content: msgspec.Raw) -> list[str | None]:

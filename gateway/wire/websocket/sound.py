@@ -16,12 +16,12 @@ _PCM_BYTES_PER_S = 48_000
 _BYTES_PER_S = dict.fromkeys(("audio/pcmu", "audio/pcma", "g711_ulaw", "g711_alaw"), 8_000)
 
 
-class _Format(msgspec.Struct):
+class _SoundFormat(msgspec.Struct):
     type: str = ""
 
 
 class _Output(msgspec.Struct):
-    format: _Format | None = None
+    format: _SoundFormat | None = None
 
 
 class _Audio(msgspec.Struct):

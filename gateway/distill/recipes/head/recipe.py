@@ -130,11 +130,11 @@ class HeadRecipe:
         metrics = {"first_stage_share": student.first.plan.share} if student.first else {}
         return Report(rows=len(learnt.answers), answers=len(answers), metrics=metrics)
 
-    def _taught(self, learnt: Lessons, workspace: Workspace) -> _Student:
+    def _taught(self, learnt: Lessons, workspace: Workspace) -> _TaughtHead:
         """Return a student of all lessons, with a first stage if one pays on lessons kept back."""
         model = self._fitted(learnt.seen, learnt.answers, workspace.seed)
         plan = self._plan(learnt, workspace) if learnt.words else None
-        return _Student(model, self._first(learnt, plan, workspace.seed) if plan else None)
+        return _TaughtHead(model, self._first(learnt, plan, workspace.seed) if plan else None)
 
     def _plan(self, learnt: Lessons, workspace: Workspace) -> StagePlan | None:
         taught, asked = _split(learnt, workspace.seed)
@@ -182,12 +182,12 @@ class _First(msgspec.Struct, frozen=True):
     plan: StagePlan
 
 
-class _Student(msgspec.Struct, frozen=True):
+class _TaughtHead(msgspec.Struct, frozen=True):
     model: Any
     first: _First | None
 
 
-def _answer(student: _Student, asked: Lessons) -> tuple[NDArray[np.float64], Any]:
+def _answer(student: _TaughtHead, asked: Lessons) -> tuple[NDArray[np.float64], Any]:
     """Return the scores and the canonical answers of both stages together, (n,) each."""
     margins, best = _best(student.model, _predict(student.model, asked.seen))
     if student.first is None:

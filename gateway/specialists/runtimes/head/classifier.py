@@ -11,7 +11,7 @@ from gateway.specialists.knn import FloatMatrix, FloatVector
 from gateway.specialists.runtimes.head.features import fold_codes
 
 
-class Choice(msgspec.Struct, frozen=True):
+class BestAnswer(msgspec.Struct, frozen=True):
     """The column of an answer, its probability, and its lead over the next one."""
 
     answer: int
@@ -21,7 +21,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 def choose_answer(
     dense: FloatVector, codes: Sequence[int], coefficients: FloatMatrix, intercept: FloatVector
-) -> Choice:
+) -> BestAnswer:
     """Return the choice for a text with the weighted vector `dense` and the n-grams of `codes`.
 
     `coefficients` is (feature_width(len(dense)), K) and `intercept` (K,), K >= 2.
@@ -33,4 +33,4 @@ def choose_answer(
     powers = np.exp(logits - logits.max())
     probabilities = powers / powers.sum()
     second, first = np.partition(probabilities, -2)[-2:]
-    return Choice(int(probabilities.argmax()), float(first), float(first - second))
+    return BestAnswer(int(probabilities.argmax()), float(first), float(first - second))

@@ -18,7 +18,7 @@ from gateway.errors import RegistryError
 from gateway.specialists.base import Vectorizer
 from gateway.specialists.knn import FloatMatrix, FloatVector
 from gateway.specialists.runtimes.head.arrays import open_arrays
-from gateway.specialists.runtimes.head.classifier import Choice, choose_answer
+from gateway.specialists.runtimes.head.classifier import BestAnswer, choose_answer
 from gateway.specialists.runtimes.head.features import feature_width
 
 FILE = "first_stage.npz"
@@ -62,7 +62,7 @@ class FirstStage(msgspec.Struct, frozen=True, kw_only=True):
     known: bytes
     rule: StageRule
 
-    def choose(self, text: str, codes: Sequence[int], words: Vectorizer) -> Choice | None:
+    def choose(self, text: str, codes: Sequence[int], words: Vectorizer) -> BestAnswer | None:
         """Return its answer to `text`, whose n-grams have the `codes`; None if the encoder must look at it.
 
         Raises SpecialistError as the encoder would.
