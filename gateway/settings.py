@@ -20,7 +20,7 @@ from gateway.config.environment import PREFIX, read_secret, read_variables
 from gateway.config.setting_paths import list_file_paths, list_leaves
 from gateway.config.toml_file import TomlFile, read_toml
 from gateway.config.typed import SettingPath, build_config
-from gateway.core import Secret
+from gateway.core import UNCONSTRAINED, Constraints, Secret
 from gateway.distill import base as distill
 from gateway.errors import ConfigError
 from gateway.finops import base as finops
@@ -121,6 +121,11 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     generated tokens take 300. A host that is silent is given up after 3 s at most."""
     memory_mb: Annotated[int, Meta(ge=256)] = 1_024
     """Limit on the memory of a generative engine with its adapters; the least used are unloaded."""
+    limits: Constraints = UNCONSTRAINED
+    """What a specialist may take under every policy; a policy may only say less."""
+    watts_per_core: PositiveFloat | None = None
+    """What a busy core of this machine draws, as you measured or read it: `models show` multiplies it with
+    the CPU time of an answer. None: no figure for energy."""
     engines: dict[str, EngineConfig] = {}
     """By name: OpenAI-compatible servers on which specialists run, too (recipes `hosted` and `lora_sft`)."""
 

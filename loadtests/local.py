@@ -26,7 +26,8 @@ from rich.console import Console
 from gateway.demo.stack import Stack
 from gateway.demo.tickets import Pair
 from gateway.ipc.child_process import end_process
-from gateway.processes.learner import create_recipe, limit_threads
+from gateway.processes.building import create_recipe
+from gateway.processes.learner import limit_threads
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
 from loadtests.datasets import read_data

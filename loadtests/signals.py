@@ -24,7 +24,7 @@ from gateway.distill.base import EvalResult, TrainingSet, Workspace
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.deferral import fit_deferral
 from gateway.distill.evaluation import evaluate
-from gateway.processes.learner import create_recipe
+from gateway.processes.building import create_recipe
 from gateway.registry.models import verify_folder
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool

@@ -23,7 +23,8 @@ from gateway.core import DraftRequest
 from gateway.demo.tickets import Pair
 from gateway.distill.base import EvalResult
 from gateway.distill.cached_encoder import CachedEncoder
-from gateway.processes.learner import create_recipe, limit_threads
+from gateway.processes.building import create_recipe
+from gateway.processes.learner import limit_threads
 from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool

@@ -78,6 +78,8 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
     state = state.with_route(route, certification, is_certified, *draw)
     if certification.version is None:
         return state.deferred("no specialist yet")
+    if reason := _excess(state, certification):
+        return state.deferred(reason)
     if plan.is_reserve and state.is_held_out and is_certified:
         # The draft is compared, not served: of a stream only the beginning would be.
         decided = await _decide(state, certification, route, stages, is_streamed=False)
@@ -86,7 +88,7 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
         if reason == "audit" and stages.is_frozen(route.task):
             # As for its other requests: labels must not tell which of them are audits.
             reason = "frozen"
-        late = asyncio.create_task(_draft(request, certification, stages, is_streamed=False))
+        late = asyncio.create_task(_draft(state, certification, stages, is_streamed=False))
         return state.deferred(reason, late_draft=late)
     if reason := _refusal_reason(state) or ("frozen" if stages.is_frozen(route.task) else ""):
         return state.deferred(reason)
@@ -100,7 +102,7 @@ async def _decide(
     request, plan = state.request, state.plan
     hedge = _Hedge(request, plan, stages)
     try:
-        drafting = _draft(request, certification, stages, is_streamed=is_streamed)
+        drafting = _draft(state, certification, stages, is_streamed=is_streamed)
         may_hedge = plan.may_escalate and request.mode != "local"
         hedged = await await_draft(drafting, hedge.call_teacher, plan.hedge_s if may_hedge else None)
         state = state.with_teacher_call(hedged.teacher_call)
@@ -139,14 +141,29 @@ class _Hedge:
 
 
 async def _draft(
-    request: Request, certification: Certification, stages: Stages, *, is_streamed: bool
+    state: RequestState, certification: Certification, stages: Stages, *, is_streamed: bool
 ) -> Draft:
     """Return the specialist's draft with its version's score; only its beginning if streamed."""
     task, version = certification.task, certification.version
     assert version is not None
-    draft_request = request.draft_request(is_streamed=is_streamed)
-    draft = await stages.drafter.draft(task, version, draft_request, stages.budget_s)
+    draft_request = state.request.draft_request(is_streamed=is_streamed)
+    draft = await stages.drafter.draft(task, version, draft_request, _time_for_draft(state, stages))
     return msgspec.structs.replace(draft, score=stages.scorer.score_draft(draft, certification.deferral))
+
+
+def _excess(state: RequestState, certification: Certification) -> str:
+    """Return what the version takes more of than the policy allows; empty if nothing, or if it is forced."""
+    is_forced = state.request.mode == "local" and state.request.may_force_local
+    return "" if is_forced else state.plan.constraints.excess(certification.footprint)
+
+
+def _time_for_draft(state: RequestState, stages: Stages) -> float:
+    """Return the seconds that a draft may still take; an audit's as many as a served one's."""
+    most_ms = state.plan.constraints.max_latency_ms
+    if most_ms is None or state.request.mode == "local":
+        return stages.budget_s
+    passed_s = time.monotonic() - state.request.received_at
+    return min(stages.budget_s, max(0.0, most_ms / 1000 - passed_s))
 
 
 async def _encode(state: RequestState, stages: Stages) -> Answer:

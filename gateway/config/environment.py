@@ -41,10 +41,11 @@ def list_variables(settings: type[msgspec.Struct]) -> dict[str, Variable]:
     """Return every variable by its name: those of all sections, and what OpenAI's SDKs know."""
     known = {f"{PREFIX}HOME": Variable("", "home", str)}
     for section in msgspec.structs.fields(settings):
-        if not (isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)):
+        if not _is_table(section.type):
             continue
         for field in msgspec.structs.fields(section.type):
-            if field.type != Secret | None and get_origin(field.type) is not dict:
+            is_table = _is_table(field.type) or get_origin(field.type) is dict
+            if field.type != Secret | None and not is_table:
                 name = f"{PREFIX}{section.name}_{field.name}".upper()
                 known[name] = Variable(section.name, field.name, field.type)
     return known | {
@@ -52,6 +53,10 @@ def list_variables(settings: type[msgspec.Struct]) -> dict[str, Variable]:
         "OPENAI_ORG_ID": Variable("upstream", "organization", str),
         "OPENAI_PROJECT_ID": Variable("upstream", "project", str),
     }
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def read_variables(

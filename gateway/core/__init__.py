@@ -7,6 +7,7 @@ from gateway.core.certificate import (
     ANY_TARGET,
     EXACT,
     STRATA,
+    Ask,
     Certificate,
     Certification,
     Certifications,
@@ -15,6 +16,7 @@ from gateway.core.certificate import (
     Stratum,
     stratum_of,
 )
+from gateway.core.constraints import UNCONSTRAINED, Constraints, Footprint
 from gateway.core.cost import NO_COST, Cost
 from gateway.core.decision import (
     CopyStatus,
@@ -42,14 +44,17 @@ __all__ = [
     "NO_COST",
     "OWN_PREFIX",
     "STRATA",
+    "UNCONSTRAINED",
     "Access",
     "Answer",
+    "Ask",
     "Audit",
     "Body",
     "Budget",
     "Certificate",
     "Certification",
     "Certifications",
+    "Constraints",
     "CopyStatus",
     "Cost",
     "Decision",
@@ -62,6 +67,7 @@ __all__ = [
     "Endpoint",
     "Excerpt",
     "FinishReason",
+    "Footprint",
     "Grant",
     "Header",
     "IncomingRequest",

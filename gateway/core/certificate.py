@@ -7,6 +7,7 @@ from typing import Literal, Protocol, get_args
 
 import msgspec
 
+from gateway.core.constraints import UNCONSTRAINED, Constraints, Footprint
 from gateway.core.draft import Deferral, Draft
 
 Stratum = Literal["new", "learnt", "variant"]
@@ -44,6 +45,13 @@ class RiskTarget(msgspec.Struct, frozen=True, order=True):
 
 ANY_TARGET = RiskTarget(1.0, 1.0, float("inf"), "")
 """What every certificate meets."""
+
+
+class Ask(msgspec.Struct, frozen=True, order=True):
+    """What a policy asks of a specialist: a promise, and what it may take to keep it."""
+
+    target: RiskTarget
+    constraints: Constraints = UNCONSTRAINED
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +135,8 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     """The sha256 of the version's manifest, where other machines pull it by that; else empty."""
     deferral: Deferral | None = None
     """How the version's drafts are scored; None: by their runtime's own score."""
+    footprint: Footprint | None = None
+    """What the version takes; None if it was not measured."""
     judged_version: int = 0
     """The newest version that was judged, whether or not it drafts; 0 before the first."""
     epoch: int = 0

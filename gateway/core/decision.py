@@ -8,6 +8,7 @@ import msgspec
 
 from gateway.core.budget import Budget, Period
 from gateway.core.certificate import EXACT, RiskTarget
+from gateway.core.constraints import UNCONSTRAINED, Constraints
 
 MatchKind = Literal["fingerprint", "embedding"]
 """How a task was recognized: its template is equal, or near to it."""
@@ -62,6 +63,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The window of evidence that a certificate may rest on."""
     agreement: str = EXACT
     """How a served answer is compared with the teacher's."""
+    constraints: Constraints = UNCONSTRAINED
+    """What a specialist may take to answer."""
     audit_share: float = 0.02
     """Share of certified traffic that teacher and specialist both answer, once the task is settled."""
     settling_audit_share: float = 0.1

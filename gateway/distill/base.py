@@ -51,6 +51,11 @@ class EvalResult(msgspec.Struct, frozen=True):
     drafts: Sequence[Draft | None] = ()
     graded: Mapping[str, Sequence[float]] = {}
 
+    @property
+    def agreed(self) -> float:
+        """The share of the answers that agree."""
+        return 1 - sum(self.losses) / max(1, len(self.losses))
+
     def by_agreement(self, agreement: str) -> EvalResult:
         """Return the same with the losses by `agreement`; without these, the exact ones: none is lower."""
         return msgspec.structs.replace(self, losses=self.graded.get(agreement, self.losses))

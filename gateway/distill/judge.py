@@ -73,6 +73,7 @@ class Judge:
             version=candidate.version,
             judged_version=max(candidate.version, certification.judged_version),
             deferral=candidate.deferral,
+            footprint=candidate.footprint,
             certificates=tuple(certificates),
         )
 

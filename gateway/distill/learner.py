@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from gateway.core import Certification, RiskTarget
+from gateway.core import Ask, Certification
 from gateway.distill.adoption import adopt_task, vector_of
+from gateway.distill.asks import Asks
 from gateway.distill.base import Config, Event, describe_certificates, kind_of_result
+from gateway.distill.choice import Choice
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
 from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons
@@ -25,10 +27,10 @@ from gateway.distill.renewal import (
 )
 from gateway.distill.scored_audits import score_audits
 from gateway.distill.stores import Stores
-from gateway.distill.task_rows import TaskRows, is_separate
+from gateway.distill.task_rows import TaskRows
 from gateway.distill.training_progress import TrainingProgress, read_progress
 from gateway.distill.verdicts import ReviewedLessons
-from gateway.distill.version_builder import Choice, VersionBuilder
+from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count
@@ -45,7 +47,7 @@ class Learner:
 
     One learner per home. It may be stopped and started at any time: what it has done is read from
     the registry and the certifications, and a version that was published but not judged is judged
-    first. `risk_targets_of` returns what the policies ask of a model's specialists.
+    first. `asks_of` returns what the policies ask of a model's specialists.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Learner:
         stores: Stores,
         builder: VersionBuilder,
         encoder: Encoder,
-        risk_targets_of: Callable[[str], Sequence[RiskTarget]],
+        asks_of: Callable[[str], Sequence[Ask]],
         config: Config,
         *,
         clock: Callable[[], float] = time.time,
@@ -64,7 +66,7 @@ class Learner:
         self._stores = stores
         self._builder = builder
         self._encoder = encoder
-        self._risk_targets_of = risk_targets_of
+        self._asks = Asks(stores.tasks, asks_of)
         self._config = config
         self._clock = clock
         self._judge = Judge(config, clock)
@@ -80,7 +82,7 @@ class Learner:
 
         Costs one count of the harvest if nothing has changed.
         """
-        self._refresh()
+        self._stores.refresh()
         events: list[Event] = []
         for certification in self._stores.certifications.all():
             if self.is_ours(certification.task):
@@ -96,7 +98,7 @@ class Learner:
 
     def train(self, task: str) -> list[Event]:
         """Make the next version of `task` now, whatever has grown, and judge it. May take minutes."""
-        self._refresh()
+        self._stores.refresh()
         try:
             return [*([] if self._stores.tasks.get(task) else [self._adopt(task)]), self._advance(task)]
         except (TrainingError, RegistryError) as exc:
@@ -107,19 +109,16 @@ class Learner:
 
         The test spends delta as any other. Raises RegistryError for one that is not as published.
         """
-        self._refresh()
+        self._stores.refresh()
         old, now = self._of(task), self._clock()
         with self._builder.open_version(task, version) as candidate:
+            if excess := self._asks.excess(task, version, candidate.footprint):
+                raise RegistryError(excess)
             tested = self._test(task, candidate, old, is_wanted=True) or old
         if expected_share(old, now) > 0.0 and expected_share(tested, now) <= 0.0:
             self._put(old, with_attempts_of(old, tested, now), version)
             return Event(task=task, kind="kept", version=version, detail=describe_certificates(tested))
         return self._put(old, tested, version)
-
-    def _refresh(self) -> None:
-        self._stores.certifications.refresh()
-        self._stores.tasks.refresh()
-        self._stores.templates.refresh()
 
     def _look(self, task: str, count: Count) -> Iterator[Event]:
         if count.training + count.held_out < self._config.adopt_rows:
@@ -181,8 +180,7 @@ class Learner:
         )
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
-        own = [row for row in task_rows.training() if not self._is_separate(row)]
-        training = curate(self._reviewed.apply(task, own)).training
+        training = curate(self._reviewed.apply(task, task_rows.training())).training
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
         metrics = progress.metrics() | self._imported.metrics(task, grown.training)
@@ -197,16 +195,24 @@ class Learner:
         # A live task that does well and never was in alarm has nothing to choose.
         if valid_from == 0.0 and is_well and (kept := self._builder.keep_recipe(task, recipe, rows)):
             return kept
-        return self._builder.choose(task, rows, self._targets(task), valid_from, served_from(certification))
+        return self._builder.choose(
+            task,
+            rows,
+            self._asks.targets(task),
+            valid_from,
+            served_from(certification),
+            may_take=lambda footprint: self._asks.may_take(task, footprint),
+        )
 
     def _judge_newest(self, task: str, version: int) -> Event:
         """Test a new version and let it take over if it may serve more. Raises RegistryError."""
         old, now = self._of(task), self._clock()
         is_corrected = self._reviewed.corrects(task, version, old.version)
         with self._builder.open_version(task, version) as candidate:
-            tested = self._test(task, candidate, old, is_wanted=is_corrected)
+            excess = self._asks.excess(task, version, candidate.footprint)
+            tested = None if excess else self._test(task, candidate, old, is_wanted=is_corrected)
         if tested is None:
-            return self._put(old, msgspec.structs.replace(old, judged_version=version), version)
+            return self._put(old, msgspec.structs.replace(old, judged_version=version), version, excess)
         least = expected_share(old, now) * (_PRICE_OF_CORRECTION if is_corrected else 1.0)
         if least > 0.0 and expected_share(tested, now) <= least:
             tested = with_attempts_of(old, tested, now)
@@ -216,8 +222,8 @@ class Learner:
         self, task: str, candidate: Candidate, old: Certification, *, is_wanted: bool
     ) -> Certification | None:
         """Return what `candidate` may do; None if a test that is not wanted cannot improve on what is."""
-        targets = self._targets(task)
-        audits = score_audits(candidate, self._evidence(task), targets)
+        targets = self._asks.targets_within(task, candidate.footprint)
+        audits = score_audits(candidate, self._task_rows(task).evidence(), targets)
         may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
         if old.stage == "live" and not may_win:
             return None
@@ -228,22 +234,25 @@ class Learner:
         certification = self._of(task)
         if certification.version is None:
             return False
-        if set(self._targets(task)) - {each.target for each in certification.certificates}:
+        asked = self._asks.targets_within(task, certification.footprint)
+        if set(asked) - {each.target for each in certification.certificates}:
             return True
         if self._imported.awaits_confirmation(certification):
             return self._task_rows(task).came - self._tried_at.get(task, 0) >= CONFIRM_EVERY
         now = self._clock()
-        units = count_units(certification, self._evidence(task), now)
+        units = count_units(certification, self._task_rows(task).evidence(), now)
         came = self._task_rows(task).came - self._tried_at.get(task, -units)
         return came >= _FRESH * units and is_renewal_due(certification, units, now)
 
     def _renew(self, task: str) -> Iterator[Event]:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""
         self._tried_at[task] = self._task_rows(task).came
-        old, targets = self._of(task), self._targets(task)
+        old = self._of(task)
+        if not (targets := self._asks.targets_within(task, old.footprint)):
+            return
         assert old.version is not None
         with self._builder.open_version(task, old.version) as candidate:
-            audits = score_audits(candidate, self._evidence(task), targets)
+            audits = score_audits(candidate, self._task_rows(task).evidence(), targets)
             new = self._judge.renew(candidate, old, audits, targets)
         if new != old:
             yield self._put(old, new, old.version)
@@ -254,29 +263,20 @@ class Learner:
         self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(old, note=why))
         return Event(task=task, kind="postponed", detail=why)
 
-    def _put(self, old: Certification, new: Certification, version: int) -> Event:
-        is_put = self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=""))
+    def _put(self, old: Certification, new: Certification, version: int, note: str = "") -> Event:
+        is_put = self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=note))
+        says = note or describe_certificates(new)
         return Event(
             task=new.task,
             kind=kind_of_result(version, new) if is_put else "overtaken",
             version=version,
-            detail=describe_certificates(new) if is_put else "an alarm, or another machine, came first",
+            detail=says if is_put else "an alarm, or another machine, came first",
         )
-
-    def _evidence(self, task: str) -> list[Row]:
-        """Return the held-out rows of `task`, without those of copies that proved to be another task."""
-        return [row for row in self._task_rows(task).evidence() if not self._is_separate(row)]
-
-    def _is_separate(self, row: Row) -> bool:
-        return is_separate(row, self._stores.templates)
-
-    def _targets(self, task: str) -> Sequence[RiskTarget]:
-        known = self._stores.tasks.get(task)
-        return self._risk_targets_of(known.model) if known else ()
 
     def _task_rows(self, task: str) -> TaskRows:
         """Return the rows of `task`, up to date."""
-        task_rows = self._rows_by_task.setdefault(task, TaskRows(task, self._config.max_rows))
+        fresh = TaskRows(task, self._config.max_rows, self._stores.templates)
+        task_rows = self._rows_by_task.setdefault(task, fresh)
         task_rows.read(self._stores.harvest)
         return task_rows
 

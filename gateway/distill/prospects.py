@@ -16,7 +16,7 @@ from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
 from gateway.confidence.sample_size import audits_needed, audits_to_settle, power_to_certify
 from gateway.confidence.spending import delta_for_attempt
 from gateway.confidence.units import DAY_S
-from gateway.core import Certificate, Deferral, Stratum
+from gateway.core import Certificate, Deferral, Footprint, Stratum
 from gateway.distill.base import Config, EvalResult, laplace_mean
 from gateway.specialists.base import Runtime
 from gateway.specialists.learnt import LearntTexts
@@ -40,6 +40,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     learnt: LearntTexts
     deferral: Deferral | None
     validation: EvalResult
+    footprint: Footprint | None = None
+    """What it takes; None if it was not measured."""
     is_imported: bool = False
     """Whether imported rows taught it, for the most part."""
 

@@ -25,3 +25,9 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     reviews: ReviewStore
     pins: PinStore
     imports: ImportLog
+
+    def refresh(self) -> None:
+        """Read what other processes wrote; may block."""
+        self.certifications.refresh()
+        self.tasks.refresh()
+        self.templates.refresh()

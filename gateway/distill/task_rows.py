@@ -12,10 +12,15 @@ from gateway.store.templates import TemplateStore
 
 
 class TaskRows:
-    """The most recent training rows and as many held-out rows of a task, oldest first."""
+    """The most recent training rows and as many held-out rows of a task, oldest first.
 
-    def __init__(self, task: str, max_rows: int) -> None:
+    Those of near copies that `templates` knows as tasks of their own count as rows that came, and are
+    neither lessons nor evidence.
+    """
+
+    def __init__(self, task: str, max_rows: int, templates: TemplateStore) -> None:
         self._task = task
+        self._templates = templates
         self._training: deque[Row] = deque(maxlen=max_rows)
         self._evidence: deque[Row] = deque(maxlen=max_rows)
         self._training_read = 0
@@ -56,11 +61,11 @@ class TaskRows:
 
     def training(self, valid_from: float = 0.0) -> list[Row]:
         """Return the training rows since `valid_from`."""
-        return [row for row in self._training if row.at >= valid_from]
+        return [row for row in self._training if row.at >= valid_from and not self._is_separate(row)]
 
     def evidence(self) -> list[Row]:
         """Return the held-out rows as they were drawn: what was asked more often is there more often."""
-        return list(self._evidence)
+        return [row for row in self._evidence if not self._is_separate(row)]
 
     def grown(self, valid_from: float) -> Count:
         """Return how many training and held-out rows have come since `valid_from`, forgotten ones too."""
@@ -69,12 +74,10 @@ class TaskRows:
             held_out=_since(self._evidence, self._evidence_read, valid_from),
         )
 
-
-def is_separate(row: Row, templates: TemplateStore) -> bool:
-    """Return whether `row` is of a near copy that has proved to be a task of its own."""
-    if row.match == "fingerprint":
-        return False
-    return templates.status_of(row.task, *copy_keys(row.template, row.place)) == "separate"
+    def _is_separate(self, row: Row) -> bool:
+        if row.match == "fingerprint":
+            return False
+        return self._templates.status_of(row.task, *copy_keys(row.template, row.place)) == "separate"
 
 
 def _since(rows: Iterable[Row], read: int, valid_from: float) -> int:

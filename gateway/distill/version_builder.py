@@ -15,8 +15,9 @@ import msgspec
 
 from gateway.confidence.agreement import canonical_text
 from gateway.confidence.deferral import Scorer
-from gateway.core import EXACT, Deferral, RiskTarget
-from gateway.distill.base import Config, EvalResult, Recipe, TrainingSet, Workspace
+from gateway.core import EXACT, Footprint, RiskTarget
+from gateway.distill.base import Config, Recipe, TrainingSet, Workspace
+from gateway.distill.choice import Choice
 from gateway.distill.deferral import fit_deferral
 from gateway.distill.encoder_change import describe_other_encoder
 from gateway.distill.engine_change import describe_other_model
@@ -36,20 +37,9 @@ logger = logging.getLogger(__name__)
 OpenRuntime = Callable[[str, Path], Runtime]
 """The runtime of a name for a folder of files, as the model host would open it."""
 
-
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """What to learn and how, and how a student of most of it did on the rest."""
-
-    rows: Sequence[Row]
-    recipe: Recipe
-    validation: EvalResult
-    deferral: Deferral | None = None
-    targets: Sequence[RiskTarget] = ()
-    """What the policies ask for; empty if the recipe need not know it any more."""
-
-    def coverage_for(self, target: RiskTarget) -> float:
-        """Return the share of requests that the student could serve within the risk of `target`."""
-        return self.validation.by_agreement(target.agreement).coverage_at(target.alpha)
+MeasureFootprint = Callable[[str, Path, Sequence[str]], Footprint | None]
+"""What a runtime by this name takes for a folder of files, to draft for texts like these; None if that
+cannot be measured. May take seconds."""
 
 
 class VersionBuilder:
@@ -64,6 +54,7 @@ class VersionBuilder:
         recipes: Sequence[Recipe],
         registry: Registry,
         open_runtime: OpenRuntime,
+        measure: MeasureFootprint = lambda *_: None,
         resources: SharedResources,
         workspaces: Path,
         config: Config,
@@ -71,6 +62,7 @@ class VersionBuilder:
         self._recipes = recipes
         self._registry = registry
         self._open_runtime = open_runtime
+        self._measure = measure
         self._stock = resources
         self._benches = workspaces
         self._config = config
@@ -100,11 +92,14 @@ class VersionBuilder:
         targets: Sequence[RiskTarget],
         valid_from: float,
         served_from: float = math.inf,
+        *,
+        may_take: Callable[[Footprint], bool] = lambda _: True,
     ) -> Choice:
         """Return the best way to learn `rows`: by the quickest recipe which does well enough.
 
         How well is measured by the strictest of `targets`, on rows that came from `valid_from` on and,
         where these are enough, before `served_from`: later ones are what a version left to the teacher.
+        Recipes whose last version took more than it may take are left out.
         Raises TrainingError when no recipe can learn such answers.
         """
         strictest = min(targets, default=RiskTarget())
@@ -115,6 +110,10 @@ class VersionBuilder:
         choices: list[Choice] = []
         problems = []
         for recipe in self._candidates(TrainingSet.of(rows)):
+            last = self._newest_by(task, recipe.name)
+            if last and last.footprint and not may_take(last.footprint):
+                problems.append(f"{recipe.name}: its last version took {last.footprint.describe()}")
+                continue
             if choices and len(rows) < self._config.slow_recipe_rows:
                 break
             try:
@@ -147,6 +146,7 @@ class VersionBuilder:
                 answers=report.answers,
                 metrics={**draft.metrics, **report.metrics},
                 served_model=report.served_model,
+                footprint=self._measure(draft.runtime, folder, lessons.texts),
             )
             self._registry.publish(manifest, folder)
 
@@ -186,6 +186,7 @@ class VersionBuilder:
                 runtime=runtime,
                 learnt=read_learnt_texts(folder),
                 deferral=validation.deferral,
+                footprint=manifest.footprint,
                 validation=validation.result,
                 is_imported=METRIC in manifest.metrics,
             )
@@ -221,12 +222,17 @@ class VersionBuilder:
             manifest, folder, self._stock.remote_engines
         )
 
+    def _newest_by(self, task: str, recipe: str) -> Manifest | None:
+        """Return the manifest of the newest version by `recipe`, None without one."""
+        versions = reversed(self._registry.versions(task))
+        manifests = (self._registry.read(task, version) for version in versions)
+        return next((one for one in manifests if one.recipe == recipe), None)
+
     def _learnt_before(self, draft: Manifest) -> LearntTexts:
         """Return what the last version by the same recipe has learnt, and those that it went on from."""
-        for version in reversed(self._registry.versions(draft.task)):
-            if self._registry.read(draft.task, version).recipe == draft.recipe:
-                return read_learnt_texts(self._registry.folder(draft.task, version))
-        return LearntTexts()
+        if (last := self._newest_by(draft.task, draft.recipe)) is None:
+            return LearntTexts()
+        return read_learnt_texts(self._registry.folder(last.task, last.version))
 
     def _candidates(self, rows: TrainingSet) -> list[Recipe]:
         """Return the recipes for answers like those in `rows`, the quickest first. Raises TrainingError."""
@@ -262,7 +268,8 @@ class VersionBuilder:
         best = min(range(len(candidates)), key=lambda i: sum(judged[i].losses))
         deferral, scored = fit_deferral(judged[best], self._scorer, self._config.seed)
         validation = msgspec.structs.replace(validations[best], scores=scored.scores)
-        logger.info("%s: %s", workspace.folder.name, _findings(recipe, len(candidates[best]), scored))
+        findings = f"a student by {recipe.name} of {len(candidates[best])} rows agrees in {scored.agreed:.1%}"
+        logger.info("%s: %s of its exam", workspace.folder.name, findings)
         return Choice(rows=candidates[best], recipe=recipe, validation=validation, deferral=deferral)
 
     def _ask(self, rows: Sequence[Row], served_from: float) -> list[Row]:
@@ -290,8 +297,3 @@ class VersionBuilder:
             agreements=agreements,
             alphas=alphas,
         )
-
-
-def _findings(recipe: Recipe, rows: int, validation: EvalResult) -> str:
-    agreed = 1 - sum(validation.losses) / max(1, len(validation.losses))
-    return f"a student by {recipe.name} of {rows} rows agrees in {agreed:.1%} of its exam"

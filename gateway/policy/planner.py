@@ -8,7 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from gateway.core import Budget, Grant, Period, Plan, Request, Resource, RiskTarget, Trainable
+from gateway.core import (
+    UNCONSTRAINED,
+    Ask,
+    Budget,
+    Constraints,
+    Grant,
+    Period,
+    Plan,
+    Request,
+    Resource,
+    RiskTarget,
+    Trainable,
+)
 from gateway.errors import RequestError
 from gateway.policy.refusals import refuse_closed_path, refuse_forbidden, refuse_padded_model
 from gateway.policy.schema import NO_POLICY, Policy
@@ -62,7 +74,7 @@ class PolicyPlanner:
 
     With `has_own_key` every call carries the gateway's credential: what no policy can be held to is then
     refused unless a policy opens its path. `first_teacher` answers unless a policy names others; `terms`
-    say of each teacher whether its answers may be kept.
+    say of each teacher whether its answers may be kept; `constraints` hold under every policy.
     """
 
     def __init__(
@@ -73,10 +85,13 @@ class PolicyPlanner:
         has_own_key: bool = False,
         first_teacher: str = "",
         terms: Mapping[str, Trainable] | None = None,
+        constraints: Constraints = UNCONSTRAINED,
     ) -> None:
         self._has_own_key = has_own_key
         self._first_teacher = first_teacher
-        self._entries = [_entry(policy, self._find_terms(policy, terms or {})) for policy in policies]
+        self._entries = [
+            _entry(policy, self._find_terms(policy, terms or {}), constraints) for policy in policies
+        ]
         self._spent = spent
         self._plans: dict[tuple[str, str, str], Plan] = {}
         self._looks_at_paths = any(entry.paths for entry in self._entries)
@@ -101,8 +116,14 @@ class PolicyPlanner:
 
     def risk_targets(self, model: str) -> tuple[RiskTarget, ...]:
         """Return what the policies that may serve `model` ask of its specialists, strictest first."""
+        return tuple(sorted({ask.target for ask in self.asks(model)}))
+
+    def asks(self, model: str) -> tuple[Ask, ...]:
+        """Return the same with what a specialist may take for it."""
         serving = (one for one in self._entries if one.policy.serve and not one.policy.forbid)
-        return tuple(sorted({one.plan.target for one in serving if one.models.match(model)}))
+        return tuple(
+            {Ask(one.plan.target, one.plan.constraints): None for one in serving if one.models.match(model)}
+        )
 
     def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
         """Return the scope that a caller's requests for `model` learn from and are served from."""
@@ -232,7 +253,7 @@ def _without_budget(plan: Plan, period: Period, *, is_reserve: bool) -> Plan:
     return plan if is_reserve else msgspec.structs.replace(plan, audit_share=0.0, settling_audit_share=0.0)
 
 
-def _entry(policy: Policy, terms: Trainable) -> _Entry:
+def _entry(policy: Policy, terms: Trainable, constraints: Constraints) -> _Entry:
     plan = Plan(
         policy=policy.name,
         may_serve=policy.serve,
@@ -241,6 +262,7 @@ def _entry(policy: Policy, terms: Trainable) -> _Entry:
         delta=policy.delta,
         days=policy.certificate.days,
         agreement=policy.agreement,
+        constraints=policy.constraints.strictest(constraints),
         audit_share=policy.audit.certified,
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from gateway.config.bounds import NonNegativeFloat, PositiveFloat, Share
 from gateway.config.plugins import load_plugin
-from gateway.core import EXACT, PrivateKind
+from gateway.core import EXACT, Constraints, PrivateKind
 from gateway.errors import ConfigError
 from gateway.wire.private_data import KINDS
 
@@ -95,6 +95,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ours are not stored, so a client cannot continue one by its id."""
     embed: Annotated[str, Meta(min_length=1)] | None = None
     """The local encoder that answers POST /v1/embeddings; None: the teacher does."""
+    max_latency_ms: PositiveFloat | None = None
+    """The most that a specialist may take to answer, from the request's arrival on: later drafts are not
+    waited for, and a version whose p99 alone is above it serves nothing here. `specialists.limits` holds,
+    too. None: as the settings say."""
+    max_memory_mb: PositiveFloat | None = None
+    """The most memory of a process that serves the version alone, encoder or base included: a version that
+    takes more serves nothing here. None: as the settings say."""
     hedge_ms: NonNegativeFloat | None = None
     """When a draft takes longer, the teacher is called beside it, and the first of the two is served. Both
     may cost money. None, the default: wait for the draft."""
@@ -116,6 +123,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def private_kinds(self) -> frozenset[PrivateKind]:
         """What `redact` names."""
         return frozenset(KINDS if self.redact == "all" else self.redact)
+
+    @property
+    def constraints(self) -> Constraints:
+        """What specialists may take to answer."""
+        return Constraints(max_latency_ms=self.max_latency_ms, max_memory_mb=self.max_memory_mb)
 
     def __post_init__(self) -> None:
         """Keep the word that reports have for requests without a policy, and know the agreement."""

@@ -81,7 +81,7 @@ class GatewayAdmin:
         limits = KeyLimits(counters, keeper=open_lease_keeper(settings.state, "", counters))
         self._contact = Contact(counters, settings.state) if settings.state.is_shared else None
         accounting = Accounting(settings, state, policies, limits)
-        planner = PolicyPlanner(policies, accounting.budgets.spent)
+        planner = PolicyPlanner(policies, accounting.budgets.spent, constraints=settings.specialists.limits)
         self._reporter = TaskReporter(state, planner, Registry(settings.home.registry))
         collectors = [
             Certificates(state.certifications.all),

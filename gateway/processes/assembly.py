@@ -199,6 +199,7 @@ class GatewayWorker:
             has_own_key=self.settings.upstream.api_key is not None,
             first_teacher=first_teacher,
             terms=list_terms(self.settings),
+            constraints=self.settings.specialists.limits,
         )
 
     def _create_stages(self) -> Stages:

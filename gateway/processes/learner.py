@@ -13,28 +13,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from gateway.confidence.units import DAY_S
-from gateway.config.plugins import load_plugin
-from gateway.config.typed import build_config
 from gateway.core import Certification, RiskTarget
-from gateway.distill.base import Event, Recipe
-from gateway.distill.cached_encoder import CachedEncoder
+from gateway.distill.base import Event
 from gateway.distill.judge import Judge
 from gateway.distill.learner import Learner
 from gateway.distill.preview import Preview, preview_targets
 from gateway.distill.stores import Stores
-from gateway.distill.task_rows import TaskRows, is_separate
-from gateway.distill.version_builder import VersionBuilder
+from gateway.distill.task_rows import TaskRows
 from gateway.errors import ConfigError, StepdownError
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
+from gateway.processes.building import create_builder, create_cached_encoder
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.preloading import PreloadingCertificationStore
 from gateway.processes.registry_access import open_registry
@@ -44,8 +39,6 @@ from gateway.sharing.election import Election
 from gateway.sharing.mirror import SharedRows
 from gateway.sharing.publication import Publication
 from gateway.sharing.valkey import Valkey
-from gateway.specialists.base import Runtime
-from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.shared_resources import SharedResources
@@ -139,7 +132,7 @@ def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Le
     """
     home = settings.home
     specialists, learn = settings.specialists, settings.learn
-    encoder = _create_encoder(settings)
+    encoder = create_cached_encoder(settings)
     resources = SharedResources(
         encoder, EnginePool(home.models, specialists.memory_mb), RemoteEngines(specialists.engines)
     )
@@ -164,7 +157,7 @@ def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Le
         stores,
         builder,
         encoder,
-        _risk_targets_lookup(settings),
+        _create_planner(settings).asks,
         learn,
         is_ours=election.is_ours if election else lambda _: True,
     )
@@ -197,45 +190,14 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     if certification.version is None or known is None:
         raise ConfigError(f"{task} has no specialist yet")
     builder = create_builder(settings)
-    strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget())
+    strictest = min(_create_planner(settings).risk_targets(known.model), default=RiskTarget())
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
-    rows = TaskRows(task, settings.learn.max_rows)
+    rows = TaskRows(task, settings.learn.max_rows, state.templates)
     rows.read(open_harvest(settings))
-    evidence = [row for row in rows.evidence() if not is_separate(row, state.templates)]
     with builder.open_version(task, certification.version) as candidate:
         return preview_targets(
-            candidate, certification, Judge(settings.learn), evidence, targets, now=time.time()
+            candidate, certification, Judge(settings.learn), rows.evidence(), targets, now=time.time()
         )
-
-
-def _create_encoder(settings: Settings) -> CachedEncoder:
-    specialists = settings.specialists
-    options = msgspec.json.encode(specialists.encoder_options)
-    return CachedEncoder(create_encoder(specialists.encoder, options))
-
-
-def create_builder(settings: Settings, resources: SharedResources | None = None) -> VersionBuilder:
-    """Return the builder of versions, with an encoder of its own unless `resources` are given."""
-    learn, specialists = settings.learn, settings.specialists
-    if resources is None:
-        engines = EnginePool(settings.home.models, specialists.memory_mb)
-        resources = SharedResources(_create_encoder(settings), engines, RemoteEngines(specialists.engines))
-    registry, shared = open_registry(settings), resources
-    return VersionBuilder(
-        recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
-        registry=registry,
-        open_runtime=lambda name, folder: _open_runtime(name, folder, shared),
-        resources=shared,
-        workspaces=settings.home.learn,
-        config=learn,
-    )
-
-
-def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
-    """Return the recipe `name`. Raises ConfigError for an unknown name or option."""
-    module = load_plugin("gateway.distill.recipes", name)
-    recipe: Recipe = module.create(build_config(module.Config, options, f"learn.options.{name}"))
-    return recipe
 
 
 def learn_once(
@@ -259,9 +221,10 @@ def describe_event(event: Event) -> str:
     return f"{event.task}{version} {event.kind}" + (f": {event.detail}" if event.detail else "")
 
 
-def _risk_targets_lookup(settings: Settings) -> Callable[[str], tuple[RiskTarget, ...]]:
-    """Return the function from a model's name to what the policies ask of its specialists."""
-    return PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0).risk_targets
+def _create_planner(settings: Settings) -> PolicyPlanner:
+    """Return the planner that says what the policies ask of a model's specialists."""
+    policies, limits = load_policies(settings.policies.folder), settings.specialists.limits
+    return PolicyPlanner(policies, lambda _: 0.0, constraints=limits)
 
 
 @contextmanager
@@ -269,11 +232,6 @@ def _lock_learner(home: Home) -> Iterator[None]:
     with home.learner_lock.open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _open_runtime(name: str, folder: Path, resources: SharedResources) -> Runtime:
-    runtime: Runtime = load_plugin("gateway.specialists.runtimes", name).create(folder, resources)
-    return runtime
 
 
 if __name__ == "__main__":

@@ -74,6 +74,7 @@ def _settings_parts() -> Iterator[str]:
     for field in msgspec.structs.fields(Settings):
         if section := find_struct(field.type):
             yield _write_struct(f"[{field.encode_name}]", section)
+            yield from _nested_parts(field.encode_name, section)
     yield _write_struct('[prices."<model>"]', Price)
     yield _write_struct('[prices."<model>".long]', LongPrompt)
     yield _write_struct("[specialists.engines.<name>]", EngineConfig)
@@ -84,6 +85,12 @@ def _settings_parts() -> Iterator[str]:
                 yield _write_struct(title.format(name), config)
     yield "## Variables\n"
     yield "\n".join(f"- `{name}`" for name in sorted(list_variables(Settings))) + "\n"
+
+
+def _nested_parts(name: str, section: type[msgspec.Struct]) -> Iterator[str]:
+    for field in msgspec.structs.fields(section):
+        if table := find_struct(field.type):
+            yield _write_struct(f"[{name}.{field.encode_name}]", table)
 
 
 def _policy_parts() -> Iterator[str]:

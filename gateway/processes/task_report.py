@@ -100,7 +100,9 @@ class TaskReporter:
 
 def create_reporter(settings: Settings, state: State) -> TaskReporter:
     """Return the reporter of a home. Raises ConfigError if the policies cannot be read."""
-    planner = PolicyPlanner(load_policies(settings.policies.folder), lambda _: 0.0)
+    planner = PolicyPlanner(
+        load_policies(settings.policies.folder), lambda _: 0.0, constraints=settings.specialists.limits
+    )
     return TaskReporter(state, planner, Registry(settings.home.registry))
 
 

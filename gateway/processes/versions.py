@@ -16,8 +16,9 @@ from gateway.distill.prospects import Candidate
 from gateway.distill.task_rows import TaskRows
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
+from gateway.processes.building import create_builder
 from gateway.processes.harvest_access import open_harvest
-from gateway.processes.learner import create_builder, create_learner, describe_event, learn_once
+from gateway.processes.learner import create_learner, describe_event, learn_once
 from gateway.processes.registry_access import open_registry
 from gateway.settings import Settings
 from gateway.store.state import State
@@ -124,7 +125,7 @@ def compare(settings: Settings, state: State, task: str, versions: tuple[int, in
     """Return how two versions differ; may take a minute. Raises ConfigError or RegistryError."""
     for version in versions:
         _require_version(settings, task, version)
-    rows = _list_texts(settings, task)
+    rows = _list_texts(settings, state, task)
     sides: list[Side] = []
     answers: list[list[Draft | None]] = []
     for version in versions:
@@ -159,8 +160,8 @@ def _let_draft(
     return events
 
 
-def _list_texts(settings: Settings, task: str) -> list[Row]:
-    rows = TaskRows(task, settings.learn.max_rows)
+def _list_texts(settings: Settings, state: State, task: str) -> list[Row]:
+    rows = TaskRows(task, settings.learn.max_rows, state.templates)
     rows.read(open_harvest(settings))
     found = rows.evidence()[-MOST_COMPARED:]
     if not found:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.core import Footprint
+
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """One version of one task's specialist.
@@ -28,3 +30,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float] = {}
     served_model: str = ""
     """The model elsewhere that it was validated on; empty if it drafts by its files."""
+    footprint: Footprint | None = None
+    """What it takes on the machine that made it; None if it was not measured."""

@@ -42,7 +42,8 @@ from gateway.harvest.base import Row
 from gateway.harvest.gather import Gatherer
 from gateway.policy.load import load_policies
 from gateway.policy.planner import CHAT, PolicyPlanner
-from gateway.processes.learner import create_recipe, describe_event
+from gateway.processes.building import create_recipe
+from gateway.processes.learner import describe_event
 from gateway.registry.models import Registry
 from gateway.routing.classifiers.fingerprint import FingerprintClassifier
 from gateway.routing.router import TaskRouter
@@ -98,7 +99,7 @@ class InProcessGateway:
             ),
             _create_builder(home, registry, resources, learn),
             resources.encoder,
-            planner.risk_targets,
+            planner.asks,
             learn,
             clock=self.now,
         )

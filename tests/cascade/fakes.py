@@ -103,6 +103,7 @@ class ScriptedDrafter:
         self.gate: asyncio.Event | None = None
         self.drafts = 0
         self.requests: list[DraftRequest] = []
+        self.budgets_s: list[float] = []
         self.stream: ScriptedStream | None = None
 
     async def load(self, task: str, version: int, folder: Path) -> None:
@@ -111,6 +112,7 @@ class ScriptedDrafter:
     async def draft(self, task: str, version: int, draft_request: DraftRequest, budget_s: float) -> Draft:
         self.drafts += 1
         self.requests.append(draft_request)
+        self.budgets_s.append(budget_s)
         if self.gate:
             await self.gate.wait()
         if self.error:

@@ -11,7 +11,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from gateway.core import Certificate, Certification, MatchKind, RiskTarget, Stratum
+from gateway.core import (
+    UNCONSTRAINED,
+    Ask,
+    Certificate,
+    Certification,
+    Constraints,
+    Footprint,
+    MatchKind,
+    RiskTarget,
+    Stratum,
+)
 from gateway.distill.base import Config, TrainingSet, Workspace
 from gateway.distill.learner import Learner
 from gateway.distill.recipes import head as recipe
@@ -110,6 +120,7 @@ class Home:
         self.folder = folder
         self.encoder = ToyEncoder()
         self.now = 20_000.0
+        self.footprint: Footprint | None = None
         self.resources = resources_of(self.encoder)
         self._database = Database(folder / "state.db")
         self._outbox = Outbox(folder / "harvest" / "worker-0.db")
@@ -129,18 +140,24 @@ class Home:
             self._outbox.put(row)
         self._outbox.flush()
 
-    def learner(self, alpha: float = 0.1) -> Learner:
+    def learner(self, alpha: float = 0.1, constraints: Constraints = UNCONSTRAINED) -> Learner:
         builder = VersionBuilder(
             recipes=[recipe.create(recipe.Config())],
             registry=self.stores.registry,
             open_runtime=lambda _, folder: runtime.create(folder, self.resources),
+            measure=lambda *_: self.footprint,
             resources=self.resources,
             workspaces=self.folder / "learn",
             config=CONFIG,
         )
         target = RiskTarget(alpha, 0.1)
         return Learner(
-            self.stores, builder, self.encoder, lambda _: (target,), CONFIG, clock=lambda: self.now
+            self.stores,
+            builder,
+            self.encoder,
+            lambda _: (Ask(target, constraints),),
+            CONFIG,
+            clock=lambda: self.now,
         )
 
     def change_encoder(self, name: str) -> None:

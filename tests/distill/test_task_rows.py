@@ -7,7 +7,7 @@ from tests.distill.conftest import Home, harvested, tickets
 
 
 def test_each_row_is_taken_in_once(home: Home) -> None:
-    task_rows = TaskRows("task-1", 1000)
+    task_rows = TaskRows("task-1", 1000, home.stores.templates)
     for start in (0, 40):
         home.harvest(tickets(40, start=start))
         task_rows.read(home.stores.harvest)
@@ -22,7 +22,7 @@ def test_evidence_stays_as_it_was_drawn(home: Home) -> None:
     """The certificate speaks of requests: what is asked more often weighs more."""
     evidence = [harvested("t", "a", at=n, held_out=True) for n in range(3)]
     home.harvest([harvested("t", "a"), *evidence])
-    task_rows = TaskRows("task-1", 1000)
+    task_rows = TaskRows("task-1", 1000, home.stores.templates)
     task_rows.read(home.stores.harvest)
 
     assert [(row.text, row.answer, row.at) for row in task_rows.evidence()] == [
@@ -32,7 +32,7 @@ def test_evidence_stays_as_it_was_drawn(home: Home) -> None:
 
 def test_only_rows_since_the_alarm_count_as_grown(home: Home) -> None:
     home.harvest(tickets(100, held_out_share=0.0))
-    task_rows = TaskRows("task-1", 1000)
+    task_rows = TaskRows("task-1", 1000, home.stores.templates)
     task_rows.read(home.stores.harvest)
 
     assert task_rows.grown(0.0) == Count(100, 0)
@@ -43,7 +43,7 @@ def test_only_rows_since_the_alarm_count_as_grown(home: Home) -> None:
 def test_the_oldest_rows_are_forgotten_but_still_counted(home: Home) -> None:
     """Growth must stay visible, or a full pile would never teach again."""
     home.harvest(tickets(100, held_out_share=0.0))
-    task_rows = TaskRows("task-1", 30)
+    task_rows = TaskRows("task-1", 30, home.stores.templates)
     task_rows.read(home.stores.harvest)
 
     assert [row.at for row in task_rows.training()] == [float(n) for n in range(70, 100)]
@@ -52,7 +52,7 @@ def test_the_oldest_rows_are_forgotten_but_still_counted(home: Home) -> None:
 
 
 def test_the_newest_row_may_be_of_either_kind(home: Home) -> None:
-    task_rows = TaskRows("task-1", 10)
+    task_rows = TaskRows("task-1", 10, home.stores.templates)
     assert task_rows.newest() is None
     home.harvest(tickets(50))
     task_rows.read(home.stores.harvest)
@@ -64,7 +64,7 @@ def test_the_newest_row_may_be_of_either_kind(home: Home) -> None:
 def test_what_was_removed_is_forgotten_at_once_and_still_counted(home: Home) -> None:
     """A learner lives for weeks: what somebody asked to forget must not be in the next version."""
     home.harvest(tickets(100, held_out_share=0.0))
-    task_rows = TaskRows("task-1", 1000)
+    task_rows = TaskRows("task-1", 1000, home.stores.templates)
     task_rows.read(home.stores.harvest)
 
     forget(home.folder / "harvest", Selection(before=40.0))

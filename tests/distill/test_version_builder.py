@@ -7,8 +7,9 @@ import pytest
 
 from gateway.core import Deferral, DraftRequest, RiskTarget
 from gateway.distill.base import Config, EvalResult, Report, TrainingSet, Workspace
+from gateway.distill.choice import Choice
 from gateway.distill.recipes import head as recipe
-from gateway.distill.version_builder import Choice, VersionBuilder
+from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
 from gateway.registry.models import Registry

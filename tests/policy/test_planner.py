@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core import Grant, Mode, Request, Resource, RiskTarget, Trainable
+from gateway.core import Constraints, Grant, Mode, Request, Resource, RiskTarget, Trainable
 from gateway.errors import RequestError
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.schema import AuditShares, CertificateRules, Policy
@@ -149,6 +149,15 @@ def test_a_specialist_must_meet_every_policy_that_may_serve_its_model() -> None:
     )
 
     assert rules.risk_targets("gpt-4o") == (RiskTarget(0.02, 0.1, 30.0), RiskTarget(0.05, 0.1, 7.0))
+
+
+def test_what_a_specialist_may_take_is_the_less_of_policy_and_settings() -> None:
+    policies = [Policy(name="quick", models=("a",), max_latency_ms=50.0), Policy(name="any")]
+    rules = PolicyPlanner(policies, lambda _: 0.0, constraints=Constraints(max_latency_ms=90.0))
+
+    assert rules.plan(asking("a")).constraints == Constraints(max_latency_ms=50.0)
+    assert rules.plan(asking("b")).constraints == Constraints(max_latency_ms=90.0)
+    assert [ask.constraints.max_latency_ms for ask in rules.asks("a")] == [50.0, 90.0]
 
 
 def test_a_spent_budget_stops_audits_and_not_local_service() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import ConfigError
 from gateway.processes.assembly import create_classifier
-from gateway.processes.learner import create_recipe
+from gateway.processes.building import create_recipe
 from gateway.specialists.client.client import HostClient
 from gateway.store.state import State
 

@@ -140,12 +140,23 @@ def _show(settings: Settings, arguments: argparse.Namespace) -> int:
         "size_mb": _size_mb(folder),
         **msgspec.to_builtins(registry.read(name, version)),
     }
+    shown |= _energy(settings, registry.read(name, version))
     if kind == "base":
         from gateway.specialists.engine import base_model
 
         shown["card"] = msgspec.to_builtins(base_model.read_card(folder))
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
     return OK
+
+
+def _energy(settings: Settings, manifest: Manifest) -> dict[str, Any]:
+    """Return what an answer takes by the declared draw of a core; nothing without that, or unmeasured."""
+    watts = settings.specialists.watts_per_core
+    if watts is None or manifest.footprint is None:
+        return {}
+    joules = watts * manifest.footprint.cpu_ms / 1000
+    method = f"{watts:g} W a core, as declared, times {manifest.footprint.cpu_ms:.2f} ms of CPU"
+    return {"energy_j_per_answer": round(joules, 6), "energy_method": method}
 
 
 def _verify(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -1,0 +1,158 @@
+"""What a version takes, measured in a process of its own: time, CPU and memory of its drafts alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway.core import DraftRequest, Footprint
+from gateway.errors import SpecialistError
+from gateway.ipc.child_process import start_module
+from gateway.specialists.base import NullListener, Runtime
+from gateway.specialists.remote.config import EngineConfig
+
+logger = logging.getLogger(__name__)
+
+TEXTS = 64
+"""How many texts are drafted for."""
+TRIES = 3
+"""The quickest counts: the others waited for a core that something else had."""
+LONGEST_S = 10.0
+"""After so long no further text is begun; a decoder drafts about one a second."""
+GIVEN_UP_S = 120.0
+_PROC = Path("/proc")
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What is measured: a version's files, and all that a model host would be started with."""
+
+    runtime: str
+    folder: str
+    texts: Sequence[str]
+    encoder: str
+    encoder_options: dict[str, Any]
+    models: str
+    memory_mb: int
+    engines: dict[str, EngineConfig] = {}
+
+
+def measure_footprint(job: Job) -> Footprint | None:
+    """Return what a version takes, from a process started for that; None, and a warning, if it failed."""
+    child = start_module(__name__, [], stdout=subprocess.PIPE)
+    try:
+        output, _ = child.communicate(msgspec.json.encode(job), timeout=GIVEN_UP_S)
+        return msgspec.json.decode(output, type=Footprint)
+    except (subprocess.TimeoutExpired, msgspec.DecodeError) as exc:
+        logger.warning("what the version takes could not be measured: %s", exc)
+        return None
+    finally:
+        child.kill()
+        child.wait()
+
+
+def main() -> None:
+    """Read a Job from stdin, write its Footprint to stdout."""
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
+    with _open_runtime(job) as (runtime, begun):
+        runtime.draft(_request(job.texts[0], 0), NullListener())
+        load_ms = (time.perf_counter() - begun) * 1000
+        cpu_s, times = _draft_all(runtime, job.texts[:TEXTS])
+        footprint = Footprint(
+            p50_ms=_quantile(times, 0.5) * 1000,
+            p99_ms=_quantile(times, 0.99) * 1000,
+            cpu_ms=cpu_s * 1000,
+            load_ms=load_ms,
+            memory_mb=sum(map(_peak_mb, ["self", *_children()])),
+        )
+    sys.stdout.buffer.write(msgspec.json.encode(footprint))
+
+
+@contextlib.contextmanager
+def _open_runtime(job: Job) -> Iterator[tuple[Runtime, float]]:
+    """Give the runtime at work and when its loading began: once the encoder was warm."""
+    # Not at the top: the process that asks for a measurement needs none of this.
+    from gateway.config.plugins import load_plugin
+    from gateway.specialists.encoders import create_encoder
+    from gateway.specialists.engine.pool import EnginePool
+    from gateway.specialists.remote.pool import RemoteEngines
+    from gateway.specialists.shared_resources import SharedResources
+
+    encoder = create_encoder(job.encoder, msgspec.json.encode(job.encoder_options))
+    encoder.encode(job.texts[0])
+    engines = EnginePool(Path(job.models), job.memory_mb)
+    begun = time.perf_counter()
+    resources = SharedResources(encoder, engines, RemoteEngines(job.engines))
+    runtime: Runtime = load_plugin("gateway.specialists.runtimes", job.runtime).create(
+        Path(job.folder), resources
+    )
+    try:
+        yield runtime, begun
+    finally:
+        runtime.close()
+        engines.close()
+
+
+def _draft_all(runtime: Runtime, texts: Sequence[str]) -> tuple[float, list[float]]:
+    """Return the CPU seconds of a draft, and the wall seconds of the quickest for each text."""
+    ends_at = time.monotonic() + LONGEST_S
+    best: dict[str, float] = {}
+    drafts, cpu_s = 0, _cpu_s()
+    for number in range(TRIES):
+        for text in texts:
+            if drafts and time.monotonic() > ends_at:
+                break
+            begun = time.perf_counter()
+            with contextlib.suppress(SpecialistError):  # too long for it: the teacher answers
+                runtime.draft(_request(text, number), NullListener())
+                best[text] = min(best.get(text, LONGEST_S), time.perf_counter() - begun)
+            drafts += 1
+    return (_cpu_s() - cpu_s) / max(1, drafts), sorted(best.values())
+
+
+def _request(text: str, number: int) -> DraftRequest:
+    """Return a request for a text that was never learnt: an exact repeat may be answered without drafting."""
+    return DraftRequest(text=f"{text} {number}")
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def _children() -> list[str]:
+    """Return the processes that this one has started: the engine of a decoder."""
+    found = (_PROC / "self" / "task").glob("*/children")
+    return [pid for each in found for pid in each.read_text().split()]
+
+
+def _peak_mb(pid: str) -> float:
+    """Return the most memory that a process has had, without what it had before it became this program."""
+    with contextlib.suppress(OSError):
+        for line in (_PROC / pid / "status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    # No /proc: macOS, which counts in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20 if pid == "self" else 0.0
+
+
+def _cpu_s() -> float:
+    """Return the CPU seconds of this process and those that it has started."""
+    ticks = 0
+    for pid in _children():
+        with contextlib.suppress(OSError):
+            # After the name in brackets: utime and stime are the 12th and 13th fields.
+            fields = (_PROC / pid / "stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / 100
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,47 @@
+"""A real process measures a version, with the encoder that is packaged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.specialists.measuring import Job, measure_footprint
+
+
+def job(folder: Path, **script: Any) -> Job:
+    (folder / "script.json").write_text(json.dumps(script))
+    return Job(
+        runtime="scripted",
+        folder=str(folder),
+        texts=["where is my card", "is my card lost"],
+        encoder="minilm",
+        encoder_options={},
+        models=str(folder),
+        memory_mb=256,
+    )
+
+
+def test_time_and_memory_of_a_version_are_measured(tmp_path: Path) -> None:
+    takes = measure_footprint(job(tmp_path, delay_ms=20.0))
+
+    assert takes is not None
+    assert takes.p50_ms >= 20.0
+    assert takes.p99_ms >= takes.p50_ms
+    assert takes.load_ms >= 20.0
+    assert takes.cpu_ms < 20.0  # it sleeps
+    assert 40.0 < takes.memory_mb < 1_000.0  # Python and the encoder
+
+
+def test_a_text_that_the_version_refuses_is_left_out(tmp_path: Path) -> None:
+    takes = measure_footprint(
+        job(tmp_path, faults={"is my card lost 0": "refuse", "is my card lost 1": "refuse"})
+    )
+    assert takes is not None
+
+
+def test_a_version_that_dies_is_not_measured(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert measure_footprint(job(tmp_path, faults={"where is my card 0": "die"})) is None
+    assert "could not be measured" in caplog.text
