@@ -11,10 +11,13 @@ Positive = Annotated[float, Meta(gt=0)]
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """What a version takes, measured when it was made, in a process with nothing else to do."""
+    """What a version takes, measured when it was made, in a process with nothing else to do.
+
+    On texts that it has not learnt and cannot be quick with: real traffic takes less.
+    """
 
     p50_ms: float
-    """Of a draft, alone: the quickest of some tries of each text."""
+    """Of a draft, alone, over texts: the quickest of three tries of each."""
     p99_ms: float
     cpu_ms: float
     """CPU of a draft, over all threads and processes."""

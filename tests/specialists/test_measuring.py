@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.specialists.measuring import Job, measure_footprint
+from gateway.specialists.measuring import Job, measure_footprint, mix_texts
 
 
 def job(folder: Path, **script: Any) -> Job:
@@ -35,13 +35,16 @@ def test_time_and_memory_of_a_version_are_measured(tmp_path: Path) -> None:
     assert 40.0 < takes.memory_mb < 1_000.0  # Python and the encoder
 
 
+def test_the_texts_are_halves_of_lessons_that_were_not_learnt() -> None:
+    lessons = ["where is my card", "is my card lost"]
+    assert mix_texts(lessons) == ["where is card lost", "is my my card"]
+    assert mix_texts(["word"]) == ["word word"]
+
+
 def test_a_text_that_the_version_refuses_is_left_out(tmp_path: Path) -> None:
-    takes = measure_footprint(
-        job(tmp_path, faults={"is my card lost 0": "refuse", "is my card lost 1": "refuse"})
-    )
-    assert takes is not None
+    assert measure_footprint(job(tmp_path, faults={"is my my card": "refuse"})) is not None
 
 
 def test_a_version_that_dies_is_not_measured(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert measure_footprint(job(tmp_path, faults={"where is my card 0": "die"})) is None
+    assert measure_footprint(job(tmp_path, faults={"where is card lost": "die"})) is None
     assert "could not be measured" in caplog.text
