@@ -72,7 +72,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     its proxies go on sending to a pod that ends."""
     drain_s: PositiveFloat = 20.0
     """After that: the time for answers under way; then the streams that are left end with an error event.
-    With Kubernetes' delay it fits into its 30 s of grace."""
+    Websockets on which nothing is said end at its beginning, the others once they are quiet. With
+    Kubernetes' delay it fits into its 30 s of grace."""
     stale_after_s: PositiveFloat = 30.0
     """A worker that could not read its keys for longer is not ready, and refuses them with 503."""
     log_format: Literal["plain", "json"] = "plain"

@@ -6,11 +6,11 @@ that part needs root. The teacher is simulated and local.
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import os
 import signal
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -207,12 +207,17 @@ PARTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def main(names: list[str]) -> None:
+def main() -> None:
     """Run the named parts, or all."""
+    parser = argparse.ArgumentParser(prog="loadtests.faults", description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (all)")
+    names = parser.parse_args().parts
+    if unknown := set(names) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
     for name in names or PARTS:
         with tempfile.TemporaryDirectory() as folder:
             PARTS[name](Path(folder) / "home")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

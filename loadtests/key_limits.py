@@ -7,6 +7,7 @@ the machine matters little.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import subprocess
 import sys
@@ -36,15 +37,17 @@ CASES = {
 }
 
 
-def main(words: list[str]) -> None:
-    """Print the table; with the words FILE NUMBER, only make the noise of another worker."""
-    if words:
-        return make_noise(Path(words[0]), int(words[1]))
+def main() -> None:
+    """Print the table; with --noise, only make the noise of another worker."""
+    parser = argparse.ArgumentParser(prog="loadtests.key_limits", description=__doc__.partition("\n")[0])
+    parser.add_argument("--noise", nargs=2, metavar=("FILE", "NUMBER"), help="only count there, as another")
+    if noise := parser.parse_args().noise:
+        return make_noise(Path(noise[0]), int(noise[1]))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "counters"
         create_counters(file, 3)
         noise = [
-            subprocess.Popen([sys.executable, "-m", __spec__.name, str(file), str(number)])
+            subprocess.Popen([sys.executable, "-m", __spec__.name, "--noise", str(file), str(number)])
             for number in (1, 2)
         ]
         try:
@@ -112,4 +115,4 @@ def make_noise(file: Path, number: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -11,6 +11,7 @@ support/teacher_capacity.py.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import sys
 import tempfile
@@ -141,8 +142,14 @@ class Run(msgspec.Struct, frozen=True):
         return before, p99_ms(self.traffic.between(self.opened, self.recovered))
 
 
-def main(names: list[str]) -> int:
+def main() -> int:
     """Run the named faults, or all; return 1 if a bar was missed."""
+    known = (*FAULTS, "capacity")
+    parser = argparse.ArgumentParser(prog="loadtests.teachers", description=__doc__.partition("\n")[0])
+    parser.add_argument("faults", nargs="*", metavar="FAULT", help=f"{', '.join(known)} (all)")
+    names = parser.parse_args().faults
+    if unknown := set(names) - set(known):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(known)}")
     chosen = [fault for fault in FAULTS if not names or fault in names]
     kept = [asyncio.run(_run(fault)) for fault in chosen]
     if not names or "capacity" in names:
@@ -151,4 +158,4 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

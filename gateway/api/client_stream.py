@@ -27,6 +27,11 @@ class ClientStream:
         self._held: list[bytes] = []
         self._size = 0
 
+    @property
+    def is_between_messages(self) -> bool:
+        """Whether nothing of a message has come that is not whole yet."""
+        return not (self._held or self._is_passing or self.unread or self._parser.pending)
+
     def feed(self, data: bytes) -> list[Part]:
         """Return the parts of frames in `data`; none, with all of it `unread`, if they are no frames."""
         pending = self._parser.pending

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Protocol
 
@@ -46,6 +47,8 @@ class ApiDependencies(msgspec.Struct, frozen=True, kw_only=True):
     own_models: Callable[[Caller], list[str]] = lambda _: []
     """Names of our specialists, as clients see them: `stepdown/<task>`, by the task's name and by its id."""
     is_ready: Callable[[], bool] = lambda: True
+    wait_until_closing: Callable[[], Awaitable[object]] = lambda: asyncio.Event().wait()
+    """Returns once the worker takes no more connections and ends."""
     instance: bytes = b""
     """The name by which the gateway knows its own requests when they come back."""
     names: Collection[str] = ()

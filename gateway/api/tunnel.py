@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections import deque
 from collections.abc import Callable
 
 from gateway.api.client_stream import ClientStream
 from gateway.api.http.memory import MemoryBudget
+from gateway.api.tunnel_side import TunnelSide, detect_dead_peer
 from gateway.cascade.websocket_session import Objection, WebsocketSession
 from gateway.errors import RequestError
 from gateway.upstream.base import Link
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 10.0
 # More of an event is not kept: its usage is found while it passes.
 MOST_KEPT_BYTES = 1 << 20
+QUIET_S = 1.0
+"""So long neither side says anything where nothing is under way; who is speaking pauses for less."""
 # RFC 6455 section 7.4.1, and IANA's list of close codes beside it.
-_POLICY_VIOLATION, _SERVICE_RESTART = 1008, 1012
-# A peer that vanished without a word is noticed after a minute, where the system lets us say so.
-_PROBES = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+_GOING_AWAY, _POLICY_VIOLATION, _SERVICE_RESTART = 1001, 1008, 1012
 
 
 class SplicedTunnel:
@@ -60,14 +60,17 @@ class SplicedTunnel:
         """What came of the client's and waits for the check of a message before it."""
         self._check: asyncio.Task[None] | None = None
         self._is_ending = False
+        self._clock = asyncio.get_running_loop().time
+        self._heard_at = self._clock()
+        """When one of the two last said something; pings do not count."""
         self._ended = asyncio.get_running_loop().create_future()
-        client_side, teacher_side = _Side(self._take_from_client), _Side(self._take_from_teacher)
+        client_side, teacher_side = TunnelSide(self._take_from_client), TunnelSide(self._take_from_teacher)
         teacher_side.other = self._client = client
         client_side.other = self._teacher = link.detach(teacher_side)
         client.set_protocol(client_side)
         self._sides = (client_side, teacher_side)
         for transport in (client, self._teacher):
-            _detect_dead_peer(transport)
+            detect_dead_peer(transport)
 
     async def wait_closed(self) -> None:
         """Return when both are closed, or could be; then `close` it.
@@ -78,15 +81,39 @@ class SplicedTunnel:
         await asyncio.wait([*lost, self._ended], return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait(lost, timeout=DRAIN_S)
 
+    def end_if_quiet(self, error: RequestError) -> bool:
+        """End the websocket with `error` if nothing is under way; return whether it ends.
+
+        What the client says from now on does not reach the teacher: it may say it again elsewhere.
+        """
+        if not self._is_ending and self._is_quiet:
+            self._is_ending = True
+            self._client.write(self._render_end(error))
+            self._leave_teacher(_GOING_AWAY)
+            self._ended.set_result(None)
+        return self._is_ending
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether no response is awaited, no message is on its way, and none came for a while."""
+        if self._from_client is None or self._from_teacher is None:
+            # Nobody knows what is said.
+            return False
+        is_between = self._from_client.is_between_messages and self._from_teacher.is_between_messages
+        is_busy = self._session.is_answering or self._check or self._parts or self._unsaid
+        return is_between and not is_busy and self._clock() - self._heard_at >= QUIET_S
+
     def say_last(self, error: RequestError) -> None:
         """Tell the client why the websocket ends now, unless that would stand within a message."""
         if self._is_ending or self._from_teacher is None or not self._from_teacher.is_between_messages:
             return
-        code = _POLICY_VIOLATION if error.status < 500 else _SERVICE_RESTART
-        event = encode_frame(TEXT, self._session.render(error))
-        self._client.write(event + encode_close(code, error.code or ""))
+        self._client.write(self._render_end(error))
         if not self._client.get_write_buffer_size():
             self._client.close()
+
+    def _render_end(self, error: RequestError) -> bytes:
+        code = _POLICY_VIOLATION if error.status < 500 else _SERVICE_RESTART
+        return encode_frame(TEXT, self._session.render(error)) + encode_close(code, error.code or "")
 
     def close(self) -> None:
         """Close both at once, and book what was broken off."""
@@ -126,6 +153,7 @@ class SplicedTunnel:
 
     def _judge(self, stream: ClientStream, part: Part) -> list[bytes]:
         """Return what may pass with `part`."""
+        self._heard_at = self._clock()
         if stream.passes(part):
             return [part.raw]
         message = stream.hold(part)
@@ -200,6 +228,7 @@ class SplicedTunnel:
 
     def _note(self, part: Part) -> bool:
         """Read a part of the teacher's; return whether frames of our own may follow it now."""
+        self._heard_at = self._clock()
         if self._from_teacher is not None:
             try:
                 if (message := self._reader.take(part)) and (objection := self._session.note(message)):
@@ -232,54 +261,8 @@ class SplicedTunnel:
         if self._is_ending:
             self._leave_teacher()
 
-    def _leave_teacher(self) -> None:
+    def _leave_teacher(self, code: int = _POLICY_VIOLATION) -> None:
         """Close the teacher's end; the client closes its own when it has read why."""
         self._sides[1].leaves_other_open = True
-        self._teacher.write(encode_close(_POLICY_VIOLATION, "", is_masked=True))
+        self._teacher.write(encode_close(code, "", is_masked=True))
         self._teacher.close()
-
-
-class _Side(asyncio.Protocol):
-    """The protocol on one side of a tunnel; `other` is the transport of the other side."""
-
-    other: asyncio.Transport
-
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self.lost = asyncio.get_running_loop().create_future()
-        self.leaves_other_open = False
-        self._take = take
-        self._holds = 0
-        """Why nothing more is read from the other side: this side's buffer is full, a check."""
-
-    def data_received(self, data: bytes) -> None:
-        """Read it, and send it to the other side."""
-        self._take(data)
-
-    def pause_writing(self) -> None:
-        """Read no more from the other side while this side's buffer is full."""
-        self._holds += 1
-        if not self.other.is_closing():
-            self.other.pause_reading()
-
-    def resume_writing(self) -> None:
-        """Read from the other side again."""
-        self._holds -= 1
-        if not self._holds and not self.other.is_closing():
-            self.other.resume_reading()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Close the other side once it has been sent everything that is buffered for it."""
-        if not self.lost.done():
-            self.lost.set_result(None)
-        if not self.leaves_other_open:
-            self.other.close()
-
-
-def _detect_dead_peer(transport: asyncio.Transport) -> None:
-    sock = transport.get_extra_info("socket")
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in _PROBES:
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

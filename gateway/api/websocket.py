@@ -40,6 +40,7 @@ from gateway.wire.canonical_path import read_path
 from gateway.wire.endpoints import find_resource
 
 MAX_REFUSAL_BYTES = 1 << 20
+QUIET_POLL_S = 0.1
 
 
 class ServerState(Protocol):
@@ -166,13 +167,23 @@ class Handshake(asyncio.Protocol):
         self._write_head(reply.status, (*without_takeover(reply.headers), *UPGRADE))
         if self._work:
             self._work.follow = lambda key: self._follow_key(tunnel, key)
+        leaving = asyncio.create_task(self._leave_when_quiet(spliced))
         try:
             await spliced.wait_closed()
         except asyncio.CancelledError:
             spliced.say_last((self._work and self._work.ended_by) or _stopping())
             raise
         finally:
+            leaving.cancel()
             spliced.close()
+
+    async def _leave_when_quiet(self, spliced: SplicedTunnel) -> None:
+        """End a websocket that would hold the end of the worker for nothing: its client can connect again."""
+        await self._deps.wait_until_closing()
+        while True:
+            if spliced.end_if_quiet(_stopping()):
+                return
+            await asyncio.sleep(QUIET_POLL_S)
 
     def _follow_key(self, tunnel: Tunnel, key: KeyFacts) -> None:
         tunnel.session.follow(key.grant)

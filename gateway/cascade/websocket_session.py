@@ -61,6 +61,11 @@ class WebsocketSession:
         self._booked: dict[str, None] = {}
         self._requests = 0
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether a response was asked for, or has begun, and has not ended."""
+        return bool(self._asked or self._open)
+
     def find_unknown_ids(self, message: Message) -> tuple[str, ...]:
         """Return the ids in a client's message that `check_ids` must look up before it is judged."""
         try:
@@ -100,7 +105,7 @@ class WebsocketSession:
                 )
         except RequestError as exc:
             # What was paid for already is still to be heard.
-            ends = message is None or (isinstance(exc, BudgetSpentError) and not self._is_answering)
+            ends = message is None or (isinstance(exc, BudgetSpentError) and not self.is_answering)
             return self._object(exc, event.event_id, ends=ends)
         return None
 
@@ -140,10 +145,6 @@ class WebsocketSession:
             self._emit(response)
         self._asked.clear()
         self._open.clear()
-
-    @property
-    def _is_answering(self) -> bool:
-        return bool(self._asked or self._open)
 
     def _take_back(self, cause: str | None) -> None:
         """Give back what was set aside for the response that an error is about.

@@ -78,7 +78,7 @@ def _check_all(environ: dict[str, str]) -> Iterator[Finding]:
     yield Finding("settings", "ok", f"{file}; admission is '{settings.admission}'")
     yield _check_policies(settings)
     yield _check_home(settings.home.folder)
-    yield from _check_files(settings.home)
+    yield from _check_files(settings)
     yield from _check_shared_state(settings)
     yield from _check_own_address(settings)
     yield _check_disk(settings.home.folder)
@@ -127,16 +127,34 @@ def _check_home(folder: Path) -> Finding:
     return Finding("home", "ok", str(folder) if existing == folder else f"{folder} will be made")
 
 
-def _check_files(home: Home) -> Iterator[Finding]:
+def _check_files(settings: Settings) -> Iterator[Finding]:
     from gateway.store.health import find_faults
 
-    faults = list(find_faults(home))
+    faults = list(find_faults(settings.home))
     for fault in faults:
         # Its last words say what to do.
         detail, _, advice = fault.rpartition(": ")
         yield Finding("files", "fail", detail, advice)
-    if not faults:
+    if not faults and (lost := _find_lost(settings)):
+        yield Finding("files", "fail", *lost)
+    elif not faults:
         yield Finding("files", "ok", "what is kept in the home is whole")
+
+
+def _find_lost(settings: Settings) -> tuple[str, str] | None:
+    """Return the specialists that should draft but have no files, and what to do; None if there are none."""
+    from gateway.processes.registry_access import list_lost_versions
+    from gateway.store.state import open_state
+
+    if not settings.home.state_db.exists():
+        return None
+    with open_state(settings.home) as state:
+        lost = [
+            f"{state.tasks.names.of(task)} version {version}"
+            for task, version in list_lost_versions(settings, state)
+        ]
+    advice = "put them back from a backup, or `stepdown models rollback TASK --reason WHY`"
+    return (f"gone: the specialist {', '.join(lost)}; the teacher answers instead", advice) if lost else None
 
 
 def _check_shared_state(settings: Settings) -> Iterator[Finding]:

@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
+    import msgspec
+
     from gateway.errors import ConfigError
     from gateway.processes.learner import create_learner, describe_event, learn_once, limit_threads
     from gateway.processes.versions import Order, resolve_task, train_now
@@ -66,11 +68,12 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
             state.trail.add(order.actor, "learn run", task, reason=order.reason)
             learner = create_learner(settings, state)
             events = learn_once(settings, learner, lambda: learner.step(task))
+        names = {event.task: state.tasks.names.of(event.task) for event in events}
     if arguments.json:
         print(json.dumps([{"task": event.task, "said": describe_event(event)} for event in events]))
         return OK
     for event in events:
-        print(describe_event(event))
+        print(describe_event(msgspec.structs.replace(event, task=names[event.task])))
     if not events:
         print(
             f"nothing to learn yet: a task needs {settings.learn.adopt_rows} harvested rows, its first\n"

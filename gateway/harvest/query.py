@@ -5,9 +5,11 @@ SQLite itself answers: rows lie in its files, and what another engine would have
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ MOST_FILES = 10
 """SQLite's limit on files of one connection."""
 _LEFT_OUT = frozenset({"demands", "contract", "more"})
 """Packed; of `more` there are the fields."""
+QUERY_COLUMNS = tuple(name for name in (*PLAIN, *MORE) if name not in _LEFT_OUT)
+_UNKNOWN_COLUMN = re.compile(r"""column:? ['"]?(?P<name>\w+)""")
 _READS = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
@@ -51,11 +55,21 @@ def run_query(folder: Path, sql: str, limit: int | None = None) -> Answer:
             found = connection.execute(sql)
             rows = found.fetchall() if limit is None else found.fetchmany(limit)
         except (sqlite3.Error, sqlite3.Warning) as exc:
-            columns = ", ".join(name for name in (*PLAIN, *MORE) if name not in _LEFT_OUT)
-            raise ConfigError(f"{exc}; a query reads the table rows ({columns}) and changes nothing") from exc
+            raise ConfigError(describe_fault_of_query(str(exc), QUERY_COLUMNS)) from exc
         if found.description is None:
             raise ConfigError("that is no query: only SELECT is allowed")
         return Answer([name for name, *_ in found.description], rows)
+
+
+def describe_fault_of_query(message: str, columns: Sequence[str]) -> str:
+    """Return a database's message in one line, with the column that was perhaps meant."""
+    unknown = _UNKNOWN_COLUMN.search(message)
+    near = get_close_matches(unknown["name"], columns, 1) if unknown else []
+    meant = f" (did you mean '{near[0]}'?)" if near else ""
+    return (
+        f"{message.rstrip('.!')}{meant}; one SELECT may read the table `rows`: `stepdown harvest query` "
+        "lists its columns"
+    )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gateway.errors import StepdownError
-from gateway.harvest.query import Answer, run_query
+from gateway.harvest.query import QUERY_COLUMNS, Answer, run_query
 from gateway.harvest.reader import HarvestReader
 from gateway.settings import Settings
 
@@ -37,6 +37,15 @@ def query_harvest(settings: Settings, sql: str, limit: int | None = None) -> Ans
 
     log = open_manifests(settings)
     return query_parts(PartsAndOutboxReader(folder, log), log.storage, sql, limit)
+
+
+def list_query_columns(settings: Settings) -> tuple[str, ...]:
+    """Return the columns of the table `rows`, as a query has to write them."""
+    if settings.harvest.parts is None:
+        return QUERY_COLUMNS
+    from gateway.harvest.parts import query
+
+    return query.QUERY_COLUMNS
 
 
 def open_removal(settings: Settings) -> PartsRemoval | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gateway.registry.models import Registry
 from gateway.registry.shared import SharedRegistry
 from gateway.settings import Settings
+from gateway.store.state import State
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -13,6 +14,17 @@ def open_registry(settings: Settings) -> Registry:
     Raises ConfigError for a storage that cannot be used.
     """
     return Registry(settings.home.registry) if settings.registry.storage is None else open_shared(settings)
+
+
+def list_lost_versions(settings: Settings, state: State) -> list[tuple[str, int]]:
+    """Return task and version of what should draft here, but has no files any more.
+
+    Those that other machines publish are pulled when they are wanted, and so never count as lost.
+    """
+    here = Registry(settings.home.registry)
+    own = (one for one in state.certifications.all() if not one.digest)
+    drafting = [(one.task, one.version) for one in own if one.version is not None]
+    return sorted((task, version) for task, version in drafting if not here.has(task, version))
 
 
 def open_shared(settings: Settings) -> SharedRegistry:

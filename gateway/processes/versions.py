@@ -84,7 +84,15 @@ def find_drafting(state: State, task: str) -> int | None:
 
 
 def train_now(settings: Settings, state: State, task: str, order: Order) -> list[Event]:
-    """Make and judge the next version of `task`, grown or not; may take minutes."""
+    """Make and judge the next version of `task`, grown or not; may take minutes.
+
+    Raises ConfigError if it is pinned: a pin says that no other version is to be made.
+    """
+    if (version := find_drafting(state, task)) and state.pins.is_pinned(task):
+        name = state.tasks.names.of(task)
+        raise ConfigError(
+            f"{name} is pinned to version {version}: `stepdown models unpin {name} --reason WHY` ends that"
+        )
     state.trail.add(order.actor, "learn run", task, reason=order.reason)
     learner = create_learner(settings, state, by_hand=task)
     events = learn_once(settings, learner, lambda: learner.train(task))

@@ -110,6 +110,7 @@ def _create_dependencies(
         limits=BodyLimits(chat=chat, upload=upload),
         own_models=worker.own_models,
         is_ready=lambda: worker.following.is_ready and not drain.has_begun,
+        wait_until_closing=drain.wait_until_closing,
         instance=instance.encode(),
         in_flight=InFlight(settings.edge.requests, is_shared=not server.open),
         memory=MemoryBudget(settings.edge.bodies_mb << 20),

@@ -14,7 +14,7 @@ def find_task(state: State, wanted: str, others: Iterable[str] = ()) -> str:
 
     Raises ConfigError if there is none, or if several owners have one of that name.
     """
-    found = _list_found(state, wanted, others)
+    found = list_named_tasks(state, wanted, others)
     if len(found) == 1:
         return found[0]
     if found:
@@ -33,10 +33,11 @@ def name_subject(state: State, about: str) -> str:
 
     Raises ConfigError if several tasks have that name.
     """
-    return find_task(state, about) if _list_found(state, about, ()) else about
+    return find_task(state, about) if list_named_tasks(state, about, ()) else about
 
 
-def _list_found(state: State, wanted: str, others: Iterable[str]) -> list[str]:
+def list_named_tasks(state: State, wanted: str, others: Iterable[str] = ()) -> list[str]:
+    """Return the tasks with that id, name, or owner and name: several owners may have one of a name."""
     adopted = (one.task for one in state.tasks.all())
     certified = (one.task for one in state.certifications.all())
     known = dict.fromkeys((*adopted, *certified, *others))

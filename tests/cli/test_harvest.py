@@ -67,3 +67,29 @@ def test_the_newest_rows_fit_the_terminal(command: Command, columns: str, lines:
     assert max(map(len, shown)) <= int(columns)
     assert f"{1:032x}" in "".join(shown)
     assert "question 1" in "".join(shown)
+
+
+def test_the_columns_are_listed_without_a_query(command: Command) -> None:
+    listed = command("harvest", "query")
+
+    assert "request_id, at, task" in listed.stdout
+    assert max(map(len, listed.stdout.splitlines())) <= 80
+    assert "template_text" in json.loads(command("harvest", "query", "--json").stdout)
+
+
+def test_a_wrong_column_is_one_short_line_with_the_one_that_was_meant(command: Command) -> None:
+    ended = command("harvest", "query", "SELECT templte FROM rows")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("stepdown: no such column: templte (did you mean 'template'?); ")
+    assert len(ended.stderr) < 160
+
+
+def test_sums_are_shown_by_the_names_of_tasks(command: Command) -> None:
+    lines = command("harvest", "stats").stdout.splitlines()
+
+    assert [line.split()[0] for line in lines[1:]] == ["sort-tickets", "task-ba9876543210"]
+    assert set(json.loads(command("harvest", "stats", "--json").stdout)["tasks"]) == {
+        TASK,
+        "task-ba9876543210",
+    }

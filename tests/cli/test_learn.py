@@ -51,3 +51,18 @@ def test_why_a_task_waits_is_shown_beside_its_certificates(command: Command, hom
         state.certifications.put(live)
 
     assert "its newest version is damaged" in command("learn", "status").stdout
+
+
+def test_a_pinned_task_gets_no_version_by_force(command: Command, home: Path) -> None:
+    """A pin says that no other version is made; a command that makes one all the same must say so."""
+    with open_state(Home(home)) as state:
+        state.tasks.put(
+            "task-1", scope="all", contract_hash="", template_text="Sort.", vector=b"", model="gpt-4o"
+        )
+        state.certifications.put(certified("task-1"))
+        state.pins.pin("task-1")
+
+    ended = command("learn", "run", "--force", "--task", "sort", "--reason", "newer answers")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "sort is pinned to version 1: `stepdown models unpin sort --reason WHY`" in ended.stderr

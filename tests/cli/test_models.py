@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.distill.base_models.quantization import build_quantized
@@ -14,10 +15,12 @@ from gateway.registry.models import Registry
 from gateway.specialists.encoders import minilm
 from gateway.specialists.runtimes.scripted import Script
 from gateway.store.home import Home
+from gateway.store.state import open_state
 from tests.cli.conftest import Command
 from tests.cli.hub import COMMIT, running_hub
 from tests.distill.base_models.tiny import write_checkpoint
 from tests.specialists.hosting import publish_head, publish_script
+from tests.support.builders import certified
 from tests.support.processes import environment
 
 
@@ -162,3 +165,61 @@ def test_a_model_is_pulled_from_a_hub(model: Path, home: Path, command: Command)
     assert shown["card"]["source"] == f"hf:Org/Tiny-Llama@{COMMIT}"
     assert command("models", "verify", "tiny-llama").stdout == "ok      base  tiny-llama  v1\n"
     assert (unknown.returncode, "hf:Org/Tiny-Llama@v2 could not be fetched" in unknown.stderr) == (1, True)
+
+
+TASK = "task-0123456789ab"
+
+
+def adopt(home: Path, name: str, version: int) -> None:
+    """Let a task have a name, and `version` of its specialist draft."""
+    with open_state(Home(home)) as state:
+        state.tasks.put(
+            TASK, scope="all", contract_hash="", template_text="Sort.", vector=b"", model="gpt-4o"
+        )
+        state.tasks.names.rename(TASK, name)
+        state.certifications.put(msgspec.structs.replace(certified(TASK), version=version))
+
+
+def test_a_specialist_goes_by_the_name_of_its_task(command: Command, home: Path) -> None:
+    publish(home, TASK, 1)
+    adopt(home, "tickets", 1)
+
+    assert "specialist tickets           v1*   head" in command("models", "list").stdout
+    assert json.loads(command("models", "list", "--json").stdout)[0]["name"] == "tickets"
+    assert command("models", "verify", "tickets").stdout == "ok      specialist  tickets  v1\n"
+    assert json.loads(command("models", "show", "tickets").stdout)["task"] == TASK
+    assert command("models", "pin", "tickets", "--reason", "x").stdout == "tickets: pinned\n"
+
+
+def test_a_long_name_is_not_cut(command: Command, home: Path) -> None:
+    name = "tickets-that-are-sorted-by-the-department-for-it"
+    publish(home, TASK, 1)
+    adopt(home, name, 1)
+
+    lines = command("models", "list").stdout.splitlines()
+
+    assert lines[0] == f"specialist {name}"
+    assert lines[1].split()[:2] == ["v1*", "head"]
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_version_that_was_never_published_is_one_line(command: Command, home: Path) -> None:
+    publish(home, "tickets", 1)
+
+    done = command("models", "show", "tickets", "--version", "7")
+
+    assert (done.returncode, done.stderr) == (2, "stepdown: tickets has no version 7; known: 1\n")
+
+
+def test_a_version_that_drafts_without_its_files_is_found(command: Command, home: Path) -> None:
+    publish(home, TASK, 1)
+    adopt(home, "tickets", 2)
+
+    verified = command("models", "verify")
+    listed = command("models", "list").stdout
+    advised = command("doctor").stdout
+
+    assert (verified.returncode, "BROKEN  specialist  tickets  v2: it drafts" in verified.stdout) == (1, True)
+    assert "v2*   its files are gone" in listed
+    assert max(map(len, listed.splitlines())) <= 80
+    assert "fail  files: gone: the specialist tickets version 2" in advised

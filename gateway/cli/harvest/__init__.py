@@ -69,7 +69,12 @@ def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
     query = actions.add_parser(
         "query", help="SQL over the table `rows`: SQLite's, or DuckDB's where rows move to parts"
     )
-    query.add_argument("sql", metavar="SQL", help="such as 'SELECT task, count(*) FROM rows GROUP BY 1'")
+    query.add_argument(
+        "sql",
+        nargs="?",
+        metavar="SQL",
+        help="such as 'SELECT task, count(*) FROM rows GROUP BY 1'; without it the columns are listed",
+    )
     query.add_argument("--limit", type=int, default=100, metavar="ROWS", help="of the table (100)")
     query.add_argument("--json", action="store_true", help="print JSON Lines, without a limit")
 
@@ -178,6 +183,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.processes.harvest_access import open_harvest
+    from gateway.store.state import open_state
 
     stats = open_harvest(settings).stats()
     if arguments.json:
@@ -192,9 +198,13 @@ def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
     files = "1 file" if stats.files == 1 else f"{stats.files} files"
     parts = f", {stats.parts:,} parts, {stats.parts_bytes / 1e6:.1f} MB" if stats.parts else ""
     print(f"{files}, {stats.size_bytes / 1e6:.1f} MB{parts}, rows {span}")
-    for task, count in sorted(stats.tasks.items()):
+    with open_state(settings.home) as state:
+        lines = sorted((state.tasks.names.of(task), count) for task, count in stats.tasks.items())
+    for name, count in lines:
         others = f"{count.exported:>9,} exports" if count.exported else ""
-        print(f"{task:20.20}{count.training:>10,} for training{count.held_out:>9,} held out{others}")
+        # A long name has a line of its own: cut, two of them could look the same.
+        head = f"{name:20}" if len(name) < 20 else f"{name}\n{'':20}"
+        print(f"{head}{count.training:>10,} for training{count.held_out:>9,} held out{others}")
     return OK
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.cli import FAILED, OK
 from gateway.harvest.base import Row
-from gateway.processes.harvest_access import open_harvest, query_harvest
+from gateway.processes.harvest_access import list_query_columns, open_harvest, query_harvest
 from gateway.settings import Settings
 from gateway.store.state import open_state
 from gateway.store.task_lookup import find_recorded_task
@@ -66,7 +66,11 @@ def show(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def query(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Print what the SQL selects, as a table or as JSON Lines."""
+    """Print what the SQL selects, as a table or as JSON Lines; without SQL the columns that there are."""
+    if arguments.sql is None:
+        columns = list_query_columns(settings)
+        print(msgspec.json.encode(columns).decode() if arguments.json else _list_columns(columns))
+        return OK
     answer = query_harvest(settings, arguments.sql, None if arguments.json else arguments.limit)
     if arguments.json:
         for values in answer.rows:
@@ -77,6 +81,11 @@ def query(settings: Settings, arguments: argparse.Namespace) -> int:
     for line in table:
         print("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
     return OK
+
+
+def _list_columns(columns: Iterable[str]) -> str:
+    indent = " " * 6
+    return textwrap.fill(f"rows: {', '.join(columns)}", 80, subsequent_indent=indent)
 
 
 def _render_line(row: Row) -> str:

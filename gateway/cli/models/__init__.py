@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK, add_watch
+from gateway.cli import OK, add_watch
 
 if TYPE_CHECKING:
     from gateway.core import Certificate, Certification
@@ -27,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list the bases and every version of every specialist")
     add_watch(listing)
     show = actions.add_parser("show", help="show the manifest of a model's newest version, as JSON")
-    show.add_argument("name", metavar="NAME", help="a task or a base")
+    show.add_argument("name", metavar="NAME", help="a task, by its id or name, or a base")
     show.add_argument("--version", type=int, help="this version instead (the newest)")
     verify = actions.add_parser("verify", help="compare every file with its hash at publication")
-    verify.add_argument("name", metavar="NAME", nargs="?", help="a task or a base (all)")
+    verify.add_argument("name", metavar="NAME", nargs="?", help="a task, by its id or name, or a base (all)")
     bundle = actions.add_parser("bundle", help="write a head as a zip that runs without stepdown")
     bundle.add_argument("name", metavar="TASK", help="its version that drafts, or else its newest")
     bundle.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the zip to write")
@@ -73,124 +71,27 @@ def run(arguments: argparse.Namespace) -> int:
         return _pull(settings.home, arguments)
     if arguments.action == "bundle":
         return _bundle(settings, arguments)
-    if arguments.action not in ("list", "show", "verify"):
-        from gateway.cli.models import versions
+    if arguments.action in ("list", "show", "verify"):
+        from gateway.cli.models import published
 
-        return versions.run(settings, arguments)
-    action: Callable[[Settings, argparse.Namespace], int] = {
-        "list": _list,
-        "show": _show,
-        "verify": _verify,
-    }[arguments.action]
-    return action(settings, arguments)
+        return published.run(settings, arguments)
+    from gateway.cli.models import versions
 
-
-def _list(settings: Settings, arguments: argparse.Namespace) -> int:
-    import msgspec
-
-    found = [
-        {"kind": kind, **msgspec.to_builtins(registry.read(name, version)), "size_mb": size}
-        for kind, registry, name in _list_models(settings)
-        for version in registry.versions(name)
-        for size in [_size_mb(registry.folder(name, version))]
-    ]
-    if arguments.json:
-        print(msgspec.json.encode(found).decode())
-        return OK
-    drafting = _list_drafting(settings.home) if found else set()
-    for one in found:
-        day = time.strftime("%Y-%m-%d", time.gmtime(one["created_at"]))
-        version = f"v{one['version']}{_mark(one, drafting)}"
-        print(
-            f"{one['kind']:10} {one['task']:17.17} {version:5} {one['recipe']:8.8} "
-            f"{one['rows']:>7,} rows {one['size_mb']:>6.1f} MB {day}"
-        )
-    if drafting:
-        print("* drafts now")
-    if not found:
-        print("no model yet: `stepdown serve` trains specialists,")
-        print("`stepdown models pull` fetches a base model")
-    return OK
-
-
-def _list_drafting(home: Home) -> set[tuple[str, int | None]]:
-    """Return task and version of every specialist that drafts now."""
-    from gateway.store.state import open_state
-
-    if not home.state_db.exists():
-        return set()
-    with open_state(home) as state:
-        return {(one.task, one.version) for one in state.certifications.all()}
-
-
-def _mark(model: dict[str, Any], drafting: set[tuple[str, int | None]]) -> str:
-    is_drafting = model["kind"] == "specialist" and (model["task"], model["version"]) in drafting
-    return "*" if is_drafting else ""
-
-
-def _show(settings: Settings, arguments: argparse.Namespace) -> int:
-    import msgspec
-
-    kind, registry, name = _find_model(settings, arguments.name)
-    version = arguments.version or max(registry.versions(name))
-    folder = registry.folder(name, version)
-    shown = {
-        "kind": kind,
-        "folder": str(folder),
-        "size_mb": _size_mb(folder),
-        **msgspec.to_builtins(registry.read(name, version)),
-    }
-    shown |= _energy(settings, registry.read(name, version))
-    if kind == "base":
-        from gateway.specialists.engine import base_model
-
-        shown["card"] = msgspec.to_builtins(base_model.read_card(folder))
-    print(msgspec.json.format(msgspec.json.encode(shown)).decode())
-    return OK
-
-
-def _energy(settings: Settings, manifest: Manifest) -> dict[str, Any]:
-    """Return what an answer takes by the declared draw of a core; nothing without that, or unmeasured."""
-    watts = settings.specialists.watts_per_core
-    if watts is None or manifest.footprint is None:
-        return {}
-    joules = watts * manifest.footprint.cpu_ms / 1000
-    method = f"{watts:g} W a core, as declared, times {manifest.footprint.cpu_ms:.2f} ms of CPU"
-    return {"energy_j_per_answer": round(joules, 6), "energy_method": method}
-
-
-def _verify(settings: Settings, arguments: argparse.Namespace) -> int:
-    from gateway.errors import RegistryError
-
-    chosen = [_find_model(settings, arguments.name)] if arguments.name else _list_models(settings)
-    findings = []
-    for kind, registry, name in chosen:
-        for version in registry.versions(name):
-            try:
-                registry.verify(name, version)
-                fault = ""
-            except RegistryError as exc:
-                fault = str(exc)
-            findings.append({"kind": kind, "name": name, "version": version, "fault": fault})
-            if not arguments.json:
-                verdict = "BROKEN" if fault else "ok"
-                print(f"{verdict:6}  {kind}  {name}  v{version}" + (f": {fault}" if fault else ""))
-    if arguments.json:
-        print(json.dumps(findings))
-    return FAILED if any(one["fault"] for one in findings) else OK
+    return versions.run(settings, arguments)
 
 
 def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
     import json
 
+    from gateway.cli.models.published import find_model
     from gateway.errors import ConfigError
     from gateway.specialists.edge_bundle import write_bundle
     from gateway.specialists.encoders import create_encoder
     from gateway.specialists.onnx_encoder import OnnxEncoder
     from gateway.store.state import open_state
 
-    _, registry, task = _find_model(settings, arguments.name)
     with open_state(settings.home) as state:
+        _, registry, task = find_model(settings, state, arguments.name)
         certification = state.certifications.of(task)
     version = certification.version or max(registry.versions(task))
     manifest, folder = registry.verify(task, version)
@@ -244,36 +145,13 @@ def _pull(home: Home, arguments: argparse.Namespace) -> int:
 
 
 def _describe_pulled(manifest: Manifest, registry: Registry) -> str:
+    from gateway.cli.models.published import measure_mb
     from gateway.specialists.engine import base_model
 
     folder = registry.folder(manifest.task, manifest.version)
     kept = base_model.read_card(folder).quantization
-    return f"{manifest.task}  v{manifest.version}  {kept}  {_size_mb(folder):.1f} MB"
+    return f"{manifest.task}  v{manifest.version}  {kept}  {measure_mb(folder):.1f} MB"
 
 
 def _print_step(step: str) -> None:
     print(step, file=sys.stderr, flush=True)
-
-
-def _list_models(settings: Settings) -> list[tuple[str, Registry, str]]:
-    """Return kind, registry and name of everything published: bases first."""
-    from gateway.processes.registry_access import open_registry
-    from gateway.registry.models import Registry
-
-    kinds = [("base", Registry(settings.home.models)), ("specialist", open_registry(settings))]
-    return [(kind, registry, name) for kind, registry in kinds for name in registry.tasks()]
-
-
-def _find_model(settings: Settings, name: str) -> tuple[str, Registry, str]:
-    from gateway.errors import ConfigError
-
-    models = _list_models(settings)
-    for model in models:
-        if model[2] == name:
-            return model
-    known = ", ".join(sorted(name for *_, name in models)) or "none yet"
-    raise ConfigError(f"no model is called {name!r}; known: {known}")
-
-
-def _size_mb(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6

@@ -6,6 +6,7 @@ import argparse
 import json
 import textwrap
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,6 +17,15 @@ from gateway.processes.learner import describe_event, limit_threads
 from gateway.settings import Settings
 from gateway.store.audit_trail import name_local_actor
 from gateway.store.state import State, open_state
+
+
+class Outcome(NamedTuple):
+    """A task's id and name, the version that was to draft, and the one that does."""
+
+    task: str
+    name: str
+    version: int | None
+    drafting: int | None
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -34,7 +44,9 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         else:
             events = versions.rollback(settings, state, task, order)
             version = events[-1].version if events else None
-        return _report(task, version, versions.find_drafting(state, task), events, as_json=arguments.json)
+        drafting = versions.find_drafting(state, task)
+        outcome = Outcome(task, state.tasks.names.of(task), version, drafting)
+        return _report(outcome, events, as_json=arguments.json)
 
 
 def _pin(state: State, task: str, order: versions.Order, arguments: argparse.Namespace) -> int:
@@ -43,20 +55,19 @@ def _pin(state: State, task: str, order: versions.Order, arguments: argparse.Nam
     if arguments.json:
         print(json.dumps({"task": task, "is_pinned": is_pinned}))
     else:
-        print(f"{task}: {arguments.action}ned")
+        print(f"{state.tasks.names.of(task)}: {arguments.action}ned")
     return OK
 
 
-def _report(
-    task: str, version: int | None, drafting: int | None, events: Sequence[Event], *, as_json: bool
-) -> int:
+def _report(outcome: Outcome, events: Sequence[Event], *, as_json: bool) -> int:
+    task, name, version, drafting = outcome
     is_done = version is not None and drafting == version
-    said = [_describe(event) for event in events]
+    said = [_describe(msgspec.structs.replace(event, task=name)) for event in events]
     if as_json:
         print(json.dumps({"task": task, "version": version, "drafting": drafting, "said": said}))
         return OK if is_done else FAILED
     if not is_done:
-        said.append(f"{task}: version {drafting} drafts on, because version {version} could not be certified")
+        said.append(f"{name}: version {drafting} drafts on, because version {version} could not be certified")
     for line in said:
         print(line)
     return OK if is_done else FAILED
@@ -73,7 +84,7 @@ def _compare(settings: Settings, state: State, task: str, arguments: argparse.Na
     if arguments.json:
         print(msgspec.json.encode(found).decode())
         return OK
-    print(f"{found.task}: {found.agreement:.1%} of {found.texts:,} texts are answered alike")
+    print(f"{state.tasks.names.of(task)}: {found.agreement:.1%} of {found.texts:,} texts are answered alike")
     for side in (found.first, found.second):
         share = "no certificate" if side.coverage is None else f"{side.coverage:.1%} would be served"
         what = f"by {side.recipe}  {side.rows:,} rows  {side.draft_ms:.1f} ms a draft"

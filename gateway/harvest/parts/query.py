@@ -10,12 +10,14 @@ from gateway.harvest.parts.base import Table
 from gateway.harvest.parts.columns import COLUMNS, StoredRow, quote_name, select_rows, select_whole
 from gateway.harvest.parts.parquet import LostPartError, load_rows, locate_parts, open_duckdb
 from gateway.harvest.parts.reader import PartsAndOutboxReader
-from gateway.harvest.query import Answer
+from gateway.harvest.query import Answer, describe_fault_of_query
 from gateway.store.object_storage import Storage
 
 MEMORY_MB = 1024
 _RESERVED = frozenset({"at", "match", "user"})
 _SHOWN = [name for name in COLUMNS if name != "demands"]
+# DuckDB's own words are quoted; a plain `user` would be the user of the database.
+QUERY_COLUMNS = tuple(quote_name(name) if name in _RESERVED else name for name in _SHOWN)
 
 
 def query_parts(reader: PartsAndOutboxReader, storage: Storage, sql: str, limit: int | None = None) -> Answer:
@@ -62,8 +64,5 @@ def _select(connection: Any, sql: str, limit: int | None) -> Answer:
         text = str(exc)
         if isinstance(exc, FileNotFoundError) or "No files found" in text or "No such file" in text:
             raise LostPartError from exc
-        # DuckDB's own words are quoted; a plain `user` would be the user of the database.
-        columns = ", ".join(quote_name(name) if name in _RESERVED else name for name in _SHOWN)
-        message = text.splitlines()[0]
-        raise ConfigError(f"{message}; a query reads the table rows ({columns}) and changes nothing") from exc
+        raise ConfigError(describe_fault_of_query(text.splitlines()[0], QUERY_COLUMNS)) from exc
     return Answer([name for name, *_ in found.description], rows)
