@@ -44,7 +44,8 @@ class RequestError(StepdownError):
     """The client's request is refused before any money is spent.
 
     `headers` go to the client beside the message. `policy` is the name of the policy that refused, `key`
-    that of the gateway key that was refused; the edge notes it.
+    that of the gateway key that was refused; the edge notes it. `because` is why no specialist may answer,
+    where only one was asked for.
     """
 
     def __init__(
@@ -57,9 +58,11 @@ class RequestError(StepdownError):
         kind: str = "invalid_request_error",
         headers: tuple[tuple[bytes, bytes], ...] = (),
         policy: str = "",
+        because: str = "",
     ) -> None:
         super().__init__(message)
         self.status = status
+        self.because = because
         self.param = param
         self.code = code
         self.kind = kind

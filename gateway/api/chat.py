@@ -52,7 +52,9 @@ async def answer_request(exchange: Exchange, deps: ApiDependencies, read_request
         # With its own key the gateway must know what it pays for.
         may_go_unread=not deps.has_own_key,
     )
-    request = take_answer_tokens(exchange, await _read(incoming, read_request, deps))
+    request = await _read(incoming, read_request, deps)
+    exchange.model = request.model
+    request = take_answer_tokens(exchange, request)
     async with cancel_on_disconnect(exchange):
         answer = await deps.serve(request)
         deps.authenticator.observe_status(caller, answer.status)

@@ -38,6 +38,8 @@ class ErrorResponse(msgspec.Struct, frozen=True, kw_only=True):
     """The policy that refused; empty if none did."""
     key: str = ""
     """The name of the gateway key that was refused, if the caller was not admitted."""
+    because: str = ""
+    """Why no specialist may answer, where only one was asked for."""
     is_of_teacher: bool = False
     """Whether the teacher was asked and failed: an Outcome then says so."""
 
@@ -54,7 +56,13 @@ def to_error_response(exc: Exception, request_id: str = "") -> ErrorResponse:
             headers = (*_headers_of(exc.status), *exc.headers)
             reason = _phrase(exc.code or "invalid request")
             return ErrorResponse(
-                status=exc.status, body=body, headers=headers, reason=reason, policy=exc.policy, key=exc.key
+                status=exc.status,
+                body=body,
+                headers=headers,
+                reason=reason,
+                policy=exc.policy,
+                key=exc.key,
+                because=exc.because,
             )
         case UpstreamCredentialError():
             logger.error("%s: the teacher refused the gateway's own credential: %s", request_id, exc)

@@ -30,6 +30,7 @@ async def pass_through(
     received_at = time.monotonic()
     caller = await admit_caller(exchange, deps)
     readable = await read_model(exchange, deps.limits, deps.body_decoder, is_strict=deps.has_own_key)
+    exchange.model = readable.model
     incoming = describe_incoming(
         caller,
         request_id=exchange.id,

@@ -180,6 +180,7 @@ async def _escalate(state: RequestState, stages: Stages) -> Answer:
             status=404,
             param="model" if state.request.names_specialist else "x-stepdown-mode",
             code="model_not_found" if state.request.names_specialist else "no_specialist",
+            because=state.reason,
         )
     try:
         state = await set_aside_cost(state, stages)

@@ -17,3 +17,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """The policy that refused; empty if none did."""
     method: str
     path: str
+    model: str = ""
+    """What was asked for; empty if the request was not read that far."""
+    because: str = ""
+    """Why no specialist may answer, where only one was asked for."""

@@ -11,6 +11,8 @@ from gateway.policy.explanation import Explanation, RuleMatch
 from gateway.store.decision_record import CertificateFacts
 
 _COLUMNS = 80
+_WITHOUT_JUDGEMENT = frozenset({"shadow asked for", "late", "teacher was faster"})
+"""Reasons that say nothing of the draft."""
 _NAME_WIDTH = 13
 
 
@@ -68,8 +70,8 @@ def _describe_decision(one: Explanation) -> str:
 
 
 def _describe_policy(one: Explanation) -> str:
-    if not one.alpha:
-        return one.policy
+    if not one.alpha or one.served_by == "encoder":
+        return f"{one.policy}: its `embed` answers" if one.served_by == "encoder" else one.policy
     return (
         f"{one.policy}: at most {one.alpha:.1%} may differ{_manner(one.agreement)}, "
         f"{1 - one.delta:.0%} sure, "
@@ -125,9 +127,20 @@ def _describe_draft(one: Explanation) -> str:
         threshold = one.certificate.threshold
     bar = "no threshold" if threshold is None else f"threshold {threshold:.3f}"
     near = "" if one.familiarity is None else f"; nearest learnt text {one.familiarity:.3f}"
-    passes = "passes" if one.would_serve else "does not pass"
     stage = "; by the first stage, from words alone" if one.is_first_stage else ""
-    return f"score {one.score:.3f} against {bar}: it {passes}{near}{stage}"
+    return f"score {one.score:.3f} against {bar}: {_judge_draft(one, threshold)}{near}{stage}"
+
+
+def _judge_draft(one: Explanation, threshold: float | None) -> str:
+    assert one.score is not None
+    if one.would_serve:
+        return "it passes"
+    if threshold is None or one.score < threshold:
+        return "it does not pass"
+    # The score alone would do.
+    if one.decision == "escalated" and one.reason not in _WITHOUT_JUDGEMENT:
+        return f"high enough, but it does not pass ({one.reason})"
+    return "high enough, but the certificate does not cover such a text or form"
 
 
 def _describe_cost(one: Explanation) -> str:

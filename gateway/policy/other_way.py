@@ -44,10 +44,6 @@ _BY_REASON = {
     "usage reported later": "nothing: this only reports what an earlier request took",
 }
 _BY_REFUSED_REASON = {
-    "no specialist": (
-        "a specialist that may answer it (the answer said why none may), "
-        "or no header `x-stepdown-mode: local`"
-    ),
     "object not found": "an object of this caller's tenant; `stepdown objects list` says whose each is",
     "list not allowed": "`objects: shared` in the policy: the list shows what other tenants made",
     "host not allowed": "to call the gateway by its address, or by a name in `server.names`",
@@ -65,6 +61,9 @@ _BY_REFUSAL = {
 }
 
 
+_TEACHER_ANYWAY = "Without it the teacher would have answered, too"
+
+
 def describe_other_way(record: DecisionRecord) -> str:
     """Return what would have had to differ for another decision than that of `record`."""
     match record.row.decision:
@@ -79,16 +78,27 @@ def describe_other_way(record: DecisionRecord) -> str:
 
 def _refusal_needs(record: DecisionRecord) -> str:
     assert record.row.decision == REFUSED
+    why, _, because = record.reason.partition(": ")
+    if because or why == "no specialist":
+        # A specialist alone was asked for, by the header or by its name.
+        instead = " or no header `x-stepdown-mode: local`" if why == "no specialist" else ""
+        needed = _BY_REASON.get(because, f"a draft that can be served ({because or 'the answer said why'})")
+        return f"{needed},{instead}" if instead else needed
     if known := _BY_REFUSED_REASON.get(record.reason):
         return known
     if record.row.policy and record.status == 403:
-        return f"another policy before '{record.row.policy}', which forbids it"
+        return f"another policy that matches before '{record.row.policy}', the one that forbids it"
     if record.status == 403:
         return "a key that may do this, or a policy that opens the path"
     return _BY_REFUSAL.get(record.status, "to be well formed: the answer said what was wrong")
 
 
 def _teacher_instead(record: DecisionRecord) -> str:
+    if not record.row.task:
+        return (
+            "The teacher would have answered without `embed` in the policy, or with the header "
+            "`x-stepdown-mode: teacher`, if it has the model."
+        )
     ways = ["the header `x-stepdown-mode: teacher`"]
     if record.threshold is not None:
         ways.insert(0, f"a score below {record.threshold:.3f}")
@@ -98,10 +108,10 @@ def _teacher_instead(record: DecisionRecord) -> str:
 def _without_audit(record: DecisionRecord) -> str:
     drawn = f"The draw of an audit (probability {record.propensity:.1%}) chose the teacher."
     if known := _BY_REASON.get(record.reason):
-        return f"{drawn} Without it the teacher had answered, too: to be answered locally, it needed {known}."
+        return f"{drawn} {_TEACHER_ANYWAY}: to be answered locally, it needed {known}."
     if record.would_serve:
         return f"{drawn} Without it the draft would have been served."
-    return f"{drawn} Without it the teacher had answered, too: {_local_needs_of_draft(record)}."
+    return f"{drawn} {_TEACHER_ANYWAY}: {_local_needs_of_draft(record)}."
 
 
 def _local_needs_of_draft(record: DecisionRecord) -> str:
@@ -112,12 +122,19 @@ def _local_needs_of_draft(record: DecisionRecord) -> str:
         return "no draft came"
     if bar is not None and record.score < bar:
         return f"the draft's score {record.score:.3f} is below {bar:.3f}"
-    return "the draft was not one that the certificate lets pass"
+    return "its text or its form is not one that the certificate covers"
+
+
+def _known_needs(record: DecisionRecord) -> str:
+    known = _BY_REASON.get(record.reason, "")
+    if record.reason == "shadow asked for" and record.score is not None and not record.would_serve:
+        return f"{known}, and a draft that passes: {_local_needs_of_draft(record)}"
+    return known
 
 
 def _local_needs(record: DecisionRecord) -> str:
     reason, certificate = record.reason, record.certificate
-    if known := _BY_REASON.get(reason):
+    if known := _known_needs(record):
         return known
     if reason == "unsure" and record.threshold is not None and record.score is not None:
         return f"a score of at least {record.threshold:.3f}; the draft's was {record.score:.3f}"

@@ -10,6 +10,9 @@ from gateway.store.ledger_row import LedgerRow
 REFUSED = "refused"
 """The decision of a request that was refused before anything could answer it."""
 
+MOST_MODEL_CHARS = 100
+"""Of the model that a refused request named."""
+
 
 class CertificateFacts(msgspec.Struct, frozen=True, array_like=True):
     """The certificate that a decision was made under, or what it still lacked. Times are unix seconds."""
@@ -97,15 +100,17 @@ def must_stay(decision: str, key: str, status: int, *, is_chosen: bool) -> bool:
 def refusal_record(refusal: Refusal, at: float) -> DecisionRecord:
     """Return the record of a request that was refused at `at`, in unix seconds."""
     key, policy = refusal.key, refusal.policy
+    # Any client may send a name as long as a body.
+    model = refusal.model[:MOST_MODEL_CHARS]
     row = LedgerRow(
-        at, refusal.request_id, "", key, policy, "", REFUSED, "", "", "", "", 0, 0, 0, 0, "",
+        at, refusal.request_id, "", key, policy, "", REFUSED, "", model, "", "", 0, 0, 0, 0, "",
         0.0, 0.0, 0.0, 0.0, "none", "",
     )  # fmt: skip
     return DecisionRecord(
         row=row,
         is_booked=False,
         status=refusal.status,
-        reason=refusal.reason,
+        reason=f"{refusal.reason}: {refusal.because}" if refusal.because else refusal.reason,
         method=refusal.method,
         path=refusal.path[:200],
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.sync.connection import Connection
 from websockets.sync.server import ServerConnection
 
 from tests.support.processes import RunningGateway, gateway_process
@@ -76,11 +77,11 @@ def open_websocket(gateway: RunningGateway) -> ClientConnection:
     return connection
 
 
-def receive(connection: ClientConnection) -> str:
+def receive(connection: Connection) -> str:
     return str(json.loads(connection.recv(PATIENCE_S))["type"])
 
 
-def expect_end(connection: ClientConnection) -> None:
+def expect_end(connection: Connection) -> None:
     """The client is told why in an event of OpenAI's, then that the service restarts."""
     error = json.loads(connection.recv(PATIENCE_S))["error"]
     with pytest.raises(ConnectionClosed) as closed:

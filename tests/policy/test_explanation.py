@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+from gateway.core import Refusal
 from gateway.policy.explanation import explain_decision
 from gateway.policy.explanation_text import render_explanation
-from gateway.store.decision_record import CertificateFacts, DecisionRecord
+from gateway.policy.schema import Policy
+from gateway.store.decision_record import CertificateFacts, DecisionRecord, refusal_record
 from gateway.store.ledger_row import LedgerRow
 
 GRADED = CertificateFacts(
@@ -79,3 +83,54 @@ def test_an_audit_of_a_frozen_task_would_not_have_been_served_without_its_draw()
 def test_a_forced_local_answer_that_none_may_give_needs_no_other_path() -> None:
     assert "x-stepdown-mode: local" in other_way("refused", "no specialist", status=404)
     assert "GET /v1/models" in other_way("refused", "model not found", status=404)
+
+
+def test_a_refusal_of_a_specialist_says_what_the_specialist_lacked() -> None:
+    """A specialist that was asked for by name is there, and may not answer: no other path would help."""
+    named = other_way("refused", "model not found: unfamiliar text", status=404)
+    forced = other_way("refused", "no specialist: unfamiliar text", status=404)
+
+    assert named.endswith("needed a text nearer to what the specialist has learnt.")
+    assert forced.endswith("has learnt, or no header `x-stepdown-mode: local`.")
+
+
+def test_a_refusal_shows_the_model_and_how_the_rules_took_it() -> None:
+    refusal = Refusal(
+        request_id=f"{7:032x}", status=403, reason="forbidden by policy", key="k", policy="secret",
+        method="POST", path="/v1/chat/completions", model="secret-1",
+    )  # fmt: skip
+    policies = (
+        Policy(name="other", models=("gpt-*",)),
+        Policy(name="secret", models=("secret-*",), forbid=True),
+    )
+
+    printed = render_explanation(explain_decision([refusal_record(refusal, 1.0)], policies))
+
+    assert "             POST /v1/chat/completions for secret-1 by key 'k'" in printed
+    assert "             not 'other': models did not match" in printed
+    assert "             'secret' matched: models secret-* (files as of now)" in printed
+
+
+def test_a_high_score_that_does_not_pass_says_why() -> None:
+    """The threshold is not all: a reader must not see 0.9 against 0.6 'does not pass' without a word."""
+    unfamiliar = words(record("escalated", reason="unfamiliar text", score=0.9, would_serve=False))
+    shadowed = words(record("escalated", reason="shadow asked for", score=0.9, would_serve=False))
+    low = words(record("escalated", reason="unsure", score=0.5, would_serve=False))
+
+    assert "high enough, but it does not pass (unfamiliar text)" in unfamiliar
+    assert "high enough, but the certificate does not cover such a text or form" in shadowed
+    assert "and a draft that passes: its text or its form is not one" in shadowed
+    assert "score 0.500 against threshold 0.600: it does not pass" in low
+
+
+def test_an_encoder_is_no_specialist_with_a_certificate() -> None:
+    row = msgspec.structs.replace(record().row, task="", endpoint="/v1/embeddings")
+    printed = words(record(row=row, reason="encoder", score=None, threshold=None, version=0))
+
+    assert "p: its `embed` answers" in printed
+    assert "may differ" not in printed
+    assert "audit" not in printed
+
+
+def words(one: DecisionRecord) -> str:
+    return " ".join(" ".join(lines(one)).split())

@@ -64,6 +64,8 @@ class Exchange:
         # Not scope["path"]: each server decodes it in its own way.
         self.path = read_path(raw_path)
         self.resource = find_resource(self.method, self.path.path)
+        self.model = ""
+        """What is asked for, once that is read: a refusal then says so to operators."""
         self.has_begun = False
         self.is_finished = False
         self.receive = receive
@@ -154,6 +156,8 @@ class Exchange:
                 policy=error.policy,
                 method=self.method,
                 path=self.path.path,
+                model=self.model,
+                because=error.because,
             )
             self._record_refusal(refusal)
         if not self._show_labels:
