@@ -121,7 +121,8 @@ class Specialists(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Time for a draft; after it the teacher is asked. On an idle machine a label takes 3 ms and 32
     generated tokens take 300. A host that is silent is given up after 3 s at most."""
     memory_mb: Annotated[int, Meta(ge=256)] = 1_024
-    """Limit on the memory of a generative engine with its adapters; the least used are unloaded."""
+    """Limit on the memory of a generative engine with its adapters, and another one of all heads and taggers
+    in the model host: the least used leave memory, and are read again when they draft."""
     limits: Constraints = UNCONSTRAINED
     """What a specialist may take under every policy; a policy may only say less."""
     watts_per_core: PositiveFloat | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import threading
 from pathlib import Path
 
@@ -25,18 +27,28 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class _LoadedVersion(msgspec.Struct, frozen=True):
-    """A version that is ready, and the texts that it has learnt."""
+    """A version that is ready, the texts that it has learnt, and the size of its files."""
 
     runtime: Runtime
     learnt: LearntTexts
+    size_mb: float
 
 
 class LoadedModels:
-    """Loads versions and lets them draft; every method may be called from any thread."""
+    """Loads versions and lets them draft; every method may be called from any thread.
 
-    def __init__(self, resources: SharedResources) -> None:
+    What was loaded stays ready to draft until it is unloaded. Where the files of all versions that draft in
+    this process come to more than `memory_mb`, those that drafted longest ago leave memory and are read again
+    at their next draft: 10 to 40 ms.
+    """
+
+    def __init__(self, resources: SharedResources, memory_mb: float = math.inf) -> None:
         self._resources = resources
+        self._memory_mb = memory_mb
+        self._folders: dict[Version, Path] = {}
         self._loaded: dict[Version, _LoadedVersion] = {}
+        self._used: dict[Version, int] = {}
+        self._clock = itertools.count()
         self._loading = threading.Lock()
 
     def load(self, version: Version, folder: Path) -> None:
@@ -46,12 +58,14 @@ class LoadedModels:
         another version, or when it was trained on another encoder's vectors.
         """
         with self._loading:
-            if version not in self._loaded:
-                learnt = read_learnt_texts(folder)
-                self._loaded[version] = _LoadedVersion(self._create(version, folder), learnt)
+            if version not in self._folders:
+                self._read(version, folder)
+                self._folders[version] = folder
 
     def unload(self, version: Version) -> None:
         """Free `version`; a draft in progress may fail."""
+        self._folders.pop(version, None)
+        self._used.pop(version, None)
         if loaded := self._loaded.pop(version, None):
             loaded.runtime.close()
 
@@ -61,20 +75,47 @@ class LoadedModels:
         return loaded is not None and loaded.runtime.is_remote
 
     def has_learnt(self, version: Version, text: str) -> bool:
-        """Whether `version` has learnt this very text; about 3 us."""
-        loaded = self._loaded.get(version)
-        return loaded is not None and text in loaded.learnt
+        """Whether `version` has learnt this very text; about 3 us once it is in memory."""
+        return version in self._folders and text in self._at_work(version).learnt
 
     def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the prediction of `version`. Blocks. Raises SpecialistError."""
-        loaded = self._loaded.get(version)
-        if loaded is None:
-            raise SpecialistError("version not loaded", f"{version.task} {version.number}")
-        return loaded.runtime.draft(draft_request, listener)
+        return self._at_work(version).runtime.draft(draft_request, listener)
 
     def embed(self, text: str) -> bytes:
         """Return the unit embedding of `text` as float32 bytes. Blocks. Raises SpecialistError."""
         return np.asarray(self._resources.encoder.encode(text), dtype="<f4").tobytes()
+
+    def _at_work(self, version: Version) -> _LoadedVersion:
+        """Return a version, read again if it had to leave memory. Raises SpecialistError."""
+        self._used[version] = next(self._clock)
+        if loaded := self._loaded.get(version):
+            return loaded
+        with self._loading:
+            folder = self._folders.get(version)
+            if folder is None:
+                raise SpecialistError("version not loaded", f"{version.task} {version.number}")
+            try:
+                return self._loaded.get(version) or self._read(version, folder)
+            except (RegistryError, OSError) as exc:
+                raise SpecialistError("version not loaded", str(exc)) from exc
+
+    def _read(self, version: Version, folder: Path) -> _LoadedVersion:
+        runtime = self._create(version, folder)
+        size_mb = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
+        self._loaded[version] = loaded = _LoadedVersion(runtime, read_learnt_texts(folder), size_mb)
+        self._used[version] = next(self._clock)
+        self._make_room(version)
+        return loaded
+
+    def _make_room(self, kept: Version) -> None:
+        """Let versions leave memory until all fit, but for `kept`; those at work finish their drafts."""
+        local = {one: each for one, each in self._loaded.copy().items() if not each.runtime.is_remote}
+        taken_mb = sum(each.size_mb for each in local.values())
+        for version in sorted(local, key=lambda one: self._used.get(one, 0)):
+            if taken_mb > self._memory_mb and version != kept:
+                taken_mb -= local[version].size_mb
+                self._loaded.pop(version, None)
 
     def _create(self, version: Version, folder: Path) -> Runtime:
         manifest = verify_folder(folder)

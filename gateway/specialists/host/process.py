@@ -31,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--encoder", default="minilm", help="file name in specialists/encoders/")
     parser.add_argument("--encoder-config", default="{}", help="settings of the encoder, a JSON object")
     parser.add_argument("--models", required=True, type=Path, help="folder of the pulled base models")
-    parser.add_argument("--memory-mb", default=1024, type=int, help="memory limit of a generative engine")
+    parser.add_argument(
+        "--memory-mb", default=1024, type=int, help="memory limit of a generative engine, and of all others"
+    )
     parser.add_argument("--engines", default="{}", help="engines elsewhere by name, a JSON object")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -34,7 +34,7 @@ def create_work_queue(
         EnginePool(models, memory_mb),
         RemoteEngines(msgspec.json.decode(engines, type=dict[str, EngineConfig])),
     )
-    return WorkQueue(LoadedModels(resources), QueueLimits())
+    return WorkQueue(LoadedModels(resources, memory_mb), QueueLimits())
 
 
 async def serve_workers(path: Path, work_queue: WorkQueue) -> None:
