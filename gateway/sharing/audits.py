@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from gateway.sharing.outgoing import AUDITS, Change, Outgoing, decode_key
 from gateway.sharing.valkey import Valkey
 from gateway.store.audits import COLUMNS
 from gateway.store.database import Database
+from gateway.store.forgets import find_forgotten
 
 BATCH_AUDITS = 256
 MOST_KEPT = 50_000
@@ -68,9 +69,13 @@ class SharedAudits:
         """Take in what came since the last time; return how many audits were new here."""
         taken = 0
         while entries := self._read_log():
+            rows = [_unpack(fields[b"audit"]) for _, fields in entries]
+            # A machine that had not heard of it may have sent one late.
+            forgotten = find_forgotten(self._database, [row["request_id"] for row in rows])
             with self._outgoing.apply() as connection:
-                for _, fields in entries:
-                    row = _unpack(fields[b"audit"])
+                for row in rows:
+                    if row["request_id"] in forgotten:
+                        continue
                     # A newer version may know more of an audit; what every version knows comes first.
                     values = tuple(row.get(name) for name in COLUMNS)
                     taken += connection.execute(_ADD, (*values, row["request_id"])).rowcount
@@ -98,3 +103,16 @@ class SharedAudits:
         since = self._outgoing.read_mark(_READ_TO)
         start = f"({since}" if since else "-"
         return list(self._valkey.call("XRANGE", self._log, start, "+", "COUNT", BATCH_AUDITS))
+
+
+def delete_audits(valkey: Valkey, request_ids: Set[str]) -> int:
+    """Delete the audits of these requests from the log of all machines; return how many. Raises AwayError."""
+    log, start, deleted = valkey.key("audits"), "-", 0
+    while entries := valkey.call("XRANGE", log, start, "+", "COUNT", BATCH_AUDITS):
+        found = [
+            number for number, fields in entries if _unpack(fields[b"audit"])["request_id"] in request_ids
+        ]
+        if found:
+            deleted += valkey.call("XDEL", log, *found)
+        start = f"({entries[-1][0].decode()}"
+    return deleted
