@@ -20,7 +20,7 @@ from gateway.processes.loops import StepLog
 from gateway.settings import Settings, read_settings
 from gateway.sharing.contact import Contact, ContactReport, write_contact_report
 from gateway.sharing.synchronizer import Synchronizer
-from gateway.store.home import read_audit_key, read_machine_name, replace_audit_key
+from gateway.store.home import read_audit_key, read_machine_name, read_place, replace_audit_key
 from gateway.store.shared_counters import Counters
 from gateway.store.state import State, open_state
 from gateway.telemetry.logs import configure_logging
@@ -74,6 +74,7 @@ def create_synchronizer(settings: Settings, state: State) -> Synchronizer:
         Contact(counters, settings.state),
         counters,
         machine=read_machine_name(home),
+        place=read_place(home),
         policies=digest_policies(settings.policies.folder),
         audit_key=read_audit_key(home),
         adopt_audit_key=adopt_audit_key,
