@@ -59,7 +59,8 @@ def create_app(deps: ApiDependencies) -> App:
             _require_one_host(scope)
             refuse_loop(exchange.headers, deps.instance)
             if deps.authenticator.is_open:
-                refuse_foreign_pages(exchange.headers, deps.names)
+                path = exchange.path
+                refuse_foreign_pages(exchange.headers, deps.names, path.path if path.is_exact else "")
             await _dispatch(exchange, deps)
         except ClientGoneError:
             logger.debug("client left %s", exchange.id)

@@ -16,22 +16,26 @@ from gateway.errors import RequestError
 
 # The last is how containers call a desktop machine; `.internal` belongs to no one.
 _LOCAL_NAMES = frozenset({"localhost", "host.docker.internal"})
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+"""They tell no more than that a gateway is there. A load balancer asks them by a name of its own (Envoy by
+that of its cluster), which an operator does not know to be one of `server.names`."""
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s:/?#@\[\]]+)(?::\d*)?")
 
 
-def refuse_foreign_pages(headers: Iterable[Header], names: Collection[str]) -> None:
+def refuse_foreign_pages(headers: Iterable[Header], names: Collection[str], path: str = "") -> None:
     """Raise RequestError (403) for a request that a page from elsewhere may have sent.
 
     Its Host must be an address, a local name or one of `names`: a page that lets its own name point to
     this machine (DNS rebinding) could read answers. Its Origin, if there is one, must be of this machine
     or of that host: any page can send a plain POST. Where keys are required, the key proves enough.
+    One of HEALTH_PATHS, with nothing to read and nothing to change, may be asked by any name.
     """
     host = ""
     origin: bytes | None = None
     for name, value in headers:
         if name == b"host":
             host = _read_name(value)
-            if not (_is_safe(host) or host in names):
+            if not (_is_safe(host) or host in names or path in HEALTH_PATHS):
                 raise _refused("host_not_allowed", f"not a name of this gateway: {host[:100]}")
         elif name == b"origin":
             origin = value
@@ -48,7 +52,7 @@ def guard_site(app: App, names: Collection[str]) -> App:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                refuse_foreign_pages(scope["headers"], names)
+                refuse_foreign_pages(scope["headers"], names, scope["path"])
             except RequestError as exc:
                 return await Exchange(scope, receive, send).send_error(to_error_response(exc))
         return await app(scope, receive, send)

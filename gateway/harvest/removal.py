@@ -34,6 +34,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
     user: str = ""
     """As `hash_user` names them."""
+    former_users: tuple[str, ...] = ()
+    """The same user, as the machines named them that had another key before they shared one."""
     tenant: str = ""
     caller: str = ""
     task: str = ""
@@ -44,10 +46,14 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         """Return the condition and its parameters. Raises ValueError for a selection of everything."""
         facts = msgspec.structs.asdict(self)
         before = facts.pop("before")
+        users = [user for user in (facts.pop("user"), *facts.pop("former_users")) if user]
         named = {name: value for name, value in facts.items() if value}
         # Quoted: DuckDB takes a plain `user` for the user of the database.
         clauses = [f'"{name}" = ?' for name in named]
         parameters: list[object] = list(named.values())
+        if users:
+            clauses.append(f'"user" IN ({", ".join("?" * len(users))})')
+            parameters += users
         if before is not None:
             clauses.append('"at" < ?')
             parameters.append(before)

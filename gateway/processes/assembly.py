@@ -47,7 +47,7 @@ from gateway.sharing.valkey import Valkey
 from gateway.specialists.client.batch import BatchEmbedder
 from gateway.specialists.client.client import HostClient
 from gateway.store.decision_record import refusal_record
-from gateway.store.home import read_audit_key
+from gateway.store.home import read_audit_key, read_machine_name
 from gateway.store.state import State
 from gateway.store.tasks import Task
 from gateway.telemetry.exporters import Exporters
@@ -118,6 +118,7 @@ class GatewayWorker:
             registry=self.registry,
             stale_after_s=settings.server.stale_after_s,
             contact=self.keys.contact,
+            machine=read_machine_name(home) if self.keys.contact else "",
         )
         self._sampler = StickySampler(read_audit_key(home))
         if self.keys.contact:

@@ -50,8 +50,12 @@ class Following:
         registry: Registry,
         stale_after_s: float,
         contact: Contact | None = None,
+        machine: str = "",
     ) -> None:
-        """`contact` is that with the machines that share the state; None: there are none."""
+        """`contact` is that with the machines that share the state; None: there are none.
+
+        `machine` is the name of this one among them.
+        """
         self._state = state
         self._refresh_accounts = refresh_accounts
         self._metrics = metrics
@@ -59,6 +63,8 @@ class Following:
         self._registry = registry
         self._stale_after_s = stale_after_s
         self._contact = contact
+        self._machine = machine
+        self._has_forgotten = contact is None
         self._drift_monitor = DriftMonitor(state.certifications, state.audits)
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
@@ -132,11 +138,20 @@ class Following:
         if self._is_stale(self._refreshed_at) or not self._has_lease:
             # An alarm may have been given meanwhile: nothing is served locally that may be withdrawn.
             self._knows_certificates = False
+            self._has_forgotten = self._contact is None
             self._state.certifications.forget()
 
     @property
     def _has_lease(self) -> bool:
         return self._contact is None or self._contact.has_lease
+
+    def _has_done_its_forgetting(self) -> bool:
+        """Whether a machine that was away, or starts, has carried out what others asked to forget meanwhile.
+
+        Until then a specialist may know what nobody may be told. One that was there all the time serves on.
+        """
+        self._has_forgotten = self._has_forgotten or not self._state.forgets.waiting(self._machine)
+        return self._has_forgotten
 
     async def _show(self) -> None:
         await asyncio.to_thread(self._metrics.update_registry)
@@ -148,7 +163,7 @@ class Following:
         are_read = [run(state.interventions.refresh)]
         run(state.tasks.refresh)
         run(state.audits.flush)
-        if self._has_lease:
+        if self._has_lease and self._has_done_its_forgetting():
             are_read.append(run(state.certifications.refresh))
             self._knows_certificates = are_read[-1]
             # Without certificates it would read past audits that count against them.
@@ -167,7 +182,7 @@ class Following:
         if not self.is_fresh:
             # Then none is known, and that is no reason to unload them all.
             return
-        if not self._has_lease:
+        if not (self._has_lease and self._has_forgotten):
             # A machine that was cut off for a minute should not have to load them again.
             return
         certifications = self._state.certifications.all()

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,8 @@ NOT_OURS = (
     "the teacher's own records of the requests",
 )
 """What a receipt must name, because nothing here can remove it."""
-OTHER_MACHINES = (
-    "the outboxes of other machines that share the parts: ask there, too",
-    "earlier versions of the files, if the object storage keeps them",
-)
+OTHER_MACHINES = "the outboxes of other machines that share the parts but not the state: ask there, too"
+OLD_FILES = "earlier versions of the files, if the object storage keeps them"
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +67,13 @@ def forget_rows(
     selection: Selection,
     parts: PartsRemoval | None = None,
     registry: Registry | None = None,
+    *,
+    tell_others: Callable[[Sequence[Forgotten]], object] | None = None,
 ) -> Receipt:
     """Forget the selected rows and what was made of them; may block while the learner takes a step.
 
     `parts` holds rows that left the outboxes; nothing must be moved there meanwhile. `registry`: that of
-    several machines; None for the home's own.
+    several machines; None for the home's own. `tell_others` is called with the rows while they are there.
 
     A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows: the
     teacher answers until the learner has trained the next one from the rows that are left. So it does where
@@ -81,24 +81,23 @@ def forget_rows(
     """
     state.database.wipe_deletions()
     registry = registry or Registry(home.registry)
-    with _lock_learner(home):
+    with lock_learner(home):
         # The rows go last: killed in between, a second call finds them again and ends what is left to do.
         found = find_rows(home.harvest, selection) + (parts.find_rows(selection) if parts else [])
+        if tell_others:
+            tell_others(found)
+        requests = {row.request_id for row in found} | ({selection.request_id} - {""})
         tasks = sorted({row.task for row in found})
         withdrawn = [name for task in tasks for name in _withdraw(registry, state, task, found)]
         blocked = [task for task in tasks if _block(state, task, found)]
-        for task in tasks:
-            # Caches of the recipes hold texts and what was computed from them.
-            shutil.rmtree(home.learn / task, ignore_errors=True)
-        audits = state.audits.forget([row.request_id for row in found])
-        state.reviews.forget([row.request_id for row in found])
+        audits = forget_requests(home, state, tasks, requests)
         rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
         left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
         for task in set(tasks) - left:
             # Nothing of it is left to learn from: its template is a user's words, too.
             state.tasks.blank(task)
             state.templates.forget(task)
-    decisions, are_wiped = _forget_decisions(state, selection, found)
+    decisions, are_wiped = forget_decisions(state, selection, requests)
     if parts:
         parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
@@ -114,40 +113,111 @@ def forget_rows(
         blocked=tuple(blocked),
         exports=tuple(_find_exports(home, rows)),
         is_wiped=is_wiped,
-        still_held_by=NOT_OURS + (OTHER_MACHINES if parts else ()),
+        still_held_by=_list_holders(has_parts=bool(parts), is_alone=tell_others is None),
     )
 
 
-def _withdraw(registry: Registry, state: State, task: str, rows: Sequence[Forgotten]) -> Iterator[str]:
-    """Delete the versions of `task` that have learnt one of its forgotten texts, and yield their names."""
+def write_receipt(home: Home, receipt: Receipt) -> None:
+    """Keep the whole receipt in the home, beside those of other days."""
+    home.receipts.mkdir(mode=0o700, exist_ok=True)
+    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(receipt.at))
+    path = home.receipts / f"forget-{name}-{time.monotonic_ns()}.json"
+    path.touch(mode=0o600)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(receipt)))
+
+
+def forget_requests(home: Home, state: State, tasks: Sequence[str], requests: Set[str]) -> int:
+    """Forget the audits of `requests`, what was said of them, and the caches of `tasks`; return the audits.
+
+    Hold `lock_learner` meanwhile.
+    """
+    for task in tasks:
+        # Caches of the recipes hold texts and what was computed from them.
+        shutil.rmtree(home.learn / task, ignore_errors=True)
+    state.reviews.forget(sorted(requests))
+    return state.audits.forget(sorted(requests))
+
+
+def withdraw_versions(
+    registry: Registry,
+    state: State,
+    task: str,
+    is_forgotten: Callable[[int], bool],
+    delete: Callable[[str, int], object],
+) -> Iterator[str]:
+    """Withdraw and delete the versions of `task` that have learnt a forgotten text; yield their names.
+
+    `is_forgotten` tells by its hash. Hold `lock_learner` meanwhile.
+    """
     from gateway.specialists.learnt import read_learnt_texts
 
-    texts = {hash_text(row.text) for row in rows if row.task == task}
     for version in registry.versions(task):
-        if texts.isdisjoint(read_learnt_texts(registry.folder(task, version))):
+        if not any(map(is_forgotten, read_learnt_texts(registry.folder(task, version)))):
             continue
-        certification = state.certifications.of(task)
-        if certification.version == version:
-            state.certifications.put(_withdrawn(certification))
-        registry.delete(task, version)
+        _withdraw_version(state, task, version)
+        delete(task, version)
         yield f"{task}/{version}"
+
+
+@contextmanager
+def lock_learner(home: Home) -> Iterator[None]:
+    """Keep the learner of this home from taking its next step; waits for the end of this one."""
+    home.learner_lock.touch(mode=0o600)
+    with home.learner_lock.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _withdraw(registry: Registry, state: State, task: str, rows: Sequence[Forgotten]) -> Iterator[str]:
+    texts = {hash_text(row.text) for row in rows if row.task == task}
+    yield from withdraw_versions(registry, state, task, texts.__contains__, registry.delete)
+
+
+def _withdraw_version(state: State, task: str, version: int) -> None:
+    def withdraw(old: Certification) -> Certification | None:
+        return _withdrawn(old) if old.version == version else None
+
+    _change_certification(state, task, withdraw)
+
+
+def _list_holders(*, has_parts: bool, is_alone: bool) -> tuple[str, ...]:
+    if not has_parts:
+        return NOT_OURS
+    return (*NOT_OURS, OLD_FILES, *((OTHER_MACHINES,) if is_alone else ()))
 
 
 def _block(state: State, task: str, rows: Sequence[Forgotten]) -> bool:
     """Take back the certificates of `task` that stood on forgotten evidence; return whether any did."""
     times = [row.at for row in rows if row.task == task and row.is_held_out]
-    old = state.certifications.of(task)
-    certificates = tuple(
-        _in_shadow(each, BLOCKED) if any(_stood_on(each, at) for at in times) else each
-        for each in old.certificates
-    )
-    if certificates == old.certificates:
-        return False
-    # A new epoch: the learner starts anew, and what it is just writing comes too late.
-    state.certifications.put(
-        msgspec.structs.replace(old, epoch=old.epoch + 1, certificates=certificates, note=BLOCKED)
-    )
-    return True
+
+    def block(old: Certification) -> Certification | None:
+        certificates = tuple(
+            _in_shadow(each, BLOCKED) if any(_stood_on(each, at) for at in times) else each
+            for each in old.certificates
+        )
+        if certificates == old.certificates:
+            return None
+        # A new epoch: the learner starts anew, and what it is just writing comes too late.
+        return msgspec.structs.replace(old, epoch=old.epoch + 1, certificates=certificates, note=BLOCKED)
+
+    return _change_certification(state, task, block)
+
+
+def _change_certification(
+    state: State, task: str, change: Callable[[Certification], Certification | None]
+) -> bool:
+    """Put what `change` makes of the certification as it is now; False if it makes None of it.
+
+    Meanwhile the learner, an alarm or another machine may change it: what this process read is old then.
+    """
+    while True:
+        state.certifications.refresh()
+        old = state.certifications.of(task)
+        new = change(old)
+        if new is None:
+            return False
+        if state.certifications.put_if(old.epoch, new):
+            return True
 
 
 def _stood_on(certificate: Certificate, at: float) -> bool:
@@ -167,9 +237,11 @@ def _in_shadow(certificate: Certificate, note: str) -> Certificate:
     return msgspec.structs.replace(certificate, stage="shadow", threshold=None, tentative=None, note=note)
 
 
-def _forget_decisions(state: State, selection: Selection, rows: Sequence[Forgotten]) -> tuple[int, bool]:
-    """Delete the decision records of the rows; of a whole tenant or caller, those of all its requests."""
-    requests = {row.request_id for row in rows} | {selection.request_id}
+def forget_decisions(state: State, selection: Selection, requests: Set[str]) -> tuple[int, bool]:
+    """Delete the records of `requests`; of a whole tenant or caller, those of all that it asked.
+
+    Returns how many, and whether every trace of them is gone.
+    """
     owner = (selection.tenant, selection.caller)
     is_owner_alone = selection == Selection(tenant=selection.tenant, caller=selection.caller)
 
@@ -178,7 +250,7 @@ def _forget_decisions(state: State, selection: Selection, rows: Sequence[Forgott
         if row.request_id in requests:
             return True
         theirs = (selection.tenant and row.tenant, selection.caller and row.key)
-        return is_owner_alone and owner == theirs
+        return any(owner) and is_owner_alone and owner == theirs
 
     return state.decisions.forget(is_wanted, LOG_LIMIT_S)
 
@@ -186,11 +258,3 @@ def _forget_decisions(state: State, selection: Selection, rows: Sequence[Forgott
 def _find_exports(home: Home, rows: Sequence[Forgotten]) -> list[Export]:
     tasks, oldest = {row.task for row in rows}, min((row.at for row in rows), default=0.0)
     return [each for each in read_exports(home) if tasks.intersection(each.tasks) and each.at >= oldest]
-
-
-@contextmanager
-def _lock_learner(home: Home) -> Iterator[None]:
-    home.learner_lock.touch(mode=0o600)
-    with home.learner_lock.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

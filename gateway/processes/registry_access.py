@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from gateway.registry.models import Registry
 from gateway.registry.shared import SharedRegistry
 from gateway.settings import Settings
 from gateway.store.state import State
+
+if TYPE_CHECKING:
+    from gateway.processes.shared_bases import SharedBases
+
+BASES = "bases"
+"""The folder of base models at `registry.storage`."""
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -27,10 +35,33 @@ def list_lost_versions(settings: Settings, state: State) -> list[tuple[str, int]
     return sorted((task, version) for task, version in drafting if not here.has(task, version))
 
 
-def open_shared(settings: Settings) -> SharedRegistry:
-    """Return the registry of several machines; nothing is asked before it is used. Raises ConfigError."""
+def open_shared(settings: Settings, bases: SharedBases | None = None) -> SharedRegistry:
+    """Return the registry of several machines; nothing is asked before it is used. Raises ConfigError.
+
+    With `bases` a version comes with the base that it was trained on.
+    """
     from gateway.registry.published import SETTING, PublishedVersions
     from gateway.store.object_storage import open_storage
 
     storage = open_storage(settings.registry.storage or "", settings.registry.options, SETTING)
-    return SharedRegistry(settings.home.registry, PublishedVersions(storage))
+    published = PublishedVersions(storage)
+    if bases is None:
+        return SharedRegistry(settings.home.registry, published)
+    return SharedRegistry(settings.home.registry, published, require_base=bases.require_base)
+
+
+def open_bases(settings: Settings) -> Registry:
+    """Return the bases of decoders: this machine's own, or with those that the others have published."""
+    return (
+        Registry(settings.home.models) if settings.registry.storage is None else open_shared_bases(settings)
+    )
+
+
+def open_shared_bases(settings: Settings) -> SharedRegistry:
+    """Return the bases of all machines, with those of this one. Raises ConfigError."""
+    from gateway.registry.published import SETTING, PublishedVersions
+    from gateway.store.object_storage import open_storage
+
+    place = f"{(settings.registry.storage or '').rstrip('/')}/{BASES}"
+    storage = open_storage(place, settings.registry.options, SETTING)
+    return SharedRegistry(settings.home.models, PublishedVersions(storage))

@@ -16,7 +16,8 @@ from gateway.errors import RegistryError
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
 from gateway.processes.loops import StepLog
-from gateway.processes.registry_access import open_shared
+from gateway.processes.registry_access import open_shared, open_shared_bases
+from gateway.processes.shared_bases import SharedBases
 from gateway.registry.shared import SharedRegistry
 from gateway.settings import read_settings
 from gateway.store.certifications import CertificationStore
@@ -47,12 +48,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # At once: a version is here as a whole or not at all.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with open_state(settings.home) as state:
-        puller = VersionPuller(open_shared(settings), state.certifications, settings.registry.cache_mb)
+        bases = SharedBases(settings.home.models, open_shared_bases(settings))
+        registry = open_shared(settings, bases)
+        puller = VersionPuller(registry, state.certifications, settings.registry.cache_mb)
+        publisher = BasePublisher(bases)
         log = StepLog()
         while True:
-            for step in (puller.run_once, puller.delete_litter):
+            for step in (puller.run_once, puller.delete_litter, publisher.run_once):
                 log.run(step)
             time.sleep(LOOK_EVERY_S)
+
+
+class BasePublisher:
+    """Publishes the bases that this machine pulled, from before the storage was set, too."""
+
+    def __init__(self, bases: SharedBases, clock: Callable[[], float] = time.monotonic) -> None:
+        self._bases = bases
+        self._clock = clock
+        self._look_at = float("-inf")
+
+    def run_once(self) -> None:
+        """Publish what the storage lacks, when it is time. Raises RegistryError."""
+        if self._clock() >= self._look_at:
+            self._look_at = self._clock() + TIDY_EVERY_S
+            self._bases.publish_own()
 
 
 class VersionPuller:

@@ -39,9 +39,15 @@ class SharedRegistry(Registry):
     """
 
     def __init__(
-        self, folder: Path, published: PublishedVersions, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Path,
+        published: PublishedVersions,
+        clock: Callable[[], float] = time.monotonic,
+        require_base: Callable[[Path], object] = lambda folder: None,
     ) -> None:
+        """`require_base` is called with the folder of a version before that is here; it may raise."""
         super().__init__(folder)
+        self._require_base = require_base
         self._published = published
         self._clock = clock
         self._listed: Mapping[str, TaskVersions] = {}
@@ -97,6 +103,18 @@ class SharedRegistry(Registry):
         except RegistryError as exc:
             logger.warning("the copy of a version is pulled once more: %s", exc)
             self._fetch(task, version, digest)
+        self._require_base(self._version_folder(task, version))
+
+    def share(self, task: str, version: int) -> bool:
+        """Publish what is on this machine alone, from before there was a storage; False if it is known there.
+
+        Raises RegistryError if the storage is away, or if another machine was first.
+        """
+        listed = self._list().get(task, _NONE)
+        if self._is_away or version in listed.published | listed.deleted:
+            return False
+        self._share(self._version_folder(task, version))
+        return True
 
     def refresh(self) -> None:
         """Read what all machines have published. Raises RegistryError."""
@@ -140,6 +158,7 @@ class SharedRegistry(Registry):
         try:
             # Not made durable: what a power cut takes of it is pulled once more.
             self._published.pull(task, version, digest, staging)
+            self._require_base(staging)
             super().delete(task, version)
             self._take_in(staging, task, version)
         finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import sqlite3
+from collections.abc import Sequence, Set
 from typing import Any
 
 import msgspec
@@ -11,6 +13,9 @@ from gateway.sharing.outgoing import AUDITS, Change, Outgoing, decode_key
 from gateway.sharing.valkey import Valkey
 from gateway.store.audits import COLUMNS
 from gateway.store.database import Database
+from gateway.store.forgets import find_forgotten
+
+logger = logging.getLogger(__name__)
 
 BATCH_AUDITS = 256
 MOST_KEPT = 50_000
@@ -68,12 +73,13 @@ class SharedAudits:
         """Take in what came since the last time; return how many audits were new here."""
         taken = 0
         while entries := self._read_log():
+            rows = [row for _, fields in entries if (row := _read_entry(fields))]
+            # A machine that had not heard of it may have sent one late.
+            forgotten = find_forgotten(self._database, [row["request_id"] for row in rows])
             with self._outgoing.apply() as connection:
-                for _, fields in entries:
-                    row = _unpack(fields[b"audit"])
-                    # A newer version may know more of an audit; what every version knows comes first.
-                    values = tuple(row.get(name) for name in COLUMNS)
-                    taken += connection.execute(_ADD, (*values, row["request_id"])).rowcount
+                for row in rows:
+                    if row["request_id"] not in forgotten:
+                        taken += _take_in(connection, row)
                 self._outgoing.set_mark(_READ_TO, entries[-1][0].decode(), connection)
         return taken
 
@@ -98,3 +104,34 @@ class SharedAudits:
         since = self._outgoing.read_mark(_READ_TO)
         start = f"({since}" if since else "-"
         return list(self._valkey.call("XRANGE", self._log, start, "+", "COUNT", BATCH_AUDITS))
+
+
+def delete_audits(valkey: Valkey, request_ids: Set[str]) -> int:
+    """Delete the audits of these requests from the log of all machines; return how many. Raises AwayError."""
+    log, start, deleted = valkey.key("audits"), "-", 0
+    while entries := valkey.call("XRANGE", log, start, "+", "COUNT", BATCH_AUDITS):
+        found = [number for number, fields in entries if _read_entry(fields).get("request_id") in request_ids]
+        if found:
+            deleted += valkey.call("XDEL", log, *found)
+        start = f"({entries[-1][0].decode()}"
+    return deleted
+
+
+def _take_in(connection: sqlite3.Connection, row: dict[str, Any]) -> int:
+    # A newer version may know more of an audit; what every version knows comes first.
+    values = tuple(row.get(name) for name in COLUMNS)
+    try:
+        return connection.execute(_ADD, (*values, row["request_id"])).rowcount
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as exc:
+        # Of a version that this one cannot follow. To stop here would keep it from all that come after.
+        logger.warning("an audit of another machine cannot be read and does not count here: %s", exc)
+        return 0
+
+
+def _read_entry(fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return an audit of the log; empty for one that cannot be read, as of another program's."""
+    try:
+        row = _unpack(fields[b"audit"])
+    except (KeyError, msgspec.MsgspecError):
+        row = None
+    return row if isinstance(row, dict) and isinstance(row.get("request_id"), str) else {}

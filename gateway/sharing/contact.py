@@ -90,9 +90,10 @@ class Contact:
         self._cell.stamp = _AWAY
 
     def restore(self, age_s: float, machines: int) -> None:
-        """Note a contact of an earlier run."""
+        """Note a contact of an earlier run; it may be from before this machine was switched on."""
         self._fleet.value = machines
-        self._cell.value, self._cell.stamp = max(1e-3, self._clock() - age_s), _AWAY
+        # 0 is none at all.
+        self._cell.value, self._cell.stamp = self._clock() - age_s or -1e-3, _AWAY
 
 
 class ContactReport(msgspec.Struct, frozen=True, kw_only=True):

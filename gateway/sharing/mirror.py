@@ -27,6 +27,8 @@ BATCH_ROWS = 256
 MOST_MERGES = 8
 """Times that one row may be overtaken by others before it is left for the next pass."""
 FENCED = -1
+UNREADABLE = (KeyError, TypeError, AttributeError, msgspec.MsgspecError, sqlite3.ProgrammingError)
+"""What a row of another version of stepdown may raise where it is merged or written."""
 _UNKNOWN = 0
 """The revision of a row that was never there."""
 _PUT = """
@@ -172,8 +174,7 @@ class Mirror:
                 if isinstance(said, int):
                     confirmed[field] = Known(said, mine)
                 else:
-                    merge = TABLES[wanted[field].kind].merge
-                    merged[field] = merge(mine, said.row) if said.revision else mine
+                    merged[field] = _merge(wanted[field], mine, said) if said.revision else mine
                     overtaken[field] = (said.revision, merged[field])
             waiting = overtaken
             if not waiting:
@@ -225,8 +226,9 @@ def write_row(connection: sqlite3.Connection, table: SharedTable, key: str, row:
     """Let the row of `key` be `row`; one that cannot be is left as it is, and said."""
     try:
         table.write(connection, decode_key(key), row)
-    except sqlite3.IntegrityError as exc:
-        # Two machines gave one name to two tasks: each keeps its own until one is renamed.
+    except (sqlite3.IntegrityError, *UNREADABLE) as exc:
+        # Two machines gave one name to two tasks: each keeps its own until one is renamed. Or another
+        # version of stepdown wrote it, with other columns: what this machine has stays.
         logger.warning("%s %s of another machine is not taken: %s", table.name, key, exc)
 
 
@@ -256,7 +258,19 @@ def field_of(kind: str, key: str) -> str:
     return f"{kind} {key}"
 
 
+def _merge(change: Change, mine: Row | None, theirs: Known) -> Row | None:
+    try:
+        return TABLES[change.kind].merge(mine, theirs.row)
+    except UNREADABLE as exc:
+        logger.warning("%s %s of another machine cannot be read: %s", change.kind, change.key, exc)
+        return mine
+
+
 def _read_value(value: bytes) -> Known:
     revision, _, packed = value.partition(b" ")
-    row: Any = _unpack(packed) if packed else None
+    try:
+        row: Any = _unpack(packed) if packed else None
+    except msgspec.MsgspecError:
+        # Damaged, or no row at all: no table can take it, and what this machine has stays.
+        row = {}
     return Known(int(revision), row)

@@ -53,11 +53,16 @@ class Outgoing:
         database.create(_SCHEMA + "".join(_list_triggers()))
 
     def next_changes(self, limit: int, what: str = TABLE_CHANGES) -> list[Change]:
-        """Return the oldest that are not sent yet, of AUDITS, of OWNERS, or of all tables."""
+        """Return the oldest that are not sent yet, of AUDITS, of OWNERS, or of all tables.
+
+        Those of a table that only a newer version shares wait for it: this one can read neither side.
+        """
+        kinds = list(TABLES) if what == TABLE_CHANGES else [what]
         query = (
-            "SELECT seq, kind, key FROM outgoing WHERE iif(kind IN (?, ?), kind, '') = ? ORDER BY seq LIMIT ?"
+            f"SELECT seq, kind, key FROM outgoing WHERE kind IN ({', '.join('?' * len(kinds))}) "  # noqa: S608
+            "ORDER BY seq LIMIT ?"
         )
-        return [Change(*row) for row in self._database.read(query, (AUDITS, OWNERS, what, limit))]
+        return [Change(*row) for row in self._database.read(query, (*kinds, limit))]
 
     def encode_keys(self, keys: Sequence[str]) -> list[str]:
         """Return keys of one column as the triggers write them."""

@@ -28,7 +28,10 @@ TICK_S = 0.05
 POLL_S = 1.0
 """Between two looks for changes of the others, should a message be lost."""
 RETRY_S = 1.0
+CLOCK_OFF_S = 10.0
 _KEPT_CONTACT_S = 10.0
+_CLOCK_STEP_S = 2.0
+_LONG_AGO_S = 1e9
 _GENERATION, _CONTACT = "generation", "contact"
 
 
@@ -46,6 +49,7 @@ class Synchronizer:
         counters: Counters,
         *,
         machine: str,
+        place: str = "",
         policies: str,
         audit_key: bytes,
         adopt_audit_key: Callable[[bytes], None],
@@ -63,9 +67,10 @@ class Synchronizer:
         self._mirror = Mirror(database, self._outgoing, rows)
         self._audits = SharedAudits(database, self._outgoing, self._valkey, machine)
         self._levels = Levels(self._valkey, counters, machine)
-        self._fleet = Fleet(self._valkey, machine, policies, audit_key)
+        self._fleet = Fleet(self._valkey, machine, policies, audit_key, place)
         self._wait: Callable[[float], bool] | None = None
         self._generation = ""
+        self._is_clock_wrong = False
         self._beat_at = self._pull_at = self._kept_at = 0.0
         self._report = ContactReport(machine=machine, since=time.time())
         self._restore_contact()
@@ -111,16 +116,30 @@ class Synchronizer:
     def _beat(self, now: float) -> None:
         beat = self._fleet.beat()
         if beat.generation != self._generation:
-            self._start_over(beat.generation, beat.audit_key)
+            self._start_over(beat.generation)
+        # Every time: it may be another home's file that was put in the place of ours.
+        self._adopt_audit_key(beat.audit_key)
         self._levels.refresh()
         self._contact.note(beat.machines, beat.silent)
+        self._note_clock(beat.clock_ahead_s)
         self._beat_at = now + BEAT_S
         if now >= self._kept_at:
             self._kept_at = now + _KEPT_CONTACT_S
             self._outgoing.set_mark(_CONTACT, f"{time.time():.0f} {beat.machines}")
         self._note("connected", machines=beat.machines, other_policies=beat.other_policies)
 
-    def _start_over(self, generation: str, audit_key: bytes) -> None:
+    def _note_clock(self, ahead_s: float) -> None:
+        """Say once that this machine's clock is wrong: days of budgets and ends of keys go by it."""
+        is_wrong = abs(ahead_s) > CLOCK_OFF_S
+        if is_wrong and not self._is_clock_wrong:
+            logger.error(
+                "shared state: this machine's clock is %.0f s %s; days of budgets and ends of keys go by it",
+                abs(ahead_s),
+                "ahead" if ahead_s > 0 else "behind",
+            )
+        self._is_clock_wrong = is_wrong
+
+    def _start_over(self, generation: str) -> None:
         """Compare everything: the connection is new, or the store is another one than before."""
         had = self._outgoing.read_mark(_GENERATION)
         has_lost = self._mirror.compare()
@@ -128,7 +147,6 @@ class Synchronizer:
             logger.warning("shared state: it had lost what was in it; it gets it from the machines again")
             self._audits.send_again(time.time())
             self._owners.send_again(self._database)
-        self._adopt_audit_key(audit_key)
         self._mirror.push()
         self._mirror.pull()
         self._audits.pull()
@@ -138,7 +156,9 @@ class Synchronizer:
     def _restore_contact(self) -> None:
         at, _, machines = self._outgoing.read_mark(_CONTACT).partition(" ")
         if at:
-            self._contact.restore(max(0.0, time.time() - float(at)), int(machines))
+            age_s = time.time() - float(at)
+            # A clock that was set back tells nothing: it may be a minute ago, or a month.
+            self._contact.restore(age_s if age_s > -_CLOCK_STEP_S else _LONG_AGO_S, int(machines))
 
     def _note_away(self, why: str) -> None:
         self._wait = None

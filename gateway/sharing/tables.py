@@ -98,13 +98,15 @@ def keep_latest_epoch(mine: Row | None, theirs: Row | None) -> Row | None:
 
 
 def withdraw_if_either(mine: Row | None, theirs: Row | None) -> Row | None:
-    """An alarm of either holds, and what was certified without knowledge of it does not."""
+    """An alarm or a withdrawal of either holds; what was certified without knowledge of it does not."""
     if mine is None or theirs is None:
         return mine or theirs
-    older, newer = sorted((mine, theirs), key=lambda row: (row["epoch"], row["body"]))
-    if older["epoch"] != newer["epoch"] or older == newer:
+    read = [(msgspec.json.decode(row["body"], type=Certification), row) for row in (mine, theirs)]
+    # Of one epoch the one without a version: what another machine withdrew may be deleted already.
+    read.sort(key=lambda pair: (pair[1]["epoch"], pair[0].version is None, pair[1]["body"]))
+    (first, older), (second, newer) = read
+    if older["epoch"] != newer["epoch"] or older == newer or second.version is None:
         return newer
-    first, second = (msgspec.json.decode(row["body"], type=Certification) for row in (older, newer))
     alarmed = {(each.stratum, each.target): each for each in first.certificates if each.stage == "alarm"}
 
     def more_careful(each: Certificate) -> Certificate:
@@ -140,6 +142,27 @@ def keep_the_lesser_owner(mine: Row | None, theirs: Row | None) -> Row | None:
     if mine is None or theirs is None:
         return mine or theirs
     return min(mine, theirs, key=lambda row: (row["tenant"], row["at"]))
+
+
+def keep_the_deleted(mine: Row | None, theirs: Row | None) -> Row | None:
+    """Each row has one writer, and is deleted once all machines need it no more."""
+    if mine is None or theirs is None:
+        return None
+    return max(mine, theirs, key=lambda row: sorted((name, str(value)) for name, value in row.items()))
+
+
+def keep_the_further(mine: Row | None, theirs: Row | None) -> Row | None:
+    """A machine that says two things of its work is as far as the further one; what is deleted is over."""
+    if mine is None or theirs is None:
+        return None
+    return max(mine, theirs, key=lambda row: (row["is_done"], row["traces"], row["body"]))
+
+
+def keep_the_present(mine: Row | None, theirs: Row | None) -> Row | None:
+    """A machine that is retired and comes back at once is there."""
+    if mine is None or theirs is None:
+        return mine or theirs
+    return max(mine, theirs, key=lambda row: (row["joined_at"], row["host"]))
 
 
 def _earliest(mine: Row | None, theirs: Row | None, column: str) -> Row | None:
@@ -187,6 +210,21 @@ TABLES = {
         SharedTable(
             name="objects", key=("id",), columns=("kind", "tenant", "at"), merge=keep_the_lesser_owner,
             events=("UPDATE",),
+        ),
+        SharedTable(
+            name="machines", key=("machine",), columns=("host", "joined_at"), merge=keep_the_present
+        ),
+        SharedTable(name="former_audit_keys", key=("key",), columns=(), merge=pin_if_either),
+        SharedTable(
+            name="forgets", key=("id",), columns=("machine", "at", "selection"), merge=keep_the_deleted
+        ),
+        SharedTable(
+            name="forget_traces", key=("forget", "machine", "part"), columns=("ids", "body"),
+            merge=keep_the_deleted,
+        ),
+        SharedTable(
+            name="forget_receipts", key=("forget", "machine"), columns=("is_done", "traces", "body"),
+            merge=keep_the_further,
         ),
     )
 }  # fmt: skip

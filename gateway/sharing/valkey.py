@@ -20,6 +20,7 @@ _WHY = {
     "no permissions": "its ACL does not let this user do what is needed",
     "read only replica": "this is a replica, which takes no changes: name the primary",
     "cluster": "this is a cluster, which is not spoken here: name a single server",
+    "unknown command": "it lacks a command: this is a Sentinel, or older than Redis 7: name the primary",
     "timeout": "it does not answer",
     "loading": "it is still loading its data",
     "unable to persist": "it takes no changes, because it cannot save them",

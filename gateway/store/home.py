@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import secrets
+import socket
 import stat
 import time
 from pathlib import Path
@@ -124,6 +126,17 @@ def read_machine_name(home: Home) -> str:
         with replace_file(home.machine) as scratch:
             scratch.write_text(secrets.token_hex(8))
     return home.machine.read_text().strip()
+
+
+def read_place(home: Home) -> str:
+    """Return what tells this home from a copy of it elsewhere, until the machine is restarted.
+
+    Not its name: a copy has that, too.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    found = home.folder.stat()
+    parts = (socket.gethostname(), boot.read_text() if boot.exists() else "", found.st_dev, found.st_ino)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _name_old_key(home: Home) -> None:

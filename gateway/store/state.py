@@ -16,6 +16,7 @@ from gateway.store.awaited_usage import AwaitedUsages
 from gateway.store.certifications import CertificationStore
 from gateway.store.database import Database
 from gateway.store.decision_log import DecisionLog
+from gateway.store.forgets import ForgetRequests
 from gateway.store.health import check_not_lost, mark_keys_made
 from gateway.store.home import Home
 from gateway.store.imports import ImportLog
@@ -65,6 +66,7 @@ class State:
         self.reviews = ReviewStore(database)
         self.pins = PinStore(database)
         self.imports = ImportLog(database)
+        self.forgets = ForgetRequests(database)
 
     def write_last(self) -> dict[str, int]:
         """Write what waits before the process ends; return how much of each kind the disk did not take."""

@@ -89,6 +89,18 @@ def test_an_open_site_spends_nothing_for_a_page_from_elsewhere(site: SiteServer)
     assert site.teacher.calls == []
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_a_load_balancer_asks_for_health_by_any_name(site: SiteServer, path: str) -> None:
+    """Envoy names its cluster. Nothing else is answered by that name, and no page asks even this."""
+    by_name = {"host": "gateways"}
+
+    assert site.ask("GET", path, headers=by_name).status == 200
+    assert site.ask("GET", path, headers={**by_name, "origin": "https://evil.example"}).status == 403
+    for other in ("/v1/models", f"{path}/", f"{path}/../v1/models", f"/{path}", "/v1/files"):
+        assert site.ask("GET", other, headers=by_name).status == 403, other
+    assert site.teacher.calls == []
+
+
 def test_a_site_with_keys_may_be_called_by_any_name_and_page() -> None:
     with serve_site(Authenticator("forward")) as site:
         headers = {"host": "api.corp", "origin": "https://app.corp", "authorization": "Bearer x"}
@@ -102,4 +114,6 @@ def test_the_admin_plane_answers_no_page_from_elsewhere() -> None:
         for headers in ({"host": "rebound.example"}, {"origin": "https://evil.example"}):
             refused = client.get("/status", headers=headers)
             assert refused.status_code == 403
+            health = client.get("/healthz", headers=headers)
+            assert health.status_code == (403 if "origin" in headers else 200)
             assert set(refused.json()["error"]) == {"message", "type", "param", "code"}

@@ -151,7 +151,9 @@ def test_what_is_forgotten_on_one_machine_serves_on_none(fleet: Fleet) -> None:
     assert version is not None
     os.kill(fleet.first.child(LEARNER) or 0, signal.SIGSTOP)
     try:
-        receipt = json.loads(fleet.run(fleet.second, "harvest", "forget", "--task", task, "--json"))
+        # A learner that is stopped amid a step lets nothing be forgotten there: not waited for.
+        words = "harvest", "forget", "--task", task, "--wait", "0", "--json"
+        receipt = json.loads(fleet.run(fleet.second, *words))
         assert f"{task}/{version}" in receipt["withdrawn"]
 
         wait_for(lambda: fleet.version(fleet.first) != version, "the first machine still drafts")
@@ -159,3 +161,18 @@ def test_what_is_forgotten_on_one_machine_serves_on_none(fleet: Fleet) -> None:
         wait_for(lambda: not ours.has(task, version), "the first machine still has its files")
     finally:
         os.kill(fleet.first.child(LEARNER) or 0, signal.SIGCONT)
+
+
+@pytest.mark.timeout(300)
+def test_who_is_forgotten_on_one_machine_is_forgotten_on_all(fleet: Fleet) -> None:
+    """The command waits for the receipt of each, and the other's files hold nothing of it."""
+    asked = fleet.first.chat(headers={"x-stepdown-mode": "teacher"}, user="jane")
+    request = dict(asked.headers)["x-stepdown-request-id"]
+    wait_for(lambda: request in fleet.run(fleet.first, "why", request, "--json"), "no record of it")
+
+    said = json.loads(fleet.run(fleet.second, "harvest", "forget", "--request", request, "--json"))
+
+    assert said["missing"] == []
+    assert len(said["receipts"]) == 2
+    assert said["decisions"] == 1
+    assert said["request"] in fleet.run(fleet.first, "harvest", "forgotten")

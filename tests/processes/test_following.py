@@ -18,6 +18,7 @@ from gateway.registry.files import digest_of
 from gateway.registry.models import MANIFEST, Registry
 from gateway.sharing.contact import Contact
 from gateway.specialists.client.client import HostClient
+from gateway.store.forgets import ForgetRequest, MachineAnswer
 from gateway.store.home import Home
 from gateway.store.keys import hash_key
 from gateway.store.state import State, open_state
@@ -126,6 +127,39 @@ async def test_a_machine_among_several_is_ready_once_it_drafts_what_it_may(
     following = follow(state, tmp_path, contact=contact, drafter=Host())
     following._began_at -= WARM_LIMIT_S + 1
     assert following.is_ready, "not for ever"
+
+
+async def test_a_machine_that_was_away_forgets_before_it_serves(state: State, tmp_path: Path) -> None:
+    """What is to be forgotten may be what its specialist has learnt; one that was there goes on."""
+    here = SimpleNamespace(has_been=True, has_lease=True)
+    following = follow(state, tmp_path, contact=cast(Contact, here), drafter=Host())
+    state.certifications.put(certified("cards", 2))
+    await following._refresh()
+    state.forgets.add(ForgetRequest("f", "other", 1.0, "{}"))
+    await following._refresh()
+    await following._watch_age()
+    assert [one.version for one in state.certifications.all()] == [2]
+
+    here.has_lease = False
+    await following._watch_age()
+    here.has_lease = True
+    await following._refresh()
+    assert state.certifications.all() == []
+    await following._follow_versions()
+
+    state.forgets.answer("f", MachineAnswer("", is_done=True, traces=0, body="{}"))
+    await following._refresh()
+    assert [one.version for one in state.certifications.all()] == [2]
+
+
+async def test_a_machine_that_starts_forgets_before_it_serves(state: State, tmp_path: Path) -> None:
+    contact = cast(Contact, SimpleNamespace(has_been=True, has_lease=True))
+    state.certifications.put(certified("cards", 2))
+    state.certifications.forget()
+    state.forgets.add(ForgetRequest("f", "other", 1.0, "{}"))
+    following = follow(state, tmp_path, contact=contact, drafter=Host())
+    await following._refresh()
+    assert state.certifications.all() == []
 
 
 async def test_a_version_is_loaded_when_it_is_here_as_it_was_certified(state: State, tmp_path: Path) -> None:

@@ -107,6 +107,23 @@ def test_a_specialist_that_has_learnt_the_text_serves_no_more(
     assert {each.attempts for each in certification.certificates} == {3}
 
 
+def test_what_changed_since_the_process_began_is_withdrawn_as_it_is_now(
+    home: Home, state: State, tmp_path: Path
+) -> None:
+    """It waits for the learner, or for another machine, and these change the certification meanwhile."""
+    harvest(home, row("private", "jane"))
+    publish(home, 2, tmp_path / "two", "private")
+    state.certifications.put(certified(TASK, version=1))
+    with open_state(home) as other:
+        now = msgspec.structs.replace(certified(TASK, version=2), epoch=4)
+        other.certifications.put(now)
+
+    forget_jane(home, state)
+
+    certification = state.certifications.of(TASK)
+    assert (certification.version, certification.epoch) == (None, 5)
+
+
 def test_a_specialist_that_knows_nothing_of_it_goes_on(home: Home, state: State, tmp_path: Path) -> None:
     harvest(home, row("private", "jane"))
     publish(home, 1, tmp_path / "one", "public")
@@ -213,3 +230,13 @@ def test_forgotten_evidence_blocks_the_certificate_that_stood_on_it(
     assert after.version == live.version, "it drafts on, in shadow"
     assert (after.stage == "live") is not is_blocked
     assert {each.attempts for each in after.certificates} == {2}
+
+
+def test_a_request_whose_row_is_gone_already_leaves_no_audit(home: Home, state: State) -> None:
+    """Its row went by age, or was never a lesson."""
+    for request_id in ("req-private", "req-public"):
+        state.audits.put(audit(request_id))
+    state.audits.flush()
+
+    assert forget_rows(home, state, Selection(request_id="req-private")).audits == 1
+    assert [each.request_id for _, each in state.audits.since(0)] == ["req-public"]

@@ -11,7 +11,7 @@ import pytest
 from gateway.sharing.base import AwayError, Config
 from gateway.sharing.contact import Contact, ContactReport
 from gateway.sharing.synchronizer import Synchronizer
-from gateway.store.home import Home, read_audit_key, read_machine_name, replace_audit_key
+from gateway.store.home import Home, read_audit_key, read_machine_name, read_place, replace_audit_key
 from gateway.store.shared_counters import Counters, create_counters
 from gateway.store.state import State, open_state
 from tests.support.valkey import RunningValkey, running_valkey
@@ -33,6 +33,7 @@ class Machine:
             self.contact,
             self.counters,
             machine=read_machine_name(home),
+            place=read_place(home),
             policies=policies,
             audit_key=read_audit_key(home),
             adopt_audit_key=lambda key: replace_audit_key(home, key),

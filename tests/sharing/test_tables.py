@@ -16,7 +16,7 @@ SECRET = {"hash": "h", "key_id": "k", "created_at": 1.0}
 TASK = {"task": "t", "scope": "s", "contract_hash": "c", "model": "m", "vector": b"v"}
 
 
-def certification(epoch: int, stage: Any, version: int = 1) -> dict[str, Any]:
+def certification(epoch: int, stage: Any, version: int | None = 1) -> dict[str, Any]:
     certificate = Certificate(stratum="new", target=RiskTarget(), stage=stage, threshold=0.5)
     body = Certification(task="t", version=version, epoch=epoch, certificates=(certificate,))
     return {"task": "t", "epoch": epoch, "body": msgspec.json.encode(body).decode()}
@@ -33,6 +33,7 @@ ROWS: dict[str, list[Row | None]] = {
         certification(0, "live", 2),
         certification(1, "live", 2),
         certification(1, "alarm"),
+        certification(1, "shadow", None),
         certification(2, "shadow"),
     ],
     "tasks": [
@@ -49,6 +50,23 @@ ROWS: dict[str, list[Row | None]] = {
         None,
         {"task": "t", "copy": "c", "status": "known", "at": 1.0},
         {"task": "t", "copy": "c", "status": "separate", "at": 2.0},
+    ],
+    "machines": [
+        None,
+        {"machine": "a", "host": "one", "joined_at": 1.0},
+        {"machine": "a", "host": "two", "joined_at": 2.0},
+    ],
+    "former_audit_keys": [None, {"key": "00ff"}],
+    "forgets": [None, {"id": "f", "machine": "a", "at": 1.0, "selection": "{}"}],
+    "forget_traces": [
+        None,
+        {"forget": "f", "machine": "a", "part": 0, "ids": "[]", "body": "[]"},
+        {"forget": "f", "machine": "a", "part": 0, "ids": '["r"]', "body": "[]"},
+    ],
+    "forget_receipts": [
+        None,
+        {"forget": "f", "machine": "a", "is_done": 0, "traces": 3, "body": "{}"},
+        {"forget": "f", "machine": "a", "is_done": 1, "traces": 1, "body": "{}"},
     ],
 }
 
@@ -68,3 +86,10 @@ def test_the_careful_change_holds() -> None:
 
     merged = TABLES["certifications"].merge(certification(1, "live", 2), certification(1, "alarm")) or {}
     assert msgspec.json.decode(merged["body"], type=Certification).stage == "alarm"
+
+
+def test_what_either_machine_withdrew_is_not_brought_back() -> None:
+    """Two that forget at once: one has deleted the version, the other only blocked its certificates."""
+    merge = TABLES["certifications"].merge
+    withdrawn, blocked = certification(3, "shadow", None), certification(3, "shadow", 9)
+    assert merge(blocked, withdrawn) == merge(withdrawn, blocked) == withdrawn

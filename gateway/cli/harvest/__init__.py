@@ -22,6 +22,7 @@ _ACTIONS = {
     "import": ("importing", "import_files"),
     "export": ("exporting", "export_rows"),
     "forget": ("forgetting", "forget"),
+    "forgotten": ("forgotten", "list_requests"),
     "ship": ("moving", "ship"),
     "parts": ("moving", "list_parts"),
 }
@@ -55,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
     )
+    forgotten = actions.add_parser("forgotten", help="which machines have done what `forget` asked them")
+    forgotten.add_argument(
+        "--retire", metavar="MACHINE", help="wait no more for a machine that does not come back"
+    )
+    forgotten.add_argument("--json", action="store_true", help="print JSON Lines")
 
 
 def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -162,6 +168,9 @@ def _add_forget(forget: argparse.ArgumentParser) -> None:
     forget.add_argument("--task", default="", help="rows of this task, by its id or name")
     forget.add_argument(
         "--before", metavar="WHEN", help="rows older than a span (90d) or a UTC day (2026-11-01)"
+    )
+    forget.add_argument(
+        "--wait", type=float, default=60.0, metavar="S", help="for other machines that share the state (60)"
     )
     forget.add_argument("--json", action="store_true", help="print the receipt as JSON")
 

@@ -8,17 +8,18 @@ import time
 import msgspec
 
 from gateway.cli import FAILED, OK
+from gateway.cli.harvest.forgotten import forget_everywhere
 from gateway.errors import ConfigError
 from gateway.finops.periods import parse_past
 from gateway.harvest.base import hash_user
 from gateway.harvest.removal import Selection
-from gateway.processes.forgetting import Receipt, forget_rows
+from gateway.processes.forgetting import Receipt, forget_rows, write_receipt
 from gateway.processes.harvest_access import lock_parts, open_harvest, open_removal
 from gateway.processes.registry_access import open_registry
 from gateway.settings import Settings
 from gateway.store.audit_trail import name_local_actor
 from gateway.store.home import Home, read_audit_key
-from gateway.store.state import open_state
+from gateway.store.state import State, open_state
 from gateway.store.task_lookup import find_recorded_task
 
 
@@ -33,9 +34,12 @@ def forget(settings: Settings, arguments: argparse.Namespace) -> int:
         # Whose rows they were must not stand in a record that stays for ever: the receipt has hashes.
         by = [name for name in selection.__struct_fields__ if getattr(selection, name) not in ("", None)]
         state.trail.add(name_local_actor(), "harvest forget", by=by)
+        if settings.state.is_shared:
+            selection = _add_former_names(state, selection, arguments)
+            return forget_everywhere(settings, state, selection, arguments)
         with lock_parts(settings):
             receipt = forget_rows(home, state, selection, open_removal(settings), open_registry(settings))
-    _write_receipt(home, receipt)
+    write_receipt(home, receipt)
     print(msgspec.json.encode(receipt).decode() if arguments.json else _describe(receipt))
     return OK if receipt.is_wiped else FAILED
 
@@ -55,12 +59,12 @@ def _read_selection(home: Home, arguments: argparse.Namespace) -> Selection:
     return selection
 
 
-def _write_receipt(home: Home, receipt: Receipt) -> None:
-    home.receipts.mkdir(mode=0o700, exist_ok=True)
-    name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(receipt.at))
-    path = home.receipts / f"forget-{name}-{time.monotonic_ns()}.json"
-    path.touch(mode=0o600)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(receipt)))
+def _add_former_names(state: State, selection: Selection, arguments: argparse.Namespace) -> Selection:
+    """Return `selection` with the names that a user had while a machine had an audit key of its own."""
+    if not arguments.user:
+        return selection
+    names = [hash_user(arguments.user, key) for key in state.forgets.former_audit_keys()]
+    return msgspec.structs.replace(selection, former_users=tuple(sorted({*names} - {selection.user})))
 
 
 def _describe(receipt: Receipt) -> str:

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = read_settings(os.environ)
     if arguments.action == "pull":
         settings.home.make()
-        return _pull(settings.home, arguments)
+        return _pull(settings, arguments)
     if arguments.action == "bundle":
         return _bundle(settings, arguments)
     if arguments.action in ("list", "show", "verify"):
@@ -126,18 +126,18 @@ def _certificate(certification: Certification) -> Certificate | None:
     return min((each for each in in_force if each.stratum == "new"), key=lambda one: one.target, default=None)
 
 
-def _pull(home: Home, arguments: argparse.Namespace) -> int:
+def _pull(settings: Settings, arguments: argparse.Namespace) -> int:
     import msgspec
 
     from gateway.distill.base_models.pull import pull_base
-    from gateway.registry.models import Registry
+    from gateway.processes.registry_access import open_bases
     from gateway.store.state import record_change
 
     if not sys.stderr.isatty():
         # Hides the progress bars of the libraries; has no effect once they are imported.
         os.environ.setdefault("TQDM_DISABLE", "1")
-    record_change(home, "models pull", arguments.name or arguments.source, source=arguments.source)
-    registry = Registry(home.models)
+    record_change(settings.home, "models pull", arguments.name or arguments.source, source=arguments.source)
+    registry = open_bases(settings)
     manifest = pull_base(arguments.source, arguments.name, registry, _print_step)
     said = msgspec.json.encode(manifest).decode() if arguments.json else _describe_pulled(manifest, registry)
     print(said)
