@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from gateway.distill.labels import are_labels
 from gateway.distill.recipes.span.dataset import Dataset, build_dataset
 from gateway.distill.recipes.span.network import export_tagger, name_outputs, new_network, trained_weights
 from gateway.distill.recipes.span.network_agreement import measure_agreement
+from gateway.distill.recipes.span.option_head import fit_option_head
 from gateway.distill.recipes.span.pretrained import SHA256
 from gateway.distill.recipes.span.training import Hyperparameters, fit_tagger
 from gateway.distill.saved_students import Lineage, SavedStudents, row_digest
@@ -23,6 +25,7 @@ from gateway.errors import TrainingError
 from gateway.specialists import knn
 from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger import runtime
+from gateway.specialists.runtimes.tagger.option_head import write_option_head
 
 _VALIDATION_PART = 20
 """One row in so many measures the passes instead of being learned."""
@@ -119,6 +122,7 @@ class SpanRecipe:
         export_tagger(network, folder / runtime.MODEL)
         runtime.write_grammar(dataset.grammar, build_tokenizer(), folder)
         encoder = workspace.resources.encoder
+        _write_option_head(dataset, learned, training, folder, workspace)
         knn.write_neighbors(sampled_vectors(training.texts, encoder, workspace.seed), folder)
         digests = digest_texts(training.select([dataset.rows[index] for index in learned]))
         lineage.save(digests, trained_weights(network), name_outputs(dataset.grammar))
@@ -150,6 +154,19 @@ def _require_rebuilt(training: TrainingSet) -> Dataset:
             f"values that repeat; needed: {_REBUILT_SHARE:.0%}, and something to decide"
         )
     return dataset
+
+
+def _write_option_head(
+    dataset: Dataset, learned: Sequence[int], training: TrainingSet, folder: Path, workspace: Workspace
+) -> None:
+    """Write a head that judges the options beside the network, where nothing else is decided."""
+    if dataset.grammar.tags > 1:
+        return
+    texts = [training.texts[dataset.rows[index]] for index in learned]
+    targets = [dataset.targets[index] for index in learned]
+    head = fit_option_head(dataset.grammar, texts, targets, workspace.resources.encoder, workspace.seed)
+    if head:
+        write_option_head(head, folder)
 
 
 def _held_out_rows(training: TrainingSet, seed: int) -> set[int]:

@@ -13,10 +13,10 @@ from gateway.registry.files import read_json
 from gateway.specialists import knn
 from gateway.specialists.base import Encoder, Listener, Prediction
 from gateway.specialists.knn import FloatMatrix, FloatVector, NearestNeighbors
+from gateway.specialists.linear.arrays import open_arrays
+from gateway.specialists.linear.classifier import choose_answer
+from gateway.specialists.linear.features import EMBEDDING_WEIGHT, feature_width, ngram_codes
 from gateway.specialists.runtimes.head import first_stage
-from gateway.specialists.runtimes.head.arrays import open_arrays
-from gateway.specialists.runtimes.head.classifier import choose_answer
-from gateway.specialists.runtimes.head.features import EMBEDDING_WEIGHT, feature_width, ngram_codes
 from gateway.specialists.runtimes.head.first_stage import FirstStage, read_first_stage
 from gateway.specialists.runtimes.head.lesson_drafts import LessonDraft, LessonDrafts, read_lesson_drafts
 from gateway.specialists.shared_resources import SharedResources
