@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.evaluation import measure_losses
-from gateway.distill.labels import are_labels
+from gateway.distill.labels import are_labels, most_tokens
 from gateway.distill.linear_fit import (
     MAX_ITERATIONS,
     REGULARISATION,
@@ -125,7 +125,7 @@ class HeadRecipe:
                 coefficients=coefficients,
                 intercept=intercept,
                 answers=answers,
-                answer_tokens=_most_tokens(lessons, student.model.classes_),
+                answer_tokens=most_tokens(lessons, student.model.classes_),
             ),
             folder,
         )
@@ -264,13 +264,3 @@ def _commonest_forms(answers: Sequence[str]) -> dict[str, str]:
     for answer in answers:
         forms[canonical_text(answer)][answer] += 1
     return {answer: counts.most_common(1)[0][0] for answer, counts in forms.items()}
-
-
-def _most_tokens(lessons: TrainingSet, answers: Sequence[str]) -> tuple[int, ...]:
-    """Return the most tokens that the teacher took for each of the canonical `answers`, 0 if unknown."""
-    most: Counter[str] = Counter()
-    tokens_of = lessons.completion_tokens or [0] * len(lessons.answers)
-    for answer, tokens in zip(lessons.answers, tokens_of, strict=True):
-        form = canonical_text(answer)
-        most[form] = max(most[form], tokens)
-    return tuple(most[answer] for answer in answers)

@@ -13,7 +13,7 @@ from gateway.confidence.deferral import Scorer
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.cached_encoder import sampled_vectors
 from gateway.distill.evaluation import evaluate
-from gateway.distill.labels import are_labels
+from gateway.distill.labels import are_labels, most_tokens
 from gateway.distill.recipes.span.dataset import Dataset, build_dataset
 from gateway.distill.recipes.span.network import export_tagger, name_outputs, new_network, trained_weights
 from gateway.distill.recipes.span.network_agreement import measure_agreement
@@ -23,8 +23,10 @@ from gateway.distill.recipes.span.training import Hyperparameters, fit_tagger
 from gateway.distill.saved_students import Lineage, SavedStudents, row_digest
 from gateway.errors import TrainingError
 from gateway.specialists import knn
+from gateway.specialists.answer_tokens import write_answer_tokens
 from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger import runtime
+from gateway.specialists.runtimes.tagger.grammar import Grammar
 from gateway.specialists.runtimes.tagger.option_head import write_option_head
 
 _VALIDATION_PART = 20
@@ -123,6 +125,7 @@ class SpanRecipe:
         runtime.write_grammar(dataset.grammar, build_tokenizer(), folder)
         encoder = workspace.resources.encoder
         _write_option_head(dataset, learned, training, folder, workspace)
+        _write_choice_tokens(dataset.grammar, training, folder)
         knn.write_neighbors(sampled_vectors(training.texts, encoder, workspace.seed), folder)
         digests = digest_texts(training.select([dataset.rows[index] for index in learned]))
         lineage.save(digests, trained_weights(network), name_outputs(dataset.grammar))
@@ -167,6 +170,13 @@ def _write_option_head(
     head = fit_option_head(dataset.grammar, texts, targets, workspace.resources.encoder, workspace.seed)
     if head:
         write_option_head(head, folder)
+
+
+def _write_choice_tokens(grammar: Grammar, training: TrainingSet, folder: Path) -> None:
+    """Write what the teacher took for each answer, if an answer is one choice."""
+    if grammar.is_choice:
+        answers = [grammar.compose_answer("", [option], ()) for option in range(grammar.options)]
+        write_answer_tokens(most_tokens(training, list(map(canonical_text, answers))), folder)
 
 
 def _held_out_rows(training: TrainingSet, seed: int) -> set[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
 from gateway.specialists import knn
+from gateway.specialists.answer_tokens import read_answer_tokens
 from gateway.specialists.base import Encoder, Listener, Prediction
 from gateway.specialists.knn import NearestNeighbors
 from gateway.specialists.onnx_encoder import open_session
@@ -49,7 +51,10 @@ def create(folder: Path, resources: SharedResources) -> TaggerRuntime:
             f"{grammar.tags} and {grammar.options}"
         )
     head = read_option_head(folder, resources.encoder.dimension, grammar.options)
-    return TaggerRuntime(grammar, tokenizer, network, neighbors, resources.encoder, option_head=head)
+    tokens = read_answer_tokens(folder, grammar.options) if grammar.is_choice else ()
+    return TaggerRuntime(
+        grammar, tokenizer, network, neighbors, resources.encoder, option_head=head, answer_tokens=tokens
+    )
 
 
 class Network:
@@ -90,14 +95,19 @@ class TaggerRuntime:
         encoder: Encoder,
         *,
         option_head: OptionHead | None = None,
+        answer_tokens: Sequence[int] = (),
     ) -> None:
-        """`option_head` judges the options beside the network."""
+        """`option_head` judges the options beside the network.
+
+        `answer_tokens`, (options,), are what the teacher took where the answer is one choice.
+        """
         self._grammar = grammar
         self._tokenizer = tokenizer
         self._network = network
         self._neighbors = neighbors
         self._encoder = encoder
         self._option_head = option_head
+        self._answer_tokens = answer_tokens
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the likeliest answer; thread-safe, the same numbers for the same text.
@@ -117,6 +127,7 @@ class TaggerRuntime:
         return Prediction(
             text=text,
             score=math.exp(sum(decoded.trace.logprobs)),
+            teacher_tokens=self._answer_tokens[decoded.options[0]] if self._answer_tokens else 0,
             evidence={
                 "min_logprob": min(decoded.trace.logprobs, default=0.0),
                 "similarity": self._neighbors.similarity(embedding),

@@ -85,7 +85,7 @@ def test_labels_are_judged_by_a_head_beside_the_network(tmp_path: Path, workspac
     booked = bookings(120, seed=1)
     labels = ["trip" if "city" in answer else "refund" for answer in booked.answers]
     span = recipe.create(recipe.Config(fewest_rows=1, first_rows=300))
-    span.train(TrainingSet(booked.texts, labels), tmp_path, workspace)
+    span.train(TrainingSet(booked.texts, labels, [7] * len(labels)), tmp_path, workspace)
     assert (tmp_path / option_head.FILE).exists()
 
     request = DraftRequest(text="please book seat 900 for Grace to Quito")
@@ -94,6 +94,7 @@ def test_labels_are_judged_by_a_head_beside_the_network(tmp_path: Path, workspac
     alone = runtime.create(tmp_path, workspace.resources).draft(request, NullListener())
     assert said.text == alone.text == "trip"
     assert said.score != alone.score
+    assert said.teacher_tokens == 7
 
 
 def saved(texts: Sequence[str]) -> SavedStudent:
