@@ -16,8 +16,9 @@ from gateway.registry.manifest import Manifest
 from gateway.specialists import edge_runner, knn
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.linear import features
 from gateway.specialists.onnx_encoder import OnnxEncoder
-from gateway.specialists.runtimes.head import features, first_stage, runtime
+from gateway.specialists.runtimes.head import first_stage, runtime
 from gateway.specialists.shared_resources import SharedResources
 
 RUNNER = "run.py"

@@ -24,9 +24,9 @@ from gateway.specialists.encoders import minilm
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.listener import SendReply
 from gateway.specialists.knn import FloatVector
+from gateway.specialists.linear.features import feature_width
 from gateway.specialists.protocol import HostReply
 from gateway.specialists.runtimes.head import runtime as head
-from gateway.specialists.runtimes.head.features import feature_width
 from gateway.specialists.runtimes.scripted import SCRIPT, Script
 from gateway.specialists.shared_resources import SharedResources
 from tests.support.waiting import PATIENCE_S

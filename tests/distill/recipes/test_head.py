@@ -9,7 +9,7 @@ from gateway.distill.base import TrainingSet
 from gateway.distill.recipes import head as recipe
 from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
-from gateway.specialists import knn
+from gateway.specialists import answer_tokens, knn
 from gateway.specialists.runtimes.head import lesson_drafts, runtime
 from tests.distill.conftest import ToyEncoder, Train, bench_of, harvested, tickets
 from tests.specialists.hosting import drafted, resources_of
@@ -98,7 +98,7 @@ def test_drafts_of_lessons_that_do_not_fit_the_head_are_refused(train: Train, tm
 
 def test_an_older_head_does_not_say_what_the_teacher_took(train: Train, tmp_path: Path) -> None:
     train(tickets(200))
-    (tmp_path / runtime.ANSWER_TOKENS).unlink()
+    (tmp_path / answer_tokens.FILE).unlink()
     assert set(runtime.read_head(tmp_path, 16).answer_tokens) == {0}
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
-from scipy import sparse
 
 from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import TrainingSet
 from gateway.errors import SpecialistError
 from gateway.specialists.base import Encoder
 from gateway.specialists.knn import FloatVector
-from gateway.specialists.runtimes.head.features import HASHED_BINS, Features, build_features
+from gateway.specialists.linear.features import Features, build_features
 from gateway.specialists.runtimes.head.first_stage import WORD_WEIGHT
 
 
@@ -58,14 +56,3 @@ def read_lessons(lessons: TrainingSet, encoder: Encoder) -> Lessons:
             readable.words.append(msgspec.structs.replace(seen, dense=words * WORD_WEIGHT))
         readable.answers.append(canonical_text(answer))
     return readable
-
-
-def build_matrix(seen: Sequence[Features]) -> Any:
-    """Return the sparse (n, width) feature matrix of at least one text."""
-    dense = sparse.csr_matrix(np.stack([row.dense for row in seen]))
-    starts = np.cumsum([0] + [len(row.indices) for row in seen])
-    hashed = sparse.csr_matrix(
-        (np.concatenate([row.values for row in seen]), np.concatenate([row.indices for row in seen]), starts),
-        shape=(len(seen), HASHED_BINS),
-    )
-    return sparse.hstack([dense, hashed], format="csr")

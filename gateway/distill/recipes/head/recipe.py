@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,14 +14,22 @@ from numpy.typing import NDArray
 from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.evaluation import measure_losses
-from gateway.distill.labels import are_labels
+from gateway.distill.labels import are_labels, most_tokens
+from gateway.distill.linear_fit import (
+    MAX_ITERATIONS,
+    REGULARISATION,
+    TOLERANCE,
+    build_matrix,
+    fit_classifier,
+    read_columns,
+)
 from gateway.distill.recipes.head.first_stage import FEWEST, Rehearsal, StagePlan, plan_first_stage
-from gateway.distill.recipes.head.lessons import Lessons, build_matrix, read_lessons
+from gateway.distill.recipes.head.lessons import Lessons, read_lessons
 from gateway.distill.suspects import Opinion
 from gateway.errors import TrainingError
 from gateway.specialists import knn
+from gateway.specialists.linear.features import Features, ngram_codes
 from gateway.specialists.runtimes.head import runtime
-from gateway.specialists.runtimes.head.features import Features, ngram_codes
 from gateway.specialists.runtimes.head.first_stage import (
     FirstStage,
     filter_ngrams,
@@ -40,10 +47,10 @@ _ASKED_SHARE = 0.25
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the recipe."""
 
-    regularisation: float = 10.0
+    regularisation: float = REGULARISATION
     """Inverse strength; 3 to 30 cover alike."""
-    max_iterations: int = 200
-    tolerance: float = 1e-4
+    max_iterations: int = MAX_ITERATIONS
+    tolerance: float = TOLERANCE
     """At 1e-3 the solver stops after 5 steps of 20: CLINC150, 4,000 rows, coverage at 2 % error
     .91 instead of .95. At 1e-5 it takes twice as long and covers no more."""
     max_answers: int = 1_000
@@ -110,7 +117,7 @@ class HeadRecipe:
         """Write the files of a head, and its drafts of the lessons, into `folder`. Raises TrainingError."""
         learnt = read_lessons(lessons, workspace.resources.encoder)
         student = self._taught(learnt, workspace)
-        coefficients, intercept = _columns(student.model)
+        coefficients, intercept = read_columns(student.model)
         raw = _commonest_forms(lessons.answers)
         answers = tuple(raw[answer] for answer in student.model.classes_)
         runtime.write_head(
@@ -118,7 +125,7 @@ class HeadRecipe:
                 coefficients=coefficients,
                 intercept=intercept,
                 answers=answers,
-                answer_tokens=_most_tokens(lessons, student.model.classes_),
+                answer_tokens=most_tokens(lessons, student.model.classes_),
             ),
             folder,
         )
@@ -149,31 +156,20 @@ class HeadRecipe:
         return _First(self._fitted(learnt.words, learnt.answers, seed), _known(learnt), plan)
 
     def _fitted(self, seen: Sequence[Features], answers: Sequence[str], seed: int) -> Any:
-        # A heavy import: to list recipes must not cost it.
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits
-
         common = {answer for answer, _ in Counter(answers).most_common(self._config.max_answers)}
         if len(common) < _FEWEST_ANSWERS:
             raise TrainingError(
                 f"{len(answers)} readable rows have {len(common)} distinct answers; a head needs two"
             )
         kept = [i for i, answer in enumerate(answers) if answer in common]
-        model = LogisticRegression(
-            C=self._config.regularisation,
-            max_iter=self._config.max_iterations,
-            tol=self._config.tolerance,
-            random_state=seed,
+        return fit_classifier(
+            [seen[i] for i in kept],
+            np.array([answers[i] for i in kept], dtype=object),
+            seed,
+            regularisation=self._config.regularisation,
+            max_iterations=self._config.max_iterations,
+            tolerance=self._config.tolerance,
         )
-        # One thread: the gateway beside it needs the other cores, and on two cores, idle or busy,
-        # a fit of 1,500 rows and 60 answers is 2 to 5 times faster so.
-        with warnings.catch_warnings(), threadpool_limits(1):
-            # The last iterations change the fourth digit; the certificate measures what came out.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            return model.fit(
-                build_matrix([seen[i] for i in kept]), np.array([answers[i] for i in kept], dtype=object)
-            )
 
 
 class _First(msgspec.Struct, frozen=True):
@@ -258,17 +254,8 @@ def _shares(asked: Lessons, known: bytes) -> NDArray[np.float64]:
 
 
 def _first_stage(first: _First) -> FirstStage:
-    coefficients, intercept = _columns(first.model)
+    coefficients, intercept = read_columns(first.model)
     return FirstStage(coefficients=coefficients, intercept=intercept, known=first.known, rule=first.plan.rule)
-
-
-def _columns(model: Any) -> tuple[Any, Any]:
-    """Return (features, K) coefficients and (K,) intercept; two classes come as one column."""
-    coefficients, intercept = model.coef_, model.intercept_
-    if len(coefficients) == 1:
-        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
-        intercept = np.concatenate([[0.0], intercept])
-    return coefficients.T, intercept
 
 
 def _commonest_forms(answers: Sequence[str]) -> dict[str, str]:
@@ -277,13 +264,3 @@ def _commonest_forms(answers: Sequence[str]) -> dict[str, str]:
     for answer in answers:
         forms[canonical_text(answer)][answer] += 1
     return {answer: counts.most_common(1)[0][0] for answer, counts in forms.items()}
-
-
-def _most_tokens(lessons: TrainingSet, answers: Sequence[str]) -> tuple[int, ...]:
-    """Return the most tokens that the teacher took for each of the canonical `answers`, 0 if unknown."""
-    most: Counter[str] = Counter()
-    tokens_of = lessons.completion_tokens or [0] * len(lessons.answers)
-    for answer, tokens in zip(lessons.answers, tokens_of, strict=True):
-        form = canonical_text(answer)
-        most[form] = max(most[form], tokens)
-    return tuple(most[answer] for answer in answers)

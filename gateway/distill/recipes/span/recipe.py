@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,17 +13,21 @@ from gateway.confidence.deferral import Scorer
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.cached_encoder import sampled_vectors
 from gateway.distill.evaluation import evaluate
-from gateway.distill.labels import are_labels
+from gateway.distill.labels import are_labels, most_tokens
 from gateway.distill.recipes.span.dataset import Dataset, build_dataset
 from gateway.distill.recipes.span.network import export_tagger, name_outputs, new_network, trained_weights
 from gateway.distill.recipes.span.network_agreement import measure_agreement
+from gateway.distill.recipes.span.option_head import fit_option_head
 from gateway.distill.recipes.span.pretrained import SHA256
 from gateway.distill.recipes.span.training import Hyperparameters, fit_tagger
 from gateway.distill.saved_students import Lineage, SavedStudents, row_digest
 from gateway.errors import TrainingError
 from gateway.specialists import knn
+from gateway.specialists.answer_tokens import write_answer_tokens
 from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger import runtime
+from gateway.specialists.runtimes.tagger.grammar import Grammar
+from gateway.specialists.runtimes.tagger.option_head import write_option_head
 
 _VALIDATION_PART = 20
 """One row in so many measures the passes instead of being learned."""
@@ -119,6 +124,8 @@ class SpanRecipe:
         export_tagger(network, folder / runtime.MODEL)
         runtime.write_grammar(dataset.grammar, build_tokenizer(), folder)
         encoder = workspace.resources.encoder
+        _write_option_head(dataset, learned, training, folder, workspace)
+        _write_choice_tokens(dataset.grammar, training, folder)
         knn.write_neighbors(sampled_vectors(training.texts, encoder, workspace.seed), folder)
         digests = digest_texts(training.select([dataset.rows[index] for index in learned]))
         lineage.save(digests, trained_weights(network), name_outputs(dataset.grammar))
@@ -150,6 +157,26 @@ def _require_rebuilt(training: TrainingSet) -> Dataset:
             f"values that repeat; needed: {_REBUILT_SHARE:.0%}, and something to decide"
         )
     return dataset
+
+
+def _write_option_head(
+    dataset: Dataset, learned: Sequence[int], training: TrainingSet, folder: Path, workspace: Workspace
+) -> None:
+    """Write a head that judges the options beside the network, where nothing else is decided."""
+    if dataset.grammar.tags > 1:
+        return
+    texts = [training.texts[dataset.rows[index]] for index in learned]
+    targets = [dataset.targets[index] for index in learned]
+    head = fit_option_head(dataset.grammar, texts, targets, workspace.resources.encoder, workspace.seed)
+    if head:
+        write_option_head(head, folder)
+
+
+def _write_choice_tokens(grammar: Grammar, training: TrainingSet, folder: Path) -> None:
+    """Write what the teacher took for each answer, if an answer is one choice."""
+    if grammar.is_choice:
+        answers = [grammar.compose_answer("", [option], ()) for option in range(grammar.options)]
+        write_answer_tokens(most_tokens(training, list(map(canonical_text, answers))), folder)
 
 
 def _held_out_rows(training: TrainingSet, seed: int) -> set[int]:

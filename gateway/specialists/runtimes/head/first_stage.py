@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from gateway.errors import RegistryError
 from gateway.specialists.base import Vectorizer
 from gateway.specialists.knn import FloatMatrix, FloatVector
-from gateway.specialists.runtimes.head.arrays import open_arrays
-from gateway.specialists.runtimes.head.classifier import BestAnswer, choose_answer
-from gateway.specialists.runtimes.head.features import feature_width
+from gateway.specialists.linear.arrays import open_arrays
+from gateway.specialists.linear.classifier import BestAnswer, choose_answer
+from gateway.specialists.linear.features import feature_width
 
 FILE = "first_stage.npz"
 WORD_WEIGHT = np.float32(5.0)

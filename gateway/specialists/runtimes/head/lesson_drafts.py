@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from gateway.errors import RegistryError
-from gateway.specialists.runtimes.head.arrays import open_arrays
+from gateway.specialists.linear.arrays import open_arrays
 
 FILE = "lesson_drafts.npz"
 

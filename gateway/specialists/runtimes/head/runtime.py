@@ -11,19 +11,19 @@ from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
 from gateway.specialists import knn
+from gateway.specialists.answer_tokens import read_answer_tokens, write_answer_tokens
 from gateway.specialists.base import Encoder, Listener, Prediction
 from gateway.specialists.knn import FloatMatrix, FloatVector, NearestNeighbors
+from gateway.specialists.linear.arrays import open_arrays
+from gateway.specialists.linear.classifier import choose_answer
+from gateway.specialists.linear.features import EMBEDDING_WEIGHT, feature_width, ngram_codes
 from gateway.specialists.runtimes.head import first_stage
-from gateway.specialists.runtimes.head.arrays import open_arrays
-from gateway.specialists.runtimes.head.classifier import choose_answer
-from gateway.specialists.runtimes.head.features import EMBEDDING_WEIGHT, feature_width, ngram_codes
 from gateway.specialists.runtimes.head.first_stage import FirstStage, read_first_stage
 from gateway.specialists.runtimes.head.lesson_drafts import LessonDraft, LessonDrafts, read_lesson_drafts
 from gateway.specialists.shared_resources import SharedResources
 
 WEIGHTS = "head.npz"
 ANSWERS = "answers.json"
-ANSWER_TOKENS = "answer_tokens.json"
 
 _FEWEST_ANSWERS = 2
 
@@ -51,7 +51,7 @@ def write_head(head: Head, folder: Path) -> None:
         intercept=head.intercept.astype(np.float32),
     )
     (folder / ANSWERS).write_bytes(msgspec.json.encode(head.answers))
-    (folder / ANSWER_TOKENS).write_bytes(msgspec.json.encode(head.answer_tokens))
+    write_answer_tokens(head.answer_tokens, folder)
 
 
 def read_head(folder: Path, dimension: int) -> Head:
@@ -74,7 +74,7 @@ def read_head(folder: Path, dimension: int) -> Head:
         coefficients=coefficients,
         intercept=intercept,
         answers=answers,
-        answer_tokens=_read_answer_tokens(folder / ANSWER_TOKENS, len(answers)),
+        answer_tokens=read_answer_tokens(folder, len(answers)),
     )
 
 
@@ -167,11 +167,3 @@ def _read_answers(path: Path) -> tuple[str, ...]:
     if len(answers) < _FEWEST_ANSWERS:
         raise RegistryError(f"{path} holds {len(answers)} answers; a head needs at least {_FEWEST_ANSWERS}")
     return answers
-
-
-def _read_answer_tokens(path: Path, answers: int) -> tuple[int, ...]:
-    # Heads of earlier versions have no such file.
-    tokens = read_json(path, tuple[int, ...]) if path.exists() else (0,) * answers
-    if len(tokens) != answers:
-        raise RegistryError(f"{path} holds {len(tokens)} numbers for {answers} answers")
-    return tokens

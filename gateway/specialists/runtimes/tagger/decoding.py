@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 
@@ -20,11 +22,12 @@ class DecodedAnswer(msgspec.Struct, frozen=True):
     trace: Trace
 
 
-def decode_answer(grammar: Grammar, tag_logits: Logits, option_logits: Logits) -> DecodedAnswer:
+def decode_answer(grammar: Grammar, tag_logits: Logits, *option_logits: Logits) -> DecodedAnswer:
     """Return the likeliest tags that form whole spans, and the likeliest options.
 
-    `tag_logits` is (words, grammar.tags), `option_logits` (>= grammar.options,). The trace has
-    an entry for each word, if there are span types, then for each field with options.
+    `tag_logits` is (words, grammar.tags), each of `option_logits` (>= grammar.options,) an opinion of
+    the options; of several the geometric mean counts. The trace has an entry for each word, if there
+    are span types, then for each field with options.
     """
     distributions: list[Logits] = []
     tags = [0] * len(tag_logits)
@@ -36,7 +39,7 @@ def decode_answer(grammar: Grammar, tag_logits: Logits, option_logits: Logits) -
     at = 0
     for field in grammar.fields:
         if field.options:
-            distributions.append(log_softmax(option_logits[None, at : at + field.options])[0])
+            distributions.append(_mean([each[at : at + field.options] for each in option_logits]))
             at += field.options
     options = [int(distribution.argmax()) for distribution in distributions[tagged:]]
     chosen = [*(tags if tagged else ()), *options]
@@ -62,6 +65,13 @@ def _likeliest_tags(logprobs: Logits) -> list[int]:
     for origin in reversed(origins):
         tags.append(int(origin[tags[-1]]))
     return tags[::-1]
+
+
+def _mean(opinions: Sequence[Logits]) -> Logits:
+    """Return the log-probabilities of the normalized geometric mean of `opinions`, (options,) each."""
+    if len(opinions) == 1:
+        return log_softmax(opinions[0])
+    return log_softmax(np.mean([log_softmax(each) for each in opinions], axis=0))
 
 
 def _trace(distributions: list[Logits], chosen: list[int]) -> Trace:

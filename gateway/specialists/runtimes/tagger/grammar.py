@@ -83,6 +83,11 @@ class Grammar(msgspec.Struct, frozen=True, kw_only=True):
         """Number of options of all fields together; the tagger has one output for each."""
         return sum(field.options for field in self.fields)
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether an answer is one of the options of one field, and nothing else."""
+        return len(self.fields) == 1 and self.options > 0 and not self.fields[0].span_types
+
     def compose_answer(self, text: str, options: Sequence[int], spans: Sequence[Span]) -> str:
         """Return the answer to `text`; `options` has one entry for each field that has any.
 

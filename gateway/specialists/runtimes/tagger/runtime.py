@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,13 @@ from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
 from gateway.specialists import knn
+from gateway.specialists.answer_tokens import read_answer_tokens
 from gateway.specialists.base import Encoder, Listener, Prediction
-from gateway.specialists.knn import FloatVector, NearestNeighbors
+from gateway.specialists.knn import NearestNeighbors
 from gateway.specialists.onnx_encoder import open_session
 from gateway.specialists.runtimes.tagger.decoding import decode_answer
 from gateway.specialists.runtimes.tagger.grammar import Grammar, find_spans
+from gateway.specialists.runtimes.tagger.option_head import OptionHead, read_option_head
 from gateway.specialists.runtimes.tagger.words import Words, split_words
 from gateway.specialists.shared_resources import SharedResources
 from gateway.specialists.softmax import Logits
@@ -47,7 +50,11 @@ def create(folder: Path, resources: SharedResources) -> TaggerRuntime:
             f"{folder / MODEL} has {network.sizes} tags and options, its grammar "
             f"{grammar.tags} and {grammar.options}"
         )
-    return TaggerRuntime(grammar, tokenizer, network, neighbors, resources.encoder)
+    head = read_option_head(folder, resources.encoder.dimension, grammar.options)
+    tokens = read_answer_tokens(folder, grammar.options) if grammar.is_choice else ()
+    return TaggerRuntime(
+        grammar, tokenizer, network, neighbors, resources.encoder, option_head=head, answer_tokens=tokens
+    )
 
 
 class Network:
@@ -86,12 +93,21 @@ class TaggerRuntime:
         network: Network,
         neighbors: NearestNeighbors,
         encoder: Encoder,
+        *,
+        option_head: OptionHead | None = None,
+        answer_tokens: Sequence[int] = (),
     ) -> None:
+        """`option_head` judges the options beside the network.
+
+        `answer_tokens`, (options,), are what the teacher took where the answer is one choice.
+        """
         self._grammar = grammar
         self._tokenizer = tokenizer
         self._network = network
         self._neighbors = neighbors
         self._encoder = encoder
+        self._option_head = option_head
+        self._answer_tokens = answer_tokens
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the likeliest answer; thread-safe, the same numbers for the same text.
@@ -101,15 +117,20 @@ class TaggerRuntime:
         unreadable or too long, or if the tagged spans make no answer.
         """
         words = split_words(draft_request.text, self._tokenizer, MAX_TOKENS)
-        decoded = decode_answer(self._grammar, *self._network.run(words))
+        embedding = np.asarray(self._encoder.encode(draft_request.text), np.float32)
+        tags, *opinions = self._network.run(words)
+        if self._option_head:
+            opinions.append(self._option_head.judge_options(draft_request.text, embedding))
+        decoded = decode_answer(self._grammar, tags, *opinions)
         spans = find_spans(decoded.tags, words.starts, words.ends)
         text = self._grammar.compose_answer(draft_request.text, decoded.options, spans)
         return Prediction(
             text=text,
             score=math.exp(sum(decoded.trace.logprobs)),
+            teacher_tokens=self._answer_tokens[decoded.options[0]] if self._answer_tokens else 0,
             evidence={
                 "min_logprob": min(decoded.trace.logprobs, default=0.0),
-                "similarity": self._neighbors.similarity(self._embedding(draft_request.text)),
+                "similarity": self._neighbors.similarity(embedding),
             },
             trace=decoded.trace,
             prompt_tokens=len(words.ids),
@@ -117,6 +138,3 @@ class TaggerRuntime:
 
     def close(self) -> None:
         """Do nothing: memory is all that it holds."""
-
-    def _embedding(self, text: str) -> FloatVector:
-        return np.asarray(self._encoder.encode(text), np.float32)

@@ -14,7 +14,7 @@ from gateway.distill.saved_students import SavedStudent, row_digest
 from gateway.errors import TrainingError
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.runtimes.tagger import runtime
+from gateway.specialists.runtimes.tagger import option_head, runtime
 from gateway.specialists.shared_resources import SharedResources
 from tests.specialists.hosting import FlatEncoder
 
@@ -75,6 +75,26 @@ def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, w
     said = served.draft(DraftRequest(text="please book seat 900 for Grace to Quito"), NullListener())
     assert json.loads(said.text) == {"intent": "book", "who": "Grace", "city": "Quito"}
     assert said == served.draft(DraftRequest(text="please book seat 900 for Grace to Quito"), NullListener())
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.learn
+def test_labels_are_judged_by_a_head_beside_the_network(tmp_path: Path, workspace: Workspace) -> None:
+    pytest.importorskip("torch", reason="needs the extra `learn`")
+    booked = bookings(120, seed=1)
+    labels = ["trip" if "city" in answer else "refund" for answer in booked.answers]
+    span = recipe.create(recipe.Config(fewest_rows=1, first_rows=300))
+    span.train(TrainingSet(booked.texts, labels, [7] * len(labels)), tmp_path, workspace)
+    assert (tmp_path / option_head.FILE).exists()
+
+    request = DraftRequest(text="please book seat 900 for Grace to Quito")
+    said = runtime.create(tmp_path, workspace.resources).draft(request, NullListener())
+    (tmp_path / option_head.FILE).unlink()
+    alone = runtime.create(tmp_path, workspace.resources).draft(request, NullListener())
+    assert said.text == alone.text == "trip"
+    assert said.score != alone.score
+    assert said.teacher_tokens == 7
 
 
 def saved(texts: Sequence[str]) -> SavedStudent:

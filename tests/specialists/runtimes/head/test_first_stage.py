@@ -11,8 +11,8 @@ import pytest
 
 from gateway.errors import RegistryError, SpecialistError
 from gateway.specialists.knn import FloatVector
+from gateway.specialists.linear.features import HASHED_BINS, ngram_codes
 from gateway.specialists.runtimes.head import runtime as head
-from gateway.specialists.runtimes.head.features import HASHED_BINS, ngram_codes
 from gateway.specialists.runtimes.head.first_stage import (
     FILE,
     FirstStage,

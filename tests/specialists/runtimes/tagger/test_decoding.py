@@ -49,6 +49,17 @@ def test_without_span_types_the_words_decide_nothing() -> None:
     assert (found.tags, found.options, len(found.trace.logprobs)) == ([0, 0, 0], [0], 1)
 
 
+def test_of_two_opinions_the_geometric_mean_counts() -> None:
+    label = Grammar(frame="text", fields=(Field(path=(), choices=('"x"', '"y"')),))
+    one, other = logits([0.8, 0.2], [0.1, 0.9])
+    found = decode_answer(label, np.zeros((3, 1), np.float32), one + 1, other)
+    assert found.options == [1]
+    assert np.exp(found.trace.logprobs) == pytest.approx([0.6], abs=1e-5)
+    assert decode_answer(label, np.zeros((3, 1), np.float32), one, one) == decode_answer(
+        label, np.zeros((3, 1), np.float32), one
+    )
+
+
 def _best(words: np.ndarray) -> float:
     """Return the best sum by trying every sequence."""
     best = {tag: words[0, tag] for tag in (0, 1, 3)}

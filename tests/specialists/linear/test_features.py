@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from gateway.specialists.runtimes.head.features import (
+from gateway.specialists.linear.features import (
     HASHED_BINS,
     HASHED_WEIGHT,
     build_features,

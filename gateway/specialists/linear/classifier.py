@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from gateway.specialists.knn import FloatMatrix, FloatVector
-from gateway.specialists.runtimes.head.features import fold_codes
+from gateway.specialists.linear.features import fold_codes
 
 
 class BestAnswer(msgspec.Struct, frozen=True):
@@ -26,11 +26,18 @@ def choose_answer(
 
     `coefficients` is (feature_width(len(dense)), K) and `intercept` (K,), K >= 2.
     """
-    size = len(dense)
-    indices, values = fold_codes(codes)
-    logits = dense @ coefficients[:size] + intercept
-    logits = (logits + values @ coefficients[size:][indices]).astype(np.float64)
+    logits = compute_logits(dense, codes, coefficients, intercept).astype(np.float64)
     powers = np.exp(logits - logits.max())
     probabilities = powers / powers.sum()
     second, first = np.partition(probabilities, -2)[-2:]
     return BestAnswer(int(probabilities.argmax()), float(first), float(first - second))
+
+
+def compute_logits(
+    dense: FloatVector, codes: Sequence[int], coefficients: FloatMatrix, intercept: FloatVector
+) -> FloatVector:
+    """Return the (K,) logits of the text that `choose_answer` would choose by."""
+    size = len(dense)
+    indices, values = fold_codes(codes)
+    logits: FloatVector = dense @ coefficients[:size] + intercept
+    return logits + values @ coefficients[size:][indices]
