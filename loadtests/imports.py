@@ -20,7 +20,6 @@ import msgspec
 
 from gateway.api.auth import OPEN
 from gateway.demo.tickets import Pair
-from gateway.distill.cached_encoder import CachedEncoder
 from gateway.harvest.base import Row
 from gateway.harvest.conversations import Conversation
 from gateway.harvest.sources import Record
@@ -29,7 +28,9 @@ from gateway.settings import Learn, Policies, Settings
 from gateway.specialists.base import Encoder
 from gateway.specialists.encoders import create_encoder
 from loadtests.datasets import read_data
-from loadtests.in_process.gateway import InProcessGateway, open_gateway
+from loadtests.datasets.public_source import cache_folder
+from loadtests.in_process import StoredEncoder, TrainingMemory, open_gateway
+from loadtests.in_process.gateway import InProcessGateway
 
 Scenario = Literal["same stream", "other mix", "other teacher", "changed template"]
 IMPORTED, LIVE = 3_000, 600
@@ -70,22 +71,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.imports", description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
     parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--scenario", choices=get_args(Scenario), action="append")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a line is added to it after each run")
+    parser.add_argument(
+        "--vectors",
+        type=Path,
+        default=cache_folder("").parent / "vectors",
+        help="folder of the vectors that earlier runs computed (default: %(default)s)",
+    )
     options = parser.parse_args(arguments)
-    encoder = CachedEncoder(create_encoder("minilm"))
-    runs = []
-    for folder in options.data:
-        for seed in range(options.seeds):
-            for scenario in options.scenario or get_args(Scenario):
-                runs.append(_run(folder, scenario, seed, encoder))
-                print(_describe(runs[-1]), flush=True)
-    if options.json:
-        options.json.write_bytes(msgspec.json.format(msgspec.json.encode(runs)))
-    return 0 if all(run.is_good for run in runs) else 3
+    scenarios = options.scenario or get_args(Scenario)
+    is_good = True
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for folder in options.data:
+            encoder = StoredEncoder(create_encoder("minilm"), options.vectors, f"imports {folder.name}")
+            with TrainingMemory() as memory:
+                for scenario in scenarios:
+                    run = _run(folder, scenario, seed, encoder, memory)
+                    is_good = is_good and run.is_good
+                    print(_describe(run), flush=True)
+                    if options.json:
+                        with options.json.open("ab") as file:
+                            file.write(msgspec.json.encode(run) + b"\n")
+            encoder.save()
+    return 0 if is_good else 3
 
 
-def _run(folder: Path, scenario: Scenario, seed: int, encoder: Encoder) -> Figures:
+def _run(folder: Path, scenario: Scenario, seed: int, encoder: Encoder, memory: TrainingMemory) -> Figures:
     pairs = read_data(folder, seed, IMPORTED + LIVE).pairs
     recorded, live = pairs[:IMPORTED], pairs[IMPORTED : IMPORTED + LIVE]
     answers = sorted({pair.answer for pair in pairs})
@@ -99,7 +112,8 @@ def _run(folder: Path, scenario: Scenario, seed: int, encoder: Encoder) -> Figur
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "policies.yaml").write_text(_POLICY)
         rows = list(_bind(recorded, Path(scratch)))
-        with open_gateway(Path(scratch), encoder, Learn(recipes=("head",), seed=seed)) as gateway:
+        learn = Learn(recipes=("head",), seed=seed)
+        with open_gateway(Path(scratch), encoder, learn, memory=memory) as gateway:
             gateway.import_rows(rows)
             gateway.learn()
             return asyncio.run(_ask_all(gateway, live, folder.name, scenario, seed))
