@@ -13,19 +13,20 @@ from gateway.distill.base import Config, Event, describe_certificates, kind_of_r
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
 from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons
+from gateway.distill.imported_evidence import ImportedJudge
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import (
-    count_units,
+    asks_anew,
     expected_share,
-    is_renewal_due,
     keep_dates,
+    may_renew,
     served_from,
     with_attempts_of,
 )
 from gateway.distill.scored_audits import score_audits
 from gateway.distill.stores import Stores
-from gateway.distill.task_rows import TaskRows, is_separate
+from gateway.distill.task_rows import TaskRows, without_separate
 from gateway.distill.training_progress import TrainingProgress, read_progress
 from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import Choice, VersionBuilder
@@ -34,8 +35,6 @@ from gateway.harvest.base import Row
 from gateway.harvest.reader import Count
 from gateway.specialists.base import Encoder
 
-_FRESH = 0.1
-"""Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
 _PRICE_OF_CORRECTION = 0.9
 """A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
@@ -181,7 +180,7 @@ class Learner:
         )
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
-        own = [row for row in task_rows.training() if not self._is_separate(row)]
+        own = without_separate(task_rows.training(), self._stores.templates)
         training = curate(self._reviewed.apply(task, own)).training
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
@@ -221,21 +220,19 @@ class Learner:
         may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
         if old.stage == "live" and not may_win:
             return None
-        return self._judge.judge_version(candidate, old, audits, targets)
+        return self._add_imported(candidate, old, self._judge.judge_version(candidate, old, audits, targets))
 
     def _may_renew(self, task: str) -> bool:
         """Whether a certificate should be tested again without a new version."""
         certification = self._of(task)
         if certification.version is None:
             return False
-        if set(self._targets(task)) - {each.target for each in certification.certificates}:
+        if asks_anew(certification, self._targets(task), self._asked(task)):
             return True
+        came, tried_at = self._task_rows(task).came, self._tried_at.get(task)
         if self._imported.awaits_confirmation(certification):
-            return self._task_rows(task).came - self._tried_at.get(task, 0) >= CONFIRM_EVERY
-        now = self._clock()
-        units = count_units(certification, self._evidence(task), now)
-        came = self._task_rows(task).came - self._tried_at.get(task, -units)
-        return came >= _FRESH * units and is_renewal_due(certification, units, now)
+            return came - (tried_at or 0) >= CONFIRM_EVERY
+        return may_renew(certification, self._evidence(task), came, tried_at, self._clock())
 
     def _renew(self, task: str) -> Iterator[Event]:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""
@@ -244,7 +241,7 @@ class Learner:
         assert old.version is not None
         with self._builder.open_version(task, old.version) as candidate:
             audits = score_audits(candidate, self._evidence(task), targets)
-            new = self._judge.renew(candidate, old, audits, targets)
+            new = self._add_imported(candidate, old, self._judge.renew(candidate, old, audits, targets))
         if new != old:
             yield self._put(old, new, old.version)
 
@@ -263,14 +260,18 @@ class Learner:
             detail=describe_certificates(new) if is_put else "an alarm, or another machine, came first",
         )
 
+    def _add_imported(self, candidate: Candidate, old: Certification, new: Certification) -> Certification:
+        judge = ImportedJudge(candidate, self._task_rows(old.task).imported_evidence(), self._clock())
+        return judge.add_certificates(old, new, self._asked(old.task))
+
     def _evidence(self, task: str) -> list[Row]:
         """Return the held-out rows of `task`, without those of copies that proved to be another task."""
-        return [row for row in self._task_rows(task).evidence() if not self._is_separate(row)]
-
-    def _is_separate(self, row: Row) -> bool:
-        return is_separate(row, self._stores.templates)
+        return without_separate(self._task_rows(task).evidence(), self._stores.templates)
 
     def _targets(self, task: str) -> Sequence[RiskTarget]:
+        return sorted({target.confirmed for target in self._asked(task)})
+
+    def _asked(self, task: str) -> Sequence[RiskTarget]:
         known = self._stores.tasks.get(task)
         return self._risk_targets_of(known.model) if known else ()
 

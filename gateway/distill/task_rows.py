@@ -60,7 +60,11 @@ class TaskRows:
 
     def evidence(self) -> list[Row]:
         """Return the held-out rows as they were drawn: what was asked more often is there more often."""
-        return list(self._evidence)
+        return [row for row in self._evidence if row.propensity > 0.0]
+
+    def imported_evidence(self) -> list[Row]:
+        """Return the rows that imports held out: no coin drew them, and no window of audits may hold them."""
+        return [row for row in self._evidence if row.propensity == 0.0]
 
     def grown(self, valid_from: float) -> Count:
         """Return how many training and held-out rows have come since `valid_from`, forgotten ones too."""
@@ -70,8 +74,12 @@ class TaskRows:
         )
 
 
-def is_separate(row: Row, templates: TemplateStore) -> bool:
-    """Return whether `row` is of a near copy that has proved to be a task of its own."""
+def without_separate(rows: Iterable[Row], templates: TemplateStore) -> list[Row]:
+    """Return `rows` without those of near copies that have proved to be tasks of their own."""
+    return [row for row in rows if not _is_separate(row, templates)]
+
+
+def _is_separate(row: Row, templates: TemplateStore) -> bool:
     if row.match == "fingerprint":
         return False
     return templates.status_of(row.task, *copy_keys(row.template, row.place)) == "separate"

@@ -241,6 +241,7 @@ def _entry(policy: Policy, terms: Trainable) -> _Entry:
         delta=policy.delta,
         days=policy.certificate.days,
         agreement=policy.agreement,
+        evidence="imported" if policy.imported == "serve" else "live",
         audit_share=policy.audit.certified,
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,

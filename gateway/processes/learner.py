@@ -28,7 +28,7 @@ from gateway.distill.judge import Judge
 from gateway.distill.learner import Learner
 from gateway.distill.preview import Preview, preview_targets
 from gateway.distill.stores import Stores
-from gateway.distill.task_rows import TaskRows, is_separate
+from gateway.distill.task_rows import TaskRows, without_separate
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import ConfigError, StepdownError
 from gateway.ipc.child_process import exit_with_parent, run_child
@@ -197,11 +197,11 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     if certification.version is None or known is None:
         raise ConfigError(f"{task} has no specialist yet")
     builder = create_builder(settings)
-    strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget())
+    strictest = min(_risk_targets_lookup(settings)(known.model), default=RiskTarget()).confirmed
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
     rows = TaskRows(task, settings.learn.max_rows)
     rows.read(open_harvest(settings))
-    evidence = [row for row in rows.evidence() if not is_separate(row, state.templates)]
+    evidence = without_separate(rows.evidence(), state.templates)
     with builder.open_version(task, certification.version) as candidate:
         return preview_targets(
             candidate, certification, Judge(settings.learn), evidence, targets, now=time.time()

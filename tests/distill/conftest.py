@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from gateway.core import Certificate, Certification, MatchKind, RiskTarget, Stratum
+from gateway.core import Certificate, Certification, MatchKind, RiskTarget, Source, Stratum
 from gateway.distill.base import Config, TrainingSet, Workspace
 from gateway.distill.learner import Learner
 from gateway.distill.recipes import head as recipe
@@ -129,7 +129,7 @@ class Home:
             self._outbox.put(row)
         self._outbox.flush()
 
-    def learner(self, alpha: float = 0.1) -> Learner:
+    def learner(self, alpha: float = 0.1, evidence: Source = "live") -> Learner:
         builder = VersionBuilder(
             recipes=[recipe.create(recipe.Config())],
             registry=self.stores.registry,
@@ -138,7 +138,7 @@ class Home:
             workspaces=self.folder / "learn",
             config=CONFIG,
         )
-        target = RiskTarget(alpha, 0.1)
+        target = RiskTarget(alpha, 0.1, evidence=evidence)
         return Learner(
             self.stores, builder, self.encoder, lambda _: (target,), CONFIG, clock=lambda: self.now
         )

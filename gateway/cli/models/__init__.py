@@ -123,6 +123,23 @@ def _list_drafting(home: Home) -> set[tuple[str, int | None]]:
         return {(one.task, one.version) for one in state.certifications.all()}
 
 
+def _list_certificates(home: Home, task: str, version: int) -> list[dict[str, Any]]:
+    """Return what a version may serve, none for one that does not draft."""
+    import msgspec
+
+    from gateway.store.state import open_state
+
+    if not home.state_db.exists():
+        return []
+    with open_state(home) as state:
+        certification = state.certifications.of(task)
+    found = certification.certificates if certification.version == version else ()
+    return [
+        {"stratum": one.stratum, **msgspec.to_builtins(one.target), "stage": one.stage, "note": one.note}
+        for one in found
+    ]
+
+
 def _mark(model: dict[str, Any], drafting: set[tuple[str, int | None]]) -> str:
     is_drafting = model["kind"] == "specialist" and (model["task"], model["version"]) in drafting
     return "*" if is_drafting else ""
@@ -144,6 +161,8 @@ def _show(settings: Settings, arguments: argparse.Namespace) -> int:
         from gateway.specialists.engine import base_model
 
         shown["card"] = msgspec.to_builtins(base_model.read_card(folder))
+    else:
+        shown["certificates"] = _list_certificates(settings.home, name, version)
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
     return OK
 
@@ -207,10 +226,10 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _certificate(certification: Certification) -> Certificate | None:
-    """Return the certificate in force for the strictest target, for texts never learnt."""
+    """Return the certificate in force on live audits for the strictest target, for texts never learnt."""
     from gateway.core import ANY_TARGET
 
-    in_force = certification.in_force(ANY_TARGET, time.time())
+    in_force = certification.in_force(ANY_TARGET.confirmed, time.time())
     return min((each for each in in_force if each.stratum == "new"), key=lambda one: one.target, default=None)
 
 
