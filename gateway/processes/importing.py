@@ -65,6 +65,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     copies: int
     """Of other records, or of rows that are there already."""
     failed: int
+    held_out: int
+    """Of those imported: not learnt, because a policy lets a certificate stand on them."""
     tasks: dict[str, int]
     errors: list[Record]
     """The first of those that failed."""
@@ -103,6 +105,7 @@ def import_records(
                 counts["copies"] += 1
             else:
                 tasks[row.task] += 1
+                counts["held_out"] += row.is_held_out
                 if outbox is not None:
                     _put(outbox, row)
         if outbox is not None:
@@ -117,6 +120,7 @@ def import_records(
         imported=tasks.total(),
         copies=counts["copies"],
         failed=counts["failed"],
+        held_out=counts["held_out"],
         tasks=dict(tasks),
         errors=errors,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Audit, hash_text
+from gateway.core import Audit, RiskTarget, hash_text
 from gateway.harvest.base import Row
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.outbox import Outbox
@@ -213,3 +213,20 @@ def test_forgotten_evidence_blocks_the_certificate_that_stood_on_it(
     assert after.version == live.version, "it drafts on, in shadow"
     assert (after.stage == "live") is not is_blocked
     assert {each.attempts for each in after.certificates} == {2}
+
+
+def test_a_certificate_on_imported_rows_goes_with_any_of_them(home: Home, state: State) -> None:
+    """Held out, no version has learnt it; the version drafts on, and live audits may still certify it."""
+    imported = msgspec.structs.replace(row("private", "jane"), is_held_out=True, propensity=0.0)
+    harvest(home, imported, row("public", "joe"))
+    target = RiskTarget(evidence="imported")
+    state.certifications.put(
+        certified(TASK, target=target, evidence_from=4.0, evidence_to=6.0, attempts=2, issued_at_attempt=1)
+    )
+
+    receipt = forget_jane(home, state)
+
+    assert (receipt.held_out, receipt.blocked) == (1, (TASK,))
+    certification = state.certifications.of(TASK)
+    assert (certification.version, certification.stage) == (1, "shadow")
+    assert not certification.serves(target, 5.0)
