@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from gateway.core import Ask, Footprint, RiskTarget
 from gateway.store.tasks import TaskStore
@@ -16,12 +16,16 @@ class Asks:
         self._of_model = of_model
 
     def targets(self, task: str) -> list[RiskTarget]:
-        """Return the risk targets of all policies, strictest first."""
-        return _list_targets(self._of(task))
+        """Return the risk targets of all policies on live audits, strictest first."""
+        return _confirm(ask.target for ask in self._of(task))
 
     def targets_within(self, task: str, footprint: Footprint | None) -> list[RiskTarget]:
         """Return those of the policies whose constraints a version of this footprint keeps."""
-        return _list_targets(_keep_within(self._of(task), footprint))
+        return _confirm(self.asked_within(task, footprint))
+
+    def asked_within(self, task: str, footprint: Footprint | None) -> list[RiskTarget]:
+        """Return the same as the policies ask for them: on imported rows, too."""
+        return sorted({ask.target for ask in _keep_within(self._of(task), footprint)})
 
     def may_take(self, task: str, footprint: Footprint | None) -> bool:
         """Whether a version of this footprint may serve under some policy, or none asks for anything."""
@@ -45,5 +49,5 @@ def _keep_within(asks: Sequence[Ask], footprint: Footprint | None) -> list[Ask]:
     return [ask for ask in asks if not ask.constraints.excess(footprint)]
 
 
-def _list_targets(asks: Sequence[Ask]) -> list[RiskTarget]:
-    return sorted({ask.target for ask in asks})
+def _confirm(targets: Iterable[RiskTarget]) -> list[RiskTarget]:
+    return sorted({target.confirmed for target in targets})

@@ -15,13 +15,14 @@ from gateway.distill.choice import Choice
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
 from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons
+from gateway.distill.imported_evidence import ImportedJudge
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import (
-    count_units,
+    asks_anew,
     expected_share,
-    is_renewal_due,
     keep_dates,
+    may_renew,
     served_from,
     with_attempts_of,
 )
@@ -36,8 +37,6 @@ from gateway.harvest.base import Row
 from gateway.harvest.reader import Count
 from gateway.specialists.base import Encoder
 
-_FRESH = 0.1
-"""Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
 _PRICE_OF_CORRECTION = 0.9
 """A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
@@ -227,22 +226,20 @@ class Learner:
         may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
         if old.stage == "live" and not may_win:
             return None
-        return self._judge.judge_version(candidate, old, audits, targets)
+        return self._add_imported(candidate, old, self._judge.judge_version(candidate, old, audits, targets))
 
     def _may_renew(self, task: str) -> bool:
         """Whether a certificate should be tested again without a new version."""
         certification = self._of(task)
         if certification.version is None:
             return False
-        asked = self._asks.targets_within(task, certification.footprint)
-        if set(asked) - {each.target for each in certification.certificates}:
+        asked = self._asks.asked_within(task, certification.footprint)
+        if asks_anew(certification, self._asks.targets_within(task, certification.footprint), asked):
             return True
+        came, tried_at = self._task_rows(task).came, self._tried_at.get(task)
         if self._imported.awaits_confirmation(certification):
-            return self._task_rows(task).came - self._tried_at.get(task, 0) >= CONFIRM_EVERY
-        now = self._clock()
-        units = count_units(certification, self._task_rows(task).evidence(), now)
-        came = self._task_rows(task).came - self._tried_at.get(task, -units)
-        return came >= _FRESH * units and is_renewal_due(certification, units, now)
+            return came - (tried_at or 0) >= CONFIRM_EVERY
+        return may_renew(certification, self._task_rows(task).evidence(), came, tried_at, self._clock())
 
     def _renew(self, task: str) -> Iterator[Event]:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""
@@ -253,7 +250,7 @@ class Learner:
         assert old.version is not None
         with self._builder.open_version(task, old.version) as candidate:
             audits = score_audits(candidate, self._task_rows(task).evidence(), targets)
-            new = self._judge.renew(candidate, old, audits, targets)
+            new = self._add_imported(candidate, old, self._judge.renew(candidate, old, audits, targets))
         if new != old:
             yield self._put(old, new, old.version)
 
@@ -272,6 +269,10 @@ class Learner:
             version=version,
             detail=says if is_put else "an alarm, or another machine, came first",
         )
+
+    def _add_imported(self, candidate: Candidate, old: Certification, new: Certification) -> Certification:
+        judge = ImportedJudge(candidate, self._task_rows(old.task).imported_evidence(), self._clock())
+        return judge.add_certificates(old, new, self._asks.asked_within(old.task, candidate.footprint))
 
     def _task_rows(self, task: str) -> TaskRows:
         """Return the rows of `task`, up to date."""

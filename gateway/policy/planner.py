@@ -263,6 +263,7 @@ def _entry(policy: Policy, terms: Trainable, constraints: Constraints) -> _Entry
         days=policy.certificate.days,
         agreement=policy.agreement,
         constraints=policy.constraints.strictest(constraints),
+        evidence="imported" if policy.imported == "serve" else "live",
         audit_share=policy.audit.certified,
         settling_audit_share=policy.audit.settling,
         shadow_audit_share=policy.audit.shadow,

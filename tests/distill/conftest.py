@@ -20,6 +20,7 @@ from gateway.core import (
     Footprint,
     MatchKind,
     RiskTarget,
+    Source,
     Stratum,
 )
 from gateway.distill.base import Config, TrainingSet, Workspace
@@ -140,7 +141,13 @@ class Home:
             self._outbox.put(row)
         self._outbox.flush()
 
-    def learner(self, alpha: float = 0.1, constraints: Constraints = UNCONSTRAINED) -> Learner:
+    def learner(
+        self,
+        alpha: float = 0.1,
+        constraints: Constraints = UNCONSTRAINED,
+        *,
+        evidence: Source = "live",
+    ) -> Learner:
         builder = VersionBuilder(
             recipes=[recipe.create(recipe.Config())],
             registry=self.stores.registry,
@@ -150,7 +157,7 @@ class Home:
             workspaces=self.folder / "learn",
             config=CONFIG,
         )
-        target = RiskTarget(alpha, 0.1)
+        target = RiskTarget(alpha, 0.1, evidence=evidence)
         return Learner(
             self.stores,
             builder,

@@ -62,6 +62,18 @@ def test_stored_responses_are_served_only_if_the_policy_allows_it() -> None:
     assert [plan.may_serve_stored for plan in plans] == [False, True]
 
 
+def test_imported_rows_are_enough_only_where_the_policy_says_so() -> None:
+    rules = planner(
+        Policy(name="trusting", callers=("logs",), alpha=0.05, imported="serve"), Policy(name="p", alpha=0.05)
+    )
+
+    trusting, other = (rules.plan(asking(caller=caller)).target for caller in ("logs", "app"))
+
+    assert (trusting.evidence, other.evidence) == ("imported", "live")
+    assert trusting.confirmed == other
+    assert set(rules.risk_targets("gpt-4o")) == {trusting, other}
+
+
 def test_a_request_that_no_policy_matches_goes_to_the_teacher_and_is_not_kept() -> None:
     plan = planner(Policy(name="p", models=("other",))).plan(asking())
 

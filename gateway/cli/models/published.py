@@ -125,8 +125,20 @@ def _show(settings: Settings, state: State, arguments: argparse.Namespace) -> in
     shown |= _energy(settings, registry.read(name, version).footprint)
     if kind == "base":
         shown["card"] = msgspec.to_builtins(base_model.read_card(folder))
+    else:
+        shown["certificates"] = _list_certificates(state, name, version)
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
     return OK
+
+
+def _list_certificates(state: State, task: str, version: int) -> list[dict[str, Any]]:
+    """Return what a version may serve, none for one that does not draft."""
+    certification = state.certifications.of(task)
+    found = certification.certificates if certification.version == version else ()
+    return [
+        {"stratum": one.stratum, **msgspec.to_builtins(one.target), "stage": one.stage, "note": one.note}
+        for one in found
+    ]
 
 
 def _energy(settings: Settings, footprint: Footprint | None) -> dict[str, Any]:
