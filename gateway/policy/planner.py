@@ -25,6 +25,9 @@ MOST_PLANS = 10_000
 CHAT = Resource(method="POST", path="/v1/chat/completions")
 """Where a specialist is asked for most."""
 
+_SERVED = (CHAT, Resource(method="POST", path="/v1/responses"))
+"""Where specialists answer."""
+
 # At least the first word below /v1/ without a wildcard: `/v1/*` opens nothing.
 _NAMED_PATH = re.compile(r"/v1/[^/*?\[]+(/|\*?$)")
 
@@ -100,8 +103,15 @@ class PolicyPlanner:
         return self._within_budget(plan) if plan.budgets else plan
 
     def risk_targets(self, model: str) -> tuple[RiskTarget, ...]:
-        """Return what the policies that may serve `model` ask of its specialists, strictest first."""
-        serving = (one for one in self._entries if one.policy.serve and not one.policy.forbid)
+        """Return what the policies that may serve `model` ask of its specialists, strictest first.
+
+        A policy for other paths (batches, files) asks nothing: no specialist answers there.
+        """
+        serving = (
+            one
+            for one in self._entries
+            if one.policy.serve and not one.policy.forbid and any(_takes(one, path) for path in _SERVED)
+        )
         return tuple(sorted({one.plan.target for one in serving if one.models.match(model)}))
 
     def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
@@ -170,9 +180,14 @@ def _matches(entry: _Entry, model: str, caller: str, resource: Resource, grant: 
     return bool(
         entry.models.match(model)
         and entry.callers.match(caller)
-        and (entry.paths is None or entry.paths.match(resource.path))
-        and (entry.methods is None or entry.methods.match(resource.method))
+        and _takes(entry, resource)
         and (entry.policy.forbid or grant.allows_policy(entry.policy.name))
+    )
+
+
+def _takes(entry: _Entry, resource: Resource) -> bool:
+    return (entry.paths is None or entry.paths.match(resource.path) is not None) and (
+        entry.methods is None or entry.methods.match(resource.method) is not None
     )
 
 
