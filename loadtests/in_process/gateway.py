@@ -40,8 +40,9 @@ from gateway.finops.pricing import Pricer
 from gateway.finops.tokens import TokenEstimator
 from gateway.harvest.base import Row
 from gateway.harvest.gather import Gatherer
+from gateway.policy.entry import CHAT
 from gateway.policy.load import load_policies
-from gateway.policy.planner import CHAT, PolicyPlanner
+from gateway.policy.planner import PolicyPlanner
 from gateway.processes.building import create_recipe
 from gateway.processes.learner import describe_event
 from gateway.registry.models import Registry

@@ -172,6 +172,18 @@ def test_what_a_specialist_may_take_is_the_less_of_policy_and_settings() -> None
     assert [ask.constraints.max_latency_ms for ask in rules.asks("a")] == [50.0, 90.0]
 
 
+def test_a_policy_for_paths_without_specialists_asks_nothing_of_them() -> None:
+    """One that opens batches is no reason to say that a certificate is too weak for a policy."""
+    rules = planner(
+        Policy(name="batches", paths=("/v1/batches*",), alpha=0.01),
+        Policy(name="reads", methods=("GET",), alpha=0.01),
+        Policy(name="responses", paths=("/v1/responses",), alpha=0.05),
+        Policy(name="rest", alpha=0.2),
+    )
+
+    assert [target.alpha for target in rules.risk_targets("gpt-4o")] == [0.05, 0.2]
+
+
 def test_a_spent_budget_stops_audits_and_not_local_service() -> None:
     plan = planner(Policy(name="p", usd_per_day=0.0)).plan(asking())
 
