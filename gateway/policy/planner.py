@@ -8,19 +8,19 @@ import msgspec
 
 from gateway.core import (
     UNCONSTRAINED,
-    Ask,
     Budget,
     Constraints,
     Grant,
     Period,
     Plan,
     Request,
+    Requirement,
     Resource,
     RiskTarget,
     Trainable,
 )
 from gateway.errors import RequestError
-from gateway.policy.entry import CHAT, Entry, create_entry, list_budgets
+from gateway.policy.prepared import CHAT, PreparedPolicy, list_budgets, prepare_policy
 from gateway.policy.refusals import refuse_closed_path, refuse_forbidden, refuse_padded_model
 from gateway.policy.schema import NO_POLICY, Policy
 
@@ -69,31 +69,31 @@ class PolicyPlanner:
     ) -> None:
         self._has_own_key = has_own_key
         self._first_teacher = first_teacher
-        self._entries = [
-            create_entry(policy, self._find_terms(policy, terms or {}), constraints) for policy in policies
+        self._policies = [
+            prepare_policy(policy, self._find_terms(policy, terms or {}), constraints) for policy in policies
         ]
         self._spent = spent
         self._plans: dict[tuple[str, str, str], Plan] = {}
-        self._looks_at_paths = any(entry.paths for entry in self._entries)
-        self._matches: dict[tuple[str, str, str, str, tuple[str, ...]], Entry | None] = {}
+        self._looks_at_paths = any(prepared.paths for prepared in self._policies)
+        self._matches: dict[tuple[str, str, str, str, tuple[str, ...]], PreparedPolicy | None] = {}
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
         if self._has_own_key and request.model != request.model.strip():
             raise refuse_padded_model(request.model)
         _check_model(request)
-        entry = self._match(request.model, request.caller, request.resource, request.grant)
-        if entry is not None and entry.policy.forbid:
-            raise refuse_forbidden(entry.policy, request)
+        prepared = self._match(request.model, request.caller, request.resource, request.grant)
+        if prepared is not None and prepared.policy.forbid:
+            raise refuse_forbidden(prepared.policy, request)
         if (
             self._has_own_key
             and (reason := closed_reason(request))
-            and not (entry and entry.opens(request.resource))
+            and not (prepared and prepared.opens(request.resource))
         ):
             raise refuse_closed_path(request.resource, reason)
-        if entry is None:
+        if prepared is None:
             return _unmatched(request)
-        plan = self._plan_of(entry, request)
+        plan = self._plan_of(prepared, request)
         if plan.may_serve and request.mode == "teacher":
             plan = msgspec.structs.replace(plan, may_serve=False, because="teacher asked for")
         return self._within_budget(plan) if plan.budgets else plan
@@ -103,45 +103,45 @@ class PolicyPlanner:
 
         A policy for other paths (batches, files) asks nothing: no specialist answers there.
         """
-        return tuple(sorted({ask.target for ask in self.asks(model)}))
+        return tuple(sorted({each.target for each in self.requirements(model)}))
 
-    def asks(self, model: str) -> tuple[Ask, ...]:
+    def requirements(self, model: str) -> tuple[Requirement, ...]:
         """Return the same with what a specialist may take for it, in the order of the policies."""
-        asks = {
-            Ask(one.plan.target, one.plan.constraints): None
-            for one in self._entries
+        found = {
+            Requirement(one.plan.target, one.plan.constraints): None
+            for one in self._policies
             if one.may_serve and one.models.match(model)
         }
-        return tuple(asks)
+        return tuple(found)
 
     def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
         """Return the scope that a caller's requests for `model` learn from and are served from."""
-        entry = self._match(model, caller, CHAT, grant)
-        return self._scope_of(entry.policy, tenant) if entry else ""
+        prepared = self._match(model, caller, CHAT, grant)
+        return self._scope_of(prepared.policy, tenant) if prepared else ""
 
-    def _match(self, model: str, caller: str, resource: Resource, grant: Grant) -> Entry | None:
+    def _match(self, model: str, caller: str, resource: Resource, grant: Grant) -> PreparedPolicy | None:
         """Return the first policy that matches; remembered, so that fifty policies cost what one does."""
         path = resource.path if self._looks_at_paths else ""
         key = (model, caller, path, resource.method, grant.policies)
         if key in self._matches:
             return self._matches[key]
-        found = next((one for one in self._entries if one.matches(model, caller, resource, grant)), None)
+        found = next((one for one in self._policies if one.matches(model, caller, resource, grant)), None)
         if len(model) + len(path) <= MOST_REMEMBERED_CHARS:
             if len(self._matches) >= MOST_MATCHES:
                 self._matches.clear()
             self._matches[key] = found
         return found
 
-    def _plan_of(self, entry: Entry, request: Request) -> Plan:
-        """Return the entry's plan with scope and budgets of `request`; made once, not per request."""
-        owner = _owner_of(entry.policy, request)
-        key = (entry.policy.name, request.tenant, owner)
+    def _plan_of(self, prepared: PreparedPolicy, request: Request) -> Plan:
+        """Return the plan of a policy with scope and budgets of `request`; made once, not per request."""
+        owner = _owner_of(prepared.policy, request)
+        key = (prepared.policy.name, request.tenant, owner)
         if (plan := self._plans.get(key)) is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            scope = self._scope_of(entry.policy, request.tenant)
-            budgets = list_budgets(entry.policy, owner)
-            plan = self._plans[key] = msgspec.structs.replace(entry.plan, scope=scope, budgets=budgets)
+            scope = self._scope_of(prepared.policy, request.tenant)
+            budgets = list_budgets(prepared.policy, owner)
+            plan = self._plans[key] = msgspec.structs.replace(prepared.plan, scope=scope, budgets=budgets)
         return plan
 
     def _scope_of(self, policy: Policy, tenant: str) -> str:

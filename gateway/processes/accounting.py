@@ -15,8 +15,8 @@ from gateway.finops.periods import name_day
 from gateway.finops.prices import PriceTable
 from gateway.finops.pricing import Pricer
 from gateway.finops.tokens import TokenEstimator
-from gateway.policy.entry import list_budgets
 from gateway.policy.key_limits import KeyLimits
+from gateway.policy.prepared import list_budgets
 from gateway.policy.schema import Policy
 from gateway.settings import Settings
 from gateway.store.state import State

@@ -21,9 +21,9 @@ from gateway.harvest.gather import row_of
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.sources import Record
-from gateway.policy.entry import CHAT
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
+from gateway.policy.prepared import CHAT
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.teachers import ONLY, list_terms
 from gateway.routing.base import task_name

@@ -157,7 +157,7 @@ def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Le
         stores,
         builder,
         encoder,
-        _create_planner(settings).asks,
+        _create_planner(settings).requirements,
         learn,
         is_ours=election.is_ours if election else lambda _: True,
     )

@@ -40,9 +40,9 @@ from gateway.finops.pricing import Pricer
 from gateway.finops.tokens import TokenEstimator
 from gateway.harvest.base import Row
 from gateway.harvest.gather import Gatherer
-from gateway.policy.entry import CHAT
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
+from gateway.policy.prepared import CHAT
 from gateway.processes.building import create_recipe
 from gateway.processes.learner import describe_event
 from gateway.registry.models import Registry
@@ -108,7 +108,7 @@ class InProcessGateway:
             ),
             _create_builder(home, registry, resources, learn, memory),
             resources.encoder,
-            planner.asks,
+            planner.requirements,
             learn,
             clock=self.now,
         )

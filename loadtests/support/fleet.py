@@ -13,9 +13,9 @@ from gateway.api.auth import OPEN
 from gateway.core import Certificate, Certification, IncomingRequest, Request, RiskTarget
 from gateway.demo.tickets import Pair
 from gateway.distill.base import Recipe, TrainingSet, Workspace
-from gateway.policy.entry import CHAT
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
+from gateway.policy.prepared import CHAT
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.routing.base import task_name

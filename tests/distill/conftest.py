@@ -13,12 +13,12 @@ import pytest
 
 from gateway.core import (
     UNCONSTRAINED,
-    Ask,
     Certificate,
     Certification,
     Constraints,
     Footprint,
     MatchKind,
+    Requirement,
     RiskTarget,
     Source,
     Stratum,
@@ -162,7 +162,7 @@ class Home:
             self.stores,
             builder,
             self.encoder,
-            lambda _: (Ask(target, constraints),),
+            lambda _: (Requirement(target, constraints),),
             CONFIG,
             clock=lambda: self.now,
         )

@@ -169,7 +169,7 @@ def test_what_a_specialist_may_take_is_the_less_of_policy_and_settings() -> None
 
     assert rules.plan(asking("a")).constraints == Constraints(max_latency_ms=50.0)
     assert rules.plan(asking("b")).constraints == Constraints(max_latency_ms=90.0)
-    assert [ask.constraints.max_latency_ms for ask in rules.asks("a")] == [50.0, 90.0]
+    assert [each.constraints.max_latency_ms for each in rules.requirements("a")] == [50.0, 90.0]
 
 
 def test_a_policy_for_paths_without_specialists_asks_nothing_of_them() -> None:

@@ -22,8 +22,8 @@ _SERVED = (CHAT, Resource(method="POST", path="/v1/responses"))
 _NAMED_PATH = re.compile(r"/v1/[^/*?\[]+(/|\*?$)")
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A policy with the patterns of its globs; use `create_entry`."""
+class PreparedPolicy(msgspec.Struct, frozen=True):
+    """A policy with the patterns of its globs; use `prepare_policy`."""
 
     policy: Policy
     plan: Plan
@@ -61,7 +61,7 @@ class Entry(msgspec.Struct, frozen=True):
         )
 
 
-def create_entry(policy: Policy, terms: Trainable, constraints: Constraints) -> Entry:
+def prepare_policy(policy: Policy, terms: Trainable, constraints: Constraints) -> PreparedPolicy:
     """Return `policy` with its plan; `terms` are those of its first teacher, `constraints` hold as well."""
     plan = Plan(
         policy=policy.name,
@@ -88,7 +88,7 @@ def create_entry(policy: Policy, terms: Trainable, constraints: Constraints) -> 
         shares_objects=policy.objects == "shared",
     )
     named = [glob for glob in policy.paths if _NAMED_PATH.match(glob)]
-    return Entry(
+    return PreparedPolicy(
         policy,
         plan,
         # Azure's names of models have no case: who writes one in capitals must not get past.
