@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
@@ -44,7 +45,7 @@ def list_variables(settings: type[msgspec.Struct]) -> dict[str, Variable]:
         if not (isinstance(section.type, type) and issubclass(section.type, msgspec.Struct)):
             continue
         for field in msgspec.structs.fields(section.type):
-            if field.type != Secret | None and get_origin(field.type) is not dict:
+            if not _is_for_files_alone(field.type):
                 name = f"{PREFIX}{section.name}_{field.name}".upper()
                 known[name] = Variable(section.name, field.name, field.type)
     return known | {
@@ -52,6 +53,17 @@ def list_variables(settings: type[msgspec.Struct]) -> dict[str, Variable]:
         "OPENAI_ORG_ID": Variable("upstream", "organization", str),
         "OPENAI_PROJECT_ID": Variable("upstream", "project", str),
     }
+
+
+def _is_for_files_alone(kind: Any) -> bool:
+    """Whether no variable can hold it: a secret, a table."""
+    parts = (kind, *get_args(kind))
+    return any(
+        part is Secret
+        or get_origin(part) is dict
+        or (isinstance(part, type) and issubclass(part, msgspec.Struct))
+        for part in parts
+    )
 
 
 def read_variables(
@@ -70,8 +82,11 @@ def read_variables(
         elif name.startswith(PREFIX) and name not in known and name not in OTHER_VARIABLES:
             if _SERVICE_LINK.fullmatch(name):
                 continue
-            listed = ", ".join([*sorted(known), *sorted(OTHER_VARIABLES)])
-            raise ConfigError(f"environment: unknown variable {name}; known: {listed}")
+            near = get_close_matches(name, [*known, *OTHER_VARIABLES], 3, 0.0)
+            raise ConfigError(
+                f"environment: unknown variable {name}; known: {', '.join(near)} and others: "
+                "`stepdown config reference settings`"
+            )
 
 
 def read_secret(environ: Mapping[str, str], name: str) -> tuple[str, str] | None:

@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -69,8 +69,12 @@ def forget_rows(
     selection: Selection,
     parts: PartsRemoval | None = None,
     registry: Registry | None = None,
+    *,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Receipt:
     """Forget the selected rows and what was made of them; may block while the learner takes a step.
+
+    `say` is told that it does.
 
     `parts` holds rows that left the outboxes; nothing must be moved there meanwhile. `registry`: that of
     several machines; None for the home's own.
@@ -81,7 +85,7 @@ def forget_rows(
     """
     state.database.wipe_deletions()
     registry = registry or Registry(home.registry)
-    with _lock_learner(home):
+    with _lock_learner(home, say):
         # The rows go last: killed in between, a second call finds them again and ends what is left to do.
         found = find_rows(home.harvest, selection) + (parts.find_rows(selection) if parts else [])
         tasks = sorted({row.task for row in found})
@@ -189,8 +193,12 @@ def _find_exports(home: Home, rows: Sequence[Forgotten]) -> list[Export]:
 
 
 @contextmanager
-def _lock_learner(home: Home) -> Iterator[None]:
+def _lock_learner(home: Home, say: Callable[[str], object]) -> Iterator[None]:
     home.learner_lock.touch(mode=0o600)
     with home.learner_lock.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for the learner to end its step, which may take minutes ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 import msgspec
@@ -34,10 +35,15 @@ def forget(settings: Settings, arguments: argparse.Namespace) -> int:
         by = [name for name in selection.__struct_fields__ if getattr(selection, name) not in ("", None)]
         state.trail.add(name_local_actor(), "harvest forget", by=by)
         with lock_parts(settings):
-            receipt = forget_rows(home, state, selection, open_removal(settings), open_registry(settings))
+            removal, registry = open_removal(settings), open_registry(settings)
+            receipt = forget_rows(home, state, selection, removal, registry, say=_say)
     _write_receipt(home, receipt)
     print(msgspec.json.encode(receipt).decode() if arguments.json else _describe(receipt))
     return OK if receipt.is_wiped else FAILED
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _read_selection(home: Home, arguments: argparse.Namespace) -> Selection:

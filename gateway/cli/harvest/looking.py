@@ -31,6 +31,8 @@ def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     reader = open_harvest(settings)
     tasks = _find_tasks(settings, reader.counts(), arguments.task) if arguments.task else frozenset()
     batch = reader.latest(arguments.lines)
+    if not (batch.rows or arguments.follow or arguments.json):
+        print("no rows yet: send traffic through `stepdown serve`")
     while True:
         for row in batch.rows:
             if not tasks or row.task in tasks:

@@ -87,8 +87,10 @@ def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps([describe_key(key, now) for key in keys.all()]))
         return OK
-    for key in keys.all():
+    for key in (found := keys.all()):
         print(format_row(key, now))
+    if not found:
+        print("no key yet: `stepdown keys create --name NAME`")
     return OK
 
 
