@@ -60,8 +60,31 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def read_number(text: str) -> float:
+    """Return a number that stands in an option. Raises ArgumentTypeError, which argparse shows."""
+    try:
+        return float(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from exc
+
+
+def read_whole(text: str) -> int:
+    """Return a whole number. Raises ArgumentTypeError."""
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from exc
+
+
+def read_count(text: str) -> int:
+    """Return how many of something are wanted. Raises ArgumentTypeError for less than one."""
+    if (count := read_whole(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {count}")
+    return count
+
+
 def _pause(text: str) -> float:
-    pause_s = float(text)
+    pause_s = read_number(text)
     if not 0.1 <= pause_s <= 3600:
         raise argparse.ArgumentTypeError("must be 0.1 to 3600 seconds")
     return pause_s

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK, add_watch
+from gateway.cli import FAILED, OK, add_watch, read_count
 
 if TYPE_CHECKING:
     from gateway.store.audit_trail import AuditTrail, Entry
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="list the latest changes")
-    listing.add_argument("--last", type=int, default=20, metavar="N", help="so many of them (20)")
+    listing.add_argument("--last", type=read_count, default=20, metavar="N", help="so many of them (20)")
     listing.add_argument(
         "--about", default="", metavar="ID", help="only of this task (its name, too), key or token"
     )

@@ -52,18 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from gateway.config.show import format_setting, format_tables, is_table, list_settings
+    from gateway.config.show import format_setting, format_tables, is_table
+    from gateway.processes.inventory import describe_settings
     from gateway.settings import read_configuration
 
     named = {"STEPDOWN_CONFIG": arguments.config} if arguments.config else {}
     configuration = read_configuration({**os.environ, **named})
-    # The one teacher of [upstream] is then the first of the list, and no file may name both.
-    is_double = "upstream." if configuration.settings.teachers else None
     settings = [
         setting
-        for setting in list_settings(configuration.settings, configuration.origins)
+        for setting in describe_settings(configuration)
         if not (arguments.changed and setting.origin == "default")
-        and not (is_double and setting.key.startswith(is_double))
     ]
     if arguments.json:
         print(json.dumps([setting._asdict() for setting in settings]))

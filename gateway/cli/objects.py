@@ -66,4 +66,6 @@ def _list(objects: list[OwnedObject], *, is_json: bool) -> int:
     for one in objects:
         made = time.strftime("%Y-%m-%d", time.gmtime(one.at))
         print(f"{made}  {one.kind:12}  {one.tenant:16.16}  {one.id}")
+    if not objects:
+        print("no object that a tenant made")
     return OK

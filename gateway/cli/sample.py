@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK, add_watch
+from gateway.cli import OK, add_watch, read_count
 
 if TYPE_CHECKING:
     from gateway.api.admin.models import SampleItem, WholeReview
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="a random part of the sample, agreements too (judge these same or neither), to be judged whole",
     )
-    listing.add_argument("--last", type=int, default=10, metavar="N", help="so many (10)")
+    listing.add_argument("--last", type=read_count, default=10, metavar="N", help="so many (10)")
     judge = actions.add_parser("judge", help="say which answer is right; then it is told whose it was")
     judge.add_argument("request_id", help="from `sample list`")
     judge.add_argument("choice", choices=("a", "b", "same", "neither"), help="the better answer")

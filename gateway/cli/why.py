@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK, add_watch
+from gateway.cli import OK, add_watch, read_count
 
 if TYPE_CHECKING:
     from gateway.policy.schema import Policy
@@ -23,7 +23,7 @@ _DECISIONS = ("local", "escalated", "audit", "bypass", "refused")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
     parser.add_argument("request_id", nargs="?", help="the x-stepdown-request-id of the answer")
-    parser.add_argument("--last", type=int, metavar="N", help="list the last N decisions (20)")
+    parser.add_argument("--last", type=read_count, metavar="N", help="list the last N decisions (20)")
     parser.add_argument("--policy", help="only those of this policy")
     parser.add_argument("--task", help="only those of this task, by its id or name")
     parser.add_argument("--decision", choices=_DECISIONS, help="only those")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 import msgspec
 
@@ -41,11 +42,10 @@ def list_variables(settings: type[msgspec.Struct]) -> dict[str, Variable]:
     """Return every variable by its name: those of all sections, and what OpenAI's SDKs know."""
     known = {f"{PREFIX}HOME": Variable("", "home", str)}
     for section in msgspec.structs.fields(settings):
-        if not _is_table(section.type):
+        if not _is_struct(section.type):
             continue
         for field in msgspec.structs.fields(section.type):
-            is_table = _is_table(field.type) or get_origin(field.type) is dict
-            if field.type != Secret | None and not is_table:
+            if not _is_for_files_alone(field.type):
                 name = f"{PREFIX}{section.name}_{field.name}".upper()
                 known[name] = Variable(section.name, field.name, field.type)
     return known | {
@@ -55,8 +55,15 @@ def list_variables(settings: type[msgspec.Struct]) -> dict[str, Variable]:
     }
 
 
-def _is_table(kind: Any) -> bool:
+def _is_struct(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _is_for_files_alone(kind: Any) -> bool:
+    """Whether no variable can hold it: a secret, a table."""
+    return any(
+        part is Secret or get_origin(part) is dict or _is_struct(part) for part in (kind, *get_args(kind))
+    )
 
 
 def read_variables(
@@ -75,8 +82,11 @@ def read_variables(
         elif name.startswith(PREFIX) and name not in known and name not in OTHER_VARIABLES:
             if _SERVICE_LINK.fullmatch(name):
                 continue
-            listed = ", ".join([*sorted(known), *sorted(OTHER_VARIABLES)])
-            raise ConfigError(f"environment: unknown variable {name}; known: {listed}")
+            near = get_close_matches(name, [*known, *OTHER_VARIABLES], 3, 0.0)
+            raise ConfigError(
+                f"environment: unknown variable {name}; known: {', '.join(near)} and others: "
+                "`stepdown config reference settings`"
+            )
 
 
 def read_secret(environ: Mapping[str, str], name: str) -> tuple[str, str] | None:

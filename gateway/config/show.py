@@ -14,7 +14,7 @@ from gateway.config.typed import SettingPath
 from gateway.core import Secret
 
 WIDTH = 80
-_MASKED = "***"
+MASKED = "***"
 # The options of an extension are its own: what is called like a secret is taken for one.
 _SECRET_NAME = re.compile(r"(.*_)?(key|token|secret|password|credential)s?", re.IGNORECASE)
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -57,10 +57,10 @@ def format_tables(setting: Setting, *, with_origin: bool) -> str:
 
 def format_setting(setting: Setting, *, with_origin: bool) -> str:
     """Return a line of TOML; unset and secret settings are comments, as is the origin."""
-    is_value = setting.value is not None and setting.value != _MASKED
+    is_value = setting.value is not None and setting.value != MASKED
     text = f"{setting.key} = {_to_toml(setting.value)}" if is_value else f"# {setting.key} is "
     if not is_value:
-        text += "unset" if setting.value is None else f"set: {_MASKED}"
+        text += "unset" if setting.value is None else f"set: {MASKED}"
     if not with_origin:
         return text
     comment = f"# {setting.origin}"
@@ -100,13 +100,13 @@ def _default_of(field: msgspec.structs.FieldInfo) -> object:
 
 def _mask(path: SettingPath, value: object) -> object:
     if isinstance(value, Secret):
-        return _MASKED
+        return MASKED
     if isinstance(value, tuple) and value and isinstance(value[0], msgspec.Struct):
         return [_describe_table(each) for each in value]
     if value is not None and len(path) > 2 and _SECRET_NAME.fullmatch(str(path[-1])):
-        return _MASKED
+        return MASKED
     if isinstance(value, str) and "://" in value and "@" in (host := urlsplit(value).netloc):
-        return value.replace(host, f"{_MASKED}@{host.rpartition('@')[2]}", 1)
+        return value.replace(host, f"{MASKED}@{host.rpartition('@')[2]}", 1)
     return msgspec.to_builtins(value)
 
 

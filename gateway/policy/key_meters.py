@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -130,3 +131,14 @@ class KeyMeters:
         if self._gauge:
             uses.append(KeyUse("requests at a time", self._gauge.limit, self._gauge.entered, None))
         return uses
+
+
+def describe_key(
+    key: KeyFacts, now: float, uses: Sequence[KeyUse] | None = None, secrets: int | None = None
+) -> dict[str, Any]:
+    """Return a key as plain data; with `uses`, what is used of its limits."""
+    described: dict[str, Any] = {**msgspec.to_builtins(key), "state": key.state_at(now)}
+    if uses is not None:
+        described["use"] = msgspec.to_builtins(uses)
+        described["valid_secrets"] = secrets
+    return described

@@ -26,7 +26,8 @@ from gateway.ipc.heartbeat import Heart
 from gateway.ipc.priority import lower_priority
 from gateway.processes.admin_plane import GatewayAdmin
 from gateway.processes.http_server import create_loop, create_server, open_listeners
-from gateway.settings import read_settings
+from gateway.processes.inventory import GatewayInventory
+from gateway.settings import read_configuration
 from gateway.store.state import open_state
 from gateway.telemetry.logs import configure_logging
 
@@ -46,13 +47,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sum-fds", required=True, help="the files of all workers' sums")
     parser.add_argument("--admission", required=True, help="the clients that the workers let in")
     options = parser.parse_args(arguments)
-    settings = read_settings(os.environ)
+    configuration = read_configuration(os.environ)
+    settings = configuration.settings
     configure_logging(is_json=settings.server.log_format == "json")
     exit_with_parent()
     with open_state(settings.home) as state:
         sums = [int(file) for file in options.sum_fds.split(",")]
         plane = GatewayAdmin(settings, state, sums, admission=options.admission)
-        app = create_admin(plane, is_loopback=is_loopback(settings.server.admin_host))
+        inventory = GatewayInventory(configuration, state, admission=options.admission)
+        app = create_admin(plane, inventory, is_loopback=is_loopback(settings.server.admin_host))
         site = guard_site(app, settings.server.names)  # type: ignore[arg-type]
         server = create_server(site, Connections(settings.edge, edge.ADMIN_CONNECTIONS), DRAIN_S)
         lower_priority(NICENESS)

@@ -69,8 +69,11 @@ def forget_rows(
     registry: Registry | None = None,
     *,
     tell_others: Callable[[Sequence[Forgotten]], object] | None = None,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Receipt:
     """Forget the selected rows and what was made of them; may block while the learner takes a step.
+
+    `say` is told that it does.
 
     `parts` holds rows that left the outboxes; nothing must be moved there meanwhile. `registry`: that of
     several machines; None for the home's own. `tell_others` is called with the rows while they are there.
@@ -81,7 +84,7 @@ def forget_rows(
     """
     state.database.wipe_deletions()
     registry = registry or Registry(home.registry)
-    with lock_learner(home):
+    with lock_learner(home, say):
         # The rows go last: killed in between, a second call finds them again and ends what is left to do.
         found = find_rows(home.harvest, selection) + (parts.find_rows(selection) if parts else [])
         if tell_others:
@@ -160,11 +163,15 @@ def withdraw_versions(
 
 
 @contextmanager
-def lock_learner(home: Home) -> Iterator[None]:
-    """Keep the learner of this home from taking its next step; waits for the end of this one."""
+def lock_learner(home: Home, say: Callable[[str], object] = lambda _: None) -> Iterator[None]:
+    """Keep the learner of this home from taking its next step; `say` is told of a wait for this one's end."""
     home.learner_lock.touch(mode=0o600)
     with home.learner_lock.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for the learner to end its step, which may take minutes ...")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from gateway.config.plugins import check_plugin
 from gateway.errors import ConfigError
 from gateway.ipc.child_process import REFUSED, Child, stop_children, supervise_children
+from gateway.policy.load import load_policies
 from gateway.processes.child_plans import plan_children
 from gateway.processes.own_address import refuse_own_address
 from gateway.processes.teachers import require_credentials
@@ -44,10 +45,12 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
     """Run the gateway until SIGTERM or SIGINT; return the exit code.
 
     `environment` is added to ours for the children: flags as STEPDOWN_* variables.
-    Raises ConfigError when an extension is unknown, a port is taken, the home cannot be used, or another
-    gateway uses it.
+    Raises ConfigError when an extension is unknown, a policy is wrong, a port is taken, the home cannot be
+    used, or another gateway uses it.
     """
     _check_extensions(settings)
+    # Each of the children reads them, and each would say what is wrong.
+    load_policies(settings.policies.folder)
     home = settings.home
     require_credentials(settings)
     home.make_for_gateway()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import msgspec
 import pytest
 from litestar.testing import TestClient
 
 from gateway.api.admin.app import create_admin
+from gateway.api.admin.inventory import Inventory
 from gateway.api.admin.models import TaskChange, TaskReport
 from gateway.api.admin.plane import AdminPlane
 from gateway.core import Certification
@@ -63,8 +65,21 @@ class Plane:
         return TaskChange(task=task, is_changed=True)
 
 
+class Things:
+    """What a gateway has: a key, and a row of one request."""
+
+    def list_keys(self) -> list[dict[str, Any]]:
+        return [{"id": "key-1", "name": "shop"}]
+
+    def list_rows(self, task: str | None, last: int) -> list[dict[str, Any]]:
+        return [{"text": TEMPLATE, "messages": msgspec.Raw(b"[1]")}][:last]
+
+    def show_row(self, request_id: str) -> dict[str, Any] | None:
+        return {"rows": []} if request_id == "known" else None
+
+
 def client_of(plane: Plane, *, is_loopback: bool = True) -> TestClient[Any]:
-    app = create_admin(cast("AdminPlane", plane), is_loopback=is_loopback)
+    app = create_admin(cast("AdminPlane", plane), cast("Inventory", Things()), is_loopback=is_loopback)
     return TestClient(app, raise_server_exceptions=False)
 
 
@@ -81,7 +96,14 @@ def test_metrics_are_prometheus_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/nowhere", 404), ("/metrics", 405), ("/status", 500), ("/admin/tasks/x", 400)]
+    ("path", "status"),
+    [
+        ("/nowhere", 404),
+        ("/admin/nowhere", 404),
+        ("/metrics", 405),
+        ("/status", 500),
+        ("/admin/tasks/x", 400),
+    ],
 )
 def test_errors_have_openais_shape(path: str, status: int) -> None:
     with client_of(Plane()) as client:
@@ -107,6 +129,13 @@ def test_errors_have_openais_shape(path: str, status: int) -> None:
         ("operate", False, "/admin/tasks", 200),
         ("revoked", True, "/admin/tasks", 401),
         ("", True, "/admin/tasks", 401),
+        (None, True, "/admin/keys", 200),
+        (None, False, "/admin/keys", 401),
+        (None, True, "/admin/harvest/rows", 401),
+        ("view", True, "/admin/harvest/rows", 403),
+        ("operate", True, "/admin/harvest/rows/known", 403),
+        ("content", False, "/admin/harvest/rows", 200),
+        ("content", True, "/admin/harvest/rows/unknown", 404),
     ],
 )
 def test_a_role_opens_what_it_stands_for(
@@ -131,6 +160,38 @@ def test_texts_of_apps_are_for_the_role_content(headers: dict[str, str], shown: 
         same = client.get("/admin/tasks/tickets", headers=headers).json()
 
     assert (task["name"], task["template_text"], same["template_text"]) == ("tickets", shown, shown)
+
+
+def test_rows_are_json_all_the_way_down() -> None:
+    with client_of(Plane()) as client:
+        rows = client.get("/admin/harvest/rows?last=1", headers=bearer("content")).json()
+
+    assert rows == [{"text": TEMPLATE, "messages": [1]}]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"nte": "x"}', "unknown field `nte`"),
+        (b'{"note": "%s"}' % (b"x" * 501), "length <= 500"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"{", "truncated"),
+    ],
+)
+def test_a_wrong_body_is_answered_with_what_is_wrong(body: bytes, said: str) -> None:
+    with client_of(Plane()) as client:
+        response = client.post("/admin/freeze", content=body, headers=bearer("operate"))
+
+    assert response.status_code == 400
+    assert said in response.json()["error"]["message"]
+
+
+def test_a_freeze_needs_no_note() -> None:
+    plane = Plane()
+    with client_of(plane) as client:
+        assert client.post("/admin/freeze", headers=bearer("operate")).status_code == 200
+
+    assert plane.changes == [("token:operateer", None, "", True)]
 
 
 def test_a_change_is_made_in_the_name_of_the_token() -> None:

@@ -8,6 +8,7 @@ import pytest
 from litestar.testing import TestClient
 
 from gateway.api.admin.app import create_admin
+from gateway.api.admin.inventory import Inventory
 from gateway.api.admin.plane import AdminPlane
 from gateway.api.auth import Authenticator
 from gateway.api.foreign_pages import guard_site, refuse_foreign_pages
@@ -108,7 +109,8 @@ def test_a_site_with_keys_may_be_called_by_any_name_and_page() -> None:
 
 
 def test_the_admin_plane_answers_no_page_from_elsewhere() -> None:
-    site = guard_site(create_admin(cast("AdminPlane", Plane()), is_loopback=True), ())  # type: ignore[arg-type]
+    admin = create_admin(cast("AdminPlane", Plane()), cast("Inventory", None), is_loopback=True)
+    site = guard_site(admin, ())  # type: ignore[arg-type]
     with TestClient(site, base_url="http://127.0.0.1:8081") as client:  # type: ignore[type-var]
         assert client.get("/metrics").status_code == 200
         for headers in ({"host": "rebound.example"}, {"origin": "https://evil.example"}):

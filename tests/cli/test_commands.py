@@ -82,6 +82,33 @@ def test_a_new_home_has_nothing_to_show_and_nothing_is_wrong(command: Command, w
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["why", "--last", "0"], "argument --last: must be at least 1, not 0"),
+        (["audit", "list", "--last", "-4"], "argument --last: must be at least 1, not -4"),
+        (["harvest", "tail", "-n", "-3"], "argument -n/--lines: must be at least 1, not -3"),
+        (["tasks", "list", "--watch", "x"], "argument --watch: 'x' is no number"),
+        (["keys", "change", "k", "--usd-per-day", "abc"], "argument --usd-per-day: 'abc' is no number"),
+        (["keys", "create", "--name", "k", "--requests-per-minute", "1.5"], "'1.5' is no whole number"),
+    ],
+)
+def test_nonsense_is_refused_in_words_of_the_reader(command: Command, words: list[str], said: str) -> None:
+    """Not with the name of a function, and not as if it had meant everything or nothing."""
+    ended = command(*words)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines()[-1].endswith(said)
+
+
+def test_an_unknown_variable_is_one_short_line_with_those_that_were_meant(command: Command) -> None:
+    ended = command("config", "show", STEPDOWN_SERVER_PROT="1")
+
+    assert "known: STEPDOWN_SERVER_PORT, " in ended.stderr
+    assert ended.stderr.endswith("and others: `stepdown config reference settings`\n")
+    assert len(ended.stderr) < 250
+
+
 def leaves() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Yield each command that does something, by its words."""
     for name in COMMANDS:

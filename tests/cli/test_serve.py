@@ -45,6 +45,7 @@ def test_a_bad_policy_stops_the_start_with_its_place(command: Command, tmp_path:
 
     assert ended.returncode == 2
     assert f"{folder}/mine.yaml:3:5 unknown key 'alhpa'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1, "each process reads them, and only one says so"
 
 
 @pytest.mark.parametrize(

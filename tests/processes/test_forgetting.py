@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,22 @@ def test_the_receipt_names_exports_that_may_hold_it_and_is_no_copy(home: Home, s
     assert [(each.path, each.tasks) for each in receipt.exports] == [("/data/9.0", (TASK,))]
     told = msgspec.json.encode(receipt).decode()
     assert not any(word in told for word in ("private", "jane", f"{hash_text('private')}"))
+
+
+def test_who_waits_for_the_learner_is_told_so(home: Home, state: State) -> None:
+    """A step may take minutes: a command that is silent for so long looks as if it hung."""
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        learner.close()
+
+    learner = home.learner_lock.open("a")
+    fcntl.flock(learner, fcntl.LOCK_EX)
+    receipt = forget_rows(home, state, Selection(user="jane"), say=say)
+
+    assert [text[:23] for text in said] == ["waiting for the learner"]
+    assert receipt.is_wiped
 
 
 def test_to_forget_nothing_changes_nothing(home: Home, state: State, tmp_path: Path) -> None:

@@ -69,9 +69,9 @@ class RunningGateway:
         """Ask for a chat completion."""
         return self.ask("POST", CHAT, chat_body(**fields), headers)
 
-    def ask_admin(self, method: str, path: str) -> HttpAnswer:
+    def ask_admin(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> HttpAnswer:
         """Send one request to the admin plane."""
-        return _fetch(int(self.admin_url.rpartition(":")[2]), method, path)
+        return _fetch(int(self.admin_url.rpartition(":")[2]), method, path, headers=headers)
 
     def status(self) -> dict[str, Any]:
         """Return what the admin plane reports."""

@@ -14,6 +14,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from gateway import __version__
 from gateway.api.admin.access import NEEDS, create_guard, may_read_texts, name_actor
+from gateway.api.admin.inventory import HANDLERS, Inventory
 from gateway.api.admin.models import Judgement, SampleCounts, SampleItem, TaskChange, TaskReport
 from gateway.api.admin.plane import AdminPlane
 from gateway.errors import ConfigError
@@ -37,6 +38,9 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
+NO_NOTE = Note()
+
+
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The better of two answers."""
 
@@ -49,7 +53,7 @@ class NewName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
 
 
-def create_admin(plane: AdminPlane, *, is_loopback: bool) -> Litestar:
+def create_admin(plane: AdminPlane, inventory: Inventory, *, is_loopback: bool) -> Litestar:
     """Return the ASGI application behind the admin port.
 
     `is_loopback` says whether only this machine reaches it.
@@ -57,7 +61,7 @@ def create_admin(plane: AdminPlane, *, is_loopback: bool) -> Litestar:
     handlers = [
         show_metrics, show_status, show_health, list_decisions, show_decision, list_tasks, show_task,
         freeze_task, unfreeze_task, freeze_all, unfreeze_all, rename_task, acknowledge_alarm, report_costs,
-        list_sample, judge, count_sample, list_changes, verify_trail,
+        list_sample, judge, count_sample, list_changes, verify_trail, *HANDLERS,
     ]  # fmt: skip
     app = Litestar(
         handlers,
@@ -70,13 +74,15 @@ def create_admin(plane: AdminPlane, *, is_loopback: bool) -> Litestar:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         logging_config=None,
+        after_request=_unify_not_found,
         exception_handlers={
             HTTPException: _refuse,
             ConfigError: _refuse_request,
+            RecursionError: _refuse_deep,
             Exception: _report_failure,
         },
     )
-    app.state.plane = plane
+    app.state.plane, app.state.inventory = plane, inventory
     return app
 
 
@@ -134,7 +140,7 @@ def show_task(request: AnyRequest, task: FromPath[str]) -> TaskReport:
 
 
 @post("/admin/tasks/{task:str}/freeze", sync_to_thread=True, status_code=200, opt={NEEDS: "operate"})
-def freeze_task(request: AnyRequest, task: FromPath[str], data: JSONBody[Note]) -> TaskChange:
+def freeze_task(request: AnyRequest, task: FromPath[str], data: JSONBody[Note] = NO_NOTE) -> TaskChange:
     """Have the teacher answer a task: `stepdown tasks freeze`."""
     return _plane(request).change_freeze(name_actor(request), task, data.note, is_frozen=True)
 
@@ -146,7 +152,7 @@ def unfreeze_task(request: AnyRequest, task: FromPath[str]) -> TaskChange:
 
 
 @post("/admin/freeze", sync_to_thread=True, status_code=200, opt={NEEDS: "operate"})
-def freeze_all(request: AnyRequest, data: JSONBody[Note]) -> TaskChange:
+def freeze_all(request: AnyRequest, data: JSONBody[Note] = NO_NOTE) -> TaskChange:
     """Have the teacher answer everything: `stepdown tasks freeze --all`."""
     return _plane(request).change_freeze(name_actor(request), None, data.note, is_frozen=True)
 
@@ -164,7 +170,7 @@ def rename_task(request: AnyRequest, task: FromPath[str], data: JSONBody[NewName
 
 
 @post("/admin/tasks/{task:str}/ack", sync_to_thread=True, status_code=200, opt={NEEDS: "operate"})
-def acknowledge_alarm(request: AnyRequest, task: FromPath[str], data: JSONBody[Note]) -> TaskChange:
+def acknowledge_alarm(request: AnyRequest, task: FromPath[str], data: JSONBody[Note] = NO_NOTE) -> TaskChange:
     """Acknowledge the alarm of a task: `stepdown tasks ack`."""
     return _plane(request).acknowledge_alarm(name_actor(request), task, data.note)
 
@@ -219,7 +225,21 @@ def _to_visible(request: AnyRequest, report: TaskReport) -> TaskReport:
 
 def _refuse(_: AnyRequest, exc: HTTPException) -> Response[bytes]:
     kind = "invalid_request_error"
-    return _to_response(exc.detail, exc.status_code, kind, exc.headers)
+    # What is wrong with which field is beside the message.
+    faults = [each for each in exc.extra or () if isinstance(each, dict)] if exc.status_code == 400 else []
+    named = [": ".join(str(each[name]) for name in ("key", "message") if each.get(name)) for each in faults]
+    return _to_response("; ".join([exc.detail, *named]), exc.status_code, kind, exc.headers)
+
+
+def _refuse_deep(_: AnyRequest, exc: RecursionError) -> Response[bytes]:
+    return _to_response("The body is nested too deeply.", 400, "invalid_request_error")
+
+
+async def _unify_not_found(response: Response[Any]) -> Response[Any]:
+    """Answer as everywhere else what Litestar answers with a page beside its OpenAPI document."""
+    if response.status_code == 404 and response.media_type == MediaType.HTML:
+        return _to_response("Not Found", 404, "invalid_request_error")
+    return response
 
 
 def _refuse_request(_: AnyRequest, exc: ConfigError) -> Response[bytes]:

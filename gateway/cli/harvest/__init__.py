@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gateway.cli import OK, add_watch
+from gateway.cli import OK, add_watch, read_count, read_number
 
 if TYPE_CHECKING:
     from gateway.settings import Settings
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     tail = actions.add_parser("tail", help="print the newest rows")
     tail.add_argument("-f", "--follow", action="store_true", help="and those that come, until interrupted")
-    tail.add_argument("-n", "--lines", type=int, default=10, metavar="ROWS", help="how many (10)")
+    tail.add_argument("-n", "--lines", type=read_count, default=10, metavar="ROWS", help="how many (10)")
     tail.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
     tail.add_argument("--json", action="store_true", help="print JSON Lines with every field")
     show = actions.add_parser("show", help="print all that is kept of a request, as JSON")
@@ -81,13 +81,15 @@ def _add_looking(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="SQL",
         help="such as 'SELECT task, count(*) FROM rows GROUP BY 1'; without it the columns are listed",
     )
-    query.add_argument("--limit", type=int, default=100, metavar="ROWS", help="of the table (100)")
+    query.add_argument("--limit", type=read_count, default=100, metavar="ROWS", help="of the table (100)")
     query.add_argument("--json", action="store_true", help="print JSON Lines, without a limit")
 
 
 def _add_review(review: argparse.ArgumentParser) -> None:
     review.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
-    review.add_argument("--limit", type=int, default=60, metavar="ROWS", help="how many to look at (60)")
+    review.add_argument(
+        "--limit", type=read_count, default=60, metavar="ROWS", help="how many to look at (60)"
+    )
     way = review.add_mutually_exclusive_group()
     way.add_argument("--json", action="store_true", help="print what waits for review as JSON Lines")
     way.add_argument(
@@ -240,14 +242,14 @@ def _prune(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _days(text: str) -> float:
-    days = float(text)
+    days = read_number(text)
     if not days >= 0:
         raise argparse.ArgumentTypeError("must be at least 0 days")
     return days
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    share = read_number(text)
     if not 0 <= share < 1:
         raise argparse.ArgumentTypeError("must be a share of at least 0 and below 1")
     return share

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 
 import msgspec
@@ -38,10 +39,15 @@ def forget(settings: Settings, arguments: argparse.Namespace) -> int:
             selection = _add_former_names(state, selection, arguments)
             return forget_everywhere(settings, state, selection, arguments)
         with lock_parts(settings):
-            receipt = forget_rows(home, state, selection, open_removal(settings), open_registry(settings))
+            removal, registry = open_removal(settings), open_registry(settings)
+            receipt = forget_rows(home, state, selection, removal, registry, say=_say)
     write_receipt(home, receipt)
     print(msgspec.json.encode(receipt).decode() if arguments.json else _describe(receipt))
     return OK if receipt.is_wiped else FAILED
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _read_selection(home: Home, arguments: argparse.Namespace) -> Selection:

@@ -7,13 +7,13 @@ import shutil
 import textwrap
 import time
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from gateway.cli import FAILED, OK
 from gateway.harvest.base import Row
 from gateway.processes.harvest_access import list_query_columns, open_harvest, query_harvest
+from gateway.processes.inventory import describe_row
 from gateway.settings import Settings
 from gateway.store.state import open_state
 from gateway.store.task_lookup import find_recorded_task
@@ -24,7 +24,6 @@ _LEAST_ROOM = 46
 _BREAK = "\n  "
 _WIDTH = 160
 """Where there is no terminal."""
-_HIDDEN = frozenset({"demands"})
 
 
 def tail(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -32,6 +31,8 @@ def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     reader = open_harvest(settings)
     tasks = _find_tasks(settings, reader.counts(), arguments.task) if arguments.task else frozenset()
     batch = reader.latest(arguments.lines)
+    if not (batch.rows or arguments.follow or arguments.json):
+        print("no rows yet: send traffic through `stepdown serve`")
     while True:
         for row in batch.rows:
             if not tasks or row.task in tasks:
@@ -57,7 +58,7 @@ def show(settings: Settings, arguments: argparse.Namespace) -> int:
         verdicts = [one for row in rows for one in state.reviews.verdicts(row.task)]
         feedback = state.reviews.feedback()
     shown = {
-        "rows": [_describe(row) for row in rows],
+        "rows": [describe_row(row) for row in rows],
         "verdicts": [one for one in verdicts if one.request_id == arguments.request],
         "feedback": [one for one in feedback if one.request_id == arguments.request],
     }
@@ -102,18 +103,7 @@ def _render_line(row: Row) -> str:
 
 
 def _render_json(row: Row) -> str:
-    return msgspec.json.encode(_describe(row)).decode()
-
-
-def _describe(row: Row) -> dict[str, Any]:
-    """Return the fields of `row`; what is JSON in it as JSON, not as a string."""
-    fields: dict[str, Any] = {
-        name: getattr(row, name) for name in row.__struct_fields__ if name not in _HIDDEN
-    }
-    return {
-        name: (msgspec.Raw(value) if value else None) if isinstance(value, bytes) else value
-        for name, value in fields.items()
-    }
+    return msgspec.json.encode(describe_row(row)).decode()
 
 
 def _one_line(text: str, width: int) -> str:

@@ -80,20 +80,24 @@ def _create(state: State, settings: Settings, arguments: argparse.Namespace) -> 
 
 
 def _list(keys: KeyStore, arguments: argparse.Namespace) -> int:
-    from gateway.cli.keys.formatting import describe_key, format_row
+    from gateway.cli.keys.formatting import format_row
+    from gateway.policy.key_meters import describe_key
 
     now = time.time()
     if arguments.json:
         print(json.dumps([describe_key(key, now) for key in keys.all()]))
         return OK
-    for key in keys.all():
+    for key in (found := keys.all()):
         print(format_row(key, now))
+    if not found:
+        print("no key yet: `stepdown keys create --name NAME`")
     return OK
 
 
 def _show(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -> int:
-    from gateway.cli.keys.formatting import describe_key, format_details
+    from gateway.cli.keys.formatting import format_details
     from gateway.policy.key_limits import KeyLimits
+    from gateway.policy.key_meters import describe_key
     from gateway.sharing.lease_keeper import open_lease_keeper
     from gateway.store.shared_counters import Counters
 
@@ -111,7 +115,7 @@ def _show(keys: KeyStore, settings: Settings, arguments: argparse.Namespace) -> 
 
 
 def _change(state: State, settings: Settings, arguments: argparse.Namespace) -> int:
-    from gateway.cli.keys.formatting import describe_key
+    from gateway.policy.key_meters import describe_key
     from gateway.store.audit_trail import name_local_actor
 
     key = _find(state.keys, arguments.key)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Sequence
-from typing import Any
-
-import msgspec
 
 from gateway.config.durations import format_duration
 from gateway.core import Grant
@@ -16,17 +13,6 @@ from gateway.store.keys import KeyFacts
 
 WIDTH = 80
 _LABEL = 18
-
-
-def describe_key(
-    key: KeyFacts, now: float, uses: Sequence[KeyUse] | None = None, secrets: int | None = None
-) -> dict[str, Any]:
-    """Return a key as plain data; with `uses`, what is used of its limits."""
-    described: dict[str, Any] = {**msgspec.to_builtins(key), "state": key.state_at(now)}
-    if uses is not None:
-        described["use"] = msgspec.to_builtins(uses)
-        described["valid_secrets"] = secrets
-    return described
 
 
 def format_row(key: KeyFacts, now: float) -> str:

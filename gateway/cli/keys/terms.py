@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from gateway.cli import read_number, read_whole
+
 if TYPE_CHECKING:
     from gateway.settings import Settings
     from gateway.store.key_tables import KeyTerms
@@ -174,28 +176,28 @@ def _or_none(read: Callable[[str], float]) -> Callable[[str], float | None]:
 
 
 def _whole(text: str) -> int:
-    number = int(text)
+    number = read_whole(text)
     if not 0 <= number <= 10**9:
         raise argparse.ArgumentTypeError("must be 0 to 1,000,000,000")
     return number
 
 
 def _days(text: str) -> float:
-    days = float(text)
+    days = read_number(text)
     if not 0 < days <= 36_500:
         raise argparse.ArgumentTypeError("must be more than 0 and up to 36,500 days")
     return days
 
 
 def _dollars(text: str) -> float:
-    usd = float(text)
+    usd = read_number(text)
     if not 0 <= usd <= 1e9:
         raise argparse.ArgumentTypeError("must be 0 to 1,000,000,000 dollars")
     return usd
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    share = read_number(text)
     if not 0 < share <= 1:
         raise argparse.ArgumentTypeError("must be a share above 0 and up to 1")
     return share

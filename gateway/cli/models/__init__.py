@@ -144,7 +144,7 @@ def _pull(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _describe_pulled(manifest: Manifest, registry: Registry) -> str:
-    from gateway.cli.models.published import measure_mb
+    from gateway.processes.inventory import measure_mb
     from gateway.specialists.engine import base_model
 
     folder = registry.folder(manifest.task, manifest.version)

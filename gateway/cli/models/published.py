@@ -6,16 +6,15 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from gateway.cli import FAILED, OK
 from gateway.core import Footprint
 from gateway.errors import ConfigError, RegistryError
-from gateway.processes.registry_access import list_lost_versions, open_registry
-from gateway.registry.models import Registry
+from gateway.processes.inventory import PublishedModel, describe_models, list_models, measure_mb
+from gateway.processes.registry_access import list_lost_versions
 from gateway.settings import Settings
 from gateway.specialists.engine import base_model
 from gateway.store.state import State, open_state
@@ -23,14 +22,6 @@ from gateway.store.task_lookup import list_named_tasks
 
 LOST = "it drafts, but its files are gone: put them back from a backup, or roll back"
 _NAME_WIDTH = 17
-
-
-class PublishedModel(NamedTuple):
-    """A model's kind, "base" or "specialist", its registry, and its name there: a specialist's task."""
-
-    kind: str
-    registry: Registry
-    name: str
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -49,7 +40,7 @@ def find_model(settings: Settings, state: State, wanted: str) -> PublishedModel:
 
     Raises ConfigError for an unknown one.
     """
-    models = list(_list_models(settings))
+    models = list(list_models(settings))
     named = list_named_tasks(state, wanted, [model.name for model in models])
     found = [model for model in models if model.name == wanted or model.name in named]
     if len(found) == 1:
@@ -60,23 +51,9 @@ def find_model(settings: Settings, state: State, wanted: str) -> PublishedModel:
     raise ConfigError(f"no model is called {wanted!r}; known: {known}")
 
 
-def measure_mb(folder: Path) -> float:
-    """Return the size of a model's files."""
-    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-
-
 def _list(settings: Settings, state: State, arguments: argparse.Namespace) -> int:
     name_of = state.tasks.names.of
-    found = [
-        {
-            "kind": model.kind,
-            **msgspec.to_builtins(model.registry.read(model.name, version)),
-            "size_mb": measure_mb(model.registry.folder(model.name, version)),
-            "name": name_of(model.name),
-        }
-        for model in _list_models(settings)
-        for version in model.registry.versions(model.name)
-    ]
+    found = describe_models(settings, state)
     if arguments.json:
         print(msgspec.json.encode(found).decode())
         return OK
@@ -152,7 +129,7 @@ def _energy(settings: Settings, footprint: Footprint | None) -> dict[str, Any]:
 
 def _verify(settings: Settings, state: State, arguments: argparse.Namespace) -> int:
     name = arguments.name
-    chosen = [find_model(settings, state, name)] if name else list(_list_models(settings))
+    chosen = [find_model(settings, state, name)] if name else list(list_models(settings))
     findings = []
     for finding in _look(settings, state, chosen, is_all=not name):
         findings.append(finding)
@@ -188,13 +165,3 @@ def _look(
 def _finding(state: State, kind: str, name: str, version: int, fault: str) -> dict[str, Any]:
     named = state.tasks.names.of(name)
     return {"kind": kind, "name": name, "version": version, "fault": fault, "task_name": named}
-
-
-def _list_models(settings: Settings) -> Iterator[PublishedModel]:
-    """Yield everything published: bases first."""
-    for kind, registry in (
-        ("base", Registry(settings.home.models)),
-        ("specialist", open_registry(settings)),
-    ):
-        for name in registry.tasks():
-            yield PublishedModel(kind, registry, name)

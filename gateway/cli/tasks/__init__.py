@@ -9,7 +9,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK, add_watch
+from gateway.cli import FAILED, OK, add_watch, read_count
 
 if TYPE_CHECKING:
     from gateway.api.admin.models import TaskReport
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("task", help=_NAMES_ONE)
     migrate.add_argument("--to", required=True, metavar="MODEL", help="the model that the app will name")
     migrate.add_argument("--budget", required=True, type=_dollars, metavar="USD", help="such as $5")
-    migrate.add_argument("--rows", type=int, default=2_000, metavar="N", help="at most so many (2,000)")
+    migrate.add_argument(
+        "--rows", type=read_count, default=2_000, metavar="N", help="at most so many (2,000)"
+    )
     rename.add_argument("name", help="a-z, 0-9, '.', '_' and '-'; apps may ask for model stepdown/NAME")
     for action in (freeze, unfreeze, acknowledge):
         group = action.add_mutually_exclusive_group(required=True)

@@ -30,7 +30,8 @@ def format_row(report: TaskReport) -> Iterator[str]:
     served = "serving" if report.is_serving else "frozen" if report.freeze else report.stage
     yield _cut(f"{report.name:33} {served:8} {version:4} {report.task} {report.scope}")
     if report.because and report.because != served:
-        yield _cut(f"    {report.because}")
+        # A path in it is long, and its end says the most.
+        yield from textwrap.wrap(report.because, WIDTH, initial_indent="    ", subsequent_indent="    ")
     if report.alarms and report.seen_alarm is None:
         yield f"    alarm {report.alarms} is not acknowledged"
 
