@@ -58,6 +58,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     first_local: int | None
     served: int
     wrong: int
+    audits: int
+    """Since the first local answer."""
     alarm_after: int | None
     """Audits from the first local answer to the alarm."""
 
@@ -66,14 +68,13 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the bar of its scenario is kept."""
         if self.scenario == "same stream":
             return self.first_local is not None and self.first_local <= SOON
-        if self.scenario == "changed template" or (self.scenario, self.imported) == (
-            "other teacher",
-            "confirm",
-        ):
+        has_alarm = self.alarm_after is not None and self.alarm_after <= FEW_AUDITS
+        if self.scenario == "changed template":
             return not self.served
-        # What keeps its promise needs no alarm.
-        is_kept = self.wrong <= _ALPHA * self.served
-        return is_kept or (self.alarm_after is not None and self.alarm_after <= FEW_AUDITS)
+        if self.imported == "serve":
+            # What keeps its promise needs no alarm.
+            return has_alarm or self.wrong <= _ALPHA * self.served
+        return not self.served or (self.scenario == "other mix" and has_alarm)
 
 
 class Setup(msgspec.Struct, frozen=True):
@@ -167,6 +168,7 @@ async def _ask_all(gateway: InProcessGateway, live: Sequence[Pair], setup: Setup
         first_local=first_local,
         served=served,
         wrong=wrong,
+        audits=gateway.count_audits() - before if first_local is not None else 0,
         alarm_after=alarm_after,
     )
 

@@ -60,6 +60,7 @@ def test_it_serves_before_any_live_audit_and_only_those_that_say_so(home: Home, 
     assert (ours.stage, ours.audits, ours.losses) == ("live", len(kept), 0.0)
     assert ours.accepted >= 45
     assert ours.note.startswith(NOT_CONFIRMED)
+    assert ours.renewal_share == 1.0, "as many audits as the policy allows confirm it soonest"
     assert certification.serves(ON_IMPORTED, now)
     assert not certification.serves(ON_AUDITS, now)
     assert not certification.serves(ANY_TARGET.confirmed, now)

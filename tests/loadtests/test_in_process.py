@@ -9,7 +9,7 @@ import pytest
 
 from gateway.demo.tickets import Pair, generate_tickets
 from gateway.settings import Learn
-from loadtests.in_process import StoredEncoder, open_gateway
+from loadtests.in_process import StoredEncoder, TrainingMemory, open_gateway
 
 CHUNK = 200
 CHUNKS = 7
@@ -39,11 +39,13 @@ def policies(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _replay(policies: Path, pairs: list[Pair]) -> tuple[list[str], list[str], dict[str, object]]:
+def _replay(
+    policies: Path, pairs: list[Pair], memory: TrainingMemory | None = None
+) -> tuple[list[str], list[str], dict[str, object]]:
     """Return who served each request, what the learner did, and the status at the end."""
     served, events = [], []
     learn = Learn(recipes=("head",))
-    with open_gateway(policies, HashingEncoder(), learn) as gateway:
+    with open_gateway(policies, HashingEncoder(), learn, memory=memory) as gateway:
         for start in range(0, len(pairs), CHUNK):
             answers = asyncio.run(gateway.answer_all(pairs[start : start + CHUNK], "gpt-4o"))
             served += [answer.served_by for answer in answers]
@@ -61,6 +63,19 @@ def test_a_replay_learns_serves_locally_and_gives_the_same_again(policies: Path)
     assert any(" certified" in event for event in events)
     assert 0.0 < status["costs"]["usd"] < status["costs"]["counterfactual_usd"]  # type: ignore[index]
     assert _replay(policies, pairs) == (served, events, status)
+
+
+def test_what_was_trained_before_is_the_same_when_it_is_remembered(policies: Path) -> None:
+    pairs = list(generate_tickets(3 * CHUNK, seed=0))
+    alone = _replay(policies, pairs)
+
+    with TrainingMemory() as memory:
+        first = _replay(policies, pairs, memory)
+        trained = dict(memory.reports)
+        again = _replay(policies, pairs, memory)
+
+    assert alone == first == again
+    assert trained == dict(memory.reports)
 
 
 def test_a_stored_vector_is_not_computed_again(tmp_path: Path) -> None:
