@@ -84,6 +84,8 @@ class Fleet:
                 "delete the file `machine` in its home, and start it again"
             )
         generation, audit_key, found, seconds = said
+        # An emptied store is filled with the key that audits are chosen by, not with that of another time.
+        self._audit_key = audit_key
         signs = [each.decode().partition(" ") for each in found]
         return Beat(
             generation=generation.decode(),

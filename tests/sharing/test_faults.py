@@ -193,6 +193,18 @@ def test_an_audit_key_that_somebody_replaced_is_put_right(machine: Create) -> No
     assert read_audit_key(b.home) == common
 
 
+def test_an_emptied_store_changes_no_audit_key(machine: Create, valkey: RunningValkey) -> None:
+    """Whichever machine comes to it first, and had a key of its own before."""
+    a, b, c = machine("a"), machine("b"), machine("c")
+    sync_all(a, b, c)
+    common = read_audit_key(a.home)
+
+    for first in (b, c):
+        valkey.admin.flushall()
+        sync_all(first, a, b, c)
+        assert {read_audit_key(each.home) for each in (a, b, c)} == {common}
+
+
 @pytest.mark.parametrize(("ahead_s", "word"), [(3_600.0, "ahead"), (-3_600.0, "behind")])
 def test_a_clock_that_is_wrong_is_said_once(
     machine: Create,
