@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from gateway.store.decision_log import DecisionLog
     from gateway.store.state import State
 
-_ID = re.compile(r"[0-9a-f]{32}")
+# A response in a websocket has the id of the websocket and a number.
+_ID = re.compile(r"[0-9a-f]{32}(-\d{1,9})?")
 _DECISIONS = ("local", "escalated", "audit", "bypass", "refused")
 
 
@@ -56,7 +57,8 @@ def _explain_one(arguments: argparse.Namespace, settings: Settings, state: State
     request_id = arguments.request_id.strip().lower()
     if not _ID.fullmatch(request_id):
         raise ConfigError(
-            f"'{arguments.request_id}' is no request id: give the 32 hex digits of x-stepdown-request-id"
+            f"'{arguments.request_id}' is no request id: give the 32 hex digits of x-stepdown-request-id, "
+            "with -1 and so on for a response in a websocket"
         )
     records = state.decisions.find(request_id)
     if not records:

@@ -43,6 +43,7 @@ _BY_REASON = {
     "no encoder": "`embed` in the policy, with an encoder that is installed",
     "internal fault": "no fault of the gateway; its log names the request",
     "frozen": "a task that is not frozen; `stepdown tasks list` shows which are, `tasks unfreeze` ends it",
+    "websocket": "to be asked for outside a websocket: no specialist answers in one",
     "usage reported later": "nothing: this only reports what an earlier request took",
 }
 _BY_REFUSED_REASON = {
@@ -63,6 +64,8 @@ _BY_REFUSAL = {
 }
 
 
+_SWITCHED = 101
+"""The status of a websocket's handshake."""
 _TEACHER_ANYWAY = "Without it the teacher would have answered, too"
 
 
@@ -75,7 +78,10 @@ def describe_other_way(record: DecisionRecord) -> str:
             return _teacher_instead(record)
         case "audit":
             return _without_audit(record)
-    return f"To be answered locally, it needed {_local_needs(record)}."
+    needed = f"To be answered locally, it needed {_local_needs(record)}."
+    if record.status == _SWITCHED:
+        return f"{needed} Its responses are requests of their own: {record.row.request_id}-1 and so on."
+    return needed
 
 
 def _refusal_needs(record: DecisionRecord) -> str:

@@ -146,6 +146,9 @@ def test_each_response_of_a_websocket_is_in_the_ledger(
     wait_for(lambda: spent(gateway, name)["usd"] > 2.5 * RESPONSE_USD, "not all responses are booked")
 
     assert spent(gateway, name)["usd"] == pytest.approx(3 * RESPONSE_USD)
+    listed = stepdown(gateway.home, "why", "--last", "1", "--status", "200").stdout.split()[0]
+    assert listed[32:].startswith("-")
+    assert "no specialist answers in one" in " ".join(stepdown(gateway.home, "why", listed).stdout.split())
 
 
 def test_a_spent_budget_ends_the_websocket(gateway: RunningGateway, teacher: Teacher) -> None:

@@ -132,5 +132,12 @@ def test_an_encoder_is_no_specialist_with_a_certificate() -> None:
     assert "audit" not in printed
 
 
+def test_a_websocket_says_where_its_responses_are() -> None:
+    said = other_way("bypass", "websocket", status=101)
+
+    assert "no specialist answers in one" in said
+    assert said.endswith(f"requests of their own: {7:032x}-1 and so on.")
+
+
 def words(one: DecisionRecord) -> str:
     return " ".join(" ".join(lines(one)).split())

@@ -151,7 +151,10 @@ def _count_days(days: float) -> str:
 def _wrap(label: str, text: str) -> list[str]:
     indent = " " * (_LABEL + 2 + (len(text) - len(text.lstrip())))
     head = f"{label:{_LABEL}}  " if label else indent
-    return textwrap.wrap(text.strip(), WIDTH, initial_indent=head, subsequent_indent=indent) or [head]
+    # Names of tasks have hyphens, and a command is to be copied.
+    return textwrap.wrap(
+        text.strip(), WIDTH, initial_indent=head, subsequent_indent=indent, break_on_hyphens=False
+    ) or [head]
 
 
 def _cut(line: str) -> str:
