@@ -24,6 +24,8 @@ class DataSet(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     pairs: list[Pair]
     alpha: float
+    gold: dict[str, str] = {}
+    """People's answers by text, where the teacher's are others."""
 
 
 class Reader(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +34,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     read: Callable[[Path], Labeled]
     prompt: str
     alpha: float = 0.02
+    read_gold: Callable[[Path], Labeled] | None = None
 
 
 def read_data(data: Path, seed: int, limit: int | None = None, task: str = "") -> DataSet:
@@ -50,7 +53,8 @@ def read_data(data: Path, seed: int, limit: int | None = None, task: str = "") -
         raise SystemExit(f"unknown data {path} ({name}); known: {', '.join(READERS)}, or a .jsonl file")
     pairs = _pairs(reader.read(path), reader.prompt)
     random.Random(seed).shuffle(pairs)
-    return DataSet(name=name, pairs=pairs[:limit], alpha=reader.alpha)
+    gold = dict(reader.read_gold(path)) if reader.read_gold else {}
+    return DataSet(name=name, pairs=pairs[:limit], alpha=reader.alpha, gold=gold)
 
 
 def _pairs(rows: Labeled, prompt: str) -> list[Pair]:
@@ -77,6 +81,11 @@ def _ocats(folder: Path) -> Iterator[tuple[str, str]]:
     """The 3,080 messages that GPT labeled."""
     for row in _table(folder / "raw" / "banking77" / "test.csv"):
         yield row["text"], row["gpt-label"]
+
+
+def _ocats_gold(folder: Path) -> Iterator[tuple[str, str]]:
+    for row in _table(folder / "raw" / "banking77" / "test.csv"):
+        yield row["text"], row["label"]
 
 
 def _clinc150(folder: Path) -> Iterator[tuple[str, str]]:
@@ -160,7 +169,9 @@ def _table(path: Path) -> Iterator[dict[str, str]]:
 
 READERS: dict[str, Reader] = {
     "banking77": Reader(read=_banking77, alpha=0.05, prompt="Name the banking intent of the message."),
-    "ocats_gpt_labels": Reader(read=_ocats, alpha=0.05, prompt="Number the banking intent."),
+    "ocats_gpt_labels": Reader(
+        read=_ocats, read_gold=_ocats_gold, alpha=0.05, prompt="Number the banking intent."
+    ),
     "clinc150": Reader(read=_clinc150, prompt="Name the intent of the message."),
     "snips_slots": Reader(read=_snips_intents, prompt="Name the intent of the utterance."),
     "snips_slots:json": Reader(
