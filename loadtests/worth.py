@@ -3,8 +3,8 @@
 `python -m loadtests.worth --data banking77 clinc150 --decoder` trains a specialist on the first rows of each
 set and asks it texts that it has never learnt. The first half of these chooses the threshold, for the set's
 alpha; on the second half the table says how often specialist, teacher and cascade are right. Its last row is
-what this machine would take for a decoder with the shape of 7 B, int4 weights: two of its layers are run, with
-random weights, and scaled to all of them.
+what this machine would take for a decoder with the shape of 7 B, int4 weights: two of its layers are run,
+with random weights, and scaled to all of them.
 """
 
 from __future__ import annotations
