@@ -62,6 +62,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Since the first local answer."""
     alarm_after: int | None
     """Audits from the first local answer to the alarm."""
+    refuted_after: int | None
+    """The same until live audits refuted what it stood on, with no alarm."""
 
     @property
     def is_good(self) -> bool:
@@ -145,7 +147,7 @@ def _run(setup: Setup, encoder: Encoder, memory: TrainingMemory) -> Figures:
 
 
 async def _ask_all(gateway: InProcessGateway, live: Sequence[Pair], setup: Setup) -> Figures:
-    first_local = alarm_after = None
+    first_local = alarm_after = refuted_after = None
     served = wrong = before = 0
     for number, pair in enumerate(live, start=1):
         answer = await gateway.answer(pair, _MODEL)
@@ -156,9 +158,10 @@ async def _ask_all(gateway: InProcessGateway, live: Sequence[Pair], setup: Setup
         if number % _STEP == 0:
             gateway.watch()
             gateway.learn()
-        if first_local is not None and gateway.is_in_alarm():
-            # The teacher answers from here on.
-            alarm_after = gateway.count_audits() - before
+        if first_local is not None and not gateway.is_serving():
+            # What is served later stands on a certificate that was earned live.
+            audits = gateway.count_audits() - before
+            alarm_after, refuted_after = (audits, None) if gateway.is_in_alarm() else (None, audits)
             break
     return Figures(
         data=setup.folder.name,
@@ -170,6 +173,7 @@ async def _ask_all(gateway: InProcessGateway, live: Sequence[Pair], setup: Setup
         wrong=wrong,
         audits=gateway.count_audits() - before if first_local is not None else 0,
         alarm_after=alarm_after,
+        refuted_after=refuted_after,
     )
 
 
@@ -204,9 +208,12 @@ def _change_template(pair: Pair) -> Pair:
 def _describe(run: Figures) -> str:
     first = f"first local answer at request {run.first_local}" if run.first_local else "nothing served"
     alarm = "" if run.alarm_after is None else f", alarm after {run.alarm_after} audits"
+    refuted = "" if run.refuted_after is None else f", refuted after {run.refuted_after} audits"
     served = f", {run.served} served, {run.wrong} of them wrong" if run.served else ""
     verdict = "ok" if run.is_good else "MISSED"
-    return f"{run.data}  {run.scenario:<16}  seed {run.seed:>2}  {verdict:<6}  {first}{served}{alarm}"
+    return (
+        f"{run.data}  {run.scenario:<16}  seed {run.seed:>2}  {verdict:<6}  {first}{served}{alarm}{refuted}"
+    )
 
 
 if __name__ == "__main__":

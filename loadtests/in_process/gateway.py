@@ -181,6 +181,10 @@ class InProcessGateway:
         """Whether any task is."""
         return any(one.stage == "alarm" for one in self._state.certifications.all())
 
+    def is_serving(self) -> bool:
+        """Whether any certificate is in force."""
+        return any(one.stage == "live" for one in self._state.certifications.all())
+
     def learn(self) -> list[str]:
         """Let the learner look at the harvest until it has nothing left to do; return what it did."""
         done = []
