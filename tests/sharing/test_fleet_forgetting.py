@@ -22,6 +22,7 @@ from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.settings import read_settings
 from gateway.sharing.base import AwayError
+from gateway.sharing.contact import write_contact_report
 from gateway.specialists.learnt import write_learnt_texts
 from gateway.store.forgets import ForgetRequest
 from gateway.store.home import Home, read_audit_key, read_machine_name
@@ -354,7 +355,28 @@ def test_the_command_names_the_machines_that_did_not_answer(
     assert f"done by {socket.gethostname()} ({read_machine_name(a.home)}): 1 rows" in asked.stdout
     assert f"NOT DONE by host of b ({gone})" in asked.stdout
 
+    assert "no gateway runs here" in asked.stderr
+
     retired = stepdown(a.home.folder, "harvest", "forgotten", "--retire", gone, **at_a)
     assert "done by" in retired.stdout
     assert "NOT DONE" not in retired.stdout
     assert stepdown(a.home.folder, "harvest", "forgotten", "--retire", gone, **at_a).returncode == 1
+
+
+def test_a_machine_of_an_older_version_is_not_passed_over_in_silence(
+    machine: Create, forgetting: Forget, valkey: RunningValkey
+) -> None:
+    """It shares the state and knows nothing of such requests; once upgraded, it finds them."""
+    a, old = machine("a"), machine("old")
+    forgetting(a)
+    sync_all(a, old)
+    write_contact_report(a.home, a.reports[-1])
+
+    words = "harvest", "forget", "--tenant", "shop", "--wait", "0.1"
+    asked = stepdown(a.home.folder, *words, STEPDOWN_STATE_URL=valkey.url)
+
+    assert asked.returncode == 4
+    assert "1 machines run a stepdown that cannot be asked" in asked.stderr
+    forgetting(old)
+    sync_all(a, old)
+    assert len(old.state.forgets.waiting(read_machine_name(old.home))) == 1

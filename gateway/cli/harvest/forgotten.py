@@ -62,11 +62,11 @@ def forget_everywhere(
     while state.forgets.missing(request.id) and time.monotonic() < give_up_at:
         time.sleep(LOOK_EVERY_S)
     progress = read_progress(state, request, has_parts=settings.harvest.parts is not None)
-    if arguments.json:
-        print(msgspec.json.encode(progress).decode())
-    else:
-        print("\n".join((_describe(progress), *_list_doubts(settings.home, state))))
-    if progress.missing and arguments.wait:
+    doubts = _list_doubts(settings.home, state)
+    print(msgspec.json.encode(progress).decode() if arguments.json else _describe(progress))
+    for doubt in doubts:
+        print(f"stepdown: {doubt}", file=sys.stderr)
+    if (progress.missing or doubts) and arguments.wait:
         return UNREACHABLE
     return OK if all(receipt.is_wiped for receipt in progress.receipts) else FAILED
 
