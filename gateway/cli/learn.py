@@ -127,7 +127,8 @@ def _describe_dates(certificate: Certificate) -> str:
     dates = (certificate.evidence_from, certificate.evidence_to, certificate.expires_at)
     since, until, ends = (time.strftime("%Y-%m-%d", time.gmtime(at)) for at in dates)
     verb = "until" if certificate.is_in_force(time.time()) else "lapsed"
-    return f"audits {since} to {until}, {verb} {ends}"
+    kind = "audits" if certificate.target.evidence == "live" else "imported"
+    return f"{kind} {since} to {until}, {verb} {ends}"
 
 
 def _wrap(head: str, text: str) -> list[str]:

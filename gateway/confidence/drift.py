@@ -73,10 +73,12 @@ def _in_alarm(certification: Certification, broken: Certificate, changed_at: flo
 
     Evidence from before `changed_at` is void for it and for the other targets of its stratum that
     are not in force, and their attempts restart at 0: later evidence shares nothing with what earlier
-    attempts saw, so it earns a certificate with its own delta.
+    attempts saw, so it earns a certificate with its own delta. What stood on imported rows has to be
+    earned on live audits: the certificate that these were to confirm is in alarm in its place.
     """
     alarm = msgspec.structs.replace(
         broken,
+        target=broken.target.confirmed,
         stage="alarm",
         threshold=None,
         tentative=None,
@@ -97,5 +99,10 @@ def _in_alarm(certification: Certification, broken: Certificate, changed_at: flo
             return msgspec.structs.replace(changed, attempts=0, valid_from=valid_from)
         return msgspec.structs.replace(each, is_suspect=True)
 
-    certificates = tuple(map(after_alarm, certification.certificates))
+    replaced = (alarm.stratum, alarm.target)
+    certificates = tuple(
+        after_alarm(each)
+        for each in certification.certificates
+        if each == broken or (each.stratum, each.target) != replaced
+    )
     return msgspec.structs.replace(certification, epoch=certification.epoch + 1, certificates=certificates)

@@ -8,7 +8,20 @@ from collections.abc import Callable
 import msgspec
 
 from gateway.confidence.validity import invalid_reason
-from gateway.core import Certificate, Certification, Demands, Draft, Plan, Request, Route, Verdict, stratum_of
+from gateway.core import (
+    Certificate,
+    Certification,
+    Demands,
+    Draft,
+    Plan,
+    Request,
+    Route,
+    Source,
+    Verdict,
+    stratum_of,
+)
+
+_CERTIFIED: dict[Source, str] = {"live": "certified", "imported": "certified on imported rows"}
 
 
 def refusal_reason(draft: Draft, demands: Demands, form: str, certificate: Certificate) -> str:
@@ -47,7 +60,7 @@ class Gate:
         if certificate is None:
             return Verdict(False, invalid_reason(draft, demands) or f"{stratum} texts not certified")
         reason = refusal_reason(draft, demands, request.form, certificate)
-        return Verdict(not reason, reason or "certified", certificate.threshold)
+        return Verdict(not reason, reason or _CERTIFIED[certificate.target.evidence], certificate.threshold)
 
     def would_pass(
         self, draft: Draft, certification: Certification, request: Request, plan: Plan, route: Route

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core import ANY_TARGET, EXACT, Certification, RiskTarget
+from gateway.core import ANY_TARGET, EXACT, NOT_CONFIRMED, Certification, RiskTarget
 
 
 def uncertified_reason(certification: Certification, asked: RiskTarget, now: float) -> str:
@@ -24,4 +24,6 @@ def _describe_gap(ours: RiskTarget, asked: RiskTarget) -> str:
         return f"certified at {ours.alpha:.1%}, policy asks for {asked.alpha:.1%}"
     if ours.delta > asked.delta:
         return f"certified with delta {ours.delta:g}, policy asks for {asked.delta:g}"
-    return f"certified on {ours.days:g} days, policy asks for {asked.days:g}"
+    if ours.days > asked.days:
+        return f"certified on {ours.days:g} days, policy asks for {asked.days:g}"
+    return NOT_CONFIRMED

@@ -22,6 +22,13 @@ Stage = Literal["shadow", "live", "alarm"]
 showed that the certificate no longer holds, so the teacher answers until a new one is earned."""
 
 
+Source = Literal["imported", "live"]
+"""Where evidence comes from: held-out rows of an import, as they were recorded elsewhere, or audits of the
+traffic as it is."""
+
+NOT_CONFIRMED = "certified on imported rows, not yet confirmed live"
+"""What every report says of a certificate whose evidence is imported."""
+
 EXACT = "exact"
 """The strictest agreement: no other one finds a loss where it finds none."""
 
@@ -29,25 +36,33 @@ EXACT = "exact"
 class RiskTarget(msgspec.Struct, frozen=True, order=True):
     """What a policy asks for: at most `alpha` wrong with probability 1 - `delta`, on `days` of evidence.
 
-    `agreement` names how an answer is compared with the teacher's; empty: in any way.
+    `agreement` names how an answer is compared with the teacher's; empty: in any way. `evidence` is the
+    weakest that will do: what stands on live audits is as good where imported rows would be enough.
     """
 
     alpha: float = 0.02
     delta: float = 0.10
     days: float = 30.0
     agreement: str = EXACT
+    evidence: Source = "live"
 
     @property
     def manner(self) -> str:
-        """The agreement in words for reports; empty for the exact one."""
-        return "" if self.agreement == EXACT else f" by {self.agreement}"
+        """The agreement and the evidence in words for reports; empty for the exact one on live audits."""
+        agreement = "" if self.agreement == EXACT else f" by {self.agreement}"
+        return agreement if self.evidence == "live" else f"{agreement} on imported rows"
+
+    @property
+    def confirmed(self) -> RiskTarget:
+        """The same on live audits."""
+        return msgspec.structs.replace(self, evidence="live")
 
 
-ANY_TARGET = RiskTarget(1.0, 1.0, float("inf"), "")
+ANY_TARGET = RiskTarget(1.0, 1.0, float("inf"), "", "imported")
 """What every certificate meets."""
 
 
-class Ask(msgspec.Struct, frozen=True, order=True):
+class Requirement(msgspec.Struct, frozen=True, order=True):
     """What a policy asks of a specialist: a promise, and what it may take to keep it."""
 
     target: RiskTarget
@@ -109,6 +124,8 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
         """Whether it promises at least as much as `asked`, on evidence that is no older."""
         ours = self.target
         if ours.agreement not in (asked.agreement, EXACT) and asked.agreement:
+            return False
+        if ours.evidence == "imported" and asked.evidence == "live":
             return False
         return ours.alpha <= asked.alpha and ours.delta <= asked.delta and ours.days <= asked.days
 

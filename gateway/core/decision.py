@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from gateway.core.budget import Budget, Period
-from gateway.core.certificate import EXACT, RiskTarget
+from gateway.core.certificate import EXACT, RiskTarget, Source
 from gateway.core.constraints import UNCONSTRAINED, Constraints
 
 MatchKind = Literal["fingerprint", "embedding"]
@@ -65,6 +65,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How a served answer is compared with the teacher's."""
     constraints: Constraints = UNCONSTRAINED
     """What a specialist may take to answer."""
+    evidence: Source = "live"
+    """Whether a certificate may stand on imported rows until live audits decide."""
     audit_share: float = 0.02
     """Share of certified traffic that teacher and specialist both answer, once the task is settled."""
     settling_audit_share: float = 0.1
@@ -91,7 +93,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def target(self) -> RiskTarget:
         """What a certificate must promise before a draft is served."""
-        return RiskTarget(self.alpha, self.delta, self.days, self.agreement)
+        return RiskTarget(self.alpha, self.delta, self.days, self.agreement, self.evidence)
 
     shares_objects: bool = False
     """Whether the caller may use objects of other tenants, and list all of them."""

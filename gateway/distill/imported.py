@@ -29,9 +29,8 @@ class ImportedLessons:
 
     def awaits_confirmation(self, certification: Certification) -> bool:
         """Whether imported rows taught the version that drafts, and no test of it was made yet."""
-        if certification.version is None or certification.stage != "shadow":
-            return False
-        if any(each.attempts for each in certification.certificates):
+        live = [each for each in certification.certificates if each.target.evidence == "live"]
+        if certification.version is None or any(each.attempts or each.stage != "shadow" for each in live):
             return False
         if certification.version not in self._registry.versions(certification.task):
             return False

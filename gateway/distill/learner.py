@@ -7,24 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from gateway.core import Ask, Certification
+from gateway.core import Certification, Requirement
 from gateway.distill.adoption import adopt_task, vector_of
-from gateway.distill.asks import Asks
 from gateway.distill.base import Config, Event, describe_certificates, kind_of_result
 from gateway.distill.choice import Choice
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
 from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons
+from gateway.distill.imported_evidence import ImportedJudge
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
 from gateway.distill.renewal import (
-    count_units,
+    asks_anew,
     expected_share,
-    is_renewal_due,
     keep_dates,
+    may_renew,
     served_from,
     with_attempts_of,
 )
+from gateway.distill.requirements import Requirements
 from gateway.distill.scored_audits import score_audits
 from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows
@@ -36,8 +37,6 @@ from gateway.harvest.base import Row
 from gateway.harvest.reader import Count
 from gateway.specialists.base import Encoder
 
-_FRESH = 0.1
-"""Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
 _PRICE_OF_CORRECTION = 0.9
 """A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
@@ -47,7 +46,7 @@ class Learner:
 
     One learner per home. It may be stopped and started at any time: what it has done is read from
     the registry and the certifications, and a version that was published but not judged is judged
-    first. `asks_of` returns what the policies ask of a model's specialists.
+    first. `requirements_of` returns what the policies ask of a model's specialists.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Learner:
         stores: Stores,
         builder: VersionBuilder,
         encoder: Encoder,
-        asks_of: Callable[[str], Sequence[Ask]],
+        requirements_of: Callable[[str], Sequence[Requirement]],
         config: Config,
         *,
         clock: Callable[[], float] = time.time,
@@ -66,7 +65,7 @@ class Learner:
         self._stores = stores
         self._builder = builder
         self._encoder = encoder
-        self._asks = Asks(stores.tasks, asks_of)
+        self._required = Requirements(stores.tasks, requirements_of)
         self._config = config
         self._clock = clock
         self._judge = Judge(config, clock)
@@ -112,7 +111,7 @@ class Learner:
         self._stores.refresh()
         old, now = self._of(task), self._clock()
         with self._builder.open_version(task, version) as candidate:
-            if excess := self._asks.excess(task, version, candidate.footprint):
+            if excess := self._required.excess(task, version, candidate.footprint):
                 raise RegistryError(excess)
             tested = self._test(task, candidate, old, is_wanted=True) or old
         if expected_share(old, now) > 0.0 and expected_share(tested, now) <= 0.0:
@@ -198,10 +197,10 @@ class Learner:
         return self._builder.choose(
             task,
             rows,
-            self._asks.targets(task),
+            self._required.targets(task),
             valid_from,
             served_from(certification),
-            may_take=lambda footprint: self._asks.may_take(task, footprint),
+            may_take=lambda footprint: self._required.may_take(task, footprint),
         )
 
     def _judge_newest(self, task: str, version: int) -> Event:
@@ -209,7 +208,7 @@ class Learner:
         old, now = self._of(task), self._clock()
         is_corrected = self._reviewed.corrects(task, version, old.version)
         with self._builder.open_version(task, version) as candidate:
-            excess = self._asks.excess(task, version, candidate.footprint)
+            excess = self._required.excess(task, version, candidate.footprint)
             tested = None if excess else self._test(task, candidate, old, is_wanted=is_corrected)
         if tested is None:
             return self._put(old, msgspec.structs.replace(old, judged_version=version), version, excess)
@@ -222,38 +221,36 @@ class Learner:
         self, task: str, candidate: Candidate, old: Certification, *, is_wanted: bool
     ) -> Certification | None:
         """Return what `candidate` may do; None if a test that is not wanted cannot improve on what is."""
-        targets = self._asks.targets_within(task, candidate.footprint)
+        targets = self._required.targets_within(task, candidate.footprint)
         audits = score_audits(candidate, self._task_rows(task).evidence(), targets)
         may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
         if old.stage == "live" and not may_win:
             return None
-        return self._judge.judge_version(candidate, old, audits, targets)
+        return self._add_imported(candidate, old, self._judge.judge_version(candidate, old, audits, targets))
 
     def _may_renew(self, task: str) -> bool:
         """Whether a certificate should be tested again without a new version."""
         certification = self._of(task)
         if certification.version is None:
             return False
-        asked = self._asks.targets_within(task, certification.footprint)
-        if set(asked) - {each.target for each in certification.certificates}:
+        asked = self._required.asked_within(task, certification.footprint)
+        if asks_anew(certification, self._required.targets_within(task, certification.footprint), asked):
             return True
+        came, tried_at = self._task_rows(task).came, self._tried_at.get(task)
         if self._imported.awaits_confirmation(certification):
-            return self._task_rows(task).came - self._tried_at.get(task, 0) >= CONFIRM_EVERY
-        now = self._clock()
-        units = count_units(certification, self._task_rows(task).evidence(), now)
-        came = self._task_rows(task).came - self._tried_at.get(task, -units)
-        return came >= _FRESH * units and is_renewal_due(certification, units, now)
+            return came - (tried_at or 0) >= CONFIRM_EVERY
+        return may_renew(certification, self._task_rows(task).evidence(), came, tried_at, self._clock())
 
     def _renew(self, task: str) -> Iterator[Event]:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""
         self._tried_at[task] = self._task_rows(task).came
         old = self._of(task)
-        if not (targets := self._asks.targets_within(task, old.footprint)):
+        if not (targets := self._required.targets_within(task, old.footprint)):
             return
         assert old.version is not None
         with self._builder.open_version(task, old.version) as candidate:
             audits = score_audits(candidate, self._task_rows(task).evidence(), targets)
-            new = self._judge.renew(candidate, old, audits, targets)
+            new = self._add_imported(candidate, old, self._judge.renew(candidate, old, audits, targets))
         if new != old:
             yield self._put(old, new, old.version)
 
@@ -272,6 +269,10 @@ class Learner:
             version=version,
             detail=says if is_put else "an alarm, or another machine, came first",
         )
+
+    def _add_imported(self, candidate: Candidate, old: Certification, new: Certification) -> Certification:
+        judge = ImportedJudge(candidate, self._task_rows(old.task).imported_evidence(), self._clock())
+        return judge.add_certificates(old, new, self._required.asked_within(old.task, candidate.footprint))
 
     def _task_rows(self, task: str) -> TaskRows:
         """Return the rows of `task`, up to date."""

@@ -27,6 +27,8 @@ _LITTLE_LEFT = 0.05
 """Share of the traffic below the threshold; settling audits cost twice as much."""
 _OLD_SHARE = 0.5
 """Share of its days after which a certificate is renewed: half of them are left for a second try."""
+_FRESH = 0.1
+"""Share of a window that must be new before a renewal is considered again: its evidence is drafted anew."""
 _WARNED_SHARE = 0.25
 """Share of its days before it lapses in which status reports say so."""
 
@@ -46,6 +48,24 @@ def is_renewal_due(certification: Certification, units: int, now: float) -> bool
         if is_old(each, now) or (has_more and is_wanted):
             return True
     return False
+
+
+def asks_anew(
+    certification: Certification, targets: Sequence[RiskTarget], asked: Sequence[RiskTarget]
+) -> bool:
+    """Whether policies ask for what was never tested, or no longer for what imported rows certify."""
+    known = {each.target for each in certification.certificates}
+    imported = {target for target in known if target.evidence == "imported"}
+    return bool(set(targets) - known or imported - set(asked))
+
+
+def may_renew(
+    certification: Certification, evidence: Sequence[Row], came: int, tried_at: int | None, now: float
+) -> bool:
+    """Whether a renewal is due and `came` held-out rows, after `tried_at` at the last try, are worth it."""
+    units = count_units(certification, evidence, now)
+    fresh = came - (-units if tried_at is None else tried_at)
+    return fresh >= _FRESH * units and is_renewal_due(certification, units, now)
 
 
 def most_evidence(target: RiskTarget) -> int:

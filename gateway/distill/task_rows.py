@@ -65,7 +65,11 @@ class TaskRows:
 
     def evidence(self) -> list[Row]:
         """Return the held-out rows as they were drawn: what was asked more often is there more often."""
-        return [row for row in self._evidence if not self._is_separate(row)]
+        return [row for row in self._evidence if row.propensity > 0.0 and not self._is_separate(row)]
+
+    def imported_evidence(self) -> list[Row]:
+        """Return the rows that imports held out: no coin drew them, and no window of audits may hold them."""
+        return [row for row in self._evidence if row.propensity == 0.0]
 
     def grown(self, valid_from: float) -> Count:
         """Return how many training and held-out rows have come since `valid_from`, forgotten ones too."""

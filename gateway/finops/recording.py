@@ -125,6 +125,7 @@ def _describe_certificate(
         found.audits_missing,
         found.note[:300],
         found.target.agreement,
+        found.target.evidence,
     )
 
 

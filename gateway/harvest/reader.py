@@ -89,10 +89,10 @@ class HarvestReader:
         return counts
 
     def held_out_since(self, task: str, since: float) -> list[HeldOut]:
-        """Return each held-out row of `task` since then, in the order of time."""
+        """Return each held-out row of `task` since then that a coin drew, in the order of time."""
         query = (
             "SELECT request_id, at, text, caller, is_vouched_for FROM rows "
-            "WHERE task = ? AND is_held_out AND at BETWEEN ? AND ?"
+            "WHERE task = ? AND is_held_out AND propensity > 0 AND at BETWEEN ? AND ?"
         )
         found: list[HeldOut] = []
         for path in self._paths():
@@ -112,8 +112,8 @@ class HarvestReader:
         return sorted(found, key=lambda one: one.at)
 
     def held_out_rows(self, task: str, since: float) -> list[Row]:
-        """Return the held-out rows of `task` since then, in the order of time."""
-        where = "task = ? AND is_held_out AND at BETWEEN ? AND ?"
+        """Return the held-out rows of `task` since then that a coin drew, in the order of time."""
+        where = "task = ? AND is_held_out AND propensity > 0 AND at BETWEEN ? AND ?"
         chosen = (task, since, _LATEST_AT)
         rows = [row for path in self._paths() for _, row in self._read_rows(path, where, chosen)]
         return sorted(rows, key=lambda row: row.at)

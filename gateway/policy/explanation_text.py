@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from gateway.core import RiskTarget
+from gateway.core import NOT_CONFIRMED, RiskTarget
 from gateway.policy.explanation import Explanation, RuleMatch
 from gateway.store.decision_record import CertificateFacts
 
@@ -104,14 +104,16 @@ def _describe_task(one: Explanation) -> str:
 def _describe_certificate(one: Explanation, facts: CertificateFacts) -> str:
     stratum = f" for {one.stratum} texts" if one.stratum else ""
     promise = f"{facts.alpha:.1%}{_manner(facts.agreement)} at {1 - facts.delta:.0%}"
+    is_imported = facts.evidence == "imported"
     if facts.threshold is None or facts.stage != "live":
         missing = f", about {facts.audits_missing:,} audits are missing" if facts.audits_missing else ""
         note = f" ({facts.note})" if facts.note else ""
         return f"none in force{stratum}; {facts.stage} for {promise}{missing}{note}"
     return (
         f"version {one.version}{stratum}: {promise}, threshold {facts.threshold:.3f}, "
-        f"{facts.audits:,} audits of {_day(facts.evidence_from)} to {_day(facts.evidence_to)}, of "
-        f"{facts.accepted:,} accepted {facts.losses:g} wrong; in force until {_day(facts.expires_at)}"
+        f"{facts.audits:,} {'imported rows' if is_imported else 'audits'} of {_day(facts.evidence_from)} to "
+        f"{_day(facts.evidence_to)}, of {facts.accepted:,} accepted {facts.losses:g} wrong; in force until "
+        f"{_day(facts.expires_at)}" + (f"; {NOT_CONFIRMED}" if is_imported else "")
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.core import NOT_CONFIRMED
 from gateway.store.decision_record import REFUSED, DecisionRecord
 
 _BY_REASON = {
@@ -10,6 +11,7 @@ _BY_REASON = {
         "`stepdown learn status` says how much is missing"
     ),
     "alarm": "an end of the alarm: audits found too many wrong answers, and a new certificate must be earned",
+    NOT_CONFIRMED: "live audits that confirm what imported rows taught, or `imported: serve` in the policy",
     "certificate lapsed": "newer audits: the certificate ran out before enough of them renewed it",
     "template on probation": "a template that has shown in audits that it is the task's own, or equals it",
     "form not certified": "a conversation of a form (turns, length) that the certificate's evidence covers",

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from gateway.core import (
     UNCONSTRAINED,
-    Ask,
     Budget,
     Constraints,
     Grant,
     Period,
     Plan,
     Request,
+    Requirement,
     Resource,
     RiskTarget,
     Trainable,
 )
 from gateway.errors import RequestError
+from gateway.policy.prepared import CHAT, PreparedPolicy, list_budgets, prepare_policy
 from gateway.policy.refusals import refuse_closed_path, refuse_forbidden, refuse_padded_model
 from gateway.policy.schema import NO_POLICY, Policy
-from gateway.policy.teachers import teacher_terms
 
 RESERVE = 0.05
 """The share of a budget that, where a specialist serves, only audits of drafts that pass may spend."""
@@ -33,12 +31,6 @@ MOST_MATCHES = 10_000
 MOST_REMEMBERED_CHARS = 200
 MOST_PLANS = 10_000
 """Plans kept, one per tenant and policy; about 300 bytes each."""
-
-CHAT = Resource(method="POST", path="/v1/chat/completions")
-"""Where a specialist is asked for most."""
-
-# At least the first word below /v1/ without a wildcard: `/v1/*` opens nothing.
-_NAMED_PATH = re.compile(r"/v1/[^/*?\[]+(/|\*?$)")
 
 UNMATCHED = Plan(
     policy=NO_POLICY,
@@ -50,18 +42,6 @@ UNMATCHED = Plan(
     may_harvest=False,
 )
 """No policy matches: the request passes through to the teacher and leaves nothing to learn from."""
-
-
-class _Entry(msgspec.Struct, frozen=True):
-    policy: Policy
-    plan: Plan
-    models: re.Pattern[str]
-    callers: re.Pattern[str]
-    paths: re.Pattern[str] | None
-    """None: every path, as `methods`."""
-    methods: re.Pattern[str] | None
-    opened: re.Pattern[str] | None
-    """The paths that the policy names, and so opens if they are closed by default."""
 
 
 class PolicyPlanner:
@@ -89,70 +69,79 @@ class PolicyPlanner:
     ) -> None:
         self._has_own_key = has_own_key
         self._first_teacher = first_teacher
-        self._entries = [
-            _entry(policy, self._find_terms(policy, terms or {}), constraints) for policy in policies
+        self._policies = [
+            prepare_policy(policy, self._find_terms(policy, terms or {}), constraints) for policy in policies
         ]
         self._spent = spent
         self._plans: dict[tuple[str, str, str], Plan] = {}
-        self._looks_at_paths = any(entry.paths for entry in self._entries)
-        self._matches: dict[tuple[str, str, str, str, tuple[str, ...]], _Entry | None] = {}
+        self._looks_at_paths = any(prepared.paths for prepared in self._policies)
+        self._matches: dict[tuple[str, str, str, str, tuple[str, ...]], PreparedPolicy | None] = {}
 
     def plan(self, request: Request) -> Plan:
         """Return what is allowed for `request`. Raises RequestError (403) if it is forbidden."""
         if self._has_own_key and request.model != request.model.strip():
             raise refuse_padded_model(request.model)
         _check_model(request)
-        entry = self._match(request.model, request.caller, request.resource, request.grant)
-        if entry is not None and entry.policy.forbid:
-            raise refuse_forbidden(entry.policy, request)
-        if self._has_own_key and (reason := closed_reason(request)) and not _opens(entry, request.resource):
+        prepared = self._match(request.model, request.caller, request.resource, request.grant)
+        if prepared is not None and prepared.policy.forbid:
+            raise refuse_forbidden(prepared.policy, request)
+        if (
+            self._has_own_key
+            and (reason := closed_reason(request))
+            and not (prepared and prepared.opens(request.resource))
+        ):
             raise refuse_closed_path(request.resource, reason)
-        if entry is None:
+        if prepared is None:
             return _unmatched(request)
-        plan = self._plan_of(entry, request)
+        plan = self._plan_of(prepared, request)
         if plan.may_serve and request.mode == "teacher":
             plan = msgspec.structs.replace(plan, may_serve=False, because="teacher asked for")
         return self._within_budget(plan) if plan.budgets else plan
 
     def risk_targets(self, model: str) -> tuple[RiskTarget, ...]:
-        """Return what the policies that may serve `model` ask of its specialists, strictest first."""
-        return tuple(sorted({ask.target for ask in self.asks(model)}))
+        """Return what the policies that may serve `model` ask of its specialists, strictest first.
 
-    def asks(self, model: str) -> tuple[Ask, ...]:
-        """Return the same with what a specialist may take for it."""
-        serving = (one for one in self._entries if one.policy.serve and not one.policy.forbid)
-        return tuple(
-            {Ask(one.plan.target, one.plan.constraints): None for one in serving if one.models.match(model)}
-        )
+        A policy for other paths (batches, files) asks nothing: no specialist answers there.
+        """
+        return tuple(sorted({each.target for each in self.requirements(model)}))
+
+    def requirements(self, model: str) -> tuple[Requirement, ...]:
+        """Return the same with what a specialist may take for it, in the order of the policies."""
+        found = {
+            Requirement(one.plan.target, one.plan.constraints): None
+            for one in self._policies
+            if one.may_serve and one.models.match(model)
+        }
+        return tuple(found)
 
     def scope(self, model: str, caller: str, tenant: str, grant: Grant) -> str:
         """Return the scope that a caller's requests for `model` learn from and are served from."""
-        entry = self._match(model, caller, CHAT, grant)
-        return self._scope_of(entry.policy, tenant) if entry else ""
+        prepared = self._match(model, caller, CHAT, grant)
+        return self._scope_of(prepared.policy, tenant) if prepared else ""
 
-    def _match(self, model: str, caller: str, resource: Resource, grant: Grant) -> _Entry | None:
+    def _match(self, model: str, caller: str, resource: Resource, grant: Grant) -> PreparedPolicy | None:
         """Return the first policy that matches; remembered, so that fifty policies cost what one does."""
         path = resource.path if self._looks_at_paths else ""
         key = (model, caller, path, resource.method, grant.policies)
         if key in self._matches:
             return self._matches[key]
-        found = next((one for one in self._entries if _matches(one, model, caller, resource, grant)), None)
+        found = next((one for one in self._policies if one.matches(model, caller, resource, grant)), None)
         if len(model) + len(path) <= MOST_REMEMBERED_CHARS:
             if len(self._matches) >= MOST_MATCHES:
                 self._matches.clear()
             self._matches[key] = found
         return found
 
-    def _plan_of(self, entry: _Entry, request: Request) -> Plan:
-        """Return the entry's plan with scope and budgets of `request`; made once, not per request."""
-        owner = _owner_of(entry.policy, request)
-        key = (entry.policy.name, request.tenant, owner)
+    def _plan_of(self, prepared: PreparedPolicy, request: Request) -> Plan:
+        """Return the plan of a policy with scope and budgets of `request`; made once, not per request."""
+        owner = _owner_of(prepared.policy, request)
+        key = (prepared.policy.name, request.tenant, owner)
         if (plan := self._plans.get(key)) is None:
             if len(self._plans) >= MOST_PLANS:
                 self._plans.clear()
-            scope = self._scope_of(entry.policy, request.tenant)
-            budgets = list_budgets(entry.policy, owner)
-            plan = self._plans[key] = msgspec.structs.replace(entry.plan, scope=scope, budgets=budgets)
+            scope = self._scope_of(prepared.policy, request.tenant)
+            budgets = list_budgets(prepared.policy, owner)
+            plan = self._plans[key] = msgspec.structs.replace(prepared.plan, scope=scope, budgets=budgets)
         return plan
 
     def _scope_of(self, policy: Policy, tenant: str) -> str:
@@ -172,29 +161,6 @@ class PolicyPlanner:
         gone = [budget for budget, usd in spent if usd >= budget.usd]
         # "month" is the greater word, and the longer time.
         return _without_budget(plan, max(budget.period for budget in gone or low), is_reserve=not gone)
-
-
-def list_budgets(policy: Policy, owner: str) -> tuple[Budget, ...]:
-    """Return the limits of `policy` that the requests of `owner` are paid from, a tenant, a key or empty."""
-    name = f"policy {policy.name}/{policy.budget_per} {owner}" if owner else f"policy {policy.name}"
-    limits: tuple[tuple[Period, float | None], ...] = (
-        ("day", policy.usd_per_day),
-        ("month", policy.usd_per_month),
-    )
-    return tuple(
-        Budget(name, period, usd, policy.name, policy.warn_share) for period, usd in limits if usd is not None
-    )
-
-
-def _matches(entry: _Entry, model: str, caller: str, resource: Resource, grant: Grant) -> bool:
-    """Return whether a policy speaks of a request; one that forbids needs no key to name it."""
-    return bool(
-        entry.models.match(model)
-        and entry.callers.match(caller)
-        and (entry.paths is None or entry.paths.match(resource.path))
-        and (entry.methods is None or entry.methods.match(resource.method))
-        and (entry.policy.forbid or grant.allows_policy(entry.policy.name))
-    )
 
 
 def closed_reason(request: Request) -> str:
@@ -235,10 +201,6 @@ def _unmatched(request: Request) -> Plan:
     )
 
 
-def _opens(entry: _Entry | None, resource: Resource) -> bool:
-    return entry is not None and entry.opened is not None and entry.opened.match(resource.path) is not None
-
-
 def _owner_of(policy: Policy, request: Request) -> str:
     """Return the tenant or key that the policy's limits are for; empty if all share them."""
     if policy.budget_per == "policy":
@@ -251,44 +213,3 @@ def _without_budget(plan: Plan, period: Period, *, is_reserve: bool) -> Plan:
         plan, may_escalate=False, spent_period=period, is_reserve=is_reserve, shadow_audit_share=0.0
     )
     return plan if is_reserve else msgspec.structs.replace(plan, audit_share=0.0, settling_audit_share=0.0)
-
-
-def _entry(policy: Policy, terms: Trainable, constraints: Constraints) -> _Entry:
-    plan = Plan(
-        policy=policy.name,
-        may_serve=policy.serve,
-        because="" if policy.serve else "policy says teacher",
-        alpha=policy.alpha,
-        delta=policy.delta,
-        days=policy.certificate.days,
-        agreement=policy.agreement,
-        constraints=policy.constraints.strictest(constraints),
-        audit_share=policy.audit.certified,
-        settling_audit_share=policy.audit.settling,
-        shadow_audit_share=policy.audit.shadow,
-        may_harvest=policy.harvest and terms != "no",
-        is_restricted=terms == "restricted",
-        keep_days=policy.keep_days,
-        private_kinds=policy.private_kinds,
-        hedge_s=None if policy.hedge_ms is None else policy.hedge_ms / 1000,
-        **teacher_terms(policy),
-        may_serve_stored=policy.stored_responses == "serve",
-        embed=policy.embed,
-        asks_usage=policy.usage == "ask" or (policy.usage is None and bool(list_budgets(policy, ""))),
-        shares_objects=policy.objects == "shared",
-    )
-    named = [glob for glob in policy.paths if _NAMED_PATH.match(glob)]
-    return _Entry(
-        policy,
-        plan,
-        # Azure's names of models have no case: who writes one in capitals must not get past.
-        models=_any_of(policy.models, re.IGNORECASE if policy.forbid else 0),
-        callers=_any_of(policy.callers),
-        paths=None if "*" in policy.paths else _any_of(policy.paths),
-        methods=None if "*" in policy.methods else _any_of([method.upper() for method in policy.methods]),
-        opened=_any_of(named) if named else None,
-    )
-
-
-def _any_of(globs: Sequence[str], flags: int = 0) -> re.Pattern[str]:
-    return re.compile("|".join(fnmatch.translate(glob) for glob in globs), flags)

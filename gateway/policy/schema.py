@@ -74,6 +74,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     agreement: Annotated[str, Meta(min_length=1)] = EXACT
     """When an answer counts as the teacher's: `exact`, `json`, `number:0.01` (numbers may differ by 1 %),
     `text` (letter case and punctuation do not count), `set_f1` (a loss between 0 and 1 for lists)."""
+    imported: Literal["confirm", "serve"] = "confirm"
+    """What imported rows (`stepdown harvest import`) taught serves once live audits confirm it, or, with
+    `serve`, at once: certified on a fifth of the imported rows, which is held out at the import. What was
+    imported may not be today's mix, or today's teacher: until live audits confirm it, the drift alarm is
+    the only guard."""
     certificate: CertificateRules = CertificateRules()
     audit: AuditShares = AuditShares()
     harvest: bool = True

@@ -16,7 +16,7 @@ from gateway.finops.prices import PriceTable
 from gateway.finops.pricing import Pricer
 from gateway.finops.tokens import TokenEstimator
 from gateway.policy.key_limits import KeyLimits
-from gateway.policy.planner import list_budgets
+from gateway.policy.prepared import list_budgets
 from gateway.policy.schema import Policy
 from gateway.settings import Settings
 from gateway.store.state import State

@@ -110,16 +110,7 @@ class GatewayWorker:
             self.teachers,
         )
         self.outcomes = OutcomeQueue(self._accounting.read_outcome, self._create_observers())
-        self.following = Following(
-            state,
-            refresh_accounts=self._accounting.refresh,
-            metrics=self.metrics,
-            drafter=self.drafter,
-            registry=self.registry,
-            stale_after_s=settings.server.stale_after_s,
-            contact=self.keys.contact,
-            machine=read_machine_name(home) if self.keys.contact else "",
-        )
+        self.following = self._create_following()
         self._sampler = StickySampler(read_audit_key(home))
         if self.keys.contact:
             self._chores = (*self._chores, AuditKeyWatch(home, self._sampler.adopt))
@@ -187,6 +178,19 @@ class GatewayWorker:
         if not (grant.allows_model(task.model) and grant.allows_model(name)):
             return False
         return self._planner.scope(name, caller.id, caller.tenant, grant) == task.scope
+
+    def _create_following(self) -> Following:
+        contact = self.keys.contact
+        return Following(
+            self.state,
+            refresh_accounts=self._accounting.refresh,
+            metrics=self.metrics,
+            drafter=self.drafter,
+            registry=self.registry,
+            stale_after_s=self.settings.server.stale_after_s,
+            contact=contact,
+            machine=read_machine_name(self.settings.home) if contact else "",
+        )
 
     def _create_observers(self) -> list[Observe]:
         gatherer = Gatherer(self.outbox, user_key=read_audit_key(self.settings.home), name_task=task_name)

@@ -19,7 +19,7 @@ from gateway.settings import Settings
 from gateway.specialists.base import Runtime
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.measuring import TEXTS, Job, measure_footprint
+from gateway.specialists.measuring import TEXTS, MeasuredVersion, measure_footprint
 from gateway.specialists.remote.pool import RemoteEngines
 from gateway.specialists.shared_resources import SharedResources
 
@@ -65,7 +65,7 @@ def _open_runtime(name: str, folder: Path, resources: SharedResources) -> Runtim
 
 def _measure(settings: Settings, runtime: str, folder: Path, texts: Sequence[str]) -> Footprint | None:
     specialists = settings.specialists
-    job = Job(
+    measured = MeasuredVersion(
         runtime=runtime,
         folder=str(folder),
         texts=texts[:TEXTS],
@@ -75,4 +75,4 @@ def _measure(settings: Settings, runtime: str, folder: Path, texts: Sequence[str
         memory_mb=specialists.memory_mb,
         engines=specialists.engines,
     )
-    return measure_footprint(job)
+    return measure_footprint(measured)

@@ -190,7 +190,8 @@ class Following:
         wanted = {(one.task, one.version) for one in here if one.version is not None}
         for task, version in self._loaded - wanted:
             await self._drafter.unload(task, version)
-        self._loaded &= wanted
+        # A host that was started again may have refused the files of one that the last host had loaded.
+        self._loaded &= wanted & self._drafter.held
         self._refused = {each: at for each, at in self._refused.items() if each in wanted}
         for task, version in wanted - self._loaded:
             if time.monotonic() - self._refused.get((task, version), -math.inf) >= LOAD_AGAIN_S:

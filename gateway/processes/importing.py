@@ -1,4 +1,4 @@
-"""Import of recorded conversations: rows by the rules of live ones, and lessons alone, never evidence."""
+"""Import of recorded conversations: rows by the rules of live ones, and lessons, never audits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
-from gateway.policy.planner import CHAT, PolicyPlanner
+from gateway.policy.planner import PolicyPlanner
+from gateway.policy.prepared import CHAT
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.teachers import ONLY, list_terms
 from gateway.routing.base import task_name
@@ -37,6 +38,8 @@ FILE = "worker-imported.db"
 """Beside those of the workers, and read like them."""
 MOST_ERRORS = 20
 """Kept of a report; all are counted."""
+HELD_OUT_SHARE = 0.2
+"""Of the texts, where a policy lets imported rows certify what they taught: 5,000 rows leave 1,000."""
 _REQUEST_FIELDS = frozenset(
     {
         "messages", "model", "tools", "tool_choice", "response_format", "parallel_tool_calls", "store",
@@ -63,6 +66,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     copies: int
     """Of other records, or of rows that are there already."""
     failed: int
+    held_out: int
+    """Of those imported: not learnt, because a policy lets a certificate stand on them."""
     tasks: dict[str, int]
     errors: list[Record]
     """The first of those that failed."""
@@ -76,7 +81,9 @@ def import_records(
     *,
     is_dry_run: bool = False,
 ) -> Report:
-    """Add `records` to the harvest as lessons, none of them as evidence; may take seconds per 10,000.
+    """Add `records` to the harvest as lessons, none of them as audits; may take seconds per 10,000.
+
+    Where a policy says `imported: serve`, a share of them is held out instead: a certificate may stand on it.
 
     `like` has the fields of a request that records lack: the model, the system message, tools. What
     a policy would not keep of a live request is not kept of a record. Raises ConfigError if the disk fails.
@@ -99,6 +106,7 @@ def import_records(
                 counts["copies"] += 1
             else:
                 tasks[row.task] += 1
+                counts["held_out"] += row.is_held_out
                 if outbox is not None:
                     _put(outbox, row)
         if outbox is not None:
@@ -113,6 +121,7 @@ def import_records(
         imported=tasks.total(),
         copies=counts["copies"],
         failed=counts["failed"],
+        held_out=counts["held_out"],
         tasks=dict(tasks),
         errors=errors,
     )
@@ -192,11 +201,13 @@ class RecordBinder:
             latency_ms=0.0,
             first_byte_ms=0.0,
             answer=msgspec.json.encode({"object": "chat.completion", "choices": [choice]}),
+            # Of propensity 0: no coin drew it, so no window of audits holds it.
+            is_held_out=plan.evidence == "imported" and _is_kept_back(request.text),
         )
 
 
 class _Known:
-    """The lessons that are there: a text with the same answer is not added again."""
+    """Lessons and imported rows that are there: a text with the same answer is not added again."""
 
     def __init__(self, harvest: HarvestReader) -> None:
         self._harvest = harvest
@@ -205,12 +216,18 @@ class _Known:
     def has_copy(self, row: Row) -> bool:
         """Return whether `row` is known; it is from then on."""
         if row.task not in self._known:
-            lessons = self._harvest.rows(row.task, with_messages=False).rows
-            self._known[row.task] = {_key(lesson) for lesson in lessons if not lesson.is_held_out}
+            rows = self._harvest.rows(row.task, with_messages=False).rows
+            # Not audits, which a coin drew: they teach nothing, and records of them may.
+            self._known[row.task] = {_key(one) for one in rows if not (one.is_held_out and one.propensity)}
         known, key = self._known[row.task], _key(row)
         is_copy = key in known
         known.add(key)
         return is_copy
+
+
+def _is_kept_back(text: str) -> bool:
+    """Whether records of `text` are held out: all or none of them, at every import."""
+    return hash_text(text) < HELD_OUT_SHARE * 2**64
 
 
 def _refusal(request: Request, plan: Plan) -> str:

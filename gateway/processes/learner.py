@@ -157,7 +157,7 @@ def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Le
         stores,
         builder,
         encoder,
-        _create_planner(settings).asks,
+        _create_planner(settings).requirements,
         learn,
         is_ours=election.is_ours if election else lambda _: True,
     )
@@ -190,7 +190,7 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     if certification.version is None or known is None:
         raise ConfigError(f"{task} has no specialist yet")
     builder = create_builder(settings)
-    strictest = min(_create_planner(settings).risk_targets(known.model), default=RiskTarget())
+    strictest = min(_create_planner(settings).risk_targets(known.model), default=RiskTarget()).confirmed
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
     rows = TaskRows(task, settings.learn.max_rows, state.templates)
     rows.read(open_harvest(settings))

@@ -32,7 +32,7 @@ GIVEN_UP_S = 120.0
 _PROC = Path("/proc")
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class MeasuredVersion(msgspec.Struct, frozen=True, kw_only=True):
     """What is measured: a version's files, and all that a model host would be started with."""
 
     runtime: str
@@ -45,11 +45,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     engines: dict[str, EngineConfig] = {}
 
 
-def measure_footprint(job: Job) -> Footprint | None:
+def measure_footprint(measured: MeasuredVersion) -> Footprint | None:
     """Return what a version takes, from a process started for that; None, and a warning, if it failed."""
     child = start_module(__name__, [], stdout=subprocess.PIPE)
     try:
-        output, _ = child.communicate(msgspec.json.encode(job), timeout=GIVEN_UP_S)
+        output, _ = child.communicate(msgspec.json.encode(measured), timeout=GIVEN_UP_S)
         return msgspec.json.decode(output, type=Footprint)
     except (subprocess.TimeoutExpired, msgspec.DecodeError) as exc:
         logger.warning("what the version takes could not be measured: %s", exc)
@@ -60,10 +60,10 @@ def measure_footprint(job: Job) -> Footprint | None:
 
 
 def main() -> None:
-    """Read a Job from stdin, write its Footprint to stdout."""
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    texts = mix_texts(job.texts[:TEXTS])
-    with _open_runtime(job) as (runtime, begun):
+    """Read a MeasuredVersion from stdin, write its Footprint to stdout."""
+    measured = msgspec.json.decode(sys.stdin.buffer.read(), type=MeasuredVersion)
+    texts = mix_texts(measured.texts[:TEXTS])
+    with _open_runtime(measured) as (runtime, begun):
         with contextlib.suppress(SpecialistError):
             runtime.draft(DraftRequest(text=texts[0]), NullListener())
         load_ms = (time.perf_counter() - begun) * 1000
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _open_runtime(job: Job) -> Iterator[tuple[Runtime, float]]:
+def _open_runtime(measured: MeasuredVersion) -> Iterator[tuple[Runtime, float]]:
     """Give the runtime at work and when its loading began: once the encoder was warm."""
     # Not at the top: the process that asks for a measurement needs none of this.
     from gateway.config.plugins import load_plugin
@@ -88,13 +88,13 @@ def _open_runtime(job: Job) -> Iterator[tuple[Runtime, float]]:
     from gateway.specialists.remote.pool import RemoteEngines
     from gateway.specialists.shared_resources import SharedResources
 
-    encoder = create_encoder(job.encoder, msgspec.json.encode(job.encoder_options))
-    encoder.encode(job.texts[0])
-    engines = EnginePool(Path(job.models), job.memory_mb)
+    encoder = create_encoder(measured.encoder, msgspec.json.encode(measured.encoder_options))
+    encoder.encode(measured.texts[0])
+    engines = EnginePool(Path(measured.models), measured.memory_mb)
     begun = time.perf_counter()
-    resources = SharedResources(encoder, engines, RemoteEngines(job.engines))
-    runtime: Runtime = load_plugin("gateway.specialists.runtimes", job.runtime).create(
-        Path(job.folder), resources
+    resources = SharedResources(encoder, engines, RemoteEngines(measured.engines))
+    runtime: Runtime = load_plugin("gateway.specialists.runtimes", measured.runtime).create(
+        Path(measured.folder), resources
     )
     try:
         yield runtime, begun

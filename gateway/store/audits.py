@@ -132,6 +132,8 @@ def _to_audit(row: tuple[Any, ...]) -> Audit:
     facts = dict(zip(COLUMNS, row, strict=True))
     facts["text_hash"] = int(facts["text_hash"], 16)
     accepted = _accepted.decode(facts["accepted"])
-    facts["accepted"] = [RiskTarget(one.alpha, one.delta, one.days, one.agreement) for one in accepted]
+    facts["accepted"] = [
+        RiskTarget(one.alpha, one.delta, one.days, one.agreement, one.evidence) for one in accepted
+    ]
     facts["graded"] = [one.loss for one in accepted if one.loss is not None]
     return msgspec.convert(facts, Audit, strict=False)

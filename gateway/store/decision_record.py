@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.core import EXACT, Refusal
+from gateway.core import EXACT, Refusal, Source
 from gateway.store.ledger_row import LedgerRow
 
 REFUSED = "refused"
@@ -32,6 +32,7 @@ class CertificateFacts(msgspec.Struct, frozen=True, array_like=True):
     audits_missing: int | None
     note: str
     agreement: str = EXACT
+    evidence: Source = "live"
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):

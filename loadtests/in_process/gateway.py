@@ -41,7 +41,8 @@ from gateway.finops.tokens import TokenEstimator
 from gateway.harvest.base import Row
 from gateway.harvest.gather import Gatherer
 from gateway.policy.load import load_policies
-from gateway.policy.planner import CHAT, PolicyPlanner
+from gateway.policy.planner import PolicyPlanner
+from gateway.policy.prepared import CHAT
 from gateway.processes.building import create_recipe
 from gateway.processes.learner import describe_event
 from gateway.registry.models import Registry
@@ -56,6 +57,7 @@ from gateway.store.home import AUDIT_KEY_BYTES, Home
 from gateway.store.state import State, open_state
 from gateway.wire.chat.request import read_chat
 from gateway.wire.surfaces import read_outcome
+from loadtests.in_process.remembered import RememberedRecipe, TrainingMemory
 from loadtests.in_process.stand_ins import LocalDrafter, MemoryHarvest, RecordedTeacher
 
 PER_S = 100.0
@@ -71,7 +73,14 @@ class InProcessGateway:
     """One gateway with a recorded teacher; use `open_gateway`, which frees what it holds."""
 
     def __init__(
-        self, home: Home, state: State, policies: Path, resources: SharedResources, learn: Learn
+        self,
+        home: Home,
+        state: State,
+        policies: Path,
+        resources: SharedResources,
+        learn: Learn,
+        *,
+        memory: TrainingMemory | None = None,
     ) -> None:
         harvest, registry = MemoryHarvest(home.harvest), Registry(home.registry)
         self._state = state
@@ -97,9 +106,9 @@ class InProcessGateway:
                 pins=state.pins,
                 imports=state.imports,
             ),
-            _create_builder(home, registry, resources, learn),
+            _create_builder(home, registry, resources, learn, memory),
             resources.encoder,
-            planner.asks,
+            planner.requirements,
             learn,
             clock=self.now,
         )
@@ -205,9 +214,16 @@ def audit_key(seed: int) -> bytes:
 
 @contextmanager
 def open_gateway(
-    policies: Path, encoder: Encoder, learn: Learn, models: Path | None = None
+    policies: Path,
+    encoder: Encoder,
+    learn: Learn,
+    models: Path | None = None,
+    memory: TrainingMemory | None = None,
 ) -> Iterator[InProcessGateway]:
-    """Give a new gateway that applies `policies`; `learn` holds the recipes and the seed."""
+    """Give a new gateway that applies `policies`; `learn` holds the recipes and the seed.
+
+    With `memory` nothing is trained that a gateway with the same memory has trained before.
+    """
     with TemporaryDirectory(prefix="stepdown-") as folder:
         home = Home(Path(folder) / "home")
         home.make()
@@ -215,7 +231,8 @@ def open_gateway(
             home.models.symlink_to(models.resolve())
         engines = EnginePool(home.models, Specialists().memory_mb)
         with open_state(home) as state, closing(engines):
-            yield InProcessGateway(home, state, policies, SharedResources(encoder, engines), learn)
+            resources = SharedResources(encoder, engines)
+            yield InProcessGateway(home, state, policies, resources, learn, memory=memory)
 
 
 def _incoming(request_id: str, body: bytes) -> IncomingRequest:
@@ -233,14 +250,15 @@ def _incoming(request_id: str, body: bytes) -> IncomingRequest:
 
 
 def _create_builder(
-    home: Home, registry: Registry, resources: SharedResources, learn: Learn
+    home: Home, registry: Registry, resources: SharedResources, learn: Learn, memory: TrainingMemory | None
 ) -> VersionBuilder:
     def open_runtime(name: str, folder: Path) -> Runtime:
         runtime: Runtime = load_plugin("gateway.specialists.runtimes", name).create(folder, resources)
         return runtime
 
+    recipes = [create_recipe(name, learn.options.get(name, {})) for name in learn.recipes]
     return VersionBuilder(
-        recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
+        recipes=[RememberedRecipe(recipe, memory) for recipe in recipes] if memory else recipes,
         registry=registry,
         open_runtime=open_runtime,
         resources=resources,

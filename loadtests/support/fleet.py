@@ -14,7 +14,8 @@ from gateway.core import Certificate, Certification, IncomingRequest, Request, R
 from gateway.demo.tickets import Pair
 from gateway.distill.base import Recipe, TrainingSet, Workspace
 from gateway.policy.load import load_policies
-from gateway.policy.planner import CHAT, PolicyPlanner
+from gateway.policy.planner import PolicyPlanner
+from gateway.policy.prepared import CHAT
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.routing.base import task_name

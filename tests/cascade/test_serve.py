@@ -379,6 +379,23 @@ async def test_a_stricter_policy_is_not_served_by_a_laxer_certificate(
     assert (await flow.wait_for_outcome()).reason == reason
 
 
+async def test_what_stands_on_imported_rows_is_served_only_where_the_policy_says_so(flow: Flow) -> None:
+    """And says so itself."""
+    flow.certification = certified(target=RiskTarget(evidence="imported"))
+
+    assert b"from the teacher" in await flow.read()
+    assert (await flow.wait_for_outcome()).reason == "certified on imported rows, not yet confirmed live"
+
+    flow.the_plan = msgspec.structs.replace(flow.the_plan, evidence="imported")
+    assert b"from the specialist" in await flow.read()
+
+
+async def test_live_audits_are_worth_more_than_imported_rows(flow: Flow) -> None:
+    flow.the_plan = msgspec.structs.replace(flow.the_plan, evidence="imported")
+
+    assert b"from the specialist" in await flow.read()
+
+
 async def test_a_policy_of_a_month_is_served_on_the_evidence_of_a_week(flow: Flow) -> None:
     flow.certification = certified(target=RiskTarget(days=7.0))
 

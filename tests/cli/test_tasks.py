@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.core import RiskTarget
+from gateway.core import Certification, RiskTarget
 from gateway.harvest.outbox import Outbox
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
@@ -52,6 +52,21 @@ def test_a_task_that_is_certified_for_another_policy_is_not_called_serving(
     printed = lines_of(command, "list")
     assert printed[0].split()[:3] == [NAME, "live", "v1"]
     assert max(map(len, printed)) <= 80
+
+
+def test_a_certificate_on_imported_rows_is_called_that(command: Command, home: Path) -> None:
+    target = RiskTarget(evidence="imported")
+    waiting = certificate(target=target.confirmed, stage="shadow", threshold=None, note="45 more audits")
+    with open_state(Home(home)) as state:
+        adopt(state)
+        certificates = (certificate(target=target, expires_at=1e11), waiting)
+        state.certifications.put(Certification(task=TASK, version=1, certificates=certificates))
+
+    text = " ".join(" ".join(lines_of(command, "show", NAME)).split())
+
+    assert "on imported rows, with probability 90%" in text
+    assert "imported rows of 1970-01-01 to 1970-01-01" in text
+    assert "certified on imported rows, not yet confirmed live" in text
 
 
 def test_a_task_is_explained_in_plain_words(command: Command, home: Path) -> None:

@@ -94,6 +94,22 @@ def test_an_alarm_voids_the_evidence_of_every_target_of_its_stratum(audits: Audi
     assert alarm.find_certificate("new", RiskTarget(alpha=0.03)).valid_from == 6000.0
 
 
+def test_what_stood_on_imported_rows_must_be_earned_live_after_an_alarm(audits: AuditList) -> None:
+    """The certificate that live audits were to confirm is in alarm in its place, nothing spent."""
+    on_imported = RiskTarget(TARGET.alpha, TARGET.delta, evidence="imported")
+    waiting = certificate(target=on_imported.confirmed, stage="shadow", threshold=None, renewal_share=1.0)
+    certificates = (waiting, certificate(target=on_imported, attempts=2))
+    certifications = CertificationDict(Certification(task="intents", version=3, certificates=certificates))
+    audits.audits += [audit(n, 1.0, accepted=(on_imported,)) for n in range(40)]
+
+    (alarm,) = DriftMonitor(certifications, audits).refresh()
+
+    (left,) = alarm.certificates
+    assert (left.target, left.stage, left.threshold) == (on_imported.confirmed, "alarm", None)
+    assert (left.attempts, left.renewal_share) == (0, 0.0)
+    assert not alarm.serves(on_imported, 0.0)
+
+
 def test_an_alarm_does_not_void_what_is_in_force_for_another_target(audits: AuditList) -> None:
     """Its own alarm watches it, and must not begin again; it is under suspicion."""
     lax = RiskTarget(alpha=0.5)

@@ -61,6 +61,15 @@ def test_a_stratum_never_vouches_for_another(
     assert judge(draft, new_only, ask(), route).because == because
 
 
+def test_a_verdict_says_that_it_stands_on_imported_rows(ask: Ask) -> None:
+    trusting = msgspec.structs.replace(PLAN, evidence="imported")
+    on_imported = certified("intents", 3, target=trusting.target)
+
+    verdict = Gate().judge_draft(drafted(score=1.0), on_imported, ask(), trusting, Route("intents"))
+
+    assert (verdict.accepts, verdict.because) == (True, "certified on imported rows")
+
+
 def test_a_form_that_the_evidence_does_not_cover_goes_to_the_teacher(ask: Ask) -> None:
     short = certified("intents", 3, forms=("single/short",))
 

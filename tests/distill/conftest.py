@@ -13,13 +13,14 @@ import pytest
 
 from gateway.core import (
     UNCONSTRAINED,
-    Ask,
     Certificate,
     Certification,
     Constraints,
     Footprint,
     MatchKind,
+    Requirement,
     RiskTarget,
+    Source,
     Stratum,
 )
 from gateway.distill.base import Config, TrainingSet, Workspace
@@ -140,7 +141,13 @@ class Home:
             self._outbox.put(row)
         self._outbox.flush()
 
-    def learner(self, alpha: float = 0.1, constraints: Constraints = UNCONSTRAINED) -> Learner:
+    def learner(
+        self,
+        alpha: float = 0.1,
+        constraints: Constraints = UNCONSTRAINED,
+        *,
+        evidence: Source = "live",
+    ) -> Learner:
         builder = VersionBuilder(
             recipes=[recipe.create(recipe.Config())],
             registry=self.stores.registry,
@@ -150,12 +157,12 @@ class Home:
             workspaces=self.folder / "learn",
             config=CONFIG,
         )
-        target = RiskTarget(alpha, 0.1)
+        target = RiskTarget(alpha, 0.1, evidence=evidence)
         return Learner(
             self.stores,
             builder,
             self.encoder,
-            lambda _: (Ask(target, constraints),),
+            lambda _: (Requirement(target, constraints),),
             CONFIG,
             clock=lambda: self.now,
         )

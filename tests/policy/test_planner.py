@@ -62,6 +62,18 @@ def test_stored_responses_are_served_only_if_the_policy_allows_it() -> None:
     assert [plan.may_serve_stored for plan in plans] == [False, True]
 
 
+def test_imported_rows_are_enough_only_where_the_policy_says_so() -> None:
+    rules = planner(
+        Policy(name="trusting", callers=("logs",), alpha=0.05, imported="serve"), Policy(name="p", alpha=0.05)
+    )
+
+    trusting, other = (rules.plan(asking(caller=caller)).target for caller in ("logs", "app"))
+
+    assert (trusting.evidence, other.evidence) == ("imported", "live")
+    assert trusting.confirmed == other
+    assert set(rules.risk_targets("gpt-4o")) == {trusting, other}
+
+
 def test_a_request_that_no_policy_matches_goes_to_the_teacher_and_is_not_kept() -> None:
     plan = planner(Policy(name="p", models=("other",))).plan(asking())
 
@@ -157,7 +169,19 @@ def test_what_a_specialist_may_take_is_the_less_of_policy_and_settings() -> None
 
     assert rules.plan(asking("a")).constraints == Constraints(max_latency_ms=50.0)
     assert rules.plan(asking("b")).constraints == Constraints(max_latency_ms=90.0)
-    assert [ask.constraints.max_latency_ms for ask in rules.asks("a")] == [50.0, 90.0]
+    assert [each.constraints.max_latency_ms for each in rules.requirements("a")] == [50.0, 90.0]
+
+
+def test_a_policy_for_paths_without_specialists_asks_nothing_of_them() -> None:
+    """One that opens batches is no reason to say that a certificate is too weak for a policy."""
+    rules = planner(
+        Policy(name="batches", paths=("/v1/batches*",), alpha=0.01),
+        Policy(name="reads", methods=("GET",), alpha=0.01),
+        Policy(name="responses", paths=("/v1/responses",), alpha=0.05),
+        Policy(name="rest", alpha=0.2),
+    )
+
+    assert [target.alpha for target in rules.risk_targets("gpt-4o")] == [0.05, 0.2]
 
 
 def test_a_spent_budget_stops_audits_and_not_local_service() -> None:

@@ -96,14 +96,17 @@ class Host:
         self.is_ready = False
         self.loads: list[tuple[str, int]] = []
         self.refused: set[str] = set()
+        self.held: set[tuple[str, int]] = set()
 
     async def load(self, task: str, version: int, folder: Path) -> None:
         self.loads.append((task, version))
         if task in self.refused:
             raise RegistryError("head.npz was changed")
+        self.held.add((task, version))
 
     async def unload(self, task: str, version: int) -> None:
         self.loads.remove((task, version))
+        self.held.discard((task, version))
 
 
 async def test_a_machine_among_several_is_ready_once_it_drafts_what_it_may(
@@ -200,6 +203,21 @@ async def test_a_refused_version_is_tried_again_and_said_once(
         await following._refresh()
         await following._follow_versions()
     assert host.loads == [("cards", 2)] * 4
+
+
+async def test_a_version_that_a_restarted_host_refused_is_tried_again(state: State, tmp_path: Path) -> None:
+    """Its folder was away while the host was started again, and an operator has put it back."""
+    host = Host()
+    following = follow(state, tmp_path, drafter=host)
+    state.certifications.put(certified("cards", 2))
+    await following._refresh()
+    await following._follow_versions()
+    host.held.clear()
+    for _ in range(2):
+        await following._refresh()
+        await following._follow_versions()
+
+    assert host.loads == [("cards", 2)] * 2
 
 
 async def test_a_loop_outlives_every_error_and_waits_for_no_other() -> None:

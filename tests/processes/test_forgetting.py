@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Audit, hash_text
+from gateway.core import Audit, RiskTarget, hash_text
 from gateway.harvest.base import Row
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.outbox import Outbox
@@ -240,3 +240,20 @@ def test_a_request_whose_row_is_gone_already_leaves_no_audit(home: Home, state: 
 
     assert forget_rows(home, state, Selection(request_id="req-private")).audits == 1
     assert [each.request_id for _, each in state.audits.since(0)] == ["req-public"]
+
+
+def test_a_certificate_on_imported_rows_goes_with_any_of_them(home: Home, state: State) -> None:
+    """Held out, no version has learnt it; the version drafts on, and live audits may still certify it."""
+    imported = msgspec.structs.replace(row("private", "jane"), is_held_out=True, propensity=0.0)
+    harvest(home, imported, row("public", "joe"))
+    target = RiskTarget(evidence="imported")
+    state.certifications.put(
+        certified(TASK, target=target, evidence_from=4.0, evidence_to=6.0, attempts=2, issued_at_attempt=1)
+    )
+
+    receipt = forget_jane(home, state)
+
+    assert (receipt.held_out, receipt.blocked) == (1, (TASK,))
+    certification = state.certifications.of(TASK)
+    assert (certification.version, certification.stage) == (1, "shadow")
+    assert not certification.serves(target, 5.0)

@@ -165,8 +165,51 @@ def test_what_a_policy_would_not_keep_of_a_live_request_is_not_imported(
     assert reason in report.errors[0].error
 
 
-def test_nothing_that_is_imported_is_ever_evidence(settings: Settings, tmp_path: Path) -> None:
-    """So nothing serves before audits of live requests have certified it."""
+SERVE = "policies:\n  - name: p\n    imported: serve\n"
+
+
+@pytest.fixture
+def trusting(settings: Settings, tmp_path: Path) -> Settings:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.yaml").write_text(SERVE)
+    return Settings(home_folder=settings.home_folder, policies=Policies(folder=str(tmp_path / "policies")))
+
+
+def test_a_share_is_held_out_where_the_policy_lets_it_certify(trusting: Settings, tmp_path: Path) -> None:
+    """With what a version is judged by, and drawn by no coin: no window of audits can hold it."""
+    report = run(lines(tmp_path, *(record(f"text {n}") for n in range(300))), trusting)
+
+    held_out = [row for row in rows(trusting) if row.is_held_out]
+    assert 40 < len(held_out) == report.held_out < 80
+    assert {row.propensity for row in held_out} == {0.0}
+    assert all(row.demands for row in held_out)
+
+
+def test_records_of_a_text_are_held_out_all_or_none(trusting: Settings, tmp_path: Path) -> None:
+    """Whatever the teacher said to it, and in whichever file it comes."""
+    records = [record(f"text {n}", answer) for n in range(50) for answer in ("one", "two")]
+    path = lines(tmp_path, *records)
+
+    first, second = run(path, trusting), run(path, trusting)
+
+    sides: dict[str, set[bool]] = {}
+    for row in rows(trusting):
+        sides.setdefault(row.text, set()).add(row.is_held_out)
+    assert {len(each) for each in sides.values()} == {1}
+    assert (first.imported, second.imported, second.copies) == (100, 0, 100)
+
+
+def test_held_out_records_are_no_audits_in_reports(trusting: Settings, tmp_path: Path) -> None:
+    run(lines(tmp_path, *(record(f"text {n}") for n in range(100))), trusting)
+
+    harvest = HarvestReader(trusting.home.harvest)
+    (task,) = harvest.counts()
+    assert harvest.held_out_since(task, 0.0) == []
+    assert harvest.held_out_rows(task, 0.0) == []
+
+
+def test_by_default_nothing_that_is_imported_is_evidence(settings: Settings, tmp_path: Path) -> None:
+    """Unless a policy says so: so nothing serves before audits of live requests have certified it."""
     run(lines(tmp_path, *(record(f"text {n}") for n in range(300))), settings)
 
     (count,) = HarvestReader(settings.home.harvest).counts().values()

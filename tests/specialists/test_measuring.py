@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gateway.specialists.measuring import Job, measure_footprint, mix_texts
+from gateway.specialists.measuring import MeasuredVersion, measure_footprint, mix_texts
 
 
-def job(folder: Path, **script: Any) -> Job:
+def job(folder: Path, **script: Any) -> MeasuredVersion:
     (folder / "script.json").write_text(json.dumps(script))
-    return Job(
+    return MeasuredVersion(
         runtime="scripted",
         folder=str(folder),
         texts=["where is my card", "is my card lost"],

@@ -27,7 +27,7 @@ AUDIT = Audit(
     version=2,
     loss=0.25,
     score=0.9,
-    accepted=(RiskTarget(0.02), RiskTarget(0.05)),
+    accepted=(RiskTarget(0.02), RiskTarget(0.05, evidence="imported")),
 )
 
 

@@ -87,6 +87,8 @@ def _describe(report: Report, *, is_dry_run: bool) -> str:
     lines += [f"{error.file}:{error.number}: {error.error}" for error in report.errors]
     if report.failed > len(report.errors):
         lines.append(f"... and {report.failed - len(report.errors):,} more")
-    if report.imported and not is_dry_run:
+    if report.held_out:
+        lines.append(f"{report.held_out:,} of them held out to certify what the others teach, not learnt")
+    elif report.imported and not is_dry_run:
         lines.append("they are learnt from; a specialist serves once live audits have certified it")
     return "\n".join(lines)

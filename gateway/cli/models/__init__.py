@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gateway.registry.manifest import Manifest
     from gateway.registry.models import Registry
     from gateway.settings import Settings
-    from gateway.store.home import Home
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -119,10 +118,10 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
 
 
 def _certificate(certification: Certification) -> Certificate | None:
-    """Return the certificate in force for the strictest target, for texts never learnt."""
+    """Return the certificate in force on live audits for the strictest target, for texts never learnt."""
     from gateway.core import ANY_TARGET
 
-    in_force = certification.in_force(ANY_TARGET, time.time())
+    in_force = certification.in_force(ANY_TARGET.confirmed, time.time())
     return min((each for each in in_force if each.stratum == "new"), key=lambda one: one.target, default=None)
 
 

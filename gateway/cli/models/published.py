@@ -25,7 +25,7 @@ LOST = "it drafts, but its files are gone: put them back from a backup, or roll 
 _NAME_WIDTH = 17
 
 
-class Model(NamedTuple):
+class PublishedModel(NamedTuple):
     """A model's kind, "base" or "specialist", its registry, and its name there: a specialist's task."""
 
     kind: str
@@ -44,7 +44,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         return action(settings, state, arguments)
 
 
-def find_model(settings: Settings, state: State, wanted: str) -> Model:
+def find_model(settings: Settings, state: State, wanted: str) -> PublishedModel:
     """Return the base of that name, or the specialist of the task with that id or name.
 
     Raises ConfigError for an unknown one.
@@ -125,8 +125,20 @@ def _show(settings: Settings, state: State, arguments: argparse.Namespace) -> in
     shown |= _energy(settings, registry.read(name, version).footprint)
     if kind == "base":
         shown["card"] = msgspec.to_builtins(base_model.read_card(folder))
+    else:
+        shown["certificates"] = _list_certificates(state, name, version)
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
     return OK
+
+
+def _list_certificates(state: State, task: str, version: int) -> list[dict[str, Any]]:
+    """Return what a version may serve, none for one that does not draft."""
+    certification = state.certifications.of(task)
+    found = certification.certificates if certification.version == version else ()
+    return [
+        {"stratum": one.stratum, **msgspec.to_builtins(one.target), "stage": one.stage, "note": one.note}
+        for one in found
+    ]
 
 
 def _energy(settings: Settings, footprint: Footprint | None) -> dict[str, Any]:
@@ -156,7 +168,9 @@ def _verify(settings: Settings, state: State, arguments: argparse.Namespace) -> 
     return FAILED if any(one["fault"] for one in findings) else OK
 
 
-def _look(settings: Settings, state: State, chosen: list[Model], *, is_all: bool) -> Iterator[dict[str, Any]]:
+def _look(
+    settings: Settings, state: State, chosen: list[PublishedModel], *, is_all: bool
+) -> Iterator[dict[str, Any]]:
     """Yield a finding per version: of those chosen, and those that draft without files."""
     for kind, registry, name in chosen:
         for version in registry.versions(name):
@@ -176,11 +190,11 @@ def _finding(state: State, kind: str, name: str, version: int, fault: str) -> di
     return {"kind": kind, "name": name, "version": version, "fault": fault, "task_name": named}
 
 
-def _list_models(settings: Settings) -> Iterator[Model]:
+def _list_models(settings: Settings) -> Iterator[PublishedModel]:
     """Yield everything published: bases first."""
     for kind, registry in (
         ("base", Registry(settings.home.models)),
         ("specialist", open_registry(settings)),
     ):
         for name in registry.tasks():
-            yield Model(kind, registry, name)
+            yield PublishedModel(kind, registry, name)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from gateway.api.admin.models import TaskReport
-from gateway.core import Certificate
+from gateway.core import NOT_CONFIRMED, Certificate, RiskTarget
 from gateway.distill.preview import Preview
 from gateway.processes.task_report import Stakes
 from gateway.store.audit_trail import Entry
@@ -47,7 +47,7 @@ def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Ite
         yield from _wrap("alarms", _describe_alarms(report))
     for target in sorted({*report.targets, *(each.target for each in report.certificates)}):
         yield from _wrap(
-            "promise" if target in report.targets else "not asked",
+            _label_promise(target, report.targets),
             f"of the answers served locally at most {target.alpha:.1%} disagree with the teacher"
             f"{target.manner}, with probability {1 - target.delta:.0%}",
         )
@@ -65,6 +65,12 @@ def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Ite
     )
     if stakes:
         yield from _wrap("money", _describe_money(report, stakes))
+
+
+def _label_promise(target: RiskTarget, asked: Sequence[RiskTarget]) -> str:
+    if target in asked:
+        return "promise"
+    return "to confirm" if target in {each.confirmed for each in asked} else "not asked"
 
 
 def format_previews(previews: Sequence[Preview], stakes: Stakes | None) -> Iterator[str]:
@@ -104,12 +110,15 @@ def _describe_change(entry: Entry) -> str:
 
 def _describe_certificate(each: Certificate, now: float) -> str:
     texts = _TEXTS[each.stratum]
-    span = f"audits of {_format_day(each.evidence_from)} to {_format_day(each.evidence_to)}"
+    is_imported = each.target.evidence == "imported"
+    kind = "imported rows" if is_imported else "audits"
+    span = f"{kind} of {_format_day(each.evidence_from)} to {_format_day(each.evidence_to)}"
     if each.is_in_force(now):
+        caution = f"; {NOT_CONFIRMED}" if is_imported else ""
         return (
             f"{texts}: in force until {_format_day(each.expires_at)}. {each.losses:g} of {each.accepted:,} "
             f"accepted answers were wrong, {span}; {each.coverage:.0%} of the requests pass "
-            f"(score {each.threshold or 0.0:.3f} and more)"
+            f"(score {each.threshold or 0.0:.3f} and more){caution}"
         )
     stage = "lapsed" if each.stage == "live" else each.stage
     evidence = f" ({each.audits:,} {span})" if each.audits else ""

@@ -222,7 +222,8 @@ class PartsAndOutboxReader(HarvestReader):
 
     def _find_held_out(self, table: Table, task: str, since: float, *, light: bool) -> list[Row]:
         parts = [part for part in table.select(task, since) if part.count.held_out]
-        return self._search(_Query(parts, 'is_held_out AND "at" >= ?', [since], with_messages=not light))
+        drawn = 'is_held_out AND propensity > 0 AND "at" >= ?'
+        return self._search(_Query(parts, drawn, [since], with_messages=not light))
 
     def _search(self, query: _Query) -> list[Row]:
         found = read_rows(

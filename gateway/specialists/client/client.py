@@ -86,6 +86,11 @@ class HostClient:
         """Whether the host answers now and has loaded the versions that it was told to."""
         return self._ready.is_set()
 
+    @property
+    def held(self) -> set[tuple[str, int]]:
+        """Task and version of what the host has loaded, or is told to load as soon as it is there."""
+        return set(self._loads)
+
     async def close(self) -> None:
         """Disconnect for good."""
         if self._connecting is not None:

@@ -1,0 +1,75 @@
+"""Certificates on imported rows, for policies that say `imported: serve`, until live audits decide.
+
+This is the one place where imported rows vouch for anything. They are held out at the import, never learnt,
+and judged as audits are, by a test of the one threshold that live audits are to confirm. Such a certificate
+has a target of its own (`evidence: imported`): it meets no other policy, and its delta, its attempts and its
+drift alarm are never those of the certificate on live audits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.confidence.judging import CONFIRMATION_ATTEMPTS, confirm_certificate, select_evidence
+from gateway.confidence.learn_then_test import audits_accepted
+from gateway.core import NOT_CONFIRMED, Certificate, Certification, RiskTarget
+from gateway.distill.prospects import Candidate, choose_hypothesis
+from gateway.distill.renewal import most_evidence
+from gateway.distill.scored_audits import score_audits
+from gateway.harvest.base import Row
+
+
+class ImportedJudge:
+    """Says what the rows that imports held out (oldest first) certify of `candidate`."""
+
+    def __init__(self, candidate: Candidate, rows: Sequence[Row], now: float) -> None:
+        self._candidate = candidate
+        # No coin drew them: within the imports all weigh alike.
+        self._rows = [msgspec.structs.replace(row, propensity=1.0) for row in rows]
+        self._now = now
+
+    def add_certificates(
+        self, old: Certification, tested: Certification, asked: Sequence[RiskTarget]
+    ) -> Certification:
+        """Return `tested`, which live audits made of `old`, with what imported rows certify until then."""
+        found = [self._certify(old, tested, each) for each in asked if each.evidence == "imported"]
+        ours = [certificate for certificate in found if certificate is not None]
+        return msgspec.structs.replace(tested, certificates=(*tested.certificates, *ours))
+
+    def _certify(self, old: Certification, tested: Certification, target: RiskTarget) -> Certificate | None:
+        """Return the certificate for `target`; None where live audits have decided, or an alarm."""
+        ours = old.find_certificate("new", target)
+        before, live = (each.find_certificate("new", target.confirmed) for each in (old, tested))
+        if ours.is_in_force(self._now) and not live.is_in_force(self._now):
+            if self._candidate.version != old.version:
+                return _end(ours, f"it spoke of version {old.version}")
+            is_refuted = live.attempts > before.attempts
+            return _end(ours, "live audits do not confirm it") if is_refuted else ours
+        if live.attempts or live.stage != "shadow":
+            return None
+        # Once: these rows have no more delta to spend.
+        return ours if ours.attempts else self._test(ours)
+
+    def _test(self, ours: Certificate) -> Certificate | None:
+        hypothesis = choose_hypothesis(self._candidate, ours)
+        if hypothesis is None:
+            return None
+        # What it has learnt since, from live traffic, is another stratum's.
+        audits = score_audits(self._candidate, self._rows, (ours.target,))["new"]
+        evidence = select_evidence(audits, ours, self._now, most_evidence(ours.target))
+        (point,) = audits_accepted(evidence.scores, evidence.losses, (hypothesis.threshold,))
+        if point.count < hypothesis.accepted:
+            note = f"{point.count} held-out imported rows pass, {hypothesis.accepted} are needed"
+            return msgspec.structs.replace(ours, note=note)
+        passed = confirm_certificate(evidence, ours, self._now, hypothesis.threshold)
+        found = f"{point.count} accepted, {point.losses:g} of them wrong"
+        if passed is None:
+            note = f"imported rows do not certify it: {found}"
+            return msgspec.structs.replace(ours, attempts=CONFIRMATION_ATTEMPTS, note=note)
+        return msgspec.structs.replace(passed, note=f"{NOT_CONFIRMED}: {found}")
+
+
+def _end(ours: Certificate, why: str) -> Certificate:
+    return msgspec.structs.replace(ours, stage="shadow", threshold=None, note=f"on imported rows: {why}")
