@@ -26,8 +26,8 @@ def fit_deferral(validation: EvalResult, scorer: Scorer, seed: int) -> tuple[Def
     drafts, too few of them, or signals that do not rank better than those.
     """
     kept = [i for i, draft in enumerate(validation.drafts) if draft is not None]
-    right = np.array([validation.losses[i] < 0.5 for i in kept])
-    if len(kept) < _FEWEST_ROWS or min(right.sum(), (~right).sum()) < _FEWEST_OF_A_KIND:
+    losses = np.array([validation.losses[i] for i in kept])
+    if len(kept) < _FEWEST_ROWS or min(losses.sum(), (1.0 - losses).sum()) < _FEWEST_OF_A_KIND:
         return None, validation
     read = [scorer.read_signals(draft) for i in kept if (draft := validation.drafts[i])]
     names = _useful(read)
@@ -35,12 +35,12 @@ def fit_deferral(validation: EvalResult, scorer: Scorer, seed: int) -> tuple[Def
     if not names:
         return None, validation
     signals = np.array([[values[name] for name in names] for values in read])
-    crossed = _crossed(signals, right, seed)
-    if _auroc(crossed, right) <= _auroc(own, right):
+    crossed = _crossed(signals, losses, seed)
+    if _auroc(crossed, losses) <= _auroc(own, losses):
         return None, validation
     scores = np.zeros(len(validation.scores))
     scores[kept] = crossed
-    return _head(names, _fit(signals, right)), msgspec.structs.replace(validation, scores=scores.tolist())
+    return _head(names, _fit(signals, losses)), msgspec.structs.replace(validation, scores=scores.tolist())
 
 
 def _useful(read: Sequence[Mapping[str, float]]) -> list[str]:
@@ -49,23 +49,37 @@ def _useful(read: Sequence[Mapping[str, float]]) -> list[str]:
     return sorted(name for name in common if len({values[name] for values in read}) > 1)
 
 
-def _crossed(signals: Any, right: Any, seed: int) -> Any:
-    fold = np.random.default_rng(seed).permutation(len(right)) % _FOLDS
-    scores = np.zeros(len(right))
+def _crossed(signals: Any, losses: Any, seed: int) -> Any:
+    fold = np.random.default_rng(seed).permutation(len(losses)) % _FOLDS
+    scores = np.zeros(len(losses))
     for number in range(_FOLDS):
         seen, asked = fold != number, fold == number
         # A fold may by chance hold all drafts of one kind.
-        if len(set(right[seen].tolist())) == 2:
-            scores[asked] = _fit(signals[seen], right[seen]).predict_proba(signals[asked])[:, 1]
+        if (losses[seen] < 1.0).any() and (losses[seen] > 0.0).any():
+            scores[asked] = _fit(signals[seen], losses[seen]).predict_proba(signals[asked])[:, 1]
     return scores
 
 
-def _fit(signals: Any, right: Any) -> Any:
+def _fit(signals: Any, losses: Any) -> Any:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression()).fit(signals, right)
+    scaler, logistic = StandardScaler().fit(signals), LogisticRegression()
+    drafts, right, weights = _split(losses)
+    logistic.fit(scaler.transform(signals)[drafts], right, weights)
+    return make_pipeline(scaler, logistic)
+
+
+def _split(losses: Any) -> tuple[Any, Any, Any]:
+    """Return drafts, whether each is right, and weights: with a loss of a third two thirds of one are right.
+
+    So the head learns the expected loss, which a certificate is about, and not whether it is below a half.
+    """
+    drafts = np.repeat(np.arange(len(losses)), 2)
+    kinds = np.tile([True, False], len(losses))
+    weights = np.where(kinds, 1.0 - losses[drafts], losses[drafts])
+    return drafts[weights > 0.0], kinds[weights > 0.0], weights[weights > 0.0]
 
 
 def _head(names: Sequence[str], model: Any) -> Deferral:
@@ -76,7 +90,8 @@ def _head(names: Sequence[str], model: Any) -> Deferral:
     return Deferral(bias, dict(zip(names, weights.tolist(), strict=True)))
 
 
-def _auroc(scores: Any, right: Any) -> float:
+def _auroc(scores: Any, losses: Any) -> float:
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(right, scores))
+    drafts, right, weights = _split(losses)
+    return float(roc_auc_score(right, scores[drafts], sample_weight=weights))

@@ -57,6 +57,7 @@ def test_a_score_stays_within_its_bounds(bias: float, expected: float) -> None:
 def test_only_the_signals_that_a_draft_has_are_read() -> None:
     assert SCORER.read_signals(draft()) == {"validity": 1.0}
     assert set(SCORER.read_signals(TRACED)) == {
+        "errors_per_item",
         "first_token_margin",
         "knn_distance",
         "logprob_quantiles",

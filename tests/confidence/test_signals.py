@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ TRACE = Trace(
     entropies=(0.1, 0.7, 0.0, 0.2),
 )
 SURE = Trace(logprobs=(-0.001, -0.002), margins=(11.0, 40.0), entropies=(0.0, 0.0))
+HALF = Trace((math.log(0.5), math.log(0.5)), (0.0, 0.0), (0.7, 0.7))
+CERTAIN = Trace((0.0,), (40.0,), (0.0,))
 EMPTY = Trace((), (), ())
 
 
@@ -40,6 +43,11 @@ def draft(**fields: Any) -> Draft:
         ("first_token_margin", draft(trace=EMPTY), None),
         ("knn_distance", draft(evidence={"similarity": 0.75}), -0.25),
         ("knn_distance", draft(trace=TRACE), None),
+        ("errors_per_item", draft(trace=HALF, text="label"), -math.log(1.0 / 2)),
+        ("errors_per_item", draft(trace=HALF, text='{"a": ["x", "y"], "b": []}'), -math.log(1.0 / 3)),
+        ("errors_per_item", draft(trace=HALF, text="[]"), 0.0),
+        ("errors_per_item", draft(trace=CERTAIN), math.log(1_000)),
+        ("errors_per_item", draft(trace=EMPTY), None),
         ("validity", draft(text="free text"), 1.0),
         ("validity", draft(text=""), 1.0),
         ("validity", draft(text=' {"a": [1, 2]}\n'), 1.0),

@@ -86,6 +86,22 @@ def test_a_head_scores_as_the_regression_which_it_was_made_from() -> None:
     assert [SCORER.score_draft(one, head) for one in drafts] == pytest.approx(expected, abs=1e-9)
 
 
+def test_of_graded_losses_a_head_learns_the_mean() -> None:
+    """Signals that tell small losses from none count, although all of these are below a half."""
+    draw = random.Random(5)
+    margins = [draw.uniform(0, 4) for _ in range(400)]
+    losses = [0.4 if margin < 2 else 0.02 for margin in margins]
+    graded = EvalResult([draw.random() for _ in margins], losses, [draft(margin) for margin in margins])
+
+    head, rescored = fit_deferral(graded, SCORER, 0)
+
+    assert head is not None
+    unsure = [score for score, loss in zip(rescored.scores, losses, strict=True) if loss == 0.4]
+    sure = [score for score, loss in zip(rescored.scores, losses, strict=True) if loss < 0.4]
+    assert 1 - sum(unsure) / len(unsure) == pytest.approx(0.4, abs=0.06)
+    assert 1 - sum(sure) / len(sure) == pytest.approx(0.02, abs=0.06)
+
+
 def test_no_draft_is_scored_by_a_head_which_has_seen_it() -> None:
     """Its own loss may change every other score but not its own."""
     validation = told()
