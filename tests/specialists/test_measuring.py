@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from gateway.ipc.child_process import start_module
 from gateway.specialists.measuring import MeasuredVersion, measure_footprint, mix_texts
+from tests.support.waiting import PATIENCE_S
 
 
 def job(folder: Path, **script: Any) -> MeasuredVersion:
@@ -48,3 +52,22 @@ def test_a_text_that_the_version_refuses_is_left_out(tmp_path: Path) -> None:
 def test_a_version_that_dies_is_not_measured(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert measure_footprint(job(tmp_path, faults={"where is card lost": "die"})) is None
     assert "could not be measured" in caplog.text
+
+
+def test_a_version_that_drafts_nothing_is_not_measured(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    faults = dict.fromkeys(["where is card lost", "is my my card"], "refuse")
+    assert measure_footprint(job(tmp_path, faults=faults)) is None
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_the_measuring_process_ends_with_its_parent(tmp_path: Path) -> None:
+    hanging = msgspec.json.encode(job(tmp_path, faults={"where is card lost": "hang"}))
+    child = start_module("gateway.specialists.measuring", [], stdout=subprocess.PIPE)
+    assert child.stdin is not None
+    child.stdin.write(hanging + b"\n")
+    child.stdin.close()
+    assert child.wait(PATIENCE_S) != 0
+    assert child.stdout is not None
+    child.stdout.close()
