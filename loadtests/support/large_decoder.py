@@ -47,7 +47,7 @@ def measure_decoder() -> Decoder:
     token_ms = LAYERS * layer_ms[1] + _time(head, 1)
     weights = LAYERS * sum(rows * columns for rows, columns in layer) + WIDTH * VOCABULARY
     return Decoder(
-        shape=f"decoder, {weights / 1e9:.1f} B int4 ({MEASURED_LAYERS} of {LAYERS} layers run, scaled)",
+        shape=f"{weights / 1e9:.1f} B int4 decoder",
         label_ms=LAYERS * layer_ms[PROMPT_TOKENS] + ANSWER_TOKENS * token_ms,
         token_ms=token_ms,
         # Four bits a weight, and a float of 32 bits for each block.
