@@ -19,7 +19,6 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from gateway.confidence.deferral import Scorer
-from gateway.config import plugins
 from gateway.distill.base import EvalResult, TrainingSet, Workspace
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.deferral import fit_deferral
@@ -28,6 +27,7 @@ from gateway.processes.building import create_recipe
 from gateway.registry.models import verify_folder
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.runtimes import open_runtime
 from gateway.specialists.shared_resources import SharedResources
 from loadtests.datasets import read_data
 
@@ -88,7 +88,7 @@ def _trained(
 def _published(folder: Path, rows: TrainingSet, resources: SharedResources) -> tuple[str, int, EvalResult]:
     """Return a version's recipe, the number of rows it learnt, and how it does on the last ones."""
     manifest = verify_folder(folder)
-    runtime = plugins.load_plugin("gateway.specialists.runtimes", manifest.runtime).create(folder, resources)
+    runtime = open_runtime(manifest.runtime, folder, resources)
     last = len(rows.texts)
     scored = evaluate(runtime, _slice(rows, last - EXAM_ROWS, last), Scorer())
     return manifest.recipe, manifest.rows, scored

@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.confidence.agreement import measure_loss
-from gateway.config.plugins import load_plugin
 from gateway.core import DraftRequest
 from gateway.demo.tickets import Pair
 from gateway.distill.base import EvalResult
@@ -30,6 +29,7 @@ from gateway.specialists.base import NullListener, Prediction, Runtime
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.measuring import TEXTS, MeasuredVersion, measure_footprint
+from gateway.specialists.runtimes import open_runtime
 from gateway.specialists.shared_resources import SharedResources
 from loadtests.datasets import read_data
 from loadtests.support.fleet import Specialist, train_specialist
@@ -114,8 +114,7 @@ def _measure(name: str, options: argparse.Namespace) -> Row:
 
 def _draft_all(specialist: Specialist, pairs: Sequence[Pair]) -> list[Prediction]:
     resources = SharedResources(create_encoder("minilm"), EnginePool(Path("no-models"), 1_024))
-    module = load_plugin("gateway.specialists.runtimes", specialist.runtime)
-    runtime: Runtime = module.create(specialist.folder, resources)
+    runtime = open_runtime(specialist.runtime, specialist.folder, resources)
     return [_draft(runtime, pair.text) for pair in pairs]
 
 

@@ -236,10 +236,10 @@ class Learner:
         asked = self._required.asked_within(task, certification.footprint)
         if asks_anew(certification, self._required.targets_within(task, certification.footprint), asked):
             return True
-        came, tried_at = self._task_rows(task).came, self._tried_at.get(task)
+        rows, tried_at = self._task_rows(task), self._tried_at.get(task)
         if self._imported.awaits_confirmation(certification):
-            return came - (tried_at or 0) >= CONFIRM_EVERY
-        return may_renew(certification, self._task_rows(task).evidence(), came, tried_at, self._clock())
+            return rows.came - (tried_at or 0) >= CONFIRM_EVERY
+        return may_renew(certification, rows.evidence(), rows.came, tried_at, self._clock())
 
     def _renew(self, task: str) -> Iterator[Event]:
         """Test the version that drafts again on today's evidence. Raises RegistryError."""

@@ -105,7 +105,7 @@ class Watch:
             self._loop_cpu_s = _read_loop_cpu_s(self._process)
         if is_fresh or self._is_at_work():
             self._still_since = now
-            self._cpu_s = _read_cpu_s(self._process)
+            self._cpu_s = read_cpu_s(self._process)
         if self._has_loop and self._has_beaten:
             self.is_spinning = _read_loop_cpu_s(self._process) - self._loop_cpu_s >= SPINNING_CPU_S
         return now - self._still_since >= limit_s
@@ -123,7 +123,7 @@ class Watch:
 
     def _is_at_work(self) -> bool:
         states = _read_states(self._process)
-        return not states or bool(states & _AT_WORK) or _read_cpu_s(self._process) - self._cpu_s > IDLE_CPU_S
+        return not states or bool(states & _AT_WORK) or read_cpu_s(self._process) - self._cpu_s > IDLE_CPU_S
 
 
 def _read_states(process: int) -> set[str]:
@@ -135,7 +135,8 @@ def _read_states(process: int) -> set[str]:
     return states
 
 
-def _read_cpu_s(process: int) -> float:
+def read_cpu_s(process: int) -> float:
+    """Return the processor time of a process, in all its threads; 0 if it cannot be read."""
     return _read_times(Path(f"/proc/{process}/stat"))
 
 

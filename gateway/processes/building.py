@@ -16,27 +16,22 @@ from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.version_builder import VersionBuilder
 from gateway.processes.registry_access import open_registry
 from gateway.settings import Settings
-from gateway.specialists.base import Runtime
 from gateway.specialists.encoders import create_encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.measuring import TEXTS, MeasuredVersion, measure_footprint
 from gateway.specialists.remote.pool import RemoteEngines
+from gateway.specialists.runtimes import open_runtime
 from gateway.specialists.shared_resources import SharedResources
 
 
 def create_builder(settings: Settings, resources: SharedResources | None = None) -> VersionBuilder:
     """Return the builder of versions, with an encoder of its own unless `resources` are given."""
-    learn, specialists = settings.learn, settings.specialists
-    if resources is None:
-        engines = EnginePool(settings.home.models, specialists.memory_mb)
-        resources = SharedResources(
-            create_cached_encoder(settings), engines, RemoteEngines(specialists.engines)
-        )
-    registry, shared = open_registry(settings), resources
+    learn = settings.learn
+    registry, shared = open_registry(settings), resources or open_resources(settings)
     return VersionBuilder(
         recipes=[create_recipe(name, learn.options.get(name, {})) for name in learn.recipes],
         registry=registry,
-        open_runtime=lambda name, folder: _open_runtime(name, folder, shared),
+        open_runtime=lambda name, folder: open_runtime(name, folder, shared),
         measure=lambda name, folder, texts: _measure(settings, name, folder, texts),
         resources=shared,
         workspaces=settings.home.learn,
@@ -51,16 +46,15 @@ def create_recipe(name: str, options: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def create_cached_encoder(settings: Settings) -> CachedEncoder:
-    """Return the encoder of the settings, which remembers what it has encoded."""
+def open_resources(settings: Settings) -> SharedResources:
+    """Return what specialists share here; the encoder remembers what it has encoded."""
     specialists = settings.specialists
     options = msgspec.json.encode(specialists.encoder_options)
-    return CachedEncoder(create_encoder(specialists.encoder, options))
-
-
-def _open_runtime(name: str, folder: Path, resources: SharedResources) -> Runtime:
-    runtime: Runtime = load_plugin("gateway.specialists.runtimes", name).create(folder, resources)
-    return runtime
+    return SharedResources(
+        CachedEncoder(create_encoder(specialists.encoder, options)),
+        EnginePool(settings.home.models, specialists.memory_mb),
+        RemoteEngines(specialists.engines),
+    )
 
 
 def _measure(settings: Settings, runtime: str, folder: Path, texts: Sequence[str]) -> Footprint | None:

@@ -50,7 +50,7 @@ OWN_ROWS_ARE_LEFT = -1
 TRACES_AT_ONCE = 1_000
 
 
-class Trace(msgspec.Struct, frozen=True, array_like=True):
+class ForgottenTrace(msgspec.Struct, frozen=True, array_like=True):
     """What other machines must know of a forgotten row to find what came of it there: no content."""
 
     request_id: str
@@ -155,7 +155,7 @@ class FleetForgetting:
         self._answer(request, receipt, traces=traces_done, is_done=receipt.is_wiped)
         return receipt
 
-    def _forget_others(self, traces: Sequence[Trace]) -> FleetReceipt:
+    def _forget_others(self, traces: Sequence[ForgottenTrace]) -> FleetReceipt:
         """Forget what this machine has of rows that were on others."""
         home, state = self._home, self._state
         nothing = FleetReceipt(machine=self._machine, host="")
@@ -175,7 +175,7 @@ class FleetForgetting:
             is_wiped=state.database.empty_log(LOG_LIMIT_S) and are_wiped,
         )
 
-    def _withdraw(self, task: str, traces: Sequence[Trace]) -> Iterator[str]:
+    def _withdraw(self, task: str, traces: Sequence[ForgottenTrace]) -> Iterator[str]:
         texts = {trace.text for trace in traces if trace.task == task}
         keys = [read_audit_key(self._home), *self._state.forgets.former_audit_keys()]
 
@@ -190,7 +190,9 @@ class FleetForgetting:
         forgets, key = self._state.forgets, read_audit_key(self._home)
         told = [body for machine, body in forgets.traces(request.id) if machine == self._machine]
         known = {trace for body in told for trace in _decode(body)}
-        traces = {Trace(row.request_id, row.task, hash_learnt(hash_text(row.text), key)) for row in rows}
+        traces = {
+            ForgottenTrace(row.request_id, row.task, hash_learnt(hash_text(row.text), key)) for row in rows
+        }
         new = sorted(traces - known, key=msgspec.structs.astuple)
         batches = [new[start : start + TRACES_AT_ONCE] for start in range(0, len(new), TRACES_AT_ONCE)]
         forgets.add_traces(request.id, self._machine, [_encode(batch) for batch in batches])
@@ -232,13 +234,13 @@ def _add_up(before: FleetReceipt, local: Receipt) -> FleetReceipt:
     )
 
 
-def _encode(traces: Sequence[Trace]) -> tuple[str, str]:
+def _encode(traces: Sequence[ForgottenTrace]) -> tuple[str, str]:
     ids = msgspec.json.encode([trace.request_id for trace in traces]).decode()
     return ids, msgspec.json.encode(traces).decode()
 
 
-def _decode(body: str) -> list[Trace]:
-    return msgspec.json.decode(body, type=list[Trace])
+def _decode(body: str) -> list[ForgottenTrace]:
+    return msgspec.json.decode(body, type=list[ForgottenTrace])
 
 
 def main() -> None:

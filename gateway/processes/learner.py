@@ -29,7 +29,7 @@ from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
-from gateway.processes.building import create_builder, create_cached_encoder
+from gateway.processes.building import create_builder, open_resources
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.preloading import PreloadingCertificationStore
 from gateway.processes.registry_access import open_registry
@@ -39,9 +39,6 @@ from gateway.sharing.election import Election
 from gateway.sharing.mirror import SharedRows
 from gateway.sharing.publication import Publication
 from gateway.sharing.valkey import Valkey
-from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.remote.pool import RemoteEngines
-from gateway.specialists.shared_resources import SharedResources
 from gateway.store.home import Home, read_machine_name
 from gateway.store.learner_progress import write_learner_progress
 from gateway.store.state import State, open_state
@@ -131,11 +128,8 @@ def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Le
     Raises AwayError if they cannot be told.
     """
     home = settings.home
-    specialists, learn = settings.specialists, settings.learn
-    encoder = create_cached_encoder(settings)
-    resources = SharedResources(
-        encoder, EnginePool(home.models, specialists.memory_mb), RemoteEngines(specialists.engines)
-    )
+    learn = settings.learn
+    resources = open_resources(settings)
     registry = open_registry(settings)
     election = _create_election(settings)
     if election and by_hand:
@@ -156,7 +150,7 @@ def create_learner(settings: Settings, state: State, *, by_hand: str = "") -> Le
     return Learner(
         stores,
         builder,
-        encoder,
+        resources.encoder,
         _create_planner(settings).requirements,
         learn,
         is_ours=election.is_ours if election else lambda _: True,

@@ -11,6 +11,7 @@ from gateway.store.state import State
 
 if TYPE_CHECKING:
     from gateway.processes.shared_bases import SharedBases
+    from gateway.registry.published import PublishedVersions
 
 BASES = "bases"
 """The folder of base models at `registry.storage`."""
@@ -40,11 +41,7 @@ def open_shared(settings: Settings, bases: SharedBases | None = None) -> SharedR
 
     With `bases` a version comes with the base that it was trained on.
     """
-    from gateway.registry.published import SETTING, PublishedVersions
-    from gateway.store.object_storage import open_storage
-
-    storage = open_storage(settings.registry.storage or "", settings.registry.options, SETTING)
-    published = PublishedVersions(storage)
+    published = _open_published(settings, settings.registry.storage or "")
     if bases is None:
         return SharedRegistry(settings.home.registry, published)
     return SharedRegistry(settings.home.registry, published, require_base=bases.require_base)
@@ -59,9 +56,12 @@ def open_bases(settings: Settings) -> Registry:
 
 def open_shared_bases(settings: Settings) -> SharedRegistry:
     """Return the bases of all machines, with those of this one. Raises ConfigError."""
+    place = f"{(settings.registry.storage or '').rstrip('/')}/{BASES}"
+    return SharedRegistry(settings.home.models, _open_published(settings, place))
+
+
+def _open_published(settings: Settings, place: str) -> PublishedVersions:
     from gateway.registry.published import SETTING, PublishedVersions
     from gateway.store.object_storage import open_storage
 
-    place = f"{(settings.registry.storage or '').rstrip('/')}/{BASES}"
-    storage = open_storage(place, settings.registry.options, SETTING)
-    return SharedRegistry(settings.home.models, PublishedVersions(storage))
+    return PublishedVersions(open_storage(place, settings.registry.options, SETTING))

@@ -12,19 +12,15 @@ import msgspec
 
 from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import Workspace
-from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.curate import curate
 from gateway.distill.recipes import head
 from gateway.distill.suspects import find_suspects
 from gateway.distill.verdicts import apply_verdicts, key_of, verdict_on
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
+from gateway.processes.building import open_resources
 from gateway.processes.harvest_access import open_harvest
 from gateway.settings import Settings
-from gateway.specialists.encoders import create_encoder
-from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.remote.pool import RemoteEngines
-from gateway.specialists.shared_resources import SharedResources
 from gateway.store.home import read_audit_key
 from gateway.store.reviews import Feedback, Verdict
 from gateway.store.state import State
@@ -157,13 +153,5 @@ class Review:
         return rows[-1]
 
     def _create_workspace(self, folder: Path) -> Workspace:
-        specialists = self._settings.specialists
-        encoder = CachedEncoder(
-            create_encoder(specialists.encoder, msgspec.json.encode(specialists.encoder_options))
-        )
-        resources = SharedResources(
-            encoder,
-            EnginePool(self._settings.home.models, specialists.memory_mb),
-            RemoteEngines(specialists.engines),
-        )
+        resources = open_resources(self._settings)
         return Workspace(folder=folder, seed=self._settings.learn.seed, resources=resources)

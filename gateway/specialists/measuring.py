@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import resource
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import msgspec
 from gateway.core import DraftRequest, Footprint
 from gateway.errors import SpecialistError
 from gateway.ipc.child_process import exit_with_parent, start_module
+from gateway.ipc.heartbeat import read_cpu_s
 from gateway.specialists.base import NullListener, Runtime
 from gateway.specialists.remote.config import EngineConfig
 
@@ -100,20 +102,18 @@ def main() -> None:
 def _open_runtime(measured: MeasuredVersion) -> Iterator[tuple[Runtime, float]]:
     """Give the runtime at work and when its loading began: once the encoder was warm."""
     # Not at the top: the process that asks for a measurement needs none of this.
-    from gateway.config.plugins import load_plugin
     from gateway.specialists.encoders import create_encoder
     from gateway.specialists.engine.pool import EnginePool
     from gateway.specialists.remote.pool import RemoteEngines
+    from gateway.specialists.runtimes import open_runtime
     from gateway.specialists.shared_resources import SharedResources
 
     encoder = create_encoder(measured.encoder, msgspec.json.encode(measured.encoder_options))
-    encoder.encode(measured.texts[0])
+    encoder.encode("warm")  # not a lesson, which may be too long for it
     engines = EnginePool(Path(measured.models), measured.memory_mb)
     begun = time.perf_counter()
     resources = SharedResources(encoder, engines, RemoteEngines(measured.engines))
-    runtime: Runtime = load_plugin("gateway.specialists.runtimes", measured.runtime).create(
-        Path(measured.folder), resources
-    )
+    runtime = open_runtime(measured.runtime, Path(measured.folder), resources)
     try:
         yield runtime, begun
     finally:
@@ -126,16 +126,14 @@ def _draft_all(runtime: Runtime, texts: Sequence[str]) -> tuple[float, list[floa
     ends_at = time.monotonic() + LONGEST_S
     best: dict[str, float] = {}
     drafts, cpu_s = 0, _cpu_s()
-    some, tries = (texts[:REMOTE_TEXTS], 1) if runtime.is_remote else (texts, TRIES)
-    for _ in range(tries):
-        for text in some:
-            if drafts and time.monotonic() > ends_at:
-                break
-            begun = time.perf_counter()
-            with contextlib.suppress(SpecialistError):  # too long for it: the teacher answers
-                runtime.draft(DraftRequest(text=text), NullListener())
-                best[text] = min(best.get(text, LONGEST_S), time.perf_counter() - begun)
-            drafts += 1
+    for text in texts[:REMOTE_TEXTS] if runtime.is_remote else [*texts] * TRIES:
+        if drafts and time.monotonic() > ends_at:
+            break
+        begun = time.perf_counter()
+        with contextlib.suppress(SpecialistError):  # too long for it: the teacher answers
+            runtime.draft(DraftRequest(text=text), NullListener())
+            best[text] = min(best.get(text, math.inf), time.perf_counter() - begun)
+        drafts += 1
     return (_cpu_s() - cpu_s) / max(1, drafts), sorted(best.values())
 
 
@@ -173,13 +171,7 @@ def _peak_mb(pid: str) -> float:
 
 def _cpu_s() -> float:
     """Return the CPU seconds of this process and those that it has started."""
-    ticks = 0
-    for pid in _children():
-        with contextlib.suppress(OSError):
-            # After the name in brackets: utime and stime are the 12th and 13th fields.
-            fields = (_PROC / pid / "stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return time.process_time() + ticks / 100
+    return time.process_time() + sum(read_cpu_s(int(pid)) for pid in _children())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,6 @@ from gateway.confidence.deferral import Scorer
 from gateway.confidence.drift import DriftMonitor
 from gateway.confidence.gate import Gate
 from gateway.confidence.summary import summarize_certification
-from gateway.config.plugins import load_plugin
 from gateway.core import IncomingRequest, Outcome
 from gateway.demo.replay import Served
 from gateway.demo.tickets import Pair
@@ -49,9 +48,10 @@ from gateway.registry.models import Registry
 from gateway.routing.classifiers.fingerprint import FingerprintClassifier
 from gateway.routing.router import TaskRouter
 from gateway.settings import Learn, Specialists
-from gateway.specialists.base import Encoder, Runtime
+from gateway.specialists.base import Encoder
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.loaded_models import LoadedModels
+from gateway.specialists.runtimes import open_runtime
 from gateway.specialists.shared_resources import SharedResources
 from gateway.store.home import AUDIT_KEY_BYTES, Home
 from gateway.store.state import State, open_state
@@ -256,15 +256,11 @@ def _incoming(request_id: str, body: bytes) -> IncomingRequest:
 def _create_builder(
     home: Home, registry: Registry, resources: SharedResources, learn: Learn, memory: TrainingMemory | None
 ) -> VersionBuilder:
-    def open_runtime(name: str, folder: Path) -> Runtime:
-        runtime: Runtime = load_plugin("gateway.specialists.runtimes", name).create(folder, resources)
-        return runtime
-
     recipes = [create_recipe(name, learn.options.get(name, {})) for name in learn.recipes]
     return VersionBuilder(
         recipes=[RememberedRecipe(recipe, memory) for recipe in recipes] if memory else recipes,
         registry=registry,
-        open_runtime=open_runtime,
+        open_runtime=lambda name, folder: open_runtime(name, folder, resources),
         resources=resources,
         workspaces=home.learn,
         config=learn,

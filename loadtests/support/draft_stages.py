@@ -12,13 +12,13 @@ from typing import Any
 import msgspec
 from threadpoolctl import threadpool_limits
 
-from gateway.config.plugins import load_plugin
 from gateway.core import DraftRequest
 from gateway.registry.models import Registry
 from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.encoders import create_encoder, minilm
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.loaded_models import LoadedModels, Version
+from gateway.specialists.runtimes import open_runtime
 from gateway.specialists.shared_resources import SharedResources
 from gateway.specialists.tokenization import encode_input
 from gateway.store.home import Home
@@ -38,9 +38,7 @@ def measure_stages(specialist: Specialist, texts: Sequence[str]) -> DraftCosts:
     """Return what drafts cost, measured here, one text after the other."""
     encoder, tokenizer = create_encoder("minilm"), minilm.build_tokenizer()
     resources = SharedResources(encoder, EnginePool(Path("no-models"), 1_024))
-    runtime: Any = load_plugin("gateway.specialists.runtimes", specialist.runtime).create(
-        specialist.folder, resources
-    )
+    runtime: Any = open_runtime(specialist.runtime, specialist.folder, resources)
     listener = NullListener()
 
     def draft(text: str) -> Prediction:

@@ -16,15 +16,14 @@ from gateway.harvest.exports import Export, note_export
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.removal import Selection
 from gateway.processes.forgetting import Receipt, forget_rows
-from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists.learnt import write_learnt_texts
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.ledger_row import LedgerRow
 from gateway.store.reviews import Feedback
 from gateway.store.state import State, open_state
 from tests.distill.conftest import harvested
+from tests.specialists.hosting import publish_learnt
 from tests.support.builders import certified
 
 TASK = "task-1"
@@ -55,13 +54,7 @@ def harvest(home: Home, *rows: Row) -> None:
 
 
 def publish(home: Home, version: int, folder: Path, *texts: str) -> None:
-    folder.mkdir()
-    write_learnt_texts(texts, folder)
-    manifest = Manifest(
-        task=TASK, version=version, runtime="head", encoder="e", created_at=0.0, recipe="head", seed=0,
-        rows=len(texts), answers=1,
-    )  # fmt: skip
-    Registry(home.registry).publish(manifest, folder)
+    publish_learnt(Registry(home.registry), folder, version, *texts, task=TASK)
 
 
 def audit(request_id: str) -> Audit:

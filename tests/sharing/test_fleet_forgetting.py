@@ -18,17 +18,16 @@ from gateway.harvest.reader import HarvestReader
 from gateway.harvest.removal import Selection
 from gateway.processes import fleet_forgetting
 from gateway.processes.fleet_forgetting import FleetForgetting
-from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.settings import read_settings
 from gateway.sharing.base import AwayError
 from gateway.sharing.contact import write_contact_report
-from gateway.specialists.learnt import write_learnt_texts
 from gateway.store.forgets import ForgetRequest
 from gateway.store.home import Home, read_audit_key, read_machine_name
 from gateway.store.reviews import Verdict
 from tests.distill.conftest import harvested
 from tests.sharing.conftest import Machine, sync_all
+from tests.specialists.hosting import publish_learnt
 from tests.support.builders import certified
 from tests.support.processes import stepdown
 from tests.support.valkey import RunningValkey
@@ -63,14 +62,7 @@ def harvest(home: Home, text: str, user: str, *, tenant: str = "shop") -> None:
 
 
 def publish(home: Home, version: int, *texts: str) -> None:
-    folder = home.folder / f"staging-{version}"
-    folder.mkdir()
-    write_learnt_texts(texts, folder)
-    manifest = Manifest(
-        task=TASK, version=version, runtime="head", encoder="e", created_at=0.0, recipe="head", seed=0,
-        rows=len(texts), answers=1,
-    )  # fmt: skip
-    Registry(home.registry).publish(manifest, folder)
+    publish_learnt(Registry(home.registry), home.folder / f"staging-{version}", version, *texts, task=TASK)
 
 
 def add_audit(machine: Machine, request_id: str) -> None:

@@ -24,6 +24,7 @@ from gateway.specialists.encoders import minilm
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.host.listener import SendReply
 from gateway.specialists.knn import FloatVector
+from gateway.specialists.learnt import write_learnt_texts
 from gateway.specialists.linear.features import feature_width
 from gateway.specialists.protocol import HostReply
 from gateway.specialists.runtimes.head import runtime as head
@@ -115,6 +116,13 @@ def publish_script(
     scratch.mkdir(parents=True)
     (scratch / SCRIPT).write_bytes(msgspec.json.encode(script))
     return _publish(registry, scratch, "scripted", encoder, version, task=task)
+
+
+def publish_learnt(registry: Registry, scratch: Path, version: int, *texts: str, task: str) -> None:
+    """Publish a version of `task` that has learnt `texts`, and cannot draft."""
+    scratch.mkdir()
+    write_learnt_texts(texts, scratch)
+    _publish(registry, scratch, "head", MINILM, version, task=task)
 
 
 def _publish(

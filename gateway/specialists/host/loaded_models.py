@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from gateway.config.plugins import load_plugin
 from gateway.core import DraftRequest
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.registry.models import verify_folder
 from gateway.specialists.base import Listener, Prediction, Runtime
 from gateway.specialists.learnt import LearntTexts, read_learnt_texts
+from gateway.specialists.runtimes import open_runtime
 from gateway.specialists.shared_resources import SharedResources
 
 
@@ -130,8 +130,6 @@ class LoadedModels:
                 f"{folder} was trained on {manifest.encoder!r}, this host runs {encoder!r}: train it again"
             )
         try:
-            module = load_plugin("gateway.specialists.runtimes", manifest.runtime)
+            return open_runtime(manifest.runtime, folder, self._resources)
         except ConfigError as exc:
             raise RegistryError(f"{folder}: {exc}") from exc
-        runtime: Runtime = module.create(folder, self._resources)
-        return runtime
