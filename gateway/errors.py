@@ -108,6 +108,21 @@ class BudgetSpentError(RequestError):
         )
 
 
+class SpecialistAwayError(RequestError):
+    """The only specialist that may answer cannot at the moment: `reason`. The official clients ask again."""
+
+    def __init__(self, reason: str, *, param: str) -> None:
+        super().__init__(
+            f"the specialist cannot answer at the moment: {reason}",
+            status=503,
+            param=param,
+            code="specialist_unavailable",
+            kind="server_error",
+            headers=_retry_after(1.0),
+            because=reason,
+        )
+
+
 class UnreadableBodyError(RequestError):
     """The body is in a coding or a shape that we cannot read, and that the teacher perhaps takes.
 

@@ -28,10 +28,16 @@ from gateway.cascade.hedge import await_draft, cancel_teacher_call
 from gateway.cascade.private import private_reason
 from gateway.confidence.shortfall import uncertified_reason
 from gateway.core import Answer, Certification, Draft, Plan, Request, Route
-from gateway.errors import RequestError, SpecialistError
+from gateway.errors import RequestError, SpecialistAwayError, SpecialistError
 from gateway.upstream.base import Reply
 
 logger = logging.getLogger(__name__)
+
+_PASSING = {
+    "host down", "version not loaded", "draft of another version", "late", "overloaded", "engine down",
+    "engine lost",
+}  # fmt: skip
+"""Why there is no draft at the moment, though there is a specialist."""
 
 
 async def serve(request: Request, stages: Stages) -> Answer:
@@ -175,13 +181,7 @@ async def _encode(state: RequestState, stages: Stages) -> Answer:
 
 async def _escalate(state: RequestState, stages: Stages) -> Answer:
     if state.request.mode == "local":
-        raise RequestError(
-            f"no specialist may answer this request: {state.reason}",
-            status=404,
-            param="model" if state.request.names_specialist else "x-stepdown-mode",
-            code="model_not_found" if state.request.names_specialist else "no_specialist",
-            because=state.reason,
-        )
+        raise _no_local_answer(state)
     try:
         state = await set_aside_cost(state, stages)
     except RequestError:
@@ -189,6 +189,20 @@ async def _escalate(state: RequestState, stages: Stages) -> Answer:
             state.late_draft.cancel()
         raise
     return await answer_with_teacher(state, stages)
+
+
+def _no_local_answer(state: RequestState) -> RequestError:
+    """Return the error of a request that only a specialist may answer."""
+    param = "model" if state.request.names_specialist else "x-stepdown-mode"
+    if state.reason in _PASSING:
+        return SpecialistAwayError(state.reason, param=param)
+    return RequestError(
+        f"no specialist may answer this request: {state.reason}",
+        status=404,
+        param=param,
+        code="model_not_found" if state.request.names_specialist else "no_specialist",
+        because=state.reason,
+    )
 
 
 def _unsupported_reason(request: Request) -> str:

@@ -69,7 +69,8 @@ class Following:
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refused: dict[tuple[str, int], float] = {}
-        self._knows_certificates = self._has_loaded = False
+        self._knows_certificates = False
+        self._has_loaded = asyncio.Event()
         self._began_at = time.monotonic()
         self._loops = Loops()
         self._step_log = StepLog()
@@ -109,9 +110,15 @@ class Following:
 
         Among several another one has its requests meanwhile, and answers them locally.
         """
-        if self._contact is None or self._has_loaded:
+        if self._contact is None or self._has_loaded.is_set():
             return True
         return time.monotonic() - self._began_at > WARM_LIMIT_S
+
+    async def wait_until_warm(self) -> None:
+        """Return once `is_warm` is true."""
+        if not self.is_warm:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._has_loaded.wait(), WARM_LIMIT_S)
 
     def find_key(self, key_hash: str) -> KeyFacts | None:
         """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen.
@@ -196,8 +203,9 @@ class Following:
         for task, version in wanted - self._loaded:
             if time.monotonic() - self._refused.get((task, version), -math.inf) >= LOAD_AGAIN_S:
                 await self._load(task, version)
-        if self._knows_certificates and (not wanted or self._drafter.is_ready):
-            self._has_loaded = self._has_loaded or all(map(self._is_loaded, certifications))
+        answers = self._knows_certificates and (not wanted or self._drafter.is_ready)
+        if answers and all(map(self._is_loaded, certifications)):
+            self._has_loaded.set()
 
     def _is_loaded(self, one: Certification) -> bool:
         """Whether the version of a certification drafts, or never will as it is."""

@@ -37,7 +37,9 @@ class NeighborWatch:
             waiting: set[int] = set()
             while not server.should_exit:
                 await asyncio.sleep(LOOK_EVERY_S)
-                found = {file for file, _ in self._poll.poll(0)} if server.started else set()
+                ready = self._poll.poll(0) if server.started else ()
+                # One that does not listen yet is reported, too, as hung up.
+                found = {file for file, event in ready if event & select.POLLIN}
                 for file in found & waiting:
                     await _take_in(self._listeners[file], lambda: _create_protocol(server))
                 waiting = found

@@ -61,8 +61,9 @@ def run_supervisor(settings: Settings, environment: Mapping[str, str], announce:
         # The process that shares the state writes in a column of its own.
         _create_counters(home, server.workers + settings.state.is_shared)
         _prepare_sharing(settings)
-        public = stack.enter_context(_listen(server.host, server.port, server.workers))
-        [admin] = stack.enter_context(_listen(server.admin_host, server.admin_port))
+        public = stack.enter_context(_bind_public(settings))
+        [admin] = stack.enter_context(_bind_all(server.admin_host, server.admin_port))
+        admin.listen(BACKLOG)
         sums = create_sum_files(server.workers + 1, home.folder)  # the last is the supervisor's own
         for teacher in settings.teachers or (settings.upstream,):
             refuse_own_address(teacher.base_url, [public[0], admin])
@@ -171,8 +172,22 @@ def _lock_home(home: Home) -> Iterator[None]:
 
 
 @contextmanager
-def _listen(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket]]:
-    """Give `count` listening sockets on one port; port 0 takes a free one.
+def _bind_public(settings: Settings) -> Iterator[list[socket.socket]]:
+    """Give the sockets of the workers; one machine alone keeps early connections waiting for its start.
+
+    Among several, a balancer may not have noticed that this one was away. It is refused until the worker
+    listens, which is when specialists are loaded, and asks another machine.
+    """
+    server = settings.server
+    with _bind_all(server.host, server.port, server.workers) as public:
+        for one in () if settings.state.is_shared else public:
+            one.listen(BACKLOG)
+        yield public
+
+
+@contextmanager
+def _bind_all(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket]]:
+    """Give `count` sockets on one port; port 0 takes a free one.
 
     The kernel spreads connections evenly over sockets, but not over the processes of one socket:
     with two workers on one socket, one of them took up to nine tenths.
@@ -188,8 +203,6 @@ def _listen(host: str, port: int, count: int = 1) -> Iterator[list[socket.socket
                 listeners = [stack.enter_context(_bind(host, port, is_shared=True)) for _ in range(count)]
         except OSError as exc:
             raise ConfigError(f"cannot listen on {host} port {port}: {exc.strerror}") from exc
-        for listener in listeners:
-            listener.listen(BACKLOG)
         yield listeners
 
 

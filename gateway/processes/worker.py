@@ -88,6 +88,7 @@ async def _serve(
     beside.append(asyncio.create_task(drain.end_server(server)))
     if neighbor_fds:
         beside.append(asyncio.create_task(NeighborWatch(neighbor_fds).take_in(server)))
+    await worker.following.wait_until_warm()
     try:
         await server.serve(open_listeners(fd))
     finally:

@@ -175,6 +175,22 @@ async def test_local_asked_for_without_a_specialist_is_an_error_that_names_the_h
     assert flow.teacher.calls == []
 
 
+@pytest.mark.parametrize("reason", ["host down", "version not loaded", "late", "overloaded", "engine down"])
+async def test_local_asked_for_while_the_specialist_is_away_is_an_error_that_passes(
+    flow: Flow, reason: str
+) -> None:
+    """The official clients ask again; 404 would say that there is none."""
+    flow.drafter.error = SpecialistError(reason)
+
+    with pytest.raises(RequestError, match=f"at the moment: {reason}") as caught:
+        await flow.read(request(mode="local"))
+
+    assert (caught.value.status, caught.value.code) == (503, "specialist_unavailable")
+    assert (caught.value.param, caught.value.because) == ("x-stepdown-mode", reason)
+    assert (b"retry-after", b"1") in caught.value.headers
+    assert flow.teacher.calls == []
+
+
 async def test_an_unreachable_teacher_leaves_an_outcome_too(flow: Flow) -> None:
     flow.drafter.score = 0.0
     flow.teacher.is_down, flow.teacher.error = True, UpstreamError("refused")

@@ -168,7 +168,11 @@ def test_who_is_forgotten_on_one_machine_is_forgotten_on_all(fleet: Fleet) -> No
     """The command waits for the receipt of each, and the other's files hold nothing of it."""
     asked = fleet.first.chat(headers={"x-stepdown-mode": "teacher"}, user="jane")
     request = dict(asked.headers)["x-stepdown-request-id"]
-    wait_for(lambda: request in fleet.run(fleet.first, "why", request, "--json"), "no record of it")
+    # Records are written a moment after the answers.
+    wait_for(
+        lambda: stepdown(fleet.first.home, "why", request, **fleet.environment).returncode == 0,
+        "no record of it",
+    )
 
     said = json.loads(fleet.run(fleet.second, "harvest", "forget", "--request", request, "--json"))
 
