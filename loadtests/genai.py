@@ -41,15 +41,14 @@ from gateway.specialists.runtimes import genai
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
 from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, build_table
+from loadtests.support.genai_prompts import ANSWER_TOKENS, STORY, make_input, write_adapter
 from loadtests.support.generator import Generator, Job
 from loadtests.support.processes import child_named, rss_mb
 
-PROMPT_TOKENS, ANSWER_TOKENS = 64, 32
 MEMORY_MB = 1_024
 ALONE, ROUNDS = 40, 5
 PROXIED = 6_000
 BUDGET_S = 15.0
-STORY = "Tell me a long story of a fox who went to sea, of whom she met there and of what they said "
 
 
 def main() -> None:
@@ -75,7 +74,7 @@ def measure(models: Path, scratch: Path) -> Figures:
     name = bases.tasks()[0]
     manifest, folder = bases.verify(name, bases.versions(name)[-1])
     adapters = [write_adapter(folder, scratch / f"{i}.onnx_adapter", seed=i) for i in range(ADAPTERS)]
-    text = _input(Prompter(folder))
+    text = make_input(Prompter(folder))
     with contextlib.closing(EnginePool(models, MEMORY_MB)) as engines:
         engine = engines.open_engine(name, base_model.base_digest(manifest))
         numbers = _speed(engine, adapters, text)
@@ -83,24 +82,6 @@ def measure(models: Path, scratch: Path) -> Figures:
     with Generator() as generator, _stage(models) as stack:
         beside_host = asyncio.run(_beside_host(stack, generator, version, text))
     return Figures(load_average=load, **numbers, **beside_host)  # type: ignore[arg-type]
-
-
-def write_adapter(base: Path, path: Path, seed: int) -> Path:
-    """Write weak random weights for all adapter inputs of the base in the folder `base`."""
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(str(base / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    inputs = [given for given in session.get_overridable_initializers() if ".lora_" in given.name]
-    random = np.random.default_rng(seed)
-    values = {one.name: 0.003 * random.standard_normal(one.shape, np.float32) for one in inputs}
-    adapter = ort.AdapterFormat()
-    adapter.set_adapter_version(1)
-    adapter.set_model_version(1)
-    adapter.set_parameters({key: ort.OrtValue.ortvalue_from_numpy(value) for key, value in values.items()})
-    adapter.export_adapter(str(path))
-    return path
 
 
 def _speed(engine: EngineClient, adapters: list[Path], text: str) -> dict[str, object]:
@@ -249,16 +230,6 @@ def _version(scratch: Path, adapter: Path, base: str, digest: str) -> Path:
     )
     registry.publish(manifest, source)
     return registry.folder("story", 1)
-
-
-def _input(prompter: Prompter) -> str:
-    """Return a text whose prompt has PROMPT_TOKENS."""
-    words = (STORY * 5).split()
-    for count in range(len(words)):
-        text = " ".join(words[:count])
-        if len(prompter.encode_prompt(text)) >= PROMPT_TOKENS:
-            return text
-    raise AssertionError("the story is too short")
 
 
 def _quantile_ms(seconds: list[float], share: float) -> float:
