@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -70,6 +71,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the data sets are, unless they were fetched")
     parser.add_argument("--lessons", type=int, default=3_000, help="texts that it learns (3,000)")
     parser.add_argument("--texts", type=int, default=1_000, help="fresh texts, at most (1,000)")
+    parser.add_argument("--agreement", default="exact", help="how drafts are compared (exact)")
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path("no-models"),
+        help="folder with the base of decoders, if there are any",
+    )
     parser.add_argument("--decoder", action="store_true", help="also the decoder with the shape of 7 B")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -91,10 +99,16 @@ def _measure(name: str, options: argparse.Namespace) -> Row:
     pairs = list({pair.text: pair for pair in data.pairs}.values())
     lessons = min(options.lessons, 2 * len(pairs) // 3)
     fresh = pairs[lessons : lessons + options.texts]
+    models = options.models.resolve()
     with tempfile.TemporaryDirectory(prefix="stepdown-") as scratch:
         folder = Path(scratch) / "version"
-        specialist = train_specialist(recipe, pairs[:lessons], folder, Path("no-models"), data.alpha)
-        row = _compare(_draft_all(specialist, fresh), fresh, data.gold, data.alpha)
+        specialist = train_specialist(recipe, pairs[:lessons], folder, models, data.alpha)
+        drafts = _draft_all(specialist, fresh, models)
+        losses = [
+            measure_loss(pair.answer, draft.text, agreement=options.agreement)
+            for pair, draft in zip(fresh, drafts, strict=True)
+        ]
+        row = _compare(drafts, losses, fresh, data.gold, data.alpha)
         takes = measure_footprint(
             MeasuredVersion(
                 runtime=recipe.runtime,
@@ -102,7 +116,7 @@ def _measure(name: str, options: argparse.Namespace) -> Row:
                 texts=specialist.lessons.texts[:TEXTS],
                 encoder="minilm",
                 encoder_options={},
-                models="no-models",
+                models=str(models),
                 memory_mb=1_024,
             )
         )
@@ -112,10 +126,11 @@ def _measure(name: str, options: argparse.Namespace) -> Row:
     return msgspec.structs.replace(row, p50_ms=takes.p50_ms, p99_ms=takes.p99_ms, memory_mb=takes.memory_mb)
 
 
-def _draft_all(specialist: Specialist, pairs: Sequence[Pair]) -> list[Prediction]:
-    resources = SharedResources(create_encoder("minilm"), EnginePool(Path("no-models"), 1_024))
-    runtime = open_runtime(specialist.runtime, specialist.folder, resources)
-    return [_draft(runtime, pair.text) for pair in pairs]
+def _draft_all(specialist: Specialist, pairs: Sequence[Pair], models: Path) -> list[Prediction]:
+    with closing(EnginePool(models, 1_024)) as engines:
+        resources = SharedResources(create_encoder("minilm"), engines)
+        runtime = open_runtime(specialist.runtime, specialist.folder, resources)
+        return [_draft(runtime, pair.text) for pair in pairs]
 
 
 def _draft(runtime: Runtime, text: str) -> Prediction:
@@ -125,11 +140,16 @@ def _draft(runtime: Runtime, text: str) -> Prediction:
         return REFUSED
 
 
-def _compare(drafts: Sequence[Prediction], pairs: Sequence[Pair], gold: dict[str, str], alpha: float) -> Row:
-    losses = [measure_loss(pair.answer, draft.text) for pair, draft in zip(pairs, drafts, strict=True)]
+def _compare(
+    drafts: Sequence[Prediction],
+    losses: Sequence[float],
+    pairs: Sequence[Pair],
+    gold: dict[str, str],
+    alpha: float,
+) -> Row:
     half = len(pairs) // 2
     scores = [draft.score for draft in drafts]
-    threshold = _threshold(EvalResult(scores[:half], losses[:half]), alpha)
+    threshold = _threshold(EvalResult(scores[:half], list(losses[:half])), alpha)
     asked = list(zip(pairs, drafts, losses, strict=True))[half:]
     served = [loss for _, draft, loss in asked if draft.score >= threshold]
     row = Row(
