@@ -96,7 +96,7 @@ def test_a_specialist_of_another_kind_is_not_bundled(command: Command, home: Pat
     done = command("models", "bundle", "support", "-o", str(tmp_path / "support.zip"))
 
     assert done.returncode != 0
-    assert "only a head can be bundled" in done.stderr
+    assert "only a head or a tagger can be bundled" in done.stderr
 
 
 def test_an_unknown_name_is_a_mistake_of_usage(command: Command, home: Path) -> None:

@@ -98,9 +98,11 @@ def publish_head(registry: Registry, scratch: Path, encoder: Encoder, version: i
     return publish_trained(registry, scratch, encoder, version)
 
 
-def publish_trained(registry: Registry, folder: Path, encoder: Encoder, version: int = 1) -> Path:
-    """Publish the head in `folder` as a version of the task "support"; return its folder."""
-    return _publish(registry, folder, "head", encoder.name, version)
+def publish_trained(
+    registry: Registry, folder: Path, encoder: Encoder, version: int = 1, runtime: str = "head"
+) -> Path:
+    """Publish what is in `folder` as a version of the task "support"; return its folder."""
+    return _publish(registry, folder, runtime, encoder.name, version)
 
 
 def publish_script(

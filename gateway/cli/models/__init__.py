@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--version", type=int, help="this version instead (the newest)")
     verify = actions.add_parser("verify", help="compare every file with its hash at publication")
     verify.add_argument("name", metavar="NAME", nargs="?", help="a task, by its id or name, or a base (all)")
-    bundle = actions.add_parser("bundle", help="write a head as a zip that runs without stepdown")
+    bundle = actions.add_parser("bundle", help="write a head or a tagger as a zip that runs without stepdown")
     bundle.add_argument("name", metavar="TASK", help="its version that drafts, or else its newest")
     bundle.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="the zip to write")
     pull = actions.add_parser("pull", help="fetch and convert a base for generative students (extra `learn`)")
@@ -84,7 +84,7 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
 
     from gateway.cli.models.published import find_model
     from gateway.errors import ConfigError
-    from gateway.specialists.edge_bundle import write_bundle
+    from gateway.specialists.edge.bundle import write_bundle
     from gateway.specialists.encoders import create_encoder
     from gateway.specialists.onnx_encoder import OnnxEncoder
     from gateway.store.state import open_state

@@ -1,27 +1,32 @@
-"""One head as a file that runs without stepdown, on a machine with one core and 512 MB."""
+"""One head or tagger as a file that runs without stepdown, on a machine with one core and 512 MB."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import zipfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
 
 from gateway.core import Certificate, DraftRequest
-from gateway.errors import RegistryError
+from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.manifest import Manifest
-from gateway.specialists import edge_runner, knn
+from gateway.specialists import knn
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.linear import features
 from gateway.specialists.onnx_encoder import OnnxEncoder
-from gateway.specialists.runtimes.head import first_stage, runtime
+from gateway.specialists.runtimes import open_runtime
+from gateway.specialists.runtimes.head import first_stage
+from gateway.specialists.runtimes.head import runtime as head
+from gateway.specialists.runtimes.tagger import option_head
+from gateway.specialists.runtimes.tagger import runtime as tagger
 from gateway.specialists.shared_resources import SharedResources
 
-RUNNER = "run.py"
 FACTS = "bundle.json"
 # Not texts of the task: a bundle leaves the house, and what users wrote stays.
 PROBES = (
@@ -39,20 +44,22 @@ PROBES = (
 def write_bundle(
     file: Path, folder: Path, manifest: Manifest, encoder: OnnxEncoder, certificate: Certificate | None
 ) -> str:
-    """Write the head in the verified `folder` with its encoder as the zip `file`; return its sha256.
+    """Write the version in the verified `folder` with its encoder as the zip `file`; return its sha256.
 
     `certificate` is that of texts never learnt, in force without a deferral head; with None the runner
-    serves nothing. Texts and hashes of what it has learnt stay here. Raises RegistryError for other runtimes.
+    serves nothing. Texts and hashes of what it has learnt stay here. Raises RegistryError for runtimes
+    other than `head` and `tagger`.
     """
-    if manifest.runtime != "head":
-        raise RegistryError(f"{manifest.task} is a {manifest.runtime}; only a head can be bundled so far")
+    if manifest.runtime not in _COPIES:
+        known = " or ".join(f"a {name}" for name in _COPIES)
+        raise RegistryError(f"{manifest.task} is {manifest.runtime}; only {known} can be bundled")
     with TemporaryDirectory(prefix="stepdown-bundle-") as name:
         scratch = Path(name)
-        for part in (runtime.WEIGHTS, runtime.ANSWERS, knn.FILE):
-            (scratch / part).write_bytes((folder / part).read_bytes())
         encoder.write_files(scratch)
-        words = _copy_first_stage(folder, scratch, encoder)
-        (scratch / RUNNER).write_bytes(Path(edge_runner.__file__).read_bytes())
+        words = _COPIES[manifest.runtime](folder, scratch, encoder)
+        _copy(folder / knn.FILE, scratch)
+        for program in ("run", manifest.runtime):
+            _copy(Path(__file__).with_name(f"{program}.py"), scratch)
         files = {path.name: _digest(path) for path in sorted(scratch.iterdir())}
         facts = _facts(folder, manifest, encoder, certificate) | {"files": files, "words": words}
         (scratch / FACTS).write_text(json.dumps(facts, indent=1))
@@ -63,12 +70,33 @@ def write_bundle(
     return _digest(file)
 
 
-def _copy_first_stage(folder: Path, scratch: Path, encoder: OnnxEncoder) -> dict[str, object] | None:
-    """Copy the head's first stage and its word vectors; return where the table of these is, None without."""
+def _copy_head(folder: Path, scratch: Path, encoder: OnnxEncoder) -> dict[str, object] | None:
+    """Copy a head, with word vectors if it has a first stage; return where their table is, None without."""
+    for part in (head.WEIGHTS, head.ANSWERS):
+        _copy(folder / part, scratch)
     if not (folder / first_stage.FILE).exists():
         return None
-    (scratch / first_stage.FILE).write_bytes((folder / first_stage.FILE).read_bytes())
+    _copy(folder / first_stage.FILE, scratch)
     return encoder.write_words(scratch) | {"weight": float(first_stage.WORD_WEIGHT)}
+
+
+def _copy_tagger(folder: Path, scratch: Path, encoder: OnnxEncoder) -> None:
+    _copy(folder / tagger.GRAMMAR, scratch)
+    # The encoder may have files of the names that they have in the version.
+    _copy(folder / tagger.MODEL, scratch, "tagger.onnx")
+    _copy(folder / tagger.TOKENIZER, scratch, "words.json")
+    if (folder / option_head.FILE).exists():
+        _copy(folder / option_head.FILE, scratch)
+
+
+_COPIES: dict[str, Callable[[Path, Path, OnnxEncoder], dict[str, object] | None]] = {
+    "head": _copy_head,
+    "tagger": _copy_tagger,
+}
+
+
+def _copy(file: Path, folder: Path, name: str = "") -> None:
+    (folder / (name or file.name)).write_bytes(file.read_bytes())
 
 
 def _facts(
@@ -96,20 +124,21 @@ def _facts(
         "hashed_weight": features.HASHED_WEIGHT,
         "certificate": rule,
         "manifest": msgspec.to_builtins(manifest),
-        "probes": _probes(folder, encoder),
+        "probes": _probes(folder, manifest, encoder),
     }
 
 
-def _probes(folder: Path, encoder: OnnxEncoder) -> list[dict[str, object]]:
-    head = runtime.create(folder, SharedResources(encoder, EnginePool(Path("no-models"), 0)))
+def _probes(folder: Path, manifest: Manifest, encoder: OnnxEncoder) -> list[dict[str, object]]:
+    """Return the drafts of PROBES, those that have one."""
+    resources = SharedResources(encoder, EnginePool(Path("no-models"), 0))
+    version = open_runtime(manifest.runtime, folder, resources)
+    named = {"head": ("probability", "similarity"), "tagger": ("min_logprob", "similarity")}[manifest.runtime]
     probes: list[dict[str, object]] = []
     for text in PROBES:
-        said = head.draft(DraftRequest(text=text), NullListener())
-        evidence = {
-            "probability": said.evidence["probability"],
-            "similarity": said.evidence.get("similarity"),
-        }
-        probes.append({"text": text, "draft": {"answer": said.text, "score": said.score, **evidence}})
+        with suppress(SpecialistError):
+            said = version.draft(DraftRequest(text=text), NullListener())
+            evidence = {name: said.evidence.get(name) for name in named}
+            probes.append({"text": text, "draft": {"answer": said.text, "score": said.score, **evidence}})
     return probes
 
 

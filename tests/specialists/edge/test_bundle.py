@@ -16,7 +16,7 @@ from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.recipes import head as recipe
 from gateway.errors import RegistryError
 from gateway.registry.models import Registry
-from gateway.specialists.edge_bundle import write_bundle
+from gateway.specialists.edge.bundle import write_bundle
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.runtimes.head import runtime
 from gateway.specialists.runtimes.scripted import Script
@@ -167,5 +167,5 @@ def test_other_runtimes_are_refused(registry: Registry, tmp_path: Path, encoder:
     publish_script(registry, tmp_path / "scratch", Script(answers={}))
     manifest, folder = registry.verify("support", 1)
 
-    with pytest.raises(RegistryError, match="only a head"):
+    with pytest.raises(RegistryError, match="only a head or a tagger can be bundled"):
         write_bundle(tmp_path / "x.zip", folder, manifest, encoder, None)
