@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.confidence.betting import betting_p_value, spread_evenly
 from gateway.confidence.binomial import binomial_cdf
 
 STARTS = 4
@@ -47,13 +48,13 @@ def certify_threshold(
 ) -> CertifiedThreshold | None:
     """Return the loosest certified threshold of `grid`, or None if none passes.
 
-    `scores` and `losses` (0..1) are (audits,): independent draws that were used neither to train
-    the specialist nor to choose `grid`. With probability >= 1 - delta the expected loss among
+    `scores` and `losses` (0..1) are (audits,), oldest first: independent draws that were used neither to
+    train the specialist nor to choose `grid`. With probability >= 1 - delta the expected loss among
     requests with score >= threshold is at most `alpha`. `is_graded` says that losses may lie between
     0 and 1 although none here does: which p-value is taken must not depend on the losses seen.
     """
     points = audits_accepted(scores, losses, grid, is_graded=is_graded)
-    p_values = [p_value(point, alpha) for point in points]
+    p_values = [p_value(point, alpha, delta / starts) for point in points]
     passed = [i for i, is_passed in enumerate(reject_hypotheses(p_values, delta, starts)) if is_passed]
     if not passed:
         return None
@@ -72,38 +73,35 @@ class AcceptedAudits(msgspec.Struct, frozen=True):
     threshold: float
     count: int
     losses: float
-    is_binary: bool
+    graded: Sequence[float] | None = None
+    """Each loss, in an order that no loss has chosen; None if all losses are 0 or 1."""
 
 
 def audits_accepted(
     scores: Sequence[float], losses: Sequence[float], grid: Sequence[float], *, is_graded: bool = False
 ) -> list[AcceptedAudits]:
     """Return the audits that each threshold accepts, strict to loose."""
-    pairs = sorted(zip(scores, losses, strict=True), key=lambda pair: -pair[0])
     is_binary = not is_graded and all(loss in (0.0, 1.0) for loss in losses)
+    spread = [] if is_binary else [(scores[place], losses[place]) for place in spread_evenly(len(losses))]
+    pairs = sorted(zip(scores, losses, strict=True), key=lambda pair: -pair[0])
     points, count, total = [], 0, 0.0
     for threshold in sorted(grid, reverse=True):
         while count < len(pairs) and pairs[count][0] >= threshold:
             total += pairs[count][1]
             count += 1
-        points.append(AcceptedAudits(threshold, count, total, is_binary))
+        graded = None if is_binary else [loss for score, loss in spread if score >= threshold]
+        points.append(AcceptedAudits(threshold, count, total, graded))
     return points
 
 
-def p_value(point: AcceptedAudits, alpha: float) -> float:
+def p_value(point: AcceptedAudits, alpha: float, level: float) -> float:
     """Return the probability of so few losses if the risk were above `alpha`.
 
-    Exact binomial for 0/1 losses, else Hoeffding-Bentkus (Bates et al. 2021, arXiv 2101.02703).
+    Exact binomial for 0/1 losses, else won by bets that aim at `level`; valid at every other one, too.
     """
-    if point.count == 0:
-        return 1.0
-    if point.is_binary:
-        return binomial_cdf(round(point.losses), point.count, alpha)
-    mean = point.losses / point.count
-    # Rounded first: 2.9999999999999996 losses are three, and 3.0000000000000004 are not four.
-    bentkus = math.e * binomial_cdf(math.ceil(round(point.losses, 9)), point.count, alpha)
-    hoeffding = math.exp(-point.count * _divergence(min(mean, alpha), alpha))
-    return min(1.0, hoeffding, bentkus)
+    if point.graded is not None:
+        return betting_p_value(point.graded, alpha, level)
+    return binomial_cdf(round(point.losses), point.count, alpha) if point.count else 1.0
 
 
 def reject_hypotheses(p_values: Sequence[float], delta: float, starts: int = STARTS) -> list[bool]:
@@ -124,10 +122,3 @@ def reject_hypotheses(p_values: Sequence[float], delta: float, starts: int = STA
         if not is_rejected:
             level = 0.0
     return decisions
-
-
-def _divergence(a: float, b: float) -> float:
-    """Return the Kullback-Leibler divergence of Bernoulli(a) from Bernoulli(b)."""
-    first = a * math.log(a / b) if a > 0.0 else 0.0
-    second = (1.0 - a) * math.log((1.0 - a) / (1.0 - b)) if a < 1.0 else 0.0
-    return first + second

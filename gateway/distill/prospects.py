@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import isotonic_regression
 
-from gateway.confidence.agreement import is_graded
 from gateway.confidence.judging import ScoredAudit
 from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
 from gateway.confidence.sample_size import audits_needed, audits_to_settle, power_to_certify
@@ -63,7 +62,7 @@ def choose_hypothesis(candidate: Candidate, certificate: Certificate) -> Hypothe
     if not candidate.is_imported or certificate.attempts or certificate.stage != "shadow":
         return None
     scores = candidate.validation.scores
-    level = confirmation_level(certificate)
+    level = certificate.target.delta
     best: tuple[float, Hypothesis] | None = None
     for threshold in validation_quantiles(scores) if scores else ():
         error = _expected_error(candidate, certificate, threshold)
@@ -202,20 +201,9 @@ def renewal_share(certificate: Certificate, audits: Sequence[ScoredAudit]) -> fl
 def expected_level(certificate: Certificate) -> float:
     """Return the level that a chain of the next attempt can expect: not all of it, nor its share alone.
 
-    In terms of the exact binomial test, by which power is reckoned; graded losses take a weaker one.
+    Power is reckoned by the exact binomial test; that of graded losses has about as much, or more.
     """
-    level = delta_for_attempt(certificate.target.delta, certificate.attempts + 1) * 2 / STARTS
-    return _as_binomial(level, certificate)
-
-
-def confirmation_level(certificate: Certificate) -> float:
-    """Return the level of a test of one hypothesis, in terms of the exact binomial test."""
-    return _as_binomial(certificate.target.delta, certificate)
-
-
-def _as_binomial(level: float, certificate: Certificate) -> float:
-    """Return the level of a binomial test that has about the power of the certificate's own at `level`."""
-    return level / math.e if is_graded(certificate.target.agreement) else level
+    return delta_for_attempt(certificate.target.delta, certificate.attempts + 1) * 2 / STARTS
 
 
 def _expected_error(candidate: Candidate, certificate: Certificate, threshold: float) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from loadtests.certificate.base import Scenario
 from loadtests.certificate.scenarios import (
     alarm,
+    betting,
     boundary,
     copies,
     drift,
@@ -29,6 +30,7 @@ SCENARIOS: dict[str, Scenario] = {
     "attempts": boundary.run_attempts,
     "renewals": boundary.run_renewals,
     "graded": graded.run_graded,
+    "p_values": betting.run_p_values,
     "slack": slack.run_coverage_lost,
     "price": price.show_renewal_price,
     "guards": guards.show_guards_price,
