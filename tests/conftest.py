@@ -5,6 +5,14 @@ from importlib.util import find_spec
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+
+from tests.support.scheduling import FileScheduling, place_of
+
+# As the learner and the model host have it, and before numpy is imported: threads of BLAS and OpenMP would
+# spin while they wait for each other. On two busy cores, six tests that train took 75 s of CPU, and take 20.
+for name, value in (("OMP_NUM_THREADS", "1"), ("OPENBLAS_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "PASSIVE")):
+    os.environ.setdefault(name, value)
 
 # So that a failed check shows both values. Here, because the first import of a module decides
 # whether its assertions are rewritten.
@@ -17,16 +25,16 @@ settings.register_profile("soak", _any_speed, max_examples=2_000, print_blob=Tru
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked `learn` if the extra is not installed; say which tests share a process with -n.
-
-    A file stays together, for its fixtures. So do all that train: torch uses every core, and two of
-    it on few cores wait for each other.
-    """
-    training = {item.path for item in items if item.get_closest_marker("learn")}
+    """Skip tests marked `learn` if the extra is not installed; put what is dear first."""
     is_skipped = find_spec("torch") is None
     for item in items:
         if is_skipped and item.get_closest_marker("learn"):
             item.add_marker(pytest.mark.skip(reason="needs the extra `learn`"))
-        item.add_marker(pytest.mark.xdist_group("learn" if item.path in training else str(item.path)))
+    items.sort(key=lambda item: place_of(item.path))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> FileScheduling | None:
+    """With `--dist loadgroup`, keep a file in one process: xdist's own scheduler would not."""
+    return FileScheduling(config, log) if config.getoption("dist") == "loadgroup" else None

@@ -153,6 +153,11 @@ def test_no_process_loads_a_client_of_shared_services_before_they_are_named(proc
     assert not loaded & {"redis", "fsspec", "s3fs", "aiobotocore", "duckdb"}
 
 
+def test_the_learner_loads_no_training_before_there_is_something_to_learn() -> None:
+    """Every gateway starts one; most of them wait for traffic."""
+    assert not loaded_by("import gateway.processes.learner") & {"scipy", "sklearn", "onnxruntime", "torch"}
+
+
 def test_the_supervisor_loads_neither_models_nor_the_web_framework() -> None:
     assert not loaded_by("import gateway.processes.supervisor") & (
         MODELS | {"litestar", "uvicorn", "aiohttp"}

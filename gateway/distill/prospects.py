@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression
 
 from gateway.confidence.judging import ScoredAudit
 from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
@@ -125,6 +124,9 @@ def errors_by_score(validation: EvalResult, scores: FloatArray) -> FloatArray:
     """Return how often an answer of each of `scores` is wrong, by validation: the surer, the less often."""
     if not validation.scores:
         return np.ones(len(scores))
+    # Imported with the module it would double the learner's start, and take 43 MB.
+    from scipy.optimize import isotonic_regression
+
     order = np.argsort(validation.scores)
     ranked, losses = np.array(validation.scores)[order], np.array(validation.losses)[order]
     return np.interp(scores, ranked, isotonic_regression(losses, increasing=False).x)

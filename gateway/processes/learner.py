@@ -113,7 +113,12 @@ def prune_history(
 
 
 def limit_threads() -> None:
-    """Keep BLAS from competing with the gateway for the cores; call it before numpy is imported."""
+    """Keep BLAS from competing with the gateway for the cores."""
+    from threadpoolctl import threadpool_limits
+
+    # What is imported above has loaded numpy, and its BLAS reads its variable only then. What is loaded later
+    # reads these.
+    threadpool_limits(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Torch's threads then sleep while they wait for each other. Spinning, two of them on two busy cores

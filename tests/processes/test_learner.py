@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -64,3 +67,19 @@ def test_old_audits_and_versions_go_and_what_drafts_stays(tmp_path: Path) -> Non
         assert [kept.at for _, kept in state.audits.since(0)] == [now - DAY_S]
     newest = list(range(12 - KEPT_VERSIONS, 12))
     assert registry.versions("cards") == [2, *newest]
+
+
+def test_the_learner_computes_on_one_core() -> None:
+    """With the BLAS of numpy, loaded before it can be told, as with that of scipy, which comes later."""
+    program = """
+from gateway.processes.learner import limit_threads
+limit_threads()
+import scipy.linalg, threadpoolctl
+print({pool["num_threads"] for pool in threadpoolctl.threadpool_info()})
+"""
+    limited = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    told_nothing = {name: value for name, value in os.environ.items() if name not in limited}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=told_nothing, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "{1}\n"
