@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 _PASSING = {
     "host down", "version not loaded", "draft of another version", "late", "overloaded", "engine down",
-    "engine lost",
+    "engine lost", "certificates unknown",
 }  # fmt: skip
 """Why there is no draft at the moment, though there is a specialist."""
 
@@ -83,7 +83,8 @@ async def try_specialist(state: RequestState, stages: Stages) -> RequestState:
     draw = stages.sampler.sample(request, plan, certification, route)
     state = state.with_route(route, certification, is_certified, *draw)
     if certification.version is None:
-        return state.deferred("no specialist yet")
+        are_known = stages.certifications.are_known
+        return state.deferred("no specialist yet" if are_known else "certificates unknown")
     if reason := _excess(state, certification):
         return state.deferred(reason)
     if plan.is_reserve and state.is_held_out and is_certified:

@@ -159,13 +159,12 @@ def _find_lost(settings: Settings) -> tuple[str, str] | None:
 
 def _check_shared_state(settings: Settings) -> Iterator[Finding]:
     from gateway.errors import StepdownError
-    from gateway.sharing.valkey import Valkey
+    from gateway.processes.shared_state_check import count_machines
 
     if not settings.state.is_shared:
         return
     try:
-        valkey = Valkey(settings.state)
-        machines = int(valkey.call("HLEN", valkey.key("machines")))
+        machines = count_machines(settings)
     except StepdownError as exc:
         yield Finding("shared state", "fail", str(exc), "deploy/CLUSTER.md says what it needs")
         return

@@ -202,6 +202,10 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
 class Certifications(Protocol):
     """The certification of every task, shared by all processes."""
 
+    @property
+    def are_known(self) -> bool:
+        """Whether they can be read at the moment; otherwise every one is empty."""
+
     def of(self, task: str) -> Certification:
         """Return the certification of `task`; an empty one if it is unknown. Never blocks."""
 

@@ -13,6 +13,10 @@ _BY_REASON = {
     "alarm": "an end of the alarm: audits found too many wrong answers, and a new certificate must be earned",
     NOT_CONFIRMED: "live audits that confirm what imported rows taught, or `imported: serve` in the policy",
     "certificate lapsed": "newer audits: the certificate ran out before enough of them renewed it",
+    "certificates unknown": (
+        "certificates that can be read, and machines that reach one another: cut off for longer than "
+        "`state.lease_s`, this one cannot know of an alarm"
+    ),
     "template on probation": "a template that has shown in audits that it is the task's own, or equals it",
     "form not certified": "a conversation of a form (turns, length) that the certificate's evidence covers",
     "unfamiliar text": "a text nearer to what the specialist has learnt",

@@ -19,6 +19,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.blind_sample import BlindSample
 from gateway.processes.harvest_access import open_harvest
+from gateway.processes.row_counts import choose_row_counts
 from gateway.processes.shared_state_gauges import create_shared_state_gauges
 from gateway.processes.task_report import TaskReporter, summarize_task
 from gateway.processes.teachers import describe_teachers
@@ -67,15 +68,15 @@ class GatewayAdmin:
 
     def __init__(self, settings: Settings, state: State, sum_files: Sequence[int], *, admission: str) -> None:
         """`admission` is that of the workers: here the settings lack the teacher's key, which tells it."""
-        policies = load_policies(settings.policies.folder)
+        self._policies = policies = load_policies(settings.policies.folder)
         self._settings = settings
         self._state = state
         self._admission = admission
-        self._policies = policies
         self._begun_at = time.time()
         self._sums = SumFiles(sum_files)
-        self._harvest = open_harvest(settings)
-        self._sample = BlindSample(state, self._harvest)
+        harvest = open_harvest(settings)
+        self._count_rows_of_tasks = choose_row_counts(settings, harvest)
+        self._sample = BlindSample(state, harvest)
         counters = Counters(settings.home.counters, None)
         # It only reads, and asks for no lease.
         limits = KeyLimits(counters, keeper=open_lease_keeper(settings.state, "", counters))
@@ -99,7 +100,7 @@ class GatewayAdmin:
         """Return the status report."""
         # First: what is not waiting any more then is on the disk.
         samples = self._metrics.read_samples()
-        counts = self._harvest.counts()
+        counts = self._count_rows_of_tasks()
         state = self._state
         return {
             "home": str(self._settings.home.folder),
@@ -249,9 +250,8 @@ class GatewayAdmin:
         """Return how this machine stands with the others; None where nothing is shared."""
         if self._contact is None:
             return None
-        report = msgspec.to_builtins(read_contact_report(self._settings.home))
         return {
-            **report,
+            **msgspec.to_builtins(read_contact_report(self._settings.home)),
             "has_lease": self._contact.has_lease,
             "waiting": count_outgoing(self._state.database),
         }
@@ -260,7 +260,7 @@ class GatewayAdmin:
         return [((), len(self._sums.read_ages(time.monotonic())))]
 
     def _count_rows(self) -> int:
-        return sum(count.training + count.held_out for count in self._harvest.counts().values())
+        return sum(count.training + count.held_out for count in self._count_rows_of_tasks().values())
 
     def _read_progress(self) -> LearnerProgress:
         return read_learner_progress(self._settings.home)
@@ -270,7 +270,7 @@ class GatewayAdmin:
 
     def _report_tasks(self) -> list[TaskReport]:
         self._refresh()
-        return self._reporter.report_all(self._harvest.counts())
+        return self._reporter.report_all(self._count_rows_of_tasks())
 
     def _refresh(self) -> None:
         """Read what the other processes changed; microseconds while nothing has."""

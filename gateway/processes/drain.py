@@ -35,6 +35,10 @@ class Drain:
         """Begin to end; later calls do nothing."""
         self._begun.set()
 
+    async def wait_until_begun(self) -> None:
+        """Return once the worker is about to end."""
+        await self._begun.wait()
+
     async def wait_until_closing(self) -> None:
         """Return once no more connections are taken."""
         await self._closing.wait()

@@ -27,8 +27,12 @@ logger = logging.getLogger(__name__)
 REFRESH_S = 0.25
 # Takes 0.5 ms with few metrics and 4 ms with hundreds; who is asked for them shows its own at once.
 SHOW_S = 0.5
+LOOK_EVERY_S = 0.02
+"""Whether specialists are loaded, while the start waits for that."""
 WARM_LIMIT_S = 15.0
 """The longest that a machine among several is not ready because its specialists are not."""
+CONTACT_LIMIT_S = 5.0
+"""The longest that one whose lease is over waits for the others, without whom no specialist serves."""
 LOAD_AGAIN_S = 10.0
 """After the model host refused the files of a version."""
 
@@ -69,8 +73,7 @@ class Following:
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
         self._loaded: set[tuple[str, int]] = set()
         self._refused: dict[tuple[str, int], float] = {}
-        self._knows_certificates = False
-        self._has_loaded = asyncio.Event()
+        self._knows_certificates = self._is_warm = False
         self._began_at = time.monotonic()
         self._loops = Loops()
         self._step_log = StepLog()
@@ -110,15 +113,18 @@ class Following:
 
         Among several another one has its requests meanwhile, and answers them locally.
         """
-        if self._contact is None or self._has_loaded.is_set():
-            return True
-        return time.monotonic() - self._began_at > WARM_LIMIT_S
+        contact = self._contact
+        if contact is not None and not self._is_warm:
+            is_alone = contact.has_been and not contact.has_lease
+            limit_s = CONTACT_LIMIT_S if is_alone else WARM_LIMIT_S
+            # For good: when the others come back a moment later, it goes on as it is.
+            self._is_warm = time.monotonic() - self._began_at > limit_s
+        return contact is None or self._is_warm
 
     async def wait_until_warm(self) -> None:
         """Return once `is_warm` is true."""
-        if not self.is_warm:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._has_loaded.wait(), WARM_LIMIT_S)
+        while not self.is_warm:  # noqa: ASYNC110 - by the time alone, too
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def find_key(self, key_hash: str) -> KeyFacts | None:
         """Return the key with that hash. Raises RequestError (503) while it may have been revoked unseen.
@@ -205,7 +211,7 @@ class Following:
                 await self._load(task, version)
         answers = self._knows_certificates and (not wanted or self._drafter.is_ready)
         if answers and all(map(self._is_loaded, certifications)):
-            self._has_loaded.set()
+            self._is_warm = True
 
     def _is_loaded(self, one: Certification) -> bool:
         """Whether the version of a certification drafts, or never will as it is."""

@@ -6,13 +6,15 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import uvicorn
 
 from gateway.api.http.connections import Connections
 from gateway.api.http.protocol import create_protocol
+from gateway.errors import ConfigError
 
+BACKLOG = 2048
 ACCEPTED_PER_TURN = 8
 
 
@@ -49,13 +51,25 @@ def create_server(
 
 
 def open_listeners(file: int) -> list[socket.socket]:
-    """Return the listening socket `file`, several times.
+    """Return the socket `file`, which listens from now on, several times.
 
     libuv accepts one connection per listener and turn. A busy loop has 100 turns a second: 600 new
     connections waited for seconds, and a health check would have waited behind them.
+    Raises ConfigError if another program has taken the port since the socket was bound.
     """
+    _listen(file)
     files = [file, *(os.dup(file) for _ in range(ACCEPTED_PER_TURN - 1))]
     return [socket.socket(fileno=one) for one in files]
+
+
+def _listen(file: int) -> None:
+    # uvloop says nothing when this fails, and waits for connections that cannot come.
+    with closing(socket.socket(fileno=os.dup(file))) as listener:
+        try:
+            listener.listen(BACKLOG)
+        except OSError as exc:
+            host, port = listener.getsockname()[:2]
+            raise ConfigError(f"cannot listen on {host} port {port}: {exc.strerror}") from exc
 
 
 def create_loop() -> asyncio.AbstractEventLoop:

@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 BACKLOG = 2048
 READY_POLL_S = 0.02
 READY_LIMIT_S = 60.0
+"""Then people are told that it takes long, and workers are asked less often."""
+LATE_POLL_S = 1.0
 RUN_FILE_RETRY_S = 1.0
 
 Announce = Callable[[RunFile], None]
@@ -222,14 +224,17 @@ def _bind(host: str, port: int, *, is_shared: bool = False) -> socket.socket:
 def _announce_when_ready(
     public: socket.socket, admin: socket.socket, home: Home, announce: Announce, stop: threading.Event
 ) -> None:
-    """Call `announce` once a worker says that it is ready, and write the run file."""
-    give_up_at = time.monotonic() + READY_LIMIT_S
+    """Call `announce` once a worker says that it is ready, and write the run file.
+
+    However long that takes: a new machine among several waits until it reaches the others.
+    """
+    say_at, pause_s = time.monotonic() + READY_LIMIT_S, READY_POLL_S
     while not _is_ready(public):
-        if stop.wait(READY_POLL_S):
+        if stop.wait(pause_s):
             return
-        if time.monotonic() > give_up_at:
-            print("stepdown: no worker became ready; see the log above", file=sys.stderr)
-            return
+        if pause_s == READY_POLL_S and time.monotonic() > say_at:
+            print("stepdown: no worker is ready yet; see the log above", file=sys.stderr)
+            pause_s = LATE_POLL_S
     run = RunFile(pid=os.getpid(), url=_url(public), admin_url=_url(admin))
     with suppress(OSError):
         announce(run)

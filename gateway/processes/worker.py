@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -27,6 +28,7 @@ from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
 from gateway.processes.assembly import GatewayWorker
 from gateway.processes.drain import LAST_WORDS_S, Drain
+from gateway.processes.following import Following
 from gateway.processes.http_server import create_loop, create_server, open_listeners
 from gateway.processes.neighbors import NeighborWatch
 from gateway.settings import Settings, read_settings
@@ -88,13 +90,28 @@ async def _serve(
     beside.append(asyncio.create_task(drain.end_server(server)))
     if neighbor_fds:
         beside.append(asyncio.create_task(NeighborWatch(neighbor_fds).take_in(server)))
-    await worker.following.wait_until_warm()
     try:
-        await server.serve(open_listeners(fd))
+        if await may_listen(fd, worker.following, drain):
+            await server.serve(open_listeners(fd))
     finally:
         await worker.stop()
         for task in beside:
             task.cancel()
+
+
+async def may_listen(fd: int, following: Following, drain: Drain) -> bool:
+    """Return true once the worker should listen on `fd`, and false if it is asked to end before that.
+
+    In place of a worker that died it does at once: connections wait on that socket already.
+    """
+    with socket.socket(fileno=os.dup(fd)) as listener:
+        if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return True
+    waiting = [asyncio.create_task(each) for each in (following.wait_until_warm(), drain.wait_until_begun())]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    return not drain.has_begun
 
 
 def _create_dependencies(

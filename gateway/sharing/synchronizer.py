@@ -165,7 +165,7 @@ class Synchronizer:
         self._contact.note_away()
         if self._report.state != "away":
             logger.error("shared state is away, this machine goes on alone: %s", why)
-        self._note("away", why=why)
+        self._note("away", why=why, machines=self._contact.machines)
 
     def _note(self, state: str, **facts: object) -> None:
         if state != self._report.state:

@@ -32,6 +32,11 @@ class CertificationStore:
         database.create(_SCHEMA)
         self.refresh()
 
+    @property
+    def are_known(self) -> bool:
+        """Whether nothing was forgotten since they were read."""
+        return self._seen is not None
+
     def of(self, task: str) -> Certification:
         """Return the certification of `task`; an empty one if it is unknown. Never blocks."""
         return self._certifications.get(task) or Certification(task=task)

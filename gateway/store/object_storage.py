@@ -14,8 +14,10 @@ from typing import Any, Protocol
 from gateway.errors import ConfigError
 from gateway.store.durable_folder import sync_folder
 
-_S3_PATIENCE = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 2}}
+_S3_PATIENCE = {"connect_timeout": 5, "read_timeout": 20, "retries": {"max_attempts": 1}}
 """Its client would wait five times for a minute for a storage that is frozen."""
+_S3_ROUNDS = 2
+"""s3fs begins again, five times as it comes, after that client has given up: a read took 300 s, now 80."""
 _SECRETS = frozenset({"key", "secret", "token", "password", "account_key", "sas_token"})
 
 
@@ -135,8 +137,11 @@ class RemoteFolder:
             # It names the source of the credentials with every connection.
             logging.getLogger("aiobotocore.credentials").setLevel(logging.WARNING)
             # A listing that was true a minute ago hides what another machine has written since.
-            known = {"config_kwargs": _S3_PATIENCE} if url.startswith("s3://") else {}
+            is_s3 = url.startswith("s3://")
+            known = {"config_kwargs": _S3_PATIENCE} if is_s3 else {}
             self._files, self._folder = url_to_fs(url, use_listings_cache=False, **known | dict(options))
+            if is_s3:
+                self._files.retries = _S3_ROUNDS
         except (ImportError, ValueError, TypeError) as exc:
             raise ConfigError(
                 f"{setting}: {url}: {exc}; for object storage: pip install 'stepdown[cluster]'"

@@ -30,6 +30,8 @@ class AuditList:
 class CertificationDict:
     """The certification of every task."""
 
+    are_known = True
+
     def __init__(self, *certifications: Certification) -> None:
         self._stored = {each.task: each for each in certifications}
 

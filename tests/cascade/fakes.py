@@ -138,6 +138,7 @@ class Flow:
         self.route_error: Exception | None = None
         self.usage_asker: UsageAsker | None = None
         self.has_teachers = False
+        self.are_known = True
 
     def plan(self, request: Request) -> Plan:
         return self.the_plan
@@ -148,7 +149,7 @@ class Flow:
         return self.the_route
 
     def of(self, task: str) -> Certification:
-        return self.certification
+        return self.certification if self.are_known else Certification(task=task)
 
     def put_if(self, epoch: int, certification: Certification) -> bool:
         raise NotImplementedError

@@ -191,6 +191,16 @@ async def test_local_asked_for_while_the_specialist_is_away_is_an_error_that_pas
     assert flow.teacher.calls == []
 
 
+async def test_a_machine_that_is_cut_off_says_so_and_not_that_there_is_no_specialist(flow: Flow) -> None:
+    flow.are_known = False
+
+    assert b"from the teacher" in await flow.read()
+    assert flow.outcome.reason == "certificates unknown"
+    with pytest.raises(RequestError) as caught:
+        await flow.read(request(mode="local"))
+    assert (caught.value.status, caught.value.code) == (503, "specialist_unavailable")
+
+
 async def test_an_unreachable_teacher_leaves_an_outcome_too(flow: Flow) -> None:
     flow.drafter.score = 0.0
     flow.teacher.is_down, flow.teacher.error = True, UpstreamError("refused")

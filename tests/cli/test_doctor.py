@@ -7,11 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.sharing.contact import ContactReport, write_contact_report
 from gateway.store.home import Home
-from gateway.store.run_file import RunFile
+from gateway.store.run_file import RunFile, write_run_file
 from tests.cli.conftest import Command
 from tests.support.processes import gateway_process, stepdown
 from tests.support.teacher import RunningTeacher
+from tests.support.valkey import running_valkey
 
 CHECKS = [
     "python",
@@ -160,3 +162,25 @@ def test_a_running_gateway_is_found(home: Path, teacher: RunningTeacher) -> None
         ended = stepdown(home, "doctor", OPENAI_BASE_URL=teacher.base_url)
 
     assert f"ok    gateway: runs at {gateway.base_url} (process {gateway.process.pid})\n" in ended.stdout
+
+
+def test_a_machine_that_goes_on_alone_is_a_failure_though_valkey_answers_here(
+    command: Command, teacher: RunningTeacher, home: Path
+) -> None:
+    """The copy of a home is refused under the name of the first machine, but a command is not."""
+    with running_valkey() as valkey:
+        Home(home).make()
+        environment = {
+            "OPENAI_BASE_URL": teacher.base_url,
+            "OPENAI_API_KEY": "sk-teacher",
+            "STEPDOWN_STATE_URL": valkey.url,
+        }
+        _, findings = run_doctor(command, **environment)
+        assert findings["shared state"]["verdict"] == "ok"
+
+        write_run_file(Home(home), RunFile(pid=1, url="http://127.0.0.1:9", admin_url="http://127.0.0.1:9"))
+        write_contact_report(Home(home), ContactReport(state="away", why="another machine has this name"))
+        _, findings = run_doctor(command, **environment)
+
+    assert findings["shared state"]["verdict"] == "fail"
+    assert "another machine has this name" in findings["shared state"]["detail"]

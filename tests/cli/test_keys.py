@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.sharing.contact import ContactReport, write_contact_report
+from gateway.store.home import Home
 from tests.cli.conftest import Command
 
 
@@ -41,6 +43,21 @@ def test_a_revoked_key_stays_in_the_list_as_revoked(command: Command) -> None:
 
     assert command("keys", "revoke", made["id"]).returncode == 0
     assert f"{made['id']}  revoked" in command("keys", "list").stdout
+
+
+def test_a_key_that_other_machines_cannot_be_told_of_is_said_to_be_valid_there(
+    command: Command, home: Path
+) -> None:
+    """Who revokes a stolen key must know where it still opens the door."""
+    command("keys", "create", "--name", "app")
+    write_contact_report(Home(home), ContactReport(state="away", why="it does not answer"))
+
+    alone = command("keys", "revoke", "app")
+    command("keys", "create", "--name", "app")
+    shared = command("keys", "revoke", "app", STEPDOWN_STATE_URL="redis://127.0.0.1:9/0")
+
+    assert (alone.stderr, shared.returncode) == ("", 0)
+    assert "other machines refuse it once" in shared.stderr
 
 
 def test_an_unknown_key_cannot_be_revoked(command: Command) -> None:

@@ -31,6 +31,7 @@ class CertificationDict:
     def __init__(self, *certifications: Certification) -> None:
         self._certifications = {certification.task: certification for certification in certifications}
         self.writes = 0
+        self.are_known = True
 
     def of(self, task: str) -> Certification:
         return self._certifications.get(task) or Certification(task=task)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gateway.errors import RegistryError, RequestError
-from gateway.processes.following import LOAD_AGAIN_S, WARM_LIMIT_S, Following
+from gateway.processes.following import CONTACT_LIMIT_S, LOAD_AGAIN_S, WARM_LIMIT_S, Following
 from gateway.processes.loops import Loops, StepLog
 from gateway.registry.files import digest_of
 from gateway.registry.models import MANIFEST, Registry
@@ -130,6 +130,20 @@ async def test_a_machine_among_several_is_ready_once_it_drafts_what_it_may(
     following = follow(state, tmp_path, contact=contact, drafter=Host())
     following._began_at -= WARM_LIMIT_S + 1
     assert following.is_ready, "not for ever"
+
+
+async def test_one_that_reaches_no_other_waits_shortly_and_once(state: State, tmp_path: Path) -> None:
+    """No specialist serves without the others: in an outage a restart must not cost more than it does."""
+    contact = SimpleNamespace(has_been=True, has_lease=False)
+    following = follow(state, tmp_path, contact=cast(Contact, contact), drafter=Host())
+    state.certifications.put(certified("cards", 2))
+    await following._refresh()
+    assert [following.is_ready] == [False]
+
+    following._began_at -= CONTACT_LIMIT_S + 1
+    assert following.is_ready
+    contact.has_lease = True
+    assert following.is_ready, "the others are back, and it serves on"
 
 
 async def test_a_machine_that_was_away_forgets_before_it_serves(state: State, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import fcntl
 import socket
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
 from gateway.errors import ConfigError
+from gateway.processes import supervisor
 from gateway.processes.supervisor import run_supervisor
 from gateway.settings import Server, Settings
 from gateway.store.home import Home
@@ -73,6 +75,22 @@ def test_a_running_gateway_writes_its_address_and_removes_it_at_its_end(tmp_path
         assert gateway.process.wait(PATIENCE_S) == 0
 
     assert not Home(home).run_file.exists()
+
+
+def test_a_gateway_that_is_ready_late_is_announced_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A new machine that starts while Valkey is away is ready when that is back."""
+    monkeypatch.setattr(supervisor, "READY_LIMIT_S", 0.0)
+    monkeypatch.setattr(supervisor, "LATE_POLL_S", 0.01)
+    answers = iter([False] * 5)
+    monkeypatch.setattr(supervisor, "_is_ready", lambda _: next(answers, True))
+    announced: list[RunFile] = []
+    with socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as admin:
+        supervisor._announce_when_ready(public, admin, Home(tmp_path), announced.append, threading.Event())
+
+    assert announced == [read_run_file(Home(tmp_path))]
+    assert capfd.readouterr().err.count("no worker is ready yet") == 1
 
 
 def test_a_supervisor_that_is_stopped_leaves_no_process_behind(tmp_path: Path) -> None:

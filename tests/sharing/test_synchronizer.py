@@ -217,6 +217,23 @@ def test_a_frozen_store_is_given_up_in_half_a_second(machine: Create, valkey: Ru
     assert [report.state for report in a.reports] == ["connected", "away", "connected"]
 
 
+def test_a_machine_that_starts_while_the_store_is_away_reports_how_many_there_were(
+    machine: Create, valkey: RunningValkey
+) -> None:
+    """Its share of the limits goes by them."""
+    a, b = machine("a"), machine("b")
+    sync_all(a, b)
+    a.synchronizer._kept_at = 0.0
+    a.sync()
+    valkey.freeze()
+
+    again = machine("a")
+    again.try_sync()
+
+    assert (again.reports[-1].state, again.reports[-1].machines) == ("away", again.contact.machines)
+    assert again.contact.machines == 2
+
+
 def test_a_full_store_is_away_until_it_takes_changes(machine: Create, valkey: RunningValkey) -> None:
     """It could be read; but an alarm could not be given."""
     a = machine("a")

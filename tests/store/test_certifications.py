@@ -46,6 +46,20 @@ def test_of_two_workers_with_the_same_alarm_one_writes_it(
     assert second.of("cards") == alarm
 
 
+def test_what_was_forgotten_is_unknown_until_it_is_read_again(database: Database) -> None:
+    certifications = CertificationStore(database)
+    certifications.put(LIVE)
+    assert [certifications.are_known] == [True]
+
+    certifications.forget()
+    assert [certifications.are_known] == [False]
+    assert certifications.of("cards").version is None
+
+    certifications.refresh()
+    assert [certifications.are_known] == [True]
+    assert certifications.of("cards") == LIVE
+
+
 def test_an_unknown_certification_has_epoch_0(database: Database) -> None:
     certifications = CertificationStore(database)
 

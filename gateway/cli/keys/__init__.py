@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
             return _show(state.keys, settings, arguments)
         if arguments.action == "change":
             return _change(state, settings, arguments)
-        return _rotate(state, arguments) if arguments.action == "rotate" else _revoke(state, arguments)
+        if arguments.action == "rotate":
+            return _rotate(state, arguments)
+        return _revoke(state, settings, arguments)
 
 
 def _create(state: State, settings: Settings, arguments: argparse.Namespace) -> int:
@@ -147,7 +149,7 @@ def _rotate(state: State, arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _revoke(state: State, arguments: argparse.Namespace) -> int:
+def _revoke(state: State, settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.errors import ConfigError
     from gateway.store.audit_trail import name_local_actor
 
@@ -160,7 +162,18 @@ def _revoke(state: State, arguments: argparse.Namespace) -> int:
         state.key_trail.add(name_local_actor(), "keys revoke", key_id, name=found.name if found else "")
     said = f"revoked {key_id}; workers refuse it within a second"
     print(json.dumps({"id": key_id, "state": "revoked"}) if arguments.json else said)
+    if _is_cut_off(settings):
+        print("other machines refuse it once this one reaches the shared state again", file=sys.stderr)
     return OK
+
+
+def _is_cut_off(settings: Settings) -> bool:
+    """Whether this machine is one of several that it cannot reach."""
+    if not settings.state.is_shared:
+        return False
+    from gateway.sharing.contact import read_contact_report
+
+    return read_contact_report(settings.home).state == "away"
 
 
 def _find(keys: KeyStore, id_or_name: str) -> KeyFacts:
