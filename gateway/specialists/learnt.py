@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,11 @@ class LearntTexts:
 
     def __len__(self) -> int:
         return len(self._hashes)
+
+
+def hash_exactly(text: str) -> bytes:
+    """Return 8 bytes of the hash of `text` as it is written; what was learnt is known by what it means."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def write_learnt_texts(texts: Iterable[str], folder: Path, known: Iterable[int] = ()) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -21,12 +22,13 @@ from gateway.distill.recipes.span.option_head import fit_option_head
 from gateway.distill.recipes.span.pretrained import SHA256
 from gateway.distill.recipes.span.training import Hyperparameters, fit_tagger
 from gateway.distill.saved_students import Lineage, SavedStudents, row_digest
-from gateway.errors import TrainingError
+from gateway.errors import SpecialistError, TrainingError
 from gateway.specialists import knn
 from gateway.specialists.answer_tokens import write_answer_tokens
 from gateway.specialists.encoders.minilm import build_tokenizer
 from gateway.specialists.runtimes.tagger import runtime
 from gateway.specialists.runtimes.tagger.grammar import Grammar
+from gateway.specialists.runtimes.tagger.lesson_drafts import write_lesson_drafts
 from gateway.specialists.runtimes.tagger.option_head import write_option_head
 
 _VALIDATION_PART = 20
@@ -94,9 +96,14 @@ class SpanRecipe:
             return evaluate(served, validation.select(rows), Scorer(), agreements=workspace.agreements)
 
     def train(self, training: TrainingSet, folder: Path, workspace: Workspace) -> Report:
-        """Write the tagger's files into `folder`, going on from the latest student. Raises TrainingError."""
+        """Write a tagger, and its drafts of the lessons, into `folder`, going on from the latest student.
+
+        Raises TrainingError.
+        """
         lineage = self._students(workspace).start_version(digest_texts(training))
-        return self._learn(training, folder, workspace, lineage)
+        report = self._learn(training, folder, workspace, lineage)
+        _write_lesson_drafts(training, folder, workspace)
+        return report
 
     def _students(self, workspace: Workspace) -> SavedStudents:
         return SavedStudents(workspace.folder / self.name, SHA256)
@@ -177,6 +184,15 @@ def _write_choice_tokens(grammar: Grammar, training: TrainingSet, folder: Path) 
     if grammar.is_choice:
         answers = [grammar.compose_answer("", [option], ()) for option in range(grammar.options)]
         write_answer_tokens(most_tokens(training, list(map(canonical_text, answers))), folder)
+
+
+def _write_lesson_drafts(training: TrainingSet, folder: Path, workspace: Workspace) -> None:
+    """Write what the served tagger decides about each lesson, where it has an answer to it."""
+    served, drafts = runtime.create(folder, workspace.resources), {}
+    for text in training.texts:
+        with suppress(SpecialistError):
+            drafts[text] = served.draft_anew(text)
+    write_lesson_drafts(drafts, folder)
 
 
 def _held_out_rows(training: TrainingSet, seed: int) -> set[int]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from gateway.errors import RegistryError
+from gateway.specialists.learnt import hash_exactly
 from gateway.specialists.linear.arrays import open_arrays
 
 FILE = "lesson_drafts.npz"
@@ -38,12 +38,12 @@ class LessonDrafts:
 
     def find(self, text: str) -> LessonDraft | None:
         """Return the draft of exactly `text`, None if it was no lesson; about 2 us."""
-        return self._drafts.get(_hash_exactly(text)) if self._drafts else None
+        return self._drafts.get(hash_exactly(text)) if self._drafts else None
 
 
 def write_lesson_drafts(texts: Sequence[str], drafts: Sequence[LessonDraft], folder: Path) -> None:
     """Write the `drafts` of `texts`, (n,) both, into `folder`: 32 bytes each."""
-    by_hash = dict(zip(map(_hash_exactly, texts), drafts, strict=True))
+    by_hash = dict(zip(map(hash_exactly, texts), drafts, strict=True))
     hashes = sorted(by_hash)
     found = [by_hash[each] for each in hashes]
     np.savez(
@@ -81,7 +81,3 @@ def read_lesson_drafts(folder: Path, answers: int) -> LessonDrafts:
             for key, number, (probability, margin, similarity) in rows
         }
     )
-
-
-def _hash_exactly(text: str) -> bytes:
-    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

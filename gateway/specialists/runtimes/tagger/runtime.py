@@ -20,6 +20,7 @@ from gateway.specialists.knn import NearestNeighbors
 from gateway.specialists.onnx_encoder import open_session
 from gateway.specialists.runtimes.tagger.decoding import decode_answer
 from gateway.specialists.runtimes.tagger.grammar import Grammar, find_spans
+from gateway.specialists.runtimes.tagger.lesson_drafts import LessonDraft, LessonDrafts, read_lesson_drafts
 from gateway.specialists.runtimes.tagger.option_head import OptionHead, read_option_head
 from gateway.specialists.runtimes.tagger.words import Words, split_words
 from gateway.specialists.shared_resources import SharedResources
@@ -53,7 +54,14 @@ def create(folder: Path, resources: SharedResources) -> TaggerRuntime:
     head = read_option_head(folder, resources.encoder.dimension, grammar.options)
     tokens = read_answer_tokens(folder, grammar.options) if grammar.is_choice else ()
     return TaggerRuntime(
-        grammar, tokenizer, network, neighbors, resources.encoder, option_head=head, answer_tokens=tokens
+        grammar,
+        tokenizer,
+        network,
+        neighbors,
+        resources.encoder,
+        option_head=head,
+        answer_tokens=tokens,
+        known=read_lesson_drafts(folder),
     )
 
 
@@ -96,10 +104,12 @@ class TaggerRuntime:
         *,
         option_head: OptionHead | None = None,
         answer_tokens: Sequence[int] = (),
+        known: LessonDrafts | None = None,
     ) -> None:
         """`option_head` judges the options beside the network.
 
-        `answer_tokens`, (options,), are what the teacher took where the answer is one choice.
+        `answer_tokens`, (options,), are what the teacher took where the answer is one choice. `known`
+        are this tagger's drafts of texts that it need not draft again.
         """
         self._grammar = grammar
         self._tokenizer = tokenizer
@@ -108,6 +118,7 @@ class TaggerRuntime:
         self._encoder = encoder
         self._option_head = option_head
         self._answer_tokens = answer_tokens
+        self._known = known or LessonDrafts()
 
     def draft(self, draft_request: DraftRequest, listener: Listener) -> Prediction:
         """Return the likeliest answer; thread-safe, the same numbers for the same text.
@@ -116,23 +127,31 @@ class TaggerRuntime:
         `min_logprob` and `similarity`. Raises SpecialistError if the input is empty,
         unreadable or too long, or if the tagged spans make no answer.
         """
-        words = split_words(draft_request.text, self._tokenizer, MAX_TOKENS)
-        embedding = np.asarray(self._encoder.encode(draft_request.text), np.float32)
+        text = draft_request.text
+        draft = self._known.find(text) or self.draft_anew(text)
+        logprobs = draft.trace.logprobs
+        return Prediction(
+            text=self._grammar.compose_answer(text, draft.options, draft.spans),
+            score=math.exp(sum(logprobs)),
+            teacher_tokens=self._answer_tokens[draft.options[0]] if self._answer_tokens else 0,
+            evidence={"min_logprob": min(logprobs, default=0.0), "similarity": draft.similarity},
+            trace=draft.trace,
+            prompt_tokens=draft.prompt_tokens,
+        )
+
+    def draft_anew(self, text: str) -> LessonDraft:
+        """Return the decisions about `text`, computed. Raises SpecialistError as `draft` does."""
+        words = split_words(text, self._tokenizer, MAX_TOKENS)
+        embedding = np.asarray(self._encoder.encode(text), np.float32)
         tags, *opinions = self._network.run(words)
         if self._option_head:
-            opinions.append(self._option_head.judge_options(draft_request.text, embedding))
+            opinions.append(self._option_head.judge_options(text, embedding))
         decoded = decode_answer(self._grammar, tags, *opinions)
-        spans = find_spans(decoded.tags, words.starts, words.ends)
-        text = self._grammar.compose_answer(draft_request.text, decoded.options, spans)
-        return Prediction(
-            text=text,
-            score=math.exp(sum(decoded.trace.logprobs)),
-            teacher_tokens=self._answer_tokens[decoded.options[0]] if self._answer_tokens else 0,
-            evidence={
-                "min_logprob": min(decoded.trace.logprobs, default=0.0),
-                "similarity": self._neighbors.similarity(embedding),
-            },
+        return LessonDraft(
+            options=decoded.options,
+            spans=find_spans(decoded.tags, words.starts, words.ends),
             trace=decoded.trace,
+            similarity=self._neighbors.similarity(embedding),
             prompt_tokens=len(words.ids),
         )
 

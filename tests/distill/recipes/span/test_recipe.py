@@ -14,7 +14,7 @@ from gateway.distill.saved_students import SavedStudent, row_digest
 from gateway.errors import TrainingError
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
-from gateway.specialists.runtimes.tagger import option_head, runtime
+from gateway.specialists.runtimes.tagger import lesson_drafts, option_head, runtime
 from gateway.specialists.shared_resources import SharedResources
 from tests.specialists.hosting import FlatEncoder
 
@@ -64,6 +64,7 @@ def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, w
     report = span.train(bookings(160, seed=1), folder, workspace)
     assert sorted(path.name for path in folder.iterdir()) == [
         "grammar.json",
+        "lesson_drafts.msgpack",
         "model.onnx",
         "neighbors.npy",
         "tokenizer.json",
@@ -75,6 +76,12 @@ def test_a_student_learns_to_cut_json_and_goes_on_where_it_was(tmp_path: Path, w
     said = served.draft(DraftRequest(text="please book seat 900 for Grace to Quito"), NullListener())
     assert json.loads(said.text) == {"intent": "book", "who": "Grace", "city": "Quito"}
     assert said == served.draft(DraftRequest(text="please book seat 900 for Grace to Quito"), NullListener())
+
+    lessons = [DraftRequest(text=text) for text in bookings(160, seed=1).texts]
+    known = [served.draft(lesson, NullListener()) for lesson in lessons]
+    (folder / lesson_drafts.FILE).unlink()
+    forgetful = runtime.create(folder, workspace.resources)
+    assert [forgetful.draft(lesson, NullListener()) for lesson in lessons] == known
 
 
 @pytest.mark.timeout(300)
