@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.confidence.confirmation import is_doubted
 from gateway.confidence.judging import CONFIRMATION_ATTEMPTS, confirm_certificate, select_evidence
 from gateway.confidence.learn_then_test import audits_accepted
 from gateway.core import NOT_CONFIRMED, Certificate, Certification, RiskTarget
-from gateway.distill.imported import CONFIRMING_SHARE
+from gateway.distill.imported import CONFIRMING_SHARE, is_being_confirmed
 from gateway.distill.prospects import Candidate, choose_hypothesis
 from gateway.distill.renewal import most_evidence
 from gateway.distill.scored_audits import score_audits
@@ -41,13 +42,15 @@ class ImportedJudge:
 
     def _certify(self, old: Certification, tested: Certification, target: RiskTarget) -> Certificate | None:
         """Return the certificate for `target`; None where live audits have decided, or an alarm."""
-        ours = old.find_certificate("new", target)
+        ours, alpha = old.find_certificate("new", target), target.alpha
         before, live = (each.find_certificate("new", target.confirmed) for each in (old, tested))
         if ours.is_in_force(self._now) and not live.is_in_force(self._now):
             if self._candidate.version != old.version:
                 return _end(ours, f"it spoke of version {old.version}")
             is_refuted = live.attempts > before.attempts
-            return _end(ours, "live audits do not confirm it") if is_refuted else ours
+            if is_refuted or (is_being_confirmed(live) and is_doubted(live.accepted, live.losses, alpha)):
+                return _end(ours, "live audits do not confirm it")
+            return ours
         if live.attempts or live.stage != "shadow":
             return None
         # Once: these rows have no more delta to spend.
@@ -61,8 +64,8 @@ class ImportedJudge:
         audits = score_audits(self._candidate, self._rows, (ours.target,))["new"]
         evidence = select_evidence(audits, ours, self._now, most_evidence(ours.target))
         (point,) = audits_accepted(evidence.scores, evidence.losses, (hypothesis.threshold,))
-        if point.count < hypothesis.accepted:
-            note = f"{point.count} held-out imported rows pass, {hypothesis.accepted} are needed"
+        if point.count < hypothesis.at_once:
+            note = f"{point.count} held-out imported rows pass, {hypothesis.at_once} are needed"
             return msgspec.structs.replace(ours, note=note)
         passed = confirm_certificate(evidence, ours, self._now, hypothesis.threshold)
         found = f"{point.count} accepted, {point.losses:g} of them wrong"

@@ -13,7 +13,7 @@ from gateway.distill.base import Config, Event, describe_certificates, kind_of_r
 from gateway.distill.choice import Choice
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
-from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons
+from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons, is_being_confirmed
 from gateway.distill.imported_evidence import ImportedJudge
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
@@ -161,7 +161,8 @@ class Learner:
         last = self._last(task)
         growth = self._builder.growth(last.recipe)
         if count.training >= self._config.rows_needed(last.training, growth):
-            return True
+            # Another version would have to prove itself without what these audits have shown.
+            return not any(map(is_being_confirmed, self._of(task).certificates))
         has_more = count.held_out >= growth * max(last.held_out, 1)
         is_waiting = self._of(task).stage != "live"
         if not (is_waiting and has_more and count.training >= self._config.first_rows):
