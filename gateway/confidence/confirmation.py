@@ -17,8 +17,8 @@ Banking77 and CLINC150, in 100 orders each: with less an error takes too long to
 takes longer to do without."""
 _GIVEN_UP = 0.02
 """Capital at which a hypothesis is refuted: that of a good specialist ever falls so low in 2 % of cases."""
-_DOUBTED = 0.2
-"""Capital at which what nothing live vouches for serves no longer: two of the first 40 audits were wrong."""
+_LEAST_HEARD = 40
+"""Accepted audits before it is refuted: until then what serves on imported rows is the drift alarm's."""
 
 
 def log_capital(accepted: int, losses: float, alpha: float) -> float:
@@ -36,12 +36,7 @@ def is_confirmed(accepted: int, losses: float, alpha: float, delta: float) -> bo
 
 def is_refuted(accepted: int, losses: float, alpha: float) -> bool:
     """Whether more audits would hardly confirm it: they agree less often than those of a good specialist."""
-    return log_capital(accepted, losses, alpha) <= math.log(_GIVEN_UP)
-
-
-def is_doubted(accepted: int, losses: float, alpha: float) -> bool:
-    """Whether audits speak against it so far, though more of them may still confirm it."""
-    return log_capital(accepted, losses, alpha) <= math.log(_DOUBTED)
+    return accepted >= _LEAST_HEARD and log_capital(accepted, losses, alpha) <= math.log(_GIVEN_UP)
 
 
 def audits_to_confirm(alpha: float, delta: float, accepted: int = 0, losses: float = 0.0) -> int:

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gateway.confidence.confirmation import is_doubted
 from gateway.confidence.judging import CONFIRMATION_ATTEMPTS, confirm_certificate, select_evidence
 from gateway.confidence.learn_then_test import audits_accepted
 from gateway.core import NOT_CONFIRMED, Certificate, Certification, RiskTarget
-from gateway.distill.imported import CONFIRMING_SHARE, is_being_confirmed
+from gateway.distill.imported import CONFIRMING_SHARE
 from gateway.distill.prospects import Candidate, choose_hypothesis
 from gateway.distill.renewal import most_evidence
 from gateway.distill.scored_audits import score_audits
@@ -42,15 +41,13 @@ class ImportedJudge:
 
     def _certify(self, old: Certification, tested: Certification, target: RiskTarget) -> Certificate | None:
         """Return the certificate for `target`; None where live audits have decided, or an alarm."""
-        ours, alpha = old.find_certificate("new", target), target.alpha
+        ours = old.find_certificate("new", target)
         before, live = (each.find_certificate("new", target.confirmed) for each in (old, tested))
         if ours.is_in_force(self._now) and not live.is_in_force(self._now):
             if self._candidate.version != old.version:
                 return _end(ours, f"it spoke of version {old.version}")
             is_refuted = live.attempts > before.attempts
-            if is_refuted or (is_being_confirmed(live) and is_doubted(live.accepted, live.losses, alpha)):
-                return _end(ours, "live audits do not confirm it")
-            return ours
+            return _end(ours, "live audits do not confirm it") if is_refuted else ours
         if live.attempts or live.stage != "shadow":
             return None
         # Once: these rows have no more delta to spend.

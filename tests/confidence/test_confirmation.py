@@ -11,7 +11,6 @@ from gateway.confidence.confirmation import (
     audits_to_confirm,
     expected_audits,
     is_confirmed,
-    is_doubted,
     is_refuted,
 )
 
@@ -73,11 +72,10 @@ def test_without_an_error_it_takes_so_many_and_an_error_costs_so_many_more(
     assert audits_to_confirm(alpha, DELTA, without, 0.0) == 0
 
 
-def test_an_error_in_the_first_audits_is_a_doubt_and_no_refutation() -> None:
-    assert is_doubted(20, 2, ALPHA)
-    assert not is_refuted(20, 2, ALPHA)
-    assert not is_doubted(20, 1, ALPHA)
-    assert is_refuted(20, 3, ALPHA)
+def test_it_is_not_refuted_before_the_drift_alarm_had_its_time() -> None:
+    assert not is_refuted(39, 30, ALPHA)
+    assert is_refuted(40, 4, ALPHA)
+    assert not is_refuted(40, 2, ALPHA)
 
 
 def test_what_errs_too_often_is_not_expected_to_be_confirmed() -> None:

@@ -199,25 +199,3 @@ def test_it_lapses_like_any_certificate(home: Home, learner: Learner) -> None:
     learner.step()
 
     assert not home.certification().serves(ON_IMPORTED, home.now)
-
-
-def test_it_serves_no_longer_once_live_audits_doubt_it_and_they_may_still_confirm_it(
-    home: Home, learner: Learner
-) -> None:
-    """Two wrong of the first 22: the certificate on imported rows ends, the test on live audits goes on."""
-    imported(home)
-    learner.step()
-
-    home.harvest([*audits(20), *audits(2, start=5_100, shift=1)])
-    learner.step()
-    live = find(home, "live")
-    assert live is not None
-    assert not home.certification().serves(ON_IMPORTED, home.now)
-    assert (live.stage, live.attempts, live.losses) == ("shadow", 0, 2.0)
-
-    home.harvest(audits(130, start=6_000))
-    learner.step()
-    assert home.certification().serves(ON_IMPORTED, home.now)
-    confirmed = find(home, "live")
-    assert confirmed is not None
-    assert confirmed.stage == "live"
