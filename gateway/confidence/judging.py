@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from gateway.confidence.agreement import is_graded
-from gateway.confidence.learn_then_test import THRESHOLDS, CertifiedThreshold, certify_threshold
+from gateway.confidence.learn_then_test import (
+    THRESHOLDS,
+    CertifiedThreshold,
+    audits_accepted,
+    certify_threshold,
+)
 from gateway.confidence.spending import ATTEMPTS_IN_FORCE, delta_for_attempt
 from gateway.confidence.units import DAY_S, independent_units
 from gateway.confidence.window import equal_propensity
@@ -135,8 +140,9 @@ def confirm_certificate(
 ) -> Certificate | None:
     """Return `certificate` as issued if `threshold`, which nothing in the evidence chose, passes; else None.
 
-    The one hypothesis takes the levels of the next CONFIRMATION_ATTEMPTS at once, which is all of delta:
-    so whatever the attempt after it brings, what is in force was issued within delta.
+    One test of evidence that was all there at once. The one hypothesis takes the levels of the next
+    CONFIRMATION_ATTEMPTS, which is all of delta: so whatever the attempt after it brings, what is in force
+    was issued within delta.
     """
     target = certificate.target
     passed = certify_threshold(
@@ -148,12 +154,32 @@ def confirm_certificate(
         starts=1,
         is_graded=is_graded(target.agreement),
     )
-    counted = msgspec.structs.replace(
+    return _issue(evidence, _confirming(certificate), passed, now) if passed else None
+
+
+def issue_confirmed(
+    evidence: Evidence, certificate: Certificate, now: float, threshold: float
+) -> Certificate:
+    """Return `certificate` as issued for `threshold`, which `confidence/confirmation.py` has confirmed.
+
+    That is one test, however many audits it looked at in turn, and takes all of delta.
+    """
+    (point,) = audits_accepted(evidence.scores, evidence.losses, (threshold,))
+    passed = CertifiedThreshold(
+        threshold=threshold,
+        accepted=point.count,
+        losses=point.losses,
+        coverage=point.count / len(evidence.scores),
+    )
+    return _issue(evidence, _confirming(certificate), passed, now)
+
+
+def _confirming(certificate: Certificate) -> Certificate:
+    return msgspec.structs.replace(
         certificate,
         attempts=certificate.attempts + CONFIRMATION_ATTEMPTS,
         issued_at_attempt=certificate.attempts + 1,
     )
-    return _issue(evidence, counted, passed, now) if passed else None
 
 
 def _issue(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core import Certification
+from gateway.core import Certificate, Certification
 from gateway.registry.models import Registry
 from gateway.store.imports import ImportLog
 
@@ -13,6 +13,12 @@ CONFIRMING_SHARE = 1.0
 answers anyway."""
 CONFIRM_EVERY = 10
 """Audits between two looks at whether there are enough to confirm what imported rows taught."""
+
+
+def is_being_confirmed(certificate: Certificate) -> bool:
+    """Whether live audits were looked at for the one hypothesis of a version, and did not decide yet."""
+    is_waiting = certificate.stage == "shadow" and not certificate.attempts
+    return is_waiting and certificate.renewal_share >= CONFIRMING_SHARE and certificate.accepted > 0
 
 
 class ImportedLessons:

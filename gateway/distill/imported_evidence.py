@@ -61,8 +61,8 @@ class ImportedJudge:
         audits = score_audits(self._candidate, self._rows, (ours.target,))["new"]
         evidence = select_evidence(audits, ours, self._now, most_evidence(ours.target))
         (point,) = audits_accepted(evidence.scores, evidence.losses, (hypothesis.threshold,))
-        if point.count < hypothesis.accepted:
-            note = f"{point.count} held-out imported rows pass, {hypothesis.accepted} are needed"
+        if point.count < hypothesis.at_once:
+            note = f"{point.count} held-out imported rows pass, {hypothesis.at_once} are needed"
             return msgspec.structs.replace(ours, note=note)
         passed = confirm_certificate(evidence, ours, self._now, hypothesis.threshold)
         found = f"{point.count} accepted, {point.losses:g} of them wrong"

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from gateway.confidence.confirmation import audits_to_confirm, is_confirmed, is_refuted
 from gateway.confidence.judging import (
     CONFIRMATION_ATTEMPTS,
     Evidence,
     ScoredAudit,
-    confirm_certificate,
+    issue_confirmed,
     select_evidence,
     try_certificate,
 )
@@ -23,7 +24,7 @@ from gateway.core import (
     RiskTarget,
 )
 from gateway.distill.base import Config
-from gateway.distill.imported import CONFIRMING_SHARE
+from gateway.distill.imported import CONFIRMING_SHARE, is_being_confirmed
 from gateway.distill.prospects import (
     Candidate,
     Hypothesis,
@@ -31,6 +32,7 @@ from gateway.distill.prospects import (
     choose_hypothesis,
     describe_outlook,
     least_coverage,
+    most_to_confirm,
     predict_coverage,
     renewal_share,
 )
@@ -154,6 +156,10 @@ class Judge:
         is_successor: bool = False,
     ) -> Certificate:
         evidence = self._evidence(old, audits, is_successor=is_successor)
+        if is_successor and is_being_confirmed(old):
+            # Its audits were looked at: a version that starts again on them would have another delta.
+            attempts = old.attempts + CONFIRMATION_ATTEMPTS
+            old = msgspec.structs.replace(old, attempts=attempts, renewal_share=0.0)
         return self._test(candidate, old, audits, evidence, self._power(old))
 
     def _evidence(
@@ -195,21 +201,27 @@ class Judge:
         evidence: Evidence,
         hypothesis: Hypothesis,
     ) -> Certificate:
-        """Return `old` after the test of one hypothesis, which is made once enough audits are above it."""
-        accepted = sum(score >= hypothesis.threshold for score in evidence.scores)
-        if accepted < hypothesis.accepted:
-            waiting = self._without_attempt(candidate, old, evidence)
-            missing = hypothesis.accepted - accepted
-            note = f"taught by imported rows: {missing} more audits above the threshold confirm it"
-            return msgspec.structs.replace(
-                waiting, audits_missing=missing, renewal_share=CONFIRMING_SHARE, note=note
-            )
-        passed = confirm_certificate(evidence, old, self._clock(), hypothesis.threshold)
-        if passed is None:
+        """Return `old` after what `evidence` says of one hypothesis: confirmed, refuted, or neither yet."""
+        (point,) = audits_accepted(evidence.scores, evidence.losses, (hypothesis.threshold,))
+        alpha, delta = old.target.alpha, old.target.delta
+        if is_confirmed(point.count, point.losses, alpha, delta):
+            passed = issue_confirmed(evidence, old, self._clock(), hypothesis.threshold)
+            return self._settle(old, passed, audits, evidence)
+        if is_refuted(point.count, point.losses, alpha) or point.count >= most_to_confirm(old.target):
             attempts = old.attempts + CONFIRMATION_ATTEMPTS
             refuted = msgspec.structs.replace(old, attempts=attempts, renewal_share=0.0)
             return self._without_attempt(candidate, refuted, evidence)
-        return self._settle(old, passed, audits, evidence)
+        missing = audits_to_confirm(alpha, delta, point.count, point.losses)
+        return msgspec.structs.replace(
+            self._without_attempt(candidate, old, evidence),
+            tentative=hypothesis.threshold,
+            accepted=point.count,
+            losses=point.losses,
+            coverage=point.count / len(evidence.scores) if evidence.scores else 0.0,
+            audits_missing=missing,
+            renewal_share=CONFIRMING_SHARE,
+            note=f"taught by imported rows: {missing} more audits above the threshold confirm it",
+        )
 
     def _settle(
         self, old: Certificate, passed: Certificate, audits: Sequence[ScoredAudit], evidence: Evidence

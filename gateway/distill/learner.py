@@ -13,7 +13,7 @@ from gateway.distill.base import Config, Event, describe_certificates, kind_of_r
 from gateway.distill.choice import Choice
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
-from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons
+from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons, is_being_confirmed
 from gateway.distill.imported_evidence import ImportedJudge
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
@@ -23,6 +23,7 @@ from gateway.distill.renewal import (
     keep_dates,
     may_renew,
     served_from,
+    serves_no_more,
     with_attempts_of,
 )
 from gateway.distill.requirements import Requirements
@@ -114,7 +115,7 @@ class Learner:
             if excess := self._required.excess(task, version, candidate.footprint):
                 raise RegistryError(excess)
             tested = self._test(task, candidate, old, is_wanted=True) or old
-        if expected_share(old, now) > 0.0 and expected_share(tested, now) <= 0.0:
+        if serves_no_more(tested, old, now, price=0.0):
             self._put(old, with_attempts_of(old, tested, now), version)
             return Event(task=task, kind="kept", version=version, detail=describe_certificates(tested))
         return self._put(old, tested, version)
@@ -161,7 +162,7 @@ class Learner:
         last = self._last(task)
         growth = self._builder.growth(last.recipe)
         if count.training >= self._config.rows_needed(last.training, growth):
-            return True
+            return not any(map(is_being_confirmed, self._of(task).certificates))
         has_more = count.held_out >= growth * max(last.held_out, 1)
         is_waiting = self._of(task).stage != "live"
         if not (is_waiting and has_more and count.training >= self._config.first_rows):
@@ -212,8 +213,7 @@ class Learner:
             tested = None if excess else self._test(task, candidate, old, is_wanted=is_corrected)
         if tested is None:
             return self._put(old, msgspec.structs.replace(old, judged_version=version), version, excess)
-        least = expected_share(old, now) * (_PRICE_OF_CORRECTION if is_corrected else 1.0)
-        if least > 0.0 and expected_share(tested, now) <= least:
+        if serves_no_more(tested, old, now, _PRICE_OF_CORRECTION if is_corrected else 1.0):
             tested = with_attempts_of(old, tested, now)
         return self._put(old, tested, version)
 

@@ -9,22 +9,29 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from gateway.confidence.confirmation import expected_audits
 from gateway.confidence.judging import ScoredAudit
 from gateway.confidence.learn_then_test import STARTS, THRESHOLDS
-from gateway.confidence.sample_size import audits_needed, audits_to_settle, power_to_certify
+from gateway.confidence.sample_size import (
+    MOST_AUDITS,
+    audits_needed,
+    audits_to_settle,
+    power_to_certify,
+)
 from gateway.confidence.spending import delta_for_attempt
 from gateway.confidence.units import DAY_S
-from gateway.core import Certificate, Deferral, Footprint, Stratum
+from gateway.core import Certificate, Deferral, Footprint, RiskTarget, Stratum
 from gateway.distill.base import Config, EvalResult, laplace_mean
 from gateway.specialists.base import Runtime
 from gateway.specialists.learnt import LearntTexts
 
 FloatArray = npt.NDArray[np.float64]
 
+_POWER_AT_ONCE = 0.9
+"""Of the only test of a hypothesis on rows that are all there. Other tests are made at less: they are
+repeated when they fail."""
 _QUANTILES, _LEAST_QUANTILE = 41, 0.2
 """Thresholds made of validation scores accept from a fifth to all of the answers."""
-_CONFIRMING_POWER = 0.9
-"""Of the only test of a hypothesis. Other tests are made at less: they are repeated when they fail."""
 _MISSED_COVERAGE = 0.05
 _EASIER: dict[Stratum, float] = {"learnt": 10.0}
 """Validation asks what a student has not learnt; what it has, it repeats."""
@@ -45,11 +52,12 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
-    """The one threshold at which a version that imported rows taught is tested on live audits."""
+    """The one threshold at which a version that imported rows taught is tested."""
 
     threshold: float
-    accepted: int
-    """Audits above it that the test needs: with 45 none may be wrong at 5 %, with 114 at 2 %."""
+    at_once: int
+    """Rows above it that a single test needs: with 45 none may be wrong at 5 %, with 114 at 2 %. Looked at
+    as they come (`confidence/confirmation.py`), 56 and 143 live audits do, and more survive an error."""
 
 
 def choose_hypothesis(candidate: Candidate, certificate: Certificate) -> Hypothesis | None:
@@ -60,17 +68,21 @@ def choose_hypothesis(candidate: Candidate, certificate: Certificate) -> Hypothe
     """
     if not candidate.is_imported or certificate.attempts or certificate.stage != "shadow":
         return None
-    scores = candidate.validation.scores
-    level = certificate.target.delta
-    best: tuple[float, Hypothesis] | None = None
+    scores, target = candidate.validation.scores, certificate.target
+    soonest, best = math.inf, None
     for threshold in validation_quantiles(scores) if scores else ():
         error = _expected_error(candidate, certificate, threshold)
-        accepted = audits_needed(certificate.target.alpha, level, error, _CONFIRMING_POWER)
-        if accepted is not None:
-            requests = accepted * len(scores) / sum(score >= threshold for score in scores)
-            if best is None or requests <= best[0]:
-                best = requests, Hypothesis(threshold=threshold, accepted=accepted)
-    return best[1] if best else None
+        audits = expected_audits(target.alpha, target.delta, error)
+        requests = audits * len(scores) / sum(score >= threshold for score in scores)
+        if audits <= most_to_confirm(target) and requests <= soonest:
+            at_once = audits_needed(target.alpha, target.delta, error, _POWER_AT_ONCE)
+            soonest, best = requests, Hypothesis(threshold=threshold, at_once=at_once or MOST_AUDITS)
+    return best
+
+
+def most_to_confirm(target: RiskTarget) -> int:
+    """Return the accepted audits after which a hypothesis that they leave open is given up."""
+    return audits_to_settle(target.alpha, target.delta)
 
 
 def choose_grid(

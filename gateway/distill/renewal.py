@@ -119,7 +119,22 @@ def warn_of_lapse(certificate: Certificate, now: float) -> Certificate:
 def expected_share(certification: Certification, now: float) -> float:
     """Return the share of the audited requests that would be served, at the strictest target."""
     strictest = min((each.target for each in certification.certificates), default=None)
-    ours = [each for each in certification.certificates if each.target == strictest]
+    return _share_at(certification, strictest, now)
+
+
+def serves_no_more(new: Certification, old: Certification, now: float, price: float = 1.0) -> bool:
+    """Whether `new` would serve at most `price` times what `old` does, while that serves anything.
+
+    All targets count alike: which of the policies has most of the traffic is not known, and at the strictest
+    nothing may be served at all.
+    """
+    targets = {each.target for one in (new, old) for each in one.certificates}
+    now_served, then_served = (sum(_share_at(one, target, now) for target in targets) for one in (old, new))
+    return now_served > 0.0 and then_served <= price * now_served
+
+
+def _share_at(certification: Certification, target: RiskTarget | None, now: float) -> float:
+    ours = [each for each in certification.certificates if each.target == target]
     audits = sum(each.audits for each in ours)
     served = sum(each.audits * each.coverage for each in ours if each.is_in_force(now))
     return served / audits if audits else 0.0

@@ -24,7 +24,9 @@ from gateway.settings import Settings
 from gateway.store.home import read_audit_key
 from gateway.store.reviews import Feedback, Verdict
 from gateway.store.state import State
+from gateway.wire.tool_calls import CALL_BEGIN, parse_tool_calls
 
+_CALL = f'{CALL_BEGIN}{{"name": "look_up", "arguments": {{"id": 7}}}}</tool_call>'
 Source = Literal["feedback", "suspected"]
 
 
@@ -102,17 +104,21 @@ class Review:
         return complaints + [item for _, item in suspected]
 
     def decide(self, rulings: Sequence[Ruling]) -> list[Verdict]:
-        """Keep what reviewers say; return it as verdicts. Raises ConfigError for an unknown request."""
+        """Keep what reviewers say; return it as verdicts.
+
+        Raises ConfigError for an unknown request, or what looks like a tool call and is none.
+        """
         verdicts = []
         for ruling in rulings:
+            _refuse_broken_call(ruling)
             row = self._rows.get(ruling.request_id) or self._find(ruling.request_id)
             verdicts.append(verdict_on(row, ruling.answer))
         self._state.reviews.put(verdicts)
         return verdicts
 
-    def undo(self) -> Verdict | None:
-        """Take the latest verdict on these tasks back; return it, None without one."""
-        return self._state.reviews.undo(self.tasks)
+    def undo(self, request_id: str = "") -> Verdict | None:
+        """Take the latest verdict on these tasks, or on one request, back; return it, None without one."""
+        return self._state.reviews.undo(self.tasks, request_id)
 
     def _read(self, task: str) -> tuple[dict[str, Row], list[Row]]:
         """Return the rows of `task` without a verdict by request, and its lessons as reviewers left them."""
@@ -155,3 +161,9 @@ class Review:
     def _create_workspace(self, folder: Path) -> Workspace:
         resources = open_resources(self._settings)
         return Workspace(folder=folder, seed=self._settings.learn.seed, resources=resources)
+
+
+def _refuse_broken_call(ruling: Ruling) -> None:
+    answer = ruling.answer or ""
+    if answer.lstrip().startswith(CALL_BEGIN) and not parse_tool_calls(answer):
+        raise ConfigError(f"request '{ruling.request_id[:64]}': no tool call; one looks like {_CALL}")

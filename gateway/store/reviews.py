@@ -112,13 +112,15 @@ class ReviewStore:
                 if verdict.changes_lessons:
                     connection.execute(_CHANGED, (verdict.task, now))
 
-    def undo(self, tasks: Sequence[str] = ()) -> Verdict | None:
-        """Take the latest verdict back, of `tasks` alone if any are given; return it, None without one."""
-        where = f"WHERE task IN ({', '.join('?' * len(tasks))})" if tasks else ""
+    def undo(self, tasks: Sequence[str] = (), request_id: str = "") -> Verdict | None:
+        """Take the latest verdict back, of `tasks` or of one request alone if given; None without one."""
+        conditions = [f"task IN ({', '.join('?' * len(tasks))})"] if tasks else []
+        conditions += ["request_id = ?"] if request_id else []
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         with self._database.write() as connection:
             found = connection.execute(
                 f"SELECT seq, {_names(Verdict)} FROM verdicts {where} ORDER BY seq DESC LIMIT 1",  # noqa: S608
-                tuple(tasks),
+                (*tasks, *([request_id] if request_id else [])),
             ).fetchone()
             if found is None:
                 return None

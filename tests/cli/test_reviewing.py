@@ -28,8 +28,8 @@ class Session(Review):
         self.told += rulings
         return []
 
-    def undo(self) -> None:
-        self.told.pop()
+    def undo(self, request_id: str = "") -> None:
+        assert self.told.pop().request_id == request_id
 
 
 @pytest.fixture

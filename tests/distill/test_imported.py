@@ -75,6 +75,56 @@ def test_a_sure_student_needs_no_error_in_so_many(home: Home, alpha: float, acce
     with home.learner()._builder.open_version("task-1", 1) as candidate:
         hypothesis = choose_hypothesis(candidate, fresh)
         assert hypothesis is not None
-        assert hypothesis.accepted == accepted
+        assert hypothesis.at_once == accepted
         assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, attempts=1)) is None
         assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, stage="alarm")) is None
+
+
+def test_one_wrong_audit_delays_it_and_no_more(home: Home) -> None:
+    """Before, the one test was lost with all of delta: the version waited for another one."""
+    imported(home)
+    learner = home.learner(alpha=0.05)
+    learner.step()
+
+    home.harvest([*audits(60), *audits(1, start=5_100, shift=1)])
+    learner.step()
+    waiting = home.certificate()
+    assert (waiting.stage, waiting.attempts, waiting.losses) == ("shadow", 0, 1.0)
+    assert waiting.audits_missing is not None
+
+    home.harvest(audits(waiting.audits_missing + 10, start=6_000))
+    learner.step()
+    assert (home.certificate().stage, home.certificate().losses) == ("live", 1.0)
+    assert home.certification().version == 1
+
+
+def test_no_other_version_starts_again_on_audits_that_were_looked_at(home: Home) -> None:
+    """More imported rows wait until these audits have decided; a version made by hand pays all of delta."""
+    imported(home)
+    learner = home.learner(alpha=0.05)
+    learner.step()
+    home.harvest(audits(30))
+    learner.step()
+
+    home.harvest(tickets(2_000, start=20_000, held_out_share=0.0))
+    home.stores.imports.add({"task-1": 2_000})
+    learner.step()
+    assert home.stores.registry.versions("task-1") == [1]
+
+    learner.train("task-1")
+    assert home.certification().version == 2
+    assert (home.certificate().attempts, home.certificate().renewal_share) == (2, 0.0)
+
+
+def test_more_imported_rows_before_any_audit_are_learnt_and_confirmed_in_turn(home: Home) -> None:
+    imported(home)
+    learner = home.learner(alpha=0.05)
+    learner.step()
+
+    home.harvest(tickets(2_000, start=20_000, held_out_share=0.0))
+    home.stores.imports.add({"task-1": 2_000})
+    learner.step()
+    home.harvest(audits(70))
+    learner.step()
+
+    assert (home.certification().version, home.certificate().stage) == (2, "live")

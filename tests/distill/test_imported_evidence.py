@@ -30,8 +30,8 @@ def imported(home: Home, count: int = 2_500, *, held_out: float = 0.2, shift: in
     return kept
 
 
-def audits(count: int, *, start: int = 5_000, noise: float = 0.0) -> list[Row]:
-    return tickets(count, start=start, held_out_share=1.0, noise=noise)
+def audits(count: int, *, start: int = 5_000, noise: float = 0.0, shift: int = 0) -> list[Row]:
+    return tickets(count, start=start, held_out_share=1.0, noise=noise, shift=shift)
 
 
 def find(home: Home, evidence: Source) -> Certificate | None:

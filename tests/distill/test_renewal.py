@@ -10,7 +10,7 @@ import pytest
 from gateway.confidence.judging import ScoredAudit, select_evidence
 from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Certificate, Certification, RiskTarget
-from gateway.distill.renewal import count_units, is_last_try, is_renewal_due, is_settled
+from gateway.distill.renewal import count_units, is_last_try, is_renewal_due, is_settled, serves_no_more
 from gateway.harvest.base import Row
 from tests.distill.conftest import harvested
 from tests.support.builders import certificate
@@ -115,3 +115,41 @@ def test_audits_below_the_threshold_settle_nothing() -> None:
     evidence = select_evidence(audits(2 * ENOUGH, 0.9), known, 1.0 * 2 * ENOUGH, 10_000)
 
     assert not is_settled(known, evidence)
+
+
+STRICT, LAX = RiskTarget(0.02, 0.1), RiskTarget(0.05, 0.1)
+
+
+def serving(strict: float, lax: float) -> Certification:
+    """Return a task that serves these shares by two policies; 0: it has no certificate for one."""
+    shares = {STRICT: strict, LAX: lax}
+    return task(
+        *(
+            certificate(target=target, audits=100, coverage=share, stage="live" if share else "shadow")
+            for target, share in shares.items()
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stays"),
+    [
+        ((0.0, 0.8), (0.0, 0.0), True),  # the strictest served nothing: any version took over
+        ((0.0, 0.8), (0.0, 0.5), True),
+        ((0.0, 0.8), (0.0, 0.9), False),
+        ((0.5, 0.8), (0.55, 0.3), True),  # a little more at the strictest, much less at the other
+        ((0.5, 0.8), (0.6, 0.8), False),
+        ((0.0, 0.0), (0.0, 0.0), False),  # where none serves the newer one drafts
+    ],
+)
+def test_a_version_stays_that_serves_more_over_all_policies(
+    old: tuple[float, float], new: tuple[float, float], stays: bool
+) -> None:
+    assert serves_no_more(serving(*new), serving(*old), NOW) is stays
+
+
+def test_a_price_is_what_may_be_lost() -> None:
+    assert serves_no_more(serving(0.5, 0.5), serving(0.5, 0.6), NOW)
+    assert not serves_no_more(serving(0.5, 0.5), serving(0.5, 0.6), NOW, price=0.9)
+    assert serves_no_more(serving(0.0, 0.0), serving(0.0, 0.6), NOW, price=0.0)
+    assert not serves_no_more(serving(0.0, 0.1), serving(0.0, 0.6), NOW, price=0.0)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from gateway.cli import FAILED, OK
+from gateway.cli.harvest.terminal_text import make_visible
 from gateway.harvest.base import Row
 from gateway.processes.harvest_access import list_query_columns, open_harvest, query_harvest
 from gateway.processes.inventory import describe_row
@@ -107,8 +108,8 @@ def _render_json(row: Row) -> str:
 
 
 def _one_line(text: str, width: int) -> str:
-    return textwrap.shorten(text, max(width, 10), placeholder=" ...")
+    return make_visible(textwrap.shorten(text, max(width, 10), placeholder=" ..."))
 
 
 def _shorten(value: object) -> str:
-    return textwrap.shorten(str(value), 60, placeholder=" ...") if isinstance(value, str) else str(value)
+    return _one_line(value, 60) if isinstance(value, str) else str(value)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
-import termios
-import tty
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
 from gateway.cli import OK
+from gateway.cli.harvest.keyboard import Keyboard
+from gateway.cli.harvest.terminal_text import make_visible
 from gateway.errors import ConfigError
 from gateway.harvest.annotations import is_export, read_annotations
 from gateway.processes.harvest_access import open_harvest
@@ -24,6 +25,7 @@ from gateway.store.task_lookup import find_recorded_task
 
 KEYS = "[1-9] this is right  [c]orrect  e[x]clude  [s]kip  [u]ndo  [q]uit"
 _INTERRUPTS = ("q", "\x03", "\x04", "")
+_KEPT = "\n\t"
 
 
 def review(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -43,7 +45,9 @@ def review(settings: Settings, arguments: argparse.Namespace) -> int:
                 print(msgspec.json.encode(item).decode())
         else:
             print("comparing the answers with those of students that have not seen them ...", file=sys.stderr)
-            run_dialog(session, session.list_items()[: arguments.limit], _read_key, input)
+            keyboard = Keyboard()
+            items = session.list_items()[: arguments.limit]
+            run_dialog(session, items, keyboard.read_key, keyboard.read_line)
     return OK
 
 
@@ -54,29 +58,88 @@ def run_dialog(
 
     What was decided is kept at once.
     """
-    place = 0
-    given: list[int] = []
-    while place < len(items):
-        item = items[place]
-        print(f"\n{place + 1} of {len(items)}  {item.task}\n\n{item.text}\n")
-        for number, candidate in enumerate(item.candidates, start=1):
-            print(f"  {number}) {candidate}")
-        print(f"\n{KEYS}", flush=True)
+    if not items:
+        print("nothing to review")
+        return
+    place, given = 0, list[int]()
+    try:
+        while place < len(items):
+            item = items[place]
+            _show(item, f"{place + 1} of {len(items)}")
+            key, ruling = _ask(item, read_key, read_line)
+            if key in _INTERRUPTS:
+                break
+            if key == "u":
+                place = _undo(session, items, given, place)
+            elif ruling is None:
+                place += 1
+            elif _decide(session, ruling):
+                given.append(place)
+                place += 1
+    except KeyboardInterrupt:
+        pass
+    print(f"\nverdicts given: {len(given)}, left: {len(items) - place}")
+
+
+def _ask(item: Item, read_key: Callable[[], str], read_line: Callable[[], str]) -> tuple[str, Ruling | None]:
+    """Return the first key that says something, and the ruling if it makes one."""
+    print(f"\n{KEYS}", flush=True)
+    while True:
         key = read_key()
-        if key in _INTERRUPTS:
-            break
-        if key == "u":
-            if given:
-                session.undo()
-                place = given.pop()
-            continue
-        if key == "s":
-            place += 1
+        if key == "t":
+            _show_all(item)
         elif ruling := _read_ruling(item, key, read_line):
-            session.decide([ruling])
-            given.append(place)
-            place += 1
-    print(f"\nverdicts given: {len(given)}, left: {len(items) - place}" if items else "nothing to review")
+            return key, ruling
+        elif key in _INTERRUPTS or key in ("s", "u"):
+            return key, None
+
+
+def _decide(session: Review, ruling: Ruling) -> bool:
+    try:
+        session.decide([ruling])
+    except ConfigError as exc:
+        print(f"not taken: {exc}")
+        return False
+    return True
+
+
+def _undo(session: Review, items: Sequence[Item], given: list[int], place: int) -> int:
+    """Take back what was decided last here, never what another reviewer decided; return where to go on."""
+    if not given:
+        print("nothing was decided yet")
+        return place
+    session.undo(items[given[-1]].request_id)
+    return given.pop()
+
+
+def _show(item: Item, where: str) -> None:
+    """Print the question, as much of each text as leaves the keys in sight."""
+    columns, rows = shutil.get_terminal_size()
+    room = max(4, rows - 10)
+    each = max(2, room // (1 + len(item.candidates)))
+    text, *candidates = (_fit(one, columns - 5, each) for one in (item.text, *item.candidates))
+    print(f"\n{where}  {make_visible(item.task)}\n\n{text}\n")
+    for number, candidate in enumerate(candidates, start=1):
+        print(f"  {number}) {candidate}")
+
+
+def _show_all(item: Item) -> None:
+    print(f"\n{make_visible(item.text, _KEPT)}\n")
+    for number, candidate in enumerate(item.candidates, start=1):
+        print(f"  {number}) {make_visible(candidate, _KEPT)}")
+    print(f"\n{KEYS}", flush=True)
+
+
+def _fit(text: str, columns: int, rows: int) -> str:
+    """Return so much of `text` as takes `rows` lines of a terminal, and how much is missing."""
+    lines = [
+        line[start : start + columns]
+        for line in make_visible(text[: columns * rows], _KEPT).expandtabs(4).split("\n")
+        for start in range(0, max(len(line), 1), columns)
+    ]
+    shown = "\n     ".join(lines[:rows])
+    is_whole = len(text) <= columns * rows and len(lines) <= rows
+    return shown if is_whole else f"{shown}\n     ... {len(text):,} characters, [t] shows all"
 
 
 def _read_ruling(item: Item, key: str, read_line: Callable[[], str]) -> Ruling | None:
@@ -85,23 +148,21 @@ def _read_ruling(item: Item, key: str, read_line: Callable[[], str]) -> Ruling |
         return Ruling(item.request_id, exclude=True)
     if key == "c":
         print("the right answer (empty to go back):", flush=True)
-        answer = read_line().strip()
+        answer = _read_answer(read_line)
+        if not answer:
+            print(KEYS, flush=True)
         return Ruling(item.request_id, answer) if answer else None
-    if key.isdecimal() and 1 <= int(key) <= len(item.candidates):
+    if key in "123456789" and key and int(key) <= len(item.candidates):
         return Ruling(item.request_id, item.candidates[int(key) - 1])
     return None
 
 
-def _read_key() -> str:
-    """Return the next key without waiting for the end of a line; a line's first letter without a terminal."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline()[:1]
-    saved = termios.tcgetattr(sys.stdin)
+def _read_answer(read_line: Callable[[], str]) -> str:
     try:
-        tty.setcbreak(sys.stdin)
-        return sys.stdin.read(1)
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
+        return read_line().strip()
+    except ValueError as exc:
+        print(f"not taken: {exc}")
+        return ""
 
 
 def _read_rulings(path: Path) -> Iterator[Ruling]:
