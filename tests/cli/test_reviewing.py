@@ -65,6 +65,16 @@ def test_what_says_nothing_decides_nothing(session: Session, typed: str) -> None
     assert session.told == []
 
 
+def test_an_arrow_key_in_an_answer_is_not_learnt(
+    session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = iter(["ref\x1b[Dund", "refund"])
+    run_dialog(session, ITEMS[:1], keys("cc"), lambda: next(lines))
+
+    assert session.told == [Ruling("r0", "refund")]
+    assert "keys that are no letters" in capsys.readouterr().out
+
+
 def test_a_skipped_answer_is_left_as_it_is(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
     run_dialog(session, ITEMS, keys("s1s"), lambda: "")
 

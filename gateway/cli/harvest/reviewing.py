@@ -159,10 +159,15 @@ def _read_ruling(item: Item, key: str, read_line: Callable[[], str]) -> Ruling |
 
 def _read_answer(read_line: Callable[[], str]) -> str:
     try:
-        return read_line().strip()
+        answer = read_line().strip()
     except ValueError as exc:
         print(f"not taken: {exc}")
         return ""
+    if answer != make_visible(answer, _KEPT):
+        # Arrow keys in a line: the terminal passes them on, and they would be learnt as part of the answer.
+        print("not taken: it holds keys that are no letters; type it without arrows")
+        return ""
+    return answer
 
 
 def _read_rulings(path: Path) -> Iterator[Ruling]:
