@@ -217,7 +217,7 @@ def test_a_certificate_is_a_lease_and_an_alarm_of_one_machine_is_everyones(
         wait_for(lambda: serve() == [200, 200], "a machine does not serve")
         valkey.freeze()
         assert serve() == [200, 200], "the lease has only begun"
-        wait_for(lambda: serve() == [404, 404], "a machine serves without a lease")
+        wait_for(lambda: serve() == [503, 503], "a machine serves without a lease")
         assert not shared(first)["has_lease"]
         assert [each.ask("GET", "/readyz").status for each in (first, second)] == [200, 200]
         valkey.thaw()
