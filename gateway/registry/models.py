@@ -102,8 +102,8 @@ class Registry:
             return False
 
     def digest(self, task: str, version: int) -> str:
-        """Return what pins a version for other machines; empty where no other machine can have it."""
-        return ""
+        """Return the sha256 (hex) of a version's manifest, which holds those of all its files."""
+        return digest_of(self.folder(task, version) / MANIFEST)
 
     def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
         """Return the manifest and the folder of a version with all files as published.
