@@ -176,13 +176,8 @@ class VersionBuilder:
 
     @contextmanager
     def open_version(self, task: str, version: int, digest: str = "") -> Iterator[Candidate]:
-        """Give a published version at work until the block ends: the one with that `digest`, if one is given.
-
-        Raises RegistryError.
-        """
-        manifest, folder = self._registry.verify(task, version)
-        if not self._registry.has(task, version, digest):
-            raise RegistryError(f"version {version} on this machine is not the one that another certified")
+        """Give a published version, with that `digest` if given, for a block. Raises RegistryError."""
+        manifest, folder = self._registry.verify(task, version, digest)
         validation = read_validation(folder)
         runtime = self._open_runtime(manifest.runtime, folder)
         try:

@@ -80,10 +80,10 @@ class SharedRegistry(Registry):
         self.pull(task, version)
         return super().folder(task, version)
 
-    def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
-        """See Registry; a copy that is damaged is pulled once more."""
-        self.mend(task, version)
-        return super().verify(task, version)
+    def verify(self, task: str, version: int, digest: str = "") -> tuple[Manifest, Path]:
+        """See Registry; a copy that is damaged, or another one, is pulled once more."""
+        self.mend(task, version, digest)
+        return super().verify(task, version, digest)
 
     def pull(self, task: str, version: int, digest: str = "") -> None:
         """Have a version here, the one with that `digest` if one is given. Raises RegistryError."""
