@@ -149,7 +149,10 @@ class Certification(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None = None
     """The version that drafts; None while the task has no specialist."""
     digest: str = ""
-    """The sha256 of the version's manifest, where other machines pull it by that; else empty."""
+    """The sha256 of the version's manifest: another machine may have given the number to another one.
+
+    Empty in certifications of older versions of stepdown.
+    """
     deferral: Deferral | None = None
     """How the version's drafts are scored; None: by their runtime's own score."""
     footprint: Footprint | None = None

@@ -111,7 +111,8 @@ class Learner:
         """
         self._stores.refresh()
         old, now = self._of(task), self._clock()
-        with self._builder.open_version(task, version) as candidate:
+        digest = old.digest if version == old.version else ""
+        with self._builder.open_version(task, version, digest) as candidate:
             if excess := self._required.excess(task, version, candidate.footprint):
                 raise RegistryError(excess)
             tested = self._test(task, candidate, old, is_wanted=True) or old
@@ -248,7 +249,7 @@ class Learner:
         if not (targets := self._required.targets_within(task, old.footprint)):
             return
         assert old.version is not None
-        with self._builder.open_version(task, old.version) as candidate:
+        with self._builder.open_version(task, old.version, old.digest) as candidate:
             audits = score_audits(candidate, self._task_rows(task).evidence(), targets)
             new = self._add_imported(candidate, old, self._judge.renew(candidate, old, audits, targets))
         if new != old:

@@ -175,9 +175,9 @@ class VersionBuilder:
         return wrong and f"version {version} was deleted: {wrong}"
 
     @contextmanager
-    def open_version(self, task: str, version: int) -> Iterator[Candidate]:
-        """Give a published version at work until the block ends. Raises RegistryError."""
-        manifest, folder = self._registry.verify(task, version)
+    def open_version(self, task: str, version: int, digest: str = "") -> Iterator[Candidate]:
+        """Give a published version, with that `digest` if given, for a block. Raises RegistryError."""
+        manifest, folder = self._registry.verify(task, version, digest)
         validation = read_validation(folder)
         runtime = self._open_runtime(manifest.runtime, folder)
         try:

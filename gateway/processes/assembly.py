@@ -190,6 +190,7 @@ class GatewayWorker:
             stale_after_s=self.settings.server.stale_after_s,
             contact=contact,
             machine=read_machine_name(self.settings.home) if contact else "",
+            is_pulling=self.settings.registry.storage is not None,
         )
 
     def _create_observers(self) -> list[Observe]:

@@ -55,10 +55,11 @@ class Following:
         stale_after_s: float,
         contact: Contact | None = None,
         machine: str = "",
+        is_pulling: bool = True,
     ) -> None:
         """`contact` is that with the machines that share the state; None: there are none.
 
-        `machine` is the name of this one among them.
+        `machine` is the name of this one among them. If it `is_pulling`, versions that are not here may come.
         """
         self._state = state
         self._refresh_accounts = refresh_accounts
@@ -71,7 +72,8 @@ class Following:
         self._has_forgotten = contact is None
         self._drift_monitor = DriftMonitor(state.certifications, state.audits)
         self._probation_monitor = ProbationMonitor(state.templates, state.audits)
-        self._loaded: set[tuple[str, int]] = set()
+        self._is_pulling = is_pulling
+        self._loaded: dict[tuple[str, int], str] = {}
         self._refused: dict[tuple[str, int], float] = {}
         self._knows_certificates = self._is_warm = False
         self._began_at = time.monotonic()
@@ -200,15 +202,16 @@ class Following:
             return
         certifications = self._state.certifications.all()
         here = filter(self._is_here, certifications)
-        wanted = {(one.task, one.version) for one in here if one.version is not None}
-        for task, version in self._loaded - wanted:
+        wanted = {(one.task, one.version): one.digest for one in here if one.version is not None}
+        for task, version in [each for each, digest in self._loaded.items() if wanted.get(each) != digest]:
             await self._drafter.unload(task, version)
+            del self._loaded[task, version]
         # A host that was started again may have refused the files of one that the last host had loaded.
-        self._loaded &= wanted & self._drafter.held
+        self._loaded = {each: self._loaded[each] for each in self._loaded.keys() & self._drafter.held}
         self._refused = {each: at for each, at in self._refused.items() if each in wanted}
-        for task, version in wanted - self._loaded:
+        for task, version in wanted.keys() - self._loaded.keys():
             if time.monotonic() - self._refused.get((task, version), -math.inf) >= LOAD_AGAIN_S:
-                await self._load(task, version)
+                await self._load(task, version, wanted[task, version])
         answers = self._knows_certificates and (not wanted or self._drafter.is_ready)
         if answers and all(map(self._is_loaded, certifications)):
             self._is_warm = True
@@ -219,11 +222,15 @@ class Following:
 
     def _is_here(self, one: Certification) -> bool:
         """Whether this machine need not pull the version of a certification any more."""
-        is_pinned = one.digest and (one.task, one.version) not in self._loaded
-        return not is_pinned or self._registry.has(one.task, one.version or 0, one.digest)
+        version = one.version or 0
+        if not (self._is_pulling and one.digest) or self._loaded.get((one.task, version)) == one.digest:
+            return True
+        return self._registry.has(one.task, version, one.digest)
 
-    async def _load(self, task: str, version: int) -> None:
+    async def _load(self, task: str, version: int, digest: str) -> None:
         try:
+            if digest and not self._registry.has(task, version, digest):
+                raise RegistryError("what was certified is not on this machine")
             with contextlib.suppress(SpecialistError):
                 # The client remembers the load, and repeats it when a host starts.
                 await self._drafter.load(task, version, self._registry.folder(task, version))
@@ -233,7 +240,7 @@ class Following:
             # Until it is put right.
             self._refused[task, version] = time.monotonic()
         else:
-            self._loaded.add((task, version))
+            self._loaded[task, version] = digest
             self._refused.pop((task, version), None)
 
 

@@ -193,7 +193,7 @@ def preview_alphas(settings: Settings, state: State, task: str, alphas: Sequence
     targets = [msgspec.structs.replace(strictest, alpha=alpha) for alpha in alphas]
     rows = TaskRows(task, settings.learn.max_rows, state.templates)
     rows.read(open_harvest(settings))
-    with builder.open_version(task, certification.version) as candidate:
+    with builder.open_version(task, certification.version, certification.digest) as candidate:
         return preview_targets(
             candidate, certification, Judge(settings.learn), rows.evidence(), targets, now=time.time()
         )

@@ -44,7 +44,7 @@ class PreloadingCertificationStore(CertificationStore):
         return is_put
 
     def _with_digest(self, certification: Certification) -> Certification:
-        """Pin the version for the machines that pull it: the storage alone must not say what serves."""
+        """Pin the version for other machines: neither a storage nor a number may say what serves."""
         task, version = certification.task, certification.version
         known = self.of(task)
         if version is None:

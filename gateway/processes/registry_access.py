@@ -31,7 +31,8 @@ def list_lost_versions(settings: Settings, state: State) -> list[tuple[str, int]
     Those that other machines publish are pulled when they are wanted, and so never count as lost.
     """
     here = Registry(settings.home.registry)
-    own = (one for one in state.certifications.all() if not one.digest)
+    is_pulled = settings.registry.storage is not None
+    own = (one for one in state.certifications.all() if not (is_pulled and one.digest))
     drafting = [(one.task, one.version) for one in own if one.version is not None]
     return sorted((task, version) for task, version in drafting if not here.has(task, version))
 

@@ -102,16 +102,19 @@ class Registry:
             return False
 
     def digest(self, task: str, version: int) -> str:
-        """Return what pins a version for other machines; empty where no other machine can have it."""
-        return ""
+        """Return the sha256 (hex) of a version's manifest, which holds those of all its files."""
+        return digest_of(self.folder(task, version) / MANIFEST)
 
-    def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
+    def verify(self, task: str, version: int, digest: str = "") -> tuple[Manifest, Path]:
         """Return the manifest and the folder of a version with all files as published.
 
-        Raises RegistryError naming the file that is missing, changed or not listed.
+        Raises RegistryError naming the file that is missing, changed or not listed; also if there is a
+        `digest` and it is that of another manifest.
         """
         folder = self.folder(task, version)
         manifest = verify_folder(folder)
+        if not self.has(task, version, digest):
+            raise RegistryError(f"version {version} on this machine is not the one that another certified")
         if (manifest.task, manifest.version) != (task, version):
             raise RegistryError(
                 f"{folder / MANIFEST} speaks of {manifest.task!r} version {manifest.version}: "

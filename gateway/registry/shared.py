@@ -11,9 +11,8 @@ from pathlib import Path
 import msgspec
 
 from gateway.errors import RegistryError
-from gateway.registry.files import digest_of
 from gateway.registry.manifest import Manifest
-from gateway.registry.models import MANIFEST, Registry, is_task_name, verify_folder
+from gateway.registry.models import Registry, is_task_name, verify_folder
 from gateway.registry.published import PublishedVersions, TaskVersions
 
 logger = logging.getLogger(__name__)
@@ -81,14 +80,10 @@ class SharedRegistry(Registry):
         self.pull(task, version)
         return super().folder(task, version)
 
-    def verify(self, task: str, version: int) -> tuple[Manifest, Path]:
-        """See Registry; a copy that is damaged is pulled once more."""
-        self.mend(task, version)
-        return super().verify(task, version)
-
-    def digest(self, task: str, version: int) -> str:
-        """Return the sha256 (hex) of a version's manifest, which holds those of all its files."""
-        return digest_of(self.folder(task, version) / MANIFEST)
+    def verify(self, task: str, version: int, digest: str = "") -> tuple[Manifest, Path]:
+        """See Registry; a copy that is damaged, or another one, is pulled once more."""
+        self.mend(task, version, digest)
+        return super().verify(task, version, digest)
 
     def pull(self, task: str, version: int, digest: str = "") -> None:
         """Have a version here, the one with that `digest` if one is given. Raises RegistryError."""

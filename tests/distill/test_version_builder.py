@@ -187,6 +187,21 @@ def test_a_version_number_is_never_used_twice(builder: VersionBuilder) -> None:
         builder.publish(draft, Choice(rows=tickets(100), recipe=HEAD, validation=VALIDATION))
 
 
+def test_a_version_that_another_machine_certified_is_not_judged_by_its_number(
+    builder: VersionBuilder, registry: Registry
+) -> None:
+    draft = builder.manifest("task-1", HEAD, {})
+    builder.publish(draft, Choice(rows=tickets(100), recipe=HEAD, validation=VALIDATION))
+
+    with builder.open_version("task-1", 1, registry.digest("task-1", 1)) as candidate:
+        assert candidate.version == 1
+    with (
+        pytest.raises(RegistryError, match="not the one that another certified"),
+        builder.open_version("task-1", 1, "0" * 64),
+    ):
+        pass
+
+
 def test_a_version_keeps_what_a_later_judgment_needs(builder: VersionBuilder) -> None:
     """The texts that it has learnt, how it was validated, and its deferral head."""
     rows, head = tickets(100), Deferral(0.5, {"validity": 1.0})

@@ -9,15 +9,19 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from gateway.registry.models import Registry
 from gateway.specialists.runtimes.scripted import Script
 from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.faults.conftest import QUIET
 from tests.sharing.test_synchronizer import in_alarm
+from tests.specialists.hosting import publish_script
+from tests.support.builders import certified
 from tests.support.processes import RunningGateway, children, gateway_process, stepdown
-from tests.support.scripted_gateway import scripted_gateway
+from tests.support.scripted_gateway import put_task, scripted_gateway
 from tests.support.teacher import RunningTeacher
 from tests.support.valkey import RunningValkey, running_valkey
 from tests.support.waiting import wait_for
@@ -217,7 +221,7 @@ def test_a_certificate_is_a_lease_and_an_alarm_of_one_machine_is_everyones(
         wait_for(lambda: serve() == [200, 200], "a machine does not serve")
         valkey.freeze()
         assert serve() == [200, 200], "the lease has only begun"
-        wait_for(lambda: serve() == [404, 404], "a machine serves without a lease")
+        wait_for(lambda: serve() == [503, 503], "a machine serves without a lease")
         assert not shared(first)["has_lease"]
         assert [each.ask("GET", "/readyz").status for each in (first, second)] == [200, 200]
         valkey.thaw()
@@ -229,6 +233,34 @@ def test_a_certificate_is_a_lease_and_an_alarm_of_one_machine_is_everyones(
         began = time.monotonic()
         wait_for(lambda: not second.status()["tasks"][0]["is_serving"], "it serves after an alarm")
         assert time.monotonic() - began < PROMPT_S
+
+
+def certify_script(home: Path, script: Script) -> None:
+    """Put a live task whose certificate names the very files, as the learner does."""
+    with open_state(Home(home)) as state:
+        registry = Registry(Home(home).registry)
+        publish_script(registry, home / "script", script, task="support")
+        pinned = msgspec.structs.replace(certified("support"), digest=registry.digest("support", 1))
+        state.certifications.put(pinned)
+        put_task(state, "support")
+
+
+def test_a_certificate_speaks_of_one_model_though_two_have_its_number(
+    tmp_path: Path, running: RunningTeacher, valkey: RunningValkey
+) -> None:
+    """Each machine learnt the task while it served alone; then they share their certificates."""
+    environment = {"OPENAI_BASE_URL": running.base_url, "OPENAI_API_KEY": "sk-provider"}
+    environment |= {"STEPDOWN_STATE_URL": valkey.url, "STEPDOWN_STATE_PREFIX": "numbers"}
+    with ExitStack() as stack:
+        both = []
+        for name in "ab":
+            certify_script(tmp_path / name, Script(otherwise=name))
+            both.append(stack.enter_context(gateway_process(tmp_path / name, "--open", **environment)))
+
+        def answers() -> list[int]:
+            return sorted(each.chat(model="stepdown/support").status for each in both)
+
+        wait_for(lambda: answers() == [200, 503], "not one machine alone has what was certified")
 
 
 def test_without_a_url_there_is_no_such_process_and_nothing_is_noted(

@@ -39,6 +39,7 @@ def follow(
     *,
     contact: Contact | None = None,
     drafter: object = None,
+    is_pulling: bool = True,
 ) -> Following:
     return Following(
         state,
@@ -48,6 +49,7 @@ def follow(
         registry=Registry(tmp_path / "registry"),
         stale_after_s=stale_after_s,
         contact=contact,
+        is_pulling=is_pulling,
     )
 
 
@@ -192,6 +194,35 @@ async def test_a_version_is_loaded_when_it_is_here_as_it_was_certified(state: St
     folder.mkdir(parents=True)
     (folder / MANIFEST).write_bytes(b"{}")
     state.certifications.put(msgspec.structs.replace(pinned, digest=digest_of(folder / MANIFEST)))
+    await following._refresh()
+    await following._follow_versions()
+    assert host.loads == [("support", 1)]
+
+
+async def test_another_machines_version_of_the_same_number_is_not_served(
+    state: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two machines that served alone have each a version 1; without a storage nothing else can come."""
+    host = Host()
+    following = follow(state, tmp_path, drafter=host, is_pulling=False)
+    folder = tmp_path / "registry/support/1"
+    folder.mkdir(parents=True)
+    (folder / MANIFEST).write_bytes(b"{}")
+    ours = msgspec.structs.replace(certified("support", 1), digest=digest_of(folder / MANIFEST))
+    state.certifications.put(ours)
+    await following._refresh()
+    await following._follow_versions()
+    assert host.loads == [("support", 1)]
+
+    state.certifications.put(msgspec.structs.replace(ours, digest="0" * 64))
+    for _ in range(2):
+        await following._refresh()
+        await following._follow_versions()
+    assert not host.loads
+    assert caplog.text.count("what was certified is not on this machine") == 1
+
+    state.certifications.put(ours)
+    following._refused.clear()
     await following._refresh()
     await following._follow_versions()
     assert host.loads == [("support", 1)]
