@@ -21,21 +21,25 @@ NODE  := tests/clients/node
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help env demo test soak lint lock promtool clean
+.PHONY: help env demo test coverage soak lint lock promtool clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@echo "  with EXTRAS=learn, env and test add torch and sentence-transformers; ARGS goes to demo and pytest; EXTRAS=cluster is for many machines"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo "  EXTRAS=learn adds torch and sentence-transformers to env and test;"
+	@echo "  EXTRAS=cluster what many machines need; ARGS goes to demo and pytest"
 
 env: $(VENV)/.project $(LEARN) $(CLUSTER) ## make the environment (.venv) from the lock file
 
-demo: $(VENV)/.project ## watch a gateway get cheaper: simulated teacher, no key, under 90 s
+demo: $(VENV)/.project ## watch a gateway get cheaper: simulated teacher, no key
 	$(BIN)/stepdown demo $(ARGS)
 
-test: lint $(VENV)/.clients ## lint, then every test with its coverage
+test: lint $(VENV)/.clients ## lint, then every test
+	$(BIN)/python -m pytest -n 4 --dist loadgroup $(ARGS)
+
+coverage: $(VENV)/.project $(LEARN) $(VENV)/.clients ## every test again, and which lines and branches they reach
 	$(BIN)/python -m pytest -n 4 --dist loadgroup --cov --cov-report=term $(ARGS)
 
-soak: $(VENV)/.test $(VENV)/.project ## 10,000 runs of the gateway in virtual time, with faults (tests/simulation); 150 kill -9
+soak: $(VENV)/.test $(VENV)/.project ## 10,000 runs in virtual time, with faults; 150 kill -9
 	SIMULATION_SEEDS=10000 $(BIN)/python -m pytest tests/simulation $(ARGS)
 	PARTS_KILLS=150 $(BIN)/python -m pytest tests/harvest/parts/test_kills.py $(ARGS)
 
@@ -45,10 +49,10 @@ lint: $(VENV)/.test $(VENV)/.project $(LEARN) ## ruff, mypy --strict and the imp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-lock: $(VENV)/.test ## renew requirements.lock (uv, for every platform and Python from 3.11 on)
+lock: $(VENV)/.test ## renew requirements.lock for every platform (uv)
 	.ci/lock $(BIN)/uv
 
-promtool: $(VENV)/.made ## fetch Prometheus' rule checker from Debian's package, without root: it tests the alerts
+promtool: $(VENV)/.made ## fetch Prometheus' rule checker, which tests the alerts (Debian)
 	mkdir -p $(VENV)/debian && cd $(VENV)/debian && apt-get download prometheus && dpkg-deb -x prometheus_*.deb .
 	ln -sf ../debian/usr/bin/promtool $(BIN)/promtool
 
