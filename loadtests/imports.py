@@ -40,7 +40,7 @@ IMPORTED, LIVE = 3_000, 600
 SOON = 300
 """Live requests after which the same stream is to be served."""
 FEW_AUDITS = 60
-"""Audits after the first local answer within which what is wrong must have ended."""
+"""Audits after the first local answer within which what is wrong must be in alarm."""
 _STEP = 10
 """Live requests between two looks of the learner; 2 s in service."""
 _MODEL = "gpt-4o"
@@ -63,7 +63,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     alarm_after: int | None
     """Audits from the first local answer to the alarm."""
     refuted_after: int | None
-    """The same until live audits refuted or doubted what it stood on, with no alarm."""
+    """The same until live audits refuted what it stood on, with no alarm."""
 
     @property
     def is_good(self) -> bool:
@@ -71,12 +71,11 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         if self.scenario == "same stream":
             return self.first_local is not None and self.first_local <= SOON
         has_alarm = self.alarm_after is not None and self.alarm_after <= FEW_AUDITS
-        is_refuted = self.refuted_after is not None and self.refuted_after <= FEW_AUDITS
         if self.scenario == "changed template":
             return not self.served
         if self.imported == "serve":
             # What keeps its promise needs no alarm.
-            return has_alarm or is_refuted or self.wrong <= _ALPHA * self.served
+            return has_alarm or self.wrong <= _ALPHA * self.served
         return not self.served or (self.scenario == "other mix" and has_alarm)
 
 
