@@ -97,7 +97,7 @@ def ask_about(settings: Settings, *names: str) -> str:
         for name, (text, answer) in ((name, TEXTS[name]) for name in names)
     ]
     return f"""
-import fcntl, msgspec, termios
+import fcntl, msgspec, signal, termios
 from gateway.cli.harvest.keyboard import Keyboard
 from gateway.cli.harvest.reviewing import run_dialog
 from gateway.processes.reviewing import Item, Review
@@ -105,6 +105,8 @@ from gateway.settings import Settings
 from gateway.store.state import open_state
 
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+# What runs in the background of a shell without a terminal ignores Ctrl-C, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 settings, keyboard = Settings(home_folder={settings.home_folder!r}), Keyboard()
 items = msgspec.json.decode({msgspec.json.encode(items)!r}, type=list[Item])
 with open_state(settings.home) as state:
@@ -118,9 +120,13 @@ def reviewing(settings: Settings, *names: str) -> Iterator[Terminal]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
     program = ["-c", ask_about(settings, *names)] if names else ["-m", "gateway", "harvest", "review"]
+    variables = {"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **environment(Path(settings.home_folder))}
+    # pytest-xdist gives its processes a width, which would hide that of the terminal.
+    for name in ("COLUMNS", "LINES"):
+        variables.pop(name, None)
     process = subprocess.Popen(
         [sys.executable, *program],
-        env={"PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", **environment(Path(settings.home_folder))},
+        env=variables,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

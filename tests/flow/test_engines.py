@@ -15,6 +15,7 @@ from tests.support.model_server import ModelServer, model_server, stop_server
 from tests.support.ports import find_port
 from tests.support.processes import RunningGateway, gateway_process
 from tests.support.teacher import RunningTeacher, running_teacher
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +107,8 @@ async def test_another_model_under_the_same_name_revokes_and_must_earn_its_own_c
 
     assert replies[-1].decision != "local"
     assert all(reply.status == 200 for reply in replies)
+    # The learner may not have had its turn yet.
+    wait_for(lambda: task.standing()["stage"] != "live" or task.standing()["version"] > first, "it stays")
     standing = await task.certify()
     assert standing["version"] > first
     await task.local_question()

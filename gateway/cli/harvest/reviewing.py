@@ -24,7 +24,8 @@ from gateway.store.state import open_state
 from gateway.store.task_lookup import find_recorded_task
 
 KEYS = "[1-9] this is right  [c]orrect  e[x]clude  [s]kip  [u]ndo  [q]uit"
-_INTERRUPTS = ("q", "\x03", "\x04", "")
+_INTERRUPTS = ("q", "\x03", "\x04", "\x00", "")
+"""NUL is what is read of a Ctrl-D that was typed while the terminal still waited for a line."""
 _KEPT = "\n\t"
 
 
