@@ -41,14 +41,17 @@ from gateway.specialists.runtimes import genai
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
 from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, build_table
-from loadtests.support.genai_prompts import ANSWER_TOKENS, STORY, make_input, write_adapter
+from loadtests.support.genai_prompts import ANSWER_TOKENS, STORY, make_input
 from loadtests.support.generator import Generator, Job
 from loadtests.support.processes import child_named, rss_mb
+from tests.specialists.engine.bases import write_adapter
 
 MEMORY_MB = 1_024
 ALONE, ROUNDS = 40, 5
 PROXIED = 6_000
 BUDGET_S = 15.0
+WEAK = 0.003
+"""Of the adapters' weights: answers then do not end early."""
 
 
 def main() -> None:
@@ -73,7 +76,8 @@ def measure(models: Path, scratch: Path) -> Figures:
     bases = Registry(models)
     name = bases.tasks()[0]
     manifest, folder = bases.verify(name, bases.versions(name)[-1])
-    adapters = [write_adapter(folder, scratch / f"{i}.onnx_adapter", seed=i) for i in range(ADAPTERS)]
+    files = [scratch / f"{number}.onnx_adapter" for number in range(ADAPTERS)]
+    adapters = [write_adapter(folder, file, seed, strength=WEAK) for seed, file in enumerate(files)]
     text = make_input(Prompter(folder))
     with contextlib.closing(EnginePool(models, MEMORY_MB)) as engines:
         engine = engines.open_engine(name, base_model.base_digest(manifest))

@@ -11,8 +11,8 @@ import msgspec
 from gateway.confidence.agreement import is_graded
 from gateway.confidence.learn_then_test import (
     THRESHOLDS,
+    AcceptedAudits,
     CertifiedThreshold,
-    audits_accepted,
     certify_threshold,
 )
 from gateway.confidence.spending import ATTEMPTS_IN_FORCE, delta_for_attempt
@@ -158,18 +158,18 @@ def confirm_certificate(
 
 
 def issue_confirmed(
-    evidence: Evidence, certificate: Certificate, now: float, threshold: float
+    evidence: Evidence, certificate: Certificate, now: float, accepted: AcceptedAudits
 ) -> Certificate:
-    """Return `certificate` as issued for `threshold`, which `confidence/confirmation.py` has confirmed.
+    """Return `certificate` as issued for the threshold that `confidence/confirmation.py` has confirmed.
 
-    That is one test, however many audits it looked at in turn, and takes all of delta.
+    That is one test, however many audits it looked at in turn, and takes all of delta. `accepted` are those
+    of `evidence` that the threshold accepts.
     """
-    (point,) = audits_accepted(evidence.scores, evidence.losses, (threshold,))
     passed = CertifiedThreshold(
-        threshold=threshold,
-        accepted=point.count,
-        losses=point.losses,
-        coverage=point.count / len(evidence.scores),
+        threshold=accepted.threshold,
+        accepted=accepted.count,
+        losses=accepted.losses,
+        coverage=accepted.count / len(evidence.scores),
     )
     return _issue(evidence, _confirming(certificate), passed, now)
 

@@ -205,7 +205,7 @@ class Judge:
         (point,) = audits_accepted(evidence.scores, evidence.losses, (hypothesis.threshold,))
         alpha, delta = old.target.alpha, old.target.delta
         if is_confirmed(point.count, point.losses, alpha, delta):
-            passed = issue_confirmed(evidence, old, self._clock(), hypothesis.threshold)
+            passed = issue_confirmed(evidence, old, self._clock(), point)
             return self._settle(old, passed, audits, evidence)
         if is_refuted(point.count, point.losses, alpha) or point.count >= most_to_confirm(old.target):
             attempts = old.attempts + CONFIRMATION_ATTEMPTS
