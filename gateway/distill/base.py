@@ -205,7 +205,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     validation_share: InnerShare = 0.25
     """Share of the training rows on which students are validated, before a last one learns all rows."""
-    enough_coverage: Share = 0.8
+    enough_coverage: Share = 0.9
     """Share of the requests served at which a recipe is good enough: below it a slower one is tried."""
     slow_recipe_rows: PositiveInt = 1_000
     """Training rows before slower recipes are tried: their students learn little from few rows."""

@@ -122,7 +122,7 @@ def test_concurrent_requests_are_counted_over_all_workers_and_a_killed_one_leaks
     for _ in range(4):
         teacher.control.fail_next(Fault(is_hung=True))
     held = [begin(gateway, key) for _ in range(4)]
-    wait_for(lambda: teacher.control.requests == 4, "the teacher was not asked")
+    wait_for(lambda: teacher.control.requests >= 4, "the teacher was not asked")
 
     assert {gateway.chat(bearer(key)).status for _ in range(2 * WORKERS)} == {429}
 

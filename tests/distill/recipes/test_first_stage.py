@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -75,6 +76,19 @@ def test_both_stages_together_lose_neither_right_answers_nor_coverage() -> None:
 )
 def test_a_stage_that_costs_answers_or_is_not_known_to_cost_none_is_not_kept(seen: Rehearsal) -> None:
     assert plan_first_stage(seen, (0.02,)) is None
+
+
+def test_a_stage_that_is_sure_where_the_second_doubts_is_not_kept() -> None:
+    """It was right about these texts, but stands for it with a score that a test of little risk begins at."""
+    seen, draw = rehearsal(), np.random.default_rng(1)
+    doubted = (seen.losses == 0) & (draw.random(len(seen.margins)) < 0.03)
+    hasty = msgspec.structs.replace(
+        seen,
+        worth=np.where(doubted, 0.02, seen.worth),
+        second_margins=np.where(doubted, 0.02, seen.second_margins),
+    )
+
+    assert plan_first_stage(hasty, (0.02,)) is None
 
 
 @pytest.fixture(scope="module")

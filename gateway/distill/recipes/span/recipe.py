@@ -51,6 +51,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first_rows: int = 18_000
     """Rows that a student without a parent sees, repeats included, in no fewer than `first_passes`."""
     first_passes: int = 4
+    afresh_rows: int = 6_000
+    """Rows up to which each validation starts a new student. Trained in instalments of 540 to 1,880 rows,
+    biomed_ner covered 32 % at 5 % set F1; started again, 40 %."""
     further_passes: int = 2
     """Passes of a student that goes on from the last version's."""
     rate: float = 4.5e-4
@@ -87,8 +90,10 @@ class SpanRecipe:
         Saves the student, from which `train` goes on. Raises TrainingError.
         """
         fewest = _UNLEARNED_SHARE * len(validation.texts)
+        # Without known rows no saved student can be the parent.
+        is_afresh = len(training.texts) <= self._config.afresh_rows
         lineage, rows = self._students(workspace).start_validation(
-            digest_texts(training), digest_texts(validation), fewest
+            [] if is_afresh else digest_texts(training), digest_texts(validation), fewest
         )
         with tempfile.TemporaryDirectory(prefix="stepdown-span-") as scratch:
             self._learn(training, Path(scratch), workspace, lineage)

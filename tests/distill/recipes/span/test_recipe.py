@@ -104,6 +104,27 @@ def test_labels_are_judged_by_a_head_beside_the_network(tmp_path: Path, workspac
     assert said.teacher_tokens == 7
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.learn
+def test_students_start_again_while_there_are_few_rows(tmp_path: Path, workspace: Workspace) -> None:
+    """So that each is asked every row kept back, and not what no ancestor has learned."""
+    pytest.importorskip("torch", reason="needs the extra `learn`")
+    few, more, exam = bookings(60, seed=1), bookings(100, seed=1), bookings(40, seed=2)
+    learned = TrainingSet([*exam.texts[:10], *few.texts], [*exam.answers[:10], *few.answers])
+    asked = []
+    for afresh_rows in (100, 0):
+        span = recipe.create(
+            recipe.Config(
+                fewest_rows=1, first_passes=1, first_rows=1, further_passes=1, afresh_rows=afresh_rows
+            )
+        )
+        span.validate(learned, exam, workspace)
+        asked.append(len(span.validate(more, exam, workspace).losses))
+
+    assert asked == [40, sum(text not in learned.texts for text in exam.texts)]
+
+
 def saved(texts: Sequence[str]) -> SavedStudent:
     learned = frozenset(row_digest(text) for text in texts)
     return SavedStudent(purpose="validation", number=1, base="", learned=learned, weights={})
