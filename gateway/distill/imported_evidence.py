@@ -16,7 +16,7 @@ from gateway.confidence.judging import CONFIRMATION_ATTEMPTS, confirm_certificat
 from gateway.confidence.learn_then_test import audits_accepted
 from gateway.core import NOT_CONFIRMED, Certificate, Certification, RiskTarget
 from gateway.distill.imported import CONFIRMING_SHARE
-from gateway.distill.prospects import Candidate, choose_hypothesis
+from gateway.distill.prospects import Candidate, audits_at_once, choose_hypothesis
 from gateway.distill.renewal import most_evidence
 from gateway.distill.scored_audits import score_audits
 from gateway.harvest.base import Row
@@ -54,17 +54,18 @@ class ImportedJudge:
         return ours if ours.attempts else self._test(ours)
 
     def _test(self, ours: Certificate) -> Certificate | None:
-        hypothesis = choose_hypothesis(self._candidate, ours)
-        if hypothesis is None:
+        threshold = choose_hypothesis(self._candidate, ours)
+        if threshold is None:
             return None
         # What it has learnt since, from live traffic, is another stratum's.
         audits = score_audits(self._candidate, self._rows, (ours.target,))["new"]
         evidence = select_evidence(audits, ours, self._now, most_evidence(ours.target))
-        (point,) = audits_accepted(evidence.scores, evidence.losses, (hypothesis.threshold,))
-        if point.count < hypothesis.at_once:
-            note = f"{point.count} held-out imported rows pass, {hypothesis.at_once} are needed"
+        (point,) = audits_accepted(evidence.scores, evidence.losses, (threshold,))
+        needed = audits_at_once(self._candidate, ours, threshold)
+        if point.count < needed:
+            note = f"{point.count} held-out imported rows pass, {needed} are needed"
             return msgspec.structs.replace(ours, note=note)
-        passed = confirm_certificate(evidence, ours, self._now, hypothesis.threshold)
+        passed = confirm_certificate(evidence, ours, self._now, threshold)
         found = f"{point.count} accepted, {point.losses:g} of them wrong"
         if passed is None:
             note = f"imported rows do not certify it: {found}"

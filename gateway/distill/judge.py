@@ -28,7 +28,6 @@ from gateway.distill.base import Config
 from gateway.distill.imported import CONFIRMING_SHARE, has_fixed_population, is_being_confirmed
 from gateway.distill.prospects import (
     Candidate,
-    Hypothesis,
     choose_grid,
     choose_hypothesis,
     describe_outlook,
@@ -209,11 +208,11 @@ class Judge:
         old: Certificate,
         audits: Sequence[ScoredAudit],
         evidence: Evidence,
-        hypothesis: Hypothesis,
+        threshold: float,
     ) -> Certificate:
-        """Return `old` after what `evidence` says of one hypothesis: confirmed, refuted, or neither yet."""
+        """Return `old` after what `evidence` says of the one `threshold`: confirmed, refuted, or neither yet."""
         scores = _without_the_floor_itself(evidence)
-        (point,) = audits_accepted(scores, evidence.losses, (hypothesis.threshold,))
+        (point,) = audits_accepted(scores, evidence.losses, (threshold,))
         alpha, delta = old.target.alpha, old.target.delta
         if is_confirmed(point.count, point.losses, alpha, delta):
             passed = issue_confirmed(evidence, old, self._clock(), point)
@@ -225,7 +224,7 @@ class Judge:
         missing = audits_to_confirm(alpha, delta, point.count, point.losses)
         return msgspec.structs.replace(
             self._without_attempt(candidate, old, evidence),
-            tentative=hypothesis.threshold,
+            tentative=threshold,
             accepted=point.count,
             losses=point.losses,
             coverage=point.count / len(evidence.scores) if evidence.scores else 0.0,

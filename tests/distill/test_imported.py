@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.core import Certificate, RiskTarget
-from gateway.distill.prospects import choose_hypothesis
+from gateway.distill.prospects import audits_at_once, choose_hypothesis
 from gateway.harvest.base import Row
 from tests.distill.conftest import Home, tickets
 
@@ -73,9 +73,9 @@ def test_a_sure_student_needs_no_error_in_so_many(home: Home, alpha: float, acce
     home.learner().step()
     fresh = Certificate(stratum="new", target=RiskTarget(alpha, 0.1))
     with home.learner()._builder.open_version("task-1", 1) as candidate:
-        hypothesis = choose_hypothesis(candidate, fresh)
-        assert hypothesis is not None
-        assert hypothesis.at_once == accepted
+        threshold = choose_hypothesis(candidate, fresh)
+        assert threshold is not None
+        assert audits_at_once(candidate, fresh, threshold) == accepted
         assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, attempts=1)) is None
         assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, stage="alarm")) is None
 
