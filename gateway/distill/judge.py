@@ -210,7 +210,7 @@ class Judge:
         evidence: Evidence,
         threshold: float,
     ) -> Certificate:
-        """Return `old` after what `evidence` says of the one `threshold`: confirmed, refuted, or neither yet."""
+        """Return `old` after what `evidence` says of one `threshold`: confirmed, refuted, or neither."""
         scores = _without_the_floor_itself(evidence)
         (point,) = audits_accepted(scores, evidence.losses, (threshold,))
         alpha, delta = old.target.alpha, old.target.delta

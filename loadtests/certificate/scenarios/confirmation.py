@@ -14,6 +14,7 @@ from gateway.distill.base import Config, EvalResult
 from gateway.distill.imported import CONFIRM_EVERY
 from gateway.distill.judge import Judge
 from gateway.distill.prospects import Candidate
+from gateway.distill.scored_audits import ScoredAudits
 from gateway.specialists.base import Runtime
 from gateway.specialists.learnt import LearntTexts
 from loadtests.certificate.base import DELTA, TARGET, Rate, Row, Setting, percent
@@ -61,7 +62,7 @@ def _is_confirmed(audits: Sequence[ScoredAudit]) -> bool:
     certification = Certification(task="task", version=candidate.version)
     for count in range(0, len(audits), CONFIRM_EVERY):
         now = count * _APART_S
-        came = {"new": list(audits[:count]), "learnt": [], "variant": []}
+        came: ScoredAudits = {"new": list(audits[:count]), "learnt": [], "variant": []}
         certification = judge.renew(candidate, certification, came, [TARGET])
         certificate = certification.find_certificate("new", TARGET)
         if certificate.attempts:
