@@ -21,7 +21,7 @@ from gateway.confidence.judging import (
 from gateway.confidence.learn_then_test import audits_accepted
 from gateway.core import NOT_CONFIRMED, Certificate, Certification, RiskTarget
 from gateway.distill.imported import CONFIRMING_SHARE
-from gateway.distill.imported_alarm import find_difference
+from gateway.distill.imported_alarm import is_other_mix
 from gateway.distill.prospects import Candidate, audits_at_once, choose_hypothesis
 from gateway.distill.renewal import most_evidence
 from gateway.distill.scored_audits import score_audits
@@ -61,15 +61,14 @@ class ImportedJudge:
         )
 
     def _watch(self, ours: Certificate) -> Certificate:
-        """Return `ours`, in alarm if the traffic is not what was imported.
+        """Return `ours`, in alarm if the traffic is another mix than what was imported.
 
         What live audits are confirming goes on: the same threshold may be right for this traffic.
         """
-        if not ours.is_in_force(self._now):
+        since = [audit for audit in self._audits if audit.at >= ours.watched_from]
+        if not ours.is_in_force(self._now) or not is_other_mix(self._candidate.validation.scores, since):
             return ours
-        if not (difference := find_difference(ours, self._candidate.validation.scores, self._audits)):
-            return ours
-        note = f"on imported rows: {difference}"
+        note = "on imported rows: live drafts are unsure more often, so this is another mix"
         return msgspec.structs.replace(ours, stage="alarm", threshold=None, note=note)
 
     def _certify(self, old: Certification, tested: Certification, target: RiskTarget) -> Certificate | None:
