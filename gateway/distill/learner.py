@@ -30,7 +30,7 @@ from gateway.distill.requirements import Requirements
 from gateway.distill.scored_audits import ScoredAudits, score_audits
 from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows
-from gateway.distill.training_progress import TrainingProgress, read_progress
+from gateway.distill.training_progress import TrainingProgress, follow_progress
 from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import RegistryError, TrainingError
@@ -294,7 +294,6 @@ class Learner:
 
     def _last(self, task: str) -> TrainingProgress:
         """Return what the last version of this epoch had seen, by memory or by its manifest."""
-        if task not in self._progress:
-            self._progress[task] = read_progress(self._builder.newest_manifest(task))
-        progress, epoch = self._progress[task], self._of(task).epoch
-        return progress if progress.epoch == epoch else TrainingProgress(epoch=epoch, recipe=progress.recipe)
+        newest = self._builder.newest_manifest(task)
+        progress = self._progress[task] = follow_progress(self._progress.get(task), newest)
+        return progress.of_epoch(self._of(task).epoch)
