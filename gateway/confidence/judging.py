@@ -81,12 +81,14 @@ def select_evidence(
     most: int,
     *,
     is_successor: bool = False,
+    keeps_population: bool = False,
 ) -> Evidence:
     """Return the evidence for a test of `certificate` among the `audits` of its stratum, oldest first.
 
     Nothing is chosen by losses: window, units, forms and floor follow from times, texts, callers and
     similarities alone, so the tests on what is left are valid. `is_successor` says that another version
-    is tested than the one that `certificate` belongs to.
+    is tested than the one that `certificate` belongs to; `keeps_population` that forms and floor are those
+    of `certificate`: one test in several looks must speak of the same requests in all of them.
     """
     since = evidence_since(certificate, now)
     if certificate.stratum == "variant":
@@ -97,15 +99,13 @@ def select_evidence(
     ends_from = certificate.evidence_to if is_replacing else math.inf
     window = equal_propensity(audits, since, most, ends_from)
     units = independent_units(window.rows, once_per_text=certificate.stratum == "new")
-    forms = _covered_forms(units)
-    floor = NEVER if certificate.stratum == "learnt" else _novelty_floor(units)
-    population = msgspec.structs.replace(certificate, forms=forms, novelty_floor=floor)
+    population = certificate if keeps_population else _choose_population(certificate, units)
     return Evidence(
         audits=units,
         scores=[unit.score if _is_member(unit, population) else NEVER for unit in units],
         losses=[unit.loss_by(certificate.target.agreement) for unit in units],
-        forms=forms,
-        novelty_floor=floor,
+        forms=population.forms,
+        novelty_floor=population.novelty_floor,
         starts_at=window.starts_at,
         ends_at=window.ends_at,
         propensity=window.propensity,
@@ -230,6 +230,11 @@ def _first_of_each_template(audits: Sequence[ScoredAudit]) -> list[ScoredAudit]:
 
 def _is_member(audit: ScoredAudit, population: Certificate) -> bool:
     return audit.is_servable and not population.exclusion(audit.form, audit.similarity)
+
+
+def _choose_population(certificate: Certificate, units: Sequence[ScoredAudit]) -> Certificate:
+    floor = NEVER if certificate.stratum == "learnt" else _novelty_floor(units)
+    return msgspec.structs.replace(certificate, forms=_covered_forms(units), novelty_floor=floor)
 
 
 def _covered_forms(units: Sequence[ScoredAudit]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gateway.confidence.confirmation import audits_to_confirm
 from gateway.core import Certificate, Certification
 from gateway.registry.models import Registry
 from gateway.store.imports import ImportLog
@@ -19,6 +20,16 @@ def is_being_confirmed(certificate: Certificate) -> bool:
     """Whether live audits were looked at for the one hypothesis of a version, and did not decide yet."""
     is_waiting = certificate.stage == "shadow" and not certificate.attempts
     return is_waiting and certificate.renewal_share >= CONFIRMING_SHARE and certificate.accepted > 0
+
+
+def has_fixed_population(certificate: Certificate) -> bool:
+    """Whether an earlier look has chosen the forms and the novelty floor of what is being confirmed.
+
+    The first look does that could have confirmed anything. Chosen anew at each look, the hypothesis would
+    be another one each time, and delta would not be the price of all looks together.
+    """
+    least = audits_to_confirm(certificate.target.alpha, certificate.target.delta)
+    return is_being_confirmed(certificate) and certificate.audits >= least
 
 
 class ImportedLessons:

@@ -10,6 +10,7 @@ import msgspec
 from gateway.confidence.confirmation import audits_to_confirm, is_confirmed, is_refuted
 from gateway.confidence.judging import (
     CONFIRMATION_ATTEMPTS,
+    NEVER,
     Evidence,
     ScoredAudit,
     issue_confirmed,
@@ -24,10 +25,9 @@ from gateway.core import (
     RiskTarget,
 )
 from gateway.distill.base import Config
-from gateway.distill.imported import CONFIRMING_SHARE, is_being_confirmed
+from gateway.distill.imported import CONFIRMING_SHARE, has_fixed_population, is_being_confirmed
 from gateway.distill.prospects import (
     Candidate,
-    Hypothesis,
     choose_grid,
     choose_hypothesis,
     describe_outlook,
@@ -67,7 +67,10 @@ class Judge:
                 is_successor=candidate.version != certification.version,
             )
             for stratum in STRATA
-            if audits[stratum] or any(each.stratum == stratum for each in certification.certificates)
+            # Before there are audits of what imported rows taught: the first request is to be one.
+            if audits[stratum]
+            or (candidate.is_imported and stratum == "new")
+            or any(each.stratum == stratum for each in certification.certificates)
             for target in targets
         ]
         return msgspec.structs.replace(
@@ -165,8 +168,14 @@ class Judge:
     def _evidence(
         self, old: Certificate, audits: Sequence[ScoredAudit], *, is_successor: bool = False
     ) -> Evidence:
-        most = most_evidence(old.target)
-        return select_evidence(audits, old, self._clock(), most, is_successor=is_successor)
+        return select_evidence(
+            audits,
+            old,
+            self._clock(),
+            most_evidence(old.target),
+            is_successor=is_successor,
+            keeps_population=not is_successor and has_fixed_population(old),
+        )
 
     def _power(self, old: Certificate) -> float:
         """Return the probability of success that a test of a version needs."""
@@ -199,10 +208,11 @@ class Judge:
         old: Certificate,
         audits: Sequence[ScoredAudit],
         evidence: Evidence,
-        hypothesis: Hypothesis,
+        threshold: float,
     ) -> Certificate:
-        """Return `old` after what `evidence` says of one hypothesis: confirmed, refuted, or neither yet."""
-        (point,) = audits_accepted(evidence.scores, evidence.losses, (hypothesis.threshold,))
+        """Return `old` after what `evidence` says of one `threshold`: confirmed, refuted, or neither."""
+        scores = _without_the_floor_itself(evidence)
+        (point,) = audits_accepted(scores, evidence.losses, (threshold,))
         alpha, delta = old.target.alpha, old.target.delta
         if is_confirmed(point.count, point.losses, alpha, delta):
             passed = issue_confirmed(evidence, old, self._clock(), point)
@@ -214,7 +224,7 @@ class Judge:
         missing = audits_to_confirm(alpha, delta, point.count, point.losses)
         return msgspec.structs.replace(
             self._without_attempt(candidate, old, evidence),
-            tentative=hypothesis.threshold,
+            tentative=threshold,
             accepted=point.count,
             losses=point.losses,
             coverage=point.count / len(evidence.scores) if evidence.scores else 0.0,
@@ -257,3 +267,16 @@ class Judge:
             audits_missing=missing,
             note=note,
         )
+
+
+def _without_the_floor_itself(evidence: Evidence) -> list[float]:
+    """Return the scores without that of the audit whose similarity became the novelty floor.
+
+    Given the floor, those above it are independent draws from the population; that one is not.
+    """
+    scores = list(evidence.scores)
+    for place, audit in enumerate(evidence.audits):
+        if audit.similarity == evidence.novelty_floor:
+            scores[place] = NEVER
+            break
+    return scores

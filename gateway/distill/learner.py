@@ -27,10 +27,10 @@ from gateway.distill.renewal import (
     with_attempts_of,
 )
 from gateway.distill.requirements import Requirements
-from gateway.distill.scored_audits import score_audits
+from gateway.distill.scored_audits import ScoredAudits, score_audits
 from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows
-from gateway.distill.training_progress import TrainingProgress, read_progress
+from gateway.distill.training_progress import TrainingProgress, follow_progress
 from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import RegistryError, TrainingError
@@ -38,6 +38,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.reader import Count
 from gateway.specialists.base import Encoder
 
+_OVERTAKEN = "an alarm, or another machine, came first"
 _PRICE_OF_CORRECTION = 0.9
 """A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
@@ -165,8 +166,7 @@ class Learner:
         if count.training >= self._config.rows_needed(last.training, growth):
             return not any(map(is_being_confirmed, self._of(task).certificates))
         has_more = count.held_out >= growth * max(last.held_out, 1)
-        is_waiting = self._of(task).stage != "live"
-        if not (is_waiting and has_more and count.training >= self._config.first_rows):
+        if self._of(task).stage == "live" or not has_more or count.training < self._config.first_rows:
             return False
         # What waits for audits of its own answers gains nothing by another version.
         return not self._imported.awaits_confirmation(self._of(task))
@@ -227,7 +227,8 @@ class Learner:
         may_win = is_wanted or self._judge.may_improve(candidate, old, audits, targets)
         if old.stage == "live" and not may_win:
             return None
-        return self._add_imported(candidate, old, self._judge.judge_version(candidate, old, audits, targets))
+        imported = self._imported_judge(task, candidate, audits)
+        return imported.add_certificates(old, self._judge.judge_version(candidate, old, audits, targets))
 
     def _may_renew(self, task: str) -> bool:
         """Whether a certificate should be tested again without a new version."""
@@ -251,7 +252,8 @@ class Learner:
         assert old.version is not None
         with self._builder.open_version(task, old.version, old.digest) as candidate:
             audits = score_audits(candidate, self._task_rows(task).evidence(), targets)
-            new = self._add_imported(candidate, old, self._judge.renew(candidate, old, audits, targets))
+            imported = self._imported_judge(task, candidate, audits)
+            new = imported.add_certificates(old, self._judge.renew(candidate, old, audits, targets))
         if new != old:
             yield self._put(old, new, old.version)
 
@@ -263,24 +265,22 @@ class Learner:
 
     def _put(self, old: Certification, new: Certification, version: int, note: str = "") -> Event:
         is_put = self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=note))
-        says = note or describe_certificates(new)
         return Event(
             task=new.task,
             kind=kind_of_result(version, new) if is_put else "overtaken",
             version=version,
-            detail=says if is_put else "an alarm, or another machine, came first",
+            detail=note or describe_certificates(new) if is_put else _OVERTAKEN,
         )
 
-    def _add_imported(self, candidate: Candidate, old: Certification, new: Certification) -> Certification:
-        judge = ImportedJudge(candidate, self._task_rows(old.task).imported_evidence(), self._clock())
-        return judge.add_certificates(old, new, self._required.asked_within(old.task, candidate.footprint))
+    def _imported_judge(self, task: str, candidate: Candidate, audits: ScoredAudits) -> ImportedJudge:
+        rows, asked = self._task_rows(task), self._required.asked_within(task, candidate.footprint)
+        return ImportedJudge(candidate, rows.imported_evidence(), audits["new"], asked, self._clock())
 
     def _task_rows(self, task: str) -> TaskRows:
         """Return the rows of `task`, up to date."""
         fresh = TaskRows(task, self._config.max_rows, self._stores.templates)
-        task_rows = self._rows_by_task.setdefault(task, fresh)
-        task_rows.read(self._stores.harvest)
-        return task_rows
+        (rows := self._rows_by_task.setdefault(task, fresh)).read(self._stores.harvest)
+        return rows
 
     def _grown(self, task: str) -> Count:
         """Return the rows of `task` since its last alarm."""
@@ -294,7 +294,6 @@ class Learner:
 
     def _last(self, task: str) -> TrainingProgress:
         """Return what the last version of this epoch had seen, by memory or by its manifest."""
-        if task not in self._progress:
-            self._progress[task] = read_progress(self._builder.newest_manifest(task))
-        progress, epoch = self._progress[task], self._of(task).epoch
-        return progress if progress.epoch == epoch else TrainingProgress(epoch=epoch, recipe=progress.recipe)
+        newest = self._builder.newest_manifest(task)
+        progress = self._progress[task] = follow_progress(self._progress.get(task), newest)
+        return progress.of_epoch(self._of(task).epoch)

@@ -51,17 +51,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     """Whether imported rows taught it, for the most part."""
 
 
-class Hypothesis(msgspec.Struct, frozen=True, kw_only=True):
-    """The one threshold at which a version that imported rows taught is tested."""
-
-    threshold: float
-    at_once: int
-    """Rows above it that a single test needs: with 45 none may be wrong at 5 %, with 114 at 2 %. Looked at
-    as they come (`confidence/confirmation.py`), 56 and 143 live audits do, and more survive an error."""
-
-
-def choose_hypothesis(candidate: Candidate, certificate: Certificate) -> Hypothesis | None:
-    """Return the threshold that live audits confirm soonest; None if imported rows did not teach the version.
+def choose_hypothesis(candidate: Candidate, certificate: Certificate) -> float | None:
+    """Return the one threshold that live audits confirm soonest; None where imported rows did not teach.
 
     Validation on a share of the imported rows chooses it, before any live audit is looked at, so that all
     of delta goes to one test. Where that fails, later attempts are those of any other version.
@@ -69,15 +60,24 @@ def choose_hypothesis(candidate: Candidate, certificate: Certificate) -> Hypothe
     if not candidate.is_imported or certificate.attempts or certificate.stage != "shadow":
         return None
     scores, target = candidate.validation.scores, certificate.target
-    soonest, best = math.inf, None
+    most, soonest, best = most_to_confirm(target), math.inf, None
     for threshold in validation_quantiles(scores) if scores else ():
         error = _expected_error(candidate, certificate, threshold)
         audits = expected_audits(target.alpha, target.delta, error)
         requests = audits * len(scores) / sum(score >= threshold for score in scores)
-        if audits <= most_to_confirm(target) and requests <= soonest:
-            at_once = audits_needed(target.alpha, target.delta, error, _POWER_AT_ONCE)
-            soonest, best = requests, Hypothesis(threshold=threshold, at_once=at_once or MOST_AUDITS)
+        if audits <= most and requests <= soonest:
+            soonest, best = requests, threshold
     return best
+
+
+def audits_at_once(candidate: Candidate, certificate: Certificate, threshold: float) -> int:
+    """Return how many rows above `threshold` a single test of them needs.
+
+    With 45 none may be wrong at 5 %, with 114 at 2 %. Looked at as they come (`confidence/confirmation.py`),
+    56 and 143 live audits do, and more survive an error.
+    """
+    error, target = _expected_error(candidate, certificate, threshold), certificate.target
+    return audits_needed(target.alpha, target.delta, error, _POWER_AT_ONCE) or MOST_AUDITS
 
 
 def most_to_confirm(target: RiskTarget) -> int:

@@ -18,20 +18,34 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: int = 0
     """How often reviewers had changed what may be learnt."""
     recipe: str = ""
+    version: int = 0
+    """The one whose manifest it was read from; 0 if none was."""
 
     @classmethod
     def of(cls, metrics: Mapping[str, float], recipe: str) -> TrainingProgress:
         """Return the progress that a manifest's `metrics` hold."""
         return cls(**{name: int(metrics.get(name, 0)) for name in _COUNTED}, recipe=recipe)
 
+    def of_epoch(self, epoch: int) -> TrainingProgress:
+        """Return it; where an alarm began a later epoch, that of one in which no rows came yet."""
+        if self.epoch == epoch:
+            return self
+        return TrainingProgress(epoch=epoch, recipe=self.recipe, version=self.version)
+
     def metrics(self) -> dict[str, float]:
         """Return it as a manifest holds it."""
         return {name: float(getattr(self, name)) for name in _COUNTED}
 
 
-def read_progress(manifest: Manifest | None) -> TrainingProgress:
-    """Return what a version had seen, by its manifest; nothing without one."""
-    return TrainingProgress.of(manifest.metrics, manifest.recipe) if manifest else TrainingProgress()
+def follow_progress(known: TrainingProgress | None, newest: Manifest | None) -> TrainingProgress:
+    """Return what the newest version had seen, by its manifest; what is `known` unless that is older.
+
+    Another process may have made it: `stepdown learn run`, beside `serve`.
+    """
+    if newest is None or (known and known.version >= newest.version):
+        return known or TrainingProgress()
+    progress = TrainingProgress.of(newest.metrics, newest.recipe)
+    return msgspec.structs.replace(progress, version=newest.version)
 
 
 _COUNTED = ("epoch", "training", "held_out", "verdicts")

@@ -18,7 +18,8 @@ These are **escalations**: requests that the teacher answered. They are not a sa
   over-represented. A figure measured on these rows says nothing about the traffic as a whole.
 - Audits are the unbiased sample: a coin chose them, whatever the specialist said. They are held out as
   evidence for certificates and are in no split. Training on them voids those certificates.
-- The answers are the teacher's, its mistakes included. No person has read them.
+- The answers are the teacher's, its mistakes included, but for those that a reviewer corrected or excluded
+  (`stepdown harvest review`).
 - Refusals, filtered answers and answers that were cut are left out: a student learns to answer, not when
   to refuse.
 - Requests that their client, key or policy forbade to keep, and rows past their time, are not here.

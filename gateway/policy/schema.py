@@ -77,8 +77,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     imported: Literal["confirm", "serve"] = "confirm"
     """What imported rows (`stepdown harvest import`) taught serves once live audits confirm it, or, with
     `serve`, at once: certified on a fifth of the imported rows, which is held out at the import. What was
-    imported may not be today's mix, or today's teacher: until live audits confirm it, the drift alarm is
-    the only guard."""
+    imported may not be today's mix, or today's teacher: until live audits confirm it, alarms are the
+    only guard."""
     certificate: CertificateRules = CertificateRules()
     audit: AuditShares = AuditShares()
     harvest: bool = True

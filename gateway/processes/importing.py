@@ -147,6 +147,8 @@ class RecordBinder:
         """Return the row of a record, or why it has none."""
         if record.conversation is None:
             return None, record.error
+        if "model" not in {**self._like, **record.conversation.fields}:
+            return None, "it names no model: say which one the app asks for, with --model or --like"
         try:
             request = self._read_request(record.conversation)
             plan = self._planner.plan(request)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gateway.core import Certificate, RiskTarget
-from gateway.distill.prospects import choose_hypothesis
+from gateway.distill.prospects import audits_at_once, choose_hypothesis
 from gateway.harvest.base import Row
 from tests.distill.conftest import Home, tickets
 
@@ -73,9 +73,9 @@ def test_a_sure_student_needs_no_error_in_so_many(home: Home, alpha: float, acce
     home.learner().step()
     fresh = Certificate(stratum="new", target=RiskTarget(alpha, 0.1))
     with home.learner()._builder.open_version("task-1", 1) as candidate:
-        hypothesis = choose_hypothesis(candidate, fresh)
-        assert hypothesis is not None
-        assert hypothesis.at_once == accepted
+        threshold = choose_hypothesis(candidate, fresh)
+        assert threshold is not None
+        assert audits_at_once(candidate, fresh, threshold) == accepted
         assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, attempts=1)) is None
         assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, stage="alarm")) is None
 
@@ -96,6 +96,38 @@ def test_one_wrong_audit_delays_it_and_no_more(home: Home) -> None:
     learner.step()
     assert (home.certificate().stage, home.certificate().losses) == ("live", 1.0)
     assert home.certification().version == 1
+
+
+def test_all_looks_speak_of_the_same_requests(home: Home) -> None:
+    """Forms and novelty floor are those of the first look that could have confirmed it."""
+    imported(home)
+    learner = home.learner(alpha=0.05)
+    learner.step()
+    home.harvest([*audits(60), *audits(1, start=5_100, shift=1)])
+    learner.step()
+    first = home.certificate()
+    assert first.audits >= 56
+
+    strange = [msgspec.structs.replace(row, text=f"{row.text} zebra", form="new") for row in audits(20)]
+    home.harvest([msgspec.structs.replace(row, at=row.at + 200.0) for row in strange])
+    learner.step()
+    waiting = home.certificate()
+    assert (waiting.audits, waiting.accepted) == (first.audits + 20, first.accepted)
+    assert (waiting.forms, waiting.novelty_floor) == (first.forms, first.novelty_floor)
+
+    home.harvest(audits(40, start=6_000))
+    learner.step()
+    certificate = home.certificate()
+    assert certificate.stage == "live"
+    assert (certificate.forms, certificate.novelty_floor) == (first.forms, first.novelty_floor)
+
+
+def test_before_any_audit_every_request_is_to_be_one(home: Home) -> None:
+    imported(home)
+    home.learner(alpha=0.05).step()
+
+    assert home.certificate().renewal_share == 1.0
+    assert home.certificate().audits_missing == 56
 
 
 def test_no_other_version_starts_again_on_audits_that_were_looked_at(home: Home) -> None:

@@ -123,6 +123,27 @@ def test_live_audits_that_refute_it_end_it(home: Home, learner: Learner) -> None
     assert not home.certification().serves(ON_IMPORTED, home.now)
 
 
+def test_another_mix_is_alarm_although_its_answers_are_right(home: Home, learner: Learner) -> None:
+    """Half of the texts have words that no import knew: what was imported says nothing of this traffic."""
+    imported(home)
+    learner.step()
+    known, strange = audits(20), audits(20, start=6_000)
+    other = [msgspec.structs.replace(row, text=f"zebra quokka {row.at:g} lemur") for row in strange]
+    mixed = [row for pair in zip(known, other, strict=True) for row in pair]
+
+    home.harvest([msgspec.structs.replace(row, at=20_000.0 + at) for at, row in enumerate(mixed)])
+    learner.step()
+
+    ours, confirming = find(home, "imported"), find(home, "live")
+    assert ours is not None
+    assert (ours.stage, home.certification().stage) == ("alarm", "alarm")
+    assert "another mix" in ours.note
+    assert home.certification().epoch == 1, "alarms are counted"
+    assert not home.certification().serves(ANY_TARGET, home.now)
+    assert confirming is not None, "what live audits confirm meanwhile goes on"
+    assert (confirming.stage, confirming.attempts, confirming.renewal_share) == ("shadow", 0, 1.0)
+
+
 def test_imported_rows_that_differ_certify_nothing_and_are_tested_once(home: Home, learner: Learner) -> None:
     imported(home, shift=1)
     learner.step()

@@ -428,6 +428,18 @@ def test_a_correction_is_learnt_without_waiting_for_growth(home: Home) -> None:
     assert learner.step() == []
 
 
+def test_what_another_process_has_learnt_is_not_learnt_again(home: Home) -> None:
+    """`stepdown learn run --force`, beside `serve`, right after a review."""
+    serving = home.learner()
+    fed(home, serving)
+    row = next(row for row in home.stores.harvest.rows("task-1").rows if not row.is_held_out)
+    home.stores.reviews.put([verdict_on(row, None)])
+    home.now += CONFIG.review_pause_s
+    home.learner().train("task-1")
+
+    assert serving.step() == []
+
+
 def test_a_certificate_never_moves_by_a_verdict(home: Home) -> None:
     """Excluding every audit that was lost would make a certificate of anything."""
     learner = home.learner()

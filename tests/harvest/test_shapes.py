@@ -117,6 +117,7 @@ def read(tmp_path: Path, *records: Any) -> list[Record]:
         {"name": "chat gpt-4o", "attributes": otel()},
         {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": otel()}]}]}]},
         {"request": REQUEST, "response": RESPONSE},
+        {**RESPONSE, **REQUEST},
         {"messages": [SYSTEM, USER, ANSWER], "model": "gpt-4o"},
         {**REQUEST, "answer": "lost_card"},
     ],

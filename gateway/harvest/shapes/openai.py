@@ -1,7 +1,7 @@
 """OpenAI's own shapes, and the plain one: {"messages", "answer"}.
 
 The form for fine-tuning is `messages` that end with the assistant's, and `tools`; a stored completion has
-`request` and `response`.
+`request` and `response`, or the messages beside its `choices`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ def read_record(record: dict[str, Any]) -> list[Conversation] | None:
         return [read_completion(parse_nested(record["request"]), parse_nested(record["response"]))]
     if "messages" not in record:
         return None
+    if "choices" in record:
+        return [read_completion(record, record)]
     messages = parse_nested(record["messages"])
     if not isinstance(messages, list) or not messages:
         raise RecordError("no `messages`")
