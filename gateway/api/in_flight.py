@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from gateway.core import Header
 from gateway.errors import RateLimitedError, RequestError
+from gateway.ipc.core_wait import read_core_wait_s
 
 # Work of so few never waits long; below it nothing is measured.
 FEWEST = 16
@@ -52,7 +53,7 @@ class InFlight:
         self._limit = float(most)
         self._by_caller: dict[str, int] = {}
         self._greedy: set[bytes] = set()
-        self._due = 0.0
+        self._due = self._core_wait_s = 0.0
         self._late_turns = 0
         self._late_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -125,8 +126,13 @@ class InFlight:
         else:
             del self._by_caller[caller]
 
-    def adapt(self, late_s: float) -> None:
-        """Move the limit after a turn of the loop that was `late_s` late."""
+    def adapt(self, late_s: float, core_wait_s: float = 0.0) -> None:
+        """Move the limit after a turn of the loop that was `late_s` late, and has waited for a core so long.
+
+        That wait is not counted: it is the same however few requests are in work, so that clients would get
+        503 from a worker that keeps up with them.
+        """
+        late_s -= core_wait_s
         is_lowered = self._limit < self._most
         if late_s <= (LATE_WHEN_LOWERED_S if is_lowered else LATE_S):
             self._late_turns, self._late_s = 0, 0.0
@@ -145,11 +151,12 @@ class InFlight:
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._due = loop.time() + TICK_S
+            self._core_wait_s = read_core_wait_s()
             self._timer = loop.call_at(self._due, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._greedy.clear()
-        self.adapt(loop.time() - self._due)
+        self.adapt(loop.time() - self._due, read_core_wait_s() - self._core_wait_s)
         self._timer = None
         if self.entered > FEWEST or self._limit < self._most:
             self._start_timer()

@@ -76,6 +76,20 @@ async def test_a_loop_that_is_late_now_and_then_refuses_nothing() -> None:
     assert in_flight.limit == 4000
 
 
+async def test_a_loop_that_waited_for_a_core_is_not_late_for_that() -> None:
+    in_flight = InFlight(4000)
+    for number in range(200):
+        in_flight.enter(str(number))
+
+    for _ in range(10 * LATE_TURNS):
+        in_flight.adapt(LATE_FOR_S, LATE_FOR_S)
+    assert in_flight.limit == 4000
+
+    for _ in range(LATE_TURNS):
+        in_flight.adapt(2 * LATE_FOR_S, LATE_FOR_S)
+    assert in_flight.limit == 160
+
+
 async def test_a_late_loop_lowers_the_limit_below_what_is_in_work_and_a_prompt_one_restores_it() -> None:
     in_flight = InFlight(4000)
     for number in range(200):

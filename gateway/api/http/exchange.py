@@ -80,7 +80,9 @@ class Exchange:
         self._send = send
         self._body_reader: BodyReader | None = None
         # Only our own server says what has arrived already; behind any other the body is waited for.
-        self._take_arrived: TakeArrived | None = scope.get("stepdown.take_arrived")
+        # Taken out of the scope: the server's cycle, which it belongs to, holds the scope, and both would
+        # stay in memory until the garbage collector finds them.
+        self._take_arrived: TakeArrived | None = scope.pop("stepdown.take_arrived", None)
 
     def open_body(self, limit: BodyLimit) -> BodyReader:
         """Return the reader of the request's body; to be called at most once."""
@@ -212,8 +214,10 @@ class cancel_on_disconnect:
             self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start_watcher)
 
     async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
-        if self._watcher:
-            self._watcher.cancel()
+        # Not kept: its CancelledError holds its frames, and these hold this object.
+        watcher, self._watcher = self._watcher, None
+        if watcher:
+            watcher.cancel()
         else:
             self._timer.cancel()
         if self._cause is None:

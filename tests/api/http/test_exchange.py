@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
+from gateway.api.http.cycle import Cycle
+from gateway.api.http.exchange import WATCH_AFTER_S, Exchange
 from gateway.core import Answer, Request
 from gateway.upstream.base import Call, Reply
-from tests.api.site_server import SiteServer, chat_body, chat_head
+from tests.api.site_server import SiteServer, ask_on, chat_body, chat_head
 from tests.support.waiting import PATIENCE_S
 
 
@@ -137,3 +140,37 @@ def test_the_next_client_is_answered_after_a_thousand_left(site: SiteServer) -> 
     site.flow.answer = site.flow.default_answer
 
     assert site.chat().status == 200
+
+
+@pytest.mark.parametrize("way", ["quick", "slow", "passed through"])
+def test_an_answered_request_leaves_memory_without_the_garbage_collector(site: SiteServer, way: str) -> None:
+    """Else it stays until a collection, and 600 of them make one that stops all answers for 8 ms."""
+
+    async def answer_slowly(request: Request) -> Answer:
+        await asyncio.sleep(1.2 * WATCH_AFTER_S)
+        return await site.flow.default_answer(request)
+
+    if way == "slow":
+        site.flow.answer = answer_slowly
+    path = "/v1/files" if way == "passed through" else "/v1/chat/completions"
+    connection = site.connect()
+    gc.collect()
+    gc.disable()
+    try:
+        before = count_exchanges()
+        for _ in range(10):
+            assert ask_on(connection, "POST", path, chat_body()).status == 200
+        # The teacher's own records hold the uploads.
+        site.teacher.calls.clear()
+
+        # The connection keeps its last cycle, and the last exchange may be about to end.
+        assert count_exchanges() - before <= 2
+    finally:
+        gc.enable()
+        connection.close()
+
+
+def count_exchanges() -> int:
+    """Return how many requests are in memory, by the larger of the two objects that stand for one."""
+    kinds = [type(each) for each in gc.get_objects()]
+    return max(kinds.count(Exchange), kinds.count(Cycle))
