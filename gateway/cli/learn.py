@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     running.add_argument(
         "--force", action="store_true", help="make a version now, grown or not (with --task)"
     )
+    running.add_argument("--recipe", default="", help="by this recipe, not by the quickest (with --force)")
     running.add_argument("--reason", default="", help="why, for the log of actions (with --force)")
     status = actions.add_parser("status", help="show each task's stage, version and what is missing")
     add_watch(status)
@@ -58,12 +59,14 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
 
     if arguments.force and not (arguments.task and arguments.reason):
         raise ConfigError("--force wants --task and --reason: a test by hand spends delta as any other")
+    if arguments.recipe and not arguments.force:
+        raise ConfigError("--recipe wants --force: without it the learner chooses, when a task has grown")
     limit_threads()
     with open_state(settings.home) as state:
         task = resolve_task(state, settings, arguments.task) if arguments.task else ""
         order = Order(name_local_actor(), arguments.reason)
         if arguments.force:
-            events = train_now(settings, state, task, order)
+            events = train_now(settings, state, task, order, arguments.recipe)
         else:
             state.trail.add(order.actor, "learn run", task, reason=order.reason)
             learner = create_learner(settings, state)

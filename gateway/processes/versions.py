@@ -83,18 +83,23 @@ def find_drafting(state: State, task: str) -> int | None:
     return state.certifications.of(task).version
 
 
-def train_now(settings: Settings, state: State, task: str, order: Order) -> list[Event]:
-    """Make and judge the next version of `task`, grown or not; may take minutes.
+def train_now(settings: Settings, state: State, task: str, order: Order, recipe: str = "") -> list[Event]:
+    """Make and judge the next version of `task`, grown or not, by `recipe` if given; may take minutes.
 
-    Raises ConfigError if it is pinned: a pin says that no other version is to be made.
+    Raises ConfigError if it is pinned, since a pin says that no other version is to be made, or for an
+    unknown recipe.
     """
+    if recipe:
+        learn = msgspec.structs.replace(settings.learn, recipes=(recipe,))
+        settings = msgspec.structs.replace(settings, learn=learn)
     if (version := find_drafting(state, task)) and state.pins.is_pinned(task):
         name = state.tasks.names.of(task)
         raise ConfigError(
             f"{name} is pinned to version {version}: `stepdown models unpin {name} --reason WHY` ends that"
         )
-    state.trail.add(order.actor, "learn run", task, reason=order.reason)
     learner = create_learner(settings, state, by_hand=task)
+    asked = {"recipe": recipe} if recipe else {}
+    state.trail.add(order.actor, "learn run", task, reason=order.reason, **asked)
     events = learn_once(settings, learner, lambda: learner.train(task))
     state.trail.add(order.actor, "learn run", task, result=_describe(events))
     return events

@@ -66,3 +66,10 @@ def test_a_pinned_task_gets_no_version_by_force(command: Command, home: Path) ->
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "sort is pinned to version 1: `stepdown models unpin sort --reason WHY`" in ended.stderr
+
+
+def test_a_recipe_is_named_for_a_version_by_hand_alone(command: Command) -> None:
+    ended = command("learn", "run", "--task", "sort", "--recipe", "span")
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "--recipe wants --force" in ended.stderr

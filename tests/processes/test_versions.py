@@ -60,6 +60,17 @@ def test_versions_are_made_by_hand_and_the_reason_is_kept(settings: Settings, st
     assert "v1 trained" in done["result"]
 
 
+def test_a_recipe_may_be_named(settings: Settings, state: State) -> None:
+    """`span` needs 500 rows: it is asked alone, although `head` would do."""
+    (event,) = versions.train_now(settings, state, TASK, order("a tagger"), "span")
+    _, (_, asked), (_, done) = last_entries(state, "learn run")[-3:]
+
+    assert (event.kind, asked) == ("postponed", {"recipe": "span", "reason": "a tagger"})
+    assert "span: " in done["result"]
+    with pytest.raises(ConfigError, match="spam"):
+        versions.train_now(settings, state, TASK, order("a typo"), "spam")
+
+
 def test_two_versions_are_compared_by_what_they_say(settings: Settings, state: State) -> None:
     """Who is right is not told: a version that was chosen by that could not be tested on it any more."""
     found = versions.compare(settings, state, TASK, (1, 2))
