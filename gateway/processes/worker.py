@@ -26,6 +26,7 @@ from gateway.api.shedding import Shedding
 from gateway.api.websocket import create_websockets
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
+from gateway.ipc.priority import wake_at_once
 from gateway.processes.assembly import GatewayWorker
 from gateway.processes.drain import LAST_WORDS_S, Drain
 from gateway.processes.following import Following
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     settings = read_settings(os.environ)
     configure_logging(is_json=settings.server.log_format == "json")
+    wake_at_once()
     exit_with_parent()
     sums = SharedSums(_read_files(options.sum_fds), options.number)
     drain = Drain(settings.server.drain_delay_s, settings.server.drain_s)

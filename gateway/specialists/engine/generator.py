@@ -29,6 +29,7 @@ _MAX_KEPT = 4_096
 _SHORTEST_ANSWER = 16
 
 
+_SEED = 0
 _THREADS = 2
 """Left to itself the library computes with one. More than two were not measured."""
 _SPIN_US = 20
@@ -127,7 +128,10 @@ class Generator:
     def _new_generator(self, rows: list[Sequence]) -> Any:
         params = og.GeneratorParams(self._model)
         longest = max(len(row.prompt) for row in rows) + max(row.max_new_tokens for row in rows)
-        params.set_search_options(max_length=longest + 1, batch_size=len(rows), do_sample=False)
+        # Nothing is drawn, but without a seed the library takes one of 2.5 KB from the processor: 12 ms.
+        params.set_search_options(
+            max_length=longest + 1, batch_size=len(rows), do_sample=False, random_seed=_SEED
+        )
         if schema := requested_schema(rows[0].request.draft_request):
             params.set_guidance("json_schema", schema)
         generator = og.Generator(self._model, params)
