@@ -66,11 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     limit_threads()
     # No client waits for training: the gateway and the model host come first.
     os.nice(LAST)
-    # At once, also amid a training: all that it leaves is whole, and what was published is judged next time.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     harvest, registry = open_harvest(settings), open_registry(settings)
     with open_state(settings.home) as state:
         learner = create_learner(settings, state)
+        # At once, also amid a training: all that it leaves is whole, and what was published is judged next
+        # time. Not before: amid the import of a library the exit would become that library's error.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         for round_number in itertools.count():
             time.sleep(settings.learn.interval_s)
             try:
