@@ -156,10 +156,8 @@ class Child:
             plan.arguments,
             pass_fds=tuple(fds),
             env={name: value for name, value in environment.items() if name not in plan.withheld},
-            # Ctrl-C in a terminal reaches the whole process group: only the parent must act on it. Not a
-            # session of its own: Linux may share the processor between sessions first (sched_autogroup),
-            # and niceness would count for nothing among our processes.
-            process_group=0,
+            # Ctrl-C in a terminal reaches the whole process group: only the parent must act on it.
+            start_new_session=True,
         )
         if ours is not None and theirs is not None:
             os.close(theirs)

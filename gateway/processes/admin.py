@@ -23,6 +23,7 @@ from gateway.api.http.connections import Connections
 from gateway.config.addresses import is_loopback
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
+from gateway.ipc.priority import lower_priority
 from gateway.processes.admin_plane import GatewayAdmin
 from gateway.processes.http_server import create_loop, create_server, open_listeners
 from gateway.processes.inventory import GatewayInventory
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app = create_admin(plane, inventory, is_loopback=is_loopback(settings.server.admin_host))
         site = guard_site(app, settings.server.names)  # type: ignore[arg-type]
         server = create_server(site, Connections(settings.edge, edge.ADMIN_CONNECTIONS), DRAIN_S)
-        os.nice(NICENESS)
+        lower_priority(NICENESS)
         with asyncio.Runner(loop_factory=create_loop) as runner:
             runner.run(_serve(server, options.fd))
 

@@ -27,7 +27,6 @@ from gateway.distill.task_rows import TaskRows
 from gateway.errors import ConfigError, StepdownError
 from gateway.ipc.child_process import exit_with_parent, run_child
 from gateway.ipc.heartbeat import Heart
-from gateway.ipc.priority import LAST
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.building import create_builder, open_resources
@@ -47,6 +46,9 @@ from gateway.telemetry.logs import configure_logging
 
 logger = logging.getLogger(__name__)
 
+# No client waits for training: the gateway and the model host come first.
+NICENESS = 5
+
 AUDIT_DAYS = 90
 """Days that audits are kept: three windows of the default length."""
 REVIEW_DAYS = 365
@@ -64,8 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     exit_with_parent()
     Heart(os.environ).beat_in_thread()
     limit_threads()
-    # No client waits for training: the gateway and the model host come first.
-    os.nice(LAST)
+    os.nice(NICENESS)
     harvest, registry = open_harvest(settings), open_registry(settings)
     with open_state(settings.home) as state:
         learner = create_learner(settings, state)

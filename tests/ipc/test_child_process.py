@@ -154,15 +154,6 @@ def test_an_interrupt_of_the_terminal_does_not_reach_a_child(make: Make) -> None
     assert os.getpgid(child.pid) != os.getpgrp()
 
 
-def test_a_child_shares_the_session_or_niceness_would_not_count(make: Make) -> None:
-    """Linux may share the processor between sessions first: what is nice in its own is so to itself alone."""
-    child = make(SLEEPS)
-    child.keep_alive(0.0)
-
-    assert child.pid is not None
-    assert os.getsid(child.pid) == os.getsid(0)
-
-
 def test_a_child_that_others_use_stops_after_them(make: Make, tmp_path: Path) -> None:
     log = tmp_path / "log"
     text = (

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.ipc.framing import FrameDecoder
-from gateway.ipc.priority import LAST
 from gateway.specialists.engine.protocol import (
     EngineReply,
     EngineRequest,
@@ -37,7 +36,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--memory-mb", type=int, required=True, help="memory limit of this process")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    os.nice(LAST)
     # Beyond the limit an allocation fails in this process, instead of waking the kernel's killer.
     limit = options.memory_mb << 20
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

@@ -11,7 +11,6 @@ import pytest
 
 from gateway.core import DraftRequest
 from gateway.errors import SpecialistError
-from gateway.ipc.priority import LAST
 from gateway.specialists.base import NullListener, Prediction
 from gateway.specialists.engine.client import EngineClient
 from tests.specialists.engine.listeners import CancelledListener, RecordingListener
@@ -50,14 +49,6 @@ def test_requests_together_get_what_each_gets_alone(engine: EngineClient, adapte
 
     assert [draft.text for draft in together] == [draft.text for draft in alone]
     assert [draft.score for draft in together] == pytest.approx([draft.score for draft in alone], rel=1e-4)
-
-
-def test_an_engine_stands_behind_the_gateway(engine: EngineClient) -> None:
-    predict(engine, None)
-    pid = engine.pid
-    assert pid is not None
-
-    assert os.getpriority(os.PRIO_PROCESS, pid) == LAST
 
 
 def test_every_request_is_answered_by_its_own_adapter(
