@@ -98,12 +98,8 @@ class State:
 @contextmanager
 def open_state(home: Home) -> Iterator[State]:
     """Give the stores of `home`; makes the folder if it is new. Raises ConfigError, in one line."""
-    is_new = not home.folder.exists()
     home.make()
     check_not_lost(home)
-    if is_new:
-        # A command that was run elsewhere than in the gateway's folder finds nothing, and should say why.
-        logger.warning("new home folder: %s", home.folder.resolve())
     with ExitStack() as stack:
         try:
             database = Database(home.state_db, may_detach=True)

@@ -60,9 +60,7 @@ def test_a_key_that_other_machines_cannot_be_told_of_is_said_to_be_valid_there(
     assert "other machines refuse it once" in shared.stderr
 
 
-def test_an_unknown_key_cannot_be_revoked(command: Command, home: Path) -> None:
-    home.mkdir()
-
+def test_an_unknown_key_cannot_be_revoked(command: Command) -> None:
     ended = command("keys", "revoke", "key-none")
 
     assert ended.returncode == 2
@@ -236,11 +234,3 @@ def test_a_revoked_key_is_not_changed(command: Command) -> None:
     command("keys", "revoke", "app")
 
     assert command("keys", "change", "app", "--usd-per-day", "3").returncode == 2
-
-
-def test_a_command_in_another_folder_says_that_its_home_is_new(command: Command, home: Path) -> None:
-    """Or "no key yet" would be all that it says."""
-    first, second = command("keys", "list"), command("keys", "list")
-
-    assert f"new home folder: {home.resolve()}" in first.stderr
-    assert not second.stderr

@@ -33,9 +33,7 @@ def lines_of(command: Command, *words: str) -> list[str]:
     return ended.stdout.splitlines()
 
 
-def test_a_list_without_tasks_says_what_is_missing(command: Command, home: Path) -> None:
-    home.mkdir()
-
+def test_a_list_without_tasks_says_what_is_missing(command: Command) -> None:
     assert lines_of(command, "list") == ["no task yet: send traffic through `stepdown serve`"]
 
 

@@ -173,10 +173,12 @@ def flat(text: str) -> str:
 def test_another_teacher_than_that_of_the_logs_ends_it_within_few_audits(
     shop: Shop, running: RunningTeacher
 ) -> None:
-    """Three answers in ten differ from what was imported: alarm, and back to the teacher."""
+    """Three answers in ten differ from what was imported: back to the teacher.
+
+    By an alarm, or by the live test that refutes it after 40 audits: which comes first, the machine decides.
+    """
     with shop.serve() as task:
         wait_until(task.gateway, "live")
-        # Until the host drafts the alarm has nothing to watch, and on a busy machine refutation came first.
         shop.find_local(task)
         for _ in range(200):
             # Few at a time: those asked while the alarm is being given are audited, too.
@@ -186,8 +188,8 @@ def test_another_teacher_than_that_of_the_logs_ends_it_within_few_audits(
             shop.ask(task, "trusting", others)
             if standing(task.gateway)["stage"] != "live":
                 break
-        wait_until(task.gateway, "alarm")
 
+        assert standing(task.gateway)["stage"] in ("alarm", "shadow")
         assert shop.count_audits() <= MOST_AUDITS
         after = shop.ask(task, "trusting", task.questions(20))
         assert "local" not in list_decisions(after), after

@@ -149,6 +149,7 @@ def test_what_is_forgotten_on_one_machine_serves_on_none(fleet: Fleet) -> None:
     asyncio.run(fleet.task.local_question())
     task, version = fleet.task.route, fleet.version(fleet.first)
     assert version is not None
+    wait_for(lambda: fleet.version(fleet.second) == version, "the second machine does not follow")
     os.kill(fleet.first.child(LEARNER) or 0, signal.SIGSTOP)
     try:
         # A learner that is stopped amid a step lets nothing be forgotten there: not waited for.
