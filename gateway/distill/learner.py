@@ -30,7 +30,7 @@ from gateway.distill.requirements import Requirements
 from gateway.distill.scored_audits import ScoredAudits, score_audits
 from gateway.distill.stores import Stores
 from gateway.distill.task_rows import TaskRows
-from gateway.distill.training_progress import TrainingProgress, follow_progress
+from gateway.distill.training_progress import TrainingProgress
 from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import RegistryError, TrainingError
@@ -293,7 +293,8 @@ class Learner:
         return max((each.valid_from for each in self._of(task).certificates), default=0.0)
 
     def _last(self, task: str) -> TrainingProgress:
-        """Return what the last version of this epoch had seen, by memory or by its manifest."""
-        newest = self._builder.newest_manifest(task)
-        progress = self._progress[task] = follow_progress(self._progress.get(task), newest)
-        return progress.of_epoch(self._of(task).epoch)
+        """Return what the last version of this epoch had seen; a command beside `serve` may have made it."""
+        known = self._progress.get(task, TrainingProgress())
+        if newest := self._builder.newest_manifest(task, after=known.version):
+            known = self._progress[task] = TrainingProgress.of(newest)
+        return known.of_epoch(self._of(task).epoch)

@@ -59,14 +59,14 @@ class SavedStudents:
         self.base = base
 
     def start_validation(
-        self, training: Collection[str], validation: Sequence[str], fewest: float
+        self, training: Collection[str], validation: Sequence[str], fewest: float, *, afresh_rows: int = 0
     ) -> tuple[Lineage, list[int]]:
         """Return the lineage of a student to validate, and the indices of the rows to validate it on.
 
         They are the `validation` rows that its parent has not learned. Where fewer than `fewest`
-        are left, they are all rows, and the student has no parent.
+        are left, or it is taught `afresh_rows` at most, they are all rows, and the student has no parent.
         """
-        parent = self._load("validation")
+        parent = self._load("validation") if len(training) > afresh_rows else None
         if parent and parent.may_be_parent(self.base, training):
             rows = parent.find_unlearned(validation)
             if len(rows) >= fewest:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from gateway.registry.manifest import Manifest
@@ -22,9 +20,10 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The one whose manifest it was read from; 0 if none was."""
 
     @classmethod
-    def of(cls, metrics: Mapping[str, float], recipe: str) -> TrainingProgress:
-        """Return the progress that a manifest's `metrics` hold."""
-        return cls(**{name: int(metrics.get(name, 0)) for name in _COUNTED}, recipe=recipe)
+    def of(cls, manifest: Manifest) -> TrainingProgress:
+        """Return the progress that a version's manifest holds."""
+        counts = {name: int(manifest.metrics.get(name, 0)) for name in _COUNTED}
+        return cls(**counts, recipe=manifest.recipe, version=manifest.version)
 
     def of_epoch(self, epoch: int) -> TrainingProgress:
         """Return it; where an alarm began a later epoch, that of one in which no rows came yet."""
@@ -35,17 +34,6 @@ class TrainingProgress(msgspec.Struct, frozen=True, kw_only=True):
     def metrics(self) -> dict[str, float]:
         """Return it as a manifest holds it."""
         return {name: float(getattr(self, name)) for name in _COUNTED}
-
-
-def follow_progress(known: TrainingProgress | None, newest: Manifest | None) -> TrainingProgress:
-    """Return what the newest version had seen, by its manifest; what is `known` unless that is older.
-
-    Another process may have made it: `stepdown learn run`, beside `serve`.
-    """
-    if newest is None or (known and known.version >= newest.version):
-        return known or TrainingProgress()
-    progress = TrainingProgress.of(newest.metrics, newest.recipe)
-    return msgspec.structs.replace(progress, version=newest.version)
 
 
 _COUNTED = ("epoch", "training", "held_out", "verdicts")

@@ -156,10 +156,10 @@ class VersionBuilder:
             return ""
         return self._describe_change(self._registry.read(task, version))
 
-    def newest_manifest(self, task: str) -> Manifest | None:
-        """Return the manifest of the newest version, None if it cannot draft here any more."""
+    def newest_manifest(self, task: str, after: int = 0) -> Manifest | None:
+        """Return the manifest of the newest version, None if none came `after`, or it cannot draft here."""
         versions = self._registry.versions(task)
-        if not versions or self.find_change(task, versions[-1]):
+        if not versions or versions[-1] <= after or self.find_change(task, versions[-1]):
             return None
         return self._registry.read(task, versions[-1])
 

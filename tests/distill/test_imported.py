@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gateway.core import Certificate, RiskTarget
+from gateway.distill.learner import Learner
 from gateway.distill.prospects import audits_at_once, choose_hypothesis
 from gateway.harvest.base import Row
 from tests.distill.conftest import Home, tickets
@@ -80,14 +81,19 @@ def test_a_sure_student_needs_no_error_in_so_many(home: Home, alpha: float, acce
         assert choose_hypothesis(candidate, msgspec.structs.replace(fresh, stage="alarm")) is None
 
 
-def test_one_wrong_audit_delays_it_and_no_more(home: Home) -> None:
-    """Before, the one test was lost with all of delta: the version waited for another one."""
+def almost_confirmed(home: Home) -> Learner:
+    """Import, learn, and look once at 61 live audits of which one is wrong."""
     imported(home)
     learner = home.learner(alpha=0.05)
     learner.step()
-
     home.harvest([*audits(60), *audits(1, start=5_100, shift=1)])
     learner.step()
+    return learner
+
+
+def test_one_wrong_audit_delays_it_and_no_more(home: Home) -> None:
+    """Before, the one test was lost with all of delta: the version waited for another one."""
+    learner = almost_confirmed(home)
     waiting = home.certificate()
     assert (waiting.stage, waiting.attempts, waiting.losses) == ("shadow", 0, 1.0)
     assert waiting.audits_missing is not None
@@ -100,11 +106,7 @@ def test_one_wrong_audit_delays_it_and_no_more(home: Home) -> None:
 
 def test_all_looks_speak_of_the_same_requests(home: Home) -> None:
     """Forms and novelty floor are those of the first look that could have confirmed it."""
-    imported(home)
-    learner = home.learner(alpha=0.05)
-    learner.step()
-    home.harvest([*audits(60), *audits(1, start=5_100, shift=1)])
-    learner.step()
+    learner = almost_confirmed(home)
     first = home.certificate()
     assert first.audits >= 56
 

@@ -103,12 +103,11 @@ class LoraRecipe:
         Saves the student, from which `train` goes on. Raises TrainingError.
         """
         context = self._context(workspace)
-        # Without known rows no saved student can be the parent.
-        is_afresh = len(training.texts) <= self._config.afresh_rows
         lineage, rows = context.students.start_validation(
-            [] if is_afresh else digest_rows(training),
+            digest_rows(training),
             digest_rows(validation),
             min(_FEWEST_DRAFTS, len(validation.texts)),
+            afresh_rows=self._config.afresh_rows,
         )
         with tempfile.TemporaryDirectory(prefix="stepdown-lora-") as folder:
             self._learn(training, Path(folder), context, lineage)

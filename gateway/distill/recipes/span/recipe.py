@@ -90,10 +90,11 @@ class SpanRecipe:
         Saves the student, from which `train` goes on. Raises TrainingError.
         """
         fewest = _UNLEARNED_SHARE * len(validation.texts)
-        # Without known rows no saved student can be the parent.
-        is_afresh = len(training.texts) <= self._config.afresh_rows
         lineage, rows = self._students(workspace).start_validation(
-            [] if is_afresh else digest_texts(training), digest_texts(validation), fewest
+            digest_texts(training),
+            digest_texts(validation),
+            fewest,
+            afresh_rows=self._config.afresh_rows,
         )
         with tempfile.TemporaryDirectory(prefix="stepdown-span-") as scratch:
             self._learn(training, Path(scratch), workspace, lineage)
