@@ -149,17 +149,20 @@ class InFlight:
 
     def _start_timer(self) -> None:
         if self._timer is None:
-            loop = asyncio.get_running_loop()
-            self._due = loop.time() + TICK_S
-            self._core_wait_s = read_core_wait_s()
-            self._timer = loop.call_at(self._due, self._tick, loop)
+            self._await_tick(asyncio.get_running_loop(), read_core_wait_s())
+
+    def _await_tick(self, loop: asyncio.AbstractEventLoop, core_wait_s: float) -> None:
+        self._due = loop.time() + TICK_S
+        self._core_wait_s = core_wait_s
+        self._timer = loop.call_at(self._due, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._greedy.clear()
-        self.adapt(loop.time() - self._due, read_core_wait_s() - self._core_wait_s)
+        core_wait_s = read_core_wait_s()
+        self.adapt(loop.time() - self._due, core_wait_s - self._core_wait_s)
         self._timer = None
         if self.entered > FEWEST or self._limit < self._most:
-            self._start_timer()
+            self._await_tick(loop, core_wait_s)
 
 
 def find_credential(headers: Iterable[Header]) -> bytes:

@@ -205,13 +205,14 @@ class cancel_on_disconnect:
         self._watcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None
         self._work = task
         if self._upload:
             self._start_watcher()
         else:
-            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start_watcher)
+            self._timer = loop.call_later(WATCH_AFTER_S, self._start_watcher)
 
     async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
         # Not kept: its CancelledError holds its frames, and these hold this object.

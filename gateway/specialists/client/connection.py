@@ -27,7 +27,7 @@ class HostConnection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._decoder = FrameDecoder()
-        self._waiting: dict[int, asyncio.Future[HostReply]] = {}
+        self._waiting: dict[int, asyncio.Future[HostReply | None]] = {}
         self._opened: dict[int, asyncio.Queue[HostReply]] = {}
         self._transport: asyncio.Transport | None = None
         self._lost = asyncio.Event()
@@ -50,19 +50,20 @@ class HostConnection(asyncio.Protocol):
             raise SpecialistError("input unreadable") from None
         except FrameError:
             raise SpecialistError("demands too long") from None
-        first: asyncio.Future[HostReply] = self._loop.create_future()
+        first: asyncio.Future[HostReply | None] = self._loop.create_future()
         self._waiting[request.id] = first
-        is_answered = False
+        # Not asyncio.timeout: for each draft it would look up loop and task, with a system call each.
+        timer = self._loop.call_later(budget_s, _give_up, first)
+        reply = None
         try:
-            async with asyncio.timeout(budget_s):
-                reply = await first
-            is_answered = True
-            return reply
-        except TimeoutError:
-            raise SpecialistError("late") from None
+            reply = await first
         finally:
-            if not is_answered:
+            timer.cancel()
+            if reply is None:
                 self.cancel(request.id)
+        if reply is None:
+            raise SpecialistError("late")
+        return reply
 
     async def next_reply(self, number: int, timeout_s: float) -> HostReply:
         """Return the next reply to the opened request `number`. Raises SpecialistError("late")."""
@@ -125,6 +126,11 @@ class HostConnection(asyncio.Protocol):
         first = self._waiting.pop(reply.id, None)
         if first is not None and not first.done():
             first.set_result(reply)
+
+
+def _give_up(first: asyncio.Future[HostReply | None]) -> None:
+    if not first.done():
+        first.set_result(None)
 
 
 def _lost_reply(number: int) -> Failed:
