@@ -23,11 +23,6 @@ LIKE = {"model": "gpt-4o", "messages": [SYSTEM, {"role": "user", "content": "an 
 OWNER = Owner(caller="app", tenant="shop")
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home_folder=str(tmp_path / "home"))
-
-
 def lines(tmp_path: Path, *records: Any, name: str = "rows.jsonl") -> Path:
     path = tmp_path / name
     path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in records))
