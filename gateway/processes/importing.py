@@ -18,6 +18,7 @@ from gateway.errors import ConfigError, RequestError
 from gateway.harvest.base import Row
 from gateway.harvest.conversations import Conversation
 from gateway.harvest.gather import row_of
+from gateway.harvest.mistakes import Mistake, MistakeTally
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.sources import Record
@@ -36,8 +37,6 @@ from gateway.wire.surfaces import read_outcome
 
 FILE = "worker-imported.db"
 """Beside those of the workers, and read like them."""
-MOST_ERRORS = 20
-"""Kept of a report; all are counted."""
 HELD_OUT_SHARE = 0.2
 """Of the texts, where a policy lets imported rows certify what they taught: 5,000 rows leave 1,000."""
 _REQUEST_FIELDS = frozenset(
@@ -69,8 +68,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
     """Of those imported: not learnt, because a policy lets a certificate stand on them."""
     tasks: dict[str, int]
-    errors: list[Record]
-    """The first of those that failed."""
+    errors: list[Mistake]
+    """Why records failed; the first of the reasons."""
 
 
 def import_records(
@@ -92,7 +91,7 @@ def import_records(
     binder = RecordBinder(settings, owner, like, user_key)
     counts: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
-    errors: list[Record] = []
+    mistakes = MistakeTally()
     known = _Known(open_harvest(settings))
     with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
         for record in records:
@@ -100,8 +99,7 @@ def import_records(
             row, error = binder.bind(record)
             if row is None:
                 counts["failed"] += 1
-                if len(errors) < MOST_ERRORS:
-                    errors.append(msgspec.structs.replace(record, conversation=None, error=error))
+                mistakes.add(record, error)
             elif known.has_copy(row):
                 counts["copies"] += 1
             else:
@@ -123,7 +121,7 @@ def import_records(
         failed=counts["failed"],
         held_out=counts["held_out"],
         tasks=dict(tasks),
-        errors=errors,
+        errors=mistakes.list_mistakes(),
     )
 
 

@@ -99,5 +99,9 @@ def test_recorded_conversations_are_imported_and_reviewed_by_hand(command: Comma
     assert tried.stdout.startswith("5 records: 4 would be imported, 0 copies, 1 failed\n")
     assert done.stdout.startswith("5 records: 4 imported, 0 copies, 1 failed\n")
     assert "rows.jsonl:5: no `messages`" in done.stdout
+    file.write_text(json.dumps({"messages": 1}) + "\n" + '{"messages": []}\n' * 6)
+    failed = command("harvest", "import", str(file), "--model", "gpt-4o", "--tenant", "shop")
+    assert failed.stdout.count("no `messages`") == 1
+    assert "rows.jsonl:1, 2, 3, 4, 5 and 2 more: no `messages`" in failed.stdout
     assert "4 for training" in command("harvest", "stats").stdout
     assert "nothing to review" in command("harvest", "review").stdout

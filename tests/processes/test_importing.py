@@ -119,6 +119,19 @@ def test_records_that_cannot_be_read_are_named_and_passed_by(settings: Settings,
     assert all(error.error for error in report.errors)
 
 
+def test_equal_mistakes_are_one_with_the_first_places(settings: Settings, tmp_path: Path) -> None:
+    path = lines(
+        tmp_path, *({"messages": []} for _ in range(40)), "no json", record("good"), {"messages": []}
+    )
+
+    report = run(path, settings)
+
+    first, second = report.errors
+    assert (first.number, first.count, first.numbers) == (1, 41, (1, 2, 3, 4, 5))
+    assert (second.number, second.count, second.numbers) == (41, 1, (41,))
+    assert report.failed == 42
+
+
 def test_what_is_there_is_not_added_again(settings: Settings, tmp_path: Path) -> None:
     """Not twice from one file, nor when the file is imported again."""
     path = lines(tmp_path, record("one"), record("one"), record("one", "another answer"))

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 
 from gateway.cli import FAILED, OK
+from gateway.cli.harvest.terminal_text import make_visible
 from gateway.errors import ConfigError
+from gateway.harvest.mistakes import Mistake
 from gateway.harvest.sources import Columns, Record, read_records
 from gateway.processes.importing import Owner, Report, import_records
 from gateway.settings import Settings
@@ -83,12 +85,20 @@ def _describe(report: Report, *, is_dry_run: bool) -> str:
     verb = "would be imported" if is_dry_run else "imported"
     counts = f"{report.imported:,} {verb}, {report.copies:,} copies, {report.failed:,} failed"
     lines = [f"{report.read:,} records: {counts}"]
-    lines += [f"{task}  {rows:,} rows" for task, rows in sorted(report.tasks.items())]
-    lines += [f"{error.file}:{error.number}: {error.error}" for error in report.errors]
-    if report.failed > len(report.errors):
-        lines.append(f"... and {report.failed - len(report.errors):,} more")
+    lines += [
+        f"{task}  {rows:,} row{'' if rows == 1 else 's'}" for task, rows in sorted(report.tasks.items())
+    ]
+    lines += [_describe_mistake(each) for each in report.errors]
+    if others := report.failed - sum(each.count for each in report.errors):
+        lines.append(f"... and {others:,} with other mistakes")
     if report.held_out:
         lines.append(f"{report.held_out:,} of them held out to certify what the others teach, not learnt")
     elif report.imported and not is_dry_run:
         lines.append("they are learnt from; a specialist serves once live audits have certified it")
     return "\n".join(lines)
+
+
+def _describe_mistake(mistake: Mistake) -> str:
+    others = mistake.count - len(mistake.numbers)
+    more = f" and {others:,} more" if others else ""
+    return make_visible(f"{mistake.file}:{', '.join(map(str, mistake.numbers))}{more}: {mistake.error}")
