@@ -10,6 +10,10 @@ import msgspec
 
 from gateway.core import Ending, MatchKind
 
+REPEATS = "+"
+"""In the id of a row whose request repeats that of another row: before it stands the other's id, and who
+forgets that one forgets both."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of the teacher, kept as training data or (held out) as evidence.

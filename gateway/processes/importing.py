@@ -15,7 +15,7 @@ from gateway.cascade.private import private_reason
 from gateway.confidence.agreement import canonical_text
 from gateway.core import Grant, IncomingRequest, Outcome, Plan, Request, Route, hash_text
 from gateway.errors import ConfigError, RequestError
-from gateway.harvest.base import Row
+from gateway.harvest.base import REPEATS, Row
 from gateway.harvest.conversations import Conversation
 from gateway.harvest.gather import row_of
 from gateway.harvest.mistakes import Mistake, MistakeTally
@@ -46,6 +46,8 @@ _REQUEST_FIELDS = frozenset(
     }
 )  # fmt: skip
 """Of a record; what else is there (ids, notes, settings of sampling) says nothing of the task."""
+_NAME_LETTERS = 8
+"""By which two answers to one repeated request are told apart."""
 _ANSWER_FIELDS = frozenset({"role", "content", "tool_calls", "refusal"})
 
 
@@ -156,7 +158,14 @@ class RecordBinder:
             return None, reason
         outcome = self._outcome(request, plan, record.conversation)
         row = row_of(outcome, read_outcome(outcome), user_key=self._user_key)
-        return (row, "") if row is not None and row.answer else (None, "no answer that can be learnt")
+        if row is None or not row.answer:
+            return None, "no answer that can be learnt"
+        return (_follow(row, record.repeats) if record.repeats else row), ""
+
+    def name_task(self, conversation: Conversation) -> str:
+        """Return the id of the task that such a request belongs to. Raises RequestError."""
+        request = self._read_request(conversation)
+        return task_name(request.template, self._planner.plan(request).scope)
 
     def _read_request(self, conversation: Conversation) -> Request:
         given = {name: value for name, value in conversation.fields.items() if name in _REQUEST_FIELDS}
@@ -223,6 +232,15 @@ class _Known:
         is_copy = key in known
         known.add(key)
         return is_copy
+
+
+def _follow(row: Row, repeated: Row) -> Row:
+    """Return `row` such that it is forgotten with the row whose request it repeats, and goes no later."""
+    ends = [each.expires_at for each in (row, repeated) if each.expires_at is not None]
+    name = f"{repeated.request_id}{REPEATS}{row.request_id[:_NAME_LETTERS]}"
+    return msgspec.structs.replace(
+        row, request_id=name, user=repeated.user, expires_at=min(ends, default=None)
+    )
 
 
 def _is_kept_back(text: str) -> bool:

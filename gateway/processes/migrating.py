@@ -2,6 +2,7 @@
 
 The task of the new model is another one, by its template. Re-asked rows teach it as imported ones do: its
 specialist drafts in shadow, and serves once live audits against the new teacher have confirmed it.
+What the new teacher was asked before, then or by live requests, is not asked and paid for again.
 """
 
 from __future__ import annotations
@@ -16,22 +17,28 @@ import msgspec
 
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.binomial import binomial_interval
-from gateway.core import Usage
+from gateway.core import Grant, Usage
 from gateway.errors import ConfigError, UpstreamError
 from gateway.finops.prices import PriceTable
 from gateway.harvest.base import Row
 from gateway.harvest.conversations import Conversation, RecordError, read_completion
+from gateway.harvest.retention import Retention, find_expiry
 from gateway.harvest.sources import Record
+from gateway.policy.load import load_policies
 from gateway.processes.harvest_access import open_harvest
-from gateway.processes.importing import Owner, Report, import_records
+from gateway.processes.importing import Owner, RecordBinder, Report, import_records
+from gateway.processes.pruning import read_retention
 from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.settings import Settings
+from gateway.store.state import open_state
 from gateway.upstream.base import Call, Teacher
+from gateway.wire.chat.reading import parse_answer
 
 AT_ONCE = 4
 """Calls in flight."""
 _TOKENS_OF_AN_ANSWER = 512
 """Expected where the old answer does not tell."""
+_LONGEST_REASON = 200
 _HEADERS = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
@@ -40,13 +47,22 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 
     task: str
     model: str
+    texts: int
+    """Different texts of the lessons, of which `asked`, `known`, `failed` and `left` are the sample."""
     asked: int
+    """Answered now."""
+    known: int
+    """Answered before: not asked again."""
+    left: int
+    """Not asked, because the budget did not reach so far."""
     agreed: int
-    """Answers that equal the old teacher's."""
+    """Answers, of those asked and known, that equal the old teacher's."""
     agreement: float
     interval: tuple[float, float]
     """Of 95 %."""
     failed: int
+    fault: str
+    """Why the first of those failed; empty without any."""
     usd: float
     imported: int
     tasks: dict[str, int]
@@ -56,33 +72,48 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
 class _Asked(msgspec.Struct, frozen=True):
     row: Row
     conversation: Conversation
+    text: str | None
+    """What the harvest would keep as the answer; None for one that nothing can be learnt from."""
 
 
 def migrate_task(settings: Settings, task: str, model: str, budget_usd: float, most: int) -> Migration:
     """Ask `model` what a random sample of the lessons of `task` asked, within the budget; learn the answers.
 
-    Raises ConfigError without lessons, or without a key of the gateway's own to ask with.
+    The sample is the same at every call, and what `model` has answered of it is compared but not asked.
+    Raises ConfigError without lessons, if `model` is the one that they asked, or without a key of the
+    gateway's own to ask with.
     """
     if not settings.teachers and settings.upstream.api_key is None:
         raise ConfigError("the gateway has no key of its own to ask the teacher with: set OPENAI_API_KEY")
-    rows = _draw(open_harvest(settings).rows(task, lessons_only=True).rows, most)
-    if not rows:
+    texts = _draw(open_harvest(settings).rows(task, lessons_only=True).rows)
+    if not texts:
         raise ConfigError(f"no lessons of {task} in the harvest")
+    if model in {row.model for row in texts}:
+        raise ConfigError(f"the requests of {task} ask {model} already")
+    sample = texts[:most]
+    owners = _list_owners(settings, sample)
+    before = _find_answers(settings, sample, model, owners)
     asking = _Asking(settings, model, budget_usd)
-    answered = asyncio.run(asking.ask_all(rows))
-    agreed = sum(_agree(one) for one in answered)
-    reports = list(_learn(settings, answered, model))
+    answered = asyncio.run(asking.ask_all([row for row in sample if row.request_id not in before]))
+    given = [(one.row, one.text) for one in answered]
+    given += [(row, before[row.request_id]) for row in sample if row.request_id in before]
+    agreed = sum(text is not None and measure_loss(row.answer, text) == 0.0 for row, text in given)
+    reports = _learn(settings, answered, model, owners)
     tasks: dict[str, int] = {}
     for report in reports:
         tasks |= {name: tasks.get(name, 0) + count for name, count in report.tasks.items()}
     return Migration(
         task=task,
         model=model,
+        texts=len(texts),
         asked=len(answered),
+        known=len(before),
+        left=len(sample) - len(given) - asking.failed,
         agreed=agreed,
-        agreement=agreed / len(answered) if answered else 0.0,
-        interval=binomial_interval(agreed, len(answered)) if answered else (0.0, 1.0),
+        agreement=agreed / len(given) if given else 0.0,
+        interval=binomial_interval(agreed, len(given)) if given else (0.0, 1.0),
         failed=asking.failed,
+        fault=asking.fault,
         usd=asking.usd,
         imported=sum(report.imported for report in reports),
         tasks=tasks,
@@ -94,6 +125,7 @@ class _Asking:
 
     def __init__(self, settings: Settings, model: str, budget_usd: float) -> None:
         self.failed = 0
+        self.fault = ""
         self.usd = 0.0
         self._settings = settings
         self._model = model
@@ -137,13 +169,14 @@ class _Asking:
         try:
             reply = await teacher.ask(call)
             content = b"".join([piece async for piece in reply.body])
-            answer = msgspec.json.decode(content, type=dict[str, Any])
             if reply.status != 200:
-                raise RecordError(f"HTTP {reply.status}")
+                raise RecordError(f"HTTP {reply.status} {_read_reason(content)}".rstrip())
+            answer = msgspec.json.decode(content, type=dict[str, Any])
             self.usd += self._cost_of(answer)
-            return _Asked(row, read_completion(fields, answer))
-        except (UpstreamError, RecordError, msgspec.MsgspecError):
+            return _Asked(row, read_completion(fields, answer), parse_answer(content, False, True).text)
+        except (UpstreamError, RecordError, msgspec.MsgspecError) as exc:
             self.failed += 1
+            self.fault = self.fault or str(exc)
             return None
 
     def _expect_usd(self, row: Row) -> float:
@@ -158,14 +191,55 @@ class _Asking:
         return self._prices.find("", self._model, "", time.time()).prices.cost(usage)
 
 
-def _draw(rows: Sequence[Row], most: int) -> list[Row]:
-    """Return a random sample of the lessons with distinct texts; evidence is never among them."""
+def _draw(rows: Sequence[Row]) -> list[Row]:
+    """Return the lessons with distinct texts in a random order; evidence is never among them."""
     lessons = {row.text: row for row in rows if not row.is_held_out and row.messages}
 
     def draw(row: Row) -> bytes:
         return blake2b(row.request_id.encode(), digest_size=8, person=b"migrate").digest()
 
-    return sorted(lessons.values(), key=draw)[:most]
+    return sorted(lessons.values(), key=draw)
+
+
+def _list_owners(settings: Settings, rows: Sequence[Row]) -> dict[str, Owner]:
+    """Return whose requests `rows` are, by their ids, with what a key of the gateway may."""
+    with open_state(settings.home) as state:
+        grants = {key.name: key.grant for key in state.keys.all()}
+    return {
+        row.request_id: Owner(caller=row.caller, tenant=row.tenant, grant=grants.get(row.caller, Grant()))
+        for row in rows
+    }
+
+
+def _find_answers(
+    settings: Settings, rows: Sequence[Row], model: str, owners: Mapping[str, Owner]
+) -> dict[str, str]:
+    """Return what `model` has answered to the requests of `rows`, by these rows' ids, as the harvest has it.
+
+    Evidence counts, too: to ask again would make a lesson of it.
+    """
+    binders: dict[Owner, RecordBinder] = {}
+    tasks: dict[str, dict[str, str]] = {}
+    found: dict[str, str] = {}
+    for row in rows:
+        owner = owners[row.request_id]
+        if owner not in binders:
+            binders[owner] = RecordBinder(settings, owner, {}, b"")
+        task = binders[owner].name_task(Conversation(fields=_read_fields(row, model), answer={}))
+        if task not in tasks:
+            there = open_harvest(settings).rows(task, with_messages=False, lessons_only=True).rows
+            tasks[task] = {one.text: one.answer for one in there if one.ending == "whole"}
+        if row.text in tasks[task]:
+            found[row.request_id] = tasks[task][row.text]
+    return found
+
+
+def _read_reason(content: bytes) -> str:
+    """Return what an answer says of an error, in OpenAI's shape; empty if it says nothing."""
+    try:
+        return str(msgspec.json.decode(content)["error"]["message"])[:_LONGEST_REASON]
+    except (msgspec.MsgspecError, LookupError, TypeError):
+        return ""
 
 
 def _read_fields(row: Row, model: str) -> dict[str, Any]:
@@ -178,21 +252,26 @@ def _read_fields(row: Row, model: str) -> dict[str, Any]:
     return fields
 
 
-def _agree(one: _Asked) -> bool:
-    said = one.conversation.answer
-    if said.get("tool_calls"):
-        calls = [call.get("function", {}) for call in said["tool_calls"]]
-        return all(str(call.get("name")) in one.row.answer for call in calls)
-    return measure_loss(one.row.answer, said.get("content") or "") == 0.0
-
-
-def _learn(settings: Settings, answered: Sequence[_Asked], model: str) -> list[Report]:
+def _learn(
+    settings: Settings, answered: Sequence[_Asked], model: str, owners: Mapping[str, Owner]
+) -> list[Report]:
     """Import the answers as lessons, each for the caller whose request it was."""
-    owners: dict[tuple[str, str], list[Record]] = {}
+    records: dict[Owner, list[Record]] = {}
+    retention = read_retention(settings.harvest, load_policies(settings.policies.folder))
     for number, one in enumerate(answered):
-        record = Record(file=f"migration to {model}", number=number, conversation=one.conversation)
-        owners.setdefault((one.row.caller, one.row.tenant), []).append(record)
-    return [
-        import_records(records, settings, Owner(caller=caller, tenant=tenant), {})
-        for (caller, tenant), records in owners.items()
-    ]
+        record = Record(
+            file=f"migration to {model}",
+            number=number,
+            conversation=one.conversation,
+            repeats=_limit_time(one.row, retention),
+        )
+        records.setdefault(owners[one.row.request_id], []).append(record)
+    return [import_records(theirs, settings, owner, {}) for owner, theirs in records.items()]
+
+
+def _limit_time(row: Row, retention: Retention) -> Row:
+    """Return `row` with the time when it goes by the rules of now: what repeats it goes no later."""
+    ends = [row.expires_at, find_expiry(row.at, retention.keep_days, retention.by_policy.get(row.policy))]
+    return msgspec.structs.replace(
+        row, expires_at=min((end for end in ends if end is not None), default=None)
+    )

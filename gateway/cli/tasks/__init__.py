@@ -9,7 +9,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK, add_watch, read_count
+from gateway.cli import FAILED, OK, add_watch, read_count, read_number
 
 if TYPE_CHECKING:
     from gateway.api.admin.models import TaskReport
@@ -116,6 +116,7 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
 
 
 def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.cli.tasks.formatting import format_migration
     from gateway.processes.migrating import migrate_task
     from gateway.processes.versions import resolve_task
     from gateway.store.audit_trail import name_local_actor
@@ -125,18 +126,12 @@ def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, re
     done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows)
     if arguments.json:
         return _print_json(done)
-    low, high = done.interval
-    print(
-        f"{done.asked:,} asked again for ${done.usd:.2f}, {done.failed:,} failed\n"
-        f"{arguments.to} agrees with the old teacher in {done.agreement:.1%} ({low:.1%} to {high:.1%})"
-    )
-    for name, rows in done.tasks.items():
-        print(f"{name}  {rows:,} rows: its specialist drafts in shadow until live audits confirm it")
-    return OK if done.asked else FAILED
+    print("\n".join(format_migration(done)))
+    return OK if done.asked or done.known else FAILED
 
 
 def _dollars(text: str) -> float:
-    dollars = float(text.removeprefix("$"))
+    dollars = read_number(text.removeprefix("$"))
     if not dollars > 0:
         raise argparse.ArgumentTypeError("must be more than $0")
     return dollars
