@@ -120,16 +120,7 @@ class GatewayInventory:
 
     def show_row(self, request_id: str) -> dict[str, Any] | None:
         """Return all that is kept of a request and was said of it, None if nothing is."""
-        rows = open_harvest(self._settings).find(request_id)
-        if not rows:
-            return None
-        reviews = self._state.reviews
-        verdicts = [one for row in rows for one in reviews.verdicts(row.task)]
-        return {
-            "rows": [describe_row(row) for row in rows],
-            "verdicts": [one for one in verdicts if one.request_id == request_id],
-            "feedback": [one for one in reviews.feedback() if one.request_id == request_id],
-        }
+        return describe_request(self._settings, self._state, request_id)
 
 
 def describe_settings(configuration: Configuration) -> Iterator[Any]:
@@ -165,6 +156,19 @@ def describe_models(settings: Settings, state: State) -> list[dict[str, Any]]:
 def measure_mb(folder: Path) -> float:
     """Return the size of a model's files."""
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+
+
+def describe_request(settings: Settings, state: State, request_id: str) -> dict[str, Any] | None:
+    """Return the rows of a request and what was said of it; None without a row."""
+    rows = open_harvest(settings).find(request_id)
+    if not rows:
+        return None
+    verdicts = [one for task in {row.task for row in rows} for one in state.reviews.verdicts(task)]
+    return {
+        "rows": [describe_row(row) for row in rows],
+        "verdicts": [one for one in verdicts if one.request_id == request_id],
+        "feedback": [one for one in state.reviews.feedback() if one.request_id == request_id],
+    }
 
 
 def describe_row(row: Row) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import pytest
 
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
+from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
+from gateway.store.ledger_row import LedgerRow
 from gateway.store.state import open_state
 from tests.cli.conftest import Command
 
@@ -83,6 +85,62 @@ def test_a_wrong_column_is_one_short_line_with_the_one_that_was_meant(command: C
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("stepdown: no such column: templte (did you mean 'template'?); ")
     assert len(ended.stderr) < 160
+
+
+def test_a_result_that_is_wider_than_the_terminal_has_a_line_per_field(command: Command) -> None:
+    shown = command("harvest", "query", "SELECT * FROM rows ORDER BY at", COLUMNS="80").stdout.splitlines()
+
+    assert max(map(len, shown)) <= 80
+    assert shown[0].split() == ["request_id", "0" * 32]
+    assert sum(line.startswith("request_id") for line in shown) == 3
+    assert "expires_at" in shown
+    assert "None" not in " ".join(shown)
+
+
+def test_the_texts_of_a_result_are_cut_to_the_terminal_and_ids_are_not(command: Command) -> None:
+    sql = "SELECT request_id, text, is_held_out FROM rows ORDER BY at"
+    narrow = command("harvest", "query", sql, COLUMNS="80").stdout.splitlines()
+    piped = command("harvest", "query", sql).stdout.splitlines()
+
+    assert (len(narrow), max(map(len, narrow))) == (4, 80)
+    assert narrow[2].startswith(f"{1:032x}  question 1 of ")
+    assert len(piped[2]) > 80
+
+
+def test_a_result_says_that_there_is_more_of_it(command: Command) -> None:
+    cut = command("harvest", "query", "SELECT at FROM rows", "--limit", "2")
+    whole = command("harvest", "query", "SELECT at FROM rows", "--limit", "3")
+
+    assert (len(cut.stdout.splitlines()), len(whole.stdout.splitlines())) == (3, 4)
+    assert cut.stderr == "there are more than 2 rows: --limit shows others\n"
+    assert whole.stderr == ""
+
+
+def test_a_request_without_a_row_is_explained_by_its_decision(command: Command, home: Path) -> None:
+    kinds = ("local", "escalated")
+    with open_state(Home(home)) as state:
+        for kind in kinds:
+            state.decisions.put(decided(kind))
+
+    local, escalated = (command("harvest", "show", decided(kind).row.request_id) for kind in kinds)
+    unknown = command("harvest", "show", "f" * 32)
+
+    assert "a specialist answered it" in local.stderr
+    for ended, kind in ((local, "local"), (escalated, "escalated")):
+        request_id = decided(kind).row.request_id
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert f"`stepdown why {request_id}` explains it" in ended.stderr
+        assert command("why", request_id).returncode == 0
+    assert (unknown.returncode, "why" in unknown.stderr) == (1, False)
+    assert json.loads(command("harvest", "show", f"{1:032x}").stdout)["rows"][0]["at"] == 1.0
+
+
+def decided(decision: str) -> DecisionRecord:
+    row = LedgerRow(
+        1.0, f"{len(decision):032x}"[::-1], "t", "k", "p", TASK, decision, "/v1/chat/completions", "m", "m",
+        "", 9, 2, 0, 0, "", 0.0, 0.5, 0.0, 0.0, "reported", "listed",
+    )  # fmt: skip
+    return DecisionRecord(row=row, status=200, reason="certified")
 
 
 def test_sums_are_shown_by_the_names_of_tasks(command: Command) -> None:
