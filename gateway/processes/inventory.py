@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.config.show import MASKED, list_settings
+from gateway.config.show import MASKED, Setting, list_settings
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Stats
@@ -53,7 +53,7 @@ class GatewayInventory:
 
     def list_settings(self) -> list[dict[str, Any]]:
         """Return every setting with its value and origin, secrets masked."""
-        shown = [each._asdict() for each in describe_settings(self._configuration)]
+        shown = [each.describe() for each in describe_settings(self._configuration)]
         if self._has_own_key:
             withheld = {"value": MASKED, "origin": _WITHHELD}
             shown = [one | withheld if one["key"] == _TEACHERS_KEY[0] else one for one in shown]
@@ -123,7 +123,7 @@ class GatewayInventory:
         return describe_request(self._settings, self._state, request_id)
 
 
-def describe_settings(configuration: Configuration) -> Iterator[Any]:
+def describe_settings(configuration: Configuration) -> Iterator[Setting]:
     """Yield every setting; where several teachers are listed, none of `[upstream]`, which is their first."""
     is_double = bool(configuration.settings.teachers)
     for setting in list_settings(configuration.settings, configuration.origins):
