@@ -9,7 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.cli.models.versions import Outcome, print_comparison, report_outcome
+from gateway.distill.base import Event
 from gateway.distill.base_models.quantization import build_quantized
+from gateway.processes.versions import Comparison, Difference, Side
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists.encoders import minilm
@@ -211,6 +214,9 @@ def test_a_specialist_goes_by_the_name_of_its_task(command: Command, home: Path)
     assert command("models", "verify", "tickets").stdout == "ok      specialist  tickets  v1\n"
     assert json.loads(command("models", "show", "tickets").stdout)["task"] == TASK
     assert command("models", "pin", "tickets", "--reason", "x").stdout == "tickets: pinned\n"
+    assert command("models", "pin", "tickets", "--reason", "x").stdout == "tickets: pinned, as before\n"
+    assert command("models", "unpin", "tickets", "--reason", "x").stdout == "tickets: unpinned\n"
+    assert command("models", "unpin", "tickets", "--reason", "x").stdout == "tickets: not pinned, as before\n"
 
 
 def test_a_long_name_is_not_cut(command: Command, home: Path) -> None:
@@ -245,3 +251,32 @@ def test_a_version_that_drafts_without_its_files_is_found(command: Command, home
     assert "v2*   its files are gone" in listed
     assert max(map(len, listed.splitlines())) <= 80
     assert "fail  files: gone: the specialist tickets version 2" in advised
+
+
+def test_what_versions_say_is_shown_beside_their_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without what a terminal would obey, in its width, and with how much is not shown."""
+    sides = [Side(version=version, recipe="head", rows=9, draft_ms=1.0, coverage=None) for version in (9, 10)]
+    differences = [Difference(text="where is\x1b[2J my card " * 9, first="lost", second="")]
+    found = Comparison(
+        task=TASK, texts=100, agreement=0.97, first=sides[0], second=sides[1], differences=differences
+    )
+
+    print_comparison("tickets", found)
+
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-3:] == ["    v9   lost", "    v10  (refused)", "  and 2 others"]
+    assert "\x1b" not in "".join(shown)
+    assert max(map(len, shown)) <= 80
+
+
+def test_a_version_that_takes_over_is_said_in_lines_of_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    detail = "new texts at 5.0%: certified on 389 accepted audits, 0 of them wrong"
+    event = Event(task=TASK, kind="certified", version=2, detail=detail)
+
+    assert report_outcome(Outcome(TASK, "tickets", 2, 2), [event], as_json=False) == 0
+
+    shown = capsys.readouterr().out
+    assert " ".join(shown.split()) == f"tickets v2 certified: {detail}"
+    assert max(map(len, shown.splitlines())) <= 80
