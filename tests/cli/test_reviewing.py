@@ -52,6 +52,28 @@ def test_keys_choose_correct_and_exclude(session: Session, capsys: pytest.Captur
     assert "suspected" not in printed, "it would tell whose answer is doubted"
 
 
+def test_texts_are_broken_between_words_and_tasks_go_by_their_names(
+    session: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "where is the order 58785 that I made on Monday\n  - an indented line"
+    item = Item(
+        request_id="r", task="t", source="feedback", text=text, candidates=("b" * 50, "lost card " * 5)
+    )
+
+    run_dialog(session, [item], keys("q"), lambda: "", {"t": "sort-tickets"}.__getitem__)
+
+    shown = capsys.readouterr().out
+    assert (
+        "1 of 1  sort-tickets\n\nwhere is the order 58785 that I made on\nMonday\n  - an indented line\n"
+        in shown
+    )
+    assert (
+        f"  1) {'b' * 35}\n     {'b' * 15}\n  2) lost card lost card lost card lost\n     card lost card\n"
+        in shown
+    )
+
+
 def test_a_decision_can_be_taken_back_and_made_again(session: Session) -> None:
     run_dialog(session, ITEMS, keys("1u2q"), lambda: "")
 

@@ -126,8 +126,9 @@ def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, re
     done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows)
     if arguments.json:
         return _print_json(done)
-    print("\n".join(format_migration(done)))
-    return OK if done.asked or done.known else FAILED
+    state.tasks.refresh()
+    print("\n".join(format_migration(done, state.tasks.names.of)))
+    return FAILED if (done.failed and not done.asked) or not done.known + done.asked else OK
 
 
 def _dollars(text: str) -> float:

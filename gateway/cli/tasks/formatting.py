@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.api.admin.models import TaskReport
@@ -40,7 +40,7 @@ def format_row(report: TaskReport) -> Iterator[str]:
         yield f"    alarm {report.alarms} is not acknowledged"
 
 
-def format_migration(done: Migration) -> Iterator[str]:
+def format_migration(done: Migration, name_of: Callable[[str], str]) -> Iterator[str]:
     """Yield the lines of `tasks migrate`."""
     yield (
         f"{done.asked:,} asked for ${done.usd:,.4f}, {done.known:,} answered before, {done.failed:,} failed"
@@ -59,9 +59,10 @@ def format_migration(done: Migration) -> Iterator[str]:
         yield from _fill(
             f"{done.model} agrees with the old teacher in {done.agreement:.1%} ({low:.1%} to {high:.1%})"
         )
-    for name, rows in done.tasks.items():
+    for task, count in done.tasks.items():
+        rows = "1 new row" if count == 1 else f"{count:,} new rows"
         yield from _fill(
-            f"{name}: {rows:,} new rows; its specialist drafts in shadow until live audits confirm it"
+            f"{name_of(task)}: {rows}; its specialist drafts in shadow until live audits confirm it"
         )
 
 
