@@ -105,6 +105,8 @@ class Format(Protocol):
 
     SUFFIX: str
     """Of the names of its files."""
+    LEFT_OUT: str
+    """Which rows it cannot hold, as it follows "rows": `without an answer`."""
 
     def write(self, rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
         """Write `rows` in their order and return how many were written.

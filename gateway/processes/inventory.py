@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import msgspec
 from gateway.config.show import MASKED, Setting, list_settings
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.reader import Stats
+from gateway.harvest.reader import HarvestReader, Stats
 from gateway.policy.key_limits import KeyLimits
 from gateway.policy.key_meters import describe_key
 from gateway.processes.harvest_access import open_harvest
@@ -111,12 +111,11 @@ class GatewayInventory:
     def list_rows(self, task: str | None, last: int) -> list[dict[str, Any]]:
         """Return the newest rows, with their texts. Raises ConfigError for an unknown task."""
         reader = open_harvest(self._settings)
-        rows = reader.latest(last).rows
-        if task is not None:
-            self._state.tasks.refresh()
-            wanted = find_recorded_task(self._state, task, reader.counts())
-            rows = [row for row in rows if row.task == wanted]
-        return [describe_row(row) for row in rows]
+        if task is None:
+            return [describe_row(row) for row in reader.latest(last).rows]
+        self._state.tasks.refresh()
+        wanted = find_recorded_task(self._state, task, reader.counts())
+        return [describe_row(row) for row in read_newest(reader, {wanted}, last)]
 
     def show_row(self, request_id: str) -> dict[str, Any] | None:
         """Return all that is kept of a request and was said of it, None if nothing is."""
@@ -156,6 +155,12 @@ def describe_models(settings: Settings, state: State) -> list[dict[str, Any]]:
 def measure_mb(folder: Path) -> float:
     """Return the size of a model's files."""
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+
+
+def read_newest(reader: HarvestReader, tasks: Iterable[str], count: int) -> list[Row]:
+    """Return the last `count` rows of these tasks together, oldest first."""
+    rows = [row for task in tasks for row in reader.rows(task, newest=count).rows]
+    return sorted(rows, key=lambda row: row.at)[-count:]
 
 
 def describe_request(settings: Settings, state: State, request_id: str) -> dict[str, Any] | None:

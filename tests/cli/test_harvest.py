@@ -71,6 +71,22 @@ def test_the_newest_rows_fit_the_terminal(command: Command, columns: str, lines:
     assert "question 1" in "".join(shown)
 
 
+def test_the_newest_rows_of_a_task_are_shown_however_old_they_are(command: Command) -> None:
+    """The newest row of all is another task's."""
+    shown = command("harvest", "tail", "-n", "2", "--task", "sort-tickets", "--json").stdout.splitlines()
+
+    assert [json.loads(line)["at"] for line in shown] == [0.0, 1.0]
+
+
+def test_an_export_says_which_rows_a_format_cannot_hold(command: Command, tmp_path: Path) -> None:
+    ended = command("harvest", "export", "--format", "trl_dpo", "--out", "pairs.jsonl")
+    command("harvest", "export", "--format", "trl_dpo", "--dataset", "pairs")
+
+    why = "without a draft that differs from the answer"
+    assert ended.stderr == f"0 rows; 3 {why} stay\n"
+    assert f" rows were left out: those {why}." in (tmp_path / "pairs" / "README.md").read_text()
+
+
 def test_the_columns_are_listed_without_a_query(command: Command) -> None:
     listed = command("harvest", "query")
 

@@ -141,7 +141,9 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="write a data set instead: splits by cluster, card, lineage, hashes",
     )
-    export.add_argument("--as-of", metavar="WHEN", help="only rows up to a UTC day or time (2026-11-01)")
+    export.add_argument(
+        "--as-of", metavar="WHEN", help="only rows from before a UTC day or time (2026-11-01)"
+    )
     export.add_argument(
         "--validation-share", type=_share, default=0.1, metavar="SHARE", help="of a data set (0.1)"
     )

@@ -17,7 +17,7 @@ from gateway.cli.harvest.terminal_text import make_visible
 from gateway.errors import StepdownError
 from gateway.harvest.base import Row
 from gateway.processes.harvest_access import list_query_columns, open_harvest, query_harvest
-from gateway.processes.inventory import describe_request, describe_row
+from gateway.processes.inventory import describe_request, describe_row, read_newest
 from gateway.settings import Settings
 from gateway.store.state import State, open_state
 from gateway.store.task_lookup import find_recorded_task
@@ -37,16 +37,21 @@ def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     reader = open_harvest(settings)
     tasks = _find_tasks(settings, reader.counts(), arguments.task) if arguments.task else frozenset()
     batch = reader.latest(arguments.lines)
-    if not (batch.rows or arguments.follow or arguments.json):
+    rows = read_newest(reader, tasks, arguments.lines) if tasks else batch.rows
+    if not (rows or arguments.follow or arguments.json):
         print("no rows yet: send traffic through `stepdown serve`")
+    shown: set[tuple[str, float]] = set()
     while True:
-        for row in batch.rows:
-            if not tasks or row.task in tasks:
+        for row in rows:
+            # What came between two reads is in both.
+            if (not tasks or row.task in tasks) and (row.request_id, row.at) not in shown:
                 print(_render_json(row) if arguments.json else _render_line(row), flush=True)
         if not arguments.follow:
             return OK
+        shown = {(row.request_id, row.at) for row in rows}
         time.sleep(POLL_S)
         batch = reader.latest(10_000, batch.cursor)
+        rows = batch.rows
 
 
 def _find_tasks(settings: Settings, known: Iterable[str], asked: list[str]) -> frozenset[str]:
