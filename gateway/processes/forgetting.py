@@ -264,4 +264,8 @@ def forget_decisions(state: State, selection: Selection, requests: Set[str]) -> 
 
 def _find_exports(home: Home, rows: Sequence[Forgotten]) -> list[Export]:
     tasks, oldest = {row.task for row in rows}, min((row.at for row in rows), default=0.0)
-    return [each for each in read_exports(home) if tasks.intersection(each.tasks) and each.at >= oldest]
+    return [
+        each
+        for each in read_exports(home)
+        if each.rows and each.at >= oldest and tasks.intersection(each.tasks)
+    ]

@@ -87,6 +87,20 @@ def test_an_export_says_which_rows_a_format_cannot_hold(command: Command, tmp_pa
     assert f" rows were left out: those {why}." in (tmp_path / "pairs" / "README.md").read_text()
 
 
+def test_the_parts_of_a_task_are_listed_by_its_name(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    where = {"STEPDOWN_HARVEST_PARTS": str(tmp_path / "parts"), "STEPDOWN_HARVEST_KEEP_DAYS": "36500"}
+    assert command("harvest", "ship", **where).stdout.startswith("3 rows moved")
+
+    listed = command("harvest", "parts", "--task", "sort-tickets", **where).stdout.splitlines()
+    unknown = command("harvest", "parts", "--task", "nothing", **where)
+
+    assert len(listed) == 1
+    assert f"task={TASK}" in listed[0]
+    assert len(command("harvest", "parts", **where).stdout.splitlines()) == 2
+    assert (unknown.returncode, "no task has the id or name" in unknown.stderr) == (2, True)
+
+
 def test_the_columns_are_listed_without_a_query(command: Command) -> None:
     listed = command("harvest", "query")
 

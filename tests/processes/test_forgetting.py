@@ -143,6 +143,7 @@ def test_the_receipt_names_exports_that_may_hold_it_and_is_no_copy(home: Home, s
     harvest(home, row("private", "jane"))
     for at, tasks in ((1.0, (TASK,)), (9.0, (TASK,)), (9.0, ("other",))):
         note_export(home, Export(at=at, path=f"/data/{at}", format="trl", tasks=tasks, rows=1))
+    note_export(home, Export(at=9.0, path="/data/empty", format="trl", tasks=(TASK,), rows=0))
 
     receipt = forget_jane(home, state)
 

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     ship.add_argument("--json", action="store_true", help="print JSON")
     parts = actions.add_parser("parts", help="list the Parquet files that count, for other programs to read")
-    parts.add_argument("--task", action="append", help="only this task; may be repeated")
+    parts.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
     parts.add_argument("--json", action="store_true", help="print JSON Lines with counts and hashes")
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
@@ -133,7 +133,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         help="openai (the default), openai_dpo, trl, trl_dpo, classification, parquet, label_studio or "
         "promptfoo",
     )
-    export.add_argument("--task", action="append", help="only this task; may be repeated")
+    export.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
     export.add_argument("--out", type=Path, metavar="FILE", help="file to write (standard output)")
     export.add_argument(
         "--dataset",
