@@ -21,6 +21,7 @@ from gateway.harvest.gather import row_of
 from gateway.harvest.mistakes import Mistake, MistakeTally
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
+from gateway.harvest.redaction import RowRedactor
 from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
@@ -94,11 +95,14 @@ def import_records(
     counts: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
     mistakes = MistakeTally()
-    known = _Known(open_harvest(settings))
+    known, redactor = _Known(open_harvest(settings)), RowRedactor()
     with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
         for record in records:
             counts["read"] += 1
             row, error = binder.bind(record)
+            # As it will be written: what is there already was redacted, too.
+            if row is not None and row.private_kinds:
+                row = redactor.redact_row(row)
             if row is None:
                 counts["failed"] += 1
                 mistakes.add(record, error)

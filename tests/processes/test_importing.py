@@ -173,6 +173,22 @@ def test_what_a_policy_would_not_keep_of_a_live_request_is_not_imported(
     assert reason in report.errors[0].error
 
 
+def test_what_is_redacted_is_not_added_again(tmp_path: Path) -> None:
+    """What was replaced when it was written is compared as it was written."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.yaml").write_text("policies:\n  - name: p\n    redact: [email]\n")
+    settings = Settings(
+        home_folder=str(tmp_path / "home"), policies=Policies(folder=str(tmp_path / "policies"))
+    )
+    path = lines(tmp_path, record("who is it?", "jane@example.org"), record("who is it?", "joe@example.org"))
+
+    first, second = run(path, settings), run(path, settings)
+
+    assert (first.imported, first.copies, second.copies) == (1, 1, 2)
+    ((text, is_lesson),) = {(row.answer, row.is_lesson) for row in rows(settings)}
+    assert ("example" in text, is_lesson) == (False, False)
+
+
 SERVE = "policies:\n  - name: p\n    imported: serve\n"
 
 
