@@ -8,38 +8,30 @@ What the new teacher was asked before, then or by live requests, is not asked an
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.binomial import binomial_interval
-from gateway.core import Grant, Usage
-from gateway.errors import ConfigError, UpstreamError
-from gateway.finops.prices import PriceTable
+from gateway.core import Grant
+from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.conversations import Conversation, RecordError, read_completion
+from gateway.harvest.conversations import Conversation
 from gateway.harvest.retention import Retention, find_expiry
 from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
+from gateway.processes.asking_again import AnsweredRow, TeacherAsking, read_request_fields
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.importing import Owner, RecordBinder, Report, import_records
 from gateway.processes.pruning import read_retention
-from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.settings import Settings
 from gateway.store.state import open_state
-from gateway.upstream.base import Call, Teacher
-from gateway.wire.chat.reading import parse_answer
 
-AT_ONCE = 4
-"""Calls in flight."""
-_TOKENS_OF_AN_ANSWER = 512
-"""Expected where the old answer does not tell."""
-_LONGEST_REASON = 200
-_HEADERS = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
+LEARNT_AT_ONCE = 100
+"""Answers: so many at most are paid for and lost if the process is killed."""
 
 
 class Migration(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,19 +61,20 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """The rows by task of the new model."""
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    row: Row
-    conversation: Conversation
-    text: str | None
-    """What the harvest would keep as the answer; None for one that nothing can be learnt from."""
-
-
-def migrate_task(settings: Settings, task: str, model: str, budget_usd: float, most: int) -> Migration:
+def migrate_task(
+    settings: Settings,
+    task: str,
+    model: str,
+    budget_usd: float,
+    most: int,
+    *,
+    say: Callable[[int], object] = lambda _: None,
+) -> Migration:
     """Ask `model` what a random sample of the lessons of `task` asked, within the budget; learn the answers.
 
     The sample is the same at every call, and what `model` has answered of it is compared but not asked.
-    Raises ConfigError without lessons, if `model` is the one that they asked, or without a key of the
-    gateway's own to ask with.
+    `say` is told now and then how many were answered. Raises ConfigError without lessons, if `model` is the
+    one that they asked, or without a key of the gateway's own to ask with.
     """
     if not settings.teachers and settings.upstream.api_key is None:
         raise ConfigError("the gateway has no key of its own to ask the teacher with: set OPENAI_API_KEY")
@@ -93,15 +86,22 @@ def migrate_task(settings: Settings, task: str, model: str, budget_usd: float, m
     sample = texts[:most]
     owners = _list_owners(settings, sample)
     before = _find_answers(settings, sample, model, owners)
-    asking = _Asking(settings, model, budget_usd)
-    answered = asyncio.run(asking.ask_all([row for row in sample if row.request_id not in before]))
+    asking = TeacherAsking(settings, model, budget_usd)
+    answered: list[AnsweredRow] = []
+    tasks: Counter[str] = Counter()
+    waiting = [row for row in sample if row.request_id not in before]
+    # Learnt bit by bit: what was paid for stays, should the calls after it be interrupted.
+    for start in range(0, len(waiting), LEARNT_AT_ONCE):
+        found = asyncio.run(asking.ask_all(waiting[start : start + LEARNT_AT_ONCE]))
+        for report in _learn(settings, found, model, owners):
+            tasks.update(report.tasks)
+        answered += found
+        say(len(answered))
+        if asking.is_spent:
+            break
     given = [(one.row, one.text) for one in answered]
     given += [(row, before[row.request_id]) for row in sample if row.request_id in before]
     agreed = sum(text is not None and measure_loss(row.answer, text) == 0.0 for row, text in given)
-    reports = _learn(settings, answered, model, owners)
-    tasks: dict[str, int] = {}
-    for report in reports:
-        tasks |= {name: tasks.get(name, 0) + count for name, count in report.tasks.items()}
     return Migration(
         task=task,
         model=model,
@@ -115,80 +115,9 @@ def migrate_task(settings: Settings, task: str, model: str, budget_usd: float, m
         failed=asking.failed,
         fault=asking.fault,
         usd=asking.usd,
-        imported=sum(report.imported for report in reports),
-        tasks=tasks,
+        imported=tasks.total(),
+        tasks=dict(tasks),
     )
-
-
-class _Asking:
-    """Calls of one model that together never cost more than expected beyond a budget."""
-
-    def __init__(self, settings: Settings, model: str, budget_usd: float) -> None:
-        self.failed = 0
-        self.fault = ""
-        self.usd = 0.0
-        self._settings = settings
-        self._model = model
-        self._budget_usd = budget_usd
-        self._reserved_usd = 0.0
-        self._prices = PriceTable(settings.prices, settings.costs.unknown_price)
-
-    async def ask_all(self, rows: Sequence[Row]) -> list[_Asked]:
-        """Return the rows that were answered, in no order."""
-        teachers = create_teachers(self._settings)
-        teacher = combine_teachers(teachers, self._settings)
-        waiting, answered = list(reversed(rows)), list[_Asked]()
-
-        async def work() -> None:
-            while waiting:
-                row = waiting.pop()
-                expected = self._expect_usd(row)
-                if self.usd + self._reserved_usd + expected > self._budget_usd:
-                    waiting.clear()
-                    return
-                self._reserved_usd += expected
-                if found := await self._ask(teacher, row):
-                    answered.append(found)
-                self._reserved_usd -= expected
-
-        try:
-            await asyncio.gather(*(work() for _ in range(AT_ONCE)))
-        finally:
-            await teacher.close()
-        return answered
-
-    async def _ask(self, teacher: Teacher, row: Row) -> _Asked | None:
-        fields = _read_fields(row, self._model)
-        call = Call(
-            method="POST",
-            target=b"/v1/chat/completions",
-            headers=_HEADERS,
-            body=msgspec.json.encode(fields),
-            is_repeatable=True,
-        )
-        try:
-            reply = await teacher.ask(call)
-            content = b"".join([piece async for piece in reply.body])
-            if reply.status != 200:
-                raise RecordError(f"HTTP {reply.status} {_read_reason(content)}".rstrip())
-            answer = msgspec.json.decode(content, type=dict[str, Any])
-            self.usd += self._cost_of(answer)
-            return _Asked(row, read_completion(fields, answer), parse_answer(content, False, True).text)
-        except (UpstreamError, RecordError, msgspec.MsgspecError) as exc:
-            self.failed += 1
-            self.fault = self.fault or str(exc)
-            return None
-
-    def _expect_usd(self, row: Row) -> float:
-        prompt = row.prompt_tokens or len(row.messages) // 3
-        return self._price(Usage(prompt, row.completion_tokens or _TOKENS_OF_AN_ANSWER))
-
-    def _cost_of(self, answer: Mapping[str, Any]) -> float:
-        usage = answer.get("usage") or {}
-        return self._price(Usage(int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))))
-
-    def _price(self, usage: Usage) -> float:
-        return self._prices.find("", self._model, "", time.time()).prices.cost(usage)
 
 
 def _draw(rows: Sequence[Row]) -> list[Row]:
@@ -225,7 +154,7 @@ def _find_answers(
         owner = owners[row.request_id]
         if owner not in binders:
             binders[owner] = RecordBinder(settings, owner, {}, b"")
-        task = binders[owner].name_task(Conversation(fields=_read_fields(row, model), answer={}))
+        task = binders[owner].name_task(Conversation(fields=read_request_fields(row, model), answer={}))
         if task not in tasks:
             there = open_harvest(settings).rows(task, with_messages=False, lessons_only=True).rows
             tasks[task] = {one.text: one.answer for one in there if one.ending == "whole"}
@@ -234,26 +163,8 @@ def _find_answers(
     return found
 
 
-def _read_reason(content: bytes) -> str:
-    """Return what an answer says of an error, in OpenAI's shape; empty if it says nothing."""
-    try:
-        return str(msgspec.json.decode(content)["error"]["message"])[:_LONGEST_REASON]
-    except (msgspec.MsgspecError, LookupError, TypeError):
-        return ""
-
-
-def _read_fields(row: Row, model: str) -> dict[str, Any]:
-    fields: dict[str, Any] = {"model": model, "messages": msgspec.json.decode(row.messages)}
-    for name, content in (("tools", row.tools), ("response_format", row.response_format)):
-        if content:
-            fields[name] = msgspec.json.decode(content)
-    if row.tools and not row.may_call_in_parallel:
-        fields["parallel_tool_calls"] = False
-    return fields
-
-
 def _learn(
-    settings: Settings, answered: Sequence[_Asked], model: str, owners: Mapping[str, Owner]
+    settings: Settings, answered: Sequence[AnsweredRow], model: str, owners: Mapping[str, Owner]
 ) -> list[Report]:
     """Import the answers as lessons, each for the caller whose request it was."""
     records: dict[Owner, list[Record]] = {}

@@ -17,6 +17,7 @@ from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.removal import Selection, forget
 from gateway.harvest.retention import DAY_S
+from gateway.processes import migrating
 from gateway.processes.migrating import Migration, migrate_task
 from gateway.settings import Harvest, Settings, Upstream
 from gateway.store.state import open_state
@@ -94,6 +95,25 @@ def test_what_was_answered_before_is_compared_but_not_asked_and_paid_for_again(s
     assert (second.agreed, second.agreement) == (30, 0.75)
     assert (third.known, third.asked, third.usd, third.imported) == (40, 0, 0.0, 0)
     assert (third.agreed, third.interval) == (30, second.interval)
+
+
+def test_what_was_paid_for_is_kept_when_the_rest_is_interrupted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "LEARNT_AT_ONCE", 10)
+    told: list[int] = []
+
+    def interrupt(answered: int) -> None:
+        told.append(answered)
+        if answered == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        migrate_task(settings, "task-1", NEW, 5.0, 100, say=interrupt)
+    done = migrate(settings)
+
+    assert told == [10, 20]
+    assert (done.known, done.asked) == (20, 20)
 
 
 def test_a_larger_sample_holds_the_smaller_one(settings: Settings) -> None:

@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate.add_argument("--to", required=True, metavar="MODEL", help="the model that the app will name")
     migrate.add_argument("--budget", required=True, type=_dollars, metavar="USD", help="such as $5")
     migrate.add_argument(
-        "--rows", type=read_count, default=2_000, metavar="N", help="at most so many (2,000)"
+        "--rows",
+        type=read_count,
+        default=2_000,
+        metavar="N",
+        help="the size of the sample (2,000), the same each time: what MODEL has answered is not asked again",
     )
     rename.add_argument("name", help="a-z, 0-9, '.', '_' and '-'; apps may ask for model stepdown/NAME")
     for action in (freeze, unfreeze, acknowledge):
@@ -123,7 +127,15 @@ def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, re
 
     task = resolve_task(state, settings, arguments.task)
     state.trail.add(name_local_actor(), "tasks migrate", task, to=arguments.to, usd=arguments.budget)
-    done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows)
+    shows_progress = sys.stderr.isatty()
+
+    def say(answered: int) -> None:
+        if shows_progress:
+            print(f"\r{answered:,} answered", end="", file=sys.stderr, flush=True)
+
+    done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows, say=say)
+    if shows_progress:
+        print("\r\x1b[K", end="", file=sys.stderr)
     if arguments.json:
         return _print_json(done)
     state.tasks.refresh()
