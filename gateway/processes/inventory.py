@@ -164,15 +164,19 @@ def read_newest(reader: HarvestReader, tasks: Iterable[str], count: int) -> list
 
 
 def describe_request(settings: Settings, state: State, request_id: str) -> dict[str, Any] | None:
-    """Return the rows of a request and what was said of it; None without a row."""
+    """Return the rows of a request and what was said of it; None if there is neither.
+
+    A local answer has no row, but an app may have said something of it.
+    """
     rows = open_harvest(settings).find(request_id)
-    if not rows:
+    feedback = [one for one in state.reviews.feedback() if one.request_id == request_id]
+    if not rows and not feedback:
         return None
     verdicts = [one for task in {row.task for row in rows} for one in state.reviews.verdicts(task)]
     return {
         "rows": [describe_row(row) for row in rows],
         "verdicts": [one for one in verdicts if one.request_id == request_id],
-        "feedback": [one for one in state.reviews.feedback() if one.request_id == request_id],
+        "feedback": feedback,
     }
 
 

@@ -12,6 +12,7 @@ from gateway.harvest.outbox import Outbox
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.ledger_row import LedgerRow
+from gateway.store.reviews import Feedback
 from gateway.store.state import open_state
 from tests.cli.conftest import Command
 
@@ -153,6 +154,13 @@ def test_a_request_without_a_row_is_explained_by_its_decision(command: Command, 
             state.decisions.put(decided(kind))
 
     local, escalated = (command("harvest", "show", decided(kind).row.request_id) for kind in kinds)
+    with open_state(Home(home)) as state:
+        request_id = decided("local").row.request_id
+        state.reviews.put_feedback(
+            Feedback(request_id=request_id, tenant="t", caller="k", rating="down", at=1.0)
+        )
+        state.reviews.flush()
+    complained = command("harvest", "show", request_id)
     unknown = command("harvest", "show", "f" * 32)
 
     assert "a specialist answered it" in local.stderr
@@ -162,6 +170,8 @@ def test_a_request_without_a_row_is_explained_by_its_decision(command: Command, 
         assert f"`stepdown why {request_id}` explains it" in ended.stderr
         assert command("why", request_id).returncode == 0
     assert (unknown.returncode, "why" in unknown.stderr) == (1, False)
+    assert (complained.returncode, complained.stderr) == (0, local.stderr)
+    assert json.loads(complained.stdout)["feedback"][0]["rating"] == "down"
     assert json.loads(command("harvest", "show", f"{1:032x}").stdout)["rows"][0]["at"] == 1.0
 
 

@@ -69,6 +69,8 @@ def show(settings: Settings, arguments: argparse.Namespace) -> int:
         shown = describe_request(settings, state, request_id)
         if shown is None:
             raise StepdownError(_explain_absence(state, request_id))
+        if not shown["rows"]:
+            print(f"stepdown: {_explain_absence(state, request_id)}", file=sys.stderr)
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
     return OK
 
