@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.settings import Settings
 from gateway.upstream.base import Call, Teacher
 from gateway.wire.chat.reading import parse_answer
+from gateway.wire.template import compute_fingerprints
 
 AT_ONCE = 4
 """Calls in flight."""
@@ -55,7 +57,7 @@ class TeacherAsking:
         self._prices = PriceTable(settings.prices, settings.costs.unknown_price)
 
     async def ask_all(self, rows: Sequence[Row]) -> list[AnsweredRow]:
-        """Return the rows that were answered, in no order."""
+        """Return the rows that were answered, in no order; every one of `rows` can be rebuilt."""
         teachers = create_teachers(self._settings)
         teacher = combine_teachers(teachers, self._settings)
         waiting, answered = list(reversed(rows)), list[AnsweredRow]()
@@ -80,7 +82,8 @@ class TeacherAsking:
         return answered
 
     async def _ask(self, teacher: Teacher, row: Row) -> AnsweredRow | None:
-        fields = read_request_fields(row, self._model)
+        fields = rebuild_request(row, self._model)
+        assert fields is not None, "what cannot be rebuilt is not asked"
         call = Call(
             method="POST",
             target=b"/v1/chat/completions",
@@ -113,15 +116,41 @@ class TeacherAsking:
         return self._prices.find("", self._model, "", time.time()).prices.cost(usage)
 
 
-def read_request_fields(row: Row, model: str) -> dict[str, Any]:
-    """Return the request of `row` as the chat API has it, to another model."""
+def rebuild_request(row: Row, model: str) -> dict[str, Any] | None:
+    """Return the request of `row`, to `model`, as the app would send it through the chat API.
+
+    None if it would not: it came through the Responses API, or private data was replaced in what it repeats.
+    """
+    choice = _find_tool_choice(row)
+    if choice is None:
+        return None
     fields: dict[str, Any] = {"model": model, "messages": msgspec.json.decode(row.messages)}
-    for name, content in (("tools", row.tools), ("response_format", row.response_format)):
-        if content:
-            fields[name] = msgspec.json.decode(content)
+    contract = (("tools", row.tools), ("response_format", row.response_format), ("tool_choice", choice))
+    # Byte for byte: a task is named by how the app spells these.
+    fields |= {name: msgspec.Raw(content) for name, content in contract if content}
     if row.tools and not row.may_call_in_parallel:
         fields["parallel_tool_calls"] = False
     return fields
+
+
+def _find_tool_choice(row: Row) -> bytes | None:
+    """Return the `tool_choice` of a request, which no row keeps, by its template; None if none fits."""
+    facts = (row.model.encode(), row.template_text, row.tools, row.response_format)
+    fitting = (
+        each for each in _list_choices(row.tools) if compute_fingerprints(*facts, each)[0] == row.template
+    )
+    return next(fitting, None)
+
+
+def _list_choices(tools: bytes) -> Iterator[bytes]:
+    """Yield what an app may have sent, as clients spell it, the likeliest first; empty for none."""
+    yield b""
+    if not tools:
+        return
+    yield from (b'"required"', b'"none"')
+    for tool in msgspec.json.decode(tools):
+        choice = {"type": "function", "function": {"name": tool.get("function", {}).get("name")}}
+        yield from (msgspec.json.encode(choice), json.dumps(choice).encode())
 
 
 def _read_reason(content: bytes) -> str:

@@ -23,7 +23,7 @@ from gateway.harvest.conversations import Conversation
 from gateway.harvest.retention import Retention, find_expiry
 from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
-from gateway.processes.asking_again import AnsweredRow, TeacherAsking, read_request_fields
+from gateway.processes.asking_again import AnsweredRow, TeacherAsking, rebuild_request
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.importing import Owner, RecordBinder, Report, import_records
 from gateway.processes.pruning import read_retention
@@ -78,9 +78,15 @@ def migrate_task(
     """
     if not settings.teachers and settings.upstream.api_key is None:
         raise ConfigError("the gateway has no key of its own to ask the teacher with: set OPENAI_API_KEY")
-    texts = _draw(open_harvest(settings).rows(task, lessons_only=True).rows)
-    if not texts:
+    lessons = _draw(open_harvest(settings).rows(task, lessons_only=True).rows)
+    if not lessons:
         raise ConfigError(f"no lessons of {task} in the harvest")
+    texts = [row for row in lessons if rebuild_request(row, model) is not None]
+    if not texts:
+        raise ConfigError(
+            f"the requests of {task} cannot be asked as the app would: they came through the Responses API, "
+            "or a policy had private data replaced in what they repeat"
+        )
     if model in {row.model for row in texts}:
         raise ConfigError(f"the requests of {task} ask {model} already")
     sample = texts[:most]
@@ -154,7 +160,8 @@ def _find_answers(
         owner = owners[row.request_id]
         if owner not in binders:
             binders[owner] = RecordBinder(settings, owner, {}, b"")
-        task = binders[owner].name_task(Conversation(fields=read_request_fields(row, model), answer={}))
+        fields = rebuild_request(row, model) or {}
+        task = binders[owner].name_task(Conversation(fields=fields, answer={}))
         if task not in tasks:
             there = open_harvest(settings).rows(task, with_messages=False, lessons_only=True).rows
             tasks[task] = {one.text: one.answer for one in there if one.ending == "whole"}

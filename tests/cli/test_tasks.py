@@ -14,6 +14,7 @@ from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.ledger_row import LedgerRow
 from gateway.store.state import State, open_state
+from gateway.wire.template import compute_fingerprints
 from tests.cli.conftest import Command
 from tests.distill.conftest import harvested
 from tests.support.builders import NOON, certificate, certified
@@ -216,7 +217,9 @@ def test_a_second_move_to_another_model_asks_nothing_and_says_so(
     for text in ("ping", "unknown to it"):
         row = harvested(text, "pong", at=NOON)
         messages = json.dumps([{"role": "user", "content": text}]).encode()
-        box.put(msgspec.structs.replace(row, messages=messages, caller="app", tenant="shop"))
+        template, _ = compute_fingerprints(b"gpt-4o", "", b"", b"", b"")
+        changes = {"template": template, "template_text": "", "caller": "app", "tenant": "shop"}
+        box.put(msgspec.structs.replace(row, messages=messages, **changes))
     box.close()
 
     broke = command("tasks", "migrate", "task-1", "--to", "gpt-4.1-mini", "--budget", "0.0000001", **keys)

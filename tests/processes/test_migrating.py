@@ -19,13 +19,19 @@ from gateway.harvest.removal import Selection, forget
 from gateway.harvest.retention import DAY_S
 from gateway.processes import migrating
 from gateway.processes.migrating import Migration, migrate_task
+from gateway.routing.base import task_name
 from gateway.settings import Harvest, Settings, Upstream
 from gateway.store.state import open_state
+from gateway.wire.template import compute_fingerprints
 from tests.distill.conftest import harvested
 from tests.support.teacher import running_teacher
 
 NEW = "new-model"
 ANSWERS = {f"text {n}": "other" if n % 4 == 0 else "same" for n in range(40)}
+
+
+def template(shared: str, *contract: bytes, model: str = "gpt-4o") -> str:
+    return compute_fingerprints(model.encode(), shared, *(*contract, b"", b"", b"")[:3])[0]
 
 
 @pytest.fixture
@@ -44,7 +50,8 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
                 msgspec.structs.replace(
                     harvested(f"text {n}", "same", held_out=n == 40),
                     request_id=f"r{n}", caller="app", tenant="shop", user=f"user-{n}",
-                    messages=json.dumps(messages).encode(), prompt_tokens=10, completion_tokens=2,
+                    messages=json.dumps(messages).encode(), prompt_tokens=10, template_text="Sort.",
+                    template=template("Sort."), completion_tokens=2,
                 )
             )  # fmt: skip
         box.close()
@@ -169,6 +176,53 @@ def test_nothing_is_kept_longer_because_it_was_asked_again(
     (row,) = learnt(settings, migrate_task(settings, "task-2", NEW, 1.0, 10))
 
     assert row.expires_at == ends
+
+
+TOOLS = b'[ {"type": "function", "function": {"name": "look_up", "description": "caf\\u00e9"}} ]'
+FORM = b'{"type": "json_object"}'
+
+
+@pytest.mark.parametrize(
+    ("tools", "form", "choice"),
+    [
+        (TOOLS, b"", b""),
+        (TOOLS, FORM, b'"required"'),
+        (TOOLS, b"", b'{"type":"function","function":{"name":"look_up"}}'),
+        (b"", FORM, b""),
+    ],
+)
+def test_what_it_teaches_is_the_task_that_the_app_will_ask(
+    settings: Settings, tools: bytes, form: bytes, choice: bytes
+) -> None:
+    """A task is named by the bytes of tools and formats, and by a function that must be called."""
+    (old,) = HarvestReader(settings.home.harvest).find("r7")
+    box = Outbox(settings.home.worker_rows(1))
+    box.put(
+        msgspec.structs.replace(
+            old,
+            task="task-2",
+            tools=tools,
+            response_format=form,
+            template=template("Sort.", tools, form, choice),
+        )
+    )
+    box.close()
+
+    (row,) = learnt(settings, migrate_task(settings, "task-2", NEW, 1.0, 10))
+
+    assert row.template == template("Sort.", tools, form, choice, model=NEW)
+    assert row.task == task_name(row.template, "tenant:shop")
+
+
+def test_what_the_app_would_send_otherwise_is_not_asked_and_paid_for(settings: Settings) -> None:
+    """The same template over the Responses API is another task."""
+    (old,) = HarvestReader(settings.home.harvest).find("r7")
+    box = Outbox(settings.home.worker_rows(1))
+    box.put(msgspec.structs.replace(old, task="task-2", template=template("Sort.", model="responses gpt-4o")))
+    box.close()
+
+    with pytest.raises(ConfigError, match="came through the Responses API"):
+        migrate_task(settings, "task-2", NEW, 1.0, 10)
 
 
 def test_why_calls_failed_is_said(settings: Settings) -> None:
