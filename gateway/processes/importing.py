@@ -87,7 +87,8 @@ def import_records(
 
     Where a policy says `imported: serve`, a share of them is held out instead: a certificate may stand on it.
 
-    `like` has the fields of a request that records lack: the model, the system message, tools. What
+    `like` has the fields of a request that records lack: the model, the system message, tools (as
+    msgspec.Raw where the app's spelling is known, for a task is named by it). What
     a policy would not keep of a live request is not kept of a record. Raises ConfigError if the disk fails.
     """
     user_key = b"" if is_dry_run else _open_home(settings)
@@ -144,6 +145,8 @@ class RecordBinder:
         )
         self._owner = owner
         self._like = dict(like)
+        spelled = {name: value for name, value in like.items() if isinstance(value, msgspec.Raw)}
+        self._spelled = {name: msgspec.json.decode(value) for name, value in spelled.items()}
         self._user_key = user_key
         self._at = time.time()
 
@@ -173,6 +176,10 @@ class RecordBinder:
 
     def _read_request(self, conversation: Conversation) -> Request:
         given = {name: value for name, value in conversation.fields.items() if name in _REQUEST_FIELDS}
+        # A log has the app's tools, not the app's spelling of them, by which its task is named.
+        for name, value in self._spelled.items():
+            if given.get(name) == value:
+                del given[name]
         fields = {**self._like, **given}
         fields["messages"] = [*self._list_missing(fields["messages"]), *fields["messages"]]
         body = msgspec.json.encode(fields)

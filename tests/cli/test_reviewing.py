@@ -10,7 +10,10 @@ import pytest
 
 from gateway.cli.harvest.reviewing import run_dialog
 from gateway.processes.reviewing import Item, Review, Ruling
+from gateway.routing.base import task_name
+from gateway.wire.chat.request import read_chat
 from tests.cli.conftest import Command
+from tests.support.builders import incoming
 
 ITEMS = [
     Item(request_id=f"r{n}", task="t", source="suspected", text=f"text {n}", candidates=("a", "b"))
@@ -127,3 +130,23 @@ def test_recorded_conversations_are_imported_and_reviewed_by_hand(command: Comma
     assert "rows.jsonl:1, 2, 3, 4, 5 and 2 more: no `messages`" in failed.stdout
     assert "4 for training" in command("harvest", "stats").stdout
     assert "nothing to review" in command("harvest", "review").stdout
+
+
+def test_records_belong_to_the_task_of_a_request_that_spells_its_tools_in_its_own_way(
+    command: Command, tmp_path: Path
+) -> None:
+    """Logs of other tools hold the same tools in other bytes, or none at all."""
+    tools = '[ {"type": "function", "function": {"name": "f", "description": "caf\\u00e9"}} ]'
+    messages = '[{"role": "system", "content": "Sort."}, {"role": "user", "content": "an example"}]'
+    body = f'{{"model": "gpt-4o", "messages": {messages}, "tools": {tools}}}'
+    (tmp_path / "like.json").write_text(body)
+    records = [
+        {"messages": [{"role": "user", "content": text}], "answer": "refund", **more}
+        for text, more in (("one", {}), ("two", {"tools": json.loads(tools)}))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    done = command("harvest", "import", "rows.jsonl", "--like", "like.json", "--tenant", "shop", "--json")
+
+    task = task_name(read_chat(incoming(body=body.encode())).template, "tenant:shop")
+    assert json.loads(done.stdout)["tasks"] == {task: 2}

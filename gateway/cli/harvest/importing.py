@@ -19,6 +19,8 @@ from gateway.processes.importing import Owner, Report, import_records
 from gateway.settings import Settings
 from gateway.store.state import open_state
 
+_SPELLED = frozenset({"tools", "response_format", "tool_choice"})
+"""Fields by whose bytes a task is named: kept as the file has them."""
 _EVERY = 1_000
 """Records between two signs of progress."""
 
@@ -72,7 +74,10 @@ def _read_like(path: Path | None, model: str | None) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if path is not None:
         try:
-            fields = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            raw = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+            fields = {
+                name: each if name in _SPELLED else msgspec.json.decode(each) for name, each in raw.items()
+            }
         except (OSError, msgspec.MsgspecError) as exc:
             raise ConfigError(f"--like {path}: {exc}") from exc
         messages = fields.get("messages", [])
