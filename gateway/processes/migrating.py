@@ -78,17 +78,7 @@ def migrate_task(
     """
     if not settings.teachers and settings.upstream.api_key is None:
         raise ConfigError("the gateway has no key of its own to ask the teacher with: set OPENAI_API_KEY")
-    lessons = _draw(open_harvest(settings).rows(task, lessons_only=True).rows)
-    if not lessons:
-        raise ConfigError(f"no lessons of {task} in the harvest")
-    texts = [row for row in lessons if rebuild_request(row, model) is not None]
-    if not texts:
-        raise ConfigError(
-            f"the requests of {task} cannot be asked as the app would: they came through the Responses API, "
-            "or a policy had private data replaced in what they repeat"
-        )
-    if model in {row.model for row in texts}:
-        raise ConfigError(f"the requests of {task} ask {model} already")
+    texts = _list_texts(settings, task, model)
     sample = texts[:most]
     owners = _list_owners(settings, sample)
     before = _find_answers(settings, sample, model, owners)
@@ -124,6 +114,22 @@ def migrate_task(
         imported=tasks.total(),
         tasks=dict(tasks),
     )
+
+
+def _list_texts(settings: Settings, task: str, model: str) -> list[Row]:
+    """Return the lessons of `task` that `model` can be asked, of distinct texts, in a random order."""
+    lessons = _draw(open_harvest(settings).rows(task, lessons_only=True).rows)
+    if not lessons:
+        raise ConfigError(f"no lessons of {task} in the harvest")
+    texts = [row for row in lessons if rebuild_request(row, model) is not None]
+    if not texts:
+        raise ConfigError(
+            f"the requests of {task} cannot be asked as the app would: they came through the Responses API, "
+            "or a policy had private data replaced in what they repeat"
+        )
+    if model in {row.model for row in texts}:
+        raise ConfigError(f"the requests of {task} ask {model} already")
+    return texts
 
 
 def _draw(rows: Sequence[Row]) -> list[Row]:
