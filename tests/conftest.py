@@ -1,12 +1,17 @@
 """Settings of pytest for every room."""
 
 import os
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
+import hypothesis
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from xdist.remote import Producer
 
+from gateway.settings import Settings
+from gateway.store.state import State, open_state
 from tests.support.scheduling import FileScheduling, place_of
 
 # As the learner and the model host have it, and before numpy is imported: threads of BLAS and OpenMP would
@@ -19,10 +24,22 @@ for name, value in (("OMP_NUM_THREADS", "1"), ("OPENBLAS_NUM_THREADS", "1"), ("O
 pytest.register_assert_rewrite("tests.conformance.checks", "tests.conformance.shape")
 
 # A busy machine is slow to make examples, too: only what a test asserts may fail it.
-_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", _any_speed, derandomize=True, database=None, max_examples=100)
-settings.register_profile("soak", _any_speed, max_examples=2_000, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+_any_speed = hypothesis.settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.settings.register_profile("quick", _any_speed, derandomize=True, database=None, max_examples=100)
+hypothesis.settings.register_profile("soak", _any_speed, max_examples=2_000, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of a home that is not there yet."""
+    return Settings(home_folder=str(tmp_path / "home"))
+
+
+@pytest.fixture
+def state(settings: Settings) -> Iterator[State]:
+    with open_state(settings.home) as state:
+        yield state
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -64,7 +64,7 @@ def _show(arguments: argparse.Namespace) -> int:
         if not (arguments.changed and setting.origin == "default")
     ]
     if arguments.json:
-        print(json.dumps([setting._asdict() for setting in settings]))
+        print(json.dumps([setting.describe() for setting in settings]))
         return OK
     for setting in settings:
         if not is_table(setting):

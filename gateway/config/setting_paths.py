@@ -33,10 +33,13 @@ def list_file_paths(data: dict[str, Any]) -> Iterator[SettingPath]:
 
 
 def list_leaves(table: dict[str, Any], above: SettingPath = ()) -> Iterator[SettingPath]:
-    """Yield the path of every value; a table without any is a value itself."""
+    """Yield the path of every value; a table without any is a value itself, as is a list of tables."""
     for key, value in table.items():
         path = (*above, key)
         if isinstance(value, dict) and value:
             yield from list_leaves(value, path)
-        else:
-            yield path
+            continue
+        yield path
+        for number, each in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(each, dict):
+                yield from list_leaves(each, (*path, number))

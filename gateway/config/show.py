@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,11 +21,20 @@ _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Setting(NamedTuple):
-    """One setting: its dotted key, its value as JSON types (None: unset), and its origin."""
+    """One setting: its dotted key, its value as JSON types (None: unset), and its origin.
+
+    Of a list of tables `origins` has that of each value, a table each.
+    """
 
     key: str
     value: object
     origin: str
+    origins: tuple[Mapping[str, str], ...] = ()
+
+    def describe(self) -> dict[str, Any]:
+        """Return it as JSON types."""
+        shown = {"key": self.key, "value": self.value, "origin": self.origin}
+        return {**shown, "origins": self.origins} if self.origins else shown
 
 
 def list_settings(settings: msgspec.Struct, origins: Mapping[SettingPath, str]) -> Iterator[Setting]:
@@ -34,8 +43,12 @@ def list_settings(settings: msgspec.Struct, origins: Mapping[SettingPath, str]) 
     What no origin is known of is a default.
     """
     for path, value in _walk(settings, ()):
-        origin = next((origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in origins), "")
-        yield Setting(_join(path), _mask(path, value), origin or "default")
+        shown = _mask(path, value)
+        setting = Setting(_join(path), shown, _find_origin(path, origins))
+        if is_table(setting):
+            tables = cast(list[dict[str, object]], shown)
+            setting = setting._replace(origins=tuple(_list_origins(path, tables, origins)))
+        yield setting
 
 
 def is_table(setting: Setting) -> bool:
@@ -47,12 +60,13 @@ def is_table(setting: Setting) -> bool:
 def format_tables(setting: Setting, *, with_origin: bool) -> str:
     """Return a list of tables as `[[name]]`, a key per line."""
     assert isinstance(setting.value, list)
-    comment = f"# {setting.origin}\n" if with_origin else ""
-    return "\n".join(
-        f"\n{comment}[[{setting.key}]]\n"
-        + "\n".join(f"{_join((key,))} = {_to_toml(inner)}" for key, inner in table.items())
-        for table in setting.value
-    )
+    lines = []
+    for table, origins in zip(setting.value, setting.origins, strict=True):
+        lines += ["", f"[[{setting.key}]]"]
+        for key, inner in table.items():
+            line = f"{_join((key,))} = {_to_toml(inner)}"
+            lines.append(_add_origin(line, origins[key]) if with_origin else line)
+    return "\n".join(lines)
 
 
 def format_setting(setting: Setting, *, with_origin: bool) -> str:
@@ -61,12 +75,32 @@ def format_setting(setting: Setting, *, with_origin: bool) -> str:
     text = f"{setting.key} = {_to_toml(setting.value)}" if is_value else f"# {setting.key} is "
     if not is_value:
         text += "unset" if setting.value is None else f"set: {MASKED}"
-    if not with_origin:
-        return text
-    comment = f"# {setting.origin}"
+    return _add_origin(text, setting.origin) if with_origin else text
+
+
+def _add_origin(text: str, origin: str) -> str:
+    comment = f"# {origin}"
     gap = max(1, 48 - len(text))
     is_short = len(text) + gap + len(comment) <= WIDTH
     return text + " " * gap + comment if is_short else f"{comment}:\n{text}"
+
+
+def _find_origin(path: SettingPath, origins: Mapping[SettingPath, str]) -> str:
+    ends = range(len(path), 0, -1)
+    return next((origins[path[:end]] for end in ends if path[:end] in origins), "default")
+
+
+def _list_origins(
+    path: SettingPath, tables: Sequence[Mapping[str, object]], origins: Mapping[SettingPath, str]
+) -> Iterator[dict[str, str]]:
+    """Yield where each value of the list of tables at `path` comes from; a table in one counts as a value."""
+    for number, table in enumerate(tables):
+        place = (*path, number)
+        written: dict[str, str] = {}
+        for key, origin in origins.items():
+            if key[: len(place)] == place:
+                written.setdefault(str(key[len(place)]), origin)
+        yield {key: written.get(key, "default") for key in table}
 
 
 def _walk(value: object, path: SettingPath) -> Iterator[tuple[SettingPath, object]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,18 @@ class TomlFile(msgspec.Struct, frozen=True):
     def locate(self, path: SettingPath) -> tuple[int, int]:
         """Return line and column of the longest part of `path` that is there (tomllib keeps no places)."""
         table: SettingPath = ()
+        counts: dict[SettingPath, int] = {}
         best, place = 0, (1, 1)
         for number, line in enumerate(self.text.splitlines(), start=1):
             found = _DOTTED.match(line)
             if not found:
                 continue
             names = tuple(name.strip("\"'") for name in re.findall(_NAME, found["name"]))
-            table = names if found["header"] else table
-            here = names if found["header"] else (*table, *names)
-            if here == path[: len(here)] and len(here) > best:
-                best, place = len(here), (number, found.start("name") + 1)
+            table = _enter_table(names, found["header"], counts) if found["header"] else table
+            here = table if found["header"] else (*table, *names)
+            length = min(len(here), len(path))
+            if here[:length] == path[:length] and length > best:
+                best, place = length, (number, found.start("name") + 1)
         return place
 
     def anchor_path(self, path: SettingPath) -> None:
@@ -50,6 +53,18 @@ class TomlFile(msgspec.Struct, frozen=True):
         # An empty one, or one of another type, is refused elsewhere.
         if isinstance(value, str) and value and not value.startswith("~"):
             table[path[-1]] = str(Path(self.name).parent / value)
+
+
+def _enter_table(names: Sequence[str], header: str, counts: dict[SettingPath, int]) -> SettingPath:
+    """Return the path of the table that a header opens; `counts` has the tables of each list so far."""
+    path: SettingPath = ()
+    for number, name in enumerate(names, start=1):
+        path = (*path, name)
+        if header == "[[" and number == len(names):
+            counts[path] = counts.get(path, 0) + 1
+        if path in counts:
+            path = (*path, counts[path] - 1)
+    return path
 
 
 def read_toml(path: Path) -> TomlFile:

@@ -35,7 +35,7 @@ def parse_past(text: str, now: float) -> float:
     except ValueError as exc:
         raise ConfigError(f"'{text}' is no time: {exc}") from exc
     if at > now:
-        raise ConfigError(f"'{text}' is in the future; nothing was spent then")
+        raise ConfigError(f"'{text}' is in the future")
     return at
 
 

@@ -10,6 +10,10 @@ import msgspec
 
 from gateway.core import Ending, MatchKind
 
+REPEATS = "+"
+"""In the id of a row whose request repeats that of another row: before it stands the other's id, and who
+forgets that one forgets both."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of the teacher, kept as training data or (held out) as evidence.
@@ -101,6 +105,8 @@ class Format(Protocol):
 
     SUFFIX: str
     """Of the names of its files."""
+    LEFT_OUT: str
+    """Which rows it cannot hold, as it follows "rows": `without an answer`."""
 
     def write(self, rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:
         """Write `rows` in their order and return how many were written.

@@ -40,6 +40,7 @@ class CardFacts(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
     copies: int
     left_out: int
+    why_left_out: str
 
 
 def write_card(facts: CardFacts) -> str:
@@ -64,7 +65,7 @@ def _body(facts: CardFacts) -> Iterator[str]:
     yield f"- {facts.clusters:,} clusters of nearly the same text; a cluster is of one split, for ever."
     yield f"- {facts.copies:,} near copies with the same answer were left out; the oldest of each stays."
     yield f"- {facts.held_out:,} rows are held out as evidence and not here."
-    yield f"- {facts.left_out:,} rows were left out because the format cannot hold them."
+    yield f"- {facts.left_out:,} rows were left out: those {facts.why_left_out}."
     yield from ("- `lineage.jsonl` names each row's request; `sha256sum -c SHA256SUMS` checks the files.", "")
     yield from ("## Teachers and tasks", "", *_table("model", facts.models), *_table("task", facts.tasks))
     yield from ("## Balance of answers", "", *_balance(facts.answers))

@@ -128,4 +128,5 @@ def _collect_facts(
         held_out=selected.held_out,
         copies=selected.copies,
         left_out=len(rows) - sum(written.values()),
+        why_left_out=form.LEFT_OUT,
     )

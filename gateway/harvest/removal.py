@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from gateway.harvest.base import REPEATS
 from gateway.harvest.retention import DAY_S, Retention
 from gateway.harvest.table import create, delete
 from gateway.store.database import Database
@@ -32,6 +33,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """The rows to forget: those that match every field that is not empty."""
 
     request_id: str = ""
+    """With the rows that repeat this request; see `REPEATS`."""
     user: str = ""
     """As `hash_user` names them."""
     former_users: tuple[str, ...] = ()
@@ -45,12 +47,15 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     def where(self) -> tuple[str, list[object]]:
         """Return the condition and its parameters. Raises ValueError for a selection of everything."""
         facts = msgspec.structs.asdict(self)
-        before = facts.pop("before")
+        before, request_id = facts.pop("before"), facts.pop("request_id")
         users = [user for user in (facts.pop("user"), *facts.pop("former_users")) if user]
         named = {name: value for name, value in facts.items() if value}
         # Quoted: DuckDB takes a plain `user` for the user of the database.
         clauses = [f'"{name}" = ?' for name in named]
         parameters: list[object] = list(named.values())
+        if request_id:
+            clauses.append('("request_id" = ? OR substr("request_id", 1, ?) = ?)')
+            parameters += [request_id, len(request_id) + len(REPEATS), request_id + REPEATS]
         if users:
             clauses.append(f'"user" IN ({", ".join("?" * len(users))})')
             parameters += users

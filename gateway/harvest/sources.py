@@ -11,6 +11,7 @@ import msgspec
 
 from gateway.config.plugins import list_plugins, load_plugin
 from gateway.errors import ConfigError
+from gateway.harvest.base import Row
 from gateway.harvest.conversations import Conversation, RecordError, Shape, make_message
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -31,6 +32,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Of its line, from 1; of a table, of the row after the head."""
     conversation: Conversation | None = None
     error: str = ""
+    repeats: Row | None = None
+    """The row whose request it repeats: it is forgotten with that one, and kept no longer."""
 
 
 class Columns(msgspec.Struct, frozen=True, kw_only=True):

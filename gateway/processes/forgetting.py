@@ -224,7 +224,15 @@ def _change_certification(
         if new is None:
             return False
         if state.certifications.put_if(old.epoch, new):
+            _mark_as_no_alarm(state, old, new)
             return True
+
+
+def _mark_as_no_alarm(state: State, old: Certification, new: Certification) -> None:
+    """Acknowledge the new epoch, which operators would take for an alarm; a real one before it waits on."""
+    state.interventions.refresh()
+    if old.epoch == 0 or state.interventions.find_seen_alarm(old.task, old.epoch):
+        state.interventions.acknowledge_alarm(new.task, new.epoch, f"no alarm: {new.note}")
 
 
 def _stood_on(certificate: Certificate, at: float) -> bool:
@@ -264,4 +272,8 @@ def forget_decisions(state: State, selection: Selection, requests: Set[str]) -> 
 
 def _find_exports(home: Home, rows: Sequence[Forgotten]) -> list[Export]:
     tasks, oldest = {row.task for row in rows}, min((row.at for row in rows), default=0.0)
-    return [each for each in read_exports(home) if tasks.intersection(each.tasks) and each.at >= oldest]
+    return [
+        each
+        for each in read_exports(home)
+        if each.rows and each.at >= oldest and tasks.intersection(each.tasks)
+    ]

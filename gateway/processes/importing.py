@@ -15,11 +15,13 @@ from gateway.cascade.private import private_reason
 from gateway.confidence.agreement import canonical_text
 from gateway.core import Grant, IncomingRequest, Outcome, Plan, Request, Route, hash_text
 from gateway.errors import ConfigError, RequestError
-from gateway.harvest.base import Row
+from gateway.harvest.base import REPEATS, Row
 from gateway.harvest.conversations import Conversation
 from gateway.harvest.gather import row_of
+from gateway.harvest.mistakes import Mistake, MistakeTally
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
+from gateway.harvest.redaction import RowRedactor
 from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
@@ -36,8 +38,6 @@ from gateway.wire.surfaces import read_outcome
 
 FILE = "worker-imported.db"
 """Beside those of the workers, and read like them."""
-MOST_ERRORS = 20
-"""Kept of a report; all are counted."""
 HELD_OUT_SHARE = 0.2
 """Of the texts, where a policy lets imported rows certify what they taught: 5,000 rows leave 1,000."""
 _REQUEST_FIELDS = frozenset(
@@ -47,6 +47,8 @@ _REQUEST_FIELDS = frozenset(
     }
 )  # fmt: skip
 """Of a record; what else is there (ids, notes, settings of sampling) says nothing of the task."""
+_NAME_LETTERS = 8
+"""By which two answers to one repeated request are told apart."""
 _ANSWER_FIELDS = frozenset({"role", "content", "tool_calls", "refusal"})
 
 
@@ -69,8 +71,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
     """Of those imported: not learnt, because a policy lets a certificate stand on them."""
     tasks: dict[str, int]
-    errors: list[Record]
-    """The first of those that failed."""
+    errors: list[Mistake]
+    """Why records failed; the first of the reasons."""
 
 
 def import_records(
@@ -85,23 +87,26 @@ def import_records(
 
     Where a policy says `imported: serve`, a share of them is held out instead: a certificate may stand on it.
 
-    `like` has the fields of a request that records lack: the model, the system message, tools. What
+    `like` has the fields of a request that records lack: the model, the system message, tools (as
+    msgspec.Raw where the app's spelling is known, for a task is named by it). What
     a policy would not keep of a live request is not kept of a record. Raises ConfigError if the disk fails.
     """
     user_key = b"" if is_dry_run else _open_home(settings)
     binder = RecordBinder(settings, owner, like, user_key)
     counts: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
-    errors: list[Record] = []
-    known = _Known(open_harvest(settings))
+    mistakes = MistakeTally()
+    known, redactor = _Known(open_harvest(settings)), RowRedactor()
     with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
         for record in records:
             counts["read"] += 1
             row, error = binder.bind(record)
+            # As it will be written: what is there already was redacted, too.
+            if row is not None and row.private_kinds:
+                row = redactor.redact_row(row)
             if row is None:
                 counts["failed"] += 1
-                if len(errors) < MOST_ERRORS:
-                    errors.append(msgspec.structs.replace(record, conversation=None, error=error))
+                mistakes.add(record, error)
             elif known.has_copy(row):
                 counts["copies"] += 1
             else:
@@ -123,7 +128,7 @@ def import_records(
         failed=counts["failed"],
         held_out=counts["held_out"],
         tasks=dict(tasks),
-        errors=errors,
+        errors=mistakes.list_mistakes(),
     )
 
 
@@ -140,6 +145,8 @@ class RecordBinder:
         )
         self._owner = owner
         self._like = dict(like)
+        spelled = {name: value for name, value in like.items() if isinstance(value, msgspec.Raw)}
+        self._spelled = {name: msgspec.json.decode(value) for name, value in spelled.items()}
         self._user_key = user_key
         self._at = time.time()
 
@@ -158,10 +165,21 @@ class RecordBinder:
             return None, reason
         outcome = self._outcome(request, plan, record.conversation)
         row = row_of(outcome, read_outcome(outcome), user_key=self._user_key)
-        return (row, "") if row is not None and row.answer else (None, "no answer that can be learnt")
+        if row is None or not row.answer:
+            return None, "no answer that can be learnt"
+        return (_follow(row, record.repeats) if record.repeats else row), ""
+
+    def name_task(self, conversation: Conversation) -> str:
+        """Return the id of the task that such a request belongs to. Raises RequestError."""
+        request = self._read_request(conversation)
+        return task_name(request.template, self._planner.plan(request).scope)
 
     def _read_request(self, conversation: Conversation) -> Request:
         given = {name: value for name, value in conversation.fields.items() if name in _REQUEST_FIELDS}
+        # A log has the app's tools, not the app's spelling of them, by which its task is named.
+        for name, value in self._spelled.items():
+            if given.get(name) == value:
+                del given[name]
         fields = {**self._like, **given}
         fields["messages"] = [*self._list_missing(fields["messages"]), *fields["messages"]]
         body = msgspec.json.encode(fields)
@@ -225,6 +243,15 @@ class _Known:
         is_copy = key in known
         known.add(key)
         return is_copy
+
+
+def _follow(row: Row, repeated: Row) -> Row:
+    """Return `row` such that it is forgotten with the row whose request it repeats, and goes no later."""
+    ends = [each.expires_at for each in (row, repeated) if each.expires_at is not None]
+    name = f"{repeated.request_id}{REPEATS}{row.request_id[:_NAME_LETTERS]}"
+    return msgspec.structs.replace(
+        row, request_id=name, user=repeated.user, expires_at=min(ends, default=None)
+    )
 
 
 def _is_kept_back(text: str) -> bool:

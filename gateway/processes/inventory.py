@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from gateway.config.show import MASKED, list_settings
+from gateway.config.show import MASKED, Setting, list_settings
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
-from gateway.harvest.reader import Stats
+from gateway.harvest.reader import HarvestReader, Stats
 from gateway.policy.key_limits import KeyLimits
 from gateway.policy.key_meters import describe_key
 from gateway.processes.harvest_access import open_harvest
@@ -53,7 +53,7 @@ class GatewayInventory:
 
     def list_settings(self) -> list[dict[str, Any]]:
         """Return every setting with its value and origin, secrets masked."""
-        shown = [each._asdict() for each in describe_settings(self._configuration)]
+        shown = [each.describe() for each in describe_settings(self._configuration)]
         if self._has_own_key:
             withheld = {"value": MASKED, "origin": _WITHHELD}
             shown = [one | withheld if one["key"] == _TEACHERS_KEY[0] else one for one in shown]
@@ -111,28 +111,18 @@ class GatewayInventory:
     def list_rows(self, task: str | None, last: int) -> list[dict[str, Any]]:
         """Return the newest rows, with their texts. Raises ConfigError for an unknown task."""
         reader = open_harvest(self._settings)
-        rows = reader.latest(last).rows
-        if task is not None:
-            self._state.tasks.refresh()
-            wanted = find_recorded_task(self._state, task, reader.counts())
-            rows = [row for row in rows if row.task == wanted]
-        return [describe_row(row) for row in rows]
+        if task is None:
+            return [describe_row(row) for row in reader.latest(last).rows]
+        self._state.tasks.refresh()
+        wanted = find_recorded_task(self._state, task, reader.counts())
+        return [describe_row(row) for row in read_newest(reader, {wanted}, last)]
 
     def show_row(self, request_id: str) -> dict[str, Any] | None:
         """Return all that is kept of a request and was said of it, None if nothing is."""
-        rows = open_harvest(self._settings).find(request_id)
-        if not rows:
-            return None
-        reviews = self._state.reviews
-        verdicts = [one for row in rows for one in reviews.verdicts(row.task)]
-        return {
-            "rows": [describe_row(row) for row in rows],
-            "verdicts": [one for one in verdicts if one.request_id == request_id],
-            "feedback": [one for one in reviews.feedback() if one.request_id == request_id],
-        }
+        return describe_request(self._settings, self._state, request_id)
 
 
-def describe_settings(configuration: Configuration) -> Iterator[Any]:
+def describe_settings(configuration: Configuration) -> Iterator[Setting]:
     """Yield every setting; where several teachers are listed, none of `[upstream]`, which is their first."""
     is_double = bool(configuration.settings.teachers)
     for setting in list_settings(configuration.settings, configuration.origins):
@@ -165,6 +155,29 @@ def describe_models(settings: Settings, state: State) -> list[dict[str, Any]]:
 def measure_mb(folder: Path) -> float:
     """Return the size of a model's files."""
     return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+
+
+def read_newest(reader: HarvestReader, tasks: Iterable[str], count: int) -> list[Row]:
+    """Return the last `count` rows of these tasks together, oldest first."""
+    rows = [row for task in tasks for row in reader.rows(task, newest=count).rows]
+    return sorted(rows, key=lambda row: row.at)[-count:]
+
+
+def describe_request(settings: Settings, state: State, request_id: str) -> dict[str, Any] | None:
+    """Return the rows of a request and what was said of it; None if there is neither.
+
+    A local answer has no row, but an app may have said something of it.
+    """
+    rows = open_harvest(settings).find(request_id)
+    feedback = [one for one in state.reviews.feedback() if one.request_id == request_id]
+    if not rows and not feedback:
+        return None
+    verdicts = [one for task in {row.task for row in rows} for one in state.reviews.verdicts(task)]
+    return {
+        "rows": [describe_row(row) for row in rows],
+        "verdicts": [one for one in verdicts if one.request_id == request_id],
+        "feedback": feedback,
+    }
 
 
 def describe_row(row: Row) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def train_now(settings: Settings, state: State, task: str, order: Order, recipe:
 
 def promote(settings: Settings, state: State, task: str, version: int, order: Order) -> list[Event]:
     """Let `version` draft in place of the one that does, if today's evidence allows it."""
-    _require_version(settings, task, version)
+    _require_version(settings, state, task, version)
     return _let_draft(settings, state, task, version, action="models promote", order=order)
 
 
@@ -116,7 +116,8 @@ def rollback(settings: Settings, state: State, task: str, order: Order) -> list[
     drafting = find_drafting(state, task)
     older = [one for one in open_registry(settings).versions(task) if one < (drafting or 0)]
     if not older:
-        raise ConfigError(f"{task}: no version before {drafting or 'the first'} is left")
+        name = state.tasks.names.of(task)
+        raise ConfigError(f"{name}: no version before {drafting or 'the first'} is left")
     return _let_draft(settings, state, task, older[-1], action="models rollback", order=order)
 
 
@@ -127,7 +128,7 @@ def pin(state: State, task: str, order: Order, *, is_pinned: bool) -> None:
     """
     version = find_drafting(state, task)
     if version is None and is_pinned:
-        raise ConfigError(f"{task} has no specialist yet")
+        raise ConfigError(f"{state.tasks.names.of(task)} has no specialist yet")
     action, change = ("models pin", state.pins.pin) if is_pinned else ("models unpin", state.pins.unpin)
     with state.trail.transaction():
         state.trail.add(order.actor, action, task, version=version, reason=order.reason)
@@ -137,7 +138,7 @@ def pin(state: State, task: str, order: Order, *, is_pinned: bool) -> None:
 def compare(settings: Settings, state: State, task: str, versions: tuple[int, int]) -> Comparison:
     """Return how two versions differ; may take a minute. Raises ConfigError or RegistryError."""
     for version in versions:
-        _require_version(settings, task, version)
+        _require_version(settings, state, task, version)
     rows = _list_texts(settings, state, task)
     sides: list[Side] = []
     answers: list[list[Draft | None]] = []
@@ -178,7 +179,8 @@ def _list_texts(settings: Settings, state: State, task: str) -> list[Row]:
     rows.read(open_harvest(settings))
     found = rows.evidence()[-MOST_COMPARED:]
     if not found:
-        raise ConfigError(f"{task}: nothing is held out yet that versions could be compared on")
+        name = state.tasks.names.of(task)
+        raise ConfigError(f"{name}: nothing is held out yet that versions could be compared on")
     return found
 
 
@@ -208,11 +210,11 @@ def _describe_side(
     return side, drafts
 
 
-def _require_version(settings: Settings, task: str, version: int) -> None:
+def _require_version(settings: Settings, state: State, task: str, version: int) -> None:
     known = open_registry(settings).versions(task)
     if version not in known:
         listed = ", ".join(map(str, known)) or "none yet"
-        raise ConfigError(f"{task} has no version {version}; known: {listed}")
+        raise ConfigError(f"{state.tasks.names.of(task)} has no version {version}; known: {listed}")
 
 
 def _describe(events: Sequence[Event]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -112,8 +113,58 @@ def test_teachers_are_shown_as_they_are_written_and_nothing_else_follows(
     again = tmp_path / "again.toml"
     again.write_text(shown)
     assert "upstream." not in shown
-    assert shown.rstrip().endswith(
-        '[[teachers]]\nname = "one"\nbase_url = "https://api.deepseek.com/v1"\ntrainable = "no"\n'
-        'provider = "deepseek"\ncredential = "DEEPSEEK_API_KEY"\nmodels = {"*" = "chat"}'
+    assert (
+        re.sub(r" +# .*", "", shown)
+        .rstrip()
+        .endswith(
+            '[[teachers]]\nname = "one"\nbase_url = "https://api.deepseek.com/v1"\ntrainable = "no"\n'
+            'provider = "deepseek"\ncredential = "DEEPSEEK_API_KEY"\nmodels = {"*" = "chat"}'
+        )
     )
     assert command("config", "show", STEPDOWN_CONFIG=str(again)).returncode == 0
+
+
+TEACHERS = """\
+
+[[teachers]]
+name = "one"
+provider = "deepseek"
+
+[[teachers]]
+base_url = "https://two.example/v1"
+name = "two"
+[teachers.models]
+"gpt-*" = "x"
+"""
+
+
+def test_each_value_of_each_teacher_has_its_origin(command: Command, tmp_path: Path) -> None:
+    """What its provider presets is a default; a table in a table is where its first value is."""
+    (tmp_path / "stepdown.toml").write_text(TEACHERS)
+
+    shown = command("config", "show", "--origin", "--changed").stdout.splitlines()
+    (listed,) = [
+        one
+        for one in json.loads(command("config", "show", "--json", "--changed").stdout)
+        if one["key"] == "teachers"
+    ]
+
+    assert [line.split("  ") [0] for line in shown if line.startswith(("name", "base_url", "models"))] == [
+        'name = "one"', 'base_url = "https://api.deepseek.com/v1"',
+        'name = "two"', 'base_url = "https://two.example/v1"', 'models = {"gpt-*" = "x"}',
+    ]  # fmt: skip
+    places = [line.rpartition("# ")[2] for line in shown if " = " in line and "home" not in line]
+    assert places[:3] == ["stepdown.toml:3", "default", "stepdown.toml:4"]
+    assert places[-3:] == ["stepdown.toml:8", "stepdown.toml:7", "stepdown.toml:10"]
+    assert listed["origin"] == "stepdown.toml:2"
+    first, second = listed["origins"]
+    assert (first["name"], first["base_url"]) == ("stepdown.toml:3", "default")
+    assert (second["name"], second["models"]) == ("stepdown.toml:8", "stepdown.toml:10")
+    assert set(second) == set(listed["value"][1])
+    assert max(map(len, shown)) <= 80
+
+
+def test_a_mistake_in_the_second_teacher_is_found_at_its_line(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "stepdown.toml").write_text(TEACHERS.replace('"two"', "2"))
+
+    assert "stepdown.toml:8:1 teachers[1].name" in command("config", "show").stderr

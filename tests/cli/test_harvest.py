@@ -9,7 +9,10 @@ import pytest
 
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
+from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
+from gateway.store.ledger_row import LedgerRow
+from gateway.store.reviews import Feedback
 from gateway.store.state import open_state
 from tests.cli.conftest import Command
 
@@ -69,6 +72,36 @@ def test_the_newest_rows_fit_the_terminal(command: Command, columns: str, lines:
     assert "question 1" in "".join(shown)
 
 
+def test_the_newest_rows_of_a_task_are_shown_however_old_they_are(command: Command) -> None:
+    """The newest row of all is another task's."""
+    shown = command("harvest", "tail", "-n", "2", "--task", "sort-tickets", "--json").stdout.splitlines()
+
+    assert [json.loads(line)["at"] for line in shown] == [0.0, 1.0]
+
+
+def test_an_export_says_which_rows_a_format_cannot_hold(command: Command, tmp_path: Path) -> None:
+    ended = command("harvest", "export", "--format", "trl_dpo", "--out", "pairs.jsonl")
+    command("harvest", "export", "--format", "trl_dpo", "--dataset", "pairs")
+
+    why = "without a draft that differs from the answer"
+    assert ended.stderr == f"0 rows; 3 {why} stay\n"
+    assert f" rows were left out: those {why}." in (tmp_path / "pairs" / "README.md").read_text()
+
+
+def test_the_parts_of_a_task_are_listed_by_its_name(command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    where = {"STEPDOWN_HARVEST_PARTS": str(tmp_path / "parts"), "STEPDOWN_HARVEST_KEEP_DAYS": "36500"}
+    assert command("harvest", "ship", **where).stdout.startswith("3 rows moved")
+
+    listed = command("harvest", "parts", "--task", "sort-tickets", **where).stdout.splitlines()
+    unknown = command("harvest", "parts", "--task", "nothing", **where)
+
+    assert len(listed) == 1
+    assert f"task={TASK}" in listed[0]
+    assert len(command("harvest", "parts", **where).stdout.splitlines()) == 2
+    assert (unknown.returncode, "no task has the id or name" in unknown.stderr) == (2, True)
+
+
 def test_the_columns_are_listed_without_a_query(command: Command) -> None:
     listed = command("harvest", "query")
 
@@ -83,6 +116,71 @@ def test_a_wrong_column_is_one_short_line_with_the_one_that_was_meant(command: C
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("stepdown: no such column: templte (did you mean 'template'?); ")
     assert len(ended.stderr) < 160
+
+
+def test_a_result_that_is_wider_than_the_terminal_has_a_line_per_field(command: Command) -> None:
+    shown = command("harvest", "query", "SELECT * FROM rows ORDER BY at", COLUMNS="80").stdout.splitlines()
+
+    assert max(map(len, shown)) <= 80
+    assert shown[0].split() == ["request_id", "0" * 32]
+    assert sum(line.startswith("request_id") for line in shown) == 3
+    assert "expires_at" in shown
+    assert "None" not in " ".join(shown)
+
+
+def test_the_texts_of_a_result_are_cut_to_the_terminal_and_ids_are_not(command: Command) -> None:
+    sql = "SELECT request_id, text, is_held_out FROM rows ORDER BY at"
+    narrow = command("harvest", "query", sql, COLUMNS="80").stdout.splitlines()
+    piped = command("harvest", "query", sql).stdout.splitlines()
+
+    assert (len(narrow), max(map(len, narrow))) == (4, 80)
+    assert narrow[2].startswith(f"{1:032x}  question 1 of ")
+    assert len(piped[2]) > 80
+
+
+def test_a_result_says_that_there_is_more_of_it(command: Command) -> None:
+    cut = command("harvest", "query", "SELECT at FROM rows", "--limit", "2")
+    whole = command("harvest", "query", "SELECT at FROM rows", "--limit", "3")
+
+    assert (len(cut.stdout.splitlines()), len(whole.stdout.splitlines())) == (3, 4)
+    assert cut.stderr == "there are more than 2 rows: --limit shows others\n"
+    assert whole.stderr == ""
+
+
+def test_a_request_without_a_row_is_explained_by_its_decision(command: Command, home: Path) -> None:
+    kinds = ("local", "escalated")
+    with open_state(Home(home)) as state:
+        for kind in kinds:
+            state.decisions.put(decided(kind))
+
+    local, escalated = (command("harvest", "show", decided(kind).row.request_id) for kind in kinds)
+    with open_state(Home(home)) as state:
+        request_id = decided("local").row.request_id
+        state.reviews.put_feedback(
+            Feedback(request_id=request_id, tenant="t", caller="k", rating="down", at=1.0)
+        )
+        state.reviews.flush()
+    complained = command("harvest", "show", request_id)
+    unknown = command("harvest", "show", "f" * 32)
+
+    assert "a specialist answered it" in local.stderr
+    for ended, kind in ((local, "local"), (escalated, "escalated")):
+        request_id = decided(kind).row.request_id
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert f"`stepdown why {request_id}` explains it" in ended.stderr
+        assert command("why", request_id).returncode == 0
+    assert (unknown.returncode, "why" in unknown.stderr) == (1, False)
+    assert (complained.returncode, complained.stderr) == (0, local.stderr)
+    assert json.loads(complained.stdout)["feedback"][0]["rating"] == "down"
+    assert json.loads(command("harvest", "show", f"{1:032x}").stdout)["rows"][0]["at"] == 1.0
+
+
+def decided(decision: str) -> DecisionRecord:
+    row = LedgerRow(
+        1.0, f"{len(decision):032x}"[::-1], "t", "k", "p", TASK, decision, "/v1/chat/completions", "m", "m",
+        "", 9, 2, 0, 0, "", 0.0, 0.5, 0.0, 0.0, "reported", "listed",
+    )  # fmt: skip
+    return DecisionRecord(row=row, status=200, reason="certified")
 
 
 def test_sums_are_shown_by_the_names_of_tasks(command: Command) -> None:

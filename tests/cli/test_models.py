@@ -9,7 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway.cli.models.versions import Outcome, print_comparison, report_outcome
+from gateway.distill.base import Event
 from gateway.distill.base_models.quantization import build_quantized
+from gateway.processes.versions import Comparison, Difference, Side
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists.encoders import minilm
@@ -52,12 +55,34 @@ def test_every_version_is_listed(command: Command, home: Path) -> None:
     listed = json.loads(command("models", "list", "--json").stdout)
     printed = command("models", "list").stdout
 
+    assert "tickets           v1    head          1,234" in printed
     assert [(one["kind"], one["task"], one["version"]) for one in listed] == [
         ("specialist", "tickets", 1),
         ("specialist", "tickets", 2),
     ]
-    assert "tickets           v2    head       1,234 rows" in printed
     assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_the_list_is_one_table_with_one_head_that_names_a_model_once(command: Command, home: Path) -> None:
+    name = "tickets-that-are-sorted-by-the-department-for-it"
+    for version in (1, 2):
+        publish(home, "cards", version)
+        publish(home, TASK, version)
+    adopt(home, name, 1)
+
+    lines = command("models", "list").stdout.splitlines()
+
+    assert [line.split() for line in lines] == [
+        ["kind", "name", "recipe", "rows", "MB", "made"],
+        ["specialist", "cards", "v1", "head", "1,234", "0.0", "1970-01-01"],
+        ["v2", "head", "1,234", "0.0", "1970-01-01"],
+        ["specialist", name],
+        ["v1*", "head", "1,234", "0.0", "1970-01-01"],
+        ["v2", "head", "1,234", "0.0", "1970-01-01"],
+        ["*", "drafts", "now"],
+    ]
+    ends = {line.index("1,234") for line in lines if "1,234" in line}
+    assert ends == {lines[0].index("rows") - 1}, "numbers stand below their head"
 
 
 def test_without_a_model_the_list_says_where_they_come_from(command: Command) -> None:
@@ -189,6 +214,9 @@ def test_a_specialist_goes_by_the_name_of_its_task(command: Command, home: Path)
     assert command("models", "verify", "tickets").stdout == "ok      specialist  tickets  v1\n"
     assert json.loads(command("models", "show", "tickets").stdout)["task"] == TASK
     assert command("models", "pin", "tickets", "--reason", "x").stdout == "tickets: pinned\n"
+    assert command("models", "pin", "tickets", "--reason", "x").stdout == "tickets: pinned, as before\n"
+    assert command("models", "unpin", "tickets", "--reason", "x").stdout == "tickets: unpinned\n"
+    assert command("models", "unpin", "tickets", "--reason", "x").stdout == "tickets: not pinned, as before\n"
 
 
 def test_a_long_name_is_not_cut(command: Command, home: Path) -> None:
@@ -198,8 +226,8 @@ def test_a_long_name_is_not_cut(command: Command, home: Path) -> None:
 
     lines = command("models", "list").stdout.splitlines()
 
-    assert lines[0] == f"specialist {name}"
-    assert lines[1].split()[:2] == ["v1*", "head"]
+    assert lines[1] == f"specialist {name}"
+    assert lines[2].split()[:2] == ["v1*", "head"]
     assert max(map(len, lines)) <= 80
 
 
@@ -223,3 +251,32 @@ def test_a_version_that_drafts_without_its_files_is_found(command: Command, home
     assert "v2*   its files are gone" in listed
     assert max(map(len, listed.splitlines())) <= 80
     assert "fail  files: gone: the specialist tickets version 2" in advised
+
+
+def test_what_versions_say_is_shown_beside_their_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without what a terminal would obey, in its width, and with how much is not shown."""
+    sides = [Side(version=version, recipe="head", rows=9, draft_ms=1.0, coverage=None) for version in (9, 10)]
+    differences = [Difference(text="where is\x1b[2J my card " * 9, first="lost", second="")]
+    found = Comparison(
+        task=TASK, texts=100, agreement=0.97, first=sides[0], second=sides[1], differences=differences
+    )
+
+    print_comparison("tickets", found)
+
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-3:] == ["    v9   lost", "    v10  (refused)", "  and 2 others"]
+    assert "\x1b" not in "".join(shown)
+    assert max(map(len, shown)) <= 80
+
+
+def test_a_version_that_takes_over_is_said_in_lines_of_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    detail = "new texts at 5.0%: certified on 389 accepted audits, 0 of them wrong"
+    event = Event(task=TASK, kind="certified", version=2, detail=detail)
+
+    assert report_outcome(Outcome(TASK, "tickets", 2, 2), [event], as_json=False) == 0
+
+    shown = capsys.readouterr().out
+    assert " ".join(shown.split()) == f"tickets v2 certified: {detail}"
+    assert max(map(len, shown.splitlines())) <= 80

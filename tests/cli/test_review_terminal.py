@@ -22,7 +22,7 @@ import pytest
 from gateway.harvest.outbox import Outbox
 from gateway.processes.reviewing import Item
 from gateway.settings import Settings
-from gateway.store.state import State, open_state
+from gateway.store.state import State
 from tests.distill.conftest import harvested
 from tests.support.processes import ROOT, environment
 from tests.support.waiting import PATIENCE_S
@@ -70,17 +70,6 @@ class Terminal:
 
     def ends(self) -> int:
         return self.process.wait(PATIENCE_S)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home_folder=str(tmp_path / "home"))
-
-
-@pytest.fixture
-def state(settings: Settings) -> Iterator[State]:
-    with open_state(settings.home) as state:
-        yield state
 
 
 def ask_about(settings: Settings, *names: str) -> str:

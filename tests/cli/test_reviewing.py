@@ -10,7 +10,10 @@ import pytest
 
 from gateway.cli.harvest.reviewing import run_dialog
 from gateway.processes.reviewing import Item, Review, Ruling
+from gateway.routing.base import task_name
+from gateway.wire.chat.request import read_chat
 from tests.cli.conftest import Command
+from tests.support.builders import incoming
 
 ITEMS = [
     Item(request_id=f"r{n}", task="t", source="suspected", text=f"text {n}", candidates=("a", "b"))
@@ -50,6 +53,28 @@ def test_keys_choose_correct_and_exclude(session: Session, capsys: pytest.Captur
     printed = capsys.readouterr().out
     assert "verdicts given: 3, left: 0" in printed
     assert "suspected" not in printed, "it would tell whose answer is doubted"
+
+
+def test_texts_are_broken_between_words_and_tasks_go_by_their_names(
+    session: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    text = "where is the order 58785 that I made on Monday\n  - an indented line"
+    item = Item(
+        request_id="r", task="t", source="feedback", text=text, candidates=("b" * 50, "lost card " * 5)
+    )
+
+    run_dialog(session, [item], keys("q"), lambda: "", {"t": "sort-tickets"}.__getitem__)
+
+    shown = capsys.readouterr().out
+    assert (
+        "1 of 1  sort-tickets\n\nwhere is the order 58785 that I made on\nMonday\n  - an indented line\n"
+        in shown
+    )
+    assert (
+        f"  1) {'b' * 35}\n     {'b' * 15}\n  2) lost card lost card lost card lost\n     card lost card\n"
+        in shown
+    )
 
 
 def test_a_decision_can_be_taken_back_and_made_again(session: Session) -> None:
@@ -99,5 +124,29 @@ def test_recorded_conversations_are_imported_and_reviewed_by_hand(command: Comma
     assert tried.stdout.startswith("5 records: 4 would be imported, 0 copies, 1 failed\n")
     assert done.stdout.startswith("5 records: 4 imported, 0 copies, 1 failed\n")
     assert "rows.jsonl:5: no `messages`" in done.stdout
+    file.write_text(json.dumps({"messages": 1}) + "\n" + '{"messages": []}\n' * 6)
+    failed = command("harvest", "import", str(file), "--model", "gpt-4o", "--tenant", "shop")
+    assert failed.stdout.count("no `messages`") == 1
+    assert "rows.jsonl:1, 2, 3, 4, 5 and 2 more: no `messages`" in failed.stdout
     assert "4 for training" in command("harvest", "stats").stdout
     assert "nothing to review" in command("harvest", "review").stdout
+
+
+def test_records_belong_to_the_task_of_a_request_that_spells_its_tools_in_its_own_way(
+    command: Command, tmp_path: Path
+) -> None:
+    """Logs of other tools hold the same tools in other bytes, or none at all."""
+    tools = '[ {"type": "function", "function": {"name": "f", "description": "caf\\u00e9"}} ]'
+    messages = '[{"role": "system", "content": "Sort."}, {"role": "user", "content": "an example"}]'
+    body = f'{{"model": "gpt-4o", "messages": {messages}, "tools": {tools}}}'
+    (tmp_path / "like.json").write_text(body)
+    records = [
+        {"messages": [{"role": "user", "content": text}], "answer": "refund", **more}
+        for text, more in (("one", {}), ("two", {"tools": json.loads(tools)}))
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+    done = command("harvest", "import", "rows.jsonl", "--like", "like.json", "--tenant", "shop", "--json")
+
+    task = task_name(read_chat(incoming(body=body.encode())).template, "tenant:shop")
+    assert json.loads(done.stdout)["tasks"] == {task: 2}

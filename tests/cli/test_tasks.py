@@ -14,9 +14,11 @@ from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.ledger_row import LedgerRow
 from gateway.store.state import State, open_state
+from gateway.wire.template import compute_fingerprints
 from tests.cli.conftest import Command
 from tests.distill.conftest import harvested
 from tests.support.builders import NOON, certificate, certified
+from tests.support.teacher import RunningTeacher
 
 TEMPLATE = "Classify the customer's support ticket by queue. " * 9
 NAME = "classify-customer-support-ticket"
@@ -204,3 +206,33 @@ def test_an_id_that_is_not_adopted_is_still_looked_for(command: Command) -> None
     ended = command("why", "--task", "task-aaaaaaaaaaaa")
 
     assert (ended.returncode, ended.stdout) == (0, "no decision to show\n")
+
+
+def test_a_second_move_to_another_model_asks_nothing_and_says_so(
+    command: Command, home: Path, teacher: RunningTeacher
+) -> None:
+    keys = {"OPENAI_BASE_URL": teacher.base_url, "OPENAI_API_KEY": "sk-teacher"}
+    words = ("tasks", "migrate", "task-1", "--to", "gpt-4.1-mini", "--budget", "$1")
+    box = Outbox(Home(home).worker_rows(0))
+    for text in ("ping", "unknown to it"):
+        row = harvested(text, "pong", at=NOON)
+        messages = json.dumps([{"role": "user", "content": text}]).encode()
+        template, _ = compute_fingerprints(b"gpt-4o", "", b"", b"", b"")
+        changes = {"template": template, "template_text": "", "caller": "app", "tenant": "shop"}
+        box.put(msgspec.structs.replace(row, messages=messages, **changes))
+    box.close()
+
+    broke = command("tasks", "migrate", "task-1", "--to", "gpt-4.1-mini", "--budget", "0.0000001", **keys)
+    first, second = command(*words, "--rows", "1", **keys), command(*words, **keys)
+    third = command(*words, **keys).stdout.splitlines()
+
+    assert (broke.returncode, "2 not asked: the budget does not reach" in broke.stdout) == (1, True)
+    assert "1 asked for $0.0" in first.stdout
+    assert "the sample is 1 of 2 texts: --rows takes more" in first.stdout
+    assert ", 1 answered before, 0 failed" in second.stdout
+    assert third[:2] == [
+        "0 asked for $0.0000, 2 answered before, 0 failed",
+        "nothing is left to ask: gpt-4.1-mini has answered the whole sample before",
+    ]
+    assert max(map(len, third)) <= 80
+    assert "argument --budget: 'x' is no number" in command(*words[:-1], "x").stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -19,17 +18,10 @@ from gateway.registry.models import MANIFEST, Registry
 from gateway.sharing.contact import Contact
 from gateway.specialists.client.client import HostClient
 from gateway.store.forgets import ForgetRequest, MachineAnswer
-from gateway.store.home import Home
 from gateway.store.keys import hash_key
-from gateway.store.state import State, open_state
+from gateway.store.state import State
 from gateway.telemetry.metrics import Metrics
 from tests.support.builders import certified
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Iterator[State]:
-    with open_state(Home(tmp_path / "home")) as state:
-        yield state
 
 
 def follow(

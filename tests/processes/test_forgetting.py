@@ -94,11 +94,24 @@ def test_a_specialist_that_has_learnt_the_text_serves_no_more(
     receipt = forget_jane(home, state)
 
     assert (receipt.rows, receipt.withdrawn) == (1, (f"{TASK}/2",))
+    seen = state.interventions.find_seen_alarm(TASK, state.certifications.of(TASK).epoch)
+    assert seen is not None, "operators are not to look for an alarm that there was not"
+    assert "forgotten" in seen.note
     assert Registry(home.registry).versions(TASK) == [1]
     certification = state.certifications.of(TASK)
     assert (certification.version, certification.stage, certification.epoch) == (None, "shadow", 1)
     # What was spent of delta stays spent: the evidence has been looked at.
     assert {each.attempts for each in certification.certificates} == {3}
+
+
+def test_an_alarm_that_no_one_has_acknowledged_stays_so(home: Home, state: State, tmp_path: Path) -> None:
+    harvest(home, row("private", "jane"))
+    publish(home, 2, tmp_path / "two", "private")
+    state.certifications.put(msgspec.structs.replace(certified(TASK, version=2), epoch=3))
+
+    forget_jane(home, state)
+
+    assert state.interventions.find_seen_alarm(TASK, 3) is None
 
 
 def test_what_changed_since_the_process_began_is_withdrawn_as_it_is_now(
@@ -143,6 +156,7 @@ def test_the_receipt_names_exports_that_may_hold_it_and_is_no_copy(home: Home, s
     harvest(home, row("private", "jane"))
     for at, tasks in ((1.0, (TASK,)), (9.0, (TASK,)), (9.0, ("other",))):
         note_export(home, Export(at=at, path=f"/data/{at}", format="trl", tasks=tasks, rows=1))
+    note_export(home, Export(at=9.0, path="/data/empty", format="trl", tasks=(TASK,), rows=0))
 
     receipt = forget_jane(home, state)
 

@@ -23,11 +23,6 @@ LIKE = {"model": "gpt-4o", "messages": [SYSTEM, {"role": "user", "content": "an 
 OWNER = Owner(caller="app", tenant="shop")
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home_folder=str(tmp_path / "home"))
-
-
 def lines(tmp_path: Path, *records: Any, name: str = "rows.jsonl") -> Path:
     path = tmp_path / name
     path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in records))
@@ -124,6 +119,19 @@ def test_records_that_cannot_be_read_are_named_and_passed_by(settings: Settings,
     assert all(error.error for error in report.errors)
 
 
+def test_equal_mistakes_are_one_with_the_first_places(settings: Settings, tmp_path: Path) -> None:
+    path = lines(
+        tmp_path, *({"messages": []} for _ in range(40)), "no json", record("good"), {"messages": []}
+    )
+
+    report = run(path, settings)
+
+    first, second = report.errors
+    assert (first.number, first.count, first.numbers) == (1, 41, (1, 2, 3, 4, 5))
+    assert (second.number, second.count, second.numbers) == (41, 1, (41,))
+    assert report.failed == 42
+
+
 def test_what_is_there_is_not_added_again(settings: Settings, tmp_path: Path) -> None:
     """Not twice from one file, nor when the file is imported again."""
     path = lines(tmp_path, record("one"), record("one"), record("one", "another answer"))
@@ -163,6 +171,22 @@ def test_what_a_policy_would_not_keep_of_a_live_request_is_not_imported(
 
     assert (report.imported, report.failed) == (0, 1)
     assert reason in report.errors[0].error
+
+
+def test_what_is_redacted_is_not_added_again(tmp_path: Path) -> None:
+    """What was replaced when it was written is compared as it was written."""
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.yaml").write_text("policies:\n  - name: p\n    redact: [email]\n")
+    settings = Settings(
+        home_folder=str(tmp_path / "home"), policies=Policies(folder=str(tmp_path / "policies"))
+    )
+    path = lines(tmp_path, record("who is it?", "jane@example.org"), record("who is it?", "joe@example.org"))
+
+    first, second = run(path, settings), run(path, settings)
+
+    assert (first.imported, first.copies, second.copies) == (1, 1, 2)
+    ((text, is_lesson),) = {(row.answer, row.is_lesson) for row in rows(settings)}
+    assert ("example" in text, is_lesson) == (False, False)
 
 
 SERVE = "policies:\n  - name: p\n    imported: serve\n"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -16,21 +15,10 @@ from gateway.harvest.reader import HarvestReader
 from gateway.processes.reviewing import Review, Ruling
 from gateway.settings import Settings
 from gateway.store.reviews import Feedback, Rating
-from gateway.store.state import State, open_state
+from gateway.store.state import State
 from tests.distill.conftest import ANSWERS, tickets
 
 WRONG = 7
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home_folder=str(tmp_path / "home"))
-
-
-@pytest.fixture
-def state(settings: Settings) -> Iterator[State]:
-    with open_state(settings.home) as state:
-        yield state
 
 
 @pytest.fixture

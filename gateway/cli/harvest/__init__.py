@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     ship.add_argument("--json", action="store_true", help="print JSON")
     parts = actions.add_parser("parts", help="list the Parquet files that count, for other programs to read")
-    parts.add_argument("--task", action="append", help="only this task; may be repeated")
+    parts.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
     parts.add_argument("--json", action="store_true", help="print JSON Lines with counts and hashes")
     _add_forget(
         actions.add_parser("forget", help="delete rows for good, with the specialists that learnt them")
@@ -133,7 +133,7 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         help="openai (the default), openai_dpo, trl, trl_dpo, classification, parquet, label_studio or "
         "promptfoo",
     )
-    export.add_argument("--task", action="append", help="only this task; may be repeated")
+    export.add_argument("--task", action="append", help="only this task (id or name); may be repeated")
     export.add_argument("--out", type=Path, metavar="FILE", help="file to write (standard output)")
     export.add_argument(
         "--dataset",
@@ -141,7 +141,9 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="write a data set instead: splits by cluster, card, lineage, hashes",
     )
-    export.add_argument("--as-of", metavar="WHEN", help="only rows up to a UTC day or time (2026-11-01)")
+    export.add_argument(
+        "--as-of", metavar="WHEN", help="only rows from before a UTC day or time (2026-11-01)"
+    )
     export.add_argument(
         "--validation-share", type=_share, default=0.1, metavar="SHARE", help="of a data set (0.1)"
     )

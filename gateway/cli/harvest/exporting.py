@@ -101,7 +101,7 @@ def _write_file(form: Format, rows: Iterable[Row], arguments: argparse.Namespace
         raise
     said = f"; {seen[True]:,} held out as evidence stay (--with-audits)" if seen[True] else ""
     left_out = seen[False] - written
-    return written, said + (f"; {left_out:,} that this format cannot hold" if left_out > 0 else "")
+    return written, said + (f"; {left_out:,} {form.LEFT_OUT} stay" if left_out > 0 else "")
 
 
 def _write_dataset(form: Format, rows: list[Row], as_of: float, arguments: argparse.Namespace) -> int:

@@ -11,12 +11,16 @@ from typing import Any
 import msgspec
 
 from gateway.cli import FAILED, OK
+from gateway.cli.harvest.terminal_text import make_visible
 from gateway.errors import ConfigError
+from gateway.harvest.mistakes import Mistake
 from gateway.harvest.sources import Columns, Record, read_records
 from gateway.processes.importing import Owner, Report, import_records
 from gateway.settings import Settings
 from gateway.store.state import open_state
 
+_SPELLED = frozenset({"tools", "response_format", "tool_choice"})
+"""Fields by whose bytes a task is named: kept as the file has them."""
 _EVERY = 1_000
 """Records between two signs of progress."""
 
@@ -70,7 +74,10 @@ def _read_like(path: Path | None, model: str | None) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if path is not None:
         try:
-            fields = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            raw = msgspec.json.decode(path.read_bytes(), type=dict[str, msgspec.Raw])
+            fields = {
+                name: each if name in _SPELLED else msgspec.json.decode(each) for name, each in raw.items()
+            }
         except (OSError, msgspec.MsgspecError) as exc:
             raise ConfigError(f"--like {path}: {exc}") from exc
         messages = fields.get("messages", [])
@@ -83,12 +90,20 @@ def _describe(report: Report, *, is_dry_run: bool) -> str:
     verb = "would be imported" if is_dry_run else "imported"
     counts = f"{report.imported:,} {verb}, {report.copies:,} copies, {report.failed:,} failed"
     lines = [f"{report.read:,} records: {counts}"]
-    lines += [f"{task}  {rows:,} rows" for task, rows in sorted(report.tasks.items())]
-    lines += [f"{error.file}:{error.number}: {error.error}" for error in report.errors]
-    if report.failed > len(report.errors):
-        lines.append(f"... and {report.failed - len(report.errors):,} more")
+    lines += [
+        f"{task}  {rows:,} row{'' if rows == 1 else 's'}" for task, rows in sorted(report.tasks.items())
+    ]
+    lines += [_describe_mistake(each) for each in report.errors]
+    if others := report.failed - sum(each.count for each in report.errors):
+        lines.append(f"... and {others:,} with other mistakes")
     if report.held_out:
         lines.append(f"{report.held_out:,} of them held out to certify what the others teach, not learnt")
     elif report.imported and not is_dry_run:
         lines.append("they are learnt from; a specialist serves once live audits have certified it")
     return "\n".join(lines)
+
+
+def _describe_mistake(mistake: Mistake) -> str:
+    others = mistake.count - len(mistake.numbers)
+    more = f" and {others:,} more" if others else ""
+    return make_visible(f"{mistake.file}:{', '.join(map(str, mistake.numbers))}{more}: {mistake.error}")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import textwrap
 import time
 from collections.abc import Iterable
 
 import msgspec
 
-from gateway.cli import FAILED, OK
+from gateway.cli import OK
+from gateway.cli.harvest.result_table import format_result
 from gateway.cli.harvest.terminal_text import make_visible
+from gateway.errors import StepdownError
 from gateway.harvest.base import Row
 from gateway.processes.harvest_access import list_query_columns, open_harvest, query_harvest
-from gateway.processes.inventory import describe_row
+from gateway.processes.inventory import describe_request, describe_row, read_newest
 from gateway.settings import Settings
-from gateway.store.state import open_state
+from gateway.store.state import State, open_state
 from gateway.store.task_lookup import find_recorded_task
 
 POLL_S = 1.0
@@ -25,6 +28,8 @@ _LEAST_ROOM = 46
 _BREAK = "\n  "
 _WIDTH = 160
 """Where there is no terminal."""
+_ANY_WIDTH = 1 << 20
+"""Of the result of a query there: what reads it may want columns."""
 
 
 def tail(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -32,16 +37,21 @@ def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     reader = open_harvest(settings)
     tasks = _find_tasks(settings, reader.counts(), arguments.task) if arguments.task else frozenset()
     batch = reader.latest(arguments.lines)
-    if not (batch.rows or arguments.follow or arguments.json):
+    rows = read_newest(reader, tasks, arguments.lines) if tasks else batch.rows
+    if not (rows or arguments.follow or arguments.json):
         print("no rows yet: send traffic through `stepdown serve`")
+    shown: set[tuple[str, float]] = set()
     while True:
-        for row in batch.rows:
-            if not tasks or row.task in tasks:
+        for row in rows:
+            # What came between two reads is in both.
+            if (not tasks or row.task in tasks) and (row.request_id, row.at) not in shown:
                 print(_render_json(row) if arguments.json else _render_line(row), flush=True)
         if not arguments.follow:
             return OK
+        shown = {(row.request_id, row.at) for row in rows}
         time.sleep(POLL_S)
         batch = reader.latest(10_000, batch.cursor)
+        rows = batch.rows
 
 
 def _find_tasks(settings: Settings, known: Iterable[str], asked: list[str]) -> frozenset[str]:
@@ -50,21 +60,31 @@ def _find_tasks(settings: Settings, known: Iterable[str], asked: list[str]) -> f
 
 
 def show(settings: Settings, arguments: argparse.Namespace) -> int:
-    """Print everything that is kept of a request, and what was said of it, as JSON."""
-    rows = open_harvest(settings).find(arguments.request)
-    if not rows:
-        print(f"no row of request {arguments.request}: it was not kept, or its time is over")
-        return FAILED
+    """Print everything that is kept of a request, and what was said of it, as JSON.
+
+    Raises StepdownError if nothing is.
+    """
+    request_id = arguments.request.strip()
     with open_state(settings.home) as state:
-        verdicts = [one for row in rows for one in state.reviews.verdicts(row.task)]
-        feedback = state.reviews.feedback()
-    shown = {
-        "rows": [describe_row(row) for row in rows],
-        "verdicts": [one for one in verdicts if one.request_id == arguments.request],
-        "feedback": [one for one in feedback if one.request_id == arguments.request],
-    }
+        shown = describe_request(settings, state, request_id)
+        if shown is None:
+            raise StepdownError(_explain_absence(state, request_id))
+        if not shown["rows"]:
+            print(f"stepdown: {_explain_absence(state, request_id)}", file=sys.stderr)
     print(msgspec.json.format(msgspec.json.encode(shown)).decode())
     return OK
+
+
+def _explain_absence(state: State, request_id: str) -> str:
+    absence = f"no row of request {request_id[:64]}: "
+    decisions = state.decisions.find(request_id)
+    if not decisions:
+        return absence + "it was not kept, or its time is over"
+    if decisions[-1].row.decision == "local":
+        absence += "a specialist answered it, and rows are answers of the teacher"
+    else:
+        absence += "its answer was not kept, or its time is over"
+    return f"{absence}; `stepdown why {request_id}` explains it"
 
 
 def query(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -73,15 +93,18 @@ def query(settings: Settings, arguments: argparse.Namespace) -> int:
         columns = list_query_columns(settings)
         print(msgspec.json.encode(columns).decode() if arguments.json else _list_columns(columns))
         return OK
-    answer = query_harvest(settings, arguments.sql, None if arguments.json else arguments.limit)
+    limit = arguments.limit
+    # One more than is shown tells whether there are more.
+    answer = query_harvest(settings, arguments.sql, None if arguments.json else limit + 1)
     if arguments.json:
         for values in answer.rows:
             print(msgspec.json.encode(dict(zip(answer.columns, values, strict=True)), enc_hook=str).decode())
         return OK
-    table = [answer.columns, *([_shorten(value) for value in values] for values in answer.rows)]
-    widths = [max(len(line[column]) for line in table) for column in range(len(answer.columns))]
-    for line in table:
-        print("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
+    width = shutil.get_terminal_size((_ANY_WIDTH, 24)).columns
+    for line in format_result(answer.columns, answer.rows[:limit], width):
+        print(line)
+    if len(answer.rows) > limit:
+        print(f"there are more than {limit:,} rows: --limit shows others", file=sys.stderr)
     return OK
 
 
@@ -109,7 +132,3 @@ def _render_json(row: Row) -> str:
 
 def _one_line(text: str, width: int) -> str:
     return make_visible(textwrap.shorten(text, max(width, 10), placeholder=" ..."))
-
-
-def _shorten(value: object) -> str:
-    return _one_line(value, 60) if isinstance(value, str) else str(value)

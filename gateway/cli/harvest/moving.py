@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -11,6 +12,8 @@ from gateway.cli import OK
 from gateway.errors import ConfigError
 from gateway.processes.harvest_access import open_manifests
 from gateway.settings import Settings
+from gateway.store.state import open_state
+from gateway.store.task_lookup import find_recorded_task
 
 _UNSET = "rows stay on this machine: set `parts` of [harvest] to a folder or a URL (s3://bucket/folder)"
 
@@ -31,9 +34,10 @@ def list_parts(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the address of each file that counts just now."""
     if settings.harvest.parts is None:
         raise ConfigError(_UNSET)
-    log = open_manifests(settings)
-    for part in log.refresh().select():
-        if arguments.task and part.task not in arguments.task:
+    parts = open_manifests(settings).refresh().select()
+    wanted = _find_tasks(settings, {part.task for part in parts}, arguments.task or ())
+    for part in parts:
+        if wanted and part.task not in wanted:
             continue
         address = f"{settings.harvest.parts.rstrip('/')}/{part.path}"
         if arguments.json:
@@ -41,3 +45,10 @@ def list_parts(settings: Settings, arguments: argparse.Namespace) -> int:
         else:
             print(address)
     return OK
+
+
+def _find_tasks(settings: Settings, known: Iterable[str], asked: Sequence[str]) -> set[str]:
+    if not asked:
+        return set()
+    with open_state(settings.home) as state:
+        return {find_recorded_task(state, task, known) for task in asked}

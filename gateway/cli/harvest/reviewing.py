@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -48,16 +49,20 @@ def review(settings: Settings, arguments: argparse.Namespace) -> int:
             print("comparing the answers with those of students that have not seen them ...", file=sys.stderr)
             keyboard = Keyboard()
             items = session.list_items()[: arguments.limit]
-            run_dialog(session, items, keyboard.read_key, keyboard.read_line)
+            run_dialog(session, items, keyboard.read_key, keyboard.read_line, state.tasks.names.of)
     return OK
 
 
 def run_dialog(
-    session: Review, items: Sequence[Item], read_key: Callable[[], str], read_line: Callable[[], str]
+    session: Review,
+    items: Sequence[Item],
+    read_key: Callable[[], str],
+    read_line: Callable[[], str],
+    name_of: Callable[[str], str] = str,
 ) -> None:
     """Ask about `items` one by one until the last, or until the reviewer quits.
 
-    What was decided is kept at once.
+    What was decided is kept at once. `name_of` takes the id of a task.
     """
     if not items:
         print("nothing to review")
@@ -66,7 +71,7 @@ def run_dialog(
     try:
         while place < len(items):
             item = items[place]
-            _show(item, f"{place + 1} of {len(items)}")
+            _show(item, f"{place + 1} of {len(items)}  {make_visible(name_of(item.task))}")
             key, ruling = _ask(item, read_key, read_line)
             if key in _INTERRUPTS:
                 break
@@ -118,10 +123,9 @@ def _show(item: Item, where: str) -> None:
     columns, rows = shutil.get_terminal_size()
     room = max(4, rows - 10)
     each = max(2, room // (1 + len(item.candidates)))
-    text, *candidates = (_fit(one, columns - 5, each) for one in (item.text, *item.candidates))
-    print(f"\n{where}  {make_visible(item.task)}\n\n{text}\n")
-    for number, candidate in enumerate(candidates, start=1):
-        print(f"  {number}) {candidate}")
+    print(f"\n{where}\n\n{_fit(item.text, columns, each)}\n")
+    for number, candidate in enumerate(item.candidates, start=1):
+        print(f"  {number}) {_fit(candidate, columns, each, indent=5)}")
 
 
 def _show_all(item: Item) -> None:
@@ -131,16 +135,20 @@ def _show_all(item: Item) -> None:
     print(f"\n{KEYS}", flush=True)
 
 
-def _fit(text: str, columns: int, rows: int) -> str:
-    """Return so much of `text` as takes `rows` lines of a terminal, and how much is missing."""
+def _fit(text: str, columns: int, rows: int, *, indent: int = 0) -> str:
+    """Return so much of `text` as takes `rows` lines of a terminal, and how much is missing.
+
+    Its lines begin after `indent` columns, the first of them where the cursor is.
+    """
+    room = max(columns - indent, 1)
     lines = [
-        line[start : start + columns]
-        for line in make_visible(text[: columns * rows], _KEPT).expandtabs(4).split("\n")
-        for start in range(0, max(len(line), 1), columns)
+        piece
+        for line in make_visible(text[: room * rows], _KEPT).expandtabs(4).split("\n")
+        for piece in textwrap.wrap(line, room, replace_whitespace=False) or [""]
     ]
-    shown = "\n     ".join(lines[:rows])
-    is_whole = len(text) <= columns * rows and len(lines) <= rows
-    return shown if is_whole else f"{shown}\n     ... {len(text):,} characters, [t] shows all"
+    is_whole = len(text) <= room * rows and len(lines) <= rows
+    missing = [] if is_whole else [f"... {len(text):,} characters, [t] shows all"]
+    return ("\n" + " " * indent).join(lines[:rows] + missing)
 
 
 def _read_ruling(item: Item, key: str, read_line: Callable[[], str]) -> Ruling | None:

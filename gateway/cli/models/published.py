@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from gateway.store.task_lookup import list_named_tasks
 
 LOST = "it drafts, but its files are gone: put them back from a backup, or roll back"
 _NAME_WIDTH = 17
+_FACTS = f"{'':5} {'recipe':10} {'rows':>8} {'MB':>8}  made"
 
 
 def run(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -57,33 +58,48 @@ def _list(settings: Settings, state: State, arguments: argparse.Namespace) -> in
     if arguments.json:
         print(msgspec.json.encode(found).decode())
         return OK
-    drafting = {(one.task, one.version) for one in state.certifications.all()} if found else set()
-    for one in found:
-        print(_describe(one, is_drafting=(one["task"], one["version"]) in drafting))
     lost = list_lost_versions(settings, state)
-    for task, version in lost:
-        print(_align("specialist", name_of(task), f"v{version}*   its files are gone (`models verify`)"))
-    if drafting:
-        print("* drafts now")
     if not found and not lost:
         print("no model yet: `stepdown serve` trains specialists,")
         print("`stepdown models pull` fetches a base model")
+        return OK
+    drafting = {(one.task, one.version) for one in state.certifications.all()}
+    lines = [
+        (one["kind"], one["name"], one["task"], _describe(one, (one["task"], one["version"]) in drafting))
+        for one in found
+    ]
+    lines += [
+        ("specialist", name_of(task), task, f"v{version}*   its files are gone (`models verify`)")
+        for task, version in lost
+    ]
+    print("\n".join(_align(lines)))
+    if drafting:
+        print("* drafts now")
     return OK
 
 
-def _describe(model: dict[str, Any], *, is_drafting: bool) -> str:
+def _describe(model: dict[str, Any], is_drafting: bool) -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime(model["created_at"]))
     mark = "*" if is_drafting and model["kind"] == "specialist" else ""
     version = f"v{model['version']}{mark}"
-    facts = f"{version:5} {model['recipe']:8.8} {model['rows']:>7,} rows {model['size_mb']:>6.1f} MB {day}"
-    return _align(model["kind"], model["name"], facts)
+    return f"{version:5} {model['recipe']:10.10} {model['rows']:>8,} {model['size_mb']:>8.1f}  {day}"
 
 
-def _align(kind: str, name: str, facts: str) -> str:
-    """Return a line; two where the name is long, so that it is never cut and columns stay."""
-    indent = " " * 11
-    gap = f"{name:{_NAME_WIDTH}} " if len(name) <= _NAME_WIDTH else f"{name}\n{indent}{'':{_NAME_WIDTH}} "
-    return f"{kind:10} {gap}{facts}"
+def _align(lines: Sequence[tuple[str, str, str, str]]) -> Iterator[str]:
+    """Yield the lines of a table of kind, name, task and facts; a model is named beside its first version.
+
+    A long name has a line of its own, so that it is never cut and columns stay.
+    """
+    yield f"{'kind':10} {'name':{_NAME_WIDTH}} {_FACTS}"
+    last = ("", "")
+    # Stable: versions stay in their order, those without files come last.
+    for kind, name, task, facts in sorted(lines, key=lambda line: (line[0], line[2])):
+        begin = "" if (kind, task) == last else f"{kind:10} {name}"
+        last = (kind, task)
+        if len(name) > _NAME_WIDTH and begin:
+            yield begin
+            begin = ""
+        yield f"{begin:{11 + _NAME_WIDTH}} {facts}"
 
 
 def _show(settings: Settings, state: State, arguments: argparse.Namespace) -> int:

@@ -18,6 +18,8 @@ from gateway.settings import Settings
 from gateway.store.audit_trail import name_local_actor
 from gateway.store.state import State, open_state
 
+_WIDTH = 80
+
 
 class Outcome(NamedTuple):
     """A task's id and name, the version that was to draft, and the one that does."""
@@ -46,20 +48,24 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             version = events[-1].version if events else None
         drafting = versions.find_drafting(state, task)
         outcome = Outcome(task, state.tasks.names.of(task), version, drafting)
-        return _report(outcome, events, as_json=arguments.json)
+        return report_outcome(outcome, events, as_json=arguments.json)
 
 
 def _pin(state: State, task: str, order: versions.Order, arguments: argparse.Namespace) -> int:
     is_pinned = arguments.action == "pin"
+    was_pinned = state.pins.is_pinned(task)
     versions.pin(state, task, order, is_pinned=is_pinned)
     if arguments.json:
         print(json.dumps({"task": task, "is_pinned": is_pinned}))
     else:
-        print(f"{state.tasks.names.of(task)}: {arguments.action}ned")
+        said = "pinned" if is_pinned else "not pinned" if not was_pinned else "unpinned"
+        as_before = ", as before" if was_pinned is is_pinned else ""
+        print(f"{state.tasks.names.of(task)}: {said}{as_before}")
     return OK
 
 
-def _report(outcome: Outcome, events: Sequence[Event], *, as_json: bool) -> int:
+def report_outcome(outcome: Outcome, events: Sequence[Event], *, as_json: bool) -> int:
+    """Print what was done; return the exit code."""
     task, name, version, drafting = outcome
     is_done = version is not None and drafting == version
     said = [_describe(msgspec.structs.replace(event, task=name)) for event in events]
@@ -69,7 +75,7 @@ def _report(outcome: Outcome, events: Sequence[Event], *, as_json: bool) -> int:
     if not is_done:
         said.append(f"{name}: version {drafting} drafts on, because version {version} could not be certified")
     for line in said:
-        print(line)
+        print(textwrap.fill(line, _WIDTH, subsequent_indent="  "))
     return OK if is_done else FAILED
 
 
@@ -84,15 +90,28 @@ def _compare(settings: Settings, state: State, task: str, arguments: argparse.Na
     if arguments.json:
         print(msgspec.json.encode(found).decode())
         return OK
-    print(f"{state.tasks.names.of(task)}: {found.agreement:.1%} of {found.texts:,} texts are answered alike")
+    print_comparison(state.tasks.names.of(task), found)
+    return OK
+
+
+def print_comparison(name: str, found: versions.Comparison) -> None:
+    """Print how two versions of a task of that name differ."""
+    print(f"{name}: {found.agreement:.1%} of {found.texts:,} texts are answered alike")
     for side in (found.first, found.second):
         share = "no certificate" if side.coverage is None else f"{side.coverage:.1%} would be served"
         what = f"by {side.recipe}  {side.rows:,} rows  {side.draft_ms:.1f} ms a draft"
         print(f"  v{side.version}  {what}  {share}")
+    versions_said = [f"v{side.version}" for side in (found.first, found.second)]
+    room = max(map(len, versions_said))
     for one in found.differences:
-        print(f"  {_shorten(one.text, 60)}\n    {_shorten(one.first)} | {_shorten(one.second)}")
-    return OK
+        print(f"  {_shorten(one.text)}")
+        for version, said in zip(versions_said, (one.first, one.second), strict=True):
+            print(f"    {version:{room}}  {_shorten(said)}")
+    if left_out := round((1 - found.agreement) * found.texts) - len(found.differences):
+        print(f"  and {left_out:,} others")
 
 
-def _shorten(text: str, width: int = 40) -> str:
-    return textwrap.shorten(text, width, placeholder=" ...") or "(refused)"
+def _shorten(text: str) -> str:
+    # Texts of others: a terminal could obey what is not printable.
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return textwrap.shorten(plain, _WIDTH - 10, placeholder=" ...") or "(refused)"

@@ -9,7 +9,7 @@ import textwrap
 import time
 from typing import TYPE_CHECKING
 
-from gateway.cli import FAILED, OK, add_watch, read_count
+from gateway.cli import FAILED, OK, add_watch, read_count, read_number
 
 if TYPE_CHECKING:
     from gateway.api.admin.models import TaskReport
@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     migrate.add_argument("--to", required=True, metavar="MODEL", help="the model that the app will name")
     migrate.add_argument("--budget", required=True, type=_dollars, metavar="USD", help="such as $5")
     migrate.add_argument(
-        "--rows", type=read_count, default=2_000, metavar="N", help="at most so many (2,000)"
+        "--rows",
+        type=read_count,
+        default=2_000,
+        metavar="N",
+        help="the size of the sample (2,000), the same each time: what MODEL has answered is not asked again",
     )
     rename.add_argument("name", help="a-z, 0-9, '.', '_' and '-'; apps may ask for model stepdown/NAME")
     for action in (freeze, unfreeze, acknowledge):
@@ -116,27 +120,31 @@ def _show(arguments: argparse.Namespace, settings: Settings, state: State, repor
 
 
 def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, reporter: TaskReporter) -> int:
+    from gateway.cli.tasks.formatting import format_migration
     from gateway.processes.migrating import migrate_task
     from gateway.processes.versions import resolve_task
     from gateway.store.audit_trail import name_local_actor
 
     task = resolve_task(state, settings, arguments.task)
     state.trail.add(name_local_actor(), "tasks migrate", task, to=arguments.to, usd=arguments.budget)
-    done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows)
+    shows_progress = sys.stderr.isatty()
+
+    def say(answered: int) -> None:
+        if shows_progress:
+            print(f"\r{answered:,} answered", end="", file=sys.stderr, flush=True)
+
+    done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows, say=say)
+    if shows_progress:
+        print("\r\x1b[K", end="", file=sys.stderr)
     if arguments.json:
         return _print_json(done)
-    low, high = done.interval
-    print(
-        f"{done.asked:,} asked again for ${done.usd:.2f}, {done.failed:,} failed\n"
-        f"{arguments.to} agrees with the old teacher in {done.agreement:.1%} ({low:.1%} to {high:.1%})"
-    )
-    for name, rows in done.tasks.items():
-        print(f"{name}  {rows:,} rows: its specialist drafts in shadow until live audits confirm it")
-    return OK if done.asked else FAILED
+    state.tasks.refresh()
+    print("\n".join(format_migration(done, state.tasks.names.of)))
+    return FAILED if (done.failed and not done.asked) or not done.known + done.asked else OK
 
 
 def _dollars(text: str) -> float:
-    dollars = float(text.removeprefix("$"))
+    dollars = read_number(text.removeprefix("$"))
     if not dollars > 0:
         raise argparse.ArgumentTypeError("must be more than $0")
     return dollars

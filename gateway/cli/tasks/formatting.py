@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from gateway.api.admin.models import TaskReport
 from gateway.core import NOT_CONFIRMED, Certificate, RiskTarget
@@ -12,6 +13,9 @@ from gateway.distill.preview import Preview
 from gateway.processes.task_report import Stakes
 from gateway.store.audit_trail import Entry
 from gateway.store.interventions import Freeze
+
+if TYPE_CHECKING:
+    from gateway.processes.migrating import Migration
 
 WIDTH = 80
 _LABEL = 12
@@ -34,6 +38,32 @@ def format_row(report: TaskReport) -> Iterator[str]:
         yield from textwrap.wrap(report.because, WIDTH, initial_indent="    ", subsequent_indent="    ")
     if report.alarms and report.seen_alarm is None:
         yield f"    alarm {report.alarms} is not acknowledged"
+
+
+def format_migration(done: Migration, name_of: Callable[[str], str]) -> Iterator[str]:
+    """Yield the lines of `tasks migrate`."""
+    yield (
+        f"{done.asked:,} asked for ${done.usd:,.4f}, {done.known:,} answered before, {done.failed:,} failed"
+    )
+    if done.failed:
+        yield from _fill(f"the first that failed: {done.fault}")
+    sample = done.asked + done.known + done.failed + done.left
+    if done.left:
+        yield f"{done.left:,} not asked: the budget does not reach; the next run asks them"
+    elif done.known == sample:
+        yield from _fill(f"nothing is left to ask: {done.model} has answered the whole sample before")
+    if sample < done.texts:
+        yield f"the sample is {sample:,} of {done.texts:,} texts: --rows takes more"
+    if done.asked or done.known:
+        low, high = done.interval
+        yield from _fill(
+            f"{done.model} agrees with the old teacher in {done.agreement:.1%} ({low:.1%} to {high:.1%})"
+        )
+    for task, count in done.tasks.items():
+        rows = "1 new row" if count == 1 else f"{count:,} new rows"
+        yield from _fill(
+            f"{name_of(task)}: {rows}; its specialist drafts in shadow until live audits confirm it"
+        )
 
 
 def format_details(report: TaskReport, stakes: Stakes | None, now: float) -> Iterator[str]:
@@ -167,3 +197,7 @@ def _format_day(at: float) -> str:
 
 def _format_time(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(at))
+
+
+def _fill(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent="  ")

@@ -9,6 +9,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.examples import list_replies, render_line
 
 SUFFIX = ".jsonl"
+LEFT_OUT = "whose answer is no label: a call, several lines, or more than 200 characters"
 
 LONGEST_LABEL = 200
 """In characters; an answer that is longer, or of several lines, is no label."""

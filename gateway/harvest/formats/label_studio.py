@@ -11,6 +11,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.examples import list_replies
 
 SUFFIX = ".json"
+LEFT_OUT = "without an answer that can be shown"
 LABELING_CONFIG = """<View>
   <Paragraphs name="conversation" value="$conversation" layout="dialogue" nameKey="role" textKey="text"/>
   <TextArea name="answer" toName="conversation" editable="true" maxSubmissions="1" required="true"/>

@@ -9,6 +9,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.examples import Example, examples_of, render_line
 
 SUFFIX = ".jsonl"
+LEFT_OUT = "that are no conversation of messages with an answer"
 
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:

@@ -10,6 +10,7 @@ from gateway.harvest.examples import Example, preferred_pair, render_line
 from gateway.wire.replies import Reply
 
 SUFFIX = ".jsonl"
+LEFT_OUT = "without a draft that differs from the answer"
 
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:

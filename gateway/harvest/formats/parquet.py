@@ -15,6 +15,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.examples import list_replies
 
 SUFFIX = ".parquet"
+LEFT_OUT = "that cannot be written"
 COLUMNS = {
     "request_id": "VARCHAR",
     "at": "DOUBLE",

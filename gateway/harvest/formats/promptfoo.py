@@ -11,6 +11,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.examples import Example, examples_of, render_line
 
 SUFFIX = ".jsonl"
+LEFT_OUT = "that are no conversation of messages with one answer"
 
 _encode = msgspec.json.Encoder().encode
 # promptfoo gives the calls of a chat as an array. Their ids differ from answer to answer, and the order of

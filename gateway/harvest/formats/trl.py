@@ -10,6 +10,7 @@ from gateway.harvest.chat_template import decode_tools, template_prompt, templat
 from gateway.harvest.examples import examples_of, render_line
 
 SUFFIX = ".jsonl"
+LEFT_OUT = "that are no conversation of messages with an answer"
 
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:

@@ -10,6 +10,7 @@ from gateway.harvest.chat_template import decode_tools, template_prompt, templat
 from gateway.harvest.examples import preferred_pair, render_line
 
 SUFFIX = ".jsonl"
+LEFT_OUT = "without a draft that differs from the answer"
 
 
 def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False) -> int:

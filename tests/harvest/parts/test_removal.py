@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from gateway.harvest.base import REPEATS
 from gateway.harvest.parts.compaction import FAN_IN, Compactor
 from gateway.harvest.parts.removal import PartsRemoval
 from gateway.harvest.reader import Count
@@ -57,6 +58,18 @@ def test_to_forget_a_task_leaves_the_others(machine: OpenMachine, row: MakeRow) 
     assert len(PartsRemoval(one.log, "w").forget(Selection(task="cards"))) == 1
     assert PartsRemoval(one.log, "w").count_rows() == {"loans": Count(training=1)}
     assert one.ids() == ["b"]
+
+
+def test_who_forgets_a_request_forgets_what_repeats_it(machine: OpenMachine, row: MakeRow) -> None:
+    """And no other whose id begins alike."""
+    one = machine()
+    one.ship(*(row(request_id=name) for name in ("é", f"é{REPEATS}1", f"é{REPEATS}2", "éb", "%")))
+
+    gone = PartsRemoval(one.log, "w").forget(Selection(request_id="é"))
+
+    assert len(gone) == 3
+    assert PartsRemoval(one.log, "w").forget(Selection(request_id="_")) == []
+    assert sorted(one.ids()) == ["%", "éb"]
 
 
 @pytest.mark.parametrize(
