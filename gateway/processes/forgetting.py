@@ -29,6 +29,7 @@ WITHDRAWN = "withdrawn: a text that it had learnt was forgotten; the next versio
 BLOCKED = "blocked: evidence that it stood on was forgotten; it must be earned again from what is left"
 NOT_OURS = (
     "backups of the home folder",
+    "bundles of its versions (`models bundle`): write them anew",
     "logs, traces and metrics that were sent elsewhere",
     "the teacher's own records of the requests",
 )
