@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -162,6 +163,15 @@ def test_a_specialist_of_another_kind_is_not_bundled(command: Command, home: Pat
 
     assert done.returncode != 0
     assert "only a head or a tagger can be bundled" in done.stderr
+
+
+def test_a_base_is_not_bundled(command: Command, home: Path) -> None:
+    published = publish(home, "smol", 1)
+    shutil.move(published.parent, Home(home).models / "smol")
+
+    done = command("models", "bundle", "smol", "-o", "smol.zip")
+
+    assert (done.returncode, "smol is a base model; only" in done.stderr) == (2, True)
 
 
 def test_an_unknown_name_is_a_mistake_of_usage(command: Command, home: Path) -> None:

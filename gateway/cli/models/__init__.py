@@ -97,9 +97,11 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.store.state import open_state
 
     with open_state(settings.home) as state:
-        _, registry, task = find_model(settings, state, arguments.name)
+        kind, registry, task = find_model(settings, state, arguments.name)
         certification = state.certifications.of(task)
         is_frozen = state.interventions.find_freeze(task) is not None
+    if kind == "base":
+        raise ConfigError(f"{task} is a base model; only a head or a tagger can be bundled")
     version = certification.version or max(registry.versions(task))
     digest = certification.digest if version == certification.version else ""
     manifest, folder = registry.verify(task, version, digest)

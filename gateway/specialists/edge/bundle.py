@@ -73,7 +73,7 @@ def write_bundle(
 
 def _write_zip(file: Path, task: str, scratch: Path) -> str:
     """Write the files in `scratch` as a folder of a zip; return its sha256."""
-    written = file.with_name(f".{file.name}.new")
+    written = file.parent / f".{file.name}.new"
     try:
         with zipfile.ZipFile(written, "w") as bundle:
             for path in sorted(scratch.iterdir()):

@@ -295,12 +295,13 @@ def test_a_service_may_read_what_another_user_unpacked(
 
 
 def test_what_cannot_be_written_leaves_what_was_there(
-    version: Path, encoder: OnnxEncoder, tmp_path: Path
+    version: Path, encoder: OnnxEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest, folder = Registry(version.parent.parent).verify("support", 1)
     (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
 
-    for place in (tmp_path / "nowhere" / "x.zip", tmp_path / "folder"):
+    for place in (tmp_path / "nowhere" / "x.zip", tmp_path / "folder", Path()):
         with pytest.raises(RegistryError, match="cannot be written"):
             write_bundle(place, folder, manifest, encoder, [])
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
