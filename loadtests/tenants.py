@@ -3,13 +3,16 @@
 `python -m loadtests.tenants` starts a gateway whose two tenants have a certified specialist each,
 for one template and one set of texts, and sends 10,000 requests of both in turn: plain, streamed,
 with another date in the template, local by header, by the name of their own specialist and of the
-other's. Exits with 1 if an answer is foreign, or if a tenant is hardly served at all.
+other's. With `--templates 50` each tenant has fifty templates that are near copies of each other, and a
+specialist for each. Exits with 1 if an answer is foreign or another template's, or if a tenant is hardly
+served at all.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import random
 import sys
 import tempfile
@@ -21,33 +24,20 @@ from typing import Any, Literal, get_args
 
 import aiohttp
 import msgspec
-import numpy as np
 
-from gateway.core import (
-    OWN_PREFIX,
-    STRATA,
-    Certificate,
-    Certification,
-    IncomingRequest,
-    Request,
-    RiskTarget,
-)
+from gateway.core import OWN_PREFIX, Request
 from gateway.demo.stack import POLL_S, Stack
-from gateway.registry.manifest import Manifest
-from gateway.registry.models import Registry
 from gateway.routing.base import task_name
-from gateway.specialists.base import Encoder
 from gateway.specialists.encoders import create_encoder
-from gateway.specialists.runtimes.scripted import SCRIPT, Script
 from gateway.store.home import Home
-from gateway.store.state import State, open_state
-from gateway.wire.chat.request import read_chat
+from gateway.store.state import open_state
+from loadtests.support.scripted import Place, found_task, read_body
 
 REQUESTS = 10_000
 AT_ONCE = 16
 TENANTS = ("shop", "bank")
 MODEL = "gpt-4o"
-PROMPT = "Sort the message of a customer into one of our labels. Today is {day}. Answer with the label."
+PROMPT = "Sort the message of a customer{shop} into one of our labels. Today is {day}. Answer with the label."
 OWN_DAY = "2026-03-01"
 TEXTS = tuple(f"Message {number}: where is my order, and when do I get my money?" for number in range(200))
 POLICY = """
@@ -64,10 +54,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Tenant(msgspec.Struct, frozen=True):
-    """One tenant: its key, its task, and what its specialist answers to everything."""
+    """One tenant with one of its templates: key and task, and what the specialist answers to everything."""
 
     name: str
     key: str
+    prompt: str
     task: str
     answer: str
 
@@ -96,8 +87,18 @@ class Got(msgspec.Struct, frozen=True):
         return other.answer in self.text or self.served_by.startswith(other.task)
 
     @property
+    def is_misrouted(self) -> bool:
+        """Whether a specialist answered that is not the template's own."""
+        return self.served_by.startswith("task-") and not self.is_local
+
+    @property
+    def is_unsure(self) -> bool:
+        """Whether a near copy of the template went to the teacher."""
+        return self.asked.kind == "dated" and self.served_by == "teacher"
+
+    @property
     def is_local(self) -> bool:
-        """Whether the tenant's own specialist answered."""
+        """Whether the template's own specialist answered."""
         return self.text == self.asked.tenant.answer and self.served_by.startswith(self.asked.tenant.task)
 
 
@@ -105,21 +106,27 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one run; the last three are per tenant."""
 
     requests: int
+    templates: int
+    """Of each tenant."""
     foreign: int
+    misrouted: int
+    """Answers of a specialist that is not the template's own; the foreign ones are among them."""
     statuses: dict[str, int]
     local: dict[str, int]
     teacher: dict[str, int]
     refused: dict[str, int]
     """Requests for the other tenant's specialist, refused as for a model that does not exist."""
+    unsure: dict[str, int]
+    """With several templates: near copies that the teacher answered, as more than one is as near."""
 
     @property
     def holds(self) -> bool:
-        """Whether the tenants never met, and both were served."""
+        """Whether tenants and templates never met, and both tenants were served."""
         is_served = all(
-            own >= LEAST_LOCAL * (self.requests / len(self.local) - self.refused[name])
+            own >= LEAST_LOCAL * (self.requests / len(self.local) - self.refused[name] - self.unsure[name])
             for name, own in self.local.items()
         )
-        return self.foreign == 0 and is_served
+        return self.foreign == self.misrouted == 0 and is_served
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -127,10 +134,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.tenants", description=__doc__)
     parser.add_argument("--requests", type=int, default=REQUESTS)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--templates", type=int, default=1, help="near copies of each tenant (1)")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args(arguments)
 
-    figures = measure(options.requests, options.seed)
+    figures = measure(options.requests, options.seed, options.templates)
     encoded = msgspec.json.format(msgspec.json.encode(figures), indent=2)
     if options.json:
         options.json.write_bytes(encoded)
@@ -138,13 +146,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if figures.holds else 1
 
 
-def measure(requests: int, seed: int = 1) -> Figures:
-    """Send `requests` to a new gateway of two tenants and return the figures."""
+def measure(requests: int, seed: int = 1, templates: int = 1) -> Figures:
+    """Send `requests` to a new gateway of two tenants with so many `templates` each; return the figures."""
     with tempfile.TemporaryDirectory(prefix="stepdown-tenants-") as name:
         home, scratch = Home(Path(name) / "home"), Path(name) / "scratch"
         encoder = create_encoder("minilm")
         with open_state(home) as state:
-            tenants = [_found(tenant, state, home, scratch, encoder) for tenant in TENANTS]
+            keys = [(name, state.keys.create(name)[1]) for name in TENANTS]
+            pairs = [[_make_tenant(*each, number) for each in keys] for number in range(templates)]
+            for tenant in itertools.chain(*pairs):
+                asked = _read(tenant.prompt.format(day=OWN_DAY))
+                place = Place(state, home, scratch / tenant.answer, encoder)
+                found_task(tenant.task, f"tenant:{tenant.name}", asked, tenant.answer, place)
         policies = Path(name) / "policies"
         policies.mkdir()
         (policies / "default.yaml").write_text(POLICY)
@@ -152,56 +165,18 @@ def measure(requests: int, seed: int = 1) -> Figures:
         with Stack(home=home, policies=policies, environment=environment, is_open=False) as stack:
             while not stack.status()["specialists_ready"]:
                 time.sleep(POLL_S)
-            return _figures(asyncio.run(_send(stack, list(_mix(tenants, requests, seed)))))
+            return _figures(asyncio.run(_send(stack, list(_mix(pairs, requests, seed)))), templates)
 
 
-def _found(name: str, state: State, home: Home, scratch: Path, encoder: Encoder) -> Tenant:
-    """Give a tenant its key, its task, and a certified specialist."""
-    asked, scope = _read(PROMPT.format(day=OWN_DAY)), f"tenant:{name}"
-    tenant = Tenant(name, state.keys.create(name)[1], task_name(asked.template, scope), f"label-of-{name}")
-    folder = scratch / name
-    folder.mkdir(parents=True)
-    (folder / SCRIPT).write_bytes(msgspec.json.encode(Script(otherwise=tenant.answer)))
-    manifest = Manifest(
-        task=tenant.task,
-        version=1,
-        runtime="scripted",
-        encoder=encoder.name,
-        created_at=0.0,
-        recipe="script",
-        seed=0,
-        rows=0,
-        answers=1,
-    )
-    Registry(home.registry).publish(manifest, folder)
-    state.tasks.put(
-        tenant.task,
-        scope=scope,
-        contract_hash=asked.contract_hash,
-        template_text=asked.template_text,
-        vector=np.asarray(encoder.encode(asked.template_text), np.float32).tobytes(),
-        model=MODEL,
-    )
-    certificates = tuple(
-        Certificate(
-            stratum=stratum,
-            target=RiskTarget(),
-            stage="live",
-            threshold=0.5,
-            forms=(asked.form,),
-            expires_at=1e12,
-            is_settled=True,
-        )
-        for stratum in STRATA
-    )
-    state.certifications.put(Certification(task=tenant.task, version=1, certificates=certificates))
-    return tenant
+def _make_tenant(name: str, key: str, number: int) -> Tenant:
+    """Return a tenant with the template of that number; the first names no shop."""
+    prompt = PROMPT.replace("{shop}", f" of shop {number}" if number else "")
+    task = task_name(_read(prompt.format(day=OWN_DAY)).template, f"tenant:{name}")
+    return Tenant(name, key, prompt, task, f"label-{number}-of-{name}")
 
 
 def _read(prompt: str) -> Request:
-    body = msgspec.json.encode(_body(prompt, TEXTS[0]))
-    target = b"/v1/chat/completions"
-    return read_chat(IncomingRequest(id="", caller="", target=target, headers=(), body=body, received_at=0.0))
+    return read_body(msgspec.json.encode(_body(prompt, TEXTS[0])))
 
 
 def _body(prompt: str, text: str, model: str = MODEL, *, stream: bool = False) -> dict[str, object]:
@@ -209,11 +184,11 @@ def _body(prompt: str, text: str, model: str = MODEL, *, stream: bool = False) -
     return {"model": model, "messages": messages, "stream": stream}
 
 
-def _mix(tenants: Sequence[Tenant], requests: int, seed: int) -> Iterator[Asked]:
+def _mix(pairs: Sequence[Sequence[Tenant]], requests: int, seed: int) -> Iterator[Asked]:
     """Yield requests of both tenants in turn, so that each text is asked by both at nearly one time."""
     chance = random.Random(seed)
     for _ in range(requests // 2):
-        text, kind = chance.choice(TEXTS), chance.choice(KINDS)
+        text, kind, tenants = chance.choice(TEXTS), chance.choice(KINDS), chance.choice(pairs)
         for tenant, other in (tenants, tenants[::-1]):
             yield Asked(tenant, other, kind, text)
 
@@ -231,10 +206,10 @@ async def _send(stack: Stack, requests: Sequence[Asked]) -> list[Got]:
 
 async def _ask(session: aiohttp.ClientSession, asked: Asked) -> Got:
     headers = {"authorization": f"Bearer {asked.tenant.key}"}
-    prompt, model = PROMPT.format(day=OWN_DAY), MODEL
+    prompt, model = asked.tenant.prompt.format(day=OWN_DAY), MODEL
     match asked.kind:
         case "dated":
-            prompt = PROMPT.format(day="2026-04-17")
+            prompt = asked.tenant.prompt.format(day="2026-04-17")
         case "local":
             headers["x-stepdown-mode"] = "local"
         case "named":
@@ -261,17 +236,20 @@ def _streamed_text(content: bytes) -> str:
     return "".join(choice["delta"].get("content") or "" for choice in choices)
 
 
-def _figures(replies: Sequence[Got]) -> Figures:
+def _figures(replies: Sequence[Got], templates: int) -> Figures:
     def per_tenant(chosen: Sequence[Got]) -> dict[str, int]:
         counts = Counter(got.asked.tenant.name for got in chosen)
         return {name: counts[name] for name in TENANTS}
 
     return Figures(
         requests=len(replies),
+        templates=templates,
+        misrouted=sum(got.is_misrouted for got in replies),
         foreign=sum(got.is_foreign for got in replies),
         statuses=dict(sorted(Counter(str(got.status) for got in replies).items())),
         local=per_tenant([got for got in replies if got.is_local]),
         teacher=per_tenant([got for got in replies if got.served_by == "teacher"]),
+        unsure=per_tenant([got for got in replies if templates > 1 and got.is_unsure]),
         refused=per_tenant([got for got in replies if got.asked.kind == "foreign" and got.status == 404]),
     )
 

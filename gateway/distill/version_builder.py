@@ -19,6 +19,7 @@ from gateway.core import EXACT, Footprint, RiskTarget
 from gateway.distill.base import Config, Recipe, TrainingSet, Workspace
 from gateway.distill.choice import Choice
 from gateway.distill.deferral import fit_deferral
+from gateway.distill.earlier_versions import EarlierVersions, MeasureFootprint
 from gateway.distill.encoder_change import describe_other_encoder
 from gateway.distill.engine_change import describe_other_model
 from gateway.distill.imported import METRIC
@@ -36,10 +37,6 @@ logger = logging.getLogger(__name__)
 
 OpenRuntime = Callable[[str, Path], Runtime]
 """The runtime of a name for a folder of files, as the model host would open it."""
-
-MeasureFootprint = Callable[[str, Path, Sequence[str]], Footprint | None]
-"""What a runtime by this name takes for a folder of files, to draft for texts like these; None if that
-cannot be measured. May take seconds."""
 
 
 class VersionBuilder:
@@ -63,6 +60,7 @@ class VersionBuilder:
         self._registry = registry
         self._open_runtime = open_runtime
         self._measure = measure
+        self._earlier = EarlierVersions(registry, measure)
         self._stock = resources
         self._benches = workspaces
         self._config = config
@@ -99,7 +97,7 @@ class VersionBuilder:
 
         How well is measured by the strictest of `targets`, on rows that came from `valid_from` on and,
         where these are enough, before `served_from`: later ones are what a version left to the teacher.
-        Recipes whose last version took more than it may take are left out.
+        Recipes whose last version took more than it may take, and still does, are left out.
         Raises TrainingError when no recipe can learn such answers.
         """
         strictest = min(targets, default=RiskTarget())
@@ -109,10 +107,10 @@ class VersionBuilder:
         asked = self._ask(fresh, served_from)
         choices: list[Choice] = []
         problems = []
+        texts = [row.text for row in rows]
         for recipe in self._candidates(TrainingSet.of(rows)):
-            last = self._newest_by(task, recipe.name)
-            if last and last.footprint and not may_take(last.footprint):
-                problems.append(f"{recipe.name}: its last version took {last.footprint.describe()}")
+            if took := self._earlier.find_excess(task, recipe.name, texts, may_take):
+                problems.append(f"{recipe.name}: its last version took {took.describe()}")
                 continue
             if choices and len(rows) < self._config.slow_recipe_rows:
                 break
@@ -137,7 +135,9 @@ class VersionBuilder:
             folder, lessons = Path(name), TrainingSet.of(choice.rows)
             workspace = self._workspace(draft.task, choice.targets)
             report = choice.recipe.train(lessons, folder, workspace)
-            known = self._learnt_before(draft) if report.has_parent else LearntTexts()
+            known = (
+                self._earlier.list_learnt(draft.task, draft.recipe) if report.has_parent else LearntTexts()
+            )
             write_learnt_texts(lessons.texts, folder, known)
             write_validation(choice.validation, choice.deferral, folder)
             manifest = msgspec.structs.replace(
@@ -221,18 +221,6 @@ class VersionBuilder:
         return describe_other_encoder(manifest, self._stock.encoder) or describe_other_model(
             manifest, folder, self._stock.remote_engines
         )
-
-    def _newest_by(self, task: str, recipe: str) -> Manifest | None:
-        """Return the manifest of the newest version by `recipe`, None without one."""
-        versions = reversed(self._registry.versions(task))
-        manifests = (self._registry.read(task, version) for version in versions)
-        return next((one for one in manifests if one.recipe == recipe), None)
-
-    def _learnt_before(self, draft: Manifest) -> LearntTexts:
-        """Return what the last version by the same recipe has learnt, and those that it went on from."""
-        if (last := self._newest_by(draft.task, draft.recipe)) is None:
-            return LearntTexts()
-        return read_learnt_texts(self._registry.folder(last.task, last.version))
 
     def _candidates(self, rows: TrainingSet) -> list[Recipe]:
         """Return the recipes for answers like those in `rows`, the quickest first. Raises TrainingError."""

@@ -8,11 +8,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gateway.core import Certificate, Certification, hash_text
+from gateway.errors import RegistryError
 from gateway.harvest.exports import Export, read_exports
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.removal import Forgotten, Selection, find_rows, forget, wipe
@@ -29,6 +31,7 @@ WITHDRAWN = "withdrawn: a text that it had learnt was forgotten; the next versio
 BLOCKED = "blocked: evidence that it stood on was forgotten; it must be earned again from what is left"
 NOT_OURS = (
     "backups of the home folder",
+    "bundles of its versions (`models bundle`): write them anew",
     "logs, traces and metrics that were sent elsewhere",
     "the teacher's own records of the requests",
 )
@@ -152,14 +155,22 @@ def withdraw_versions(
 
     `is_forgotten` tells by its hash. Hold `lock_learner` meanwhile.
     """
-    from gateway.specialists.learnt import read_learnt_texts
-
     for version in registry.versions(task):
-        if not any(map(is_forgotten, read_learnt_texts(registry.folder(task, version)))):
+        if not _may_have_learnt(registry.folder(task, version), is_forgotten):
             continue
         _withdraw_version(state, task, version)
         delete(task, version)
         yield f"{task}/{version}"
+
+
+def _may_have_learnt(folder: Path, is_forgotten: Callable[[int], bool]) -> bool:
+    """Whether a version has learnt a forgotten text, or cannot say: a damaged file keeps nothing alive."""
+    from gateway.specialists.learnt import read_learnt_texts
+
+    try:
+        return any(map(is_forgotten, read_learnt_texts(folder)))
+    except RegistryError:
+        return True
 
 
 @contextmanager

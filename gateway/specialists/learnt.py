@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -15,19 +17,25 @@ FILE = "learnt.npy"
 
 
 class LearntTexts:
-    """A set of texts, known by their hashes."""
+    """A set of texts, known by their hashes: 8 bytes each in memory, too, where a set would take 70."""
 
     def __init__(self, hashes: Iterable[int] = ()) -> None:
-        self._hashes = frozenset(hashes)
+        self._hashes = array("Q", sorted(set(hashes)))
 
     def __contains__(self, text: str) -> bool:
-        return hash_text(text) in self._hashes
+        return find_hash(self._hashes, hash_text(text)) is not None
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._hashes)
 
     def __len__(self) -> int:
         return len(self._hashes)
+
+
+def find_hash(hashes: array[int], wanted: int) -> int | None:
+    """Return the place of a hash in ascending `hashes`, None if it is not there; about 1 us."""
+    place = bisect_left(hashes, wanted)
+    return place if place < len(hashes) and hashes[place] == wanted else None
 
 
 def hash_exactly(text: str) -> bytes:

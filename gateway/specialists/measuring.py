@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +76,11 @@ def measure_footprint(measured: MeasuredVersion) -> Footprint | None:
 
 def main() -> None:
     """Read a MeasuredVersion from the first line of stdin, write its Footprint to stdout."""
+    from gateway.specialists.learnt import read_learnt_texts  # numpy: as below
+
     measured = msgspec.json.decode(sys.stdin.buffer.readline(), type=MeasuredVersion)
     exit_with_parent()
-    texts = mix_texts(measured.texts[:TEXTS])
+    texts = mix_texts(measured.texts[:TEXTS], read_learnt_texts(Path(measured.folder)).__contains__)
     with _open_runtime(measured) as (runtime, begun):
         with contextlib.suppress(SpecialistError):
             runtime.draft(DraftRequest(text=texts[0]), NullListener())
@@ -137,16 +139,18 @@ def _draft_all(runtime: Runtime, texts: Sequence[str]) -> tuple[float, list[floa
     return (_cpu_s() - cpu_s) / max(1, drafts), sorted(best.values())
 
 
-def mix_texts(lessons: Sequence[str]) -> list[str]:
+def mix_texts(lessons: Sequence[str], is_learnt: Callable[[str], bool] = lambda _: False) -> list[str]:
     """Return texts as long as `lessons` that no version has learnt: halves of one and of the next.
 
-    What was learnt may be answered without drafting, what is like it by a first stage alone.
+    What was learnt may be answered without drafting, what is like it by a first stage alone. Halves of
+    "play jazz" and "play rock" are a lesson: such a text has its words the other way round.
     """
     words = [lesson.split(" ") for lesson in lessons]
-    return [
-        " ".join([*one[: (len(one) + 1) // 2], *other[len(other) // 2 :]])
+    mixed = [
+        [*one[: (len(one) + 1) // 2], *other[len(other) // 2 :]]
         for one, other in zip(words, [*words[1:], *words[:1]], strict=True)
     ]
+    return [" ".join(each[::-1] if is_learnt(" ".join(each)) else each) for each in mixed]
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

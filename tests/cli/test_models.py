@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -115,6 +118,44 @@ def test_a_bundle_is_written_and_says_that_it_serves_nothing_without_a_certifica
     assert "serves nothing" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "It serves new and learnt texts."),
+        ({"threshold": None}, "serves nothing: no certificate is in force for it."),
+        ({}, "serves nothing: the task is frozen."),
+    ],
+)
+def test_a_bundle_serves_what_the_gateway_would(
+    command: Command, home: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    publish_head(Registry(Home(home).registry), tmp_path / "scratch", minilm.create())
+    with open_state(Home(home)) as state:
+        state.certifications.put(certified("support", **changes))
+        if "frozen" in said:
+            state.interventions.freeze("support")
+
+    done = command("models", "bundle", "support", "-o", str(tmp_path / "support.zip"))
+
+    assert said in done.stdout
+    with zipfile.ZipFile(tmp_path / "support.zip") as bundle:
+        rules = json.loads(bundle.read("support/bundle.json"))["certificates"]
+    assert sorted(rules) == (["learnt", "new"] if said.startswith("It serves") else [])
+
+
+def test_a_version_that_another_machine_did_not_certify_is_not_bundled(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    publish_head(Registry(Home(home).registry), tmp_path / "scratch", minilm.create())
+    with open_state(Home(home)) as state:
+        state.certifications.put(msgspec.structs.replace(certified("support"), digest="0" * 64))
+
+    done = command("models", "bundle", "support", "-o", str(tmp_path / "support.zip"))
+
+    assert (done.returncode, "is not the one that another certified" in done.stderr) == (1, True)
+    assert not (tmp_path / "support.zip").exists()
+
+
 def test_a_specialist_of_another_kind_is_not_bundled(command: Command, home: Path, tmp_path: Path) -> None:
     publish_script(Registry(Home(home).registry), tmp_path / "scratch", Script())
 
@@ -122,6 +163,15 @@ def test_a_specialist_of_another_kind_is_not_bundled(command: Command, home: Pat
 
     assert done.returncode != 0
     assert "only a head or a tagger can be bundled" in done.stderr
+
+
+def test_a_base_is_not_bundled(command: Command, home: Path) -> None:
+    published = publish(home, "smol", 1)
+    shutil.move(published.parent, Home(home).models / "smol")
+
+    done = command("models", "bundle", "smol", "-o", "smol.zip")
+
+    assert (done.returncode, "smol is a base model; only" in done.stderr) == (2, True)
 
 
 def test_an_unknown_name_is_a_mistake_of_usage(command: Command, home: Path) -> None:

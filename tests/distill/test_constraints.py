@@ -33,6 +33,17 @@ def test_the_recipe_that_took_too_much_is_not_tried_again(home: Home) -> None:
     assert home.certification().note == "head: its last version took 80.0 ms and 300 MB"
 
 
+def test_what_took_too_much_in_a_busy_minute_is_measured_again(home: Home) -> None:
+    """Else a neighbor's load while it was measured would cost the task its specialist for ever."""
+    home.footprint = SLOW
+    fed(home, home.learner(constraints=LIMITS))
+    home.footprint = QUICK
+    fed(home, home.learner(constraints=LIMITS), start=600, count=400)
+
+    assert home.certification().footprint == QUICK
+    assert home.certificate().stage == "live"
+
+
 def test_where_the_limit_is_raised_it_is_made_again(home: Home) -> None:
     home.footprint = SLOW
     fed(home, home.learner(constraints=LIMITS))

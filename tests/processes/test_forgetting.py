@@ -131,6 +131,19 @@ def test_what_changed_since_the_process_began_is_withdrawn_as_it_is_now(
     assert (certification.version, certification.epoch) == (None, 5)
 
 
+def test_a_specialist_that_cannot_say_what_it_has_learnt_does_not_keep_the_rows(
+    home: Home, state: State, tmp_path: Path
+) -> None:
+    harvest(home, row("private", "jane"))
+    publish(home, 1, tmp_path / "one", "public")
+    (Registry(home.registry).folder(TASK, 1) / "learnt.npy").write_bytes(b"torn")
+
+    receipt = forget_jane(home, state)
+
+    assert (receipt.rows, receipt.withdrawn) == (1, (f"{TASK}/1",))
+    assert Registry(home.registry).versions(TASK) == []
+
+
 def test_a_specialist_that_knows_nothing_of_it_goes_on(home: Home, state: State, tmp_path: Path) -> None:
     harvest(home, row("private", "jane"))
     publish(home, 1, tmp_path / "one", "public")

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from gateway.ipc.child_process import start_module
+from gateway.specialists.learnt import write_learnt_texts
 from gateway.specialists.measuring import MeasuredVersion, measure_footprint, mix_texts
 from tests.support.waiting import PATIENCE_S
 
@@ -43,10 +44,18 @@ def test_the_texts_are_halves_of_lessons_that_were_not_learnt() -> None:
     lessons = ["where is my card", "is my card lost"]
     assert mix_texts(lessons) == ["where is card lost", "is my my card"]
     assert mix_texts(["word"]) == ["word word"]
+    commands = ["play jazz", "play rock", "stop"]
+    assert mix_texts(commands, commands.__contains__) == ["rock play", "play stop", "stop jazz"]
 
 
 def test_a_text_that_the_version_refuses_is_left_out(tmp_path: Path) -> None:
     assert measure_footprint(job(tmp_path, faults={"is my my card": "refuse"})) is not None
+
+
+def test_a_text_that_mixing_makes_a_lesson_again_is_not_drafted_for(tmp_path: Path) -> None:
+    """Its draft lies ready: two-word commands looked free."""
+    write_learnt_texts(["where is card lost", "is my my card"], tmp_path)
+    assert measure_footprint(job(tmp_path, faults={"where is card lost": "die"})) is not None
 
 
 def test_a_version_that_dies_is_not_measured(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from gateway.registry.manifest import Manifest
     from gateway.registry.models import Registry
     from gateway.settings import Settings
+
+_OBSTACLES = {
+    False: "no certificate is in force for it",
+    True: "its certificates speak of scores that a bundle cannot make",
+}
+"""Why a bundle serves nothing, by whether its version has a deferral head."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,18 +97,22 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.store.state import open_state
 
     with open_state(settings.home) as state:
-        _, registry, task = find_model(settings, state, arguments.name)
+        kind, registry, task = find_model(settings, state, arguments.name)
         certification = state.certifications.of(task)
+        is_frozen = state.interventions.find_freeze(task) is not None
+    if kind == "base":
+        raise ConfigError(f"{task} is a base model; only a head or a tagger can be bundled")
     version = certification.version or max(registry.versions(task))
-    manifest, folder = registry.verify(task, version)
+    digest = certification.digest if version == certification.version else ""
+    manifest, folder = registry.verify(task, version, digest)
     specialists = settings.specialists
     encoder = create_encoder(specialists.encoder, json.dumps(specialists.encoder_options))
     if not isinstance(encoder, OnnxEncoder) or encoder.name != manifest.encoder:
         raise ConfigError(f"version {version} needs the encoder {manifest.encoder}, here runs {encoder.name}")
-    # The runner scores by the head alone: a threshold of another score would mean nothing there.
-    certificate = None if certification.deferral else _certificate(certification)
-    digest = write_bundle(arguments.output, folder, manifest, encoder, certificate)
+    certificates = [] if is_frozen else _certificates(certification)
+    digest = write_bundle(arguments.output, folder, manifest, encoder, certificates)
     size_mb = arguments.output.stat().st_size / 1e6
+    certified = [each.stratum for each in certificates]
     if arguments.json:
         facts = {
             "path": str(arguments.output),
@@ -109,20 +120,32 @@ def _bundle(settings: Settings, arguments: argparse.Namespace) -> int:
             "version": version,
             "size_mb": round(size_mb, 1),
         }
-        print(json.dumps({**facts, "sha256": digest, "is_certified": certificate is not None}))
+        is_certified = "new" in certified
+        print(json.dumps({**facts, "sha256": digest, "is_certified": is_certified, "certified": certified}))
         return OK
     print(f"{arguments.output}  {arguments.name} v{version}  {size_mb:.1f} MB  sha256 {digest}")
-    if certificate is None:
-        print("It drafts but serves nothing: texts never learnt have no certificate in force for it.")
+    obstacle = "the task is frozen" if is_frozen else _OBSTACLES[certification.deferral is not None]
+    print(_describe_served(certified, obstacle))
     return OK
 
 
-def _certificate(certification: Certification) -> Certificate | None:
-    """Return the certificate in force on live audits for the strictest target, for texts never learnt."""
+def _describe_served(certified: Sequence[str], obstacle: str) -> str:
+    if not certified:
+        return f"It drafts but serves nothing: {obstacle}."
+    others = "" if len(certified) > 1 else "; others have no certificate in force, and are not served"
+    return f"It serves {' and '.join(certified)} texts{others}."
+
+
+def _certificates(certification: Certification) -> list[Certificate]:
+    """Return the certificates in force on live audits for the strictest target: of new texts and learnt ones.
+
+    None with a deferral head: a threshold of its scores means nothing to the runner, which has none.
+    """
     from gateway.core import ANY_TARGET
 
-    in_force = certification.in_force(ANY_TARGET.confirmed, time.time())
-    return min((each for each in in_force if each.stratum == "new"), key=lambda one: one.target, default=None)
+    in_force = list(certification.in_force(ANY_TARGET.confirmed, time.time()))
+    ours = [[each for each in in_force if each.stratum == stratum] for stratum in ("new", "learnt")]
+    return [] if certification.deferral else [min(some, key=lambda one: one.target) for some in ours if some]
 
 
 def _pull(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -42,6 +42,9 @@ class HostConnection(asyncio.Protocol):
         """
         if self._transport is None or self._transport.is_closing():
             raise SpecialistError("host down")
+        if budget_s <= 0:
+            # As where a slow body has used up a policy's `max_latency_ms`: the host would work for nothing.
+            raise SpecialistError("late")
         if self._transport.get_write_buffer_size() > _MAX_UNSENT_BYTES:
             raise SpecialistError("overloaded", "the host does not read")
         try:

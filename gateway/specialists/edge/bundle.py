@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +15,7 @@ import msgspec
 from gateway.core import Certificate, DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.manifest import Manifest
-from gateway.specialists import knn
+from gateway.specialists import knn, learnt
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.linear import features
@@ -28,6 +28,8 @@ from gateway.specialists.runtimes.tagger import runtime as tagger
 from gateway.specialists.shared_resources import SharedResources
 
 FACTS = "bundle.json"
+_READABLE = 0o100644
+"""The mode of its files: zipfile's own lets only the user who unpacks read them, not a service's."""
 # Not texts of the task: a bundle leaves the house, and what users wrote stays.
 PROBES = (
     "where is my order?",
@@ -42,13 +44,14 @@ PROBES = (
 
 
 def write_bundle(
-    file: Path, folder: Path, manifest: Manifest, encoder: OnnxEncoder, certificate: Certificate | None
+    file: Path, folder: Path, manifest: Manifest, encoder: OnnxEncoder, certificates: Sequence[Certificate]
 ) -> str:
     """Write the version in the verified `folder` with its encoder as the zip `file`; return its sha256.
 
-    `certificate` is that of texts never learnt, in force without a deferral head; with None the runner
-    serves nothing. Texts and hashes of what it has learnt stay here. Raises RegistryError for runtimes
-    other than `head` and `tagger`.
+    `certificates` are in force without a deferral head, one at most for texts never learnt and one for
+    learnt texts: without one the runner serves none of these. What was learnt goes out as hashes, which
+    tell the two apart, and as vectors, but not as texts. Raises RegistryError for runtimes other than `head`
+    and `tagger`, or if `file` cannot be written; then what was there is as it was.
     """
     if manifest.runtime not in _COPIES:
         known = " or ".join(f"a {name}" for name in _COPIES)
@@ -58,16 +61,32 @@ def write_bundle(
         encoder.write_files(scratch)
         words = _COPIES[manifest.runtime](folder, scratch, encoder)
         _copy(folder / knn.FILE, scratch)
+        if (folder / learnt.FILE).exists():
+            _copy(folder / learnt.FILE, scratch)
         for program in ("run", manifest.runtime):
             _copy(Path(__file__).with_name(f"{program}.py"), scratch)
         files = {path.name: _digest(path) for path in sorted(scratch.iterdir())}
-        facts = _facts(folder, manifest, encoder, certificate) | {"files": files, "words": words}
+        facts = _facts(folder, manifest, encoder, certificates) | {"files": files, "words": words}
         (scratch / FACTS).write_text(json.dumps(facts, indent=1))
-        with zipfile.ZipFile(file, "w") as bundle:
+        return _write_zip(file, manifest.task, scratch)
+
+
+def _write_zip(file: Path, task: str, scratch: Path) -> str:
+    """Write the files in `scratch` as a folder of a zip; return its sha256."""
+    written = file.parent / f".{file.name}.new"
+    try:
+        with zipfile.ZipFile(written, "w") as bundle:
             for path in sorted(scratch.iterdir()):
                 # A fixed date: the same version makes the same bundle.
-                bundle.writestr(zipfile.ZipInfo(f"{manifest.task}/{path.name}"), path.read_bytes())
-    return _digest(file)
+                entry = zipfile.ZipInfo(f"{task}/{path.name}")
+                entry.external_attr = _READABLE << 16
+                bundle.writestr(entry, path.read_bytes())
+        digest = _digest(written)
+        written.replace(file)
+    except OSError as exc:
+        written.unlink(missing_ok=True)
+        raise RegistryError(f"{file} cannot be written: {exc.strerror}") from exc
+    return digest
 
 
 def _copy_head(folder: Path, scratch: Path, encoder: OnnxEncoder) -> dict[str, object] | None:
@@ -100,20 +119,21 @@ def _copy(file: Path, folder: Path, name: str = "") -> None:
 
 
 def _facts(
-    folder: Path, manifest: Manifest, encoder: OnnxEncoder, certificate: Certificate | None
+    folder: Path, manifest: Manifest, encoder: OnnxEncoder, certificates: Sequence[Certificate]
 ) -> dict[str, object]:
-    rule = None
-    if certificate:
-        named = (
-            "threshold",
-            "forms",
-            "novelty_floor",
-            "expires_at",
-            "evidence_from",
-            "evidence_to",
-            "target",
-        )
-        rule = {name: msgspec.to_builtins(getattr(certificate, name)) for name in named}
+    named = (
+        "threshold",
+        "forms",
+        "novelty_floor",
+        "expires_at",
+        "evidence_from",
+        "evidence_to",
+        "target",
+    )
+    rules = {
+        each.stratum: {name: msgspec.to_builtins(getattr(each, name)) for name in named}
+        for each in certificates
+    }
     return {
         "task": manifest.task,
         "version": manifest.version,
@@ -122,7 +142,7 @@ def _facts(
         "embedding_weight": float(features.EMBEDDING_WEIGHT),
         "hashed_bins": features.HASHED_BINS,
         "hashed_weight": features.HASHED_WEIGHT,
-        "certificate": rule,
+        "certificates": rules,
         "manifest": msgspec.to_builtins(manifest),
         "probes": _probes(folder, manifest, encoder),
     }

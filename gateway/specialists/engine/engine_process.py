@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import subprocess
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from gateway.errors import SpecialistError
 from gateway.ipc.child_process import end_process, start_module
-from gateway.ipc.framing import FrameDecoder
+from gateway.ipc.framing import FrameDecoder, FrameError
 from gateway.specialists.engine.protocol import EngineReply, EngineRequest, Generate, decode_reply
 from gateway.specialists.protocol import Failed, encode_frame
+
+logger = logging.getLogger(__name__)
 
 _MAX_WAITING = 64
 _READ_BYTES = 1 << 16
@@ -100,10 +103,16 @@ class EngineProcess:
     def _read_replies(self) -> None:
         pipe, decoder = self._process.stdout, FrameDecoder()
         assert pipe is not None
-        with pipe:
-            while data := os.read(pipe.fileno(), _READ_BYTES):
-                for payload in decoder.feed(data):
-                    self._deliver(decode_reply(payload))
+        try:
+            with pipe:
+                while data := os.read(pipe.fileno(), _READ_BYTES):
+                    for payload in decoder.feed(data):
+                        self._deliver(decode_reply(payload))
+        except FrameError as exc:
+            # Something printed before the engine took its output to itself, as a `sitecustomize` may:
+            # no later frame can be found, and drafts would wait for theirs for ever.
+            logger.error("an engine wrote what is no reply, and ends: %s", exc)
+            self._process.kill()
         self._process.wait()
         self._unsent.put(None)
         with self._lock:

@@ -13,6 +13,7 @@ import numpy as np
 from gateway.core import DraftRequest
 from gateway.errors import ConfigError, RegistryError, SpecialistError
 from gateway.registry.models import verify_folder
+from gateway.specialists import knn
 from gateway.specialists.base import Listener, Prediction, Runtime
 from gateway.specialists.learnt import LearntTexts, read_learnt_texts
 from gateway.specialists.runtimes import open_runtime
@@ -27,7 +28,7 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class _LoadedVersion(msgspec.Struct, frozen=True):
-    """A version that is ready, the texts that it has learnt, and the size of its files."""
+    """A version that is ready, the texts that it has learnt, and about what it takes."""
 
     runtime: Runtime
     learnt: LearntTexts
@@ -96,13 +97,18 @@ class LoadedModels:
             if folder is None:
                 raise SpecialistError("version not loaded", f"{version.task} {version.number}")
             try:
-                return self._loaded.get(version) or self._read(version, folder)
+                loaded = self._loaded.get(version) or self._read(version, folder)
             except (RegistryError, OSError) as exc:
                 raise SpecialistError("version not loaded", str(exc)) from exc
+        if version not in self._folders:
+            # Unloaded while it was read: nothing would free it any more.
+            self.unload(version)
+            raise SpecialistError("version not loaded", f"{version.task} {version.number}")
+        return loaded
 
     def _read(self, version: Version, folder: Path) -> _LoadedVersion:
         runtime = self._create(version, folder)
-        size_mb = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
+        size_mb = _memory_mb(folder)
         self._loaded[version] = loaded = _LoadedVersion(runtime, read_learnt_texts(folder), size_mb)
         self._used[version] = next(self._clock)
         self._make_room(version)
@@ -133,3 +139,9 @@ class LoadedModels:
             return open_runtime(manifest.runtime, folder, self._resources)
         except ConfigError as exc:
             raise RegistryError(f"{folder}: {exc}") from exc
+
+
+def _memory_mb(folder: Path) -> float:
+    """Return what a version takes in memory: about its files, its neighbors with twice their bits."""
+    files = list(folder.iterdir())
+    return sum(file.stat().st_size * (2 if file.name == knn.FILE else 1) for file in files) / 2**20

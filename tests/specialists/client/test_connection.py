@@ -208,6 +208,18 @@ async def test_a_request_whose_opening_is_late_is_cancelled(peer: Peer) -> None:
     assert peer.is_forgotten
 
 
+@pytest.mark.parametrize("budget_s", [0.0, -1.0])
+async def test_what_is_late_before_it_is_sent_costs_the_host_nothing(peer: Peer, budget_s: float) -> None:
+    with pytest.raises(SpecialistError, match="late"):
+        await peer.connection.send_request(make_draft(), budget_s)
+    waiting = asyncio.create_task(peer.connection.send_request(Ping(2), PATIENCE_S))
+
+    assert await peer.receive() == Ping(2)
+    peer.reply(Done(2))
+    await waiting
+    assert peer.is_forgotten
+
+
 async def test_an_opening_that_meets_the_cancellation_of_its_caller_is_cancelled(peer: Peer) -> None:
     """Otherwise the host would write an answer to its end that is never read."""
     waiting = asyncio.create_task(peer.connection.send_request(make_draft(), PATIENCE_S))

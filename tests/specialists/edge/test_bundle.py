@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
-from gateway.core import Certificate, RiskTarget
+from gateway.core import Certificate, RiskTarget, Stratum
 from gateway.distill.base import TrainingSet, Workspace
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.recipes import head as recipe
-from gateway.errors import RegistryError
+from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.models import Registry
 from gateway.specialists.edge.bundle import write_bundle
+from gateway.specialists.learnt import write_learnt_texts
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.runtimes.head import runtime
 from gateway.specialists.runtimes.scripted import Script
@@ -27,6 +31,7 @@ from tests.specialists.hosting import (
     publish_script,
     publish_trained,
     resources_of,
+    write_head,
 )
 
 QUESTIONS = (
@@ -57,7 +62,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory, version: Path, encoder: O
     """The folder that a user gets by unzipping a bundle."""
     folder = tmp_path_factory.mktemp("edge")
     manifest, found = Registry(version.parent.parent).verify("support", 1)
-    write_bundle(folder / "support.zip", found, manifest, encoder, CERTIFICATE)
+    write_bundle(folder / "support.zip", found, manifest, encoder, [CERTIFICATE])
     with zipfile.ZipFile(folder / "support.zip") as bundle:
         bundle.extractall(folder)
     return folder / "support"
@@ -99,7 +104,7 @@ def test_a_bundle_of_two_stages_drafts_as_the_host_does(encoder: OnnxEncoder, tm
     registry = Registry(tmp_path / "models")
     publish_trained(registry, tmp_path / "trained", encoder)
     manifest, found = registry.verify("support", 1)
-    write_bundle(tmp_path / "support.zip", found, manifest, encoder, CERTIFICATE)
+    write_bundle(tmp_path / "support.zip", found, manifest, encoder, [CERTIFICATE])
     with zipfile.ZipFile(tmp_path / "support.zip") as bundle:
         bundle.extractall(tmp_path)
     texts = [*QUESTIONS, *EXAMPLES, *(f"{text} 1000" for text in EXAMPLES)]
@@ -142,11 +147,18 @@ def test_a_text_without_an_honest_answer_does_not_end_the_stream(unpacked: Path)
     assert said[1]["answer"] == "card_arrival"
 
 
-def test_a_changed_file_is_refused(unpacked: Path, tmp_path: Path) -> None:
-    changed = tmp_path / "changed"
-    changed.mkdir()
-    for path in unpacked.iterdir():
-        (changed / path.name).write_bytes(path.read_bytes())
+@pytest.fixture
+def changed(unpacked: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle, to be changed."""
+    return shutil.copytree(unpacked, tmp_path / "changed")
+
+
+def change_facts(folder: Path, **changes: Any) -> None:
+    facts = json.loads((folder / "bundle.json").read_text())
+    (folder / "bundle.json").write_text(json.dumps(facts | changes))
+
+
+def test_a_changed_file_is_refused(changed: Path) -> None:
     (changed / "answers.json").write_text('["yes", "no", "perhaps"]')
 
     done = run(changed, "hello")
@@ -158,7 +170,7 @@ def test_a_changed_file_is_refused(unpacked: Path, tmp_path: Path) -> None:
 def test_the_same_version_makes_the_same_bundle(version: Path, encoder: OnnxEncoder, tmp_path: Path) -> None:
     manifest, folder = Registry(version.parent.parent).verify("support", 1)
 
-    digests = {write_bundle(tmp_path / name, folder, manifest, encoder, None) for name in ("a", "b")}
+    digests = {write_bundle(tmp_path / name, folder, manifest, encoder, []) for name in ("a", "b")}
 
     assert len(digests) == 1
 
@@ -168,4 +180,128 @@ def test_other_runtimes_are_refused(registry: Registry, tmp_path: Path, encoder:
     manifest, folder = registry.verify("support", 1)
 
     with pytest.raises(RegistryError, match="only a head or a tagger can be bundled"):
-        write_bundle(tmp_path / "x.zip", folder, manifest, encoder, None)
+        write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [])
+
+
+@pytest.mark.parametrize("name", ["bundle.json", "head.py", "neighbors.npy", "tokenizer.json"])
+def test_a_file_that_is_missing_is_named(changed: Path, name: str) -> None:
+    (changed / name).unlink()
+
+    done = run(changed, "hello")
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"{changed / name} cannot be read: No such file or directory\n",
+    )
+
+
+@pytest.mark.parametrize("facts", ["{", "{}", '{"files": "none"}'])
+def test_facts_that_are_none_are_refused(changed: Path, facts: str) -> None:
+    (changed / "bundle.json").write_text(facts)
+
+    assert "bundle.json is not the file that was bundled\n" in run(changed, "hello").stderr
+
+
+def test_a_package_beside_the_bundle_is_not_what_drafts(changed: Path) -> None:
+    (changed / "head").mkdir()
+    (changed / "head" / "__init__.py").write_text("raise SystemExit('what was not bundled was run')")
+
+    assert json.loads(run(changed, "where is my card").stdout)["answer"] == "card_arrival"
+
+
+def test_bytes_that_are_no_text_do_not_end_the_stream(unpacked: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(unpacked / "run.py")],
+        input=b"caf\xe9\nwhere is my card\n",
+        env={"PYTHONIOENCODING": "utf-8:strict", "PYTHONUTF8": "0"},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert said[0] == {"error": "input unreadable", "is_served": False}
+    assert said[1]["answer"] == "card_arrival"
+
+
+def test_a_text_too_long_for_the_host_is_too_long_here(
+    unpacked: Path, version: Path, encoder: OnnxEncoder
+) -> None:
+    text = "card" + " " * 9_000 + "where is my card"
+
+    assert json.loads(run(unpacked, lines=text).stdout)["error"] == "input too long"
+    with pytest.raises(SpecialistError, match="input too long"):
+        drafted(runtime.create(version, resources_of(encoder)), text)
+
+
+def test_nothing_is_served_where_drafts_differ_by_more_than_rounding(changed: Path) -> None:
+    probes = json.loads((changed / "bundle.json").read_text())["probes"]
+    for difference, is_served in ((1e-6, True), (1e-2, False)):
+        probes[0]["draft"]["score"] += difference
+        change_facts(changed, probes=probes)
+
+        done = run(changed, "where is my card")
+
+        assert json.loads(done.stdout)["is_served"] is is_served
+        assert ("7 of 8 drafts are the same" in done.stderr) is not is_served
+        assert "7 of 8 drafts are the same" in run(changed, "--check").stdout
+
+
+def test_nothing_is_served_on_no_proof_at_all(changed: Path) -> None:
+    change_facts(changed, probes=[])
+
+    assert json.loads(run(changed, "where is my card").stdout)["is_served"] is False
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory, encoder: OnnxEncoder) -> Path:
+    """The folder of a version that knows which text it has learnt."""
+    folder = tmp_path_factory.mktemp("taught")
+    registry = Registry(folder / "models")
+    (folder / "scratch").mkdir()
+    write_head(folder / "scratch", encoder)
+    write_learnt_texts(["where is my caf\u00e9  card"], folder / "scratch")
+    return publish_trained(registry, folder / "scratch", encoder)
+
+
+@pytest.mark.parametrize(
+    ("strata", "served"),
+    [(["new"], [False, False, True]), (["learnt"], [True, True, False]), ([], [False] * 3)],
+)
+def test_learnt_texts_and_new_ones_have_a_certificate_each(
+    taught: Path, encoder: OnnxEncoder, tmp_path: Path, strata: list[Stratum], served: list[bool]
+) -> None:
+    """As in the gateway: one says nothing of the other, whatever white space and spelling a text has."""
+    manifest, found = Registry(taught.parent.parent).verify("support", 1)
+    certificates = [msgspec.structs.replace(CERTIFICATE, stratum=each) for each in strata]
+    write_bundle(tmp_path / "support.zip", found, manifest, encoder, certificates)
+    with zipfile.ZipFile(tmp_path / "support.zip") as bundle:
+        bundle.extractall(tmp_path)
+    texts = ("where is my caf\u00e9 card", " where is\u2003my cafe\u0301 card ", "where is my card")
+
+    said = [json.loads(line) for line in run(tmp_path / "support", *texts).stdout.splitlines()]
+
+    assert [each["is_served"] for each in said] == served
+
+
+def test_a_service_may_read_what_another_user_unpacked(
+    version: Path, encoder: OnnxEncoder, tmp_path: Path
+) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [])
+
+    with zipfile.ZipFile(tmp_path / "x.zip") as bundle:
+        assert {entry.external_attr >> 16 for entry in bundle.infolist()} == {0o100644}
+
+
+def test_what_cannot_be_written_leaves_what_was_there(
+    version: Path, encoder: OnnxEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    for place in (tmp_path / "nowhere" / "x.zip", tmp_path / "folder", Path()):
+        with pytest.raises(RegistryError, match="cannot be written"):
+            write_bundle(place, folder, manifest, encoder, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]

@@ -153,7 +153,7 @@ def test_a_bundle_drafts_as_the_host_does_to_the_last_bit(
     pytest.importorskip("torch", reason="needs the extra `learn`")
     version = publish_untaught(grammar, encoder, tmp_path)
     manifest, found = Registry(tmp_path / "models").verify("support", 1)
-    write_bundle(tmp_path / "support.zip", found, manifest, encoder, None)
+    write_bundle(tmp_path / "support.zip", found, manifest, encoder, [])
     with zipfile.ZipFile(tmp_path / "support.zip") as bundle:
         bundle.extractall(tmp_path)
     texts = [*QUESTIONS, *EXAMPLES]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import threading
+import tracemalloc
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.core import DraftRequest
@@ -13,8 +15,10 @@ from gateway.errors import SpecialistError
 from gateway.registry.models import Registry
 from gateway.specialists.base import NullListener
 from gateway.specialists.host.loaded_models import LoadedModels, Version
+from gateway.specialists.learnt import write_learnt_texts
+from gateway.specialists.runtimes.head.lesson_drafts import LessonDraft, write_lesson_drafts
 from gateway.specialists.runtimes.scripted import Script
-from tests.specialists.hosting import FlatEncoder, publish_script, resources_of
+from tests.specialists.hosting import FlatEncoder, publish_head, publish_script, resources_of
 
 ROOM_MB = 2.5
 """Two of the specialists fit."""
@@ -117,3 +121,41 @@ def test_many_threads_draft_by_more_versions_than_fit(registry: Registry, tmp_pa
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_version_that_is_unloaded_while_it_is_read_again_does_not_stay(
+    registry: Registry, tmp_path: Path
+) -> None:
+    models = CountedModels(registry, tmp_path / "scratch", "abc")
+    create = models._create
+
+    def create_and_unload(version: Version, folder: Path):  # type: ignore[no-untyped-def]
+        runtime = create(version, folder)
+        models.unload(version)
+        return runtime
+
+    models._create = create_and_unload  # type: ignore[method-assign]
+
+    with pytest.raises(SpecialistError, match="version not loaded"):
+        models.say("a")
+    assert Version("a", 1) not in models._loaded
+
+
+def test_many_lessons_take_no_more_memory_than_is_reckoned(registry: Registry, tmp_path: Path) -> None:
+    """20,000 texts in sets and dicts would be 10 MB; a limit that counts files would be missed threefold."""
+    scratch, encoder = tmp_path / "scratch", FlatEncoder()
+    folder = publish_head(registry, scratch, encoder)
+    texts = [f"lesson {number}" for number in range(20_000)]
+    write_learnt_texts(texts, scratch)
+    write_lesson_drafts(texts, [LessonDraft(0, 0.9, 0.8, 0.7)] * len(texts), scratch)
+    manifest = registry.read("support", 1)
+    registry.publish(msgspec.structs.replace(manifest, version=2), scratch)
+    models = LoadedModels(resources_of(encoder))
+    models.load(Version("support", 1), folder)
+
+    tracemalloc.start()
+    models.load(Version("support", 2), registry.folder("support", 2))
+    taken_mb = tracemalloc.get_traced_memory()[0] / 2**20
+    tracemalloc.stop()
+
+    assert taken_mb < 1.5 * models._loaded[Version("support", 2)].size_mb

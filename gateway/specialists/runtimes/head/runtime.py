@@ -104,7 +104,7 @@ class HeadRuntime:
 
         A `first_stage` needs an encoder with word vectors.
         """
-        self._known = known or LessonDrafts()
+        self._known = known
         self._head = head
         self._neighbors = neighbors
         self._encoder = encoder
@@ -120,7 +120,8 @@ class HeadRuntime:
         the nearest training text, or `first_stage`, 1, where the text was not embedded.
         Raises SpecialistError as the encoder does.
         """
-        draft = self._known.find(draft_request.text) or self.draft_anew(draft_request.text)
+        known = self._known.find(draft_request.text) if self._known else None
+        draft = known or self.draft_anew(draft_request.text)
         evidence = {"probability": draft.probability, "margin": draft.margin}
         if draft.similarity is None:
             evidence["first_stage"] = 1.0
