@@ -94,6 +94,8 @@ def forget_rows(
         withdrawn = [name for task in tasks for name in _withdraw(registry, state, task, found)]
         blocked = [task for task in tasks if _block(state, task, found)]
         audits = forget_requests(home, state, tasks, requests)
+        if _names_owner_alone(selection):
+            state.reviews.forget_feedback(selection.tenant, selection.caller)
         rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
         left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
         for task in set(tasks) - left:
@@ -138,6 +140,7 @@ def forget_requests(home: Home, state: State, tasks: Sequence[str], requests: Se
         # Caches of the recipes hold texts and what was computed from them.
         shutil.rmtree(home.learn / task, ignore_errors=True)
     state.reviews.forget(sorted(requests))
+    state.preferences.forget(sorted(requests))
     return state.audits.forget(sorted(requests))
 
 
@@ -257,17 +260,21 @@ def forget_decisions(state: State, selection: Selection, requests: Set[str]) -> 
 
     Returns how many, and whether every trace of them is gone.
     """
-    owner = (selection.tenant, selection.caller)
-    is_owner_alone = selection == Selection(tenant=selection.tenant, caller=selection.caller)
+    owner, is_owner_alone = (selection.tenant, selection.caller), _names_owner_alone(selection)
 
     def is_wanted(record: DecisionRecord) -> bool:
         row = record.row
         if row.request_id in requests:
             return True
         theirs = (selection.tenant and row.tenant, selection.caller and row.key)
-        return any(owner) and is_owner_alone and owner == theirs
+        return is_owner_alone and owner == theirs
 
     return state.decisions.forget(is_wanted, LOG_LIMIT_S)
+
+
+def _names_owner_alone(selection: Selection) -> bool:
+    owner = Selection(tenant=selection.tenant, caller=selection.caller)
+    return selection == owner != Selection()
 
 
 def _find_exports(home: Home, rows: Sequence[Forgotten]) -> list[Export]:
