@@ -34,6 +34,8 @@ NOT_OURS = (
 )
 """What a receipt must name, because nothing here can remove it."""
 OTHER_MACHINES = "the outboxes of other machines that share the parts but not the state: ask there, too"
+FEEDBACK = "feedback on requests that left no row: name these (--request), their tenant or their caller"
+"""Of a user: what a specialist answered is kept nowhere under a user's name."""
 OLD_FILES = "earlier versions of the files, if the object storage keeps them"
 
 
@@ -106,6 +108,9 @@ def forget_rows(
     if parts:
         parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
+    holders = _list_holders(has_parts=bool(parts), is_alone=tell_others is None)
+    if selection.user and state.reviews.feedback():
+        holders = (FEEDBACK, *holders)
     return Receipt(
         at=time.time(),
         rows=len(rows),
@@ -118,7 +123,7 @@ def forget_rows(
         blocked=tuple(blocked),
         exports=tuple(_find_exports(home, rows)),
         is_wiped=is_wiped,
-        still_held_by=_list_holders(has_parts=bool(parts), is_alone=tell_others is None),
+        still_held_by=holders,
     )
 
 
