@@ -96,8 +96,7 @@ def forget_rows(
         withdrawn = [name for task in tasks for name in _withdraw(registry, state, task, found)]
         blocked = [task for task in tasks if _block(state, task, found)]
         audits = forget_requests(home, state, tasks, requests)
-        if _names_owner_alone(selection):
-            state.reviews.forget_feedback(selection.tenant, selection.caller)
+        _forget_owner(state, selection)
         rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
         left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
         for task in set(tasks) - left:
@@ -108,9 +107,7 @@ def forget_rows(
     if parts:
         parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
-    holders = _list_holders(has_parts=bool(parts), is_alone=tell_others is None)
-    if selection.user and state.reviews.feedback():
-        holders = (FEEDBACK, *holders)
+    unnamed = (FEEDBACK,) if selection.user and state.reviews.feedback() else ()
     return Receipt(
         at=time.time(),
         rows=len(rows),
@@ -123,7 +120,7 @@ def forget_rows(
         blocked=tuple(blocked),
         exports=tuple(_find_exports(home, rows)),
         is_wiped=is_wiped,
-        still_held_by=holders,
+        still_held_by=unnamed + _list_holders(has_parts=bool(parts), is_alone=tell_others is None),
     )
 
 
@@ -275,6 +272,12 @@ def forget_decisions(state: State, selection: Selection, requests: Set[str]) -> 
         return is_owner_alone and owner == theirs
 
     return state.decisions.forget(is_wanted, LOG_LIMIT_S)
+
+
+def _forget_owner(state: State, selection: Selection) -> None:
+    """Delete the feedback of a whole tenant or caller, on requests without a row, too."""
+    if _names_owner_alone(selection):
+        state.reviews.forget_feedback(selection.tenant, selection.caller)
 
 
 def _names_owner_alone(selection: Selection) -> bool:
