@@ -12,11 +12,14 @@ from gateway.wire.replies import Reply, reply_of_text
 from gateway.wire.tool_calls import parse_tool_calls
 
 _NOT_SENT = frozenset(
-    {"annotations", "audio", "parsed", "reasoning", "reasoning_content", "reasoning_details"}
-)
+    {
+        "annotations", "audio", "parsed", "provider_specific_fields", "reasoning", "reasoning_content",
+        "reasoning_details", "thinking_blocks",
+    }
+)  # fmt: skip
 """Fields of answers that apps send back with the history; trainers refuse them or make nothing of them."""
-_PARTS = frozenset({"text", "image_url", "refusal"})
-"""Parts of a message that fine-tuning takes: no recordings and no files."""
+_PARTS = {"text": str, "image_url": dict, "refusal": str}
+"""Parts of a message that fine-tuning takes, each with what it holds: no recordings and no files."""
 
 _encode = msgspec.json.Encoder().encode
 _replies = msgspec.json.Decoder(list[Reply])
@@ -107,15 +110,27 @@ def _read_prompt(messages: bytes) -> list[msgspec.Raw] | None:
 
 
 def _is_plain(message: dict[str, Any]) -> bool:
-    content = message.get("content")
-    parts = content if isinstance(content, list) else []
-    calls = message.get("tool_calls") or []
+    """Whether a trainer takes `message`; a lenient teacher has answered more than that."""
+    role, content, calls = message.get("role"), message.get("content"), message.get("tool_calls") or []
+    is_answer = role == "assistant" and bool(calls or message.get("refusal"))
     return (
         not message.get("function_call")
-        and message.get("role") != "function"
-        and all(part.get("type") in _PARTS for part in parts)
-        and all(call.get("type", "function") == "function" for call in calls)
+        and role != "function"
+        and (role != "tool" or isinstance(message.get("tool_call_id"), str))
+        and (isinstance(content, str) or bool(content) or is_answer)
+        and (not isinstance(content, list) or all(map(_is_part, content)))
+        and all(map(_is_call, calls))
     )
+
+
+def _is_part(part: dict[str, Any]) -> bool:
+    kind = part.get("type", "")
+    return kind in _PARTS and isinstance(part.get(kind), _PARTS[kind])
+
+
+def _is_call(call: Any) -> bool:
+    is_function = isinstance(call, dict) and call.get("type", "function") == "function"
+    return is_function and isinstance(call.get("function"), dict) and isinstance(call.get("id"), str)
 
 
 def _clean(message: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +154,9 @@ def _clean(message: dict[str, Any]) -> dict[str, Any]:
 def _clean_call(call: dict[str, Any]) -> dict[str, Any]:
     """Return a call without what clients add to it: the index of a stream, parsed arguments."""
     function = {name: call["function"].get(name) or "" for name in ("name", "arguments")}
+    if not isinstance(function["arguments"], str):
+        # Some servers take the arguments as an object; the API has them as its text.
+        function["arguments"] = _encode(function["arguments"]).decode()
     return {"id": call.get("id"), "type": "function", "function": function}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 PARQUET_SUFFIX = ".parquet"
 SHAPES = "gateway.harvest.shapes"
 _LONGEST_FIELD = 1 << 24
+_LONGEST_START = 64
+"""Bytes among which an array must begin."""
 _PLAINEST = "openai"
 """Asked last: others have a field `messages`, too."""
 
@@ -79,12 +82,36 @@ def _read_row(row: Any, columns: Columns, shapes: _Shapes, path: Path, number: i
     try:
         if isinstance(row, bytes):
             row = _json.decode(row)
+        else:
+            _check_text(row)
         found = [_read_columns(row, columns)] if _has_columns(row, columns) else shapes.read(row)
-    except (msgspec.MsgspecError, RecordError, RecursionError, AttributeError, TypeError) as exc:
+    except (msgspec.MsgspecError, RecordError, RecursionError) as exc:
         yield Record(file=str(path), number=number, error=str(exc))
         return
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as exc:
+        # Shapes look into records as if these were whole.
+        yield Record(file=str(path), number=number, error=f"a field is not as this shape has it: {exc}")
+        return
     for conversation in found:
-        yield Record(file=str(path), number=number, conversation=conversation)
+        yield _make_record(conversation, path, number)
+
+
+def _make_record(conversation: Conversation, path: Path, number: int) -> Record:
+    message: Any = conversation.answer
+    if not isinstance(message, dict):
+        return Record(file=str(path), number=number, error="the answer is no message")
+    answer = {**message, "content": _join_texts(message.get("content"))}
+    conversation = msgspec.structs.replace(conversation, answer=answer)
+    return Record(file=str(path), number=number, conversation=conversation)
+
+
+def _join_texts(content: Any) -> Any:
+    """Return the text of an answer that was written down in parts; anything else as it is."""
+    if not isinstance(content, list) or not content:
+        return content
+    texts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    said = [text for text in texts if isinstance(text, str)]
+    return "".join(said) if len(said) == len(content) else content
 
 
 def _read_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Any]]:
@@ -98,9 +125,11 @@ def _read_rows(path: Path, columns: Columns) -> Iterator[tuple[int, Any]]:
 
 def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
     with path.open("rb") as lines:
-        first = lines.read(1)
-        lines.seek(0)
-        if first == b"[":
+        start = lines.read(_LONGEST_START)
+        # Programs on Windows begin a file with the mark of its encoding.
+        mark = len(BOM_UTF8) if start.startswith(BOM_UTF8) else 0
+        lines.seek(mark)
+        if start[mark:].lstrip()[:1] == b"[":
             try:
                 yield from enumerate(msgspec.json.decode(lines.read(), type=list[Any]), start=1)
             except msgspec.MsgspecError as exc:
@@ -112,10 +141,22 @@ def _read_json(path: Path) -> Iterator[tuple[int, Any]]:
 def _read_csv(path: Path, columns: Columns) -> Iterator[tuple[int, Any]]:
     csv.field_size_limit(_LONGEST_FIELD)
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    # What is no UTF-8 is a mistake of its row alone: see `_check_text`.
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.DictReader(file, delimiter=delimiter)
         _check_head(path, reader.fieldnames or (), columns)
         yield from enumerate(reader, start=1)
+
+
+def _check_text(row: Any) -> None:
+    """Raise RecordError for a row of a table whose bytes were no UTF-8."""
+    values = row.values() if isinstance(row, dict) else ()
+    try:
+        for value in values:
+            if isinstance(value, str):
+                value.encode()
+    except UnicodeEncodeError as exc:
+        raise RecordError("not UTF-8") from exc
 
 
 def _read_parquet(path: Path, columns: Columns) -> Iterator[tuple[int, Any]]:

@@ -37,6 +37,8 @@ NOT_OURS = (
 )
 """What a receipt must name, because nothing here can remove it."""
 OTHER_MACHINES = "the outboxes of other machines that share the parts but not the state: ask there, too"
+FEEDBACK = "feedback on requests that left no row: name these (--request), their tenant or their caller"
+"""Of a user: what a specialist answered is kept nowhere under a user's name."""
 OLD_FILES = "earlier versions of the files, if the object storage keeps them"
 
 
@@ -97,6 +99,7 @@ def forget_rows(
         withdrawn = [name for task in tasks for name in _withdraw(registry, state, task, found)]
         blocked = [task for task in tasks if _block(state, task, found)]
         audits = forget_requests(home, state, tasks, requests)
+        _forget_owner(state, selection)
         rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
         left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
         for task in set(tasks) - left:
@@ -107,6 +110,7 @@ def forget_rows(
     if parts:
         parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
+    unnamed = (FEEDBACK,) if selection.user and state.reviews.feedback() else ()
     return Receipt(
         at=time.time(),
         rows=len(rows),
@@ -119,7 +123,7 @@ def forget_rows(
         blocked=tuple(blocked),
         exports=tuple(_find_exports(home, rows)),
         is_wiped=is_wiped,
-        still_held_by=_list_holders(has_parts=bool(parts), is_alone=tell_others is None),
+        still_held_by=unnamed + _list_holders(has_parts=bool(parts), is_alone=tell_others is None),
     )
 
 
@@ -141,6 +145,7 @@ def forget_requests(home: Home, state: State, tasks: Sequence[str], requests: Se
         # Caches of the recipes hold texts and what was computed from them.
         shutil.rmtree(home.learn / task, ignore_errors=True)
     state.reviews.forget(sorted(requests))
+    state.preferences.forget(sorted(requests))
     return state.audits.forget(sorted(requests))
 
 
@@ -268,17 +273,27 @@ def forget_decisions(state: State, selection: Selection, requests: Set[str]) -> 
 
     Returns how many, and whether every trace of them is gone.
     """
-    owner = (selection.tenant, selection.caller)
-    is_owner_alone = selection == Selection(tenant=selection.tenant, caller=selection.caller)
+    owner, is_owner_alone = (selection.tenant, selection.caller), _names_owner_alone(selection)
 
     def is_wanted(record: DecisionRecord) -> bool:
         row = record.row
         if row.request_id in requests:
             return True
         theirs = (selection.tenant and row.tenant, selection.caller and row.key)
-        return any(owner) and is_owner_alone and owner == theirs
+        return is_owner_alone and owner == theirs
 
     return state.decisions.forget(is_wanted, LOG_LIMIT_S)
+
+
+def _forget_owner(state: State, selection: Selection) -> None:
+    """Delete the feedback of a whole tenant or caller, on requests without a row, too."""
+    if _names_owner_alone(selection):
+        state.reviews.forget_feedback(selection.tenant, selection.caller)
+
+
+def _names_owner_alone(selection: Selection) -> bool:
+    owner = Selection(tenant=selection.tenant, caller=selection.caller)
+    return selection == owner != Selection()
 
 
 def _find_exports(home: Home, rows: Sequence[Forgotten]) -> list[Export]:

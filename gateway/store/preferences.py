@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -52,3 +52,9 @@ class PreferenceStore:
         """Return every judgement by request id."""
         rows = self._database.read("SELECT request_id, task, verdict, actor, at FROM preferences")
         return {row[0]: Preference(*row) for row in rows}
+
+    def forget(self, request_ids: Sequence[str]) -> None:
+        """Delete the judgements of these requests."""
+        with self._database.write() as connection:
+            ids = [(each,) for each in request_ids]
+            connection.executemany("DELETE FROM preferences WHERE request_id = ?", ids)

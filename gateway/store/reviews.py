@@ -185,6 +185,15 @@ class ReviewStore:
                 for table in ("verdicts", "feedback")
             )
 
+    def forget_feedback(self, tenant: str, caller: str) -> int:
+        """Delete the feedback of an owner, on whichever requests; an empty name is that of any.
+
+        Return how much. Requests that a specialist answered have no row that would name them.
+        """
+        with self._database.write() as connection:
+            where = "(tenant = ?1 OR ?1 = '') AND (caller = ?2 OR ?2 = '')"
+            return connection.execute(f"DELETE FROM feedback WHERE {where}", (tenant, caller)).rowcount  # noqa: S608
+
     def prune(self, before: float) -> None:
         """Delete what was said before that time, in unix seconds."""
         with self._database.write() as connection:

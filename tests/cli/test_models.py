@@ -330,3 +330,18 @@ def test_a_version_that_takes_over_is_said_in_lines_of_the_terminal(
     shown = capsys.readouterr().out
     assert " ".join(shown.split()) == f"tickets v2 certified: {detail}"
     assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_version_that_may_not_come_back_is_told_what_it_lacks(capsys: pytest.CaptureFixture[str]) -> None:
+    """The log calls it "v1 kept", which is said of the version that drafts on."""
+    missing = "new texts at 5.0%: a certificate needs about 41 more audits"
+    kept = Event(task="task-1", kind="kept", version=1, detail=missing)
+
+    code = report_outcome(Outcome("task-1", "tickets", version=1, drafting=2), [kept], as_json=False)
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert code == 1
+    assert said == (
+        f"tickets: version 1 was tested on the audits of today: {missing} "
+        "tickets: version 2 drafts on, because version 1 could not be certified"
+    )

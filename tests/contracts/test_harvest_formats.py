@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 from typing import Any, cast
 
 import pytest
@@ -114,3 +115,29 @@ def test_what_the_teacher_refused_or_broke_off_teaches_nothing(module: object, e
 
     assert count == 0
     assert b"question" not in content
+
+
+_CALL = {"id": "c", "type": "function"}
+
+
+def _said(**fields: Any) -> bytes:
+    return json.dumps([{"role": "assistant", **fields}]).encode()
+
+
+@pytest.mark.parametrize("module", formats())
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"messages": _said(tool_calls=[_CALL])},
+        {"messages": _said(tool_calls=[1], content=[{"type": "text"}])},
+        {"messages": _said(tool_calls=[{**_CALL, "function": {"name": "f", "arguments": {}}}])},
+        {"response_format": b'{"type":"json_object"}', "answer": '{"a":' * 2_000 + "1" + "}" * 2_000},
+        {"text": "a\0b", "answer": "\0"},
+    ],
+    ids=["call of nothing", "no call", "arguments as an object", "deep answer", "zero bytes"],
+)
+def test_an_odd_row_does_not_keep_the_others_from_being_written(module: object, odd: dict[str, Any]) -> None:
+    """A lenient teacher has answered what the API would refuse; the harvest kept it."""
+    count, _ = written(module, [row(1), row(2, **odd), row(3)])
+
+    assert count >= 2

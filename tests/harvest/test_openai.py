@@ -141,6 +141,20 @@ def test_a_refusal_in_the_history_is_said_in_words(row: MakeRow) -> None:
     assert json.loads(line)["messages"][0] == {"role": "assistant", "content": "No."}
 
 
+def test_arguments_that_an_app_sent_back_as_an_object_are_text_again(row: MakeRow) -> None:
+    """Lenient servers take them so; the API has JSON in a string."""
+    call = {"id": "c", "type": "function", "function": {"name": "find", "arguments": {"a": 1}}}
+    messages = [
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": "b"},
+    ]
+
+    (line,) = lines(row(messages=json.dumps(messages).encode()))
+
+    (told,) = json.loads(line)["messages"][0]["tool_calls"]
+    assert told["function"]["arguments"] == '{"a":1}'
+
+
 def test_images_stay(row: MakeRow) -> None:
     parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]
 
@@ -156,8 +170,29 @@ def test_images_stay(row: MakeRow) -> None:
         {"role": "user", "content": [{"type": "file", "file": {"file_id": "file-1"}}]},
         {"role": "assistant", "function_call": {"name": "find", "arguments": "{}"}},
         {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "x"}}]},
+        {"role": "assistant", "tool_calls": [{"id": "c"}]},
+        {"role": "assistant", "tool_calls": [{"id": "c", "function": None}]},
+        {"role": "assistant", "tool_calls": [{"type": "function", "function": {"name": "f"}}]},
+        {"role": "assistant", "tool_calls": [7]},
+        {"role": "tool", "content": "of which call?"},
+        {"role": "user"},
+        {"role": "user", "content": []},
+        {"role": "user", "content": [{"type": "text", "text": None}]},
     ],
-    ids=["recording", "file", "legacy call", "custom call"],
+    ids=[
+        "recording",
+        "file",
+        "legacy call",
+        "custom call",
+        "call of nothing",
+        "call of null",
+        "call without id",
+        "no call",
+        "result without id",
+        "says nothing",
+        "no parts",
+        "part without text",
+    ],
 )
 def test_a_conversation_that_fine_tuning_does_not_take_is_left_out(
     row: MakeRow, message: dict[str, Any]

@@ -15,7 +15,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.removal import Selection
-from gateway.processes.forgetting import Receipt, forget_rows
+from gateway.processes.forgetting import FEEDBACK, Receipt, forget_rows
 from gateway.registry.models import Registry
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
@@ -248,6 +248,31 @@ def test_all_decisions_of_a_tenant_go_even_those_that_left_no_row(home: Home, st
 
     assert receipt.decisions == 1
     assert [state.decisions.find(name) == [] for name in ("one", "two")] == [True, False]
+
+
+def test_feedback_of_a_tenant_goes_even_on_what_left_no_row(home: Home, state: State) -> None:
+    """An app may have written what the specialist should have answered."""
+    for tenant, caller in (("shop", "app"), ("shop", "web"), ("bank", "app")):
+        said = Feedback(request_id=f"{tenant}-{caller}", tenant=tenant, caller=caller, answer="private")
+        assert state.reviews.put_feedback(said)
+    state.reviews.flush()
+
+    forget_rows(home, state, Selection(tenant="shop", caller="app"))
+    assert [each.request_id for each in state.reviews.feedback()] == ["shop-web", "bank-app"]
+    receipt = forget_rows(home, state, Selection(user="jane"))
+    assert (len(state.reviews.feedback()), receipt.still_held_by[0]) == (2, FEEDBACK)
+    forget_rows(home, state, Selection(tenant="shop"))
+    assert [each.request_id for each in state.reviews.feedback()] == ["bank-app"]
+
+
+def test_judgements_of_the_request_go_too(home: Home, state: State) -> None:
+    harvest(home, row("private", "jane"))
+    state.preferences.put("req-private", TASK, "local", "cli:someone")
+    state.preferences.put("req-public", TASK, "local", "cli:someone")
+
+    forget_jane(home, state)
+
+    assert list(state.preferences.all()) == ["req-public"]
 
 
 @pytest.mark.parametrize(("at", "is_blocked"), [(5.0, True), (50.0, False)])

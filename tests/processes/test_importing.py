@@ -119,6 +119,69 @@ def test_records_that_cannot_be_read_are_named_and_passed_by(settings: Settings,
     assert all(error.error for error in report.errors)
 
 
+_USER = {"role": "user", "content": "x"}
+_OUTPUT = "gen_ai.output.messages"
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"request": {"messages": [_USER]}, "response": {"choices": [{"message": None}]}},
+        {"request": {"messages": [_USER]}, "response": {"choices": [{"message": "text"}]}},
+        {"attributes": [{"key": _OUTPUT, "value": {"kvlistValue": {"values": [{}]}}}]},
+        {
+            "attributes": {
+                "gen_ai.input.messages": [{"role": "user", "parts": [{"type": "text", "content": "q"}]}],
+                _OUTPUT: [{"parts": [{"type": "tool_call_response", "id": one} for one in "ab"]}],
+            }
+        },
+    ],
+    ids=["no message", "message of text", "attribute without key", "several results as answer"],
+)
+def test_a_damaged_record_does_not_end_the_import(
+    settings: Settings, tmp_path: Path, damaged: dict[str, Any]
+) -> None:
+    report = run(lines(tmp_path, damaged, record("good")), settings)
+
+    assert (report.imported, report.failed) == (1, 1)
+    assert report.errors[0].error
+
+
+def test_an_answer_in_parts_is_their_text(settings: Settings, tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "re"}, {"type": "text", "text": "fund"}]
+
+    run(lines(tmp_path, {"messages": [_USER, {"role": "assistant", "content": parts}]}), settings)
+
+    assert [row.answer for row in rows(settings)] == ["refund"]
+
+
+@pytest.mark.parametrize(
+    "start", [b"\xef\xbb\xbf", b"\n  ", b"\xef\xbb\xbf\r\n"], ids=["mark", "space", "both"]
+)
+@pytest.mark.parametrize("is_array", [True, False])
+def test_what_stands_before_the_first_record_is_passed_by(
+    settings: Settings, tmp_path: Path, start: bytes, is_array: bool
+) -> None:
+    """Programs on Windows begin a file with the mark of its encoding."""
+    path = tmp_path / "rows.json"
+    content = json.dumps(record("one")).encode()
+    path.write_bytes(start + (b"[" + content + b"]" if is_array else content))
+
+    report = run(path, settings)
+
+    assert (report.imported, report.failed) == (1, 0)
+
+
+def test_bytes_of_another_encoding_are_a_mistake_of_their_row(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"text,answer\ncaf\xe9,refund\ncaf\xc3\xa9,refund\n")
+
+    report = run(path, settings)
+
+    assert (report.imported, report.failed, report.errors[0].error) == (1, 1, "not UTF-8")
+    assert [row.text for row in rows(settings)] == ["caf\u00e9"]
+
+
 def test_equal_mistakes_are_one_with_the_first_places(settings: Settings, tmp_path: Path) -> None:
     path = lines(
         tmp_path, *({"messages": []} for _ in range(40)), "no json", record("good"), {"messages": []}

@@ -199,3 +199,58 @@ def test_what_stands_beside_a_number_stays() -> None:
 def test_no_text_takes_long(piece: str) -> None:
     """Nothing is tried again and again: a long text takes as many times longer as it is longer."""
     redact(piece * (100_000 // len(piece)), KINDS)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        "card 4111\u00a01111\u00a01111\u00a01111",
+        "card 4111\u20111111\u20111111\u20111111",
+        "card 4111\u20131111\u20131111\u20131111",
+        "card 4111\u200b1111\u200b1111\u200b1111",
+        "card 4111.1111.1111.1111",
+        "card 4111  1111  1111  1111",
+        "iban de89370400440532013000",
+        "iban de89 3704 0044 0532 0130 00",
+        "iban DE89\u202f3704\u202f0044\u202f0532\u202f0130\u202f00",
+        "phone +49\u00a030\u00a0901820",
+        "phone \uff0b49 30 901820",
+        "phone 555\u2011123\u20114567",
+        "national_id 123\u201345\u20136789",
+        "email ann%40example.com",
+        "email ann\uff20example.com",
+        "email ann@example.com_",
+        "secret Authorization: Basic YW5uOnBhc3N3b3JkMQ==",
+        "secret api key: abcd1234efgh",
+        "secret pwd=hunter22",
+        "secret token: abcdef123456",
+        "secret password: hunter2",
+        "secret -----BEGIN PGP PRIVATE KEY BLOCK-----\nabc\n-----END PGP PRIVATE KEY BLOCK-----",
+        "secret gsk_" + "a1" * 20,
+        "secret xapp-1-A1B2C3D4-1234567890-" + "a1" * 20,
+    ],
+)
+def test_it_is_found_however_it_is_typeset(spelled: str) -> None:
+    """As copied from documents, pages and URLs, which do not write as keyboards do."""
+    kind, _, value = spelled.partition(" ")
+    text = f"caf\u00e9\u00a0\u2014 {value} , danke"
+
+    redacted = redact(text, KINDS)
+
+    assert find_kind(text, KINDS) == kind
+    assert f"[{kind}]" in redacted
+    assert value.split()[-1].rpartition("@")[2].rpartition("%40")[2] not in redacted
+    assert redacted.startswith("caf\u00e9\u00a0\u2014 "), "what is not private stays as it was written"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a basic understanding of authorization: basic ideas",
+        "version 2024.1015.2024.1017 of the api key: none",
+        "see ab12cdefghijklmnop and the pages 10\u201312, 2020\u20132024",
+        "tokens: many; the password is yours",
+    ],
+)
+def test_what_is_only_typeset_alike_stays(text: str) -> None:
+    assert redact(text, KINDS) == text

@@ -65,7 +65,9 @@ def _find_owner(settings: Settings, arguments: argparse.Namespace) -> Owner:
     if settings.admission == "open":
         return Owner(caller="open", tenant="open")
     if not arguments.tenant:
-        raise ConfigError("say whose conversations these are: --key NAME, or --tenant NAME")
+        raise ConfigError(
+            "say whose conversations these are: --key NAME, or --tenant NAME (of `serve --open` it is open)"
+        )
     return Owner(caller=arguments.tenant, tenant=arguments.tenant)
 
 

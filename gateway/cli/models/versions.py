@@ -82,6 +82,9 @@ def report_outcome(outcome: Outcome, events: Sequence[Event], *, as_json: bool) 
 def _describe(event: Event) -> str:
     if event.kind == "trained":
         return f"{event.task}: version {event.version} drafts now, in shadow: it is not certified yet"
+    if event.kind == "kept":
+        # As a log has it, the word speaks of another version than the one that it names.
+        return f"{event.task}: version {event.version} was tested on the audits of today: {event.detail}"
     return describe_event(event)
 
 

@@ -72,5 +72,5 @@ def _is_json(row: Row, content: str) -> bool:
         return False
     try:
         return isinstance(msgspec.json.decode(content), dict)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return False
