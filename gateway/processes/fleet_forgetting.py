@@ -29,11 +29,11 @@ from gateway.processes.forgetting import (
     forget_requests,
     forget_rows,
     lock_learner,
-    withdraw_versions,
     write_receipt,
 )
 from gateway.processes.harvest_access import lock_parts, open_removal
 from gateway.processes.registry_access import open_registry
+from gateway.processes.withdrawal import withdraw_versions
 from gateway.registry.models import Registry
 from gateway.settings import Settings, read_settings
 from gateway.sharing.audits import delete_audits
