@@ -83,7 +83,6 @@ class TeacherAsking:
 
     async def _ask(self, teacher: Teacher, row: Row) -> AnsweredRow | None:
         fields = rebuild_request(row, self._model)
-        assert fields is not None, "what cannot be rebuilt is not asked"
         call = Call(
             method="POST",
             target=b"/v1/chat/completions",
@@ -116,14 +115,18 @@ class TeacherAsking:
         return self._prices.find("", self._model, "", time.time()).prices.cost(usage)
 
 
-def rebuild_request(row: Row, model: str) -> dict[str, Any] | None:
-    """Return the request of `row`, to `model`, as the app would send it through the chat API.
+def can_be_rebuilt(row: Row) -> bool:
+    """Whether the request of `row` can be sent through the chat API as the app would.
 
-    None if it would not: it came through the Responses API, or private data was replaced in what it repeats.
+    Not if it came through the Responses API, or private data was replaced in what it repeats.
     """
+    return _find_tool_choice(row) is not None
+
+
+def rebuild_request(row: Row, model: str) -> dict[str, Any]:
+    """Return the request of `row`, to `model`, as the app would send it; only of one that can be rebuilt."""
     choice = _find_tool_choice(row)
-    if choice is None:
-        return None
+    assert choice is not None, "see can_be_rebuilt"
     fields: dict[str, Any] = {"model": model, "messages": msgspec.json.decode(row.messages)}
     contract = (("tools", row.tools), ("response_format", row.response_format), ("tool_choice", choice))
     # Byte for byte: a task is named by how the app spells these.

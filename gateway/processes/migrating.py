@@ -23,7 +23,7 @@ from gateway.harvest.conversations import Conversation
 from gateway.harvest.retention import Retention, find_expiry
 from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
-from gateway.processes.asking_again import AnsweredRow, TeacherAsking, rebuild_request
+from gateway.processes.asking_again import AnsweredRow, TeacherAsking, can_be_rebuilt, rebuild_request
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.importing import Owner, RecordBinder, Report, import_records
 from gateway.processes.pruning import read_retention
@@ -121,7 +121,7 @@ def _list_texts(settings: Settings, task: str, model: str) -> list[Row]:
     lessons = _draw(open_harvest(settings).rows(task, lessons_only=True).rows)
     if not lessons:
         raise ConfigError(f"no lessons of {task} in the harvest")
-    texts = [row for row in lessons if rebuild_request(row, model) is not None]
+    texts = [row for row in lessons if can_be_rebuilt(row)]
     if not texts:
         raise ConfigError(
             f"the requests of {task} cannot be asked as the app would: they came through the Responses API, "
@@ -166,7 +166,7 @@ def _find_answers(
         owner = owners[row.request_id]
         if owner not in binders:
             binders[owner] = RecordBinder(settings, owner, {}, b"")
-        fields = rebuild_request(row, model) or {}
+        fields = rebuild_request(row, model)
         task = binders[owner].name_task(Conversation(fields=fields, answer={}))
         if task not in tasks:
             there = open_harvest(settings).rows(task, with_messages=False, lessons_only=True).rows

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gateway.errors import ConfigError
-from gateway.store.state import State
+from gateway.store.home import Home
+from gateway.store.state import State, open_state
 from gateway.store.task_names import is_task_id
 
 
@@ -26,6 +27,12 @@ def find_task(state: State, wanted: str, others: Iterable[str] = ()) -> str:
 def find_recorded_task(state: State, wanted: str, others: Iterable[str] = ()) -> str:
     """Return the same, or any id as it is: records speak of tasks that are not adopted, or are no more."""
     return wanted if is_task_id(wanted) else find_task(state, wanted, others)
+
+
+def find_recorded_tasks(home: Home, wanted: Iterable[str], others: Iterable[str]) -> frozenset[str]:
+    """Return the same of each that is wanted, by the state of `home`."""
+    with open_state(home) as state:
+        return frozenset(find_recorded_task(state, task, others) for task in wanted)
 
 
 def name_subject(state: State, about: str) -> str:

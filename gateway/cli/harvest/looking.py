@@ -20,7 +20,7 @@ from gateway.processes.harvest_access import list_query_columns, open_harvest, q
 from gateway.processes.inventory import describe_request, describe_row, read_newest
 from gateway.settings import Settings
 from gateway.store.state import State, open_state
-from gateway.store.task_lookup import find_recorded_task
+from gateway.store.task_lookup import find_recorded_tasks
 
 POLL_S = 1.0
 _LEAST_ROOM = 46
@@ -35,7 +35,8 @@ _ANY_WIDTH = 1 << 20
 def tail(settings: Settings, arguments: argparse.Namespace) -> int:
     """Print the newest rows, with `--follow` those that come."""
     reader = open_harvest(settings)
-    tasks = _find_tasks(settings, reader.counts(), arguments.task) if arguments.task else frozenset()
+    asked = arguments.task
+    tasks = find_recorded_tasks(settings.home, asked, reader.counts()) if asked else frozenset()
     batch = reader.latest(arguments.lines)
     rows = read_newest(reader, tasks, arguments.lines) if tasks else batch.rows
     if not (rows or arguments.follow or arguments.json):
@@ -52,11 +53,6 @@ def tail(settings: Settings, arguments: argparse.Namespace) -> int:
         time.sleep(POLL_S)
         batch = reader.latest(10_000, batch.cursor)
         rows = batch.rows
-
-
-def _find_tasks(settings: Settings, known: Iterable[str], asked: list[str]) -> frozenset[str]:
-    with open_state(settings.home) as state:
-        return frozenset(find_recorded_task(state, task, known) for task in asked)
 
 
 def show(settings: Settings, arguments: argparse.Namespace) -> int:

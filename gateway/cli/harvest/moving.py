@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -12,8 +11,7 @@ from gateway.cli import OK
 from gateway.errors import ConfigError
 from gateway.processes.harvest_access import open_manifests
 from gateway.settings import Settings
-from gateway.store.state import open_state
-from gateway.store.task_lookup import find_recorded_task
+from gateway.store.task_lookup import find_recorded_tasks
 
 _UNSET = "rows stay on this machine: set `parts` of [harvest] to a folder or a URL (s3://bucket/folder)"
 
@@ -35,7 +33,8 @@ def list_parts(settings: Settings, arguments: argparse.Namespace) -> int:
     if settings.harvest.parts is None:
         raise ConfigError(_UNSET)
     parts = open_manifests(settings).refresh().select()
-    wanted = _find_tasks(settings, {part.task for part in parts}, arguments.task or ())
+    known, asked = {part.task for part in parts}, arguments.task
+    wanted = find_recorded_tasks(settings.home, asked, known) if asked else frozenset()
     for part in parts:
         if wanted and part.task not in wanted:
             continue
@@ -45,10 +44,3 @@ def list_parts(settings: Settings, arguments: argparse.Namespace) -> int:
         else:
             print(address)
     return OK
-
-
-def _find_tasks(settings: Settings, known: Iterable[str], asked: Sequence[str]) -> set[str]:
-    if not asked:
-        return set()
-    with open_state(settings.home) as state:
-        return {find_recorded_task(state, task, known) for task in asked}
