@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from gateway.api.http import edge
 from gateway.config.addresses import is_loopback
-from gateway.config.bounds import NonNegativeFloat, PositiveFloat, PositiveInt
+from gateway.config.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from gateway.config.environment import PREFIX, read_secret, read_variables
 from gateway.config.setting_paths import list_file_paths, list_leaves
 from gateway.config.toml_file import TomlFile, read_toml
@@ -142,6 +142,9 @@ class Harvest(outbox.Config, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_mb: PositiveInt = 10_240
     """Of all rows together, on the disk; the oldest go first, and of these what is for exports alone. Where
     rows move to parts: of the outboxes, and again of the parts."""
+    recent_mb: NonNegativeInt = 16
+    """Of the newest local answers, which each worker remembers for an hour, in memory alone: the one that an
+    app complains of is kept for reviewers. 0: none is remembered, and such complaints have no text."""
     parts: str | None = None
     """Where rows move to as Parquet, which several machines may share: a folder, relative to the settings
     file, or a URL that fsspec knows (s3://bucket/folder). None: rows stay on this machine's disk."""

@@ -59,7 +59,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 Ending = Literal["whole", "cut", "refused", "none"]
 """How the teacher's answer ended: by itself, at a length limit, or as a refusal of any kind (filtered,
-a refusal, words where a specialist could only call tools). none: it gave no answer to compare with."""
+a refusal, words where a specialist could only call tools). none: it gave no answer to compare with, or was
+not asked."""
 
 _WHOLE = frozenset({"stop", "tool_calls"})
 _FILTERED = (b"content_filter", b"content_policy_violation")

@@ -181,7 +181,7 @@ class Learner:
         )
         # Noted first: what could not be learnt is tried again when there is more of it, not at once.
         self._progress[task] = progress
-        training = curate(self._reviewed.apply(task, task_rows.training())).training
+        training = curate(self._reviewed.apply(task, task_rows.reviewable(self._stores.harvest))).training
         choice = self._choose(task, training, last.recipe)
         self._progress[task] = progress = msgspec.structs.replace(progress, recipe=choice.recipe.name)
         metrics = progress.metrics() | self._imported.metrics(task, grown.training)

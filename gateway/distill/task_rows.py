@@ -63,6 +63,15 @@ class TaskRows:
         """Return the training rows since `valid_from`."""
         return [row for row in self._training if row.at >= valid_from and not self._is_separate(row)]
 
+    def reviewable(self, harvest: HarvestReader) -> list[Row]:
+        """Return the training rows, and the local answers that reviewers may make lessons of; may block.
+
+        These are few, and no other lesson waits for them: so they are neither kept in memory nor counted.
+        """
+        local = [row for row in harvest.local_rows(self._task) if not self._is_separate(row)]
+        training = self.training()
+        return sorted([*training, *local], key=lambda row: row.at) if local else training
+
     def evidence(self) -> list[Row]:
         """Return the held-out rows as they were drawn: what was asked more often is there more often."""
         return [row for row in self._evidence if row.propensity > 0.0 and not self._is_separate(row)]

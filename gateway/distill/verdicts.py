@@ -54,7 +54,7 @@ def verdict_on(row: Row, answer: str | None, at: float = 0.0) -> Verdict:
     """Return the verdict that `answer` is the right one to `row`; None: nothing may be learnt from it."""
     kind: VerdictKind = "exclude"
     if answer is not None:
-        kind = "accept" if canonical_text(answer) == canonical_text(row.answer) else "correct"
+        kind = "accept" if canonical_text(answer) == canonical_text(_given(row)) else "correct"
     text, given = key_of(row)
     return Verdict(
         request_id=row.request_id,
@@ -69,27 +69,39 @@ def verdict_on(row: Row, answer: str | None, at: float = 0.0) -> Verdict:
 
 
 def apply_verdicts(rows: Iterable[Row], verdicts: Sequence[Verdict]) -> list[Row]:
-    """Return the lessons of `rows` as reviewers left them.
+    """Return the lessons of `rows` as reviewers left them, and with them the local answers that they judged.
+
+    A local answer without a verdict is left out.
 
     Evidence is returned as it is: a certificate speaks of the teacher, whatever a reviewer thinks of an
     answer, and a row that could be excluded could be chosen.
     """
     latest = {(verdict.text_hash, verdict.answer_hash): verdict for verdict in verdicts}
     if not latest:
-        return list(rows)
+        return [row for row in rows if not row.is_local]
     kept = (row if row.is_held_out else _apply(row, latest.get(key_of(row))) for row in rows)
     return [row for row in kept if row is not None]
 
 
 def key_of(row: Row) -> tuple[str, str]:
     """Return the hashes by which a verdict on one row speaks of others: of its text, of its answer."""
-    return f"{hash_text(row.text):016x}", f"{hash_text(canonical_text(row.answer)):016x}"
+    return f"{hash_text(row.text):016x}", f"{hash_text(canonical_text(_given(row))):016x}"
+
+
+def _given(row: Row) -> str:
+    """Return the answer that the client got: a specialist repeats a mistake that its teacher made."""
+    return row.draft if row.is_local else row.answer
 
 
 def _apply(row: Row, verdict: Verdict | None) -> Row | None:
-    if verdict is None or verdict.kind == "accept":
-        return row
+    if verdict is None:
+        return None if row.is_local else row
     if verdict.kind == "exclude":
         return None
+    if row.is_local:
+        answer = verdict.answer if verdict.kind == "correct" else row.draft
+        return msgspec.structs.replace(row, answer=answer, ending="whole", is_lesson=True)
+    if verdict.kind == "accept":
+        return row
     # The tokens and the messages were those of the wrong answer.
     return msgspec.structs.replace(row, answer=verdict.answer, reply=b"", completion_tokens=0)

@@ -18,10 +18,12 @@ forgets that one forgets both."""
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of the teacher, kept as training data or (held out) as evidence.
 
+    Or one of a specialist that an app complained of, kept for reviewers: see `is_local`.
+
     `messages` is the JSON array as the client sent it; `text` is what varied, the
     specialist's input. `at` is unix seconds. `propensity` is the probability with which
     the row was to be an audit. `demands` is core.Demands in msgpack, of held-out rows alone: a
-    later version is judged by what this client demanded. `ending` is "whole" unless held out.
+    later version is judged by what this client demanded. `ending` is "whole" unless held out or local.
     """
 
     request_id: str
@@ -48,7 +50,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     place: str = ""
     is_lesson: bool = True
-    """False: for exports alone, because no specialist could be asked for it, or answer so."""
+    """False: for exports alone, because no specialist could be asked for it, or answer so; or local."""
     policy: str = ""
     user: str = ""
     """Keyed hash of the client's name for its end user; see `hash_user`."""
@@ -62,13 +64,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON array of the teacher's messages, one per choice, where `answer` does not say all: calls with
     their ids, words beside calls, several choices."""
     draft: str = ""
-    """The specialist's answer to the same request, not served; empty without one."""
+    """The specialist's answer to the same request, served only if the row is local; empty without one."""
     draft_version: int = 0
     draft_score: float = 0.0
     private_kinds: tuple[str, ...] = ()
     """What is replaced in it before it is written."""
     is_restricted: bool = False
     """Whether the teacher's terms restrict what its answers may be used for."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether a specialist answered, with `draft`, and no reviewer has said yet what is right."""
+        return self.ending == "none"
 
 
 def hash_user(user: str, key: bytes) -> str:

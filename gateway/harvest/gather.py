@@ -54,7 +54,9 @@ def row_of(
     What a specialist could not be asked, or not answer, is kept for exports if `name_task` is given.
     """
     route, ending = outcome.route, ending_of(outcome, reading)
-    if not _is_allowed(outcome):
+    # The reserve of a budget pays for audits of drafts that pass, and for nothing else: rows that a
+    # decision has chosen are no evidence.
+    if not may_be_kept(outcome) or outcome.plan.is_reserve:
         return None
     if route is not None and _is_useful(ending, outcome):
         is_text = reading.text is not None and not reading.text.startswith(CALL_BEGIN)
@@ -67,6 +69,22 @@ def row_of(
     if not replies:
         return None
     return _make_row(outcome, reading, route, "whole", replies=replies, user_key=user_key, is_lesson=False)
+
+
+def local_row_of(outcome: Outcome, *, user_key: bytes = b"") -> Row | None:
+    """Return a specialist's answer as a row for reviewers: no lesson without their word, and no evidence.
+
+    Its draft is what was served. None if a chat could not say the same.
+    """
+    if outcome.route is None:
+        return None
+    unread = Reading(text=None)
+    return _make_row(outcome, unread, outcome.route, "none", replies=[], user_key=user_key, is_lesson=False)
+
+
+def may_be_kept(outcome: Outcome) -> bool:
+    """Return whether client, key and policy allow to keep what was asked and answered."""
+    return outcome.request.may_harvest and outcome.plan.may_harvest
 
 
 def _make_row(
@@ -126,12 +144,6 @@ def _make_row(
         private_kinds=tuple(sorted(plan.private_kinds)) if plan.private_kinds else (),
         expires_at=find_expiry(outcome.at, plan.keep_days, request.grant.keep_days),
     )
-
-
-def _is_allowed(outcome: Outcome) -> bool:
-    # The reserve of a budget pays for audits of drafts that pass, and for nothing else: rows that a
-    # decision has chosen are no evidence.
-    return outcome.request.may_harvest and outcome.plan.may_harvest and not outcome.plan.is_reserve
 
 
 def _is_useful(ending: Ending, outcome: Outcome) -> bool:

@@ -14,6 +14,7 @@ from gateway.core import hash_text
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.row_reader import RowReader
+from gateway.harvest.table import LOCAL
 from gateway.store.database import UNREADABLE_FILE, describe_fault
 from gateway.store.quarantine import Quarantine
 
@@ -31,10 +32,15 @@ class Count(msgspec.Struct, frozen=True):
     held_out: int = 0
     exported: int = 0
     """For exports alone: no specialist could be asked for them, or answer so."""
+    local: int = 0
+    """Answers of specialists that apps complained of: for reviewers, who make lessons of them."""
 
     def __add__(self, other: Count) -> Count:
         return Count(
-            self.training + other.training, self.held_out + other.held_out, self.exported + other.exported
+            self.training + other.training,
+            self.held_out + other.held_out,
+            self.exported + other.exported,
+            self.local + other.local,
         )
 
 
@@ -118,6 +124,12 @@ class HarvestReader:
         rows = [row for path in self._paths() for _, row in self._read_rows(path, where, chosen)]
         return sorted(rows, key=lambda row: row.at)
 
+    def local_rows(self, task: str) -> list[Row]:
+        """Return the local answers that are kept of `task`, without messages, in the order of time."""
+        where = f"task = ? AND {LOCAL}"
+        found = (self._read_rows(path, where, (task,), with_messages=False) for path in self._paths())
+        return sorted((row for rows in found for _, row in rows), key=lambda row: row.at)
+
     def rows(
         self,
         task: str,
@@ -151,6 +163,13 @@ class HarvestReader:
             row for path in self._paths() for _, row in self._read_rows(path, "request_id = ?", (request_id,))
         ]
         return sorted(found, key=lambda row: row.at)
+
+    def find_kept(self, request_ids: Sequence[str]) -> set[str]:
+        """Return which of these requests have a row; walks every file once."""
+        where = "request_id IN (SELECT value FROM json_each(?))"
+        asked = (msgspec.json.encode(request_ids).decode(),)
+        kept = [self._read_rows(path, where, asked, with_messages=False) for path in self._paths()]
+        return {row.request_id for rows in kept for _, row in rows}
 
     def latest(self, count: int, after: Cursor | None = None) -> Batch:
         """Return the last `count` rows of all tasks, of those that came after the cursor."""
@@ -223,13 +242,13 @@ class HarvestReader:
 
 
 def _count_rows(connection: sqlite3.Connection) -> list[Any]:
-    """Return of each task how many rows are lessons, evidence, and for exports alone."""
+    """Return of each task how many rows are lessons, evidence, for exports alone, and local."""
     if not _has_table(connection, "rows"):
         return []
     lesson = RowReader(connection).lesson
     return connection.execute(
-        f"SELECT task, sum(is_held_out = 0 AND {lesson}), sum(is_held_out != 0), sum(NOT {lesson}) "  # noqa: S608
-        "FROM rows GROUP BY task"
+        f"SELECT task, sum(is_held_out = 0 AND {lesson}), sum(is_held_out != 0), "  # noqa: S608
+        f"sum(NOT {lesson} AND NOT {LOCAL}), sum({LOCAL}) FROM rows GROUP BY task"
     ).fetchall()
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.harvest.base import REPEATS
 from gateway.harvest.retention import DAY_S, Retention
-from gateway.harvest.table import create, delete
+from gateway.harvest.table import LOCAL, create, delete
 from gateway.store.database import Database
 
 CLEAN_LIMIT_S = 10.0
@@ -147,10 +147,10 @@ def _delete_expired(database: Database, retention: Retention, now: float) -> int
 def _prune_size(folder: Path, limit_bytes: int) -> int:
     """Remove the oldest rows of all files until what is left takes no more than `limit_bytes`.
 
-    Those for exports alone go first: lessons and evidence are what specialists live on.
+    Those for exports alone go first: lessons, evidence and complaints are what specialists live on.
     """
     removed = 0
-    for which in ("NOT is_lesson", "is_lesson"):
+    for which in (f"(NOT is_lesson AND NOT {LOCAL})", f"(is_lesson OR {LOCAL})"):
         while sum(_used_bytes(database) for database in _open_files(folder)) > limit_bytes:
             query = f"SELECT at FROM rows WHERE {which} ORDER BY at LIMIT {_BATCH_ROWS}"  # noqa: S608
             oldest = sorted(at for database in _open_files(folder) for (at,) in database.read(query))

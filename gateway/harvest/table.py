@@ -57,6 +57,8 @@ CREATE TABLE IF NOT EXISTS removals (
     count INTEGER NOT NULL
 );
 """
+LOCAL = "(ending = 'none')"
+"""The condition of rows that are local, see `Row.is_local`; here and in parts."""
 BLOBS = frozenset({"messages", "demands"})
 ADDED = {
     "is_lesson": "INTEGER NOT NULL DEFAULT 1",

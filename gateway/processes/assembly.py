@@ -24,6 +24,7 @@ from gateway.core import OWN_PREFIX, Answer, Grant, Refusal, Request
 from gateway.core.steady_clock import SteadyClock
 from gateway.harvest.gather import Gatherer
 from gateway.harvest.outbox import Outbox
+from gateway.harvest.recent_answers import RecentAnswers
 from gateway.policy.encoders import check_encoders, encoder_models
 from gateway.policy.load import load_policies
 from gateway.policy.ownership import ObjectOwnership, OwnerStore
@@ -31,6 +32,7 @@ from gateway.policy.planner import PolicyPlanner
 from gateway.policy.teachers import check_teachers
 from gateway.processes.accounting import Accounting
 from gateway.processes.audit_key_watch import AuditKeyWatch
+from gateway.processes.complaints import ComplaintWatch
 from gateway.processes.feedback import create_feedback_taker
 from gateway.processes.following import Following
 from gateway.processes.key_watch import KeyWatch
@@ -87,12 +89,14 @@ class GatewayWorker:
         self.teacher = combine_teachers(self.teachers, settings)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
+        self._recent = RecentAnswers(settings.harvest.recent_mb << 20)
         self.keys = KeyWatch(state.keys, home, number, settings.state)
         self.take_feedback = create_feedback_taker(state.reviews, policies)
         # One process is enough: it prunes the files of all, and asks the teachers for all.
         pruning = Pruning(home.harvest, read_retention(settings.harvest, policies))
+        complaints = ComplaintWatch(state.reviews, self._recent, self.outbox, user_key=read_audit_key(home))
         self._chores: tuple[Chore, ...] = (
-            (pruning, RetirementWatch(settings, self.teachers)) if number == 0 else ()
+            (complaints, pruning, RetirementWatch(settings, self.teachers)) if number == 0 else (complaints,)
         )
         self._accounting = Accounting(settings, state, policies, self.keys.limits)
         self.ledger = self._accounting.ledger
@@ -195,7 +199,7 @@ class GatewayWorker:
 
     def _create_observers(self) -> list[Observe]:
         gatherer = Gatherer(self.outbox, user_key=read_audit_key(self.settings.home), name_task=task_name)
-        gather: list[Observe] = [gatherer] if self.settings.harvest.enabled else []
+        gather: list[Observe] = [gatherer, self._recent] if self.settings.harvest.enabled else []
         return [self.metrics, self.ledger, *gather, Auditor(self.state.audits), *self.exporters.observers]
 
     def _create_planner(self, first_teacher: str) -> PolicyPlanner:

@@ -85,7 +85,7 @@ class Review:
 
         What is neither is not listed.
         """
-        said = {one.request_id: one for one in self._state.reviews.feedback()}
+        said = self._read_feedback()
         complaints: list[Item] = []
         suspected: list[tuple[float, Item]] = []
         with tempfile.TemporaryDirectory(prefix="stepdown-review-") as scratch:
@@ -102,6 +102,14 @@ class Review:
                         suspected.append((suspect.doubt, item))
         suspected.sort(key=lambda pair: -pair[0])
         return complaints + [item for _, item in suspected]
+
+    def count_lost(self) -> int:
+        """Return how many requests apps complained of whose text nothing holds any more, of all tasks.
+
+        Of which task they were is not known either.
+        """
+        complained = {one.request_id for one in self._read_feedback().values() if one.is_complaint}
+        return len(complained - self._harvest.find_kept(sorted(complained)))
 
     def decide(self, rulings: Sequence[Ruling]) -> list[Verdict]:
         """Keep what reviewers say; return it as verdicts.
@@ -130,11 +138,16 @@ class Review:
         lessons = [row for row in apply_verdicts(rows, verdicts) if row.is_lesson and not row.is_held_out]
         return undecided, curate(lessons).training
 
-    def _list_complaints(self, rows: Iterable[Row], said: Mapping[str, Feedback]) -> Iterator[Item]:
+    def _read_feedback(self) -> dict[tuple[str, str], Feedback]:
+        """Return the latest feedback by request and tenant: nobody has a say about another's requests."""
+        return {(one.request_id, one.tenant): one for one in self._state.reviews.feedback()}
+
+    def _list_complaints(
+        self, rows: Iterable[Row], said: Mapping[tuple[str, str], Feedback]
+    ) -> Iterator[Item]:
         for row in rows:
-            feedback = said.get(row.request_id)
-            # An app has no say about another tenant's requests.
-            if feedback and feedback.tenant == row.tenant and (feedback.answer or feedback.rating == "down"):
+            feedback = said.get((row.request_id, row.tenant))
+            if feedback and feedback.is_complaint:
                 yield self._item(row, "feedback", row.answer, feedback.answer, row.draft)
 
     def _item(self, row: Row, source: Source, *answers: str) -> Item:

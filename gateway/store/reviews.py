@@ -38,11 +38,13 @@ CREATE TABLE IF NOT EXISTS feedback (
     answer TEXT NOT NULL,
     at REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS review_forgets (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
 """
 _CHANGED = """
 INSERT INTO review_changes VALUES (?, 1, ?)
 ON CONFLICT (task) DO UPDATE SET count = count + 1, at = excluded.at
 """
+_FORGOT = "INSERT INTO review_forgets VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +79,11 @@ class Feedback(msgspec.Struct, frozen=True, kw_only=True):
     rating: Rating = ""
     answer: str = ""
     at: float = 0.0
+
+    @property
+    def is_complaint(self) -> bool:
+        """Whether a reviewer should look at the answer."""
+        return bool(self.answer) or self.rating == "down"
 
 
 class Changes(msgspec.Struct, frozen=True):
@@ -176,9 +183,23 @@ class ReviewStore:
         rows = self._database.read(f"SELECT {_names(Feedback)} FROM feedback ORDER BY seq")  # noqa: S608
         return [_read(Feedback, row) for row in rows]
 
+    def last_feedback(self) -> int:
+        """Return the number of the latest feedback, 0 before the first."""
+        return int(self._database.read("SELECT coalesce(max(seq), 0) FROM feedback")[0][0])
+
+    def feedback_after(self, seq: int) -> list[tuple[int, Feedback]]:
+        """Return the feedback numbered above `seq` with its numbers, ascending."""
+        query = f"SELECT seq, {_names(Feedback)} FROM feedback WHERE seq > ? ORDER BY seq"  # noqa: S608
+        return [(number, _read(Feedback, row)) for number, *row in self._database.read(query, (seq,))]
+
+    def forgets(self) -> int:
+        """Return how often something was forgotten: who remembers requests forgets them when it grows."""
+        return int(self._database.read("SELECT coalesce(max(count), 0) FROM review_forgets")[0][0])
+
     def forget(self, request_ids: Sequence[str]) -> int:
-        """Delete all that was said of these requests; return how much."""
+        """Delete all that was said of these requests; return how much. Workers forget what they remember."""
         with self._database.write() as connection:
+            connection.execute(_FORGOT)
             return sum(
                 connection.execute(f"DELETE FROM {table} WHERE request_id = ?", (each,)).rowcount  # noqa: S608
                 for each in request_ids

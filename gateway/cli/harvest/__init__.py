@@ -215,6 +215,7 @@ def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
         lines = sorted((state.tasks.names.of(task), count) for task, count in stats.tasks.items())
     for name, count in lines:
         others = f"{count.exported:>9,} exports" if count.exported else ""
+        others += f"{count.local:>9,} local, complained of" if count.local else ""
         # A long name has a line of its own: cut, two of them could look the same.
         head = f"{name:20}" if len(name) < 20 else f"{name}\n{'':20}"
         print(f"{head}{count.training:>10,} for training{count.held_out:>9,} held out{others}")

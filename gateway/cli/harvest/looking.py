@@ -77,7 +77,7 @@ def _explain_absence(state: State, request_id: str) -> str:
     if not decisions:
         return absence + "it was not kept, or its time is over"
     if decisions[-1].row.decision == "local":
-        absence += "a specialist answered it, and rows are answers of the teacher"
+        absence += "a specialist answered it, which is kept only if an app complains of it within the hour"
     else:
         absence += "its answer was not kept, or its time is over"
     return f"{absence}; `stepdown why {request_id}` explains it"
@@ -111,15 +111,22 @@ def _list_columns(columns: Iterable[str]) -> str:
 
 def _render_line(row: Row) -> str:
     day = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(row.at))
-    kind = "audit" if row.is_held_out else "lesson" if row.is_lesson else "export"
-    head = f"{day}  {kind:<6}  {row.task}  {row.request_id}"
+    head = f"{day}  {_kind_of(row):<6}  {row.task}  {row.request_id}"
     width = shutil.get_terminal_size((_WIDTH, 24)).columns
     # In a narrow window the texts have a line of their own.
     is_narrow = width < len(head) + _LEAST_ROOM
     room = width - 6 if is_narrow else width - len(head) - 6
-    answer = _one_line(row.answer, room // 2)
+    answer = _one_line(row.draft if row.is_local else row.answer, room // 2)
     text = _one_line(row.text, room - len(answer))
     return f"{head}{_BREAK if is_narrow else '  '}{text} -> {answer}"
+
+
+def _kind_of(row: Row) -> str:
+    if row.is_held_out:
+        return "audit"
+    if row.is_local:
+        return "local"
+    return "lesson" if row.is_lesson else "export"
 
 
 def _render_json(row: Row) -> str:

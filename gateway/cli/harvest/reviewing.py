@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import textwrap
@@ -43,12 +44,16 @@ def review(settings: Settings, arguments: argparse.Namespace) -> int:
             verdicts = session.decide(list(_read_rulings(arguments.apply)))
             print(f"verdicts given: {_count_kinds(verdicts)}")
         elif arguments.json:
+            # Standard output has the questions alone.
+            print(json.dumps({"complaints_without_text": session.count_lost()}), file=sys.stderr)
             for item in session.list_items()[: arguments.limit]:
                 print(msgspec.json.encode(item).decode())
         else:
             print("comparing the answers with those of students that have not seen them ...", file=sys.stderr)
             keyboard = Keyboard()
             items = session.list_items()[: arguments.limit]
+            if lost := session.count_lost():
+                print(f"complaints whose request is remembered no more: {lost:,}")
             run_dialog(session, items, keyboard.read_key, keyboard.read_line, state.tasks.names.of)
     return OK
 

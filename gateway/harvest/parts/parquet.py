@@ -28,6 +28,7 @@ from gateway.harvest.parts.columns import (
 )
 from gateway.harvest.reader import Count
 from gateway.harvest.shared_templates import SharedTemplate
+from gateway.harvest.table import LOCAL
 from gateway.store.object_storage import Storage
 
 FOLDER = "parts"
@@ -196,9 +197,9 @@ def _reading() -> Iterator[None]:
 
 def _describe(connection: Any, target: Path, path: str, task: str, day: str) -> Part:
     file = f"read_parquet('{target}')"
-    rows, training, held_out, exported, oldest, newest, expiry, policies = connection.execute(
+    rows, training, held_out, exported, local, oldest, newest, expiry, policies = connection.execute(
         "SELECT count(*), count_if(is_lesson AND NOT is_held_out), count_if(is_held_out), "  # noqa: S608
-        'count_if(NOT is_lesson), min("at"), max("at"), min(expires_at), '
+        f'count_if(NOT is_lesson AND NOT {LOCAL}), count_if({LOCAL}), min("at"), max("at"), min(expires_at), '
         f"list_sort(list(DISTINCT policy) FILTER (policy != '')) FROM {file}"
     ).fetchone()
     spans = connection.execute(
@@ -210,7 +211,7 @@ def _describe(connection: Any, target: Path, path: str, task: str, day: str) -> 
         task=task,
         day=day,
         rows=rows,
-        count=Count(training, held_out, exported),
+        count=Count(training, held_out, exported, local),
         oldest_at=oldest or 0.0,
         newest_at=newest or 0.0,
         first_expiry=expiry,

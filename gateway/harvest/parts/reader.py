@@ -22,6 +22,7 @@ from gateway.harvest.parts.cursors import find_wanted
 from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.parquet import LostPartError, read_rows
 from gateway.harvest.reader import Batch, Count, Cursor, HarvestReader, HeldOut, Stats
+from gateway.harvest.table import LOCAL
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,16 @@ class PartsAndOutboxReader(HarvestReader):
 
         return sorted(self._read(read), key=lambda row: row.at)
 
+    def local_rows(self, task: str) -> list[Row]:
+        """See HarvestReader."""
+
+        def read(table: Table) -> list[Row]:
+            parts = [part for part in table.select(task) if part.count.local]
+            query = _Query(parts, f"task = ? AND {LOCAL}", [task], with_messages=False)
+            return self._outboxes.local_rows(task) + self._search(query)
+
+        return sorted(self._read(read), key=lambda row: row.at)
+
     def rows(
         self,
         task: str,
@@ -145,6 +156,17 @@ class PartsAndOutboxReader(HarvestReader):
             return found + self._search(_Query(table.select(), "request_id = ?", [request_id]))
 
         return sorted(self._read(read), key=lambda row: row.at)
+
+    def find_kept(self, request_ids: Sequence[str]) -> set[str]:
+        """See HarvestReader; looks into every part."""
+
+        def read(table: Table) -> set[str]:
+            where = f"request_id IN ({', '.join('?' * len(request_ids))})"
+            query = _Query(table.select(), where, list(request_ids), with_messages=False)
+            found = self._search(query) if request_ids else []
+            return self._outboxes.find_kept(request_ids) | {row.request_id for row in found}
+
+        return self._read(read)
 
     def latest(self, count: int, after: Cursor | None = None) -> Batch:
         """See HarvestReader."""
