@@ -23,6 +23,8 @@ NameTask = Callable[[str, str], str]
 """Takes a request's template and scope; returns the task that it belongs to, if it belongs to any."""
 
 _NO_DRAFT = Draft(text="", score=0.0, task="", version=0)
+_UNREAD = Reading(text=None)
+"""Of an answer that is no teacher's."""
 
 
 class Gatherer:
@@ -71,15 +73,23 @@ def row_of(
     return _make_row(outcome, reading, route, "whole", replies=replies, user_key=user_key, is_lesson=False)
 
 
-def local_row_of(outcome: Outcome, *, user_key: bytes = b"") -> Row | None:
+def local_row_of(outcome: Outcome, reading: Reading, *, user_key: bytes = b"") -> Row | None:
     """Return a specialist's answer as a row for reviewers: no lesson without their word, and no evidence.
 
-    Its draft is what was served. None if a chat could not say the same.
+    Its draft is what was served. None for any other outcome, or when it may not be kept.
     """
-    if outcome.route is None:
+    draft, route = outcome.draft, outcome.route
+    if outcome.decision != "local" or draft is None or route is None or not may_be_kept(outcome):
         return None
-    unread = Reading(text=None)
-    return _make_row(outcome, unread, outcome.route, "none", replies=[], user_key=user_key, is_lesson=False)
+    # What a coin drew as evidence is never trained on, not even in a reviewer's words.
+    if not outcome.is_complete or outcome.is_held_out:
+        return None
+    row = _make_row(outcome, _UNREAD, route, "none", replies=[], user_key=user_key, is_lesson=False)
+    if row is None or draft.stream is None:
+        return row
+    return msgspec.structs.replace(
+        row, draft=reading.text or "", draft_version=draft.version, draft_score=draft.score
+    )
 
 
 def may_be_kept(outcome: Outcome) -> bool:

@@ -125,10 +125,10 @@ class HarvestReader:
         return sorted(rows, key=lambda row: row.at)
 
     def local_rows(self, task: str) -> list[Row]:
-        """Return the local answers that are kept of `task`, without messages, in the order of time."""
+        """Return the local answers that are kept of `task`, in the order of time."""
         where = f"task = ? AND {LOCAL}"
-        found = (self._read_rows(path, where, (task,), with_messages=False) for path in self._paths())
-        return sorted((row for rows in found for _, row in rows), key=lambda row: row.at)
+        rows = [row for path in self._paths() for _, row in self._read_rows(path, where, (task,))]
+        return sorted(rows, key=lambda row: row.at)
 
     def rows(
         self,

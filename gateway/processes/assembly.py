@@ -89,12 +89,13 @@ class GatewayWorker:
         self.teacher = combine_teachers(self.teachers, settings)
         self.drafter = HostClient(home.host_socket)
         self.outbox = Outbox(home.worker_rows(number), settings.harvest)
-        self._recent = RecentAnswers(settings.harvest.recent_mb << 20)
+        user_key = read_audit_key(home)
+        self._recent = RecentAnswers(settings.harvest.recent_mb << 20, user_key=user_key)
         self.keys = KeyWatch(state.keys, home, number, settings.state)
         self.take_feedback = create_feedback_taker(state.reviews, policies)
         # One process is enough: it prunes the files of all, and asks the teachers for all.
         pruning = Pruning(home.harvest, read_retention(settings.harvest, policies))
-        complaints = ComplaintWatch(state.reviews, self._recent, self.outbox, user_key=read_audit_key(home))
+        complaints = ComplaintWatch(state.reviews, self._recent, self.outbox)
         self._chores: tuple[Chore, ...] = (
             (complaints, pruning, RetirementWatch(settings, self.teachers)) if number == 0 else (complaints,)
         )

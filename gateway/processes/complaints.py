@@ -8,12 +8,13 @@ from collections import deque
 from collections.abc import Callable
 
 from gateway.harvest.base import Sink
-from gateway.harvest.gather import local_row_of
 from gateway.harvest.recent_answers import RecentAnswers
 from gateway.processes.loops import Loops
 from gateway.store.reviews import Feedback, ReviewStore
 
 LOOK_EVERY_S = 0.5
+RECENT_S = 3_600.0
+"""Who complains does so within the hour; what was asked longer ago need not lie in memory."""
 WAIT_S = 10.0
 """A complaint may come before the Outcome of its request, which waits in a queue, or for a stream's end."""
 MOST_WAITING = 10_000
@@ -31,16 +32,13 @@ class ComplaintWatch:
         recent: RecentAnswers,
         sink: Sink,
         *,
-        user_key: bytes = b"",
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._reviews = reviews
         self._recent = recent
         self._sink = sink
-        self._user_key = user_key
         self._clock = clock
         self._seen: int | None = None
-        self._forgets = 0
         self._waiting: deque[tuple[float, Feedback]] = deque(maxlen=MOST_WAITING)
         """Each with the time until which its answer may come."""
         self._loops = Loops()
@@ -55,16 +53,12 @@ class ComplaintWatch:
 
     def look(self) -> None:
         """Harvest what new complaints speak of; may block. Raises sqlite3.Error."""
+        now = self._clock()
+        # Of whom something was forgotten is not kept anywhere: all that came before goes.
+        self._recent.forget_before(max(now - RECENT_S, self._reviews.forgot_at()))
         if self._seen is None:
             # What was said before this worker began is of no answer of its own.
-            self._seen, self._forgets = self._reviews.last_feedback(), self._reviews.forgets()
-        if (forgets := self._reviews.forgets()) != self._forgets:
-            # Of whom is not told: it would have to be kept.
-            self._recent.forget_all()
-            self._waiting.clear()
-            self._forgets = forgets
-        self._recent.forget_old()
-        now = self._clock()
+            self._seen = self._reviews.last_feedback()
         for number, feedback in self._reviews.feedback_after(self._seen):
             self._seen = number
             if feedback.is_complaint:
@@ -79,11 +73,8 @@ class ComplaintWatch:
 
     def _harvest(self, complaint: Feedback) -> bool:
         """Return whether nothing is left to do for `complaint`."""
-        found = self._recent.find(complaint.request_id, complaint.tenant, complaint.caller)
-        if found is None:
-            return False
-        row = local_row_of(found, user_key=self._user_key)
-        if row is not None and not self._sink.put(row):
+        row = self._recent.find(complaint.request_id, complaint.tenant, complaint.caller)
+        if row is None or not self._sink.put(row):
             return False
         # Once: further complaints of it find the row.
         self._recent.forget(complaint.request_id)

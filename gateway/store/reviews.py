@@ -38,13 +38,13 @@ CREATE TABLE IF NOT EXISTS feedback (
     answer TEXT NOT NULL,
     at REAL NOT NULL
 );
-CREATE TABLE IF NOT EXISTS review_forgets (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS last_forget (id INTEGER PRIMARY KEY CHECK (id = 1), at REAL NOT NULL);
 """
 _CHANGED = """
 INSERT INTO review_changes VALUES (?, 1, ?)
 ON CONFLICT (task) DO UPDATE SET count = count + 1, at = excluded.at
 """
-_FORGOT = "INSERT INTO review_forgets VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1"
+_FORGOT = "INSERT OR REPLACE INTO last_forget VALUES (1, ?)"
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,14 +192,14 @@ class ReviewStore:
         query = f"SELECT seq, {_names(Feedback)} FROM feedback WHERE seq > ? ORDER BY seq"  # noqa: S608
         return [(number, _read(Feedback, row)) for number, *row in self._database.read(query, (seq,))]
 
-    def forgets(self) -> int:
-        """Return how often something was forgotten: who remembers requests forgets them when it grows."""
-        return int(self._database.read("SELECT coalesce(max(count), 0) FROM review_forgets")[0][0])
+    def forgot_at(self) -> float:
+        """Return when something was last forgotten, in unix seconds: workers forget all from before."""
+        return float(self._database.read("SELECT coalesce(max(at), 0) FROM last_forget")[0][0])
 
     def forget(self, request_ids: Sequence[str]) -> int:
         """Delete all that was said of these requests; return how much. Workers forget what they remember."""
         with self._database.write() as connection:
-            connection.execute(_FORGOT)
+            connection.execute(_FORGOT, (self._clock(),))
             return sum(
                 connection.execute(f"DELETE FROM {table} WHERE request_id = ?", (each,)).rowcount  # noqa: S608
                 for each in request_ids

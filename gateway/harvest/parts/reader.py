@@ -122,8 +122,8 @@ class PartsAndOutboxReader(HarvestReader):
 
         def read(table: Table) -> list[Row]:
             parts = [part for part in table.select(task) if part.count.local]
-            query = _Query(parts, f"task = ? AND {LOCAL}", [task], with_messages=False)
-            return self._outboxes.local_rows(task) + self._search(query)
+            found = self._search(_Query(parts, f"task = ? AND {LOCAL}", [task]))
+            return self._outboxes.local_rows(task) + found
 
         return sorted(self._read(read), key=lambda row: row.at)
 
