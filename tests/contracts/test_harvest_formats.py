@@ -71,6 +71,17 @@ def test_held_out_rows_are_left_out_by_default(module: object) -> None:
     assert b"held-out answer" not in content
 
 
+@pytest.mark.parametrize("module", formats("parquet"))
+def test_a_local_answer_that_no_reviewer_has_seen_is_left_out(module: object) -> None:
+    """It is what an app complained of; parquet has the columns that tell so."""
+    local = row(7, answer="", draft="a wrong answer", ending="none", is_lesson=False)
+
+    count, content = written(module, [row(1), local, row(2)], with_held_out=True)
+
+    assert count == 2
+    assert b"a wrong answer" not in content
+
+
 @pytest.mark.parametrize("module", formats("parquet", *PREFERENCES))
 def test_held_out_rows_are_written_on_request(module: object) -> None:
     count, content = written(module, [row(7, answer="held-out answer", is_held_out=True)], with_held_out=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import msgspec
+
 from gateway.distill.task_rows import TaskRows
 from gateway.harvest.reader import Count
 from gateway.harvest.removal import Selection, forget
@@ -72,3 +74,24 @@ def test_what_was_removed_is_forgotten_at_once_and_still_counted(home: Home) -> 
 
     assert [row.at for row in task_rows.training()] == [float(n) for n in range(40, 100)]
     assert task_rows.grown(0.0).training == 100
+
+
+def test_a_local_answer_waits_for_a_reviewer_and_counts_as_no_growth(home: Home) -> None:
+    """Its words come each time from the harvest: what is forgotten there is in no memory here."""
+    local = msgspec.structs.replace(
+        harvested("served", "", at=7.5), draft="refund", ending="none", is_lesson=False
+    )
+    rows = tickets(10, held_out_share=0.0)
+    home.harvest([*rows, local])
+    task_rows = TaskRows("task-1", 1000, home.stores.templates)
+    task_rows.read(home.stores.harvest)
+
+    found = task_rows.reviewable(home.stores.harvest)
+
+    assert [row.at for row in found] == [0, 1, 2, 3, 4, 5, 6, 7, 7.5, 8, 9]
+    assert found[8] == local, "with its draft"
+    assert (len(task_rows.training()), task_rows.grown(0.0)) == (10, Count(10, 0))
+
+    forget(home.folder / "harvest", Selection(request_id=local.request_id))
+    task_rows.read(home.stores.harvest)
+    assert local not in task_rows.reviewable(home.stores.harvest)

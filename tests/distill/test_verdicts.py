@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from gateway.distill.verdicts import apply_verdicts, verdict_on
+from gateway.harvest.base import Row
 from tests.distill.conftest import harvested
+
+
+def served(text: str, draft: str, **changes: str) -> Row:
+    """Return a local answer that an app complained of."""
+    row = harvested(text, "")
+    return msgspec.structs.replace(row, draft=draft, ending="none", is_lesson=False, **changes)
 
 
 def test_a_correction_reaches_every_row_with_that_mistake() -> None:
@@ -41,3 +48,49 @@ def test_the_right_answer_in_other_words_accepts_what_was_given() -> None:
 
     assert verdict_on(row, " refund ").kind == "accept"
     assert apply_verdicts([row], [verdict_on(row, "refund")]) == [row]
+
+
+def test_a_local_answer_is_no_lesson_without_a_verdict() -> None:
+    lesson, local = harvested("a text", "refund"), served("another", "refund")
+
+    assert apply_verdicts([lesson, local], []) == [lesson]
+    assert apply_verdicts([lesson, local], [verdict_on(lesson, None)]) == []
+
+
+def test_a_reviewers_answer_makes_a_lesson_of_a_local_one() -> None:
+    local = served("a text", "refund")
+    verdict = verdict_on(local, "invoice")
+
+    (learnt,) = apply_verdicts([local], [verdict])
+
+    assert (verdict.kind, verdict.changes_lessons) == ("correct", True)
+    assert (learnt.answer, learnt.ending, learnt.is_lesson, learnt.is_held_out) == (
+        "invoice",
+        "whole",
+        True,
+        False,
+    )
+    assert (learnt.draft, learnt.is_local) == ("refund", False), "trainers of preferences want both"
+
+
+def test_a_local_answer_that_a_reviewer_accepts_is_a_lesson_but_no_reason_for_a_version() -> None:
+    """The app was wrong. What the specialist says already need not be learnt in haste."""
+    local = served("a text", "refund")
+    verdict = verdict_on(local, "refund ")
+
+    (learnt,) = apply_verdicts([local], [verdict])
+
+    assert (verdict.kind, verdict.changes_lessons) == ("accept", False)
+    assert (learnt.answer, learnt.is_lesson) == ("refund", True)
+    assert apply_verdicts([local], [verdict_on(local, None)]) == []
+
+
+def test_a_mistake_that_a_specialist_repeats_is_taken_from_its_lessons_too() -> None:
+    """One verdict speaks of the text and the answer, whoever gave it; of evidence it never speaks."""
+    lesson, audit = harvested("a text", "refund"), harvested("a text", "refund", held_out=True)
+    local, otherwise = served("a text", "refund"), served("a text", "else", request_id="other")
+
+    learnt = apply_verdicts([lesson, audit, local, otherwise], [verdict_on(local, "invoice")])
+
+    assert [row.answer for row in learnt] == ["invoice", "refund", "invoice"]
+    assert learnt[1] == audit

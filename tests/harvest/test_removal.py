@@ -89,11 +89,12 @@ def test_what_is_for_exports_alone_goes_before_any_lesson(
 ) -> None:
     """Pictures must not crowd out what specialists live on."""
     pictures = [row(request_id=f"p{n}", at=100.0 + n, text="x" * 50_000, is_lesson=False) for n in range(40)]
-    keep(outbox(), *(row(request_id=f"lesson-{n}", at=float(n)) for n in range(40)), *pictures)
+    complaint = row(request_id="complaint", at=0.0, answer="", ending="none", is_lesson=False)
+    keep(outbox(), complaint, *(row(request_id=f"lesson-{n}", at=float(n)) for n in range(40)), *pictures)
 
     prune(folder, Retention(max_mb=1), NOW)
 
-    assert left(folder)[:40] == sorted(f"lesson-{n}" for n in range(40))
+    assert left(folder)[:41] == ["complaint", *sorted(f"lesson-{n}" for n in range(40))]
 
 
 def test_what_is_forgotten_is_in_no_file(outbox: OpenOutbox, folder: Path, row: MakeRow) -> None:

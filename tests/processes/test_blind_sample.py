@@ -95,3 +95,23 @@ def test_a_part_that_is_judged_whole_tells_how_often_each_side_is_wrong(home: Ho
     assert whole is not None
     assert (whole.size, whole.judged, whole.local_wrong, whole.teacher_wrong) == (20, 20, 11, 1)
     assert whole.teacher_interval == pytest.approx((0.00127, 0.2487), abs=1e-4)
+
+
+def test_complaints_are_no_part_of_the_sample(home: Home) -> None:
+    """What apps complain of is wrong more often than what a coin draws."""
+    with open_state(home) as state:
+        before = BlindSample(state, HarvestReader(home.harvest)).count_all(NOW)
+    outbox = Outbox(home.worker_rows(1))
+    complaint = msgspec.structs.replace(
+        harvested("text 0", "user"), request_id=f"{0:032x}", task=TASK, at=NOW, answer="", draft="no",
+        ending="none", is_lesson=False,
+    )  # fmt: skip
+    outbox.put(complaint)
+    outbox.close()
+
+    with open_state(home) as state:
+        sample = BlindSample(state, HarvestReader(home.harvest))
+        items = sample.list_items(None, NOW, 100, is_whole=True)
+
+        assert sample.count_all(NOW) == before
+        assert all(item.at != NOW for item in items)

@@ -119,6 +119,53 @@ def test_nobody_has_a_say_of_another_tenants_requests(
     assert all("poison" not in item.candidates for item in Review(settings, state).list_items())
 
 
+def test_a_foreign_word_does_not_hide_a_complaint(settings: Settings, state: State, rows: list[Row]) -> None:
+    complain(state, rows[4].request_id, answer="a proposal")
+    complain(state, rows[4].request_id, tenant="elsewhere", rating="up")
+
+    assert Review(settings, state).list_items()[0].request_id == rows[4].request_id
+
+
+def test_what_an_app_says_of_a_local_answer_is_reviewed_and_learnt(
+    settings: Settings, state: State, rows: list[Row]
+) -> None:
+    local = msgspec.structs.replace(
+        rows[0],
+        request_id="local",
+        text="a new text",
+        answer="",
+        draft="refund",
+        ending="none",
+        is_lesson=False,
+    )
+    harvest(settings, [local])
+    complain(state, "local", answer="invoice")
+
+    review = Review(settings, state)
+    first = review.list_items()[0]
+    assert (first.request_id, first.source, set(first.candidates)) == (
+        "local",
+        "feedback",
+        {"refund", "invoice"},
+    )
+
+    (verdict,) = review.decide([Ruling("local", "invoice")])
+    assert (verdict.kind, verdict.answer) == ("correct", "invoice")
+    assert "local" not in {item.request_id for item in review.list_items()}
+    assert review.undo("local") is not None
+    assert review.list_items()[0].request_id == "local"
+
+
+def test_complaints_whose_text_is_gone_are_counted(settings: Settings, state: State, rows: list[Row]) -> None:
+    complain(state, rows[4].request_id)
+    complain(state, "gone")
+    complain(state, "gone", answer="twice")
+    complain(state, "gone too", answer="refund", rating="up")
+    complain(state, "praised", rating="up")
+
+    assert Review(settings, state).count_lost() == 2
+
+
 def test_a_proposal_is_not_learnt_before_a_reviewer_takes_it(
     settings: Settings, state: State, rows: list[Row]
 ) -> None:

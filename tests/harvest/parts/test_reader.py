@@ -26,8 +26,9 @@ def rich(row: MakeRow) -> list[Row]:
             may_call_in_parallel=n % 3 == 0, reply=b'[{"role":"assistant"}]' if n % 4 == 0 else b"",
             draft="d" if n % 2 else "", draft_version=n, draft_score=0.5, is_restricted=n % 7 == 0,
             private_kinds=("email", "iban") if n % 3 else (), expires_at=None if n % 2 else 1e9,
-            is_lesson=n % 6 != 1, policy="p", user="u", tenant="shop", match="embedding", form="multi/long",
-            scope="tenant:shop", place="x", prompt_tokens=n,
+            is_lesson=n % 6 not in (1, 3), policy="p", user="u", tenant="shop", match="embedding",
+            form="multi/long", scope="tenant:shop", place="x", prompt_tokens=n,
+            ending="none" if n % 6 == 3 and n % 5 else "whole",
         )
         for n in range(40)
     ]  # fmt: skip
@@ -42,8 +43,15 @@ def test_a_row_comes_back_whole_from_a_part(machine: OpenMachine, row: MakeRow) 
         plain.rows("cards").rows, plain.rows("cards", with_messages=False).rows,
         plain.rows("cards", lessons_only=True).rows, plain.counts(), plain.held_out_since("cards", 9.0),
         plain.held_out_rows("cards", 9.0), plain.find("req-7"), plain.rows("cards", newest=3).rows,
-        plain.latest(4).rows,
+        plain.latest(4).rows, plain.local_rows("cards"), plain.find_kept(["req-6", "no", "req-9"]),
     )  # fmt: skip
+
+    local = plain.local_rows("cards")
+    assert [(each.request_id, each.draft, each.draft_version) for each in local] == [
+        (f"req-{n}", "d", n) for n in (3, 9, 21, 27, 33, 39)
+    ]
+    assert before[3]["cards"].local == 6
+    assert before[-1] == {"req-6", "req-9"}
 
     one.ship()
 
@@ -53,7 +61,7 @@ def test_a_row_comes_back_whole_from_a_part(machine: OpenMachine, row: MakeRow) 
         moved.rows("cards").rows, moved.rows("cards", with_messages=False).rows,
         moved.rows("cards", lessons_only=True).rows, moved.counts(), moved.held_out_since("cards", 9.0),
         moved.held_out_rows("cards", 9.0), moved.find("req-7"), moved.rows("cards", newest=3).rows,
-        moved.latest(4).rows,
+        moved.latest(4).rows, moved.local_rows("cards"), moved.find_kept(["req-6", "no", "req-9"]),
     )  # fmt: skip
 
 
