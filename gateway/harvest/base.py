@@ -15,7 +15,7 @@ REPEATS = "+"
 forgets that one forgets both."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One answer of the teacher, kept as training data or (held out) as evidence.
 
     Or one of a specialist that an app complained of, kept for reviewers: see `is_local`.

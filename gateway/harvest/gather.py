@@ -73,23 +73,21 @@ def row_of(
     return _make_row(outcome, reading, route, "whole", replies=replies, user_key=user_key, is_lesson=False)
 
 
-def local_row_of(outcome: Outcome, reading: Reading, *, user_key: bytes = b"") -> Row | None:
+def local_row_of(outcome: Outcome, *, user_key: bytes = b"") -> Row | None:
     """Return a specialist's answer as a row for reviewers: no lesson without their word, and no evidence.
 
-    Its draft is what was served. None for any other outcome, or when it may not be kept.
+    Its draft is what was served, whole. None if a chat could not say the same.
     """
-    draft, route = outcome.draft, outcome.route
-    if outcome.decision != "local" or draft is None or route is None or not may_be_kept(outcome):
-        return None
+    assert outcome.route is not None, "see may_be_reviewed"
+    return _make_row(outcome, _UNREAD, outcome.route, "none", replies=[], user_key=user_key, is_lesson=False)
+
+
+def may_be_reviewed(outcome: Outcome) -> bool:
+    """Return whether a specialist answered to the end, and what it was asked and said may be kept."""
+    if outcome.decision != "local" or outcome.draft is None or outcome.route is None:
+        return False
     # What a coin drew as evidence is never trained on, not even in a reviewer's words.
-    if not outcome.is_complete or outcome.is_held_out:
-        return None
-    row = _make_row(outcome, _UNREAD, route, "none", replies=[], user_key=user_key, is_lesson=False)
-    if row is None or draft.stream is None:
-        return row
-    return msgspec.structs.replace(
-        row, draft=reading.text or "", draft_version=draft.version, draft_score=draft.score
-    )
+    return outcome.is_complete and not outcome.is_held_out and may_be_kept(outcome)
 
 
 def may_be_kept(outcome: Outcome) -> bool:

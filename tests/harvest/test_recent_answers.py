@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import msgspec
 import pytest
 
-from gateway.core import Draft, Grant, Plan
-from gateway.harvest.base import Row, hash_user, measure_texts
-from gateway.harvest.outbox import ROW_OVERHEAD_BYTES
+from gateway.core import Draft, Grant, Plan, Route
+from gateway.harvest.base import Row, hash_user
+from gateway.harvest.gather import row_of
 from gateway.harvest.recent_answers import RecentAnswers
-from tests.support.builders import NOON, outcome, reading, request
+from gateway.wire.chat.request import read_chat
+from gateway.wire.responses.request import read_responses
+from tests.support.builders import NOON, incoming, outcome, reading, request
 
 PLENTY = 1 << 20
 DRAFT = Draft(text="card_lost", score=0.9, task="cards", version=3)
@@ -96,9 +100,7 @@ def test_only_the_caller_that_asked_finds_its_answer() -> None:
 
 
 def test_the_oldest_go_when_the_memory_is_full() -> None:
-    one = find(remembered(local("a")), "a")
-    assert one is not None
-    size = ROW_OVERHEAD_BYTES + measure_texts(one)
+    size = remembered(local("a")).size_bytes
 
     recent = remembered(*(local(name) for name in "abcde"), max_bytes=3 * size)
 
@@ -129,11 +131,41 @@ def test_an_id_that_comes_twice_counts_once() -> None:
     assert once.size_bytes == twice.size_bytes
 
 
-def test_no_answer_costs_the_garbage_collector_time() -> None:
-    """It would look through thousands of them each time, in milliseconds for which the event loop waits."""
-    import gc
+@pytest.mark.parametrize("surface", ["chat", "responses"])
+def test_the_row_is_that_of_an_escalation_but_for_who_answered(surface: str) -> None:
+    """It is made of the request's bytes, and of few facts beside them."""
+    said = b'"messages":[{"role":"system","content":"Sort."},{"role":"user","content":"h\xc3\xa9"}]'
+    fields = said if surface == "chat" else b'"instructions":"Sort.","input":"h\xc3\xa9"'
+    body = b'{"model":"giant","user":"ann","metadata":{"a":"b"},' + fields + b"}"
+    plan = Plan(
+        policy="p", may_serve=True, scope="tenant:shop", keep_days=9.0, is_restricted=True,
+        private_kinds=frozenset({"email", "iban"}),
+    )  # fmt: skip
+    came = incoming(
+        id="req-1", tenant="shop", is_vouched_for=False, grant=Grant(keep_days=3.0),
+        body=b"packed", decoded=body, headers=((b"authorization", b"Bearer secret"),),
+    )  # fmt: skip
+    asked = (read_chat if surface == "chat" else read_responses)(came)
+    facts: dict[str, Any] = {
+        "plan": plan, "route": Route("cards", "embedding", 0.9, place="p"), "draft": DRAFT,
+        "audit_propensity": 0.3,
+    }  # fmt: skip
+    recent = remembered(outcome(asked, decision="local", **facts))
+    escalated = row_of(outcome(asked, **facts), reading(usage=None), user_key=b"key")
+    assert escalated is not None
 
-    private = Plan(policy="p", may_serve=True, private_kinds=frozenset({"email"}))
-    row = find(remembered(local(plan=private, asked={"grant": Grant(keep_days=1.0)})))
+    assert find(recent) == msgspec.structs.replace(escalated, answer="", ending="none", is_lesson=False)
+    assert b"secret" not in repr(vars(recent)).encode()
 
-    assert not gc.is_tracked(row)
+
+def test_the_estimate_of_memory_is_about_right() -> None:
+    recent, names = RecentAnswers(PLENTY), [f"{n:032x}" for n in range(500)]
+    one = reading()
+    tracemalloc.start()
+    for name in names:
+        recent(local(name), one)
+    gc.collect()
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+
+    assert 0.7 < used / recent.size_bytes < 1.3
