@@ -73,16 +73,15 @@ def forget_rows(
     tell_others: Callable[[Sequence[Forgotten]], object] | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Receipt:
-    """Forget the selected rows and what was made of them; may block while the learner takes a step.
-
-    `say` is told that it does.
+    """Forget the selected rows and what was made of them; may block while the learner takes a step (`say`).
 
     `parts` holds rows that left the outboxes; nothing must be moved there meanwhile. `registry`: that of
     several machines; None for the home's own. `tell_others` is called with the rows while they are there.
 
-    A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows: the
-    teacher answers until the learner has trained the next one from the rows that are left. So it does where
-    a certificate stood on forgotten evidence. The ledger's sums stay, which hold no content.
+    A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows, also where
+    the retention has removed the row already: the teacher answers until the learner has trained the next one
+    from the rows that are left. So it does where a certificate stood on forgotten evidence. The ledger's
+    sums stay, which hold no content.
     """
     state.database.wipe_deletions()
     registry = registry or Registry(home.registry)
@@ -93,9 +92,10 @@ def forget_rows(
             tell_others(found)
         requests = {row.request_id for row in found} | ({selection.request_id} - {""})
         tasks = sorted({row.task for row in found})
-        withdrawn = [name for task in tasks for name in _withdraw(registry, state, task, found)]
+        withdrawn = list(_withdraw_all(registry, state, found, selection))
         blocked = [task for task in tasks if _block(state, task, found)]
-        audits = forget_requests(home, state, tasks, requests)
+        trained = {name.rpartition("/")[0] for name in withdrawn}
+        audits = forget_requests(home, state, sorted({*tasks, *trained}), requests)
         _forget_owner(state, selection)
         rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
         left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
@@ -159,9 +159,16 @@ def lock_learner(home: Home, say: Callable[[str], object] = lambda _: None) -> I
         yield
 
 
-def _withdraw(registry: Registry, state: State, task: str, rows: Sequence[Forgotten]) -> Iterator[str]:
-    texts = {hash_text(row.text) for row in rows if row.task == task}
-    yield from withdraw_versions(registry, state, task, texts.__contains__, registry.delete)
+def _withdraw_all(
+    registry: Registry, state: State, rows: Sequence[Forgotten], selection: Selection
+) -> Iterator[str]:
+    for task in registry.tasks():
+        texts = {hash_text(row.text) for row in rows if row.task == task}
+        # What was learnt from rows that are gone is found by the versions' own lists.
+        also = selection if selection.task in ("", task) else None
+        if texts or also:
+            is_forgotten, delete = texts.__contains__, registry.delete
+            yield from withdraw_versions(registry, state, task, is_forgotten, delete, selection=also)
 
 
 def _block(state: State, task: str, rows: Sequence[Forgotten]) -> bool:
