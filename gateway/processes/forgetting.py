@@ -34,7 +34,7 @@ NOT_OURS = (
 )
 """What a receipt must name, because nothing here can remove it."""
 OTHER_MACHINES = "the outboxes of other machines that share the parts but not the state: ask there, too"
-FEEDBACK = "feedback on requests that left no row: name these (--request), their tenant or their caller"
+FORGET_FEEDBACK = "forget feedback on requests that left no row: by --request, --tenant or --caller"
 """Of a user: what a specialist answered is kept nowhere under a user's name."""
 OLD_FILES = "earlier versions of the files, if the object storage keeps them"
 
@@ -61,6 +61,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     is_wiped: bool
     """False: no reader finds the rows, but one kept their bytes from being overwritten; ask again."""
     still_held_by: tuple[str, ...] = NOT_OURS
+    left_to_do: tuple[str, ...] = ()
+    """What could be deleted here and was not, because it is found by another selection alone."""
 
 
 def forget_rows(
@@ -107,7 +109,6 @@ def forget_rows(
     if parts:
         parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
-    unnamed = (FEEDBACK,) if selection.user and state.reviews.feedback() else ()
     return Receipt(
         at=time.time(),
         rows=len(rows),
@@ -120,7 +121,8 @@ def forget_rows(
         blocked=tuple(blocked),
         exports=tuple(_find_exports(home, rows)),
         is_wiped=is_wiped,
-        still_held_by=unnamed + _list_holders(has_parts=bool(parts), is_alone=tell_others is None),
+        still_held_by=_list_holders(has_parts=bool(parts), is_alone=tell_others is None),
+        left_to_do=(FORGET_FEEDBACK,) if selection.user and state.reviews.feedback() else (),
     )
 
 

@@ -15,7 +15,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.removal import Selection
-from gateway.processes.forgetting import FEEDBACK, Receipt, forget_rows
+from gateway.processes.forgetting import FORGET_FEEDBACK, Receipt, forget_rows
 from gateway.registry.models import Registry
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
@@ -307,9 +307,11 @@ def test_feedback_of_a_tenant_goes_even_on_what_left_no_row(home: Home, state: S
     forget_rows(home, state, Selection(tenant="shop", caller="app"))
     assert [each.request_id for each in state.reviews.feedback()] == ["shop-web", "bank-app"]
     receipt = forget_rows(home, state, Selection(user="jane"))
-    assert (len(state.reviews.feedback()), receipt.still_held_by[0]) == (2, FEEDBACK)
-    forget_rows(home, state, Selection(tenant="shop"))
+    assert (len(state.reviews.feedback()), receipt.left_to_do) == (2, (FORGET_FEEDBACK,))
+    assert FORGET_FEEDBACK not in receipt.still_held_by, "it is ours to delete"
+    receipt = forget_rows(home, state, Selection(tenant="shop"))
     assert [each.request_id for each in state.reviews.feedback()] == ["bank-app"]
+    assert receipt.left_to_do == ()
 
 
 def test_judgements_of_the_request_go_too(home: Home, state: State) -> None:
