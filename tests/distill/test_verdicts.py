@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from gateway.distill.verdicts import apply_verdicts, verdict_on
 from tests.distill.conftest import harvested
@@ -41,3 +42,20 @@ def test_the_right_answer_in_other_words_accepts_what_was_given() -> None:
 
     assert verdict_on(row, " refund ").kind == "accept"
     assert apply_verdicts([row], [verdict_on(row, "refund")]) == [row]
+
+
+@pytest.mark.parametrize("said", ["write to jane@example.org", "write to [email]"])
+def test_what_a_policy_replaces_is_not_kept_of_a_reviewer(said: str) -> None:
+    """It was kept and learnt as typed; nor may a specialist answer with the word in its place."""
+    row = msgspec.structs.replace(harvested("a text", "wrong"), private_kinds=("email",))
+
+    verdict = verdict_on(row, said)
+
+    assert (verdict.kind, verdict.answer) == ("exclude", "")
+    assert verdict_on(msgspec.structs.replace(row, private_kinds=("ip",)), said).answer == said
+
+
+def test_an_answer_that_was_redacted_is_accepted_as_it_was_given() -> None:
+    row = msgspec.structs.replace(harvested("a text", "write to [email]"), private_kinds=("email",))
+
+    assert verdict_on(row, "write to jane@example.org").kind == "accept"
