@@ -12,7 +12,8 @@ from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.sources import Columns, read_records
-from gateway.processes.importing import Owner, Report, import_records
+from gateway.processes.importing import Report, import_records
+from gateway.processes.record_binder import Owner
 from gateway.routing.base import task_name
 from gateway.settings import Policies, Settings
 from gateway.wire.chat.request import read_chat

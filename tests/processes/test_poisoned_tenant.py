@@ -10,7 +10,8 @@ import pytest
 from gateway.demo.tickets import generate_tickets
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.sources import Columns, read_records
-from gateway.processes.importing import Owner, import_records
+from gateway.processes.importing import import_records
+from gateway.processes.record_binder import Owner
 from gateway.processes.reviewing import Review
 from gateway.settings import Settings
 from gateway.store.state import State
