@@ -105,7 +105,8 @@ class TeacherAsking:
             answer = msgspec.json.decode(content, type=dict[str, Any])
             reading = find_codec(asked.surface).parse_answer(content, False, True)
             self.usd += self._price(reading.usage or Usage(0, 0))
-            return AnsweredRow(row, _add_answer(asked, answer, is_paid=reading.usage is not None))
+            has_ended = reading.usage is not None or bool(reading.finish_reason)
+            return AnsweredRow(row, _add_answer(asked, answer, is_paid=has_ended))
         except (UpstreamError, RecordError, msgspec.MsgspecError) as exc:
             self.failed += 1
             self.fault = self.fault or str(exc)

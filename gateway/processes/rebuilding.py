@@ -93,9 +93,12 @@ def _list_choices(functions: list[dict[str, Any]]) -> Iterator[bytes]:
 
 def _flatten_tools(tools: bytes) -> Iterator[bytes]:
     """Yield functions as the Responses API has them, in each order of their fields, as clients write JSON."""
+    nested = msgspec.json.decode(tools, type=list[dict[str, msgspec.Raw]])
+    if not all("function" in tool for tool in nested):
+        return
     flat = [
         {"type": tool["type"], **msgspec.json.decode(tool["function"], type=dict[str, msgspec.Raw])}
-        for tool in msgspec.json.decode(tools, type=list[dict[str, msgspec.Raw]])
+        for tool in nested
     ]
     used = [name for name in _FLAT if any(name in tool for tool in flat)]
     for order in permutations(used):

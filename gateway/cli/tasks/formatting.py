@@ -49,7 +49,7 @@ def format_migration(done: Migration, name_of: Callable[[str], str]) -> Iterator
         yield from _fill(f"the first that failed: {done.fault}")
     if done.unlearnt:
         teach = "1 answer teaches" if done.unlearnt == 1 else f"{done.unlearnt:,} answers teach"
-        yield from _fill(f"{teach} nothing (refused, cut, or with private data): --again asks once more")
+        yield from _fill(f"{teach} nothing (refused, cut, or private): --again asks once more")
     if done.barred:
         yield from _fill(f"{done.barred:,} not asked, because nothing could be learnt: {done.barred_by}")
     sample = done.barred + done.asked + done.known + done.failed + done.left
