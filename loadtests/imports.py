@@ -25,7 +25,7 @@ from gateway.demo.tickets import Pair
 from gateway.harvest.base import Row
 from gateway.harvest.conversations import Conversation
 from gateway.harvest.sources import Record
-from gateway.processes.importing import Owner, RecordBinder
+from gateway.processes.record_binder import Owner, RecordBinder
 from gateway.settings import Learn, Policies, Settings
 from gateway.specialists.base import Encoder
 from gateway.specialists.encoders import create_encoder

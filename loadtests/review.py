@@ -2,7 +2,8 @@
 
 Of the first 2,000 rows of each data set, 20 get another answer of the set, each with the same chance. The
 review orders all rows; counted is how many planted errors are among the first 60 that it shows. The sets
-have errors of their own, which count as none.
+have errors of their own, which count as none. With `--poisoned` 100 rows (5 %) get the same wrong answer, as
+from somebody who wants the specialist to learn it; counted is how many are among the first 100 shown.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.shared_resources import SharedResources
 from loadtests.datasets import read_data
 
-ROWS, PLANTED, FIRST = 2_000, 20, 60
-FEWEST = 15
+ROWS, FIRST = 2_000, 60
+PLANTED, FEWEST = 20, 15
+POISONED = 100
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +38,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     seed: int
     rows: int
+    planted: int
+    shown: int
     found: int
     seconds: float
+
+
+Planted = tuple[list[Row], set[str]]
+"""Rows, and the ids of those whose answer was changed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,31 +53,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.review", description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--poisoned", action="store_true", help="100 rows with the same wrong answer")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     resources = SharedResources(CachedEncoder(create_encoder("minilm")), EnginePool(Path(), 256))
-    runs = [_run(folder, seed, resources) for folder in options.data for seed in range(options.seeds)]
+    plant = _poison if options.poisoned else _plant
+    runs = [
+        _run(folder, seed, plant(_read_rows(folder, seed), seed), resources)
+        for folder in options.data
+        for seed in range(options.seeds)
+    ]
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(runs)))
     return 0 if all(run.found >= FEWEST for run in runs) else 3
 
 
-def _run(folder: Path, seed: int, resources: SharedResources) -> Figures:
-    rows, wrong = _plant(_read_rows(folder, seed), seed)
+def _run(folder: Path, seed: int, planted: Planted, resources: SharedResources) -> Figures:
+    rows, wrong = planted
+    count = max(FIRST, len(wrong))
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(folder=Path(scratch), seed=seed, resources=resources)
         began = time.process_time()
         suspects = find_suspects(rows, create_student(), workspace)
-    shown = {suspect.row.request_id for suspect in suspects[:FIRST]}
+    shown = {suspect.row.request_id for suspect in suspects[:count]}
     run = Figures(
         data=folder.name,
         seed=seed,
         rows=len(rows),
+        planted=len(wrong),
+        shown=count,
         found=len(shown & wrong),
         seconds=time.process_time() - began,
     )
     print(
-        f"{run.data}  seed {seed}  {run.found} of {PLANTED} planted errors in the first {FIRST} of "
+        f"{run.data}  seed {seed}  {run.found} of {run.planted} planted errors in the first {count} of "
         f"{run.rows:,} rows  {run.seconds:.1f} s of CPU",
         flush=True,
     )
@@ -81,7 +98,20 @@ def _read_rows(folder: Path, seed: int) -> list[Row]:
     return [_row(str(n), pair.messages[-1]["content"], pair.answer) for n, pair in enumerate(pairs)]
 
 
-def _plant(rows: Sequence[Row], seed: int) -> tuple[list[Row], set[str]]:
+def _poison(rows: Sequence[Row], seed: int) -> Planted:
+    """Return the rows of which a random 5 % have the same wrong answer, and which these are."""
+    draw = random.Random(seed)
+    wanted = draw.choice(sorted({row.answer for row in rows}))
+    others = [number for number, row in enumerate(rows) if row.answer != wanted]
+    chosen = set(draw.sample(others, POISONED))
+    poisoned = [
+        msgspec.structs.replace(row, answer=wanted) if number in chosen else row
+        for number, row in enumerate(rows)
+    ]
+    return poisoned, {poisoned[number].request_id for number in chosen}
+
+
+def _plant(rows: Sequence[Row], seed: int) -> Planted:
     """Return the rows with errors among them, and which these are."""
     draw = random.Random(seed)
     answers = sorted({row.answer for row in rows})

@@ -122,13 +122,20 @@ def _name_kind(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f'`"{choice}"`' for choice in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_name_kind(each) for each in get_args(kind) if each is not NoneType)
+        return _name_union([each for each in get_args(kind) if each is not NoneType])
     if get_origin(kind) is tuple:
         return f"list of {_name_kind(get_args(kind)[0])}s"
     if struct := find_struct(kind):
         return f"table ({struct.__name__})"
     names = {str: "string", int: "integer", float: "number", bool: "true or false", dict: "table"}
     return names[get_origin(kind) or kind]
+
+
+def _name_union(members: list[Any]) -> str:
+    first, last = members[0], members[-1]
+    if get_origin(first) is tuple and get_args(first)[0] == last:
+        return f"{_name_kind(last)}, or a list of these"
+    return " or ".join(map(_name_kind, members))
 
 
 def _name_bounds(metas: list[msgspec.Meta]) -> Iterator[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Callable, Iterator
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -40,15 +41,15 @@ def _explain(message: str, kind: Any, data: Any) -> tuple[SettingPath, str]:
         inside = f" in [{_join_keys(path)}]" if path else ""
         return (*path, unknown[1]), f"unknown key '{unknown[1]}'{inside}; known: {_known_keys(innermost)}"
     place = f"{_join_keys(path)}: " if path else ""
-    allowed = f"; known: {', '.join(get_args(innermost))}" if get_origin(innermost) is Literal else ""
-    return path, place + what[:1].lower() + what[1:] + allowed
+    words = list(dict.fromkeys(_list_words(innermost)))
+    return path, place + what[:1].lower() + what[1:] + (f"; known: {', '.join(words)}" if words else "")
 
 
 def _follow(steps: str, kind: Any, data: Any) -> tuple[SettingPath, Any]:
     """Return the keys of msgspec's path through `data`, and the type at its end."""
     path: SettingPath = ()
     for name, index in _STEP.findall(steps):
-        inner = get_args(kind)[-1 if index == "..." else 0] if index else _field_type(kind, name)
+        inner = _item_type(kind, is_table=index == "...") if index else _field_type(kind, name)
         step = _find_refused(data, inner) if index == "..." else (name or int(index))
         data, kind, path = data[step], inner, (*path, step)
     return path, kind
@@ -62,6 +63,33 @@ def _find_refused(table: dict[str, Any], kind: Any) -> str:
         except msgspec.ValidationError:
             return key
     raise AssertionError("msgspec refused a table but accepts its values")
+
+
+def _item_type(kind: Any, *, is_table: bool) -> Any:
+    """Return the type of what a list or table of type `kind` holds; a union has one of each at most."""
+    wanted = (dict,) if is_table else (tuple, list)
+    found = next(each for each in _list_members(kind) if get_origin(each) in wanted)
+    return get_args(found)[-1 if is_table else 0]
+
+
+def _list_words(kind: Any) -> Iterator[str]:
+    """Yield the words that may be written as a `kind`, by themselves or in a list."""
+    for member in _list_members(kind):
+        if get_origin(member) is Literal:
+            yield from map(str, get_args(member))
+        elif get_origin(member) in (tuple, list):
+            yield from _list_words(get_args(member)[0])
+
+
+def _list_members(kind: Any) -> Iterator[Any]:
+    """Yield the types of a union; of any other type, itself."""
+    if get_origin(kind) in (Union, UnionType):
+        for each in get_args(kind):
+            yield from _list_members(each)
+    elif get_origin(kind) is Annotated:
+        yield from _list_members(get_args(kind)[0])
+    else:
+        yield kind
 
 
 def _field_type(kind: Any, name: str) -> Any:

@@ -8,7 +8,6 @@ from pathlib import Path
 from gateway.core import Footprint
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists.learnt import LearntTexts, read_learnt_texts
 
 MeasureFootprint = Callable[[str, Path, Sequence[str]], Footprint | None]
 """What a runtime by this name takes for a folder of files, to draft for texts like these; None if that
@@ -22,11 +21,10 @@ class EarlierVersions:
         self._registry = registry
         self._measure = measure
 
-    def list_learnt(self, task: str, recipe: str) -> LearntTexts:
-        """Return what the last version by `recipe` has learnt, and those that it went on from."""
-        if (last := self._find_newest(task, recipe)) is None:
-            return LearntTexts()
-        return read_learnt_texts(self._registry.folder(last.task, last.version))
+    def find_folder(self, task: str, recipe: str) -> Path | None:
+        """Return where the last version by `recipe` lies, None if there is none."""
+        last = self._find_newest(task, recipe)
+        return self._registry.folder(last.task, last.version) if last else None
 
     def find_excess(
         self, task: str, recipe: str, texts: Sequence[str], may_take: Callable[[Footprint], bool]

@@ -12,6 +12,7 @@ from gateway.distill.training_progress import TrainingProgress
 from gateway.harvest.base import Row
 from gateway.registry.models import Registry
 from gateway.store.reviews import ReviewStore, Verdict, VerdictKind
+from gateway.wire.private_data import redact
 
 
 class ReviewedLessons:
@@ -51,10 +52,20 @@ class ReviewedLessons:
 
 
 def verdict_on(row: Row, answer: str | None, at: float = 0.0) -> Verdict:
-    """Return the verdict that `answer` is the right one to `row`; None: nothing may be learnt from it."""
+    """Return the verdict that `answer` is the right one to `row`; None: nothing may be learnt from it.
+
+    So it is of an answer that holds what the row's policy replaces: neither the data nor the word in its
+    place may be served to others.
+    """
     kind: VerdictKind = "exclude"
     if answer is not None:
-        kind = "accept" if canonical_text(answer) == canonical_text(_given(row)) else "correct"
+        answer = redact(answer, row.private_kinds)  # type: ignore[arg-type]
+        is_replaced = any(f"[{each}]" in answer for each in row.private_kinds)
+        if canonical_text(answer) == canonical_text(_given(row)):
+            # A teacher's answer was no lesson then, and is none now; a local one would become one.
+            kind = "exclude" if row.is_local and is_replaced else "accept"
+        elif not is_replaced:
+            kind = "correct"
     text, given = key_of(row)
     return Verdict(
         request_id=row.request_id,

@@ -23,6 +23,7 @@ from gateway.distill.earlier_versions import EarlierVersions, MeasureFootprint
 from gateway.distill.encoder_change import describe_other_encoder
 from gateway.distill.engine_change import describe_other_model
 from gateway.distill.imported import METRIC
+from gateway.distill.lesson_owners import write_lesson_owners
 from gateway.distill.prospects import Candidate
 from gateway.distill.validated import read_validation, write_validation
 from gateway.errors import RegistryError, TrainingError
@@ -30,7 +31,7 @@ from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists.base import Runtime
-from gateway.specialists.learnt import LearntTexts, read_learnt_texts, write_learnt_texts
+from gateway.specialists.learnt import read_learnt_texts, write_learnt_texts
 from gateway.specialists.shared_resources import SharedResources
 
 logger = logging.getLogger(__name__)
@@ -135,10 +136,10 @@ class VersionBuilder:
             folder, lessons = Path(name), TrainingSet.of(choice.rows)
             workspace = self._workspace(draft.task, choice.targets)
             report = choice.recipe.train(lessons, folder, workspace)
-            known = (
-                self._earlier.list_learnt(draft.task, draft.recipe) if report.has_parent else LearntTexts()
-            )
-            write_learnt_texts(lessons.texts, folder, known)
+            # Weights that went on from others know what these had learnt, too.
+            parent = self._earlier.find_folder(draft.task, draft.recipe) if report.has_parent else None
+            write_learnt_texts(lessons.texts, folder, read_learnt_texts(parent) if parent else ())
+            write_lesson_owners(choice.rows, folder, parent)
             write_validation(choice.validation, choice.deferral, folder)
             manifest = msgspec.structs.replace(
                 draft,

@@ -100,8 +100,9 @@ def _make_record(conversation: Conversation, path: Path, number: int) -> Record:
     message: Any = conversation.answer
     if not isinstance(message, dict):
         return Record(file=str(path), number=number, error="the answer is no message")
-    answer = {**message, "content": _join_texts(message.get("content"))}
-    conversation = msgspec.structs.replace(conversation, answer=answer)
+    if conversation.surface == "chat":
+        answer = {**message, "content": _join_texts(message.get("content"))}
+        conversation = msgspec.structs.replace(conversation, answer=answer)
     return Record(file=str(path), number=number, conversation=conversation)
 
 

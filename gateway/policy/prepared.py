@@ -14,8 +14,9 @@ from gateway.policy.teachers import teacher_terms
 
 CHAT = Resource(method="POST", path="/v1/chat/completions")
 """Where a specialist is asked for most."""
+RESPONSES = Resource(method="POST", path="/v1/responses")
 
-_SERVED = (CHAT, Resource(method="POST", path="/v1/responses"))
+_SERVED = (CHAT, RESPONSES)
 """Where specialists answer."""
 
 # At least the first word below /v1/ without a wildcard: `/v1/*` opens nothing.

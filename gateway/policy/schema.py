@@ -19,6 +19,7 @@ NO_POLICY = "none"
 
 Risk = Annotated[float, Meta(gt=0, le=0.5)]
 Globs = Annotated[tuple[str, ...], Meta(min_length=1)]
+RedactedKind = Literal[PrivateKind, "all"]
 
 
 class AuditShares(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,8 +85,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     harvest: bool = True
     keep_days: PositiveFloat | None = None
     """How long what is harvested is kept; None: as long as the settings say. The shortest limit holds."""
-    redact: tuple[PrivateKind, ...] | Literal["all"] = ()
-    """Private data that is replaced in all that is kept: a list of kinds, or "all". A request whose varying
+    redact: tuple[RedactedKind, ...] | RedactedKind = ()
+    """Private data that is replaced in all that is kept: kinds, or "all" of them. A request whose varying
     part holds such data goes to the teacher and is neither lesson nor evidence. To look costs about 0.1 ms
     per KB, so nothing is the default."""
     share: Literal["tenant", "policy", "all"] = "tenant"
@@ -127,7 +128,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def private_kinds(self) -> frozenset[PrivateKind]:
         """What `redact` names."""
-        return frozenset(KINDS if self.redact == "all" else self.redact)
+        named = (self.redact,) if isinstance(self.redact, str) else self.redact
+        return frozenset(KINDS if "all" in named else [kind for kind in named if kind != "all"])
 
     @property
     def constraints(self) -> Constraints:

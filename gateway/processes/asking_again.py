@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,18 +13,27 @@ from gateway.core import Usage
 from gateway.errors import UpstreamError
 from gateway.finops.prices import PriceTable
 from gateway.harvest.base import Row
-from gateway.harvest.conversations import Conversation, RecordError, read_completion
+from gateway.harvest.conversations import (
+    Conversation,
+    RecordedSurface,
+    RecordError,
+    read_completion,
+    read_response,
+)
+from gateway.processes.rebuilding import rebuild_request
 from gateway.processes.teachers import combine_teachers, create_teachers
 from gateway.settings import Settings
 from gateway.upstream.base import Call, Teacher
-from gateway.wire.chat.reading import parse_answer
-from gateway.wire.template import compute_fingerprints
+from gateway.wire.surfaces import find_codec
 
 AT_ONCE = 4
 """Calls in flight."""
 _TOKENS_OF_AN_ANSWER = 512
 """Expected where the old answer does not tell."""
 _LONGEST_REASON = 200
+_PATHS: dict[RecordedSurface, bytes] = {"chat": b"/v1/chat/completions", "responses": b"/v1/responses"}
+_MORE: dict[RecordedSurface, dict[str, Any]] = {"chat": {}, "responses": {"store": False}}
+"""Sent beside what the app sends: OpenAI stores responses by default, and nobody will ask it for these."""
 _HEADERS = ((b"content-type", b"application/json"), (b"accept-encoding", b"identity"))
 
 
@@ -34,8 +42,7 @@ class AnsweredRow(msgspec.Struct, frozen=True):
 
     row: Row
     conversation: Conversation
-    text: str | None
-    """What the harvest would keep as the answer; None for one that nothing can be learnt from."""
+    """Without an answer if that was cut or filtered."""
 
 
 class TeacherAsking:
@@ -82,12 +89,12 @@ class TeacherAsking:
         return answered
 
     async def _ask(self, teacher: Teacher, row: Row) -> AnsweredRow | None:
-        fields = rebuild_request(row, self._model)
+        asked = rebuild_request(row, self._model)
         call = Call(
             method="POST",
-            target=b"/v1/chat/completions",
+            target=_PATHS[asked.surface],
             headers=_HEADERS,
-            body=msgspec.json.encode(fields),
+            body=msgspec.json.encode({**asked.fields, **_MORE[asked.surface]}),
             is_repeatable=True,
         )
         try:
@@ -96,8 +103,10 @@ class TeacherAsking:
             if reply.status != 200:
                 raise RecordError(f"HTTP {reply.status} {_read_reason(content)}".rstrip())
             answer = msgspec.json.decode(content, type=dict[str, Any])
-            self.usd += self._cost_of(answer)
-            return AnsweredRow(row, read_completion(fields, answer), parse_answer(content, False, True).text)
+            reading = find_codec(asked.surface).parse_answer(content, False, True)
+            self.usd += self._price(reading.usage or Usage(0, 0))
+            has_ended = reading.usage is not None or bool(reading.finish_reason)
+            return AnsweredRow(row, _add_answer(asked, answer, is_paid=has_ended))
         except (UpstreamError, RecordError, msgspec.MsgspecError) as exc:
             self.failed += 1
             self.fault = self.fault or str(exc)
@@ -107,53 +116,20 @@ class TeacherAsking:
         prompt = row.prompt_tokens or len(row.messages) // 3
         return self._price(Usage(prompt, row.completion_tokens or _TOKENS_OF_AN_ANSWER))
 
-    def _cost_of(self, answer: Mapping[str, Any]) -> float:
-        usage = answer.get("usage") or {}
-        return self._price(Usage(int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))))
-
     def _price(self, usage: Usage) -> float:
         return self._prices.find("", self._model, "", time.time()).prices.cost(usage)
 
 
-def can_be_rebuilt(row: Row) -> bool:
-    """Whether the request of `row` can be sent through the chat API as the app would.
-
-    Not if it came through the Responses API, or private data was replaced in what it repeats.
-    """
-    return _find_tool_choice(row) is not None
-
-
-def rebuild_request(row: Row, model: str) -> dict[str, Any]:
-    """Return the request of `row`, to `model`, as the app would send it; only of one that can be rebuilt."""
-    choice = _find_tool_choice(row)
-    assert choice is not None, "see can_be_rebuilt"
-    fields: dict[str, Any] = {"model": model, "messages": msgspec.json.decode(row.messages)}
-    contract = (("tools", row.tools), ("response_format", row.response_format), ("tool_choice", choice))
-    # Byte for byte: a task is named by how the app spells these.
-    fields |= {name: msgspec.Raw(content) for name, content in contract if content}
-    if row.tools and not row.may_call_in_parallel:
-        fields["parallel_tool_calls"] = False
-    return fields
-
-
-def _find_tool_choice(row: Row) -> bytes | None:
-    """Return the `tool_choice` of a request, which no row keeps, by its template; None if none fits."""
-    facts = (row.model.encode(), row.template_text, row.tools, row.response_format)
-    fitting = (
-        each for each in _list_choices(row.tools) if compute_fingerprints(*facts, each)[0] == row.template
-    )
-    return next(fitting, None)
-
-
-def _list_choices(tools: bytes) -> Iterator[bytes]:
-    """Yield what an app may have sent, as clients spell it, the likeliest first; empty for none."""
-    yield b""
-    if not tools:
-        return
-    yield from (b'"required"', b'"none"')
-    for tool in msgspec.json.decode(tools):
-        choice = {"type": "function", "function": {"name": tool.get("function", {}).get("name")}}
-        yield from (msgspec.json.encode(choice), json.dumps(choice).encode())
+def _add_answer(asked: Conversation, answer: dict[str, Any], *, is_paid: bool) -> Conversation:
+    """Return the conversation with its answer. Raises RecordError for none that anybody paid for."""
+    read = read_response if asked.surface == "responses" else read_completion
+    try:
+        return read(asked.fields, answer)
+    except RecordError:
+        if not is_paid:
+            raise
+        # Cut or filtered: it teaches nothing, and must not be paid for twice.
+        return asked
 
 
 def _read_reason(content: bytes) -> str:

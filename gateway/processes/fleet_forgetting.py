@@ -73,6 +73,8 @@ class FleetReceipt(msgspec.Struct, frozen=True, kw_only=True):
     blocked: tuple[str, ...] = ()
     exports: tuple[str, ...] = ()
     """Files on that machine that may still hold them."""
+    left_to_do: tuple[str, ...] = ()
+    """See Receipt."""
     is_wiped: bool = True
     """False: nothing finds them, but their bytes were not overwritten yet; that machine tries again."""
 
@@ -230,6 +232,7 @@ def _add_up(before: FleetReceipt, local: Receipt) -> FleetReceipt:
         withdrawn=tuple(sorted({*before.withdrawn, *local.withdrawn})),
         blocked=tuple(sorted({*before.blocked, *local.blocked})),
         exports=tuple(sorted({*before.exports, *exports})),
+        left_to_do=local.left_to_do,
         is_wiped=local.is_wiped,
     )
 

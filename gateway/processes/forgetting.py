@@ -34,7 +34,7 @@ NOT_OURS = (
 )
 """What a receipt must name, because nothing here can remove it."""
 OTHER_MACHINES = "the outboxes of other machines that share the parts but not the state: ask there, too"
-FEEDBACK = "feedback on requests that left no row: name these (--request), their tenant or their caller"
+FORGET_FEEDBACK = "forget feedback on requests that left no row: by --request, --tenant or --caller"
 """Of a user: what a specialist answered is kept nowhere under a user's name."""
 OLD_FILES = "earlier versions of the files, if the object storage keeps them"
 
@@ -61,6 +61,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     is_wiped: bool
     """False: no reader finds the rows, but one kept their bytes from being overwritten; ask again."""
     still_held_by: tuple[str, ...] = NOT_OURS
+    left_to_do: tuple[str, ...] = ()
+    """What could be deleted here and was not, because it is found by another selection alone."""
 
 
 def forget_rows(
@@ -73,16 +75,15 @@ def forget_rows(
     tell_others: Callable[[Sequence[Forgotten]], object] | None = None,
     say: Callable[[str], object] = lambda _: None,
 ) -> Receipt:
-    """Forget the selected rows and what was made of them; may block while the learner takes a step.
-
-    `say` is told that it does.
+    """Forget the selected rows and what was made of them; may block while the learner takes a step (`say`).
 
     `parts` holds rows that left the outboxes; nothing must be moved there meanwhile. `registry`: that of
     several machines; None for the home's own. `tell_others` is called with the rows while they are there.
 
-    A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows: the
-    teacher answers until the learner has trained the next one from the rows that are left. So it does where
-    a certificate stood on forgotten evidence. The ledger's sums stay, which hold no content.
+    A specialist that has learnt one of the texts is withdrawn and deleted, whatever else it knows, also where
+    the retention has removed the row already: the teacher answers until the learner has trained the next one
+    from the rows that are left. So it does where a certificate stood on forgotten evidence. The ledger's
+    sums stay, which hold no content.
     """
     state.database.wipe_deletions()
     registry = registry or Registry(home.registry)
@@ -93,9 +94,10 @@ def forget_rows(
             tell_others(found)
         requests = {row.request_id for row in found} | ({selection.request_id} - {""})
         tasks = sorted({row.task for row in found})
-        withdrawn = [name for task in tasks for name in _withdraw(registry, state, task, found)]
+        withdrawn = list(_withdraw_all(registry, state, found, selection))
         blocked = [task for task in tasks if _block(state, task, found)]
-        audits = forget_requests(home, state, tasks, requests)
+        trained = {name.rpartition("/")[0] for name in withdrawn}
+        audits = forget_requests(home, state, sorted({*tasks, *trained}), requests)
         _forget_owner(state, selection)
         rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
         left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
@@ -107,7 +109,6 @@ def forget_rows(
     if parts:
         parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
-    unnamed = (FEEDBACK,) if selection.user and state.reviews.feedback() else ()
     return Receipt(
         at=time.time(),
         rows=len(rows),
@@ -120,7 +121,8 @@ def forget_rows(
         blocked=tuple(blocked),
         exports=tuple(_find_exports(home, rows)),
         is_wiped=is_wiped,
-        still_held_by=unnamed + _list_holders(has_parts=bool(parts), is_alone=tell_others is None),
+        still_held_by=_list_holders(has_parts=bool(parts), is_alone=tell_others is None),
+        left_to_do=(FORGET_FEEDBACK,) if selection.user and state.reviews.feedback() else (),
     )
 
 
@@ -159,9 +161,16 @@ def lock_learner(home: Home, say: Callable[[str], object] = lambda _: None) -> I
         yield
 
 
-def _withdraw(registry: Registry, state: State, task: str, rows: Sequence[Forgotten]) -> Iterator[str]:
-    texts = {hash_text(row.text) for row in rows if row.task == task}
-    yield from withdraw_versions(registry, state, task, texts.__contains__, registry.delete)
+def _withdraw_all(
+    registry: Registry, state: State, rows: Sequence[Forgotten], selection: Selection
+) -> Iterator[str]:
+    for task in registry.tasks():
+        texts = {hash_text(row.text) for row in rows if row.task == task}
+        # What was learnt from rows that are gone is found by the versions' own lists.
+        also = selection if selection.task in ("", task) else None
+        if texts or also:
+            is_forgotten, delete = texts.__contains__, registry.delete
+            yield from withdraw_versions(registry, state, task, is_forgotten, delete, selection=also)
 
 
 def _block(state: State, task: str, rows: Sequence[Forgotten]) -> bool:

@@ -2,7 +2,8 @@
 
 The task of the new model is another one, by its template. Re-asked rows teach it as imported ones do: its
 specialist drafts in shadow, and serves once live audits against the new teacher have confirmed it.
-What the new teacher was asked before, then or by live requests, is not asked and paid for again.
+What the new teacher was asked before, then or by live requests, is not asked and paid for again. Answers that
+nothing can be learnt from leave a row, too, that is no lesson: they are known by it, and forgotten with it.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ from gateway.confidence.agreement import measure_loss
 from gateway.confidence.binomial import binomial_interval
 from gateway.core import Grant
 from gateway.errors import ConfigError
-from gateway.harvest.base import Row
-from gateway.harvest.conversations import Conversation
+from gateway.harvest.base import REPEATS, Row
 from gateway.harvest.retention import Retention, find_expiry
 from gateway.harvest.sources import Record
 from gateway.policy.load import load_policies
-from gateway.processes.asking_again import AnsweredRow, TeacherAsking, can_be_rebuilt, rebuild_request
+from gateway.processes.asking_again import AnsweredRow, TeacherAsking
 from gateway.processes.harvest_access import open_harvest
-from gateway.processes.importing import Owner, RecordBinder, Report, import_records
+from gateway.processes.importing import Report, import_records
 from gateway.processes.pruning import read_retention
+from gateway.processes.rebuilding import can_be_rebuilt, rebuild_request
+from gateway.processes.record_binder import Owner, RecordBinder
 from gateway.settings import Settings
 from gateway.store.state import open_state
 
@@ -40,7 +42,11 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     task: str
     model: str
     texts: int
-    """Different texts of the lessons, of which `asked`, `known`, `failed` and `left` are the sample."""
+    """Different texts of the lessons; `barred`, `asked`, `known`, `failed` and `left` are the sample."""
+    barred: int
+    """Not asked, because nothing could be learnt from the answers."""
+    barred_by: str
+    """Why not the first of those; empty without any."""
     asked: int
     """Answered now."""
     known: int
@@ -49,6 +55,8 @@ class Migration(msgspec.Struct, frozen=True, kw_only=True):
     """Not asked, because the budget did not reach so far."""
     agreed: int
     """Answers, of those asked and known, that equal the old teacher's."""
+    unlearnt: int
+    """Answers, of those asked and known, that teach nothing: refused, cut, or with private data."""
     agreement: float
     interval: tuple[float, float]
     """Of 95 %."""
@@ -68,11 +76,13 @@ def migrate_task(
     budget_usd: float,
     most: int,
     *,
+    is_again: bool = False,
     say: Callable[[int], object] = lambda _: None,
 ) -> Migration:
     """Ask `model` what a random sample of the lessons of `task` asked, within the budget; learn the answers.
 
-    The sample is the same at every call, and what `model` has answered of it is compared but not asked.
+    The sample is the same at every call, and what `model` has answered of it is compared but not asked;
+    with `is_again` it is asked anew where its answer teaches nothing.
     `say` is told now and then how many were answered. Raises ConfigError without lessons, if `model` is the
     one that they asked, or without a key of the gateway's own to ask with.
     """
@@ -82,30 +92,34 @@ def migrate_task(
     sample = texts[:most]
     owners = _list_owners(settings, sample)
     before = _find_answers(settings, sample, model, owners)
+    known = {name: text for name, text in before.answers.items() if not (is_again and text is None)}
     asking = TeacherAsking(settings, model, budget_usd)
-    answered: list[AnsweredRow] = []
+    asked = 0
     tasks: Counter[str] = Counter()
-    waiting = [row for row in sample if row.request_id not in before]
+    waiting = [row for row in sample if row.request_id not in known | before.barred]
     # Learnt bit by bit: what was paid for stays, should the calls after it be interrupted.
     for start in range(0, len(waiting), LEARNT_AT_ONCE):
         found = asyncio.run(asking.ask_all(waiting[start : start + LEARNT_AT_ONCE]))
         for report in _learn(settings, found, model, owners):
             tasks.update(report.tasks)
-        answered += found
-        say(len(answered))
+        asked += len(found)
+        say(asked)
         if asking.is_spent:
             break
-    given = [(one.row, one.text) for one in answered]
-    given += [(row, before[row.request_id]) for row in sample if row.request_id in before]
-    agreed = sum(text is not None and measure_loss(row.answer, text) == 0.0 for row, text in given)
+    answers = _find_answers(settings, sample, model, owners).answers if asked else before.answers
+    given = [(row.answer, answers[row.request_id]) for row in sample if row.request_id in answers]
+    agreed = sum(new is not None and measure_loss(old, new) == 0.0 for old, new in given)
     return Migration(
         task=task,
         model=model,
         texts=len(texts),
-        asked=len(answered),
-        known=len(before),
-        left=len(sample) - len(given) - asking.failed,
+        barred=len(before.barred),
+        barred_by=next(iter(before.barred.values()), ""),
+        asked=asked,
+        known=len(known),
+        left=len(waiting) - asked - asking.failed,
         agreed=agreed,
+        unlearnt=sum(new is None for _, new in given),
         agreement=agreed / len(given) if given else 0.0,
         interval=binomial_interval(agreed, len(given)) if given else (0.0, 1.0),
         failed=asking.failed,
@@ -124,8 +138,8 @@ def _list_texts(settings: Settings, task: str, model: str) -> list[Row]:
     texts = [row for row in lessons if can_be_rebuilt(row)]
     if not texts:
         raise ConfigError(
-            f"the requests of {task} cannot be asked as the app would: they came through the Responses API, "
-            "or a policy had private data replaced in what they repeat"
+            f"the requests of {task} cannot be asked as the app would: a policy had private data replaced in "
+            "what they repeat, or they have tools of the Responses API in a spelling that no client writes"
         )
     if model in {row.model for row in texts}:
         raise ConfigError(f"the requests of {task} ask {model} already")
@@ -152,28 +166,54 @@ def _list_owners(settings: Settings, rows: Sequence[Row]) -> dict[str, Owner]:
     }
 
 
+class _Findings(msgspec.Struct, frozen=True):
+    """What is known of rows, by their ids."""
+
+    answers: dict[str, str | None]
+    """What the new model has answered; None for an answer that teaches nothing."""
+    barred: dict[str, str]
+    """Why nothing could be learnt from any answer."""
+
+
+class _Answered(msgspec.Struct, frozen=True):
+    """What the rows of a task tell of answers: those to texts, and the ids of rows asked again in vain."""
+
+    by_text: dict[str, str]
+    in_vain: frozenset[str]
+
+
 def _find_answers(
     settings: Settings, rows: Sequence[Row], model: str, owners: Mapping[str, Owner]
-) -> dict[str, str]:
-    """Return what `model` has answered to the requests of `rows`, by these rows' ids, as the harvest has it.
+) -> _Findings:
+    """Return what `model` has answered to the requests of `rows`, as the harvest has it.
 
     Evidence counts, too: to ask again would make a lesson of it.
     """
     binders: dict[Owner, RecordBinder] = {}
-    tasks: dict[str, dict[str, str]] = {}
-    found: dict[str, str] = {}
+    tasks: dict[str, _Answered] = {}
+    before = _Findings({}, {})
     for row in rows:
         owner = owners[row.request_id]
         if owner not in binders:
             binders[owner] = RecordBinder(settings, owner, {}, b"")
-        fields = rebuild_request(row, model)
-        task = binders[owner].name_task(Conversation(fields=fields, answer={}))
+        task, refusal = binders[owner].find_task(rebuild_request(row, model))
         if task not in tasks:
-            there = open_harvest(settings).rows(task, with_messages=False, lessons_only=True).rows
-            tasks[task] = {one.text: one.answer for one in there if one.ending == "whole"}
-        if row.text in tasks[task]:
-            found[row.request_id] = tasks[task][row.text]
-    return found
+            tasks[task] = _read_answered(open_harvest(settings).rows(task, with_messages=False).rows)
+        if row.text in tasks[task].by_text:
+            before.answers[row.request_id] = tasks[task].by_text[row.text]
+        elif row.request_id in tasks[task].in_vain:
+            before.answers[row.request_id] = None
+        elif refusal:
+            before.barred[row.request_id] = refusal
+    return before
+
+
+def _read_answered(rows: Sequence[Row]) -> _Answered:
+    in_vain = (row.request_id for row in rows if not row.is_lesson and REPEATS in row.request_id)
+    return _Answered(
+        by_text={row.text: row.answer for row in rows if row.is_lesson and row.ending == "whole"},
+        in_vain=frozenset(name.partition(REPEATS)[0] for name in in_vain),
+    )
 
 
 def _learn(

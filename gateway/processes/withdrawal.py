@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.core import Certificate, Certification
 from gateway.errors import RegistryError
+from gateway.harvest.removal import Selection
 from gateway.registry.models import Registry
 from gateway.store.state import State
 
@@ -22,24 +23,30 @@ def withdraw_versions(
     task: str,
     is_forgotten: Callable[[int], bool],
     delete: Callable[[str, int], object],
+    *,
+    selection: Selection | None = None,
 ) -> Iterator[str]:
     """Withdraw and delete the versions of `task` that have learnt a forgotten text; yield their names.
 
-    `is_forgotten` tells by its hash. Hold `lock_learner` meanwhile.
+    `is_forgotten` tells by its hash. `selection` also finds what was learnt from rows that the retention has
+    removed. Hold `lock_learner` meanwhile.
     """
     for version in registry.versions(task):
-        if not _may_have_learnt(registry.folder(task, version), is_forgotten):
+        if not _may_have_learnt(registry.folder(task, version), is_forgotten, selection):
             continue
         _withdraw_version(state, task, version)
         delete(task, version)
         yield f"{task}/{version}"
 
 
-def _may_have_learnt(folder: Path, is_forgotten: Callable[[int], bool]) -> bool:
+def _may_have_learnt(folder: Path, is_forgotten: Callable[[int], bool], selection: Selection | None) -> bool:
     """Whether a version has learnt a forgotten text, or cannot say: a damaged file keeps nothing alive."""
+    from gateway.distill.lesson_owners import has_lesson_of
     from gateway.specialists.learnt import read_learnt_texts
 
     try:
+        if selection and has_lesson_of(folder, selection):
+            return True
         return any(map(is_forgotten, read_learnt_texts(folder)))
     except RegistryError:
         return True

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple, get_args
 
 from gateway.core import PrivateKind
+from gateway.wire.check_digits import passes_as_issued, passes_iban, passes_luhn
 
 KINDS: tuple[PrivateKind, ...] = get_args(PrivateKind)
 
@@ -95,23 +96,6 @@ def _find_valid(found: str, is_valid: Callable[[str], bool] | None) -> tuple[int
     return next((part for part in parts if is_valid(found[slice(*part)])), None)
 
 
-def _passes_luhn(text: str) -> bool:
-    digits = [int(digit) for digit in text if digit.isdecimal()]
-    doubled = [sum(divmod(2 * digit, 10)) for digit in digits[-2::-2]]
-    is_long_enough = 13 <= len(digits) <= 19 and len(set(digits)) > 1
-    return is_long_enough and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
-
-
-def _passes_iban(text: str) -> bool:
-    plain = text.replace(" ", "").replace("-", "")
-    # ISO 13616: the country and the check digits go last, letters count from 10, and the rest of 97 is 1.
-    if not (15 <= len(plain) <= 34 and plain[:2].isalpha()):
-        return False
-    if plain.islower() and sum(map(str.isdecimal, plain)) < _DIGITS_IN_LOWER_CASE:
-        return False
-    return int("".join(str(int(letter, 36)) for letter in plain[4:] + plain[:4])) % 97 == 1
-
-
 def _secret(literal: str, rest: str) -> _Detector:
     """Return the detector of tokens that begin with `literal`, where a word begins.
 
@@ -140,8 +124,6 @@ _SHORTEST = 13
 """Characters of the shortest card or IBAN."""
 _MOST_GROUPS = 11
 """An IBAN has nine at most. Without a limit, a page of single digits would take seconds."""
-_DIGITS_IN_LOWER_CASE = 12
-"""Of an IBAN in small letters: with fewer it may be a name or a hash."""
 _TYPED = str.maketrans(
     {sign: typed for typed, signs in {
         " ": "\u00a0\u00ad\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
@@ -156,6 +138,17 @@ _GROUP = re.compile(r"[A-Za-z0-9]+")
 _SECRET_WORDS = ("api", "secret", "passw", "pwd", "access", "accountkey", "token", "bearer", "authorization")
 _NUMBER = _search_digits("[0-9][0-9 .()/-]{5}")
 """The beginning of any card, address, phone or identity number: a text without needs no closer look."""
+_BREAK = r"[ -]{0,2}\r?\n[ \t>|]{0,8}"
+"""A line end, and what mails and tables begin the next line with."""
+_NUMBER_AT_START = _search_digits(r"\n[ \t>|]{0,8}[0-9]")
+_AT = r"\s{0,2}[(\[{<]\s?(?:[aA\u00e4\u00c4][tT]|@)\s?[)\]}>]\s{0,2}"
+_DOT = r"\s{0,2}[(\[{<]\s?(?:[dD][oO][tT]|\.)\s?[)\]}>]\s{0,2}"
+_ANY_DOT = rf"(?:{_DOT}| [dD][oO][tT] |\.)"
+# One search per bracket: `re` looks for a literal quickly, for a class of them not.
+_BRACKETS = [
+    re.compile(rf"{sign}\s?(?:[aA\u00e4\u00c4][tT]|@|[dD][oO][tT]|\.)\s?[)\]}}>]").search
+    for sign in (r"\(", r"\[", "{", "<")
+]
 _PLUS = _search_digits(r"\+[0-9]")
 _ABROAD = _search_digits("00(?<![0-9]00)[1-9][0-9]")
 _LOCAL_PHONE = _search_digits(r"[0-9]{3}\)?[ .-]{1,2}[0-9]{3}[ .-][0-9]{4}")
@@ -206,6 +199,15 @@ _DETECTORS = (
         re.compile(r"(?<![\w.%+-])[\w.%+-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?![^\W_])"),
     ),
     _Detector(
+        "email",
+        lambda text: any(search(text) for search in _BRACKETS),
+        # Spelled for people. At least one sign in brackets: "shop at example dot com" is no address.
+        re.compile(
+            rf"(?<![\w.%+-])[\w.%+-]{{1,64}}(?:{_AT}[\w-]{{1,63}}{_ANY_DOT}|@[\w-]{{1,63}}{_DOT})"
+            rf"(?:[\w-]{{1,63}}{_ANY_DOT}){{0,7}}[^\W\d_]{{2,24}}(?![^\W_])"
+        ),
+    ),
+    _Detector(
         "iban",
         _search_digits("[0-9][0-9][ -]?[A-Za-z0-9]{4}[ -]?[A-Za-z0-9]{4}"),
         re.compile(
@@ -213,7 +215,7 @@ _DETECTORS = (
             r"|[a-z]{2}\d{2}(?:[a-z0-9]{11,30}|(?:[ -][a-z0-9]{4}){2,7}(?:[ -][a-z0-9]{1,3})?))"
             r"(?![A-Za-z0-9])"
         ),
-        _passes_iban,
+        passes_iban,
     ),
     _Detector(
         "card",
@@ -222,13 +224,31 @@ _DETECTORS = (
             r"(?<!\d)(?<!\d\.)(?:\d(?:[ -]?\d){12,18}"
             r"|\d{4}(?P<between>[./]| {2,3})(?:\d{4}(?P=between)){2}\d{4})(?![\d.]?\d)"
         ),
-        _passes_luhn,
+        passes_luhn,
+        is_number=True,
+    ),
+    _Detector(
+        "card",
+        _NUMBER_AT_START,
+        # One line end, in groups of four (Amex: 4, 6, 5), or behind a word: columns of numbers stay.
+        re.compile(
+            rf"\d(?<!\d.)(?<!\d[ -].)(?:\d{{3}}(?:{_BREAK}\d{{4}}(?P<a>[ -])\d{{4}}(?P=a)\d{{4}}"
+            rf"|(?P<b>[ -])\d{{4}}(?:{_BREAK}\d{{4}}(?P=b)\d{{4}}|(?P=b)\d{{4}}{_BREAK}\d{{4}}))"
+            rf"|(?<=3)[47]\d\d(?:{_BREAK}\d{{6}}[ -]\d{{5}}|[ -]\d{{6}}{_BREAK}\d{{5}})"
+            rf"|(?<=[2-6])(?:(?<=[^\d\s].)|(?<=[^\d\s] .))\d{{0,17}}{_BREAK}\d{{1,18}})"
+            r"(?!\d|[ -]\d{4}(?!\d))"
+        ),
+        passes_as_issued,
         is_number=True,
     ),
     _Detector(
         "national_id",
-        _search_digits("[0-9]-[0-9]{2}-[0-9]{4}"),
-        re.compile(r"(?<![\d-])(?!000|9\d\d)\d{3}-\d{2}-\d{4}(?![\d-])"),
+        _search_digits("[0-9][ -][0-9]{2}[ -][0-9]{4}"),
+        # With spaces three numbers of a table look like it: none may stand beside it, and all rules hold.
+        re.compile(
+            r"\d\d\d(?<![\d-]...)(?<!000)(?<!9..)(?:-\d{2}-\d{4}(?![\d-])"
+            r"|(?<![.,]...)(?<!\d ...)(?<!666) (?!00)\d{2} (?!0000)\d{4}(?![\d-]| ?\d|[.,]\d))"
+        ),
         is_number=True,
     ),
     _Detector(

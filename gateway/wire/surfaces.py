@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.core import Draft, Excerpt, Outcome, Reading, Request, Usage
+from gateway.core import Draft, Excerpt, Outcome, Reading, Request, SurfaceName, Usage
 from gateway.wire import any_answer, sse
 from gateway.wire.answer_decoding import AnswerTooLongError, DamagedAnswerError, decode_answer
 from gateway.wire.billing import read_excerpt
@@ -88,7 +88,12 @@ _CODECS["embeddings"] = _CODECS["other"] = msgspec.structs.replace(
 
 def codec_of(request: Request) -> SurfaceCodec:
     """Return the codec of the API of `request`."""
-    return _CODECS[request.surface]
+    return find_codec(request.surface)
+
+
+def find_codec(surface: SurfaceName) -> SurfaceCodec:
+    """Return the codec of an API."""
+    return _CODECS[surface]
 
 
 def read_outcome(outcome: Outcome) -> Reading:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
+from gateway.processes.forgetting import FORGET_FEEDBACK
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.ledger_row import LedgerRow
@@ -191,3 +192,15 @@ def test_sums_are_shown_by_the_names_of_tasks(command: Command) -> None:
         TASK,
         "task-ba9876543210",
     }
+
+
+def test_forgetting_a_user_says_what_is_left_to_do(command: Command, home: Path) -> None:
+    """It stood first among the holders of copies, where a reader expects what nobody here can delete."""
+    with open_state(Home(home)) as state:
+        state.reviews.put_feedback(Feedback(request_id="r", tenant="shop", caller="app", rating="down"))
+        state.reviews.flush()
+
+    said = command("harvest", "forget", "--user", "jane").stdout.splitlines()
+
+    assert said[-1] == f"you must still: {FORGET_FEEDBACK}"
+    assert not any("feedback" in line for line in said[:-1])

@@ -6,13 +6,17 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.cli.harvest.reviewing import run_dialog
+from gateway.harvest.outbox import Outbox
 from gateway.processes.reviewing import Item, Review, Ruling
 from gateway.routing.base import task_name
+from gateway.store.home import Home
 from gateway.wire.chat.request import read_chat
 from tests.cli.conftest import Command
+from tests.distill.conftest import harvested
 from tests.support.builders import incoming
 
 ITEMS = [
@@ -150,3 +154,22 @@ def test_records_belong_to_the_task_of_a_request_that_spells_its_tools_in_its_ow
 
     task = task_name(read_chat(incoming(body=body.encode())).template, "tenant:shop")
     assert json.loads(done.stdout)["tasks"] == {task: 2}
+
+
+def test_an_annotation_with_private_data_is_not_learnt_and_the_command_says_so(
+    command: Command, home: Path, tmp_path: Path
+) -> None:
+    row = msgspec.structs.replace(harvested("a text", "wrong"), private_kinds=("email",))
+    box = Outbox(Home(home).worker_rows(0))
+    box.put(row)
+    box.close()
+    result = {"type": "textarea", "value": {"text": ["write to jane@example.org"]}}
+    task = {"data": {"request_id": row.request_id}, "annotations": [{"result": [result]}]}
+    file = tmp_path / "annotated.json"
+    file.write_text(json.dumps([task]))
+
+    said = command("harvest", "review", "--apply", str(file)).stdout
+
+    assert f"excluded: the answer to {row.request_id} holds private data, so it is not learnt\n" in said
+    assert "0 accept, 0 correct, 1 exclude" in said
+    assert "jane" not in command("harvest", "show", row.request_id).stdout

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gateway.core import Certification, RiskTarget
+from gateway.demo.teacher.faults import Fault
 from gateway.harvest.outbox import Outbox
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
@@ -236,3 +237,29 @@ def test_a_second_move_to_another_model_asks_nothing_and_says_so(
     ]
     assert max(map(len, third)) <= 80
     assert "argument --budget: 'x' is no number" in command(*words[:-1], "x").stderr
+
+
+def test_a_move_says_which_answers_taught_nothing_and_how_to_ask_once_more(
+    command: Command, home: Path, teacher: RunningTeacher
+) -> None:
+    keys = {"OPENAI_BASE_URL": teacher.base_url, "OPENAI_API_KEY": "sk-teacher"}
+    words = ("tasks", "migrate", "task-1", "--to", "gpt-4.1-mini", "--budget", "$1")
+    template, _ = compute_fingerprints(b"gpt-4o", "", b"", b"", b"")
+    row = msgspec.structs.replace(
+        harvested("ping", "pong", at=NOON), template=template, template_text="", caller="app", tenant="shop",
+        messages=b'[{"role":"user","content":"ping"}]',
+    )  # fmt: skip
+    box = Outbox(Home(home).worker_rows(0))
+    box.put(row)
+    box.close()
+    choice = {"message": {"role": "assistant", "content": "po"}, "finish_reason": "length"}
+    teacher.control.fail_next(Fault(status=200, body=json.dumps({"choices": [choice]}).encode()))
+
+    first, second = (command(*words, **keys).stdout.splitlines() for _ in range(2))
+    again = command(*words, "--again", **keys).stdout.splitlines()
+
+    assert first[0].startswith("1 asked for $0.0")
+    assert first[1] == "1 answer teaches nothing (refused, cut, or private): --again asks once more"
+    assert second[0] == "0 asked for $0.0000, 1 answered before, 0 failed"
+    assert again[0].startswith("1 asked for $0.0")
+    assert again[1].startswith("gpt-4.1-mini agrees with the old teacher in 100.0%")

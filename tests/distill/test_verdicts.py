@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from gateway.distill.verdicts import apply_verdicts, verdict_on
 from gateway.harvest.base import Row
@@ -94,3 +95,26 @@ def test_a_mistake_that_a_specialist_repeats_is_taken_from_its_lessons_too() -> 
 
     assert [row.answer for row in learnt] == ["invoice", "refund", "invoice"]
     assert learnt[1] == audit
+
+
+@pytest.mark.parametrize("said", ["write to jane@example.org", "write to [email]"])
+def test_what_a_policy_replaces_is_not_kept_of_a_reviewer(said: str) -> None:
+    """It was kept and learnt as typed; nor may a specialist answer with the word in its place."""
+    row = msgspec.structs.replace(harvested("a text", "wrong"), private_kinds=("email",))
+
+    verdict = verdict_on(row, said)
+
+    assert (verdict.kind, verdict.answer) == ("exclude", "")
+    assert verdict_on(msgspec.structs.replace(row, private_kinds=("ip",)), said).answer == said
+
+
+def test_an_answer_that_was_redacted_is_accepted_as_it_was_given() -> None:
+    row = msgspec.structs.replace(harvested("a text", "write to [email]"), private_kinds=("email",))
+
+    assert verdict_on(row, "write to jane@example.org").kind == "accept"
+
+
+def test_a_local_answer_that_was_redacted_is_no_lesson_though_it_is_accepted() -> None:
+    row = msgspec.structs.replace(served("a text", "write to [email]"), private_kinds=("email",))
+
+    assert verdict_on(row, "write to [email]").kind == "exclude"

@@ -3,15 +3,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.core import Deferral, DraftRequest, RiskTarget
 from gateway.distill.base import Config, EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.choice import Choice
+from gateway.distill.lesson_owners import has_lesson_of
 from gateway.distill.recipes import head as recipe
 from gateway.distill.version_builder import VersionBuilder
 from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
+from gateway.harvest.removal import Selection
 from gateway.registry.models import Registry
 from gateway.specialists.base import Listener, Prediction
 from gateway.specialists.learnt import read_learnt_texts
@@ -110,6 +113,32 @@ def test_what_the_weights_learnt_in_earlier_versions_is_learnt(
     assert "a young text" in learnt
     assert ("an old text" in learnt) is has_parent
     assert "another text" not in learnt
+
+
+@pytest.mark.parametrize("has_parent", [True, False])
+def test_a_version_knows_whose_requests_its_weights_have_learnt(
+    build: Build, registry: Registry, *, has_parent: bool
+) -> None:
+    """Else who asks to be forgotten stays in it, once the retention has removed the row."""
+    going_on = GoingOn(has_parent=has_parent)
+    for user in ("jane", "joe"):
+        row = msgspec.structs.replace(harvested(f"what {user} asks", "yes"), user=user)
+        publish_by(build(going_on), going_on, [row])
+
+    folder = registry.folder("task-1", 2)
+
+    assert has_lesson_of(folder, Selection(user="joe"))
+    assert has_lesson_of(folder, Selection(user="jane")) is has_parent
+    assert not has_lesson_of(folder, Selection(user="jim"))
+
+
+def test_a_request_that_was_asked_again_is_that_of_whoever_asked_first(
+    build: Build, registry: Registry
+) -> None:
+    again = msgspec.structs.replace(harvested("a text", "yes"), request_id="req-1+0a1b2c3d")
+    publish_by(build(GoingOn(has_parent=False)), GoingOn(has_parent=False), [again])
+
+    assert has_lesson_of(registry.folder("task-1", 1), Selection(request_id="req-1"))
 
 
 def test_old_rows_are_left_out_when_the_teacher_has_changed_its_mind(builder: VersionBuilder) -> None:

@@ -255,3 +255,73 @@ def test_parquet_is_read_by_its_columns_or_its_shape(tmp_path: Path) -> None:
     other.write_bytes(b"no parquet")
     with pytest.raises(ConfigError, match=r"other\.parquet"):
         list(read_records(other, Columns()))
+
+
+OUTPUT = [
+    {"id": "rs_1", "type": "reasoning", "summary": []},
+    {
+        "id": "msg_1", "type": "message", "role": "assistant", "status": "completed",
+        "content": [{"type": "output_text", "text": "lost_card", "annotations": []}],
+    },
+]  # fmt: skip
+
+
+def stored(**changes: Any) -> dict[str, Any]:
+    """Return a response as GET /v1/responses/{id} gives it, which does not hold what was asked."""
+    return {
+        "id": "resp_1", "object": "response", "created_at": 1_760_000_000, "status": "completed",
+        "background": False, "error": None, "incomplete_details": None, "instructions": "Sort the ticket.",
+        "max_output_tokens": None, "model": "gpt-4o-2024-08-06", "output": OUTPUT,
+        "parallel_tool_calls": True, "previous_response_id": None, "prompt_cache_key": None,
+        "reasoning": {"effort": None, "summary": None}, "safety_identifier": None, "service_tier": "default",
+        "store": True, "temperature": 1.0, "text": {"format": {"type": "text"}}, "tool_choice": "auto",
+        "tools": [], "top_p": 1.0, "truncation": "disabled", "usage": {}, "user": None, "metadata": {},
+    } | changes  # fmt: skip
+
+
+ASKED = {"model": "gpt-4o", "instructions": "Sort the ticket.", "input": "my card is gone"}
+
+
+@pytest.mark.parametrize(
+    ("record", "model"),
+    [
+        ({"request": ASKED, "response": stored()}, "gpt-4o"),
+        ({"request": json.dumps(ASKED), "response": json.dumps(stored())}, "gpt-4o"),
+        ({**ASKED, "output": OUTPUT}, "gpt-4o"),
+        # The model that answered is not what the app asked for.
+        (stored(input="my card is gone"), None),
+    ],
+)
+def test_responses_are_read_as_conversations_of_their_api(
+    tmp_path: Path, record: dict[str, Any], model: str | None
+) -> None:
+    (found,) = read(tmp_path, record)
+
+    assert found.conversation is not None, found.error
+    assert found.conversation.surface == "responses"
+    assert found.conversation.answer == {"status": "completed", "output": OUTPUT}
+    fields = found.conversation.fields
+    assert (fields["instructions"], fields["input"], fields.get("model")) == (
+        "Sort the ticket.", "my card is gone", model,
+    )  # fmt: skip
+    assert not {"tools", "tool_choice", "store"} & fields.keys(), "the app said nothing of these"
+
+
+@pytest.mark.parametrize(
+    ("record", "error"),
+    [
+        (stored(), "a stored response does not hold what was asked"),
+        (
+            stored(input="x", status="incomplete", incomplete_details={"reason": "max_output_tokens"}),
+            "the answer ended with max_output_tokens",
+        ),
+        ({"request": {"model": "gpt-4o"}, "response": stored()}, "are not those of the Responses API"),
+        ({"input": "x", "output": "a text"}, "nor any other known shape"),
+    ],
+)
+def test_responses_that_cannot_be_learnt_are_named(
+    tmp_path: Path, record: dict[str, Any], error: str
+) -> None:
+    (found,) = read(tmp_path, record)
+
+    assert error in found.error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.policy.load import load_policies, read_policy_file
 from gateway.policy.schema import AuditShares, Policy
+from gateway.wire.private_data import KINDS
+
+KINDS_TO_REDACT = "email, phone, card, iban, ip, national_id, secret, all"
 
 
 def written(folder: Path, text: str, name: str = "p.yaml") -> Path:
@@ -75,6 +79,14 @@ policies:
             "policies:\n  - name: a\n    models: []\n",
             ":3:5 policies[0].models: expected `array` of length >= 1",
         ),
+        (
+            "policies:\n  - name: a\n    redact: [ip, e-mail]\n",
+            f":3:18 policies[0].redact[1]: invalid enum value 'e-mail'; known: {KINDS_TO_REDACT}",
+        ),
+        (
+            "policies:\n  - name: a\n    redact: everything\n",
+            f":3:5 policies[0].redact: invalid enum value 'everything'; known: {KINDS_TO_REDACT}",
+        ),
         ("policies:\n  - models: [x]\n", ":2:5 policies[0]: object missing required field `name`"),
         ("policies:\n  - name: a\n    serve: true\n    serve: false\n", ":4:5 duplicate key 'serve'"),
         ("policies:\n  - name: a\n   bad: [\n", ":3:4 not YAML"),
@@ -92,6 +104,19 @@ def test_a_wrong_file_is_refused_with_line_column_and_allowed_values(
         read_policy_file(file)
 
     assert str(refused.value).startswith(f"{file}{complaint}")
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds"),
+    [("all", KINDS), ("[all]", KINDS), ("[ip, all]", KINDS), ("ip", ["ip"]), ("[ip, card]", ["ip", "card"])],
+)
+def test_kinds_of_private_data_are_named_alone_or_in_a_list(
+    tmp_path: Path, given: str, kinds: Sequence[str]
+) -> None:
+    """`[all]` was refused, without a word of what would be taken."""
+    file = written(tmp_path, f"policies:\n  - name: a\n    redact: {given}\n")
+
+    assert read_policy_file(file)[0].private_kinds == frozenset(kinds)
 
 
 def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:

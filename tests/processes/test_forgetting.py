@@ -15,7 +15,7 @@ from gateway.harvest.base import Row
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.outbox import Outbox
 from gateway.harvest.removal import Selection
-from gateway.processes.forgetting import FEEDBACK, Receipt, forget_rows
+from gateway.processes.forgetting import FORGET_FEEDBACK, Receipt, forget_rows
 from gateway.registry.models import Registry
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
@@ -153,6 +153,53 @@ def test_a_specialist_that_knows_nothing_of_it_goes_on(home: Home, state: State,
     assert state.certifications.of(TASK) == certified(TASK)
 
 
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(user="jane"),
+        Selection(user="joan", former_users=("janet", "jane")),
+        Selection(tenant="shop", user="jane"),
+        Selection(tenant="shop"),
+        Selection(caller="till"),
+        Selection(request_id="req-private"),
+        Selection(task=TASK, before=6.0),
+    ],
+)
+def test_what_was_learnt_from_a_row_that_the_retention_has_removed_serves_no_more(
+    home: Home, state: State, tmp_path: Path, selection: Selection
+) -> None:
+    gone = msgspec.structs.replace(row("private", "jane"), tenant="shop", caller="till")
+    publish_learnt(Registry(home.registry), tmp_path / "one", 1, "private", task=TASK, rows=[gone])
+    state.certifications.put(certified(TASK))
+    (home.learn / TASK).mkdir(parents=True)
+
+    receipt = forget_rows(home, state, selection)
+
+    assert (receipt.rows, receipt.withdrawn) == (0, (f"{TASK}/1",))
+    assert state.certifications.of(TASK).version is None
+    assert not (home.learn / TASK).exists(), "caches hold what it has learnt, too"
+
+
+@pytest.mark.parametrize(
+    "selection",
+    [
+        Selection(user="joe"),
+        Selection(tenant="bank", user="jane"),
+        Selection(user="jane", task="task-2"),
+        Selection(user="jane", before=5.0),
+        Selection(request_id="req-privat"),
+    ],
+)
+def test_what_others_were_learnt_from_goes_on(
+    home: Home, state: State, tmp_path: Path, selection: Selection
+) -> None:
+    """A version that the retention has left without its rows is judged by all that a selection names."""
+    gone = msgspec.structs.replace(row("private", "jane"), tenant="shop")
+    publish_learnt(Registry(home.registry), tmp_path / "one", 1, "private", task=TASK, rows=[gone])
+
+    assert forget_rows(home, state, selection).withdrawn == ()
+
+
 def test_caches_of_the_task_and_audits_of_the_request_go_too(home: Home, state: State) -> None:
     harvest(home, row("private", "jane"))
     (home.learn / TASK / "lora_sft").mkdir(parents=True)
@@ -260,9 +307,11 @@ def test_feedback_of_a_tenant_goes_even_on_what_left_no_row(home: Home, state: S
     forget_rows(home, state, Selection(tenant="shop", caller="app"))
     assert [each.request_id for each in state.reviews.feedback()] == ["shop-web", "bank-app"]
     receipt = forget_rows(home, state, Selection(user="jane"))
-    assert (len(state.reviews.feedback()), receipt.still_held_by[0]) == (2, FEEDBACK)
-    forget_rows(home, state, Selection(tenant="shop"))
+    assert (len(state.reviews.feedback()), receipt.left_to_do) == (2, (FORGET_FEEDBACK,))
+    assert FORGET_FEEDBACK not in receipt.still_held_by, "it is ours to delete"
+    receipt = forget_rows(home, state, Selection(tenant="shop"))
     assert [each.request_id for each in state.reviews.feedback()] == ["bank-app"]
+    assert receipt.left_to_do == ()
 
 
 def test_judgements_of_the_request_go_too(home: Home, state: State) -> None:

@@ -6,16 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.sources import Columns, read_records
-from gateway.processes.importing import Owner, Report, import_records
+from gateway.policy.prepared import RESPONSES
+from gateway.processes.importing import Report, import_records
+from gateway.processes.record_binder import Owner
 from gateway.routing.base import task_name
 from gateway.settings import Policies, Settings
 from gateway.wire.chat.request import read_chat
+from gateway.wire.responses.request import read_responses
 from tests.support.builders import incoming
 
 SYSTEM = {"role": "system", "content": "Sort the ticket."}
@@ -301,3 +305,111 @@ def test_by_default_nothing_that_is_imported_is_evidence(settings: Settings, tmp
 
     (count,) = HarvestReader(settings.home.harvest).counts().values()
     assert (count.training, count.held_out) == (300, 0)
+
+
+ASKED = {"model": "gpt-4o", "instructions": "Sort the ticket.", "input": "my card is gone"}
+SAID = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "refund"}]}
+RESPONSE = {"object": "response", "status": "completed", "model": "gpt-4o-2024-08-06", "output": [SAID]}
+FORM = b'{"type": "json_schema", "name": "n", "schema": { "type": "object"}, "strict": true}'
+SPELLED = '[ {"type": "function", "name": "f", "parameters": {}} ]'
+
+
+def live_template(body: str) -> str:
+    arrived = incoming(body=body.encode())
+    target = RESPONSES.path.encode()
+    return read_responses(msgspec.structs.replace(arrived, target=target, resource=RESPONSES)).template
+
+
+def run_responses(tmp_path: Path, settings: Settings, record: Any, **like: Any) -> Report:
+    path = lines(tmp_path, record)
+    return import_records(read_records(path, Columns()), settings, OWNER, like)
+
+
+@pytest.mark.parametrize(
+    ("record", "like", "body"),
+    [
+        ({"request": ASKED, "response": RESPONSE}, {}, json.dumps(ASKED)),
+        ({**ASKED, "output": [SAID]}, {}, json.dumps(ASKED)),
+        (
+            {"input": "my card is gone", "output": [SAID]},
+            {**ASKED, "input": "an example"},
+            json.dumps(ASKED),
+        ),
+        (
+            {"input": "my card is gone", "output": [SAID], "model": "gpt-4o"},
+            {"input": [SYSTEM, {"role": "user", "content": "an example"}]},
+            json.dumps({"model": "gpt-4o", "input": [SYSTEM, {"role": "user", "content": "x"}]}),
+        ),
+        (
+            {"input": [SYSTEM, {"role": "user", "content": "my card is gone"}], "output": [SAID]},
+            {"model": "gpt-4o", "instructions": "Another one."},
+            json.dumps(ASKED),
+        ),
+        (
+            # The teacher repeats tools in its own words, the app's are those of the request that it is like.
+            {
+                **RESPONSE,
+                **ASKED,
+                "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": True}],
+                "model": "gpt-4o-2024-08-06",
+            },
+            {"model": "gpt-4o", "input": "x", "tools": msgspec.Raw(SPELLED.encode())},
+            json.dumps(ASKED)[:-1] + f', "tools": {SPELLED}}}',
+        ),
+        (
+            {
+                **RESPONSE,
+                **ASKED,
+                "text": {"format": {**json.loads(FORM), "description": None}, "verbosity": "medium"},
+            },
+            {"model": "gpt-4o", "input": "x", "text": msgspec.Raw(b'{"format":%b}' % FORM)},
+            json.dumps(ASKED)[:-1] + f', "text": {{"format": {FORM.decode()}}}}}',
+        ),
+    ],
+)
+def test_a_response_belongs_to_the_task_of_requests_of_its_api(
+    settings: Settings, tmp_path: Path, record: dict[str, Any], like: dict[str, Any], body: str
+) -> None:
+    report = run_responses(tmp_path, settings, record, **like)
+
+    assert (report.imported, report.failed) == (1, 0), report.errors
+    (row,) = rows(settings)
+    assert row.template == live_template(body)
+    assert row.task == task_name(row.template, "tenant:shop")
+    assert (row.text, row.answer, row.is_lesson) == ("my card is gone", "refund", True)
+
+
+def test_calls_of_functions_over_the_responses_api_are_learnt_as_such(
+    settings: Settings, tmp_path: Path
+) -> None:
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    tools = [{"type": "function", "name": "f", "parameters": {}}]
+
+    run_responses(
+        tmp_path, settings, {"request": {**ASKED, "tools": tools}, "response": {**RESPONSE, "output": [call]}}
+    )
+
+    (row,) = rows(settings)
+    assert '"name":"f"' in row.answer
+    assert json.loads(row.tools) == [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+
+
+@pytest.mark.parametrize(
+    ("record", "like", "error"),
+    [
+        ({**RESPONSE, "input": "x"}, {}, "it names no model"),
+        ({**ASKED, "output": [SAID]}, LIKE, "it is of the Responses API, the request of --like of the chat"),
+        (record("x"), ASKED, "it is of the chat API, the request of --like of the Responses API"),
+        ({**ASKED, "output": [SAID], "store": False}, {}, "keeps nothing of it"),
+        ({**ASKED, "output": [SAID], "previous_response_id": "r"}, {}, "no specialist can be asked for it"),
+        ({**ASKED, "output": [1]}, {}, "no answer that can be learnt"),
+        ({**ASKED, "input": 7, "output": [SAID]}, {}, "'input'"),
+    ],
+)
+def test_a_response_that_cannot_be_bound_says_why(
+    settings: Settings, tmp_path: Path, record: dict[str, Any], like: dict[str, Any], error: str
+) -> None:
+    report = run_responses(tmp_path, settings, record, **like)
+
+    assert (report.imported, report.failed) == (0, 1)
+    assert error in report.errors[0].error

@@ -180,3 +180,15 @@ def test_unknown_requests_and_tasks_are_named(settings: Settings, state: State, 
         Review(settings, state).decide([Ruling("nope", "answer")])
     with pytest.raises(ConfigError, match="known: task-1"):
         Review(settings, state, ["other"])
+
+
+def test_a_reviewers_private_data_is_in_no_file(settings: Settings, state: State) -> None:
+    """By the kinds of the row itself, which its policy had when it was kept."""
+    row = msgspec.structs.replace(tickets(1, held_out_share=0.0)[0], private_kinds=("email",))
+    harvest(settings, [row])
+
+    Review(settings, state).decide([Ruling(row.request_id, "write to jane@example.org")])
+
+    files = [file for file in settings.home.folder.rglob("*") if file.is_file()]
+    assert [verdict.kind for verdict in state.reviews.verdicts(row.task)] == ["exclude"]
+    assert not [file for file in files if b"jane@" in file.read_bytes()]

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.cli.harvest.forgotten import read_progress
 from gateway.core import Audit
 from gateway.harvest.base import Row, hash_user
 from gateway.harvest.outbox import Outbox
@@ -18,13 +19,14 @@ from gateway.harvest.reader import HarvestReader
 from gateway.harvest.removal import Selection
 from gateway.processes import fleet_forgetting
 from gateway.processes.fleet_forgetting import FleetForgetting
+from gateway.processes.forgetting import FORGET_FEEDBACK
 from gateway.registry.models import Registry
 from gateway.settings import read_settings
 from gateway.sharing.base import AwayError
 from gateway.sharing.contact import write_contact_report
 from gateway.store.forgets import ForgetRequest
 from gateway.store.home import Home, read_audit_key, read_machine_name
-from gateway.store.reviews import Verdict
+from gateway.store.reviews import Feedback, Verdict
 from tests.distill.conftest import harvested
 from tests.sharing.conftest import Machine, sync_all
 from tests.specialists.hosting import publish_learnt
@@ -120,6 +122,23 @@ def test_each_machine_forgets_its_own_rows_and_answers(machine: Create, forgetti
         assert each.state.forgets.waiting(read_machine_name(each.home)) == []
     counts = [fleet_forgetting.read_receipt(one).rows for one in a.state.forgets.answers(request.id).values()]
     assert sorted(counts) == [0, 1, 1]
+
+
+def test_one_machine_says_what_is_left_to_do_on_any(machine: Create, forgetting: Forget) -> None:
+    """Feedback is on the machine that took it: here on the one that was not asked."""
+    a, b = machine("a"), machine("b")
+    sync_all(a, b)
+    work = forgetting(a), forgetting(b)
+    assert b.state.reviews.put_feedback(Feedback(request_id="r", tenant="shop", caller="app", rating="down"))
+    b.state.reviews.flush()
+
+    request = work[0].publish(user_selection(a, "jane"))
+    work[0].carry_out(request)
+    sync_all(a, b)
+    work[1].run_waiting()
+    sync_all(a, b)
+
+    assert read_progress(a.state, request, has_parts=False).left_to_do == (FORGET_FEEDBACK,)
 
 
 def test_traces_on_other_machines_go_too(machine: Create, forgetting: Forget) -> None:

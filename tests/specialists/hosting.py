@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 
 from gateway.core import DraftRequest
+from gateway.distill.lesson_owners import write_lesson_owners
+from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
 from gateway.specialists import knn
@@ -120,10 +122,13 @@ def publish_script(
     return _publish(registry, scratch, "scripted", encoder, version, task=task)
 
 
-def publish_learnt(registry: Registry, scratch: Path, version: int, *texts: str, task: str) -> None:
-    """Publish a version of `task` that has learnt `texts`, and cannot draft."""
+def publish_learnt(
+    registry: Registry, scratch: Path, version: int, *texts: str, task: str, rows: Sequence[Row] = ()
+) -> None:
+    """Publish a version of `task` that has learnt `texts`, and knows whose `rows` were; it cannot draft."""
     scratch.mkdir()
     write_learnt_texts(texts, scratch)
+    write_lesson_owners(rows, scratch)
     _publish(registry, scratch, "head", MINILM, version, task=task)
 
 

@@ -35,7 +35,10 @@ def letters(draw: random.Random, count: int) -> str:
 
 def email(draw: random.Random) -> str:
     user = draw.choice(("jane.doe", "j_smith+tag", "x", "müller", "O-1"))
-    return f"{user}{draw.randrange(99)}@{draw.choice(('example.org', 'mail.co.uk', 'a-b.io'))}"
+    host = draw.choice(("example.org", "mail.co.uk", "a-b.io"))
+    at = draw.choice(("@", "@", "@", " (at) ", "[at]", " [AT] ", "{at}", "(@)"))
+    dot = draw.choice((".", ".", "[dot]", " (dot) ")) if at != "@" or draw.random() < 0.2 else "."
+    return f"{user}{draw.randrange(99)}{at}{host.replace('.', dot)}"
 
 
 def card(draw: random.Random) -> str:
@@ -86,6 +89,8 @@ def ip(draw: random.Random) -> str:
 
 
 def national_id(draw: random.Random) -> str:
+    if draw.random() < 0.5:
+        return f"{draw.randrange(1, 665):03} {draw.randrange(1, 99):02} {draw.randrange(1, 9_999):04}"
     return f"{draw.randrange(1, 899):03}-{digits(draw, 2)}-{digits(draw, 4)}"
 
 
@@ -176,11 +181,34 @@ def test_little_of_what_is_not_private_is_lost() -> None:
         "12:34:56",
         "0000000000000000",
         "my password is wrong",
+        "meet (at) noon. Then call the lookup[at].x of f(at)",
+        "shop at example dot com",
+        "x[dot]y and a [at] b",
+        "4111 1111\n1111 1112",
+        "41111111\n11111111",  # two numbers of a column
+        "4111 1111 1111\n\n1111",
+        "9111 1111 1111\n1119",  # no issuer's
+        "000 45 6789, 666 45 6789, 123 00 6789, 123 45 0000, 923 45 6789",
+        "12 123 45 6789 or 123 45 6789 12 or 123 45 6789.50 or 1,123 45 6789",
     ],
 )
 def test_what_only_looks_like_it_stays(text: str) -> None:
     assert redact(text, KINDS) == text
     assert find_kind(text, KINDS) is None
+
+
+@pytest.mark.parametrize("width", range(1, 12))
+@pytest.mark.parametrize("columns", [1, 2, 4])
+def test_columns_of_numbers_stay(width: int, columns: int) -> None:
+    """At most 2 % of them, although one in ten passes the check of cards over the end of a line."""
+    draw = random.Random(width)
+    lines = [" ".join(digits(draw, width) for _ in range(columns)) for _ in range(500)]
+    given = [f"{line}\n{line[::-1]}" for line in lines] + ["\n".join(lines)]
+
+    # Line ends tell what this is about: numbers beside each other may pass as one card, too.
+    lost = sum(text.count("\n") - redact(text, ["card"]).count("\n") for text in given)
+
+    assert lost <= 0.02 * 2 * len(lines)
 
 
 def test_only_the_kinds_that_are_named_are_replaced() -> None:
@@ -195,7 +223,31 @@ def test_what_stands_beside_a_number_stays() -> None:
     assert redact("IBAN AT61 1904 3002 3457 3201 THIS", KINDS) == "IBAN [iban] THIS"
 
 
-@pytest.mark.parametrize("piece", ["a", "1 ", "@", "a.b-c_", ":", "AB12 ", "a@a.", "eyJ", "bearer "])
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "1 ",
+        "@",
+        "a.b-c_",
+        ":",
+        "AB12 ",
+        "a@a.",
+        "eyJ",
+        "bearer ",
+        "a(at)",
+        "a(at)a.",
+        "a (at) a dot ",
+        "(at",
+        "a@a[dot]",
+        "1\n",
+        "x 4\n",
+        "4111\n",
+        "4111 1111\n",
+        "123 45 ",
+        " \n>|",
+    ],
+)
 def test_no_text_takes_long(piece: str) -> None:
     """Nothing is tried again and again: a long text takes as many times longer as it is longer."""
     redact(piece * (100_000 // len(piece)), KINDS)
@@ -220,6 +272,20 @@ def test_no_text_takes_long(piece: str) -> None:
         "email ann%40example.com",
         "email ann\uff20example.com",
         "email ann@example.com_",
+        "email ann (at) example.com",
+        "email ann[at]example[dot]com",
+        "email ann {AT} mail (dot) example (dot) com",
+        "email ann (at) example dot com",
+        "email ann@example(dot)com",
+        "email ann(@)example.com",
+        "email ann <\u00e4t> example.com",
+        "national_id 123 45 6789",
+        "national_id 123\u00a045\u00a06789",
+        "card 4111 1111\n1111 1111",
+        "card 4111-1111-1111-\n1111",
+        "card 4111\r\n> 1111 1111 1111",
+        "card 3782 822463\n10005",
+        "card no. 41111111\n11111111",
         "secret Authorization: Basic YW5uOnBhc3N3b3JkMQ==",
         "secret api key: abcd1234efgh",
         "secret pwd=hunter22",

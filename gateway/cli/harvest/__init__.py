@@ -109,13 +109,15 @@ def _add_import(action: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="FILE",
         help="JSON Lines, a JSON array, CSV or Parquet: OpenAI's fine-tuning form, stored completions, "
-        "{messages, answer}, spend logs of LiteLLM, exports of Langfuse or OpenTelemetry, or two columns",
+        "stored responses with their `input`, {request, response} of either API, {messages, answer}, "
+        "spend logs of LiteLLM, exports of Langfuse or OpenTelemetry, or two columns",
     )
     action.add_argument(
         "--like",
         type=Path,
         metavar="REQUEST",
-        help="a request of the app as JSON: its model, system message and tools, where records have none",
+        help="a request of the app, of the API that it uses, as JSON: its model, system message, tools and "
+        "format, where records have none or spell them otherwise",
     )
     action.add_argument("--model", help="the model that the app asks for, where records name none")
     action.add_argument("--key", metavar="NAME", help="count them as requests with this gateway key")

@@ -14,7 +14,7 @@ from gateway.errors import ConfigError
 from gateway.finops.periods import parse_past
 from gateway.harvest.base import hash_user
 from gateway.harvest.removal import Selection
-from gateway.processes.forgetting import FEEDBACK, Receipt, forget_rows, write_receipt
+from gateway.processes.forgetting import Receipt, forget_rows, write_receipt
 from gateway.processes.harvest_access import lock_parts, open_harvest, open_removal
 from gateway.processes.registry_access import open_registry
 from gateway.settings import Settings
@@ -84,10 +84,8 @@ def _describe(receipt: Receipt) -> str:
         f"may still hold them: {export.path or 'standard output'} ({export.format})"
         for export in receipt.exports
     ]
+    lines += [f"not ours to delete: {holder}" for holder in receipt.still_held_by]
     if not receipt.is_wiped:
-        lines.append("a reader kept the bytes from being overwritten: run it again")
-    lines += [
-        f"{'not found by a user' if holder == FEEDBACK else 'not ours to delete'}: {holder}"
-        for holder in receipt.still_held_by
-    ]
+        lines.append("you must still: run it again, a reader kept the bytes from being overwritten")
+    lines += [f"you must still: {step}" for step in receipt.left_to_do]
     return "\n".join(lines)

@@ -46,6 +46,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[Machine, ...]
     """Those that are not: each does it once it can, and serves no specialist before."""
     still_held_by: tuple[str, ...] = NOT_OURS
+    left_to_do: tuple[str, ...] = ()
+    """Of any of the machines that are done; see Receipt."""
 
 
 def forget_everywhere(
@@ -101,6 +103,7 @@ def read_progress(state: State, request: ForgetRequest, *, has_parts: bool) -> P
         receipts=tuple(one for name, one in sorted(answers.items()) if name not in missing),
         missing=tuple(Machine(name, host) for name, host in missing.items()),
         still_held_by=NOT_OURS + ((OLD_FILES,) if has_parts else ()),
+        left_to_do=tuple(sorted({each for one in every for each in one.left_to_do})),
     )
 
 
@@ -120,6 +123,7 @@ def _describe(progress: Progress) -> str:
         for one in progress.missing
     ]
     lines += [f"not ours to delete: {holder}" for holder in progress.still_held_by]
+    lines += [f"you must still: {step}" for step in progress.left_to_do]
     return "\n".join(lines)
 
 

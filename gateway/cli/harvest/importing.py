@@ -15,11 +15,12 @@ from gateway.cli.harvest.terminal_text import make_visible
 from gateway.errors import ConfigError
 from gateway.harvest.mistakes import Mistake
 from gateway.harvest.sources import Columns, Record, read_records
-from gateway.processes.importing import Owner, Report, import_records
+from gateway.processes.importing import Report, import_records
+from gateway.processes.record_binder import Owner
 from gateway.settings import Settings
 from gateway.store.state import open_state
 
-_SPELLED = frozenset({"tools", "response_format", "tool_choice"})
+_SPELLED = frozenset({"tools", "response_format", "text", "tool_choice"})
 """Fields by whose bytes a task is named: kept as the file has them."""
 _EVERY = 1_000
 """Records between two signs of progress."""

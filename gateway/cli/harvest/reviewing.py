@@ -41,7 +41,9 @@ def review(settings: Settings, arguments: argparse.Namespace) -> int:
         if arguments.undo:
             print(_describe_undone(session.undo()))
         elif arguments.apply:
-            verdicts = session.decide(list(_read_rulings(arguments.apply)))
+            rulings = list(_read_rulings(arguments.apply))
+            verdicts = session.decide(rulings)
+            _say_excluded(rulings, verdicts)
             print(f"verdicts given: {_count_kinds(verdicts)}")
         elif arguments.json:
             # Standard output has the questions alone.
@@ -107,11 +109,20 @@ def _ask(item: Item, read_key: Callable[[], str], read_line: Callable[[], str]) 
 
 def _decide(session: Review, ruling: Ruling) -> bool:
     try:
-        session.decide([ruling])
+        verdicts = session.decide([ruling])
     except ConfigError as exc:
         print(f"not taken: {exc}")
         return False
+    _say_excluded([ruling], verdicts)
     return True
+
+
+def _say_excluded(rulings: Sequence[Ruling], verdicts: Sequence[Verdict]) -> None:
+    """Say which answers a verdict excludes that a reviewer gave as right ones."""
+    given = {ruling.request_id for ruling in rulings if not ruling.exclude}
+    for verdict in verdicts:
+        if verdict.kind == "exclude" and verdict.request_id in given:
+            print(f"excluded: the answer to {verdict.request_id} holds private data, so it is not learnt")
 
 
 def _undo(session: Review, items: Sequence[Item], given: list[int], place: int) -> int:

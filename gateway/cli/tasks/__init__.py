@@ -49,6 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the size of the sample (2,000), the same each time: what MODEL has answered is not asked again",
     )
+    migrate.add_argument(
+        "--again",
+        action="store_true",
+        help="ask, and pay, once more where an answer taught nothing: refused, cut, or with private data",
+    )
     rename.add_argument("name", help="a-z, 0-9, '.', '_' and '-'; apps may ask for model stepdown/NAME")
     for action in (freeze, unfreeze, acknowledge):
         group = action.add_mutually_exclusive_group(required=True)
@@ -133,7 +138,9 @@ def _migrate(arguments: argparse.Namespace, settings: Settings, state: State, re
         if shows_progress:
             print(f"\r{answered:,} answered", end="", file=sys.stderr, flush=True)
 
-    done = migrate_task(settings, task, arguments.to, arguments.budget, arguments.rows, say=say)
+    done = migrate_task(
+        settings, task, arguments.to, arguments.budget, arguments.rows, is_again=arguments.again, say=say
+    )
     if shows_progress:
         print("\r\x1b[K", end="", file=sys.stderr)
     if arguments.json:

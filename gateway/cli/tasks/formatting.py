@@ -47,10 +47,15 @@ def format_migration(done: Migration, name_of: Callable[[str], str]) -> Iterator
     )
     if done.failed:
         yield from _fill(f"the first that failed: {done.fault}")
-    sample = done.asked + done.known + done.failed + done.left
+    if done.unlearnt:
+        teach = "1 answer teaches" if done.unlearnt == 1 else f"{done.unlearnt:,} answers teach"
+        yield from _fill(f"{teach} nothing (refused, cut, or private): --again asks once more")
+    if done.barred:
+        yield from _fill(f"{done.barred:,} not asked, because nothing could be learnt: {done.barred_by}")
+    sample = done.barred + done.asked + done.known + done.failed + done.left
     if done.left:
         yield f"{done.left:,} not asked: the budget does not reach; the next run asks them"
-    elif done.known == sample:
+    elif done.known and done.known + done.barred == sample:
         yield from _fill(f"nothing is left to ask: {done.model} has answered the whole sample before")
     if sample < done.texts:
         yield f"the sample is {sample:,} of {done.texts:,} texts: --rows takes more"
