@@ -191,3 +191,23 @@ def test_sums_are_shown_by_the_names_of_tasks(command: Command) -> None:
         TASK,
         "task-ba9876543210",
     }
+
+
+def test_tasks_of_one_name_are_told_apart_by_their_owners(command: Command, home: Path) -> None:
+    """Two tenants that send the same template have a task of the same name each."""
+    with open_state(Home(home)) as state:
+        state.tasks.put(
+            "task-ba9876543210",
+            scope="tenant:bob",
+            contract_hash="",
+            template_text="Sort tickets.",
+            vector=b"",
+            model="gpt-4o",
+        )
+
+    lines = command("harvest", "stats").stdout.splitlines()
+
+    assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == [
+        "all/sort-tickets",
+        "tenant:bob/sort-tickets",
+    ]
