@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
@@ -14,12 +14,11 @@ import msgspec
 from gateway.cascade.private import private_reason
 from gateway.confidence.agreement import canonical_text
 from gateway.core import Grant, IncomingRequest, Outcome, Plan, Request, Route, hash_text
-from gateway.errors import ConfigError, RequestError
+from gateway.errors import RequestError
 from gateway.harvest.base import REPEATS, Row
 from gateway.harvest.conversations import Conversation
 from gateway.harvest.gather import row_of
 from gateway.harvest.mistakes import Mistake, MistakeTally
-from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.redaction import RowRedactor
 from gateway.harvest.sources import Record
@@ -27,6 +26,7 @@ from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.prepared import CHAT
 from gateway.processes.harvest_access import open_harvest
+from gateway.processes.imported_rows import ImportedRows
 from gateway.processes.teachers import ONLY, list_terms
 from gateway.routing.base import task_name
 from gateway.settings import Settings
@@ -36,8 +36,6 @@ from gateway.store.state import open_state
 from gateway.wire.chat.request import read_chat
 from gateway.wire.surfaces import read_outcome
 
-FILE = "worker-imported.db"
-"""Beside those of the workers, and read like them."""
 HELD_OUT_SHARE = 0.2
 """Of the texts, where a policy lets imported rows certify what they taught: 5,000 rows leave 1,000."""
 _REQUEST_FIELDS = frozenset(
@@ -97,7 +95,7 @@ def import_records(
     tasks: Counter[str] = Counter()
     mistakes = MistakeTally()
     known, redactor = _Known(open_harvest(settings)), RowRedactor()
-    with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
+    with nullcontext() if is_dry_run else _open_rows(settings) as kept:
         for record in records:
             counts["read"] += 1
             row, error = binder.bind(record)
@@ -112,15 +110,13 @@ def import_records(
             else:
                 tasks[row.task] += 1
                 counts["held_out"] += row.is_held_out
-                if outbox is not None:
-                    _put(outbox, row)
-        if outbox is not None:
-            outbox.flush()
-            if outbox.faults:
-                raise ConfigError(f"{outbox.path} cannot be written; what is missing can be imported again")
-            with open_state(settings.home) as state:
-                state.imports.add(tasks)
-                state.trail.add(name_local_actor(), "harvest import", rows=tasks.total(), tasks=[*tasks])
+                if kept is not None:
+                    kept.put(row)
+        if kept is not None:
+            kept.flush()
+    if not is_dry_run:
+        with open_state(settings.home) as state:
+            state.trail.add(name_local_actor(), "harvest import", rows=tasks.total(), tasks=[*tasks])
     return Report(
         read=counts["read"],
         imported=tasks.total(),
@@ -274,15 +270,10 @@ def _open_home(settings: Settings) -> bytes:
     return read_audit_key(settings.home)
 
 
-def _open_outbox(settings: Settings) -> Outbox:
-    return Outbox(settings.home.harvest / FILE, settings.harvest)
-
-
-def _put(outbox: Outbox, row: Row) -> None:
-    while not outbox.put(row):
-        outbox.flush()
-        if outbox.faults:
-            raise ConfigError(f"{outbox.path} cannot be written; what is missing can be imported again")
+@contextmanager
+def _open_rows(settings: Settings) -> Iterator[ImportedRows]:
+    with open_state(settings.home) as state, closing(ImportedRows(settings, state)) as kept:
+        yield kept
 
 
 def _key(row: Row) -> tuple[int, int]:

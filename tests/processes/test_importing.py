@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,11 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import HarvestReader
-from gateway.harvest.sources import Columns, read_records
+from gateway.harvest.sources import Columns, Record, read_records
 from gateway.processes.importing import Owner, Report, import_records
 from gateway.routing.base import task_name
 from gateway.settings import Policies, Settings
+from gateway.store.state import open_state
 from gateway.wire.chat.request import read_chat
 from tests.support.builders import incoming
 
@@ -301,3 +304,26 @@ def test_by_default_nothing_that_is_imported_is_evidence(settings: Settings, tmp
 
     (count,) = HarvestReader(settings.home.harvest).counts().values()
     assert (count.training, count.held_out) == (300, 0)
+
+
+def test_an_import_that_dies_leaves_no_row_that_is_not_counted_as_imported(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version would be tested as if live traffic had taught it."""
+    monkeypatch.setattr("gateway.processes.imported_rows._BLOCK_ROWS", 2)
+    path = lines(tmp_path, *(record(f"text {n}") for n in range(5)))
+
+    def die_after(count: int) -> Iterator[Record]:
+        yield from islice(read_records(path, Columns()), count)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_records(die_after(4), settings, OWNER, LIKE)
+    written = rows(settings)
+    with open_state(settings.home) as state:
+        counted = state.imports.count(written[0].task)
+    assert run(path, settings).imported == 1
+
+    assert (len(written), counted) == (4, 4)
+    with open_state(settings.home) as state:
+        assert state.imports.count(written[0].task) == 5
