@@ -35,6 +35,8 @@ class TaskRows:
 
     def read(self, harvest: HarvestReader) -> None:
         """Take in what was harvested since the last reading, and drop what was removed; may block."""
+        # What was forgotten a moment ago must teach no version any more.
+        harvest.refresh()
         removed = harvest.removed().get(self._task, Count())
         if removed != self._removed:
             self._start_again(removed)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -29,6 +30,12 @@ _UNKNOWN_COLUMN = re.compile(r"""column:? ['"]?(?P<name>\w+)""")
 _READS = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
+
+
+_BATCH_ROWS = 100
+_MOST_RESULT_BYTES = 1 << 30
+_ASK_AGAIN_S = 0.05
+T = TypeVar("T")
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -52,13 +59,45 @@ def run_query(folder: Path, sql: str, limit: int | None = None) -> Answer:
         )
     with _open(paths) as connection:
         try:
-            found = connection.execute(sql)
-            rows = found.fetchall() if limit is None else found.fetchmany(limit)
+            found, rows = run_interruptibly(
+                lambda: fetch_rows(connection.execute(sql), limit), connection.interrupt
+            )
         except (sqlite3.Error, sqlite3.Warning) as exc:
             raise ConfigError(describe_fault_of_query(str(exc), QUERY_COLUMNS)) from exc
         if found.description is None:
             raise ConfigError("that is no query: only SELECT is allowed")
         return Answer([name for name, *_ in found.description], rows)
+
+
+def fetch_rows(found: Any, limit: int | None) -> tuple[Any, list[Sequence[Any]]]:
+    """Return a cursor and its rows, at most `limit`. Raises ConfigError for what would fill the memory."""
+    rows: list[Sequence[Any]] = []
+    size = 0
+    while count := _BATCH_ROWS if limit is None else min(_BATCH_ROWS, limit - len(rows)):
+        batch = found.fetchmany(count)
+        if not batch:
+            break
+        rows += batch
+        size += sum(len(value) for row in batch for value in row if isinstance(value, str | bytes))
+        if size > _MOST_RESULT_BYTES:
+            raise ConfigError("the result is larger than 1 GB: select less, or use `harvest export`")
+    return found, rows
+
+
+def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], object]) -> T:
+    """Return what `work` gives, from a thread of its own: a database at work would not hear Ctrl-C.
+
+    `interrupt` ends what the database does then.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            # Again and again: one that comes before the query has begun is lost.
+            while wait([future], _ASK_AGAIN_S).not_done:
+                interrupt()
+            raise
 
 
 def describe_fault_of_query(message: str, columns: Sequence[str]) -> str:
@@ -74,7 +113,7 @@ def describe_fault_of_query(message: str, columns: Sequence[str]) -> str:
 
 @contextmanager
 def _open(paths: Sequence[Path]) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(":memory:", uri=True, isolation_level=None)) as connection:
+    with closing(_connect()) as connection:
         connection.create_function("field_of_more", 2, read_more, deterministic=True)
         selects = [_attach(connection, path, f"worker_{number}") for number, path in enumerate(paths)]
         selects = [select for select in selects if select]
@@ -84,6 +123,10 @@ def _open(paths: Sequence[Path]) -> Iterator[sqlite3.Connection]:
         connection.execute(f"CREATE TEMP VIEW rows AS {' UNION ALL '.join(selects)}")
         connection.set_authorizer(_allow_reads)
         yield connection
+
+
+def _connect() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", uri=True, isolation_level=None, check_same_thread=False)
 
 
 def _attach(connection: sqlite3.Connection, path: Path, name: str) -> str:

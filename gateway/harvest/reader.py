@@ -181,6 +181,9 @@ class HarvestReader:
                 rows.append(row)
         return Batch(sorted(rows, key=lambda row: row.at)[-count:], cursor)
 
+    def refresh(self) -> None:
+        """Let what is read next be as it is by now; files on this disk always are."""
+
     def removed(self) -> dict[str, Count]:
         """Return how many rows of each task are gone; who keeps rows in memory must read them again."""
         counts: dict[str, Count] = {}

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -99,13 +100,11 @@ def forget_rows(
         trained = {name.rpartition("/")[0] for name in withdrawn}
         audits = forget_requests(home, state, sorted({*tasks, *trained}), requests)
         _forget_owner(state, selection)
+        decisions, are_wiped = forget_decisions(state, selection, requests)
+        _blank(state, _list_emptied(home, parts, found))
         rows = forget(home.harvest, selection) + (parts.forget(selection) if parts else [])
-        left = {*HarvestReader(home.harvest).counts(), *(parts.count_rows() if parts else ())}
-        for task in set(tasks) - left:
-            # Nothing of it is left to learn from: its template is a user's words, too.
-            state.tasks.blank(task)
-            state.templates.forget(task)
-    decisions, are_wiped = forget_decisions(state, selection, requests)
+        # Of a task with rows that count twice, as evidence and for exports, it is known only now.
+        _blank(state, set(tasks) - _count_left(home, parts).keys())
     if parts:
         parts.wipe()
     is_wiped = wipe(home.harvest) and state.database.empty_log(LOG_LIMIT_S) and are_wiped
@@ -175,6 +174,27 @@ def _withdraw_all(
 
 def _block(state: State, task: str, rows: Sequence[Forgotten]) -> bool:
     return block_certificates(state, task, [row.at for row in rows if row.task == task and row.is_held_out])
+
+
+def _blank(state: State, tasks: Set[str]) -> None:
+    """Delete the templates of tasks of which nothing is left to learn from: they are a user's words, too."""
+    for task in tasks:
+        state.tasks.blank(task)
+        state.templates.forget(task)
+
+
+def _list_emptied(home: Home, parts: PartsRemoval | None, found: Sequence[Forgotten]) -> set[str]:
+    """Return the tasks that certainly have no row but those that are `found`."""
+    held = _count_left(home, parts)
+    return {task for task, rows in Counter(row.task for row in found).items() if held[task] <= rows}
+
+
+def _count_left(home: Home, parts: PartsRemoval | None) -> Counter[str]:
+    """Return how many rows each task has, or more."""
+    held = Counter[str]()
+    for counts in (HarvestReader(home.harvest).counts(), parts.count_rows() if parts else {}):
+        held.update({task: each.training + each.held_out + each.exported for task, each in counts.items()})
+    return held
 
 
 def _list_holders(*, has_parts: bool, is_alone: bool) -> tuple[str, ...]:

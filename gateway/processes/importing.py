@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import closing, nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import msgspec
 
 from gateway.confidence.agreement import canonical_text
 from gateway.core import hash_text
-from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.mistakes import Mistake, MistakeTally
-from gateway.harvest.outbox import Outbox
 from gateway.harvest.reader import HarvestReader
 from gateway.harvest.redaction import RowRedactor
 from gateway.harvest.sources import Record
 from gateway.processes.harvest_access import open_harvest
+from gateway.processes.imported_rows import ImportedRows
 from gateway.processes.record_binder import Owner, RecordBinder
 from gateway.settings import Settings
 from gateway.store.audit_trail import name_local_actor
 from gateway.store.home import read_audit_key
 from gateway.store.state import open_state
-
-FILE = "worker-imported.db"
-"""Beside those of the workers, and read like them."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +62,7 @@ def import_records(
     tasks: Counter[str] = Counter()
     mistakes = MistakeTally()
     known, redactor = _Known(open_harvest(settings)), RowRedactor()
-    with nullcontext() if is_dry_run else closing(_open_outbox(settings)) as outbox:
+    with nullcontext() if is_dry_run else _open_rows(settings) as kept:
         for record in records:
             counts["read"] += 1
             row, error = binder.bind(record)
@@ -85,15 +81,13 @@ def import_records(
             if not error:
                 tasks[row.task] += 1
                 counts["held_out"] += row.is_held_out
-            if outbox is not None:
-                _put(outbox, row)
-        if outbox is not None:
-            outbox.flush()
-            if outbox.faults:
-                raise ConfigError(f"{outbox.path} cannot be written; what is missing can be imported again")
-            with open_state(settings.home) as state:
-                state.imports.add(tasks)
-                state.trail.add(name_local_actor(), "harvest import", rows=tasks.total(), tasks=[*tasks])
+            if kept is not None:
+                kept.put(row)
+        if kept is not None:
+            kept.flush()
+    if not is_dry_run:
+        with open_state(settings.home) as state:
+            state.trail.add(name_local_actor(), "harvest import", rows=tasks.total(), tasks=[*tasks])
     return Report(
         read=counts["read"],
         imported=tasks.total(),
@@ -130,15 +124,10 @@ def _open_home(settings: Settings) -> bytes:
     return read_audit_key(settings.home)
 
 
-def _open_outbox(settings: Settings) -> Outbox:
-    return Outbox(settings.home.harvest / FILE, settings.harvest)
-
-
-def _put(outbox: Outbox, row: Row) -> None:
-    while not outbox.put(row):
-        outbox.flush()
-        if outbox.faults:
-            raise ConfigError(f"{outbox.path} cannot be written; what is missing can be imported again")
+@contextmanager
+def _open_rows(settings: Settings) -> Iterator[ImportedRows]:
+    with open_state(settings.home) as state, closing(ImportedRows(settings, state)) as kept:
+        yield kept
 
 
 def _key(row: Row) -> tuple[int, int]:

@@ -112,7 +112,7 @@ class Review:
         return len(complained - self._harvest.find_kept(sorted(complained)))
 
     def decide(self, rulings: Sequence[Ruling]) -> list[Verdict]:
-        """Keep what reviewers say; return it as verdicts.
+        """Keep what reviewers say; return the verdicts as they are kept.
 
         Raises ConfigError for an unknown request, or what looks like a tool call and is none.
         """
@@ -121,12 +121,11 @@ class Review:
             _refuse_broken_call(ruling)
             row = self._rows.get(ruling.request_id) or self._find(ruling.request_id)
             verdicts.append(verdict_on(row, ruling.answer))
-        self._state.reviews.put(verdicts)
-        return verdicts
+        return self._state.reviews.put(verdicts)
 
-    def undo(self, request_id: str = "") -> Verdict | None:
-        """Take the latest verdict on these tasks, or on one request, back; return it, None without one."""
-        return self._state.reviews.undo(self.tasks, request_id)
+    def undo(self, given: Verdict | None = None) -> Verdict | None:
+        """Take back the latest verdict on these tasks, or the one `given`; return it, None without one."""
+        return self._state.reviews.undo(self.tasks, given)
 
     def _read(self, task: str) -> tuple[dict[str, Row], list[Row]]:
         """Return the rows of `task` without a verdict by request, and its lessons as reviewers left them."""

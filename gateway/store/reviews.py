@@ -110,24 +110,30 @@ class ReviewStore:
         self._flushing = threading.Lock()
         database.create(_SCHEMA)
 
-    def put(self, verdicts: Sequence[Verdict]) -> None:
-        """Keep `verdicts`; of two about one request the later counts."""
+    def put(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """Keep `verdicts` and return them as they are kept; of two about one request the later counts."""
         now = self._clock()
+        verdicts = [each if each.at else msgspec.structs.replace(each, at=now) for each in verdicts]
         with self._database.write() as connection:
             for verdict in verdicts:
                 connection.execute(_insert("verdicts", verdict), _values(verdict, now))
                 if verdict.changes_lessons:
                     connection.execute(_CHANGED, (verdict.task, now))
+        return verdicts
 
-    def undo(self, tasks: Sequence[str] = (), request_id: str = "") -> Verdict | None:
-        """Take the latest verdict back, of `tasks` or of one request alone if given; None without one."""
+    def undo(self, tasks: Sequence[str] = (), given: Verdict | None = None) -> Verdict | None:
+        """Take the latest verdict back, of `tasks` alone if named, or the one that `put` has returned.
+
+        None if there is none, or if it was taken back already.
+        """
         conditions = [f"task IN ({', '.join('?' * len(tasks))})"] if tasks else []
-        conditions += ["request_id = ?"] if request_id else []
+        # Not the latest on that request: another reviewer may have decided it since.
+        conditions += ["request_id = ? AND kind = ? AND answer = ? AND at = ?"] if given else []
         where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         with self._database.write() as connection:
             found = connection.execute(
                 f"SELECT seq, {_names(Verdict)} FROM verdicts {where} ORDER BY seq DESC LIMIT 1",  # noqa: S608
-                (*tasks, *([request_id] if request_id else [])),
+                (*tasks, *((given.request_id, given.kind, given.answer, given.at) if given else ())),
             ).fetchone()
             if found is None:
                 return None

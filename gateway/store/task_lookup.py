@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from gateway.errors import ConfigError
@@ -33,6 +34,13 @@ def find_recorded_tasks(home: Home, wanted: Iterable[str], others: Iterable[str]
     """Return the same of each that is wanted, by the state of `home`."""
     with open_state(home) as state:
         return frozenset(find_recorded_task(state, task, others) for task in wanted)
+
+
+def name_apart(state: State, tasks: Iterable[str]) -> dict[str, str]:
+    """Return the name of each of `tasks`, with its owner where several of them have that name."""
+    names = {task: state.tasks.names.of(task) for task in tasks}
+    counts = Counter(names.values())
+    return {task: name if counts[name] == 1 else _name_fully(state, task) for task, name in names.items()}
 
 
 def name_subject(state: State, about: str) -> str:

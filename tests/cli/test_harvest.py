@@ -204,3 +204,23 @@ def test_forgetting_a_user_says_what_is_left_to_do(command: Command, home: Path)
 
     assert said[-1] == f"you must still: {FORGET_FEEDBACK}"
     assert not any("feedback" in line for line in said[:-1])
+
+
+def test_tasks_of_one_name_are_told_apart_by_their_owners(command: Command, home: Path) -> None:
+    """Two tenants that send the same template have a task of the same name each."""
+    with open_state(Home(home)) as state:
+        state.tasks.put(
+            "task-ba9876543210",
+            scope="tenant:bob",
+            contract_hash="",
+            template_text="Sort tickets.",
+            vector=b"",
+            model="gpt-4o",
+        )
+
+    lines = command("harvest", "stats").stdout.splitlines()
+
+    assert [line.split()[0] for line in lines[1:] if not line.startswith(" ")] == [
+        "all/sort-tickets",
+        "tenant:bob/sort-tickets",
+    ]

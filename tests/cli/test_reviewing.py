@@ -14,6 +14,7 @@ from gateway.harvest.outbox import Outbox
 from gateway.processes.reviewing import Item, Review, Ruling
 from gateway.routing.base import task_name
 from gateway.store.home import Home
+from gateway.store.reviews import Verdict
 from gateway.wire.chat.request import read_chat
 from tests.cli.conftest import Command
 from tests.distill.conftest import harvested
@@ -31,12 +32,16 @@ class Session(Review):
     def __init__(self) -> None:
         self.told: list[Ruling] = []
 
-    def decide(self, rulings: Sequence[Ruling]) -> list[object]:  # type: ignore[override]
+    def decide(self, rulings: Sequence[Ruling]) -> list[Verdict]:
         self.told += rulings
-        return []
+        return [
+            Verdict(request_id=each.request_id, task="t", kind="accept", text_hash="", answer_hash="")
+            for each in rulings
+        ]
 
-    def undo(self, request_id: str = "") -> None:
-        assert self.told.pop().request_id == request_id
+    def undo(self, given: Verdict | None = None) -> None:
+        assert given is not None
+        assert self.told.pop().request_id == given.request_id
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
-from gateway.harvest.query import run_query
+from gateway.harvest.query import run_interruptibly, run_query
 from gateway.store.database import Database
 
 
@@ -91,3 +94,44 @@ def test_more_files_than_sql_reads_are_not_left_out_silently(filled: Path) -> No
 def test_a_harvest_that_has_not_begun_has_no_rows(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no rows yet"):
         run_query(tmp_path, "SELECT 1")
+
+
+def test_an_endless_query_ends_with_the_interrupt() -> None:
+    """A database at work hears no signal itself."""
+    endless = "WITH RECURSIVE t(n) AS (SELECT begin() UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t"
+    begun, ended = threading.Event(), list[str]()
+
+    def begin() -> int:
+        begun.set()
+        return 1
+
+    def work() -> None:
+        try:
+            connection.execute(endless)
+        except sqlite3.OperationalError as exc:
+            ended.append(str(exc))
+
+    def press_ctrl_c() -> None:
+        begun.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
+        connection.create_function("begin", 0, begin)
+        pressing = threading.Thread(target=press_ctrl_c)
+        pressing.start()
+        with pytest.raises(KeyboardInterrupt):
+            run_interruptibly(work, connection.interrupt)
+        pressing.join()
+
+    assert ended == ["interrupted"]
+
+
+def test_a_result_that_would_fill_the_memory_is_refused(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.harvest.query._MOST_RESULT_BYTES", 1_000)
+
+    with pytest.raises(ConfigError, match="larger than"):
+        run_query(filled, "SELECT hex(zeroblob(400)) FROM rows")
+
+    assert len(run_query(filled, "SELECT hex(zeroblob(400)) FROM rows", limit=1).rows) == 1

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from gateway.core import Audit, RiskTarget, hash_text
+from gateway.harvest import removal
 from gateway.harvest.base import Row
 from gateway.harvest.exports import Export, note_export
 from gateway.harvest.outbox import Outbox
@@ -283,6 +284,33 @@ def test_what_was_decided_and_said_of_the_request_goes_too(home: Home, state: St
     assert [state.decisions.find(name) == [] for name in ("req-private", "req-public")] == [True, False]
     assert [each.request_id for each in state.reviews.feedback()] == ["req-public"]
     assert b"req-private" not in home.decisions_db.read_bytes()
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+def test_whoever_is_killed_leaves_nothing_that_a_second_call_would_not_find(
+    home: Home, state: State, monkeypatch: pytest.MonkeyPatch, *, deletes: bool
+) -> None:
+    """The rows say whose the rest is: it goes before them."""
+    harvest(home, row("private", "jane"))
+    state.tasks.put(
+        TASK, scope="all", contract_hash="", model="gpt-4o", template_text="A secret.", vector=b"\1" * 8
+    )
+    state.decisions.put(decision("req-private"))
+    state.decisions.flush()
+
+    def die(folder: Path, selection: Selection) -> None:
+        if deletes:
+            removal.forget(folder, selection)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gateway.processes.forgetting.forget", die)
+    with pytest.raises(KeyboardInterrupt):
+        forget_jane(home, state)
+    monkeypatch.setattr("gateway.processes.forgetting.forget", removal.forget)
+    forget_jane(home, state)
+
+    assert state.decisions.find("req-private") == []
+    assert [task.template_text for task in state.tasks.all()] == [""]
 
 
 def test_all_decisions_of_a_tenant_go_even_those_that_left_no_row(home: Home, state: State) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,13 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import HarvestReader
-from gateway.harvest.sources import Columns, read_records
+from gateway.harvest.sources import Columns, Record, read_records
 from gateway.policy.prepared import RESPONSES
 from gateway.processes.importing import Report, import_records
 from gateway.processes.record_binder import Owner
 from gateway.routing.base import task_name
 from gateway.settings import Policies, Settings
+from gateway.store.state import open_state
 from gateway.wire.chat.request import read_chat
 from gateway.wire.responses.request import read_responses
 from tests.support.builders import incoming
@@ -413,3 +416,26 @@ def test_a_response_that_cannot_be_bound_says_why(
 
     assert (report.imported, report.failed) == (0, 1)
     assert error in report.errors[0].error
+
+
+def test_an_import_that_dies_leaves_no_row_that_is_not_counted_as_imported(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its version would be tested as if live traffic had taught it."""
+    monkeypatch.setattr("gateway.processes.imported_rows._BLOCK_ROWS", 2)
+    path = lines(tmp_path, *(record(f"text {n}") for n in range(5)))
+
+    def die_after(count: int) -> Iterator[Record]:
+        yield from islice(read_records(path, Columns()), count)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_records(die_after(4), settings, OWNER, LIKE)
+    written = rows(settings)
+    with open_state(settings.home) as state:
+        counted = state.imports.count(written[0].task)
+    assert run(path, settings).imported == 1
+
+    assert (len(written), counted) == (4, 4)
+    with open_state(settings.home) as state:
+        assert state.imports.count(written[0].task) == 5

@@ -152,7 +152,7 @@ def test_what_an_app_says_of_a_local_answer_is_reviewed_and_learnt(
     (verdict,) = review.decide([Ruling("local", "invoice")])
     assert (verdict.kind, verdict.answer) == ("correct", "invoice")
     assert "local" not in {item.request_id for item in review.list_items()}
-    assert review.undo("local") is not None
+    assert review.undo(verdict) is not None
     assert review.list_items()[0].request_id == "local"
 
 

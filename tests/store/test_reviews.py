@@ -41,6 +41,17 @@ def test_verdicts_are_taken_back_in_turn(database: Database) -> None:
     assert reviews.undo(["another task"]) is None
 
 
+def test_a_reviewer_takes_back_what_he_said_and_not_what_another_said_since(database: Database) -> None:
+    moments = iter([1.0, 2.0, 3.0])
+    reviews = ReviewStore(database, clock=lambda: next(moments))
+    mine = reviews.put([verdict("one", "correct")])[0]
+    reviews.put([verdict("one", "exclude")])
+
+    assert reviews.undo(["task"], mine) == mine
+    assert [each.kind for each in reviews.verdicts("task")] == ["exclude"]
+    assert reviews.undo(["task"], mine) is None
+
+
 def test_what_may_be_learnt_changes_with_each_verdict_and_each_undo(database: Database) -> None:
     """An accepted answer changes nothing: no version need be made of it."""
     reviews = ReviewStore(database, clock=lambda: 7.0)

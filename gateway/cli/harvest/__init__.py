@@ -199,6 +199,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
     from gateway.processes.harvest_access import open_harvest
     from gateway.store.state import open_state
+    from gateway.store.task_lookup import name_apart
 
     stats = open_harvest(settings).stats()
     if arguments.json:
@@ -214,8 +215,9 @@ def _stats(settings: Settings, arguments: argparse.Namespace) -> int:
     parts = f", {stats.parts:,} parts, {stats.parts_bytes / 1e6:.1f} MB" if stats.parts else ""
     print(f"{files}, {stats.size_bytes / 1e6:.1f} MB{parts}, rows {span}")
     with open_state(settings.home) as state:
-        lines = sorted((state.tasks.names.of(task), count) for task, count in stats.tasks.items())
-    for name, count in lines:
+        names = name_apart(state, stats.tasks)
+    for task, name in sorted(names.items(), key=lambda named: named[1]):
+        count = stats.tasks[task]
         others = f"{count.exported:>9,} exports" if count.exported else ""
         others += f"{count.local:>9,} local, complained of" if count.local else ""
         # A long name has a line of its own: cut, two of them could look the same.

@@ -9,11 +9,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import BinaryIO
 
 from gateway.cli import OK
+from gateway.cli.harvest.export_target import open_file, open_folder
 from gateway.config import plugins
 from gateway.distill.verdicts import apply_verdicts
 from gateway.errors import ConfigError
@@ -92,13 +90,8 @@ def _write_file(form: Format, rows: Iterable[Row], arguments: argparse.Namespace
             seen[row.is_held_out and not arguments.with_audits] += 1
             yield row
 
-    try:
-        with _open_target(arguments.out) as stream:
-            written = form.write(count(), stream, with_held_out=arguments.with_audits)
-    except ConfigError:
-        if arguments.out:
-            arguments.out.unlink(missing_ok=True)
-        raise
+    with open_file(arguments.out) as stream:
+        written = form.write(count(), stream, with_held_out=arguments.with_audits)
     said = f"; {seen[True]:,} held out as evidence stay (--with-audits)" if seen[True] else ""
     left_out = seen[False] - written
     return written, said + (f"; {left_out:,} {form.LEFT_OUT} stay" if left_out > 0 else "")
@@ -111,15 +104,9 @@ def _write_dataset(form: Format, rows: list[Row], as_of: float, arguments: argpa
         )
     if math.isinf(as_of):
         as_of = max((row.at for row in rows), default=0.0)
-    folder = arguments.dataset
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        raise ConfigError(f"--dataset {folder}: {exc.strerror}") from exc
-    if any(folder.iterdir()):
-        raise ConfigError(f"--dataset {folder}: not empty; a data set is never written over another")
-    selected = select_rows(rows, as_of, arguments.validation_share)
-    return sum(write_dataset(folder, form, arguments.format, selected, as_of).values())
+    with open_folder(arguments.dataset) as folder:
+        selected = select_rows(rows, as_of, arguments.validation_share)
+        return sum(write_dataset(folder, form, arguments.format, selected, as_of).values())
 
 
 def _list_tasks(home: Home, reader: HarvestReader, asked: list[str] | None) -> tuple[str, ...]:
@@ -131,12 +118,3 @@ def _list_tasks(home: Home, reader: HarvestReader, asked: list[str] | None) -> t
     if unknown := [task for task in asked or () if task not in known]:
         raise ConfigError(f"no rows of task '{unknown[0]}'; known: {', '.join(sorted(known)) or 'none yet'}")
     return tuple(dict.fromkeys(asked or sorted(known)))
-
-
-def _open_target(out: Path | None) -> AbstractContextManager[BinaryIO]:
-    if out is None:
-        return nullcontext(sys.stdout.buffer)
-    try:
-        return out.open("wb")
-    except OSError as exc:
-        raise ConfigError(f"--out {out}: {exc.strerror}") from exc

@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,12 +24,19 @@ from gateway.processes.reviewing import Item, Review, Ruling
 from gateway.settings import Settings
 from gateway.store.reviews import Verdict
 from gateway.store.state import open_state
-from gateway.store.task_lookup import find_recorded_task
+from gateway.store.task_lookup import find_recorded_task, name_apart
 
 KEYS = "[1-9] this is right  [c]orrect  e[x]clude  [s]kip  [u]ndo  [q]uit"
 _INTERRUPTS = ("q", "\x03", "\x04", "\x00", "")
 """NUL is what is read of a Ctrl-D that was typed while the terminal still waited for a line."""
 _KEPT = "\n\t"
+
+
+class _Given(NamedTuple):
+    """A verdict of this dialog, and the place of its item."""
+
+    place: int
+    verdict: Verdict
 
 
 def review(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -52,11 +60,11 @@ def review(settings: Settings, arguments: argparse.Namespace) -> int:
                 print(msgspec.json.encode(item).decode())
         else:
             print("comparing the answers with those of students that have not seen them ...", file=sys.stderr)
-            keyboard = Keyboard()
+            keyboard, names = Keyboard(), name_apart(state, session.tasks)
             items = session.list_items()[: arguments.limit]
             if lost := session.count_lost():
                 print(f"complaints whose request is remembered no more: {lost:,}")
-            run_dialog(session, items, keyboard.read_key, keyboard.read_line, state.tasks.names.of)
+            run_dialog(session, items, keyboard.read_key, keyboard.read_line, names.__getitem__)
     return OK
 
 
@@ -74,7 +82,7 @@ def run_dialog(
     if not items:
         print("nothing to review")
         return
-    place, given = 0, list[int]()
+    place, given = 0, list[_Given]()
     try:
         while place < len(items):
             item = items[place]
@@ -83,11 +91,11 @@ def run_dialog(
             if key in _INTERRUPTS:
                 break
             if key == "u":
-                place = _undo(session, items, given, place)
+                place = _undo(session, given, place)
             elif ruling is None:
                 place += 1
-            elif _decide(session, ruling):
-                given.append(place)
+            elif verdict := _decide(session, ruling):
+                given.append(_Given(place, verdict))
                 place += 1
     except KeyboardInterrupt:
         pass
@@ -107,14 +115,14 @@ def _ask(item: Item, read_key: Callable[[], str], read_line: Callable[[], str]) 
             return key, None
 
 
-def _decide(session: Review, ruling: Ruling) -> bool:
+def _decide(session: Review, ruling: Ruling) -> Verdict | None:
     try:
         verdicts = session.decide([ruling])
     except ConfigError as exc:
         print(f"not taken: {exc}")
-        return False
+        return None
     _say_excluded([ruling], verdicts)
-    return True
+    return verdicts[0]
 
 
 def _say_excluded(rulings: Sequence[Ruling], verdicts: Sequence[Verdict]) -> None:
@@ -125,13 +133,14 @@ def _say_excluded(rulings: Sequence[Ruling], verdicts: Sequence[Verdict]) -> Non
             print(f"excluded: the answer to {verdict.request_id} holds private data, so it is not learnt")
 
 
-def _undo(session: Review, items: Sequence[Item], given: list[int], place: int) -> int:
+def _undo(session: Review, given: list[_Given], place: int) -> int:
     """Take back what was decided last here, never what another reviewer decided; return where to go on."""
     if not given:
         print("nothing was decided yet")
         return place
-    session.undo(items[given[-1]].request_id)
-    return given.pop()
+    last = given.pop()
+    session.undo(last.verdict)
+    return last.place
 
 
 def _show(item: Item, where: str) -> None:

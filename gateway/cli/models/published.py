@@ -18,7 +18,7 @@ from gateway.processes.registry_access import list_lost_versions
 from gateway.settings import Settings
 from gateway.specialists.engine import base_model
 from gateway.store.state import State, open_state
-from gateway.store.task_lookup import list_named_tasks
+from gateway.store.task_lookup import list_named_tasks, name_apart
 
 LOST = "it drafts, but its files are gone: put them back from a backup, or roll back"
 _NAME_WIDTH = 17
@@ -53,7 +53,6 @@ def find_model(settings: Settings, state: State, wanted: str) -> PublishedModel:
 
 
 def _list(settings: Settings, state: State, arguments: argparse.Namespace) -> int:
-    name_of = state.tasks.names.of
     found = describe_models(settings, state)
     if arguments.json:
         print(msgspec.json.encode(found).decode())
@@ -64,12 +63,19 @@ def _list(settings: Settings, state: State, arguments: argparse.Namespace) -> in
         print("`stepdown models pull` fetches a base model")
         return OK
     drafting = {(one.task, one.version) for one in state.certifications.all()}
+    specialists = [one["task"] for one in found if one["kind"] == "specialist"]
+    names = name_apart(state, dict.fromkeys([*specialists, *(task for task, _ in lost)]))
     lines = [
-        (one["kind"], one["name"], one["task"], _describe(one, (one["task"], one["version"]) in drafting))
+        (
+            one["kind"],
+            names.get(one["task"], one["name"]),
+            one["task"],
+            _describe(one, (one["task"], one["version"]) in drafting),
+        )
         for one in found
     ]
     lines += [
-        ("specialist", name_of(task), task, f"v{version}*   its files are gone (`models verify`)")
+        ("specialist", names[task], task, f"v{version}*   its files are gone (`models verify`)")
         for task, version in lost
     ]
     print("\n".join(_align(lines)))

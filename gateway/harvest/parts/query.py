@@ -10,7 +10,7 @@ from gateway.harvest.parts.base import Table
 from gateway.harvest.parts.columns import COLUMNS, StoredRow, quote_name, select_rows, select_whole
 from gateway.harvest.parts.parquet import LostPartError, load_rows, locate_parts, open_duckdb
 from gateway.harvest.parts.reader import PartsAndOutboxReader
-from gateway.harvest.query import Answer, describe_fault_of_query
+from gateway.harvest.query import Answer, describe_fault_of_query, fetch_rows, run_interruptibly
 from gateway.store.object_storage import Storage
 
 MEMORY_MB = 1024
@@ -58,8 +58,9 @@ def _select(connection: Any, sql: str, limit: int | None) -> Answer:
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise ConfigError("that is no query: only one SELECT is allowed")
-        found = connection.execute(statements[0])
-        rows = found.fetchall() if limit is None else found.fetchmany(limit)
+        found, rows = run_interruptibly(
+            lambda: fetch_rows(connection.execute(statements[0]), limit), connection.interrupt
+        )
     except (duckdb.Error, FileNotFoundError) as exc:
         text = str(exc)
         if isinstance(exc, FileNotFoundError) or "No files found" in text or "No such file" in text:

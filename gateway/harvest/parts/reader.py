@@ -177,6 +177,10 @@ class PartsAndOutboxReader(HarvestReader):
 
         return self._read(read)
 
+    def refresh(self) -> None:
+        """See HarvestReader."""
+        self._looked_at = float("-inf")
+
     def removed(self) -> dict[str, Count]:
         """See HarvestReader."""
         return self._read(lambda table: add_counts(self._outboxes.removed(), table.removed))

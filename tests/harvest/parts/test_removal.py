@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
+from gateway.distill.task_rows import TaskRows
 from gateway.harvest.base import REPEATS
 from gateway.harvest.parts.compaction import FAN_IN, Compactor
+from gateway.harvest.parts.manifests import ManifestLog
 from gateway.harvest.parts.removal import PartsRemoval
 from gateway.harvest.reader import Count
 from gateway.harvest.removal import Selection
 from gateway.harvest.retention import DAY_S, Retention
+from gateway.store.home import Home
 from gateway.store.object_storage import LocalFolder
+from gateway.store.state import open_state
 from tests.harvest.parts.conftest import Machine, MakeRow, OpenMachine
 
 NOW = 100 * DAY_S
@@ -136,3 +141,21 @@ class _ShippingMeanwhile(PartsRemoval):
         rows, self._rows = self._rows, ()
         self._other.ship(*rows)  # type: ignore[arg-type]
         return super()._remove(*given)  # type: ignore[arg-type]
+
+
+def test_a_learner_holds_no_row_that_was_forgotten_a_moment_ago(
+    machine: OpenMachine, row: MakeRow, tmp_path: Path
+) -> None:
+    """Its reader looks for manifests every few seconds, and a version that is gone is made anew at once."""
+    one = machine("a")
+    one.ship(row(request_id="a", user="jane"))
+    reader = type(one.reader)(one.harvest, ManifestLog(one.storage), clock=lambda: 0.0)
+    with open_state(Home(tmp_path / "home")) as state:
+        rows = TaskRows("cards", 100, state.templates)
+        rows.read(reader)
+        assert rows.newest() is not None
+
+        PartsRemoval(one.log, "a").forget(Selection(user="jane"))
+        rows.read(reader)
+
+        assert rows.newest() is None
