@@ -2,8 +2,8 @@
 
 Of the first 2,000 rows of each data set, 20 get another answer of the set, each with the same chance. The
 review orders all rows; counted is how many planted errors are among the first 60 that it shows. The sets
-have errors of their own, which count as none. With `--poisoned` 100 rows (5 %) get the same wrong answer, as
-from somebody who wants the specialist to learn it; counted is how many are among the first 100 shown.
+have errors of their own, which count as none. With `--poisoned` 100 rows (5 %) get a wrong answer: any, or
+one and the same, as from somebody who wants the specialist to learn it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     rows: int
     planted: int
-    shown: int
     found: int
     seconds: float
 
@@ -53,13 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m loadtests.review", description=__doc__)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of data sets")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--poisoned", action="store_true", help="100 rows with the same wrong answer")
+    parser.add_argument("--poisoned", choices=("any", "one"), help="100 rows with any, or one, wrong answer")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     resources = SharedResources(CachedEncoder(create_encoder("minilm")), EnginePool(Path(), 256))
-    plant = _poison if options.poisoned else _plant
+    count = POISONED if options.poisoned else PLANTED
     runs = [
-        _run(folder, seed, plant(_read_rows(folder, seed), seed), resources)
+        _run(folder, seed, _plant(folder, seed, count, is_one=options.poisoned == "one"), resources)
         for folder in options.data
         for seed in range(options.seeds)
     ]
@@ -70,23 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(folder: Path, seed: int, planted: Planted, resources: SharedResources) -> Figures:
     rows, wrong = planted
-    count = max(FIRST, len(wrong))
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(folder=Path(scratch), seed=seed, resources=resources)
         began = time.process_time()
         suspects = find_suspects(rows, create_student(), workspace)
-    shown = {suspect.row.request_id for suspect in suspects[:count]}
+    shown = {suspect.row.request_id for suspect in suspects[:FIRST]}
     run = Figures(
         data=folder.name,
         seed=seed,
         rows=len(rows),
         planted=len(wrong),
-        shown=count,
         found=len(shown & wrong),
         seconds=time.process_time() - began,
     )
     print(
-        f"{run.data}  seed {seed}  {run.found} of {run.planted} planted errors in the first {count} of "
+        f"{run.data}  seed {seed}  {run.found} of {run.planted} planted errors in the first {FIRST} of "
         f"{run.rows:,} rows  {run.seconds:.1f} s of CPU",
         flush=True,
     )
@@ -98,31 +95,16 @@ def _read_rows(folder: Path, seed: int) -> list[Row]:
     return [_row(str(n), pair.messages[-1]["content"], pair.answer) for n, pair in enumerate(pairs)]
 
 
-def _poison(rows: Sequence[Row], seed: int) -> Planted:
-    """Return the rows of which a random 5 % have the same wrong answer, and which these are."""
-    draw = random.Random(seed)
-    wanted = draw.choice(sorted({row.answer for row in rows}))
-    others = [number for number, row in enumerate(rows) if row.answer != wanted]
-    chosen = set(draw.sample(others, POISONED))
-    poisoned = [
-        msgspec.structs.replace(row, answer=wanted) if number in chosen else row
-        for number, row in enumerate(rows)
-    ]
-    return poisoned, {poisoned[number].request_id for number in chosen}
-
-
-def _plant(rows: Sequence[Row], seed: int) -> Planted:
-    """Return the rows with errors among them, and which these are."""
-    draw = random.Random(seed)
+def _plant(folder: Path, seed: int, count: int, *, is_one: bool) -> Planted:
+    """Return the rows of a data set with `count` errors among them, and which these are."""
+    rows, draw = _read_rows(folder, seed), random.Random(seed)
     answers = sorted({row.answer for row in rows})
-    chosen = set(draw.sample(range(len(rows)), PLANTED))
-    planted = [
-        msgspec.structs.replace(row, answer=draw.choice([one for one in answers if one != row.answer]))
-        if number in chosen
-        else row
-        for number, row in enumerate(rows)
-    ]
-    return planted, {planted[number].request_id for number in chosen}
+    wanted = [draw.choice(answers)] if is_one else answers
+    chosen = draw.sample([n for n, row in enumerate(rows) if [row.answer] != wanted], count)
+    for number in chosen:
+        wrong = draw.choice([answer for answer in wanted if answer != rows[number].answer])
+        rows[number] = msgspec.structs.replace(rows[number], answer=wrong)
+    return rows, {rows[number].request_id for number in chosen}
 
 
 def _row(request_id: str, text: str, answer: str) -> Row:
