@@ -154,7 +154,8 @@ def _find_lost(settings: Settings) -> tuple[str, str] | None:
             for task, version in list_lost_versions(settings, state)
         ]
     advice = "put them back from a backup, or `stepdown models rollback TASK --reason WHY`"
-    return (f"gone: the specialist {', '.join(lost)}; the teacher answers instead", advice) if lost else None
+    gone = f"gone: the specialist {', '.join(lost)}; what is in memory serves until it is loaded anew"
+    return (gone, advice) if lost else None
 
 
 def _check_shared_state(settings: Settings) -> Iterator[Finding]:

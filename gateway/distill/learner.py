@@ -108,7 +108,7 @@ class Learner:
     def promote(self, task: str, version: int) -> Event:
         """Test `version` on today's evidence; while another serves, it takes over only if it may, too.
 
-        The test spends delta as any other. Raises RegistryError for one that is not as published.
+        Unless that is lost. The test spends delta as any other. Raises RegistryError for one that is damaged.
         """
         self._stores.refresh()
         old, now = self._of(task), self._clock()
@@ -117,7 +117,8 @@ class Learner:
             if excess := self._required.excess(task, version, candidate.footprint):
                 raise RegistryError(excess)
             tested = self._test(task, candidate, old, is_wanted=True) or old
-        if serves_no_more(tested, old, now, price=0.0):
+        is_there = old.version is not None and not self._stores.registry.is_lost(task, old.version)
+        if is_there and serves_no_more(tested, old, now, price=0.0):
             self._put(old, with_attempts_of(old, tested, now), version)
             return Event(task=task, kind="kept", version=version, detail=describe_certificates(tested))
         return self._put(old, tested, version)
@@ -264,13 +265,10 @@ class Learner:
         return Event(task=task, kind="postponed", detail=why)
 
     def _put(self, old: Certification, new: Certification, version: int, note: str = "") -> Event:
-        is_put = self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=note))
-        return Event(
-            task=new.task,
-            kind=kind_of_result(version, new) if is_put else "overtaken",
-            version=version,
-            detail=note or describe_certificates(new) if is_put else _OVERTAKEN,
-        )
+        if not self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=note)):
+            return Event(task=new.task, kind="overtaken", version=version, detail=_OVERTAKEN)
+        detail = note or describe_certificates(new)
+        return Event(task=new.task, kind=kind_of_result(version, new), version=version, detail=detail)
 
     def _imported_judge(self, task: str, candidate: Candidate, audits: ScoredAudits) -> ImportedJudge:
         rows, asked = self._task_rows(task), self._required.asked_within(task, candidate.footprint)

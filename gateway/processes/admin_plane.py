@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from gateway.policy.load import load_policies
 from gateway.policy.planner import PolicyPlanner
 from gateway.processes.accounting import Accounting
 from gateway.processes.blind_sample import BlindSample
+from gateway.processes.certificate_gauges import create_certificate_gauges
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.row_counts import choose_row_counts
 from gateway.processes.shared_state_gauges import create_shared_state_gauges
@@ -215,12 +216,7 @@ class GatewayAdmin:
         ]
         is_learning = self._settings.learn.enabled and self._settings.harvest.enabled
         return [
-            ReadGauge(
-                "stepdown_alarm_unacknowledged",
-                "1 from an alarm until it is acknowledged.",
-                ("route",),
-                self._list_alarms,
-            ),
+            *create_certificate_gauges(self._settings, self._state),
             ReadGauge("stepdown_workers_running", "Workers that run.", (), self._count_workers),
             ReadGauge(
                 "stepdown_sums_age_seconds",
@@ -239,12 +235,6 @@ class GatewayAdmin:
             | {"retirements": msgspec.to_builtins(retirements.get(one.name, {}))}
             for one in describe_teachers(self._settings)
         ]
-
-    def _list_alarms(self) -> Iterator[tuple[tuple[str], float]]:
-        seen = self._state.interventions.find_seen_alarm
-        for one in self._state.certifications.all():
-            if one.epoch:
-                yield (one.task,), float(seen(one.task, one.epoch) is None)
 
     def _report_shared_state(self) -> dict[str, Any] | None:
         """Return how this machine stands with the others; None where nothing is shared."""

@@ -26,7 +26,7 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def list_lost_versions(settings: Settings, state: State) -> list[tuple[str, int]]:
-    """Return task and version of what should draft here, but has no files any more.
+    """Return task and version of what should draft here, but has not all its files any more.
 
     Those that other machines publish are pulled when they are wanted, and so never count as lost.
     """
@@ -34,7 +34,7 @@ def list_lost_versions(settings: Settings, state: State) -> list[tuple[str, int]
     is_pulled = settings.registry.storage is not None
     own = (one for one in state.certifications.all() if not (is_pulled and one.digest))
     drafting = [(one.task, one.version) for one in own if one.version is not None]
-    return sorted((task, version) for task, version in drafting if not here.has(task, version))
+    return sorted((task, version) for task, version in drafting if here.is_lost(task, version))
 
 
 def open_shared(settings: Settings, bases: SharedBases | None = None) -> SharedRegistry:

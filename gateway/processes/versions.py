@@ -19,7 +19,7 @@ from gateway.harvest.base import Row
 from gateway.processes.building import create_builder
 from gateway.processes.harvest_access import open_harvest
 from gateway.processes.learner import create_learner, describe_event, learn_once
-from gateway.processes.registry_access import open_registry
+from gateway.processes.registry_access import list_lost_versions, open_registry
 from gateway.settings import Settings
 from gateway.store.state import State
 from gateway.store.task_lookup import find_task
@@ -121,14 +121,16 @@ def rollback(settings: Settings, state: State, task: str, order: Order) -> list[
     return _let_draft(settings, state, task, older[-1], action="models rollback", order=order)
 
 
-def pin(state: State, task: str, order: Order, *, is_pinned: bool) -> None:
+def pin(settings: Settings, state: State, task: str, order: Order, *, is_pinned: bool) -> None:
     """Keep the version that drafts until it is unpinned; its certificates are renewed or lapse as ever.
 
-    Raises ConfigError if none drafts.
+    Raises ConfigError if none drafts, or its files are gone.
     """
-    version = find_drafting(state, task)
+    version, name = find_drafting(state, task), state.tasks.names.of(task)
     if version is None and is_pinned:
-        raise ConfigError(f"{state.tasks.names.of(task)} has no specialist yet")
+        raise ConfigError(f"{name} has no specialist yet")
+    if is_pinned and (task, version) in list_lost_versions(settings, state):
+        raise ConfigError(f"{name}: the files of version {version} are gone: see `stepdown models verify`")
     action, change = ("models pin", state.pins.pin) if is_pinned else ("models unpin", state.pins.unpin)
     with state.trail.transaction():
         state.trail.add(order.actor, action, task, version=version, reason=order.reason)

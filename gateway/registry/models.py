@@ -101,6 +101,21 @@ class Registry:
         except RegistryError:
             return False
 
+    def is_lost(self, task: str, version: int) -> bool:
+        """Whether files of a version are gone; what is in them is not looked at.
+
+        One of another machine is not lost because it is not here.
+        """
+        if version not in self.versions(task):
+            return True
+        folder = self._version_folder(task, version)
+        try:
+            return folder.is_dir() and not all(
+                (folder / name).is_file() for name in read_manifest(folder).files
+            )
+        except RegistryError:
+            return True
+
     def digest(self, task: str, version: int) -> str:
         """Return the sha256 (hex) of a version's manifest, which holds those of all its files."""
         return digest_of(self.folder(task, version) / MANIFEST)

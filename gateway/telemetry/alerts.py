@@ -43,6 +43,12 @@ ALERTS: tuple[Alert, ...] = (
         "`stepdown tasks show {{ $labels.route }}`, then `stepdown tasks ack`.",
     ),
     Alert(
+        "StepdownSpecialistLost", "critical", "1m", "stepdown_specialist_lost == 1",
+        "Files of the specialist of {{ $labels.route }} are gone: it answers from memory until it is loaded "
+        "anew, then the teacher does.",
+        "Put them back from a backup, or `stepdown models rollback {{ $labels.route }} --reason WHY`.",
+    ),
+    Alert(
         "StepdownCertificateLapses", "warning", "1h",
         "(stepdown_certificate_expires_at - time() < 2 * 86400) and ignoring(stage) "
         '(stepdown_certificate_stage{stage="live"} == 1)',

@@ -52,6 +52,8 @@ CATALOG: tuple[MetricFacts, ...] = (
                 "1 for the stage in force", ("stage",)),
     MetricFacts("Certificates", "stepdown_alarm_unacknowledged", "gauge", ("route",),
                 "1 from an alarm until `stepdown tasks ack`", ("route",)),
+    MetricFacts("Certificates", "stepdown_specialist_lost", "gauge", ("route",),
+                "1 while files of the specialist that drafts are gone", ("route",)),
     MetricFacts("Certificates", "stepdown_certificate_alpha", "gauge", _CERTIFICATE,
                 "largest share of served answers that may disagree with the teacher", _CERTIFICATE),
     MetricFacts("Certificates", "stepdown_certificate_delta", "gauge", _CERTIFICATE,

@@ -13,6 +13,7 @@ from gateway.distill.evaluation import draft_answers
 from gateway.distill.learner import Learner
 from gateway.distill.verdicts import verdict_on
 from gateway.harvest.removal import Selection, forget
+from gateway.registry.models import MANIFEST
 from gateway.specialists.learnt import read_learnt_texts
 from gateway.specialists.runtimes.head import runtime
 from tests.distill.conftest import CONFIG, Home, harvested, tickets
@@ -503,6 +504,25 @@ def test_what_the_evidence_does_not_certify_takes_no_ones_place(home: Home) -> N
 
     assert home.certification().version == (1 if event.kind == "certified" else live.version)
     assert home.certificate().stage == "live"
+
+
+@pytest.mark.parametrize("is_left", ["nothing", "the manifest"])
+def test_what_lost_its_files_keeps_no_ones_place(home: Home, is_left: str) -> None:
+    """Its certificate would wait for a version that nothing can load, and the advice is to roll back."""
+    learner = home.learner()
+    fed(home, learner)
+    live = home.certification().version
+    assert live is not None
+    folder = home.stores.registry.folder("task-1", live)
+    for path in list(folder.iterdir()):
+        if is_left == "nothing" or path.name != MANIFEST:
+            path.unlink()
+    if is_left == "nothing":
+        folder.rmdir()
+
+    learner.promote("task-1", 1)
+
+    assert home.certification().version == 1
 
 
 def test_a_version_is_made_by_hand_before_its_time(home: Home) -> None:

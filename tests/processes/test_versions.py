@@ -13,6 +13,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.harvest.outbox import Outbox
 from gateway.processes import versions
+from gateway.processes.registry_access import list_lost_versions
 from gateway.settings import Learn, Settings
 from gateway.store.state import State, open_state
 from tests.distill.conftest import tickets
@@ -105,9 +106,24 @@ def test_unknown_tasks_and_versions_are_named(settings: Settings, state: State) 
 
 
 def test_only_a_version_that_drafts_can_be_pinned(settings: Settings, state: State) -> None:
-    versions.pin(state, TASK, order("an audit"), is_pinned=True)
+    versions.pin(settings, state, TASK, order("an audit"), is_pinned=True)
     assert state.pins.is_pinned(TASK)
-    versions.pin(state, TASK, order("it is over"), is_pinned=False)
+    versions.pin(settings, state, TASK, order("it is over"), is_pinned=False)
     assert not state.pins.is_pinned(TASK)
     with pytest.raises(ConfigError, match="no specialist yet"):
-        versions.pin(state, "another", order("why"), is_pinned=True)
+        versions.pin(settings, state, "another", order("why"), is_pinned=True)
+
+
+def test_a_version_without_files_is_neither_pinned_nor_in_the_way(settings: Settings, state: State) -> None:
+    drafting = versions.find_drafting(state, TASK)
+    assert drafting is not None
+    folder = settings.home.registry / TASK / str(drafting)
+    away = folder.with_name(f".{drafting}")
+    folder.rename(away)
+
+    with pytest.raises(ConfigError, match=f"the files of version {drafting} are gone"):
+        versions.pin(settings, state, TASK, order("an audit"), is_pinned=True)
+    assert list_lost_versions(settings, state) == [(TASK, drafting)]
+    versions.rollback(settings, state, TASK, order("its files are gone"))
+    assert versions.find_drafting(state, TASK) == drafting - 1
+    away.rename(folder)

@@ -37,6 +37,11 @@ CASES: dict[str, tuple[list[dict[str, str]], list[dict[str, str]], str]] = {
         [series("stepdown_alarm_unacknowledged", "1 0x9", 'route="task-1"')],
         "1m",
     ),
+    "StepdownSpecialistLost": (
+        [series("stepdown_specialist_lost", "0 1x9", 'route="task-1"')],
+        [series("stepdown_specialist_lost", "1 0x9", 'route="task-1"')],
+        "5m",
+    ),
     "StepdownCertificateLapses": (
         [
             series("stepdown_certificate_expires_at", "100000x200", 'route="t",stratum="new",target="x"'),

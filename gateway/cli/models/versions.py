@@ -39,7 +39,7 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
             return _compare(settings, state, task, arguments)
         order = versions.Order(name_local_actor(), arguments.reason)
         if arguments.action in ("pin", "unpin"):
-            return _pin(state, task, order, arguments)
+            return _pin(settings, state, task, order, arguments)
         if arguments.action == "promote":
             version: int | None = arguments.version
             events = versions.promote(settings, state, task, arguments.version, order)
@@ -51,10 +51,12 @@ def run(settings: Settings, arguments: argparse.Namespace) -> int:
         return report_outcome(outcome, events, as_json=arguments.json)
 
 
-def _pin(state: State, task: str, order: versions.Order, arguments: argparse.Namespace) -> int:
+def _pin(
+    settings: Settings, state: State, task: str, order: versions.Order, arguments: argparse.Namespace
+) -> int:
     is_pinned = arguments.action == "pin"
     was_pinned = state.pins.is_pinned(task)
-    versions.pin(state, task, order, is_pinned=is_pinned)
+    versions.pin(settings, state, task, order, is_pinned=is_pinned)
     if arguments.json:
         print(json.dumps({"task": task, "is_pinned": is_pinned}))
     else:
