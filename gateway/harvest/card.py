@@ -12,7 +12,8 @@ _MOST_ANSWERS = 20
 _LONGEST_ANSWER = 60
 
 BIAS = """\
-These are **escalations**: requests that the teacher answered. They are not a sample of the traffic.
+These are **escalations**, requests that the teacher answered; beside them what was imported or asked again
+and what a reviewer made of local answers, if there is any. They are not a sample of the traffic.
 
 - Once a specialist serves, what it answers surely is missing here, and what it is unsure of is
   over-represented. A figure measured on these rows says nothing about the traffic as a whole.

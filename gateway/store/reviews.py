@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -143,11 +144,14 @@ class ReviewStore:
                 connection.execute(_CHANGED, (verdict.task, self._clock()))
         return verdict
 
-    def verdicts(self, task: str) -> list[Verdict]:
-        """Return the verdicts in force on rows of `task`, oldest first, one per request."""
-        query = f"SELECT {_names(Verdict)} FROM verdicts WHERE task = ? ORDER BY seq"  # noqa: S608
+    def verdicts(self, task: str, until: float = math.inf) -> list[Verdict]:
+        """Return the verdicts in force `until` then (unix seconds) on rows of `task`, one per request.
+
+        The oldest come first.
+        """
+        query = f"SELECT {_names(Verdict)} FROM verdicts WHERE task = ? AND at <= ? ORDER BY seq"  # noqa: S608
         latest: dict[str, Verdict] = {}
-        for row in self._database.read(query, (task,)):
+        for row in self._database.read(query, (task, until)):
             verdict = _read(Verdict, row)
             latest.pop(verdict.request_id, None)
             latest[verdict.request_id] = verdict

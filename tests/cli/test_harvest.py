@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from gateway.distill.verdicts import verdict_on
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
 from gateway.processes.forgetting import FORGET_FEEDBACK
@@ -61,6 +63,23 @@ def test_an_export_of_an_unknown_task_says_where_names_are(command: Command) -> 
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "no task has the id or name 'tickets'; see `stepdown tasks list`" in ended.stderr
+
+
+def test_a_data_set_of_then_knows_no_verdict_of_later(command: Command, home: Path, tmp_path: Path) -> None:
+    """It is byte for byte what was exported then, whatever reviewers have said since."""
+
+    def export(name: str, *options: str) -> dict[str, bytes]:
+        command("harvest", "export", "--format", "openai", "--dataset", str(tmp_path / name), *options)
+        return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+    with open_state(Home(home)) as state:
+        state.reviews.put([replace(verdict_on(row_of(TASK, 0), "quite another"), at=60.0)])
+        corrected = export("then")
+        state.reviews.put([replace(verdict_on(row_of(TASK, 0), None), at=120.0)])
+
+    assert b"quite another" in b"".join(corrected.values())
+    assert export("again", "--as-of", "1970-01-01T00:01:00Z") == corrected
+    assert b"quite another" not in b"".join(export("now").values())
 
 
 @pytest.mark.parametrize(("columns", "lines"), [("80", 6), ("200", 3)])

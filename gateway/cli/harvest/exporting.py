@@ -45,12 +45,14 @@ def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
             tasks=tasks,
         )
     # One task at a time: a harvest may be larger than the memory.
-    verdicts = _read_verdicts(home, tasks)
+    verdicts = _read_verdicts(home, tasks, as_of)
     read = (apply_verdicts(reader.rows(task).rows, verdicts.get(task, ())) for task in tasks)
     found = (row for some in read for row in some if row.at <= as_of)
     rows = found if arguments.accept_terms else _refuse_restricted(found)
     if arguments.dataset is not None:
-        written, path, said = _write_dataset(form, list(rows), as_of, arguments), arguments.dataset, ""
+        given = [verdict.at for some in verdicts.values() for verdict in some]
+        written = _write_dataset(form, list(rows), as_of, given, arguments)
+        path, said = arguments.dataset, ""
     else:
         (written, said), path = _write_file(form, rows, arguments), arguments.out
     if home.folder.is_dir():
@@ -63,11 +65,11 @@ def export_rows(settings: Settings, arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _read_verdicts(home: Home, tasks: Sequence[str]) -> dict[str, list[Verdict]]:
+def _read_verdicts(home: Home, tasks: Sequence[str], as_of: float) -> dict[str, list[Verdict]]:
     if not home.state_db.exists():
         return {}
     with open_state(home) as state:
-        return {task: state.reviews.verdicts(task) for task in tasks}
+        return {task: state.reviews.verdicts(task, as_of) for task in tasks}
 
 
 def _refuse_restricted(rows: Iterable[Row]) -> Iterator[Row]:
@@ -97,13 +99,16 @@ def _write_file(form: Format, rows: Iterable[Row], arguments: argparse.Namespace
     return written, said + (f"; {left_out:,} {form.LEFT_OUT} stay" if left_out > 0 else "")
 
 
-def _write_dataset(form: Format, rows: list[Row], as_of: float, arguments: argparse.Namespace) -> int:
+def _write_dataset(
+    form: Format, rows: list[Row], as_of: float, verdicts_at: list[float], arguments: argparse.Namespace
+) -> int:
     if arguments.with_audits or arguments.out:
         raise ConfigError(
             "--dataset goes with neither --with-audits nor --out: its splits never hold evidence"
         )
     if math.isinf(as_of):
-        as_of = max((row.at for row in rows), default=0.0)
+        # The earliest time at which the same rows would be found so, whoever asks for it again.
+        as_of = max([*(row.at for row in rows), *verdicts_at], default=0.0)
     with open_folder(arguments.dataset) as folder:
         selected = select_rows(rows, as_of, arguments.validation_share)
         return sum(write_dataset(folder, form, arguments.format, selected, as_of).values())
