@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -30,8 +31,6 @@ _UNKNOWN_COLUMN = re.compile(r"""column:? ['"]?(?P<name>\w+)""")
 _READS = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
-
-
 _BATCH_ROWS = 100
 _MOST_RESULT_BYTES = 1 << 30
 _ASK_AGAIN_S = 0.05
@@ -89,15 +88,26 @@ def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], object]) ->
 
     `interrupt` ends what the database does then.
     """
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(work)
+    ended: Future[T] = Future()
+
+    def run() -> None:
         try:
-            return future.result()
-        except KeyboardInterrupt:
-            # Again and again: one that comes before the query has begun is lost.
-            while wait([future], _ASK_AGAIN_S).not_done:
+            ended.set_result(work())
+        except Exception as exc:
+            ended.set_exception(exc)
+
+    # A daemon: who presses the keys twice waits for nothing.
+    thread = threading.Thread(target=run, name="query", daemon=True)
+    try:
+        thread.start()
+        return ended.result()
+    finally:
+        # Again and again: one that comes before the query has begun is lost. And wherever the keys were
+        # pressed, in the start of the thread, too.
+        while thread.is_alive():
+            thread.join(_ASK_AGAIN_S)
+            if thread.is_alive():
                 interrupt()
-            raise
 
 
 def describe_fault_of_query(message: str, columns: Sequence[str]) -> str:
