@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     limit_threads()
     with open_state(settings.home) as state:
         task = resolve_task(state, settings, arguments.task) if arguments.task else ""
+        print("learning what has come: seconds for a head, minutes for other students ...", file=sys.stderr)
         order = Order(name_local_actor(), arguments.reason)
         if arguments.force:
             events = train_now(settings, state, task, order, arguments.recipe)
