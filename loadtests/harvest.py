@@ -2,7 +2,9 @@
 
 Rows of about 1 KB of varying text: the time that `put` takes the event loop, rows per second that become
 durable with and without redaction, an export, the move to parts in a folder, and SQL over them. CPU time
-is given beside wall time, because other work on the machine moves only the latter.
+is given beside wall time, because other work on the machine moves only the latter. `--pairs N` compares
+what clients wait for instead: gateways that harvest, with and without redaction, and one that keeps nothing,
+in front of teachers that take 5 ms, N times in turn.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
 from gateway.core import PrivateKind
+from gateway.demo.stack import Stack
 from gateway.harvest.base import Row
 from gateway.harvest.formats import openai
 from gateway.harvest.outbox import Config, Outbox
@@ -31,6 +36,8 @@ from gateway.harvest.parts.shipping import Shipper
 from gateway.harvest.reader import HarvestReader
 from gateway.store.object_storage import LocalFolder
 from gateway.wire.private_data import KINDS
+from loadtests.support.fleet import http_requests
+from loadtests.support.generator import Generator, Job
 
 PIECE = 20_000
 """Rows at once: as many as an outbox holds."""
@@ -45,6 +52,9 @@ QUERIES = (
 LONG_TEMPLATE = TEMPLATE * 115
 """50 KB."""
 LONG_ROWS = 2_000
+PROXIED = 1_000
+LATENCY_MS, AT_ONCE = 5.0, 4
+"""Of the teacher; some 600 requests a second."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; 3 if a bar was missed."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.harvest", description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="in parts, for SQL (100,000)")
+    parser.add_argument("--pairs", type=int, default=0, help="of runs with and without a harvest")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     figures = []
     with tempfile.TemporaryDirectory(prefix="stepdown-harvest-") as folder:
-        for figure in _measure(Path(folder), options.rows):
+        measured = _measure_proxied(options.pairs) if options.pairs else _measure(Path(folder), options.rows)
+        for figure in measured:
             figures.append(figure)
             print(_describe(figure), flush=True)
     if options.json:
@@ -84,6 +96,35 @@ def _measure(folder: Path, most: int) -> Iterator[Figure]:
     yield _measure_long("the same, every kind redacted", folder / "long-redacted", rows, tuple(KINDS))
     yield _measure_export(folder / "plain")
     yield from _measure_parts(folder / "parts", most)
+
+
+def _measure_proxied(pairs: int) -> Iterator[Figure]:
+    """Compare the p99 of proxied requests; the median of pairs, as single ones differ by other programs."""
+    requests = http_requests(TEMPLATE, [_row(number, with_private=True).text for number in range(PROXIED)])
+    with tempfile.TemporaryDirectory() as folder, Generator() as generator, ExitStack() as stack:
+        kinds = (("", "[]", "false"), ("redaction off", "[]", "true"), ("every kind redacted", "all", "true"))
+        ports = {}
+        for name, redact, is_kept in kinds:
+            policies = Path(folder) / (name or "none")
+            policies.mkdir()
+            (policies / "all.yaml").write_text(f"policies: [{{name: all, redact: {redact}}}]")
+            environment = {"STEPDOWN_LEARN_ENABLED": "false", "STEPDOWN_HARVEST_ENABLED": is_kept}
+            gateway = Stack(latency_ms=LATENCY_MS, policies=policies, environment=environment)
+            ports[name] = urlsplit(stack.enter_context(gateway).gateway_url).port or 0
+        rounds = [
+            {name: _p99_ms(generator, ports[name], requests) for name in order}
+            for order in [list(ports), list(ports)[::-1]] * ((pairs + 1) // 2)
+        ]
+    for name in list(ports)[1:]:
+        ratio = statistics.median(each[name] / each[""] for each in rounds)
+        text = f"proxied p99, {name}"
+        yield Figure(name=text, value=ratio, unit="x without", bar="1.05", is_good=ratio <= 1.05)
+
+
+def _p99_ms(generator: Generator, port: int, requests: Sequence[bytes]) -> float:
+    result = generator.run(Job(port=port, requests=list(requests), in_flight=AT_ONCE, count=len(requests)))
+    latencies = [ms for some in result.latencies_ms.values() for ms in some]
+    return statistics.quantiles(latencies, n=100)[98]
 
 
 def _measure_put(folder: Path, rows: Sequence[Row]) -> Figure:
