@@ -54,6 +54,8 @@ class Ruling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse a ruling that says nothing, or two things."""
         if (self.answer is None) is not self.exclude:
             raise ValueError('give either "answer" or "exclude": true')
+        if self.answer is not None and not self.answer.strip():
+            raise ValueError('"answer" is blank; "exclude": true says that nothing may be learnt')
 
 
 def create_student() -> head.HeadRecipe:
@@ -152,7 +154,7 @@ class Review:
                 yield self._item(row, "feedback", row.answer, feedback.answer, row.draft)
 
     def _item(self, row: Row, source: Source, *answers: str) -> Item:
-        distinct = {canonical_text(answer): answer for answer in reversed(answers) if answer}
+        distinct = {canonical_text(answer): answer for answer in reversed(answers) if answer.strip()}
         candidates = sorted(distinct.values(), key=lambda answer: self._draw(row.request_id, answer))
         return Item(
             request_id=row.request_id,

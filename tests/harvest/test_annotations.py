@@ -65,8 +65,14 @@ def test_a_tool_call_comes_back_as_it_is_learnt(row: Callable[..., Row], kept: d
     assert list(read_annotations(json.dumps([task]).encode())) == [Annotated("req-1", call)]
 
 
-@pytest.mark.parametrize("answers", [(), (None,)])
-def test_a_task_without_an_answer_says_nothing(row: Callable[..., Row], answers: tuple[None, ...]) -> None:
+def test_blanks_around_an_answer_are_not_learnt(row: Callable[..., Row]) -> None:
+    assert list(read_annotations(annotated(row(), " refund \n"))) == [Annotated("req-1", "refund")]
+
+
+@pytest.mark.parametrize("answers", [(), (None,), ("  ",)])
+def test_a_task_without_an_answer_says_nothing(
+    row: Callable[..., Row], answers: tuple[str | None, ...]
+) -> None:
     assert list(read_annotations(annotated(row(), *answers))) == []
 
 

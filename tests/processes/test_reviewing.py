@@ -182,6 +182,13 @@ def test_unknown_requests_and_tasks_are_named(settings: Settings, state: State, 
         Review(settings, state, ["other"])
 
 
+@pytest.mark.parametrize("answer", ["", " \n"])
+def test_a_blank_answer_is_refused(answer: str) -> None:
+    """No teacher's blank answer is learnt either."""
+    with pytest.raises(ValueError, match="is blank"):
+        Ruling("r", answer)
+
+
 def test_a_messages_tool_calls_are_not_learnt_as_a_text(
     settings: Settings, state: State, rows: list[Row]
 ) -> None:
