@@ -63,4 +63,5 @@ def _read_answer(annotation: _Annotation) -> str:
     texts = [result.value.get("text") for result in annotation.result if result.type == "textarea"]
     # A text area that takes several lines as several submissions lists them.
     said = [text if isinstance(text, list) else [text] for text in texts if text]
-    return "\n".join(str(line) for lines in said for line in lines)
+    # Blanks around it are a slip of the hand, which would be learnt as another answer.
+    return "\n".join(str(line) for lines in said for line in lines).strip()

@@ -31,8 +31,9 @@ _UNKNOWN_COLUMN = re.compile(r"""column:? ['"]?(?P<name>\w+)""")
 _READS = frozenset(
     {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 )
-_BATCH_ROWS = 100
 _MOST_RESULT_BYTES = 1 << 30
+_VALUE_BYTES = 64
+"""Of a value beside its letters: Python's own, and its place in the row."""
 _ASK_AGAIN_S = 0.05
 T = TypeVar("T")
 
@@ -72,15 +73,17 @@ def fetch_rows(found: Any, limit: int | None) -> tuple[Any, list[Sequence[Any]]]
     """Return a cursor and its rows, at most `limit`. Raises ConfigError for what would fill the memory."""
     rows: list[Sequence[Any]] = []
     size = 0
-    while count := _BATCH_ROWS if limit is None else min(_BATCH_ROWS, limit - len(rows)):
-        batch = found.fetchmany(count)
-        if not batch:
-            break
-        rows += batch
-        size += sum(len(value) for row in batch for value in row if isinstance(value, str | bytes))
+    # One by one: a few rows with values of the most that a database makes would fill the memory.
+    while (limit is None or len(rows) < limit) and (row := found.fetchone()) is not None:
+        rows.append(row)
+        size += sum(_measure(value) for value in row)
         if size > _MOST_RESULT_BYTES:
             raise ConfigError("the result is larger than 1 GB: select less, or use `harvest export`")
     return found, rows
+
+
+def _measure(value: object) -> int:
+    return _VALUE_BYTES + (len(value) if isinstance(value, str | bytes) else 0)
 
 
 def run_interruptibly(work: Callable[[], T], interrupt: Callable[[], object]) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -63,8 +63,11 @@ class TeacherAsking:
         self._reserved_usd = 0.0
         self._prices = PriceTable(settings.prices, settings.costs.unknown_price)
 
-    async def ask_all(self, rows: Sequence[Row]) -> list[AnsweredRow]:
-        """Return the rows that were answered, in no order; every one of `rows` can be rebuilt."""
+    async def ask_all(self, rows: Sequence[Row], by_row: Mapping[str, tuple[str, ...]]) -> list[AnsweredRow]:
+        """Return the rows that were answered, in no order; every one of `rows` can be rebuilt.
+
+        `by_row` names by a row's id the teachers of its policy; the first of them is asked.
+        """
         teachers = create_teachers(self._settings)
         teacher = combine_teachers(teachers, self._settings)
         waiting, answered = list(reversed(rows)), list[AnsweredRow]()
@@ -78,7 +81,7 @@ class TeacherAsking:
                     waiting.clear()
                     return
                 self._reserved_usd += expected
-                if found := await self._ask(teacher, row):
+                if found := await self._ask(teacher, row, by_row[row.request_id]):
                     answered.append(found)
                 self._reserved_usd -= expected
 
@@ -88,7 +91,7 @@ class TeacherAsking:
             await teacher.close()
         return answered
 
-    async def _ask(self, teacher: Teacher, row: Row) -> AnsweredRow | None:
+    async def _ask(self, teacher: Teacher, row: Row, names: tuple[str, ...]) -> AnsweredRow | None:
         asked = rebuild_request(row, self._model)
         call = Call(
             method="POST",
@@ -96,6 +99,9 @@ class TeacherAsking:
             headers=_HEADERS,
             body=msgspec.json.encode({**asked.fields, **_MORE[asked.surface]}),
             is_repeatable=True,
+            teachers=names,
+            # What a fallback answers teaches nothing, so it would be paid for in vain.
+            is_bound=True,
         )
         try:
             reply = await teacher.ask(call)

@@ -74,13 +74,14 @@ class BlindSample:
     def _count(self, task: str, now: float) -> SampleCounts:
         judged = self._state.preferences.all()
         rows = list(self._sample(task, now))
-        agreed = [row for row in rows if _agree(row)]
+        differing = [row for row in rows if not _agree(row)]
         said = Counter(judged[row.request_id].verdict for row in rows if row.request_id in judged)
         return SampleCounts(
             task=task,
             name=self._state.tasks.names.of(task),
             sampled=len(rows),
-            agreed=len(agreed),
+            agreed=len(rows) - len(differing),
+            waiting=sum(row.request_id not in judged for row in differing),
             local=said["local"],
             teacher=said["teacher"],
             same=said["same"],

@@ -99,7 +99,7 @@ def migrate_task(
     waiting = [row for row in sample if row.request_id not in known | before.barred]
     # Learnt bit by bit: what was paid for stays, should the calls after it be interrupted.
     for start in range(0, len(waiting), LEARNT_AT_ONCE):
-        found = asyncio.run(asking.ask_all(waiting[start : start + LEARNT_AT_ONCE]))
+        found = asyncio.run(asking.ask_all(waiting[start : start + LEARNT_AT_ONCE], before.teachers))
         for report in _learn(settings, found, model, owners):
             tasks.update(report.tasks)
         asked += len(found)
@@ -173,6 +173,8 @@ class _Findings(msgspec.Struct, frozen=True):
     """What the new model has answered; None for an answer that teaches nothing."""
     barred: dict[str, str]
     """Why nothing could be learnt from any answer."""
+    teachers: dict[str, tuple[str, ...]]
+    """Those of the policy that the app's request would meet."""
 
 
 class _Answered(msgspec.Struct, frozen=True):
@@ -191,20 +193,22 @@ def _find_answers(
     """
     binders: dict[Owner, RecordBinder] = {}
     tasks: dict[str, _Answered] = {}
-    before = _Findings({}, {})
+    before = _Findings({}, {}, {})
     for row in rows:
         owner = owners[row.request_id]
         if owner not in binders:
             binders[owner] = RecordBinder(settings, owner, {}, b"")
-        task, refusal = binders[owner].find_task(rebuild_request(row, model))
+        bound = binders[owner].find_task(rebuild_request(row, model))
+        task = bound.task
+        before.teachers[row.request_id] = bound.teachers
         if task not in tasks:
             tasks[task] = _read_answered(open_harvest(settings).rows(task, with_messages=False).rows)
         if row.text in tasks[task].by_text:
             before.answers[row.request_id] = tasks[task].by_text[row.text]
         elif row.request_id in tasks[task].in_vain:
             before.answers[row.request_id] = None
-        elif refusal:
-            before.barred[row.request_id] = refusal
+        elif bound.refusal:
+            before.barred[row.request_id] = bound.refusal
     return before
 
 

@@ -50,6 +50,16 @@ class Owner(msgspec.Struct, frozen=True, kw_only=True):
     grant: Grant = Grant()
 
 
+class Binding(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a request belongs."""
+
+    task: str
+    refusal: str
+    """Why nothing may be learnt from it; empty if something may."""
+    teachers: tuple[str, ...]
+    """Those of its policy, of which the first teaches; empty: as the settings list them."""
+
+
 class RecordBinder:
     """Makes rows of records by the code that reads live requests."""
 
@@ -111,14 +121,15 @@ class RecordBinder:
         )  # fmt: skip
         return _follow(asked, repeated)
 
-    def find_task(self, conversation: Conversation) -> tuple[str, str]:
-        """Return the id of the task that such a request belongs to, and why nothing may be learnt from it.
-
-        The latter is empty if something may. Raises RequestError.
-        """
+    def find_task(self, conversation: Conversation) -> Binding:
+        """Return the task that such a request belongs to. Raises RequestError."""
         request = self._read_request(conversation)
         plan = self._planner.plan(request)
-        return task_name(request.template, plan.scope), _refusal(request, plan)
+        return Binding(
+            task=task_name(request.template, plan.scope),
+            refusal=_refusal(request, plan),
+            teachers=plan.teachers,
+        )
 
     def _find_fault(self, conversation: Conversation) -> str:
         """Return what is wrong with a record and `like` together; empty if nothing is."""

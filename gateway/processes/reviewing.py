@@ -24,9 +24,11 @@ from gateway.settings import Settings
 from gateway.store.home import read_audit_key
 from gateway.store.reviews import Feedback, Verdict
 from gateway.store.state import State
+from gateway.wire.replies import ReplyCall
 from gateway.wire.tool_calls import CALL_BEGIN, parse_tool_calls
 
 _CALL = f'{CALL_BEGIN}{{"name": "look_up", "arguments": {{"id": 7}}}}</tool_call>'
+_calls_of_openai = msgspec.json.Decoder(list[ReplyCall])
 Source = Literal["feedback", "suspected"]
 
 
@@ -52,6 +54,8 @@ class Ruling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Refuse a ruling that says nothing, or two things."""
         if (self.answer is None) is not self.exclude:
             raise ValueError('give either "answer" or "exclude": true')
+        if self.answer is not None and not self.answer.strip():
+            raise ValueError('"answer" is blank; "exclude": true says that nothing may be learnt')
 
 
 def create_student() -> head.HeadRecipe:
@@ -150,7 +154,7 @@ class Review:
                 yield self._item(row, "feedback", row.answer, feedback.answer, row.draft)
 
     def _item(self, row: Row, source: Source, *answers: str) -> Item:
-        distinct = {canonical_text(answer): answer for answer in reversed(answers) if answer}
+        distinct = {canonical_text(answer): answer for answer in reversed(answers) if answer.strip()}
         candidates = sorted(distinct.values(), key=lambda answer: self._draw(row.request_id, answer))
         return Item(
             request_id=row.request_id,
@@ -177,5 +181,14 @@ class Review:
 
 def _refuse_broken_call(ruling: Ruling) -> None:
     answer = ruling.answer or ""
-    if answer.lstrip().startswith(CALL_BEGIN) and not parse_tool_calls(answer):
+    is_broken = answer.lstrip().startswith(CALL_BEGIN) and not parse_tool_calls(answer)
+    if is_broken or _are_calls_of_openai(answer):
         raise ConfigError(f"request '{ruling.request_id[:64]}': no tool call; one looks like {_CALL}")
+
+
+def _are_calls_of_openai(answer: str) -> bool:
+    """Return whether `answer` is a message's `tool_calls`: it would be learnt as a text."""
+    try:
+        return bool(_calls_of_openai.decode(answer))
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return False

@@ -153,6 +153,21 @@ def test_keys_typed_ahead_choose_correct_and_take_back(settings: Settings, state
     assert terminal.shown.count("1 of 2") == 2, "keys that say nothing do not print the question again"
 
 
+def test_the_lines_of_a_pasted_answer_are_no_keys(settings: Settings, state: State) -> None:
+    """A terminal marks what is pasted, once it is asked to; `x` would exclude what comes next."""
+    with reviewing(settings, "plain", "call") as terminal:
+        terminal.wait_for("[q]uit")
+        terminal.type("c")
+        terminal.wait_for("\x1b[?2004h")
+        terminal.type("\x1b[200~card_lost\nx\n1\x1b[201~ now\n")
+        terminal.wait_for("2 of 2")
+        assert decided(state) == {"plain": "card_lost\nx\n1 now"}
+        terminal.type("q")
+        terminal.wait_for("verdicts given: 1, left: 1")
+        assert terminal.ends() == 0
+    assert terminal.shown.rindex("\x1b[?2004l") < terminal.shown.index("2 of 2")
+
+
 def test_no_text_moves_the_cursor(settings: Settings, state: State) -> None:
     with reviewing(settings, "harmful") as terminal:
         shown = terminal.wait_for("[q]uit")

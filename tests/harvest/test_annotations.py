@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.errors import ConfigError
 from gateway.harvest.annotations import Annotated, is_export, read_annotations
 from gateway.harvest.base import Row
 from gateway.harvest.formats import label_studio
+from gateway.wire.tool_calls import ToolCall, render_tool_calls
 
 
 def annotated(row: Row, *answers: str | None) -> bytes:
@@ -49,8 +51,28 @@ def test_an_answer_of_several_lines_is_one(row: Callable[..., Row]) -> None:
     assert list(read_annotations(annotated(row(), "one|two"))) == [Annotated("req-1", "one\ntwo")]
 
 
-@pytest.mark.parametrize("answers", [(), (None,)])
-def test_a_task_without_an_answer_says_nothing(row: Callable[..., Row], answers: tuple[None, ...]) -> None:
+@pytest.mark.parametrize("kept", [{}, {"answer": ""}])
+def test_a_tool_call_comes_back_as_it_is_learnt(row: Callable[..., Row], kept: dict[str, str]) -> None:
+    """The prediction was the message's JSON: submitted unchanged, it was learnt as a text."""
+    call = render_tool_calls([ToolCall("find", msgspec.Raw(b'{"id":1}'))])
+    function = {"name": "find", "arguments": '{"id":1}'}
+    reply = [{"role": "assistant", "tool_calls": [{"id": "c", "function": function}]}]
+    stream = io.BytesIO()
+    label_studio.write([row(**{"answer": call, "reply": json.dumps(reply).encode()} | kept)], stream)
+    (task,) = json.loads(stream.getvalue())
+    task["annotations"] = [{"result": task["predictions"][0]["result"]}]
+
+    assert list(read_annotations(json.dumps([task]).encode())) == [Annotated("req-1", call)]
+
+
+def test_blanks_around_an_answer_are_not_learnt(row: Callable[..., Row]) -> None:
+    assert list(read_annotations(annotated(row(), " refund \n"))) == [Annotated("req-1", "refund")]
+
+
+@pytest.mark.parametrize("answers", [(), (None,), ("  ",)])
+def test_a_task_without_an_answer_says_nothing(
+    row: Callable[..., Row], answers: tuple[str | None, ...]
+) -> None:
     assert list(read_annotations(annotated(row(), *answers))) == []
 
 

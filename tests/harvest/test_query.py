@@ -15,7 +15,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.harvest.base import Row
 from gateway.harvest.outbox import Outbox
-from gateway.harvest.query import run_interruptibly, run_query
+from gateway.harvest.query import fetch_rows, run_interruptibly, run_query
 from gateway.store.database import Database
 
 
@@ -135,3 +135,36 @@ def test_a_result_that_would_fill_the_memory_is_refused(
         run_query(filled, "SELECT hex(zeroblob(400)) FROM rows")
 
     assert len(run_query(filled, "SELECT hex(zeroblob(400)) FROM rows", limit=1).rows) == 1
+
+
+@pytest.mark.parametrize("value", ["n", "NULL"])
+def test_an_endless_result_of_numbers_is_refused(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    """Numbers fill a memory as texts do; without the bound this test would not end."""
+    monkeypatch.setattr("gateway.harvest.query._MOST_RESULT_BYTES", 10_000)
+    endless = "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 1000000)"
+
+    with pytest.raises(ConfigError, match="larger than"):
+        run_query(filled, f"{endless} SELECT {value} FROM t")
+
+
+def test_no_row_is_fetched_beyond_a_result_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value may have a gigabyte: a hundred of them would fill the memory before they were counted."""
+    monkeypatch.setattr("gateway.harvest.query._MOST_RESULT_BYTES", 1_000)
+    made = list[int]()
+
+    class Cursor:
+        description = (("x",),)
+
+        def fetchone(self) -> tuple[str] | None:
+            made.append(1)
+            return ("x" * 2_000,)
+
+        def fetchmany(self, count: int) -> list[tuple[str]]:
+            return [row for _ in range(count) if (row := self.fetchone())]
+
+    with pytest.raises(ConfigError, match="larger than"):
+        fetch_rows(Cursor(), None)
+
+    assert len(made) == 1

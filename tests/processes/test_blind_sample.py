@@ -90,9 +90,11 @@ def test_a_part_that_is_judged_whole_tells_how_often_each_side_is_wrong(home: Ho
             both = "neither" if int(item.request_id, 16) == 1 else "same"
             choice = both if item.a == item.b else "a" if is_right["a"] else "b"
             sample.judge(item.request_id, choice, "cli:ann", NOW)
-        whole = sample.count_all(NOW)[0].whole
+        [counts] = sample.count_all(NOW)
 
+    whole = counts.whole
     assert whole is not None
+    assert counts.waiting == 0, "agreements that were judged, too, count as no others"
     assert (whole.size, whole.judged, whole.local_wrong, whole.teacher_wrong) == (20, 20, 11, 1)
     assert whole.teacher_interval == pytest.approx((0.00127, 0.2487), abs=1e-4)
 

@@ -25,6 +25,7 @@ from gateway.processes.migrating import Migration, migrate_task
 from gateway.routing.base import task_name
 from gateway.settings import Harvest, Policies, Settings, Upstream
 from gateway.store.state import open_state
+from gateway.upstream.teacher_settings import TeacherSettings
 from gateway.wire.responses.kept import keep_responses
 from gateway.wire.responses.request import read_responses
 from gateway.wire.template import compute_fingerprints
@@ -409,3 +410,39 @@ def test_it_asks_with_the_gateways_own_key_alone(settings: Settings) -> None:
 
     with pytest.raises(ConfigError, match="no key of its own"):
         migrate_task(forwarding, "task-1", NEW, 1.0, 100)
+
+
+def of_two_teachers(settings: Settings, first: RunningTeacher, second: RunningTeacher) -> Settings:
+    teachers = tuple(
+        TeacherSettings(name=name, base_url=one.base_url, api_key=Secret("ours"), retries=0)
+        for name, one in (("first", first), ("second", second))
+    )
+    return msgspec.structs.replace(settings, upstream=Upstream(), teachers=teachers)
+
+
+def test_the_teacher_is_asked_that_the_policy_of_the_app_names(
+    settings: Settings, teacher: RunningTeacher, tmp_path: Path
+) -> None:
+    """What another one answered would be learnt as the answers of this one."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "p.yaml").write_text(f"policies: [{{name: p, models: [{NEW}], teachers: [second]}}]")
+
+    with running_teacher(dict.fromkeys(ANSWERS, "of the first"), api_key="ours") as first:
+        both = of_two_teachers(settings, first, teacher)
+        both = msgspec.structs.replace(both, policies=Policies(folder=str(folder)))
+        done = migrate(both)
+        assert first.control.requests == 0
+
+    assert (done.asked, done.agreed) == (40, 30)
+    assert {(row.text, row.answer) for row in learnt(settings, done)} == set(ANSWERS.items())
+
+
+def test_what_a_fallback_answers_is_not_learnt(settings: Settings, teacher: RunningTeacher) -> None:
+    """Its terms may forbid it, and live requests learn nothing from it either."""
+    with running_teacher() as gone:
+        both = of_two_teachers(settings, gone, teacher)
+
+    done = migrate(both)
+
+    assert (done.asked, done.failed, done.imported, teacher.control.requests) == (0, 40, 0, 0)

@@ -182,6 +182,25 @@ def test_unknown_requests_and_tasks_are_named(settings: Settings, state: State, 
         Review(settings, state, ["other"])
 
 
+@pytest.mark.parametrize("answer", ["", " \n"])
+def test_a_blank_answer_is_refused(answer: str) -> None:
+    """No teacher's blank answer is learnt either."""
+    with pytest.raises(ValueError, match="is blank"):
+        Ruling("r", answer)
+
+
+def test_a_messages_tool_calls_are_not_learnt_as_a_text(
+    settings: Settings, state: State, rows: list[Row]
+) -> None:
+    """What the API writes, and older exports for Label Studio had."""
+    calls = '[{"id": "c", "type": "function", "function": {"name": "find", "arguments": "{}"}}]'
+
+    with pytest.raises(ConfigError, match="no tool call; one looks like"):
+        Review(settings, state).decide([Ruling(rows[0].request_id, calls)])
+
+    Review(settings, state).decide([Ruling(rows[0].request_id, '[{"id": "c"}]')])
+
+
 def test_a_reviewers_private_data_is_in_no_file(settings: Settings, state: State) -> None:
     """By the kinds of the row itself, which its policy had when it was kept."""
     row = msgspec.structs.replace(tickets(1, held_out_share=0.0)[0], private_kinds=("email",))

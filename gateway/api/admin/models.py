@@ -89,7 +89,9 @@ class SampleCounts(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     sampled: int
     agreed: int
-    """Both said the same: nothing is left to judge."""
+    """Both said the same: only a review of the whole judges these."""
+    waiting: int
+    """How many of the others are to be judged."""
     local: int
     teacher: int
     same: int
@@ -97,11 +99,6 @@ class SampleCounts(msgspec.Struct, frozen=True, kw_only=True):
     whole: WholeReview | None = None
     """What people found in a random part of the sample that they judged whole; None without any judgement
     of that part."""
-
-    @property
-    def waiting(self) -> int:
-        """How many are to be judged."""
-        return self.sampled - self.agreed - self.local - self.teacher - self.same - self.neither
 
 
 class Judgement(msgspec.Struct, frozen=True, kw_only=True):

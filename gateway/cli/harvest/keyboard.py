@@ -10,6 +10,9 @@ import tty
 
 _LONGEST_LINE_BYTES = 4_000
 """A terminal cuts a line at 4,095 bytes and says nothing."""
+_MARK_PASTES, _LEAVE_PASTES = "\x1b[?2004h", "\x1b[?2004l"
+"""Asks a terminal to put marks around what is pasted (xterm's control sequences, "bracketed paste")."""
+_PASTE_BEGINS, _PASTE_ENDS = b"\x1b[200~", b"\x1b[201~"
 _REST_OF_A_KEY_S = 0.05
 """An arrow or a function key comes as several bytes at once."""
 
@@ -36,9 +39,12 @@ class Keyboard:
             termios.tcsetattr(terminal, termios.TCSADRAIN, saved)
 
     def read_line(self) -> str:
-        """Return a line; empty at the end of the input. Raises ValueError for what is no answer."""
+        """Return a line, or the lines that were pasted into it; empty at the end of the input.
+
+        Raises ValueError for what is no answer.
+        """
         line = sys.stdin.buffer.readline() if not sys.stdin.isatty() else _read_typed_line()
-        if len(line) > _LONGEST_LINE_BYTES and sys.stdin.isatty():
+        if len(max(line.split(b"\n"), key=len)) > _LONGEST_LINE_BYTES and sys.stdin.isatty():
             raise ValueError("a terminal cuts so long a line: give the answer with --apply FILE")
         try:
             return line.decode()
@@ -61,7 +67,24 @@ def _read_if_there(terminal: int) -> bytes:
 
 
 def _read_typed_line() -> bytes:
-    line = b""
-    while (letter := os.read(sys.stdin.fileno(), 1)) not in (b"", b"\n"):
-        line += letter
-    return line
+    """Return what is typed up to the end of a line that no paste holds.
+
+    Without marks the lines of a paste after its first would be taken as keys: verdicts on other requests.
+    """
+    typed = b""
+    _tell_terminal(_MARK_PASTES)
+    try:
+        while (letter := os.read(sys.stdin.fileno(), 1)) and not (letter == b"\n" and _is_whole(typed)):
+            typed += letter
+    finally:
+        _tell_terminal(_LEAVE_PASTES)
+    return typed.replace(_PASTE_BEGINS, b"").replace(_PASTE_ENDS, b"")
+
+
+def _is_whole(typed: bytes) -> bool:
+    return typed.count(_PASTE_BEGINS) <= typed.count(_PASTE_ENDS)
+
+
+def _tell_terminal(sequence: str) -> None:
+    if sys.stdout.isatty():
+        print(sequence, end="", flush=True)
