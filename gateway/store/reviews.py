@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -112,11 +113,16 @@ class ReviewStore:
         database.create(_SCHEMA)
 
     def put(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
-        """Keep `verdicts` and return them as they are kept; of two about one request the later counts."""
+        """Keep `verdicts` and return them as they are kept; of two about one request the later counts.
+
+        One that says what the latest on its request says already is not kept again, nor learnt again.
+        """
         now = self._clock()
         verdicts = [each if each.at else msgspec.structs.replace(each, at=now) for each in verdicts]
         with self._database.write() as connection:
             for verdict in verdicts:
+                if _is_said(connection, verdict):
+                    continue
                 connection.execute(_insert("verdicts", verdict), _values(verdict, now))
                 if verdict.changes_lessons:
                     connection.execute(_CHANGED, (verdict.task, now))
@@ -230,6 +236,13 @@ class ReviewStore:
         with self._database.write() as connection:
             for table in ("verdicts", "feedback"):
                 connection.execute(f"DELETE FROM {table} WHERE at < ?", (before,))  # noqa: S608
+
+
+def _is_said(connection: sqlite3.Connection, verdict: Verdict) -> bool:
+    """Whether the latest verdict on the same request says the same, whenever that was."""
+    query = f"SELECT {_names(Verdict)} FROM verdicts WHERE task = ? AND request_id = ? ORDER BY seq DESC"  # noqa: S608
+    latest = connection.execute(query, (verdict.task, verdict.request_id)).fetchone()
+    return latest is not None and msgspec.structs.replace(_read(Verdict, latest), at=verdict.at) == verdict
 
 
 def _names(kind: type[msgspec.Struct]) -> str:

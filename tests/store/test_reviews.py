@@ -52,6 +52,21 @@ def test_a_reviewer_takes_back_what_he_said_and_not_what_another_said_since(data
     assert reviews.undo(["task"], mine) is None
 
 
+def test_what_is_said_twice_is_kept_once(database: Database) -> None:
+    """A file of verdicts may be applied again; what it says is taken back at once, and learnt once."""
+    reviews = ReviewStore(database, clock=lambda: 7.0)
+    reviews.put([verdict("one", "exclude"), verdict("one")])
+    before = reviews.changes("task")
+
+    reviews.put([verdict("one"), verdict("one")])
+
+    assert reviews.changes("task") == before
+    reviews.undo()
+    assert [each.kind for each in reviews.verdicts("task")] == ["exclude"]
+    reviews.put([verdict("one")])
+    assert [each.kind for each in reviews.verdicts("task")] == ["correct"]
+
+
 def test_what_may_be_learnt_changes_with_each_verdict_and_each_undo(database: Database) -> None:
     """An accepted answer changes nothing: no version need be made of it."""
     reviews = ReviewStore(database, clock=lambda: 7.0)
