@@ -65,7 +65,8 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     limit_threads()
     with open_state(settings.home) as state:
         task = resolve_task(state, settings, arguments.task) if arguments.task else ""
-        print("learning what has come: seconds for a head, minutes for other students ...", file=sys.stderr)
+        if sys.stderr.isatty():
+            print("learning: seconds for a head, minutes for other students ...", file=sys.stderr)
         order = Order(name_local_actor(), arguments.reason)
         if arguments.force:
             events = train_now(settings, state, task, order, arguments.recipe)

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 
 from gateway.errors import ConfigError
+from gateway.wire.replies import ReplyCall
+from gateway.wire.tool_calls import ToolCall, render_tool_calls
 
 
 class Annotated(msgspec.Struct, frozen=True):
@@ -37,6 +39,7 @@ class _Task(msgspec.Struct):
 
 
 _tasks = msgspec.json.Decoder(list[_Task])
+_calls = msgspec.json.Decoder(list[ReplyCall])
 
 
 def is_export(content: bytes) -> bool:
@@ -64,4 +67,15 @@ def _read_answer(annotation: _Annotation) -> str:
     # A text area that takes several lines as several submissions lists them.
     said = [text if isinstance(text, list) else [text] for text in texts if text]
     # Blanks around it are a slip of the hand, which would be learnt as another answer.
-    return "\n".join(str(line) for lines in said for line in lines).strip()
+    return _read_calls("\n".join(str(line) for lines in said for line in lines).strip())
+
+
+def _read_calls(answer: str) -> str:
+    """Return tool calls, which the export shows as messages have them, as they are learnt; a text stays."""
+    try:
+        calls = _calls.decode(answer)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return answer
+    called = [ToolCall(call.function.name, msgspec.Raw(call.function.arguments.encode())) for call in calls]
+    # An empty list is an answer, too, and no call.
+    return render_tool_calls(called) if called else answer

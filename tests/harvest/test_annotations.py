@@ -80,3 +80,11 @@ def test_another_file_is_refused() -> None:
     assert not is_export(b'{"request_id": "r", "answer": "a"}')
     with pytest.raises(ConfigError, match="no export of Label Studio"):
         list(read_annotations(b'[{"data": {}}]'))
+
+
+@pytest.mark.parametrize("answer", ["[]", '[{"id": "c"}]', "[1]"])
+def test_a_list_that_is_no_call_comes_back_as_it_is(answer: str) -> None:
+    result = {"type": "textarea", "value": {"text": [answer]}}
+    task = {"data": {"request_id": "r"}, "annotations": [{"result": [result]}]}
+
+    assert list(read_annotations(json.dumps([task]).encode())) == [Annotated("r", answer)]

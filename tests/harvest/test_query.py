@@ -115,6 +115,8 @@ def test_an_endless_query_ends_with_the_interrupt() -> None:
         begun.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
+    # A program that was started in the background ignores the keys.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with closing(sqlite3.connect(":memory:", check_same_thread=False)) as connection:
         connection.create_function("begin", 0, begin)
         pressing = threading.Thread(target=press_ctrl_c)
@@ -122,6 +124,7 @@ def test_an_endless_query_ends_with_the_interrupt() -> None:
         with pytest.raises(KeyboardInterrupt):
             run_interruptibly(work, connection.interrupt)
         pressing.join()
+    signal.signal(signal.SIGINT, before)
 
     assert ended == ["interrupted"]
 

@@ -9,8 +9,6 @@ import msgspec
 
 from gateway.harvest.base import Row
 from gateway.harvest.examples import list_replies
-from gateway.wire.replies import Reply
-from gateway.wire.tool_calls import ToolCall, render_tool_calls
 
 SUFFIX = ".json"
 LEFT_OUT = "without an answer that can be shown"
@@ -32,22 +30,12 @@ def write(rows: Iterable[Row], stream: IO[bytes], *, with_held_out: bool = False
         replies = list_replies(row)
         if not replies or (row.is_held_out and not with_held_out):
             continue
-        answer = row.answer or _text_of_reply(replies[0])
+        answer = replies[0].content or _encode(replies[0].tool_calls).decode()
         stream.write(b",\n" if written else b"[\n")
         stream.write(_encode(_task(row, answer)))
         written += 1
     stream.write(b"\n]\n" if written else b"[]\n")
     return written
-
-
-def _text_of_reply(reply: Reply) -> str:
-    """Return the text that a reviewer may give back: tool calls as the harvest writes them."""
-    return reply.content or render_tool_calls(
-        [
-            ToolCall(call.function.name, msgspec.Raw(call.function.arguments.encode()))
-            for call in reply.tool_calls
-        ]
-    )
 
 
 def _task(row: Row, answer: str) -> dict[str, object]:
