@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from gateway.errors import ConfigError
-from gateway.wire.replies import ReplyCall
-from gateway.wire.tool_calls import ToolCall, render_tool_calls
+from gateway.wire.replies import parse_reply_calls
+from gateway.wire.tool_calls import make_tool_call, render_tool_calls
 
 
 class Annotated(msgspec.Struct, frozen=True):
@@ -39,7 +39,6 @@ class _Task(msgspec.Struct):
 
 
 _tasks = msgspec.json.Decoder(list[_Task])
-_calls = msgspec.json.Decoder(list[ReplyCall])
 
 
 def is_export(content: bytes) -> bool:
@@ -72,10 +71,9 @@ def _read_answer(annotation: _Annotation) -> str:
 
 def _read_calls(answer: str) -> str:
     """Return tool calls, which the export shows as messages have them, as they are learnt; a text stays."""
-    try:
-        calls = _calls.decode(answer)
-    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-        return answer
-    called = [ToolCall(call.function.name, msgspec.Raw(call.function.arguments.encode())) for call in calls]
-    # An empty list is an answer, too, and no call.
-    return render_tool_calls(called) if called else answer
+    called = [
+        make_tool_call(each.function.name, each.function.arguments) for each in parse_reply_calls(answer)
+    ]
+    sound = [call for call in called if call is not None]
+    # An empty list is an answer, too, and no call; what is broken is refused where verdicts are given.
+    return render_tool_calls(sound) if sound and len(sound) == len(called) else answer

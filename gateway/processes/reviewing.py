@@ -24,11 +24,10 @@ from gateway.settings import Settings
 from gateway.store.home import read_audit_key
 from gateway.store.reviews import Feedback, Verdict
 from gateway.store.state import State
-from gateway.wire.replies import ReplyCall
+from gateway.wire.replies import parse_reply_calls
 from gateway.wire.tool_calls import CALL_BEGIN, parse_tool_calls
 
 _CALL = f'{CALL_BEGIN}{{"name": "look_up", "arguments": {{"id": 7}}}}</tool_call>'
-_calls_of_openai = msgspec.json.Decoder(list[ReplyCall])
 Source = Literal["feedback", "suspected"]
 
 
@@ -182,13 +181,6 @@ class Review:
 def _refuse_broken_call(ruling: Ruling) -> None:
     answer = ruling.answer or ""
     is_broken = answer.lstrip().startswith(CALL_BEGIN) and not parse_tool_calls(answer)
-    if is_broken or _are_calls_of_openai(answer):
+    # A message's `tool_calls` would be learnt as a text.
+    if is_broken or parse_reply_calls(answer):
         raise ConfigError(f"request '{ruling.request_id[:64]}': no tool call; one looks like {_CALL}")
-
-
-def _are_calls_of_openai(answer: str) -> bool:
-    """Return whether `answer` is a message's `tool_calls`: it would be learnt as a text."""
-    try:
-        return bool(_calls_of_openai.decode(answer))
-    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
-        return False

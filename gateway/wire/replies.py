@@ -29,6 +29,9 @@ class ReplyCall(msgspec.Struct, frozen=True, kw_only=True):
     function: FunctionText
 
 
+_calls = msgspec.json.Decoder(list[ReplyCall])
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An assistant's message: a text, tool calls, or words beside tool calls."""
 
@@ -52,6 +55,14 @@ def make_reply(content: str | None, calls: Sequence[tuple[str, str, str]], seed:
         own_id = call_id if is_usable else derive_call_id(seed, place)
         made.append(ReplyCall(id=own_id, function=FunctionText(name, arguments or "{}")))
     return Reply(role="assistant", content=content or None, tool_calls=tuple(made))
+
+
+def parse_reply_calls(text: str) -> list[ReplyCall]:
+    """Return the calls that `text` holds as a message's `tool_calls`; none if it is anything else."""
+    try:
+        return _calls.decode(text)
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return []
 
 
 def reply_of_text(text: str, seed: str) -> Reply | None:
