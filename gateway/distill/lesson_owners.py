@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gateway.errors import RegistryError
 from gateway.harvest.base import REPEATS, Row
 from gateway.harvest.removal import Selection
+from gateway.specialists.linear.arrays import read_array
 
 FILE = "owners.npy"
 _NAMES = ("request", "user", "tenant", "caller")
@@ -69,10 +70,7 @@ def _read(folder: Path) -> NDArray[Any]:
     path = folder / FILE
     if not path.exists():
         return np.empty(0, _LESSON)
-    try:
-        lessons: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    lessons = read_array(path)
     if lessons.dtype != _LESSON:
         raise RegistryError(f"{path} does not say whose requests were learnt: train the version again")
     return lessons

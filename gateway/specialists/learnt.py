@@ -12,6 +12,7 @@ import numpy as np
 
 from gateway.core import hash_text
 from gateway.errors import RegistryError
+from gateway.specialists.linear.arrays import read_array
 
 FILE = "learnt.npy"
 
@@ -54,10 +55,7 @@ def read_learnt_texts(folder: Path) -> LearntTexts:
     path = folder / FILE
     if not path.exists():
         return LearntTexts()
-    try:
-        hashes = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as exc:
-        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    hashes = read_array(path)
     if hashes.ndim != 1 or hashes.dtype != np.uint64:
         raise RegistryError(f"{path} does not hold hashes of texts: train the version again")
     return LearntTexts(hashes.tolist())

@@ -1,4 +1,4 @@
-"""Reading the arrays of a head's files; every complaint names the file."""
+"""Reading the arrays in a version's files; every complaint names the file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gateway.errors import RegistryError
 
@@ -24,3 +25,12 @@ def open_arrays(path: Path) -> Iterator[Mapping[str, Any]]:
             yield arrays
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as exc:
         raise RegistryError(f"{path} is unreadable: {exc}") from exc
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """Return the one array of a file. Raises RegistryError."""
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as exc:
+        raise RegistryError(f"{path} is unreadable: {exc}") from exc
+    return array
