@@ -85,7 +85,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
     forms: tuple[str, ...] = ()
     """The forms of conversation that the evidence covers; requests of any other go to the teacher."""
     novelty_floor: float = -1.0
-    """The lowest similarity to a learnt text that the evidence covers; -1 covers all."""
+    """The lowest similarity to what was learnt that the evidence covers; -1 covers all."""
     evidence_from: float = 0.0
     evidence_to: float = 0.0
     """With evidence_from: the dates of the audits that it rests on."""

@@ -109,7 +109,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def similarity(self) -> float | None:
-        """The cosine to the nearest learnt text; None if unknown, or a first stage drafted."""
+        """How near the text lies to what was learnt, -1 to 1; None if unknown, or a first stage drafted."""
         return self.evidence.get("similarity")
 
     @property

@@ -128,7 +128,7 @@ def _describe_draft(one: Explanation) -> str:
     if threshold is None and one.certificate:
         threshold = one.certificate.threshold
     bar = "no threshold" if threshold is None else f"threshold {threshold:.3f}"
-    near = "" if one.familiarity is None else f"; nearest learnt text {one.familiarity:.3f}"
+    near = "" if one.familiarity is None else f"; familiarity {one.familiarity:.3f}"
     stage = "; by the first stage, from words alone" if one.is_first_stage else ""
     return f"score {one.score:.3f} against {bar}: {_judge_draft(one, threshold)}{near}{stage}"
 

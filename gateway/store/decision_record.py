@@ -69,7 +69,7 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     score: float | None = None
     threshold: float | None = None
     familiarity: float | None = None
-    """The draft's similarity to the nearest text that its version has learnt."""
+    """How near the draft's text lies to what its version has learnt, -1 to 1."""
     is_first_stage: bool = False
     """Whether a head's first stage drafted, from words alone."""
     propensity: float = 0.0

@@ -72,3 +72,9 @@ def idle_s() -> float:
 def rss_mb(pid: int) -> float:
     """Return the resident memory of a process in MB (10**6 bytes)."""
     return int((_PROC / f"{pid}/statm").read_text().split()[1]) * _PAGE_BYTES / 1e6
+
+
+def peak_rss_mb(pid: int) -> float:
+    """Return the most memory that a process had resident at once so far, in MB (10**6 bytes)."""
+    lines = (_PROC / f"{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1_024 / 1e6

@@ -64,7 +64,7 @@ def test_a_draft_says_which_stage_made_it() -> None:
     encoded = " ".join(" ".join(lines(record(familiarity=0.81))).split())
 
     assert "it passes; by the first stage, from words alone" in printed
-    assert "it passes; nearest learnt text 0.810" in encoded
+    assert "it passes; familiarity 0.810" in encoded
     assert "first stage" not in encoded
 
 

@@ -16,14 +16,15 @@ import msgspec
 import numpy as np
 
 from gateway.core import DraftRequest
+from gateway.distill.familiarity_fit import fit_familiarity
 from gateway.distill.lesson_owners import write_lesson_owners
 from gateway.harvest.base import Row
 from gateway.registry.manifest import Manifest
 from gateway.registry.models import Registry
-from gateway.specialists import knn
 from gateway.specialists.base import Encoder, NullListener, Prediction, Runtime, Vectorizer
 from gateway.specialists.encoders import minilm
 from gateway.specialists.engine.pool import EnginePool
+from gateway.specialists.familiarity import write_familiarity
 from gateway.specialists.host.listener import SendReply
 from gateway.specialists.knn import FloatVector
 from gateway.specialists.learnt import write_learnt_texts
@@ -77,10 +78,14 @@ def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.
 
 
 def write_head(folder: Path, encoder: Encoder, made: head.Head | None = None) -> None:
-    """Write a head of EXAMPLES, or `made`, and its neighbors into `folder`."""
-    head.write_head(made or make_head(encoder, EXAMPLES), folder)
+    """Write a head of EXAMPLES, or `made`, and what is familiar to it into `folder`."""
+    written = made or make_head(encoder, EXAMPLES)
+    head.write_head(written, folder)
     vectors = [np.asarray(encoder.encode(text), np.float32) for text in EXAMPLES]
-    knn.write_neighbors(knn.sample_neighbors(vectors, 0), folder)
+    given = [
+        written.answers.index(answer) if answer in written.answers else 0 for answer in EXAMPLES.values()
+    ]
+    write_familiarity(fit_familiarity(vectors, given, len(written.answers)), folder)
 
 
 def resources_of(encoder: Encoder) -> SharedResources:

@@ -15,7 +15,7 @@ import msgspec
 from gateway.core import Certificate, DraftRequest
 from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.manifest import Manifest
-from gateway.specialists import knn, learnt
+from gateway.specialists import familiarity, knn, learnt
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine.pool import EnginePool
 from gateway.specialists.linear import features
@@ -50,8 +50,8 @@ def write_bundle(
 
     `certificates` are in force without a deferral head, one at most for texts never learnt and one for
     learnt texts: without one the runner serves none of these. What was learnt goes out as hashes, which
-    tell the two apart, and as vectors, but not as texts. Raises RegistryError for runtimes other than `head`
-    and `tagger`, or if `file` cannot be written; then what was there is as it was.
+    tell the two apart, and of a tagger as vectors, but not as texts. Raises RegistryError for runtimes
+    other than `head` and `tagger`, or if `file` cannot be written; then what was there is as it was.
     """
     if manifest.runtime not in _COPIES:
         known = " or ".join(f"a {name}" for name in _COPIES)
@@ -60,7 +60,6 @@ def write_bundle(
         scratch = Path(name)
         encoder.write_files(scratch)
         words = _COPIES[manifest.runtime](folder, scratch, encoder)
-        _copy(folder / knn.FILE, scratch)
         if (folder / learnt.FILE).exists():
             _copy(folder / learnt.FILE, scratch)
         for program in ("run", manifest.runtime):
@@ -91,7 +90,7 @@ def _write_zip(file: Path, task: str, scratch: Path) -> str:
 
 def _copy_head(folder: Path, scratch: Path, encoder: OnnxEncoder) -> dict[str, object] | None:
     """Copy a head, with word vectors if it has a first stage; return where their table is, None without."""
-    for part in (head.WEIGHTS, head.ANSWERS):
+    for part in (head.WEIGHTS, head.ANSWERS, familiarity.FILE):
         _copy(folder / part, scratch)
     if not (folder / first_stage.FILE).exists():
         return None
@@ -100,7 +99,8 @@ def _copy_head(folder: Path, scratch: Path, encoder: OnnxEncoder) -> dict[str, o
 
 
 def _copy_tagger(folder: Path, scratch: Path, encoder: OnnxEncoder) -> None:
-    _copy(folder / tagger.GRAMMAR, scratch)
+    for part in (tagger.GRAMMAR, knn.FILE):
+        _copy(folder / part, scratch)
     # The encoder may have files of the names that they have in the version.
     _copy(folder / tagger.MODEL, scratch, "tagger.onnx")
     _copy(folder / tagger.TOKENIZER, scratch, "words.json")

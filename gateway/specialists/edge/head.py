@@ -23,6 +23,8 @@ class Head:
         self.answers = json.loads((folder / "answers.json").read_text())
         with np.load(folder / "head.npz") as head:
             self.coefficients, self.intercept = head["coefficients"], head["intercept"]
+        with np.load(folder / "familiarity.npz") as arrays:
+            self.form, self.slopes, self.offsets = (arrays[name] for name in ("form", "slopes", "offsets"))
         self.first: dict[str, Any] = {}
         if words:
             for name in ("first_stage.npz", "words.npz"):
@@ -41,7 +43,13 @@ class Head:
             return sure
         vector = self.reader.encode(ids)
         draft = self._choose(self.reader.weigh(vector), codes, self.coefficients, self.intercept)
-        return {**draft, "similarity": self.reader.similarity(vector)}
+        return {**draft, "similarity": self._rate(vector, self.answers.index(draft["answer"]))}
+
+    def _rate(self, vector: Any, answer: int) -> float:
+        """Return how familiar a text that was given this answer is, between -1 and 1."""
+        distance = vector @ (self.form @ vector + self.slopes[answer]) + self.offsets[answer]
+        mean = -float(distance) / len(vector)
+        return mean / (1.0 + abs(mean))
 
     def _draft_first(self, ids: list[int], codes: list[int], words: dict[str, Any]) -> dict[str, Any] | None:
         """Return the draft of the first stage, None if the encoder must look at the text."""

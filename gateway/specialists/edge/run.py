@@ -119,7 +119,6 @@ class Reader:
     def __init__(self, folder: Path, facts: dict[str, Any]) -> None:
         self.facts = facts
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.neighbors = np.load(folder / "neighbors.npy").astype(np.float32)
         self.session = self.open_session(folder / "encoder.onnx")
 
     @staticmethod
@@ -165,10 +164,6 @@ class Reader:
         output = self.session.run(None, given)[0]
         pooled = output[0] if output.ndim == 2 else output[0].mean(axis=0, dtype=np.float32)
         return (pooled / np.linalg.norm(pooled)).astype(np.float32)
-
-    def similarity(self, vector: Any) -> float:
-        """Return the cosine to the nearest lesson."""
-        return float((self.neighbors @ vector).max())
 
     def weigh(self, vector: Any) -> Any:
         """Return the vector with the weight that it has beside hashed n-grams."""

@@ -37,6 +37,7 @@ class Tagger:
         self.grammar = json.loads((folder / "grammar.json").read_text())
         self.tokenizer = Tokenizer.from_file(str(folder / "words.json"))
         self.network = reader.open_session(folder / "tagger.onnx")
+        self.neighbors = np.load(folder / "neighbors.npy").astype(np.float32)
         self.option_head: dict[str, Any] = {}
         if (folder / "option_head.npz").exists():
             with np.load(folder / "option_head.npz") as head:
@@ -57,7 +58,7 @@ class Tagger:
             "answer": compose_answer(self.grammar, text, chosen, find_spans(found, starts, ends)),
             "score": math.exp(sum(logprobs)),
             "min_logprob": min(logprobs, default=0.0),
-            "similarity": self.reader.similarity(vector),
+            "similarity": float((self.neighbors @ vector).max()),
         }
 
     def _split(self, text: str) -> tuple[list[int], list[int], list[int], list[int]]:

@@ -9,7 +9,7 @@ from gateway.distill.base import TrainingSet
 from gateway.distill.recipes import head as recipe
 from gateway.errors import RegistryError, TrainingError
 from gateway.harvest.base import Row
-from gateway.specialists import answer_tokens, knn
+from gateway.specialists import answer_tokens, familiarity
 from gateway.specialists.runtimes.head import lesson_drafts, runtime
 from tests.distill.conftest import ToyEncoder, Train, bench_of, harvested, tickets
 from tests.specialists.hosting import drafted, resources_of
@@ -111,7 +111,7 @@ def test_the_same_lessons_and_seed_give_the_same_files(encoder: ToyEncoder, tmp_
         )
         made.append(runtime.read_head(tmp_path / name, encoder.dimension))
     assert (made[0].coefficients == made[1].coefficients).all()
-    files = [(tmp_path / name / knn.FILE).read_bytes() for name in ("a", "b")]
+    files = [(tmp_path / name / familiarity.FILE).read_bytes() for name in ("a", "b")]
     assert files[0] == files[1]
     assert made[0].answers == made[1].answers
 

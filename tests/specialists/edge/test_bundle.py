@@ -45,7 +45,7 @@ CERTIFICATE = Certificate(
     target=RiskTarget(),
     stage="live",
     threshold=0.5,
-    novelty_floor=0.2,
+    novelty_floor=-0.95,
     forms=("single/short",),
     expires_at=4e9,
 )
@@ -183,7 +183,7 @@ def test_other_runtimes_are_refused(registry: Registry, tmp_path: Path, encoder:
         write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [])
 
 
-@pytest.mark.parametrize("name", ["bundle.json", "head.py", "neighbors.npy", "tokenizer.json"])
+@pytest.mark.parametrize("name", ["bundle.json", "head.py", "familiarity.npz", "tokenizer.json"])
 def test_a_file_that_is_missing_is_named(changed: Path, name: str) -> None:
     (changed / name).unlink()
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from gateway.confidence.agreement import canonical_text
 from gateway.distill.base import EvalResult, Report, TrainingSet, Workspace
 from gateway.distill.evaluation import measure_losses
+from gateway.distill.familiarity_fit import fit_familiarity
 from gateway.distill.labels import are_labels, most_tokens
 from gateway.distill.linear_fit import (
     MAX_ITERATIONS,
@@ -27,7 +28,7 @@ from gateway.distill.recipes.head.first_stage import FEWEST, Rehearsal, StagePla
 from gateway.distill.recipes.head.lessons import Lessons, read_lessons
 from gateway.distill.suspects import Opinion
 from gateway.errors import TrainingError
-from gateway.specialists import knn
+from gateway.specialists.familiarity import Familiarity, write_familiarity
 from gateway.specialists.linear.features import Features, ngram_codes
 from gateway.specialists.runtimes.head import runtime
 from gateway.specialists.runtimes.head.first_stage import (
@@ -131,7 +132,7 @@ class HeadRecipe:
         )
         if student.first:
             write_first_stage(_first_stage(student.first), folder)
-        knn.write_neighbors(knn.sample_neighbors(learnt.vectors, workspace.seed), folder)
+        write_familiarity(_familiarity(learnt, student.model), folder)
         trained = runtime.create(folder, workspace.resources)
         write_lesson_drafts(learnt.texts, [trained.draft_anew(text) for text in learnt.texts], folder)
         metrics = {"first_stage_share": student.first.plan.share} if student.first else {}
@@ -251,6 +252,13 @@ def _known(learnt: Lessons) -> bytes:
 
 def _shares(asked: Lessons, known: bytes) -> NDArray[np.float64]:
     return np.array([share_known(ngram_codes(text), known) for text in asked.texts])
+
+
+def _familiarity(learnt: Lessons, model: Any) -> Familiarity:
+    place = {answer: column for column, answer in enumerate(model.classes_)}
+    kept = [row for row, answer in enumerate(learnt.answers) if answer in place]
+    given = [place[learnt.answers[row]] for row in kept]
+    return fit_familiarity([learnt.vectors[row] for row in kept], given, len(place))
 
 
 def _first_stage(first: _First) -> FirstStage:

@@ -10,10 +10,10 @@ import numpy as np
 from gateway.core import DraftRequest
 from gateway.errors import RegistryError
 from gateway.registry.files import read_json
-from gateway.specialists import knn
 from gateway.specialists.answer_tokens import read_answer_tokens, write_answer_tokens
 from gateway.specialists.base import Encoder, Listener, Prediction
-from gateway.specialists.knn import FloatMatrix, FloatVector, NearestNeighbors
+from gateway.specialists.familiarity import Familiarity, read_familiarity
+from gateway.specialists.knn import FloatMatrix, FloatVector
 from gateway.specialists.linear.arrays import open_arrays
 from gateway.specialists.linear.classifier import choose_answer
 from gateway.specialists.linear.features import EMBEDDING_WEIGHT, feature_width, ngram_codes
@@ -81,10 +81,10 @@ def read_head(folder: Path, dimension: int) -> Head:
 def create(folder: Path, resources: SharedResources) -> HeadRuntime:
     """Return the runtime for the head in `folder`. Raises RegistryError naming the file."""
     encoder = resources.encoder
-    neighbors = knn.read_neighbors(folder, encoder.dimension)
     head = read_head(folder, encoder.dimension)
+    familiarity = read_familiarity(folder, encoder.dimension, len(head.answers))
     known = read_lesson_drafts(folder, len(head.answers))
-    return HeadRuntime(head, neighbors, encoder, known, _read_first_stage(folder, encoder, head))
+    return HeadRuntime(head, familiarity, encoder, known, _read_first_stage(folder, encoder, head))
 
 
 class HeadRuntime:
@@ -95,7 +95,7 @@ class HeadRuntime:
     def __init__(
         self,
         head: Head,
-        neighbors: NearestNeighbors,
+        familiarity: Familiarity,
         encoder: Encoder,
         known: LessonDrafts | None = None,
         first_stage: FirstStage | None = None,
@@ -106,7 +106,7 @@ class HeadRuntime:
         """
         self._known = known
         self._head = head
-        self._neighbors = neighbors
+        self._familiarity = familiarity
         self._encoder = encoder
         self._words = encoder.word_vectors if first_stage else None
         self._first_stage = first_stage
@@ -116,8 +116,8 @@ class HeadRuntime:
 
         `score` is the margin between the two most probable answers (a better score than the
         probability itself, measured with these features), or what a first stage's margin is worth
-        on that scale. `evidence` adds `probability` and `margin`; then `similarity`, the cosine to
-        the nearest training text, or `first_stage`, 1, where the text was not embedded.
+        on that scale. `evidence` adds `probability` and `margin`; then `similarity`, how near the text
+        lies to what was learnt, -1 to 1, or `first_stage`, 1, where the text was not embedded.
         Raises SpecialistError as the encoder does.
         """
         known = self._known.find(draft_request.text) if self._known else None
@@ -144,7 +144,8 @@ class HeadRuntime:
         embedding = np.asarray(self._encoder.encode(text), np.float32)
         head, weighted = self._head, embedding * EMBEDDING_WEIGHT
         best = choose_answer(weighted, codes, head.coefficients, head.intercept)
-        return LessonDraft(best.answer, best.probability, best.margin, self._neighbors.similarity(embedding))
+        familiarity = self._familiarity.rate(embedding, best.answer)
+        return LessonDraft(best.answer, best.probability, best.margin, familiarity)
 
     def close(self) -> None:
         """Do nothing: memory is all that it holds."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gateway.errors import RegistryError, SpecialistError
-from gateway.specialists import knn
+from gateway.specialists import familiarity
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.runtimes.head import runtime as head
 from tests.specialists.hosting import EXAMPLES, FlatEncoder, drafted, make_head, resources_of, write_head
@@ -57,15 +57,16 @@ def test_hashed_words_count(folder: Path) -> None:
     assert len({drafted(runtime, text).score for text in ("one", "two", "three")}) == 3
 
 
-def test_a_training_text_is_similar_to_itself(encoder: OnnxEncoder, tmp_path: Path) -> None:
+def test_a_text_of_another_task_is_less_familiar_than_lessons_and_their_like(
+    encoder: OnnxEncoder, tmp_path: Path
+) -> None:
     write_head(tmp_path, encoder)
     runtime = head.create(tmp_path, resources_of(encoder))
 
-    known = drafted(runtime, "where is my card").evidence["similarity"]
-    strange = drafted(runtime, "the recipe needs two eggs").evidence["similarity"]
+    texts = ("where is my card", "is my card on its way", "the recipe needs two eggs")
+    lesson, alike, strange = (drafted(runtime, text).evidence["similarity"] for text in texts)
 
-    assert known == pytest.approx(1, abs=0.01)
-    assert strange < 0.4
+    assert lesson > alike > strange
 
 
 def test_the_same_text_gets_the_same_numbers_in_every_thread(encoder: OnnxEncoder, tmp_path: Path) -> None:
@@ -99,8 +100,13 @@ def _cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
-def _neighbors(vectors: Any) -> Callable[[Path], None]:
-    return lambda folder: np.save(folder / knn.FILE, vectors)
+def _familiarity(**changed: Any) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        with np.load(folder / familiarity.FILE) as arrays:
+            kept = dict(arrays)
+        np.savez(folder / familiarity.FILE, **{**kept, **changed})
+
+    return damage
 
 
 def _answers(content: bytes) -> Callable[[Path], None]:
@@ -120,9 +126,11 @@ def _answers(content: bytes) -> Callable[[Path], None]:
         (_answers(b'["only one"]'), "at least 2"),
         (_answers(b'["one", "too", "many", "answers"]'), "has shapes"),
         (_with(intercept=np.array([np.nan, 0, 0])), "not finite"),
-        (_neighbors(np.zeros((0, 4))), "at least one 4-d vector"),
-        (_neighbors(np.zeros((2, 3))), "at least one 4-d vector"),
-        (lambda folder: (folder / knn.FILE).write_bytes(b"junk"), "neighbors.npy is unreadable"),
+        (_familiarity(form=np.zeros((3, 3))), "familiarity.npz does not fit 3 answers and 4-d vectors"),
+        (_familiarity(offsets=np.zeros(2)), "familiarity.npz does not fit"),
+        (_familiarity(slopes=np.full((3, 4), np.inf)), "familiarity.npz holds numbers that are not finite"),
+        (lambda folder: (folder / familiarity.FILE).write_bytes(b"junk"), "familiarity.npz is unreadable"),
+        (lambda folder: (folder / familiarity.FILE).unlink(), "familiarity.npz is unreadable"),
         (_with(coefficients=np.zeros((4, 3))), "has shapes"),
         (_with(intercept=np.array([{}, {}, {}], dtype=object)), "head.npz is unreadable"),
     ],
