@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import msgspec
 
@@ -53,6 +54,18 @@ def write_bundle(
     tell the two apart, and as vectors, but not as texts. Raises RegistryError for runtimes other than `head`
     and `tagger`, or if `file` cannot be written; then what was there is as it was.
     """
+    try:
+        return _write(file, folder, manifest, encoder, certificates)
+    except OSError as exc:
+        # What is packed is put together in a folder for scratch first.
+        raise RegistryError(
+            f"{file} cannot be put together in {gettempdir()} (TMPDIR): {exc.strerror}"
+        ) from exc
+
+
+def _write(
+    file: Path, folder: Path, manifest: Manifest, encoder: OnnxEncoder, certificates: Sequence[Certificate]
+) -> str:
     if manifest.runtime not in _COPIES:
         known = " or ".join(f"a {name}" for name in _COPIES)
         raise RegistryError(f"{manifest.task} is {manifest.runtime}; only {known} can be bundled")
@@ -73,8 +86,14 @@ def write_bundle(
 
 def _write_zip(file: Path, task: str, scratch: Path) -> str:
     """Write the files in `scratch` as a folder of a zip; return its sha256."""
-    written = file.parent / f".{file.name}.new"
+    # Behind a link it is the file that is replaced.
+    target = file.resolve()
+    # Another command may be writing the same file.
+    written = target.with_name(f".{target.name}.new-{os.getpid()}")
     try:
+        if target.exists() and not target.is_file():
+            # To replace a device would take it from all others.
+            raise RegistryError(f"{file} cannot be written: it is no file")
         with zipfile.ZipFile(written, "w") as bundle:
             for path in sorted(scratch.iterdir()):
                 # A fixed date: the same version makes the same bundle.
@@ -82,10 +101,13 @@ def _write_zip(file: Path, task: str, scratch: Path) -> str:
                 entry.external_attr = _READABLE << 16
                 bundle.writestr(entry, path.read_bytes())
         digest = _digest(written)
-        written.replace(file)
+        written.replace(target)
     except OSError as exc:
-        written.unlink(missing_ok=True)
         raise RegistryError(f"{file} cannot be written: {exc.strerror}") from exc
+    finally:
+        # There is one after Ctrl-C, too.
+        with suppress(OSError):
+            written.unlink()
     return digest
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ from tests.specialists.hosting import (
     resources_of,
     write_head,
 )
+from tests.support.small_disk import small_disk
 
 QUESTIONS = (
     "has my card arrived?",
@@ -244,13 +248,57 @@ def test_nothing_is_served_where_drafts_differ_by_more_than_rounding(changed: Pa
 
         assert json.loads(done.stdout)["is_served"] is is_served
         assert ("7 of 8 drafts are the same" in done.stderr) is not is_served
-        assert "7 of 8 drafts are the same" in run(changed, "--check").stdout
+        checked = run(changed, "--check")
+        assert "7 of 8 drafts are the same" in checked.stdout
+        assert checked.returncode == (0 if is_served else 1)
 
 
 def test_nothing_is_served_on_no_proof_at_all(changed: Path) -> None:
     change_facts(changed, probes=[])
 
     assert json.loads(run(changed, "where is my card").stdout)["is_served"] is False
+    assert run(changed, "--check").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("certificates", "why"),
+    [({}, "no certificate was in force"), ({"new": {"expires_at": 1.0}}, "its certificate is over")],
+)
+def test_a_bundle_that_serves_nothing_says_why(
+    changed: Path, certificates: dict[str, dict[str, float]], why: str
+) -> None:
+    """A service would ask the teacher for all, and nothing would tell."""
+    change_facts(changed, certificates=certificates)
+
+    done = run(changed, "where is my card")
+
+    assert done.stderr.startswith(f"nothing is served: {why}")
+    assert json.loads(done.stdout)["is_served"] is False
+
+
+@pytest.mark.parametrize("sent", ["ctrl-c", "reader gone"])
+def test_who_ends_the_runner_sees_no_traceback(unpacked: Path, sent: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, str(unpacked / "run.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as runner:
+        assert runner.stdin
+        assert runner.stdout
+        assert runner.stderr
+        runner.stdin.write("where is my card\n")
+        runner.stdin.flush()
+        assert "card_arrival" in runner.stdout.readline()
+        if sent == "ctrl-c":
+            runner.send_signal(signal.SIGINT)
+        else:
+            runner.stdout.close()
+            runner.stdin.write("where is my card\n")
+            runner.stdin.flush()
+        assert runner.stderr.read() == ""
+        assert runner.wait() == (130 if sent == "ctrl-c" else 1)
 
 
 @pytest.fixture(scope="module")
@@ -305,3 +353,51 @@ def test_what_cannot_be_written_leaves_what_was_there(
         with pytest.raises(RegistryError, match="cannot be written"):
             write_bundle(place, folder, manifest, encoder, [])
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_pipe_or_a_device_is_never_replaced(version: Path, encoder: OnnxEncoder, tmp_path: Path) -> None:
+    """For root `-o /dev/null` would take it from the whole machine."""
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(RegistryError, match="it is no file"):
+        write_bundle(tmp_path / "pipe", folder, manifest, encoder, [])
+
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_behind_a_link_the_file_is_replaced(version: Path, encoder: OnnxEncoder, tmp_path: Path) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    (tmp_path / "latest.zip").symlink_to(tmp_path / "there.zip")
+
+    write_bundle(tmp_path / "latest.zip", folder, manifest, encoder, [])
+
+    assert (tmp_path / "latest.zip").is_symlink()
+    assert zipfile.is_zipfile(tmp_path / "there.zip")
+
+
+def test_ctrl_c_leaves_nothing_behind(
+    version: Path, encoder: OnnxEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    (tmp_path / "x.zip").write_text("before")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [])
+
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.zip", "before")]
+
+
+def test_no_room_for_what_is_packed_is_said(
+    version: Path, encoder: OnnxEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    with small_disk(tmp_path / "small", megabytes=2) as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+        with pytest.raises(RegistryError, match=r"put together in .*small \(TMPDIR\): No space left"):
+            write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [])
+        assert not list(disk.folder.iterdir())
