@@ -31,7 +31,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.p99_ms:.1f} ms and {self.memory_mb:.0f} MB"
 
 
-class Constraints(msgspec.Struct, frozen=True, kw_only=True, order=True, forbid_unknown_fields=True):
+class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What specialists may take. A version that takes more is not promoted."""
 
     max_latency_ms: Positive | None = None
