@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
@@ -29,6 +30,9 @@ from gateway.specialists.runtimes.tagger import runtime as tagger
 from gateway.specialists.shared_resources import SharedResources
 
 FACTS = "bundle.json"
+REQUIREMENTS = "requirements.txt"
+_PACKAGES = ("numpy", "onnxruntime", "tokenizers")
+"""What the runner needs, as it drafts here: scores of onnxruntime 1.28 and 1.32 are up to 0.05 apart."""
 _READABLE = 0o100644
 """The mode of its files: zipfile's own lets only the user who unpacks read them, not a service's."""
 # Not texts of the task: a bundle leaves the house, and what users wrote stays.
@@ -78,8 +82,12 @@ def _write(
             _copy(folder / learnt.FILE, scratch)
         for program in ("run", manifest.runtime):
             _copy(Path(__file__).with_name(f"{program}.py"), scratch)
+        packages = {name: metadata.version(name) for name in _PACKAGES}
+        pinned = "".join(f"{name}=={version}\n" for name, version in packages.items())
+        (scratch / REQUIREMENTS).write_text(pinned)
         files = {path.name: _digest(path) for path in sorted(scratch.iterdir())}
-        facts = _facts(folder, manifest, encoder, certificates) | {"files": files, "words": words}
+        facts = _facts(folder, manifest, encoder, certificates)
+        facts |= {"files": files, "words": words, "packages": packages}
         (scratch / FACTS).write_text(json.dumps(facts, indent=1))
         return _write_zip(file, manifest.task, scratch)
 

@@ -1,10 +1,10 @@
 """Runs one specialist from its folder, without stepdown: python run.py TEXT ... (or a text a line on stdin).
 
-Needs Python 3.10, onnxruntime, numpy and tokenizers, one core and 300 MB. Prints a JSON object per text: the
+Needs Python 3.11, the packages in requirements.txt, one core and 300 MB. Prints a JSON object per text: the
 answer, its score, and whether the certificate lets it be served; ask the teacher otherwise. First it checks
-every file against its hash, and drafts the bundle's own sentences: on the type of CPU that made the bundle
-every number is the same (`python run.py --check` counts). Where they differ by more than rounding, the
-certificate speaks of another specialist: nothing is served, and stderr says so.
+every file against its hash, and drafts the bundle's own sentences: on the type of CPU that made the bundle,
+with those packages, every number is the same (`python run.py --check` counts). Where they differ by more than
+rounding, the certificate speaks of another specialist: nothing is served, and stderr says so.
 
 A text is a user's message alone, without the prompt around it: as an argument if it has several lines. What a
 request demands besides (a schema, stop strings, max_tokens) is for the caller to check.
@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import tokenizers
 from tokenizers import Tokenizer
 
 SIZES = ((256, "short"), (1_024, "medium"), (4_096, "long"))
@@ -84,7 +85,7 @@ class Specialist:
     def find_obstacle(self) -> str:
         """Return why nothing at all is served here and now; empty if something may be."""
         if not self.is_certified_here():
-            return f"the certificate does not hold on this machine, {self.describe_check()}"
+            return f"the certificate does not hold on this machine, {self.describe_check()}{self._packages()}"
         rules = self.facts["certificates"].values()
         if not rules:
             return "no certificate was in force when it was bundled"
@@ -98,6 +99,12 @@ class Specialist:
         return (
             f"{same} of {len(self.probed)} drafts are the same to the last bit, {agreed} have the same answer"
         )
+
+    def _packages(self) -> str:
+        """Return which packages the bundle was made with, of those that are others here."""
+        here = {each.__name__: each.__version__ for each in (np, ort, tokenizers)}
+        made = [f"{name} {which}" for name, which in self.facts["packages"].items() if here[name] != which]
+        return f"; made with {', '.join(made)}: see requirements.txt" if made else ""
 
     def _try(self, text: str) -> dict[str, Any]:
         """Return the draft, empty if there is no honest answer."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from gateway.specialists.runtimes.scripted import Script
 from tests.specialists.hosting import (
     EXAMPLES,
     drafted,
+    make_head,
     publish_head,
     publish_script,
     publish_trained,
@@ -228,6 +230,32 @@ def test_bytes_that_are_no_text_do_not_end_the_stream(unpacked: Path) -> None:
     assert said[1]["answer"] == "card_arrival"
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_answers_are_the_same_letters_whatever_the_locale(
+    locale: str, encoder: OnnxEncoder, tmp_path: Path
+) -> None:
+    """Read as Latin-1, or as Windows does, "caf\u00e9" would be served as other letters."""
+    (tmp_path / "scratch").mkdir()
+    examples = {text: f"{answer} caf\u00e9" for text, answer in EXAMPLES.items()}
+    write_head(tmp_path / "scratch", encoder, make_head(encoder, examples))
+    registry = Registry(tmp_path / "models")
+    publish_trained(registry, tmp_path / "scratch", encoder)
+    manifest, folder = registry.verify("support", 1)
+    write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [CERTIFICATE])
+    with zipfile.ZipFile(tmp_path / "x.zip") as bundle:
+        bundle.extractall(tmp_path)
+
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "support" / "run.py"), "where is my card"],
+        env={"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+
+    assert json.loads(done.stdout)["answer"] == "card_arrival caf\u00e9"
+
+
 def test_a_text_too_long_for_the_host_is_too_long_here(
     unpacked: Path, version: Path, encoder: OnnxEncoder
 ) -> None:
@@ -251,6 +279,22 @@ def test_nothing_is_served_where_drafts_differ_by_more_than_rounding(changed: Pa
         checked = run(changed, "--check")
         assert "7 of 8 drafts are the same" in checked.stdout
         assert checked.returncode == (0 if is_served else 1)
+
+
+def test_another_version_of_a_package_is_named_where_drafts_differ(changed: Path) -> None:
+    """pip brings Python 3.10 an onnxruntime whose int8 products are others."""
+    facts = json.loads((changed / "bundle.json").read_text())
+    facts["probes"][0]["draft"]["score"] += 1e-2
+    change_facts(changed, probes=facts["probes"], packages=facts["packages"] | {"onnxruntime": "1.0.0"})
+
+    assert "; made with onnxruntime 1.0.0: see requirements.txt" in run(changed, "--check").stderr
+
+
+def test_a_bundle_names_the_packages_that_it_needs(unpacked: Path) -> None:
+    pinned = (unpacked / "requirements.txt").read_text().splitlines()
+
+    names = ("numpy", "onnxruntime", "tokenizers")
+    assert pinned == [f"{name}=={metadata.version(name)}" for name in names]
 
 
 def test_nothing_is_served_on_no_proof_at_all(changed: Path) -> None:
