@@ -44,6 +44,7 @@ from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, build_ta
 from loadtests.support.genai_prompts import ANSWER_TOKENS, STORY, make_input
 from loadtests.support.generator import Generator, Job
 from loadtests.support.processes import child_named, rss_mb
+from loadtests.support.pulled_base import find_base
 from tests.specialists.engine.bases import write_adapter
 
 MEMORY_MB = 1_024
@@ -73,9 +74,7 @@ def main() -> None:
 def measure(models: Path, scratch: Path) -> Figures:
     """Return the figures of the base in the folder `models`."""
     load = round(os.getloadavg()[0], 1)
-    bases = Registry(models)
-    name = bases.tasks()[0]
-    manifest, folder = bases.verify(name, bases.versions(name)[-1])
+    name, manifest, folder = find_base(models)
     files = [scratch / f"{number}.onnx_adapter" for number in range(ADAPTERS)]
     adapters = [write_adapter(folder, file, seed, strength=WEAK) for seed, file in enumerate(files)]
     text = make_input(Prompter(folder))

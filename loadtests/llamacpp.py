@@ -27,7 +27,6 @@ from rich.table import Table
 
 from gateway.core import DraftRequest
 from gateway.ipc.child_process import end_process
-from gateway.registry.models import Registry
 from gateway.specialists.base import NullListener
 from gateway.specialists.engine import base_model
 from gateway.specialists.engine.client import EngineClient
@@ -36,6 +35,7 @@ from gateway.specialists.engine.prompt import Prompter
 from loadtests.support.genai_figures import AT_ONCE
 from loadtests.support.genai_prompts import ANSWER_TOKENS, make_input
 from loadtests.support.processes import rss_mb
+from loadtests.support.pulled_base import find_base
 
 MEMORY_MB = 1_024
 ROUNDS = 7
@@ -67,14 +67,14 @@ def main() -> None:
     parser.add_argument("--python", default=sys.executable, help="an interpreter that has xllamacpp")
     options = parser.parse_args()
 
-    bases = Registry(options.base.resolve())
-    name = bases.tasks()[0]
-    manifest, folder = bases.verify(name, bases.versions(name)[-1])
+    name, manifest, folder = find_base(options.base.resolve())
+    if not options.gguf.is_file():
+        parser.error(f"--gguf {options.gguf}: no such file")
     prompter = Prompter(folder)
     text = make_input(prompter)
     load = os.getloadavg()[0]
     with (
-        contextlib.closing(EnginePool(bases.folder(name, 1).parents[1], MEMORY_MB)) as engines,
+        contextlib.closing(EnginePool(folder.parents[1], MEMORY_MB)) as engines,
         _running_llamacpp(options.python, options.gguf) as (address, pid),
     ):
         engine = engines.open_engine(name, base_model.base_digest(manifest))

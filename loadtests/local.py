@@ -23,8 +23,10 @@ from urllib.parse import urlsplit
 import msgspec
 from rich.console import Console
 
+from gateway.cli import read_count
 from gateway.demo.stack import Stack
 from gateway.demo.tickets import Pair
+from gateway.errors import ConfigError, TrainingError
 from gateway.ipc.child_process import end_process
 from gateway.processes.building import create_recipe
 from gateway.processes.learner import limit_threads
@@ -55,15 +57,18 @@ def main() -> None:
     parser.add_argument("--task", default="", help="another reading of the data set: json (snips_slots)")
     parser.add_argument("--recipe", default="head", help="what trains the specialist (head)")
     parser.add_argument("--models", type=Path, default=Path("no-models"), help="folder of pulled bases")
-    parser.add_argument("--lessons", type=int, default=2_000, help="texts that it learns (2,000)")
-    parser.add_argument("--specialists", type=int, default=1, help="tasks that are asked in turn (1)")
+    parser.add_argument("--lessons", type=read_count, default=2_000, help="texts that it learns (2,000)")
+    parser.add_argument("--specialists", type=read_count, default=1, help="tasks that are asked in turn (1)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each round (4)")
     parser.add_argument("--alternative", action="store_true", help="also sentence-transformers; for labels")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
 
     limit_threads()
-    figures = measure(options)
+    try:
+        figures = measure(options)
+    except (ConfigError, TrainingError) as exc:
+        parser.error(str(exc))
     if options.json:
         options.json.write_bytes(msgspec.json.format(msgspec.json.encode(figures)))
     Console(width=150).print(build_table(figures))
@@ -74,6 +79,8 @@ def measure(options: argparse.Namespace) -> Figures:
     load = round(os.getloadavg()[0], 1)
     data = read_data(options.data, 0, None, options.task)
     taught, asked = data.pairs[: options.lessons], data.pairs[options.lessons :]
+    if not asked:
+        raise ConfigError(f"{data.name} has {len(data.pairs):,} rows: after the lessons none is left to ask")
     with tempfile.TemporaryDirectory(prefix="stepdown-") as scratch:
         folder = Path(scratch)
         recipe = create_recipe(options.recipe, {})

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
+from gateway.cli import read_count
 from gateway.confidence.agreement import measure_loss
 from gateway.confidence.judging import NOVEL_SHARE
 from gateway.core import DraftRequest
@@ -55,9 +56,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests.stages", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a fetched data set, a folder or a file")
     parser.add_argument("--other", type=Path, required=True, help="another one, whose texts are off the task")
-    parser.add_argument("--lessons", type=int, default=2_500, help="texts that the head learns (2,500)")
     parser.add_argument(
-        "--texts", type=int, default=3_000, help="fresh texts, and other ones, at most (3,000)"
+        "--lessons", type=read_count, default=2_500, help="texts that the head learns (2,500)"
+    )
+    parser.add_argument(
+        "--texts", type=read_count, default=3_000, help="fresh texts, and other ones, at most (3,000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the order of the texts (0)")
     parser.add_argument("--json", type=Path, help="also write the figures here")

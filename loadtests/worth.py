@@ -19,11 +19,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gateway.cli import read_count
 from gateway.confidence.agreement import measure_loss
 from gateway.core import DraftRequest
 from gateway.demo.tickets import Pair
 from gateway.distill.base import EvalResult
-from gateway.errors import SpecialistError
+from gateway.errors import ConfigError, SpecialistError, TrainingError
 from gateway.processes.building import create_recipe
 from gateway.processes.learner import limit_threads
 from gateway.specialists.base import NullListener, Prediction, Runtime
@@ -69,8 +70,8 @@ def main() -> None:
         help="data sets; NAME:TASK:RECIPE for other than heads",
     )
     parser.add_argument("--folder", type=Path, help="where the data sets are, unless they were fetched")
-    parser.add_argument("--lessons", type=int, default=3_000, help="texts that it learns (3,000)")
-    parser.add_argument("--texts", type=int, default=1_000, help="fresh texts, at most (1,000)")
+    parser.add_argument("--lessons", type=read_count, default=3_000, help="texts that it learns (3,000)")
+    parser.add_argument("--texts", type=read_count, default=1_000, help="fresh texts, at most (1,000)")
     parser.add_argument("--agreement", default="exact", help="how drafts are compared (exact)")
     parser.add_argument(
         "--models",
@@ -82,8 +83,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
 
+    if not options.data and not options.decoder:
+        parser.error("nothing to measure: say --data or --decoder")
+
     limit_threads()
-    rows = [_measure(name, options) for name in options.data]
+    try:
+        rows = [_measure(name, options) for name in options.data]
+    except (ConfigError, TrainingError) as exc:
+        parser.error(str(exc))
     if options.decoder:
         decoder = measure_decoder()
         rows.append(Row(task=decoder.shape, p50_ms=decoder.label_ms, memory_mb=decoder.memory_mb))

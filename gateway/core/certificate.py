@@ -62,7 +62,7 @@ ANY_TARGET = RiskTarget(1.0, 1.0, float("inf"), "", "imported")
 """What every certificate meets."""
 
 
-class Requirement(msgspec.Struct, frozen=True, order=True):
+class Requirement(msgspec.Struct, frozen=True):
     """What a policy asks of a specialist: a promise, and what it may take to keep it."""
 
     target: RiskTarget

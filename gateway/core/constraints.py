@@ -20,7 +20,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """Of a draft, alone, over texts: the quickest of three tries of each."""
     p99_ms: float
     cpu_ms: float
-    """CPU of a draft, over all threads and processes."""
+    """CPU of a draft, over all threads and processes of this machine."""
     load_ms: float
     """From its files to the first draft, once the encoder is there."""
     memory_mb: float
@@ -31,14 +31,15 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.p99_ms:.1f} ms and {self.memory_mb:.0f} MB"
 
 
-class Constraints(msgspec.Struct, frozen=True, kw_only=True, order=True, forbid_unknown_fields=True):
+class Constraints(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What specialists may take. A version that takes more is not promoted."""
 
     max_latency_ms: Positive | None = None
     """Of a draft alone, p99 as measured when the version is made. While serving: from the request's arrival
     on; whatever has no draft by then goes to the teacher. None: `specialists.budget_ms` alone."""
     max_memory_mb: Positive | None = None
-    """Of a process that serves the version alone, encoder or base included. None: no limit."""
+    """Of a process that serves the version alone, encoder or base included; what a server elsewhere takes for
+    it is not counted. None: no limit."""
 
     def excess(self, footprint: Footprint | None) -> str:
         """Return why a version of this footprint may not serve, short and countable; empty if it may.

@@ -207,12 +207,20 @@ def learn_once(
 
     A lock makes `stepdown learn run` and the learner process take turns.
     """
-    with _lock_learner(settings.home):
+    with lock_learner(settings.home):
         try:
             return (step or learner.step)()
         except (StepdownError, sqlite3.Error, OSError) as exc:
             logger.error("learning failed and is tried again: %s", exc)
             return []
+
+
+@contextmanager
+def lock_learner(home: Home) -> Iterator[None]:
+    """Let nothing else learn in this home until the block ends; blocks until nothing does."""
+    with home.learner_lock.open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def describe_event(event: Event) -> str:
@@ -225,13 +233,6 @@ def _create_planner(settings: Settings) -> PolicyPlanner:
     """Return the planner that says what the policies ask of a model's specialists."""
     policies, limits = load_policies(settings.policies.folder), settings.specialists.limits
     return PolicyPlanner(policies, lambda _: 0.0, constraints=limits)
-
-
-@contextmanager
-def _lock_learner(home: Home) -> Iterator[None]:
-    with home.learner_lock.open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from gateway.api.admin.models import TaskReport
 from gateway.confidence.shortfall import uncertified_reason
 from gateway.confidence.summary import summarize_certification
 from gateway.confidence.units import independent_units
-from gateway.core import Certificate, Certification, RiskTarget
+from gateway.core import Certificate, Certification, Requirement
 from gateway.errors import RegistryError
 from gateway.harvest.reader import Count, HarvestReader
 from gateway.policy.load import load_policies
@@ -58,7 +58,7 @@ class TaskReporter:
         state = self._state
         certification = state.certifications.of(task)
         targets = self._planner.risk_targets(known.model) if known else ()
-        is_serving, because = self._judge_service(task, targets)
+        is_serving, because = self._judge_service(task, known)
         return TaskReport(
             task=task,
             name=state.tasks.names.of(task),
@@ -80,9 +80,9 @@ class TaskReporter:
             rows=rows,
         )
 
-    def _judge_service(self, task: str, targets: tuple[RiskTarget, ...]) -> tuple[bool, str]:
+    def _judge_service(self, task: str, known: Task | None) -> tuple[bool, str]:
         """Return whether drafts are served to any policy, and why not to all."""
-        certification, now = self._state.certifications.of(task), time.time()
+        certification = self._state.certifications.of(task)
         if self._state.interventions.is_frozen(task):
             return False, "frozen"
         if certification.version is None:
@@ -91,11 +91,26 @@ class TaskReporter:
             self._registry.read(task, certification.version)
         except RegistryError as exc:
             return False, f"version {certification.version} cannot be read: {exc}"
-        if not targets:
+        asked = self._planner.requirements(known.model) if known else ()
+        if not asked:
             return False, "no policy lets a specialist answer its model"
-        missed = [target for target in targets if not certification.serves(target, now)]
-        because = uncertified_reason(certification, missed[0], now) if missed else ""
-        return len(missed) < len(targets), because
+        # The strictest first: its reason is the one that is told.
+        reasons = [_refusal(certification, each) for each in sorted(asked, key=lambda one: one.target)]
+        missed = [reason for reason in reasons if reason]
+        return len(missed) < len(asked), missed[0] if missed else ""
+
+
+def _refusal(certification: Certification, asked: Requirement) -> str:
+    """Return why nothing is served to a policy that asks for that; empty if something is."""
+    now, footprint = time.time(), certification.footprint
+    if excess := asked.constraints.excess(footprint):
+        takes = f"it takes {footprint.describe()}, " if footprint else ""
+        return f"{excess}: {takes}a policy allows {asked.constraints.describe()}"
+    return (
+        ""
+        if certification.serves(asked.target, now)
+        else uncertified_reason(certification, asked.target, now)
+    )
 
 
 def create_reporter(settings: Settings, state: State) -> TaskReporter:

@@ -14,11 +14,11 @@ from gateway.distill.base import Event
 from gateway.distill.evaluation import draft_answers
 from gateway.distill.prospects import Candidate
 from gateway.distill.task_rows import TaskRows
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, StepdownError
 from gateway.harvest.base import Row
 from gateway.processes.building import create_builder
 from gateway.processes.harvest_access import open_harvest
-from gateway.processes.learner import create_learner, describe_event, learn_once
+from gateway.processes.learner import create_learner, describe_event, learn_once, lock_learner
 from gateway.processes.registry_access import list_lost_versions, open_registry
 from gateway.settings import Settings
 from gateway.store.state import State
@@ -106,13 +106,20 @@ def train_now(settings: Settings, state: State, task: str, order: Order, recipe:
 
 
 def promote(settings: Settings, state: State, task: str, version: int, order: Order) -> list[Event]:
-    """Let `version` draft in place of the one that does, if today's evidence allows it."""
+    """Let `version` draft in place of the one that does, if today's evidence allows it.
+
+    Raises ConfigError for an unknown version, RegistryError for one that is damaged or takes more than
+    every policy allows.
+    """
     _require_version(settings, state, task, version)
     return _let_draft(settings, state, task, version, action="models promote", order=order)
 
 
 def rollback(settings: Settings, state: State, task: str, order: Order) -> list[Event]:
-    """Let the version before the one that drafts draft again. Raises ConfigError if there is none."""
+    """Let the version before the one that drafts draft again.
+
+    Raises ConfigError if there is none, and as `promote`.
+    """
     drafting = find_drafting(state, task)
     older = [one for one in open_registry(settings).versions(task) if one < (drafting or 0)]
     if not older:
@@ -171,7 +178,12 @@ def _let_draft(
 ) -> list[Event]:
     state.trail.add(order.actor, action, task, version=version, reason=order.reason)
     learner = create_learner(settings, state, by_hand=task)
-    events = learn_once(settings, learner, lambda: [learner.promote(task, version)])
+    try:
+        with lock_learner(settings.home):
+            events = [learner.promote(task, version)]
+    except StepdownError as exc:
+        state.trail.add(order.actor, action, task, version=version, result=str(exc))
+        raise
     state.trail.add(order.actor, action, task, version=version, result=_describe(events))
     return events
 

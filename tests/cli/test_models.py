@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from gateway.cli.models.versions import Outcome, print_comparison, report_outcome
+from gateway.core import Footprint
 from gateway.distill.base import Event
 from gateway.distill.base_models.quantization import build_quantized
 from gateway.processes.versions import Comparison, Difference, Side
@@ -102,6 +103,28 @@ def test_the_newest_version_is_shown_unless_another_is_named(command: Command, h
 
     assert (newest["version"], newest["metrics"]) == (2, {"error": 0.01})
     assert (first["version"], list(first["files"])) == (1, ["answers.json"])
+
+
+@pytest.mark.parametrize(
+    ("served_model", "energy"),
+    [
+        ("", [0.012, "8 W a core, as declared, times 1.50 ms of CPU"]),
+        ("vllm: qwen", [None, "unknown: its model runs on another server"]),
+    ],
+)
+def test_energy_is_declared_watts_times_measured_cpu(
+    command: Command, home: Path, tmp_path: Path, served_model: str, energy: list[object]
+) -> None:
+    registry, scratch = Registry(Home(home).registry), tmp_path / "scratch"
+    publish_script(registry, scratch, Script())
+    takes = Footprint(p50_ms=1.0, p99_ms=2.0, cpu_ms=1.5, load_ms=5.0, memory_mb=100.0)
+    manifest = registry.read("support", 1)
+    changes = {"version": 2, "footprint": takes, "served_model": served_model}
+    registry.publish(msgspec.structs.replace(manifest, **changes), scratch)
+
+    shown = json.loads(command("models", "show", "support", STEPDOWN_SPECIALISTS_WATTS_PER_CORE="8").stdout)
+
+    assert [shown["energy_j_per_answer"], shown["energy_method"]] == energy
 
 
 def test_a_bundle_is_written_and_says_that_it_serves_nothing_without_a_certificate(

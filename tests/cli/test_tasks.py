@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.core import Certification, RiskTarget
+from gateway.core import Certification, Footprint, RiskTarget
 from gateway.demo.teacher.faults import Fault
 from gateway.harvest.outbox import Outbox
+from gateway.registry.models import Registry
+from gateway.specialists.runtimes.scripted import Script
 from gateway.store.decision_record import DecisionRecord
 from gateway.store.home import Home
 from gateway.store.ledger_row import LedgerRow
@@ -18,6 +20,7 @@ from gateway.store.state import State, open_state
 from gateway.wire.template import compute_fingerprints
 from tests.cli.conftest import Command
 from tests.distill.conftest import harvested
+from tests.specialists.hosting import publish_script
 from tests.support.builders import NOON, certificate, certified
 from tests.support.teacher import RunningTeacher
 
@@ -55,6 +58,34 @@ def test_a_task_that_is_certified_for_another_policy_is_not_called_serving(
     printed = lines_of(command, "list")
     assert printed[0].split()[:3] == [NAME, "live", "v1"]
     assert max(map(len, printed)) <= 80
+
+
+SLOW = Footprint(p50_ms=40.0, p99_ms=80.0, cpu_ms=40.0, load_ms=5.0, memory_mb=300.0)
+
+
+TOO_SLOW = "specialist too slow: it takes 80.0 ms and 300 MB, a policy allows 50 ms"
+
+
+@pytest.mark.parametrize(
+    ("limits_ms", "said"),
+    [([50], [False, TOO_SLOW]), ([500, 50], [True, TOO_SLOW]), ([500], [True, ""])],
+)
+def test_a_task_whose_version_takes_too_much_is_not_called_serving(
+    command: Command, home: Path, tmp_path: Path, limits_ms: list[int], said: list[object]
+) -> None:
+    """A limit that is lowered while it serves ends its service at the next start."""
+    publish_script(Registry(Home(home).registry), tmp_path / "scratch", Script(), task=TASK)
+    with open_state(Home(home)) as state:
+        adopt(state)
+        strict = certified(TASK, target=RiskTarget(0.01))
+        state.certifications.put(msgspec.structs.replace(strict, footprint=SLOW))
+    policies = [f"\n- {{name: a{ms}, callers: [a{ms}], max_latency_ms: {ms}}}" for ms in limits_ms]
+    (tmp_path / "apps.yaml").write_text("policies:" + "".join(policies))
+
+    listed = command("tasks", "list", "--json", STEPDOWN_POLICIES_FOLDER=str(tmp_path))
+
+    [row] = json.loads(listed.stdout)
+    assert [row["is_serving"], row["because"]] == said
 
 
 def test_a_certificate_on_imported_rows_is_called_that(command: Command, home: Path) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.errors import ConfigError
+from gateway.core import Constraints
+from gateway.errors import ConfigError, RegistryError
 from gateway.harvest.outbox import Outbox
 from gateway.processes import versions
 from gateway.processes.registry_access import list_lost_versions
@@ -94,6 +95,24 @@ def test_a_rollback_goes_one_version_back(settings: Settings, state: State) -> N
         versions.rollback(settings, state, TASK, order("further"))
     versions.promote(settings, state, TASK, 2, order("it was well"))
     assert versions.find_drafting(state, TASK) == 2
+
+
+def test_a_version_that_takes_too_much_is_refused_and_the_trail_has_why(
+    settings: Settings, state: State
+) -> None:
+    """Also the one that drafts, whose limit was lowered since; and what a rollback would go back to."""
+    limits = Constraints(max_latency_ms=1e-9)
+    specialists = msgspec.structs.replace(settings.specialists, limits=limits)
+    strict = msgspec.structs.replace(settings, specialists=specialists)
+
+    with pytest.raises(RegistryError, match=r"version 2 takes .*; its policies allow 1e-09 ms"):
+        versions.promote(strict, state, TASK, 2, order("is it well?"))
+    with pytest.raises(RegistryError, match="version 1 takes"):
+        versions.rollback(strict, state, TASK, order("back"))
+
+    assert versions.find_drafting(state, TASK) == 2
+    (_, done) = last_entries(state, "models rollback")[-1]
+    assert "version 1 takes" in done["result"]
 
 
 def test_unknown_tasks_and_versions_are_named(settings: Settings, state: State) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from gateway.cli import FAILED, OK
-from gateway.core import Footprint
 from gateway.errors import ConfigError, RegistryError
 from gateway.processes.inventory import PublishedModel, describe_models, list_models, measure_mb
 from gateway.processes.registry_access import list_lost_versions
+from gateway.registry.manifest import Manifest
 from gateway.settings import Settings
 from gateway.specialists.engine import base_model
 from gateway.store.state import State, open_state
@@ -121,7 +121,7 @@ def _show(settings: Settings, state: State, arguments: argparse.Namespace) -> in
         "size_mb": measure_mb(folder),
         **msgspec.to_builtins(registry.read(name, version)),
     }
-    shown |= _energy(settings, registry.read(name, version).footprint)
+    shown |= _energy(settings, registry.read(name, version))
     if kind == "base":
         shown["card"] = msgspec.to_builtins(base_model.read_card(folder))
     else:
@@ -140,11 +140,14 @@ def _list_certificates(state: State, task: str, version: int) -> list[dict[str, 
     ]
 
 
-def _energy(settings: Settings, footprint: Footprint | None) -> dict[str, Any]:
+def _energy(settings: Settings, manifest: Manifest) -> dict[str, Any]:
     """Return what an answer takes by the declared draw of a core; nothing without that, or unmeasured."""
-    watts = settings.specialists.watts_per_core
+    watts, footprint = settings.specialists.watts_per_core, manifest.footprint
     if watts is None or footprint is None:
         return {}
+    if manifest.served_model:
+        # The CPU that was measured here only waits for it.
+        return {"energy_j_per_answer": None, "energy_method": "unknown: its model runs on another server"}
     method = f"{watts:g} W a core, as declared, times {footprint.cpu_ms:.2f} ms of CPU"
     return {"energy_j_per_answer": round(watts * footprint.cpu_ms / 1000, 6), "energy_method": method}
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import msgspec
 
@@ -28,6 +30,9 @@ from gateway.specialists.runtimes.tagger import runtime as tagger
 from gateway.specialists.shared_resources import SharedResources
 
 FACTS = "bundle.json"
+REQUIREMENTS = "requirements.txt"
+_PACKAGES = ("numpy", "onnxruntime", "tokenizers")
+"""What the runner needs, as it drafts here: scores of onnxruntime 1.28 and 1.32 are up to 0.05 apart."""
 _READABLE = 0o100644
 """The mode of its files: zipfile's own lets only the user who unpacks read them, not a service's."""
 # Not texts of the task: a bundle leaves the house, and what users wrote stays.
@@ -53,6 +58,18 @@ def write_bundle(
     tell the two apart, and of a tagger as vectors, but not as texts. Raises RegistryError for runtimes
     other than `head` and `tagger`, or if `file` cannot be written; then what was there is as it was.
     """
+    try:
+        return _write(file, folder, manifest, encoder, certificates)
+    except OSError as exc:
+        # What is packed is put together in a folder for scratch first.
+        raise RegistryError(
+            f"{file} cannot be put together in {gettempdir()} (TMPDIR): {exc.strerror}"
+        ) from exc
+
+
+def _write(
+    file: Path, folder: Path, manifest: Manifest, encoder: OnnxEncoder, certificates: Sequence[Certificate]
+) -> str:
     if manifest.runtime not in _COPIES:
         known = " or ".join(f"a {name}" for name in _COPIES)
         raise RegistryError(f"{manifest.task} is {manifest.runtime}; only {known} can be bundled")
@@ -64,16 +81,26 @@ def write_bundle(
             _copy(folder / learnt.FILE, scratch)
         for program in ("run", manifest.runtime):
             _copy(Path(__file__).with_name(f"{program}.py"), scratch)
+        packages = {name: metadata.version(name) for name in _PACKAGES}
+        pinned = "".join(f"{name}=={version}\n" for name, version in packages.items())
+        (scratch / REQUIREMENTS).write_text(pinned)
         files = {path.name: _digest(path) for path in sorted(scratch.iterdir())}
-        facts = _facts(folder, manifest, encoder, certificates) | {"files": files, "words": words}
+        facts = _facts(folder, manifest, encoder, certificates)
+        facts |= {"files": files, "words": words, "packages": packages}
         (scratch / FACTS).write_text(json.dumps(facts, indent=1))
         return _write_zip(file, manifest.task, scratch)
 
 
 def _write_zip(file: Path, task: str, scratch: Path) -> str:
     """Write the files in `scratch` as a folder of a zip; return its sha256."""
-    written = file.parent / f".{file.name}.new"
+    # Behind a link it is the file that is replaced.
+    target = file.resolve()
+    # Another command may be writing the same file.
+    written = target.with_name(f".{target.name}.new-{os.getpid()}")
     try:
+        if target.exists() and not target.is_file():
+            # To replace a device would take it from all others.
+            raise RegistryError(f"{file} cannot be written: it is no file")
         with zipfile.ZipFile(written, "w") as bundle:
             for path in sorted(scratch.iterdir()):
                 # A fixed date: the same version makes the same bundle.
@@ -81,10 +108,13 @@ def _write_zip(file: Path, task: str, scratch: Path) -> str:
                 entry.external_attr = _READABLE << 16
                 bundle.writestr(entry, path.read_bytes())
         digest = _digest(written)
-        written.replace(file)
+        written.replace(target)
     except OSError as exc:
-        written.unlink(missing_ok=True)
         raise RegistryError(f"{file} cannot be written: {exc.strerror}") from exc
+    finally:
+        # There is one after Ctrl-C, too.
+        with suppress(OSError):
+            written.unlink()
     return digest
 
 

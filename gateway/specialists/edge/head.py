@@ -20,7 +20,7 @@ class Head:
     def __init__(self, folder: Path, words: dict[str, Any] | None, reader: Any) -> None:
         self.reader = reader
         self.words = words
-        self.answers = json.loads((folder / "answers.json").read_text())
+        self.answers = json.loads((folder / "answers.json").read_text(encoding="utf-8"))
         with np.load(folder / "head.npz") as head:
             self.coefficients, self.intercept = head["coefficients"], head["intercept"]
         with np.load(folder / "familiarity.npz") as arrays:

@@ -1,10 +1,13 @@
 """Runs one specialist from its folder, without stepdown: python run.py TEXT ... (or a text a line on stdin).
 
-Needs Python 3.10, onnxruntime, numpy and tokenizers, one core and 300 MB. Prints a JSON object per text: the
+Needs Python 3.11, the packages in requirements.txt, one core and 300 MB. Prints a JSON object per text: the
 answer, its score, and whether the certificate lets it be served; ask the teacher otherwise. First it checks
-every file against its hash, and drafts the bundle's own sentences: on the type of CPU that made the bundle
-every number is the same (`python run.py --check` counts). Where they differ by more than rounding, the
-certificate speaks of another specialist: nothing is served, and stderr says so.
+every file against its hash, and drafts the bundle's own sentences: on the type of CPU that made the bundle,
+with those packages, every number is the same (`python run.py --check` counts). Where they differ by more than
+rounding, the certificate speaks of another specialist: nothing is served, and stderr says so.
+
+A text is a user's message alone, without the prompt around it: as an argument if it has several lines. What a
+request demands besides (a schema, stop strings, max_tokens) is for the caller to check.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+import tokenizers
 from tokenizers import Tokenizer
 
 SIZES = ((256, "short"), (1_024, "medium"), (4_096, "long"))
@@ -78,10 +82,29 @@ class Specialist:
             for a, b in self.probed
         )
 
-    def check(self) -> tuple[int, int, int]:
+    def find_obstacle(self) -> str:
+        """Return why nothing at all is served here and now; empty if something may be."""
+        if not self.is_certified_here():
+            return f"the certificate does not hold on this machine, {self.describe_check()}{self._packages()}"
+        rules = self.facts["certificates"].values()
+        if not rules:
+            return "no certificate was in force when it was bundled"
+        is_over = time.time() >= max(rule["expires_at"] for rule in rules)
+        return "its certificate is over, bundle it anew" if is_over else ""
+
+    def describe_check(self) -> str:
         """Return how many of the bundle's own sentences get their numbers again, how many their answer."""
         same = sum(a == b for a, b in self.probed)
-        return same, sum(a["answer"] == b.get("answer") for a, b in self.probed), len(self.probed)
+        agreed = sum(a["answer"] == b.get("answer") for a, b in self.probed)
+        return (
+            f"{same} of {len(self.probed)} drafts are the same to the last bit, {agreed} have the same answer"
+        )
+
+    def _packages(self) -> str:
+        """Return which packages the bundle was made with, of those that are others here."""
+        here = {each.__name__: each.__version__ for each in (np, ort, tokenizers)}
+        made = [f"{name} {which}" for name, which in self.facts["packages"].items() if here[name] != which]
+        return f"; made with {', '.join(made)}: see requirements.txt" if made else ""
 
     def _try(self, text: str) -> dict[str, Any]:
         """Return the draft, empty if there is no honest answer."""
@@ -190,19 +213,22 @@ def main() -> None:
     """Answer what the command line or the standard input asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("text", nargs="*", help="what to answer (each line of stdin)")
-    parser.add_argument("--check", action="store_true", help="compare with the machine that made the bundle")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="count what is drafted as where it was made; exit 1 if the certificate does not hold here",
+    )
     options = parser.parse_args()
     # A byte that is no UTF-8 makes its own text unreadable, not those after it.
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     specialist = Specialist(Path(__file__).resolve().parent)
-    same, agreed, count = specialist.check()
-    found = f"{same} of {count} drafts are the same to the last bit, {agreed} have the same answer"
     if options.check:
-        _say(found)
-        sys.exit(0 if agreed == count else 1)
-    if not specialist.is_certified_here():
-        sys.stderr.write(f"{found}: the certificate does not hold on this machine, nothing is served\n")
+        _say(specialist.describe_check())
+    if obstacle := specialist.find_obstacle():
+        sys.stderr.write(f"nothing is served: {obstacle}\n")
+    if options.check:
+        sys.exit(0 if specialist.is_certified_here() else 1)
     for text in options.text or (line.rstrip("\n") for line in sys.stdin):
         try:
             draft = specialist.draft(text)
@@ -217,4 +243,10 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader has gone (`| head`)
+        sys.stderr.close()
+        sys.exit(1)

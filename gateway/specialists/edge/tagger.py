@@ -34,7 +34,7 @@ class Tagger:
 
     def __init__(self, folder: Path, reader: Any) -> None:
         self.reader = reader
-        self.grammar = json.loads((folder / "grammar.json").read_text())
+        self.grammar = json.loads((folder / "grammar.json").read_text(encoding="utf-8"))
         self.tokenizer = Tokenizer.from_file(str(folder / "words.json"))
         self.network = reader.open_session(folder / "tagger.onnx")
         self.neighbors = np.load(folder / "neighbors.npy").astype(np.float32)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +31,14 @@ from gateway.specialists.runtimes.scripted import Script
 from tests.specialists.hosting import (
     EXAMPLES,
     drafted,
+    make_head,
     publish_head,
     publish_script,
     publish_trained,
     resources_of,
     write_head,
 )
+from tests.support.small_disk import small_disk
 
 QUESTIONS = (
     "has my card arrived?",
@@ -224,6 +230,32 @@ def test_bytes_that_are_no_text_do_not_end_the_stream(unpacked: Path) -> None:
     assert said[1]["answer"] == "card_arrival"
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_answers_are_the_same_letters_whatever_the_locale(
+    locale: str, encoder: OnnxEncoder, tmp_path: Path
+) -> None:
+    """Read as Latin-1, or as Windows does, "caf\u00e9" would be served as other letters."""
+    (tmp_path / "scratch").mkdir()
+    examples = {text: f"{answer} caf\u00e9" for text, answer in EXAMPLES.items()}
+    write_head(tmp_path / "scratch", encoder, make_head(encoder, examples))
+    registry = Registry(tmp_path / "models")
+    publish_trained(registry, tmp_path / "scratch", encoder)
+    manifest, folder = registry.verify("support", 1)
+    write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [CERTIFICATE])
+    with zipfile.ZipFile(tmp_path / "x.zip") as bundle:
+        bundle.extractall(tmp_path)
+
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "support" / "run.py"), "where is my card"],
+        env={"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+
+    assert json.loads(done.stdout)["answer"] == "card_arrival caf\u00e9"
+
+
 def test_a_text_too_long_for_the_host_is_too_long_here(
     unpacked: Path, version: Path, encoder: OnnxEncoder
 ) -> None:
@@ -244,13 +276,73 @@ def test_nothing_is_served_where_drafts_differ_by_more_than_rounding(changed: Pa
 
         assert json.loads(done.stdout)["is_served"] is is_served
         assert ("7 of 8 drafts are the same" in done.stderr) is not is_served
-        assert "7 of 8 drafts are the same" in run(changed, "--check").stdout
+        checked = run(changed, "--check")
+        assert "7 of 8 drafts are the same" in checked.stdout
+        assert checked.returncode == (0 if is_served else 1)
+
+
+def test_another_version_of_a_package_is_named_where_drafts_differ(changed: Path) -> None:
+    """pip brings Python 3.10 an onnxruntime whose int8 products are others."""
+    facts = json.loads((changed / "bundle.json").read_text())
+    facts["probes"][0]["draft"]["score"] += 1e-2
+    change_facts(changed, probes=facts["probes"], packages=facts["packages"] | {"onnxruntime": "1.0.0"})
+
+    assert "; made with onnxruntime 1.0.0: see requirements.txt" in run(changed, "--check").stderr
+
+
+def test_a_bundle_names_the_packages_that_it_needs(unpacked: Path) -> None:
+    pinned = (unpacked / "requirements.txt").read_text().splitlines()
+
+    names = ("numpy", "onnxruntime", "tokenizers")
+    assert pinned == [f"{name}=={metadata.version(name)}" for name in names]
 
 
 def test_nothing_is_served_on_no_proof_at_all(changed: Path) -> None:
     change_facts(changed, probes=[])
 
     assert json.loads(run(changed, "where is my card").stdout)["is_served"] is False
+    assert run(changed, "--check").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("certificates", "why"),
+    [({}, "no certificate was in force"), ({"new": {"expires_at": 1.0}}, "its certificate is over")],
+)
+def test_a_bundle_that_serves_nothing_says_why(
+    changed: Path, certificates: dict[str, dict[str, float]], why: str
+) -> None:
+    """A service would ask the teacher for all, and nothing would tell."""
+    change_facts(changed, certificates=certificates)
+
+    done = run(changed, "where is my card")
+
+    assert done.stderr.startswith(f"nothing is served: {why}")
+    assert json.loads(done.stdout)["is_served"] is False
+
+
+@pytest.mark.parametrize("sent", ["ctrl-c", "reader gone"])
+def test_who_ends_the_runner_sees_no_traceback(unpacked: Path, sent: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, str(unpacked / "run.py")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as runner:
+        assert runner.stdin
+        assert runner.stdout
+        assert runner.stderr
+        runner.stdin.write("where is my card\n")
+        runner.stdin.flush()
+        assert "card_arrival" in runner.stdout.readline()
+        if sent == "ctrl-c":
+            runner.send_signal(signal.SIGINT)
+        else:
+            runner.stdout.close()
+            runner.stdin.write("where is my card\n")
+            runner.stdin.flush()
+        assert runner.stderr.read() == ""
+        assert runner.wait() == (130 if sent == "ctrl-c" else 1)
 
 
 @pytest.fixture(scope="module")
@@ -305,3 +397,51 @@ def test_what_cannot_be_written_leaves_what_was_there(
         with pytest.raises(RegistryError, match="cannot be written"):
             write_bundle(place, folder, manifest, encoder, [])
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_pipe_or_a_device_is_never_replaced(version: Path, encoder: OnnxEncoder, tmp_path: Path) -> None:
+    """For root `-o /dev/null` would take it from the whole machine."""
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    os.mkfifo(tmp_path / "pipe")
+
+    with pytest.raises(RegistryError, match="it is no file"):
+        write_bundle(tmp_path / "pipe", folder, manifest, encoder, [])
+
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_behind_a_link_the_file_is_replaced(version: Path, encoder: OnnxEncoder, tmp_path: Path) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    (tmp_path / "latest.zip").symlink_to(tmp_path / "there.zip")
+
+    write_bundle(tmp_path / "latest.zip", folder, manifest, encoder, [])
+
+    assert (tmp_path / "latest.zip").is_symlink()
+    assert zipfile.is_zipfile(tmp_path / "there.zip")
+
+
+def test_ctrl_c_leaves_nothing_behind(
+    version: Path, encoder: OnnxEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    (tmp_path / "x.zip").write_text("before")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [])
+
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.zip", "before")]
+
+
+def test_no_room_for_what_is_packed_is_said(
+    version: Path, encoder: OnnxEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, folder = Registry(version.parent.parent).verify("support", 1)
+    with small_disk(tmp_path / "small", megabytes=2) as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk.folder))
+        with pytest.raises(RegistryError, match=r"put together in .*small \(TMPDIR\): No space left"):
+            write_bundle(tmp_path / "x.zip", folder, manifest, encoder, [])
+        assert not list(disk.folder.iterdir())
