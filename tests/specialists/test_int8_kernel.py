@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.specialists.int8_kernel import find_int8_kernel
+from gateway.specialists import int8_kernel
+from gateway.specialists.int8_kernel import find_int8_kernel, name_rounding
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,12 @@ def test_arm_needs_no_flag(tmp_path: Path) -> None:
 
 def test_an_unknown_machine_has_no_exact_kernel(tmp_path: Path) -> None:
     assert find_int8_kernel(tmp_path / "none", "x86_64") == ""
+
+
+def test_another_minor_version_of_onnxruntime_rounds_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = []
+    for version in ("1.30.0", "1.30.1", "1.32.0.dev1"):
+        monkeypatch.setattr(int8_kernel, "version", lambda _, version=version: version)
+        names.append(name_rounding("neon"))
+
+    assert names == ["neon-ort1.30", "neon-ort1.30", "neon-ort1.32"]

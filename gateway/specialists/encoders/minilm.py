@@ -15,7 +15,7 @@ from tokenizers.models import WordPiece
 
 from gateway.errors import RegistryError
 from gateway.registry.files import digest_of, packaged
-from gateway.specialists.int8_kernel import find_int8_kernel
+from gateway.specialists.int8_kernel import find_int8_kernel, name_rounding
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.word_vectors import WordTable
 
@@ -51,12 +51,12 @@ def create(config: Config | None = None) -> OnnxEncoder:
 def name_encoder() -> str:
     """Return the name of the encoder on this machine.
 
-    It holds the graph's hash and the CPU's int8 kernel: rounding differs between kernels, so a
-    version that was trained and certified on one does not serve on another. Without an exact
-    kernel it is the packaged float32 graph, the same on every CPU.
+    It holds the graph's hash and what int8 numbers depend on: a version that was trained and certified
+    with one rounding does not serve with another. Without an exact kernel it is the packaged float32
+    graph, the same on every CPU.
     """
     kernel = find_int8_kernel()
-    return f"minilm@{GRAPH_SHA256[:8]}-{kernel}" if kernel else f"minilm@{SHA256[:8]}"
+    return f"minilm@{GRAPH_SHA256[:8]}-{name_rounding(kernel)}" if kernel else f"minilm@{SHA256[:8]}"
 
 
 def build_tokenizer() -> Tokenizer:

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.errors import RegistryError
 from gateway.registry.models import is_file_name
-from gateway.specialists.int8_kernel import find_int8_kernel
+from gateway.specialists.int8_kernel import find_int8_kernel, name_rounding
 from gateway.specialists.onnx_encoder import OnnxEncoder
 from gateway.specialists.tokenization import open_tokenizer
 
@@ -40,7 +40,7 @@ def create(config: Config) -> OnnxEncoder:
     digest = hashlib.sha256()
     for content in (graph, _read(vocabulary), *([_read(weights)] if weights else [])):
         digest.update(hashlib.sha256(content).digest())
-    name = f"{folder.resolve().name}@{digest.hexdigest()[:8]}{_name_kernel(graph)}"
+    name = f"{folder.resolve().name}@{digest.hexdigest()[:8]}{_name_rounding(graph)}"
     return OnnxEncoder(name, model, open_tokenizer(vocabulary), config.max_tokens, weights=weights)
 
 
@@ -62,6 +62,6 @@ def _find_weights(model: Path, graph: bytes) -> Path | None:
     return model.with_name(names.pop()) if names else None
 
 
-def _name_kernel(graph: bytes) -> str:
-    """Return the CPU's int8 kernel as part of a name, if an encoder with this `graph` depends on it."""
-    return f"-{find_int8_kernel() or 'inexact'}" if _QUANTIZED.search(graph) else ""
+def _name_rounding(graph: bytes) -> str:
+    """Return what int8 numbers depend on as part of a name, if an encoder with this `graph` does."""
+    return f"-{name_rounding(find_int8_kernel() or 'inexact')}" if _QUANTIZED.search(graph) else ""
