@@ -41,7 +41,12 @@ def test_a_task_that_has_no_certificate_yet_is_shown_too(command: Command, home:
             "task-1", scope="tenant:shop", contract_hash="", template_text="Sort.", vector=b"", model="gpt-4o"
         )
 
-    assert command("learn", "status").stdout == "sort  task-1  no version yet  tenant:shop\n  Sort.\n"
+    assert command("learn", "status").stdout == (
+        "sort  task-1  no version yet  tenant:shop\n  Sort.\n"
+        "  0 rows to learn from; its first version needs 200\n"
+    )
+    in_the_making = command("learn", "status", STEPDOWN_LEARN_FIRST_ROWS="1")
+    assert "its first version needs 1\n" in in_the_making.stdout
     assert '"scope":"tenant:shop"' in command("learn", "status", "--json").stdout
 
 
