@@ -53,7 +53,13 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     import msgspec
 
     from gateway.errors import ConfigError
-    from gateway.processes.learner import create_learner, describe_event, learn_once, limit_threads
+    from gateway.processes.learner import (
+        NICENESS,
+        create_learner,
+        describe_event,
+        learn_once,
+        limit_threads,
+    )
     from gateway.processes.versions import Order, resolve_task, train_now
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
@@ -63,6 +69,8 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.recipe and not arguments.force:
         raise ConfigError("--recipe wants --force: without it the learner chooses, when a task has grown")
     limit_threads()
+    # As the learner beside `serve`: there may be a gateway on this machine.
+    os.nice(NICENESS)
     with open_state(settings.home) as state:
         task = resolve_task(state, settings, arguments.task) if arguments.task else ""
         if sys.stderr.isatty():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from gateway.cli import OK, learn
+from gateway.processes import learner
 from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.cli.conftest import Command
@@ -78,3 +82,17 @@ def test_a_recipe_is_named_for_a_version_by_hand_alone(command: Command) -> None
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--recipe wants --force" in ended.stderr
+
+
+def test_learning_by_hand_comes_after_the_gateway(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests must not wait for it, as they do not for the learner beside `serve`."""
+    nicer: list[int] = []
+    monkeypatch.setattr(os, "nice", nicer.append)
+    monkeypatch.setattr(os, "umask", lambda _: 0)
+    monkeypatch.setattr(learner, "limit_threads", lambda: None)
+    monkeypatch.setenv("STEPDOWN_HOME", str(home))
+    parser = argparse.ArgumentParser()
+    learn.add_arguments(parser)
+
+    assert learn.run(parser.parse_args(["run"])) == OK
+    assert nicer == [learner.NICENESS]
