@@ -1,7 +1,7 @@
 """The logistic regression of very many answers, in less memory and time than scikit-learn takes.
 
 At 1,000 answers a head has 17 million weights, and SciPy's L-BFGS, as scikit-learn calls it, works on 36
-vectors of so many, 4.8 GB: a training took 5.0 GB. With fewer corrections it works on 22. The dense part of
+vectors of so many, 4.8 GB: a training took 5.2 GB. With fewer corrections it works on 22. The dense part of
 the features is multiplied as such and not as if it were sparse. Objective and tolerance are the same.
 """
 
