@@ -53,7 +53,13 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     import msgspec
 
     from gateway.errors import ConfigError
-    from gateway.processes.learner import create_learner, describe_event, learn_once, limit_threads
+    from gateway.processes.learner import (
+        NICENESS,
+        create_learner,
+        describe_event,
+        learn_once,
+        limit_threads,
+    )
     from gateway.processes.versions import Order, resolve_task, train_now
     from gateway.store.audit_trail import name_local_actor
     from gateway.store.state import open_state
@@ -63,6 +69,8 @@ def _learn(settings: Settings, arguments: argparse.Namespace) -> int:
     if arguments.recipe and not arguments.force:
         raise ConfigError("--recipe wants --force: without it the learner chooses, when a task has grown")
     limit_threads()
+    # As the learner beside `serve`: there may be a gateway on this machine.
+    os.nice(NICENESS)
     with open_state(settings.home) as state:
         task = resolve_task(state, settings, arguments.task) if arguments.task else ""
         if sys.stderr.isatty():
@@ -103,13 +111,13 @@ def _status(settings: Settings, *, as_json: bool) -> int:
         print(msgspec.json.encode(summaries).decode())
         return OK
     for one in reports:
-        print("\n".join(_describe_task(one)))
+        print("\n".join(_describe_task(one, settings.learn.first_rows)))
     if not reports:
         print(describe_absence(counts, settings.learn.adopt_rows))
     return OK
 
 
-def _describe_task(report: TaskReport) -> Iterator[str]:
+def _describe_task(report: TaskReport, first_rows: int) -> Iterator[str]:
     """Yield lines of at most 80 characters: the task, its owner, its template, then each certificate."""
     version = f"v{report.version}" if report.version else "no version yet"
     name = "" if report.name == report.task else f"{report.name}  "
@@ -124,8 +132,15 @@ def _describe_task(report: TaskReport) -> Iterator[str]:
     if report.version and report.because:
         missed = "not for every policy" if report.is_serving else "the teacher answers all"
         yield from _wrap(f"  {missed}: ", report.because)
-    if report.note:
-        yield from _wrap("  ", report.note)
+    if note := report.note or ("" if report.version else _describe_wait(report.rows.training, first_rows)):
+        yield from _wrap("  ", note)
+
+
+def _describe_wait(rows: int, first_rows: int) -> str:
+    """Return what a task without a version waits for."""
+    if rows < first_rows:
+        return f"{rows} rows to learn from; its first version needs {first_rows}"
+    return f"{rows} rows to learn from: its first version is in the making, or waits for the learner"
 
 
 def _describe_dates(certificate: Certificate) -> str:

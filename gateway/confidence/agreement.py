@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
 
 from gateway.config.plugins import load_plugin
-from gateway.core import EXACT, Ending
+from gateway.core import EXACT, Ending, normalize_text
 from gateway.errors import ConfigError
 from gateway.wire.tool_calls import CALL_BEGIN, ToolCall, parse_tool_calls, render_tool_calls
 
@@ -76,7 +75,7 @@ def canonical_text(text: str) -> str:
             return _canonical_json(stripped)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         pass  # it only looked like JSON
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return " ".join(normalize_text(text).split())
 
 
 def _canonical_call(call: ToolCall) -> ToolCall:
@@ -92,7 +91,7 @@ def _canonical_json(text: str) -> str:
 def _normalize(value: object) -> object:
     """Return `value` with whole floats as integers, and strings in NFC."""
     if isinstance(value, str):
-        return unicodedata.normalize("NFC", value)
+        return normalize_text(value)
     if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_EXACT:
         return int(value)
     if isinstance(value, list):

@@ -11,14 +11,16 @@ from gateway.confidence.agreement import canonical_text
 
 Item = tuple[str, ...]
 
+_LISTED = "[]"
 _SEPARATORS = re.compile(r"[,;\n]")
 
 
 def read_items(text: str) -> set[Item]:
     """Return the items of `text`.
 
-    Of a JSON value they are its leaves with the keys that lead to them, in any order; of other text, its
-    parts between commas, semicolons and ends of lines.
+    Of a JSON value they are its leaves with the keys that lead to them, in any order. An object or list
+    inside a list is one item as a whole: its parts belong together. Of other text they are its parts
+    between commas, semicolons and ends of lines.
     """
     canonical = canonical_text(text)
     if canonical[:1] in ("{", "["):
@@ -36,7 +38,11 @@ def _leaves(value: object, keys: Item) -> Iterator[Item]:
         for key, item in value.items():
             yield from _leaves(item, (*keys, key))
     elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item, keys)
+        # A list of one is not its element: an app that goes through a list cannot take a string.
+        yield from ((*keys, _LISTED, _encode(item)) for item in value)
     else:
-        yield (*keys, msgspec.json.encode(value).decode())
+        yield (*keys, _encode(value))
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()

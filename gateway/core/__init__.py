@@ -37,7 +37,7 @@ from gateway.core.outcome import Decision, Ending, Excerpt, Outcome, Reading, en
 from gateway.core.refusal import Refusal
 from gateway.core.request import OWN_PREFIX, IncomingRequest, Message, Mode, Request, SurfaceName
 from gateway.core.secret import Secret
-from gateway.core.text_hash import hash_text
+from gateway.core.text_hash import hash_text, normalize_text
 from gateway.core.usage import Usage
 
 __all__ = [
@@ -105,5 +105,6 @@ __all__ = [
     "ending_of",
     "find_period",
     "hash_text",
+    "normalize_text",
     "stratum_of",
 ]

@@ -13,6 +13,7 @@ from gateway.distill.base import Config, Event, describe_certificates, kind_of_r
 from gateway.distill.choice import Choice
 from gateway.distill.curate import curate
 from gateway.distill.encoder_change import without_version
+from gateway.distill.faults import explain_fault, forget_on_fault
 from gateway.distill.imported import CONFIRM_EVERY, ImportedLessons, is_being_confirmed
 from gateway.distill.imported_evidence import ImportedJudge
 from gateway.distill.judge import Judge
@@ -33,12 +34,11 @@ from gateway.distill.task_rows import TaskRows
 from gateway.distill.training_progress import TrainingProgress
 from gateway.distill.verdicts import ReviewedLessons
 from gateway.distill.version_builder import VersionBuilder
-from gateway.errors import RegistryError, TrainingError
+from gateway.errors import RegistryError
 from gateway.harvest.base import Row
 from gateway.harvest.reader import Count
 from gateway.specialists.base import Encoder
 
-_OVERTAKEN = "an alarm, or another machine, came first"
 _PRICE_OF_CORRECTION = 0.9
 """A version that learnt what reviewers said takes over although it serves so much less: it is right."""
 
@@ -93,8 +93,9 @@ class Learner:
                 continue
             look = count, self._of(task).epoch, self._reviewed.count_settled(task)
             if self._looked.get(task) != look:
+                with forget_on_fault(self._progress, task):
+                    events += self._look(task, count)
                 self._looked[task] = look
-                events += self._look(task, count)
         return events
 
     def train(self, task: str) -> list[Event]:
@@ -102,8 +103,8 @@ class Learner:
         self._stores.refresh()
         try:
             return [*([] if self._stores.tasks.get(task) else [self._adopt(task)]), self._advance(task)]
-        except (TrainingError, RegistryError) as exc:
-            return [self._postpone(task, str(exc))]
+        except Exception as exc:
+            return [self._postpone(task, explain_fault(task, exc))]
 
     def promote(self, task: str, version: int) -> Event:
         """Test `version` on today's evidence; while another serves, it takes over only if it may, too.
@@ -146,8 +147,8 @@ class Learner:
                 yield self._advance(task)
             elif self._may_renew(task):
                 yield from self._renew(task)
-        except (TrainingError, RegistryError) as exc:
-            yield self._postpone(task, str(exc))
+        except Exception as exc:
+            yield self._postpone(task, explain_fault(task, exc))
 
     def _revoke(self, task: str, why: str) -> Event:
         """Take the version that drafts out of service; its successor is due at once."""
@@ -266,7 +267,8 @@ class Learner:
 
     def _put(self, old: Certification, new: Certification, version: int, note: str = "") -> Event:
         if not self._stores.certifications.put_if(old.epoch, msgspec.structs.replace(new, note=note)):
-            return Event(task=new.task, kind="overtaken", version=version, detail=_OVERTAKEN)
+            why = "an alarm, or another machine, came first"
+            return Event(task=new.task, kind="overtaken", version=version, detail=why)
         detail = note or describe_certificates(new)
         return Event(task=new.task, kind=kind_of_result(version, new), version=version, detail=detail)
 

@@ -109,7 +109,7 @@ class VersionBuilder:
         choices: list[Choice] = []
         problems = []
         texts = [row.text for row in rows]
-        for recipe in self._candidates(TrainingSet.of(rows)):
+        for recipe in self._candidates(candidates):
             if took := self._earlier.find_excess(task, recipe.name, texts, may_take):
                 problems.append(f"{recipe.name}: its last version took {took.describe()}")
                 continue
@@ -223,9 +223,10 @@ class VersionBuilder:
             manifest, folder, self._stock.remote_engines
         )
 
-    def _candidates(self, rows: TrainingSet) -> list[Recipe]:
-        """Return the recipes for answers like those in `rows`, the quickest first. Raises TrainingError."""
-        able = [recipe for recipe in self._recipes if recipe.can_learn(rows)]
+    def _candidates(self, candidates: Sequence[Sequence[Row]]) -> list[Recipe]:
+        """Return the recipes for any of the `candidates`, the quickest first. Raises TrainingError."""
+        lessons = [TrainingSet.of(rows) for rows in candidates if rows]
+        able = [recipe for recipe in self._recipes if any(map(recipe.can_learn, lessons))]
         if not able:
             names = ", ".join(recipe.name for recipe in self._recipes)
             raise TrainingError(f"no recipe can learn answers like these; asked: {names}")
@@ -245,21 +246,24 @@ class VersionBuilder:
         """
         ids = {row.request_id for row in asked}
         exam = TrainingSet.of(asked)
-        validations = [
-            recipe.validate(
-                TrainingSet.of([row for row in candidate if row.request_id not in ids]),
-                exam,
-                workspace,
-            )
-            for candidate in candidates
-        ]
+        learnable, validations, problem = [], [], TrainingError("there is no row to learn")
+        for candidate in candidates:
+            lessons = TrainingSet.of([row for row in candidate if row.request_id not in ids])
+            try:
+                validations.append(recipe.validate(lessons, exam, workspace))
+                learnable.append(candidate)
+            except TrainingError as exc:
+                # The answers may have another form since the alarm, and only the later ones can be learnt.
+                problem = exc
+        if not learnable:
+            raise problem
         judged = [validation.by_agreement(agreement) for validation in validations]
-        best = min(range(len(candidates)), key=lambda i: sum(judged[i].losses))
+        best = min(range(len(learnable)), key=lambda i: sum(judged[i].losses))
         deferral, scored = fit_deferral(judged[best], self._scorer, self._config.seed)
         validation = msgspec.structs.replace(validations[best], scores=scored.scores)
-        findings = f"a student by {recipe.name} of {len(candidates[best])} rows agrees in {scored.agreed:.1%}"
+        findings = f"a student by {recipe.name} of {len(learnable[best])} rows agrees in {scored.agreed:.1%}"
         logger.info("%s: %s of its exam", workspace.folder.name, findings)
-        return Choice(rows=candidates[best], recipe=recipe, validation=validation, deferral=deferral)
+        return Choice(rows=learnable[best], recipe=recipe, validation=validation, deferral=deferral)
 
     def _ask(self, rows: Sequence[Row], served_from: float) -> list[Row]:
         """Return which of `rows` to validate on.

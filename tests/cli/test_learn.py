@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from gateway.cli import OK, learn
+from gateway.processes import learner
 from gateway.store.home import Home
 from gateway.store.state import open_state
 from tests.cli.conftest import Command
@@ -41,7 +45,12 @@ def test_a_task_that_has_no_certificate_yet_is_shown_too(command: Command, home:
             "task-1", scope="tenant:shop", contract_hash="", template_text="Sort.", vector=b"", model="gpt-4o"
         )
 
-    assert command("learn", "status").stdout == "sort  task-1  no version yet  tenant:shop\n  Sort.\n"
+    assert command("learn", "status").stdout == (
+        "sort  task-1  no version yet  tenant:shop\n  Sort.\n"
+        "  0 rows to learn from; its first version needs 200\n"
+    )
+    in_the_making = command("learn", "status", STEPDOWN_LEARN_FIRST_ROWS="1")
+    assert "its first version needs 1\n" in in_the_making.stdout
     assert '"scope":"tenant:shop"' in command("learn", "status", "--json").stdout
 
 
@@ -73,3 +82,17 @@ def test_a_recipe_is_named_for_a_version_by_hand_alone(command: Command) -> None
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "--recipe wants --force" in ended.stderr
+
+
+def test_learning_by_hand_comes_after_the_gateway(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests must not wait for it, as they do not for the learner beside `serve`."""
+    nicer: list[int] = []
+    monkeypatch.setattr(os, "nice", nicer.append)
+    monkeypatch.setattr(os, "umask", lambda _: 0)
+    monkeypatch.setattr(learner, "limit_threads", lambda: None)
+    monkeypatch.setenv("STEPDOWN_HOME", str(home))
+    parser = argparse.ArgumentParser()
+    learn.add_arguments(parser)
+
+    assert learn.run(parser.parse_args(["run"])) == OK
+    assert nicer == [learner.NICENESS]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import msgspec
@@ -8,9 +9,10 @@ import pytest
 
 from gateway.confidence.sample_size import audits_to_settle
 from gateway.core import Certification, Draft
-from gateway.distill.base import Event
+from gateway.distill.base import Event, TrainingSet
 from gateway.distill.evaluation import draft_answers
 from gateway.distill.learner import Learner
+from gateway.distill.recipes.head.recipe import HeadRecipe
 from gateway.distill.verdicts import verdict_on
 from gateway.harvest.removal import Selection, forget
 from gateway.registry.models import MANIFEST
@@ -241,6 +243,47 @@ def test_one_hopeless_task_does_not_hinder_another(home: Home) -> None:
     home.harvest([msgspec.structs.replace(row, task="a-hopeless") for row in essays])
     home.harvest(tickets(110))
     assert "trained" in kinds([event for event in home.learner().step() if event.task == "task-1"])
+
+
+def test_a_defect_in_learning_one_task_does_not_hinder_another(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process would end, start again and end again: no task would ever learn."""
+    learn = HeadRecipe.can_learn
+
+    def stumble(recipe: HeadRecipe, rows: TrainingSet) -> bool:
+        if rows.answers[0].startswith("essay"):
+            raise IndexError("list index out of range")
+        return learn(recipe, rows)
+
+    monkeypatch.setattr(HeadRecipe, "can_learn", stumble)
+    essays = [harvested(f"q {n}", f"essay {n}", at=n) for n in range(100)]
+    home.harvest([msgspec.structs.replace(row, task="a-broken") for row in essays])
+    home.harvest(tickets(110))
+
+    events = home.learner().step()
+
+    assert "trained" in kinds([event for event in events if event.task == "task-1"])
+    assert "IndexError: a defect" in next(event.detail for event in events if event.kind == "postponed")
+    assert "list index out of range" in caplog.text
+
+
+def test_what_a_full_disk_stopped_is_learnt_once_there_is_room(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no matter of the task, which need not grow for it."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    learner = home.learner()
+    home.harvest(tickets(110))
+    with monkeypatch.context() as full:
+        full.setattr(home.stores.registry.__class__, "publish", refuse)
+        with pytest.raises(OSError, match="No space left"):
+            learner.step()
+
+    assert "trained" in kinds(learner.step())
 
 
 def test_an_unreadable_registry_postpones_the_task(home: Home) -> None:

@@ -339,3 +339,32 @@ def test_a_general_recipe_is_tried_only_where_no_other_can_learn(build: Build) -
 def test_answers_that_no_recipe_can_learn_are_refused(builder: VersionBuilder) -> None:
     with pytest.raises(TrainingError, match="no recipe can learn answers like these; asked: head"):
         chosen(builder, essays(100), 0.0)
+
+
+class Fastidious(GoingOn):
+    """Learns answers of one word, and nothing that holds any other."""
+
+    def __init__(self) -> None:
+        super().__init__(has_parent=False, name="fastidious")
+
+    def can_learn(self, rows: TrainingSet) -> bool:
+        return all(" " not in answer for answer in rows.answers)
+
+    def validate(self, lessons: TrainingSet, exam: TrainingSet, workspace: Workspace) -> EvalResult:
+        if not self.can_learn(lessons):
+            raise TrainingError("answers of several words")
+        return VALIDATION
+
+
+def test_answers_of_another_form_are_learnt_without_the_old_ones(build: Build) -> None:
+    """After an alarm: the teacher writes labels now, and what it wrote before cannot be learnt."""
+    later = [harvested(f"later {n}", "yes", at=1_000 + n) for n in range(100)]
+
+    choice = chosen(build(Fastidious()), [*essays(400), *later], valid_from=1_000)
+
+    assert choice.rows == later
+
+
+def test_what_neither_all_nor_the_later_rows_teach_is_refused(build: Build) -> None:
+    with pytest.raises(TrainingError, match="no recipe can learn"):
+        chosen(build(Fastidious()), essays(400), valid_from=200)

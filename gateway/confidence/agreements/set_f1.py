@@ -5,7 +5,7 @@ Source: van Rijsbergen 1979, "Information Retrieval".
 
 from __future__ import annotations
 
-from gateway.confidence.agreement import Measure, refuse_option
+from gateway.confidence.agreement import Measure, canonical_text, refuse_option
 from gateway.confidence.items import read_items
 
 IS_GRADED = True
@@ -20,5 +20,11 @@ def create(option: str) -> Measure:
 def _measure(teacher: str, draft: str) -> float:
     expected, found = read_items(teacher), read_items(draft)
     if not expected and not found:
-        return 0.0
+        return 0.0 if _is_empty_alike(teacher, draft) else 1.0
     return 1.0 - 2.0 * len(expected & found) / (len(expected) + len(found))
+
+
+def _is_empty_alike(teacher: str, draft: str) -> bool:
+    """Return whether answers without items are both objects or both lists: no items is not no answer."""
+    expected, found = canonical_text(teacher)[:1], canonical_text(draft)[:1]
+    return expected == found and expected in ("{", "[")

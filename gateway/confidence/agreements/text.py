@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
-
 from gateway.confidence.agreement import Measure, refuse_option
+from gateway.core import normalize_text
 
 IS_GRADED = False
 
@@ -25,5 +24,13 @@ def _measure(teacher: str, draft: str) -> float:
 
 
 def _read_words(text: str) -> list[str]:
-    words = unicodedata.normalize("NFC", text).casefold().split()
-    return [word for each in words if (word := each.strip(_PUNCTUATION))]
+    words = normalize_text(text).casefold().split()
+    return [word for each in words if (word := _strip_punctuation(each))]
+
+
+def _strip_punctuation(word: str) -> str:
+    """Return `word` without the punctuation at its ends, but for the point of .5 or .NET."""
+    inner = word.strip(_PUNCTUATION)
+    before = word[: word.index(inner)]
+    has_point = inner and before.endswith(".") and not before.endswith("..")
+    return f".{inner}" if has_point else inner

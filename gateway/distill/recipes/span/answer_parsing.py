@@ -47,7 +47,7 @@ def parse_answer(answer: str, frame: Frame) -> ParsedAnswer | None:
 
 
 def find_style(answers: Sequence[str]) -> Style:
-    """Return how most of the `answers` write JSON."""
+    """Return how most of the `answers` write JSON; of none, compactly."""
     counts: Counter[Style] = Counter()
     for answer in answers:
         text = _strip_frame(answer)
@@ -55,7 +55,7 @@ def find_style(answers: Sequence[str]) -> Style:
             counts["indented"] += 1
         else:
             counts["spaced" if '": ' in text or '", ' in text else "compact"] += 1
-    return counts.most_common(1)[0][0]
+    return max(counts, key=lambda style: counts[style], default="compact")
 
 
 def _frame(answer: str) -> Frame:

@@ -110,3 +110,7 @@ def test_labels_are_answers_without_spans() -> None:
 
 def test_nothing_teaches_nothing() -> None:
     assert learnt([]).rows == []
+
+
+def test_inputs_that_are_all_too_long_teach_nothing() -> None:
+    assert learnt([("word " * 600, '{"first": "word"}')]).rows == []
