@@ -40,7 +40,7 @@ class StickySampler:
             return False, 0.0
         if route.is_on_probation:
             return True, 1.0
-        share = _audit_share(plan, certification, self._clock())
+        share = _audit_share(plan, certification, self._clock(), is_variant=route.is_variant)
         digest = blake2b(digest_size=8, key=self._key)
         digest.update(b"%d %b " % (self._clock() // STICKY_S, request.template.encode()))
         digest.update(request.text.encode("utf-8", "surrogatepass"))
@@ -58,9 +58,14 @@ def is_stored_by_teacher(request: Request, plan: Plan) -> bool:
     return request.is_stored_by_default and not plan.may_serve_stored
 
 
-def _audit_share(plan: Plan, certification: Certification, now: float) -> float:
-    """Return the share of the task's traffic that is audited: what its neediest certificate needs."""
+def _audit_share(plan: Plan, certification: Certification, now: float, *, is_variant: bool) -> float:
+    """Return the share of such requests that is audited: what the neediest certificate needs.
+
+    Near copies and all others have certificates apart, and a seldom copy whose evidence grows slowly must not
+    keep the share of all others high. Which texts were learnt is not asked: the draw is blind to drafts.
+    """
     in_force = [each for each in certification.certificates if each.is_in_force(now)]
+    in_force = [each for each in in_force if (each.stratum == "variant") is is_variant] or in_force
     if certification.version is None or not in_force:
         # What imported rows taught has lessons enough and asks for more evidence, which costs nothing here.
         untested = [one for one in certification.certificates if one.stage == "shadow" and not one.attempts]

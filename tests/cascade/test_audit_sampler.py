@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from gateway.cascade.audit_sampler import StickySampler
-from gateway.core import Certification, Plan, Request, Route
+from gateway.core import Certification, MatchKind, Plan, Request, Route, Stratum
 from gateway.policy.planner import PolicyPlanner
 from gateway.policy.schema import Policy
 from tests.cascade.fakes import LIVE
@@ -86,6 +86,24 @@ def test_a_near_copy_on_probation_is_always_audited() -> None:
 def test_suspicion_and_a_renewal_raise_the_share(certification: Certification, share: float) -> None:
     """Never above the shadow share, which a lapsed certificate goes back to."""
     assert sampler_at(1).sample(request(), PLAN, certification, ROUTE)[1] == share
+
+
+@pytest.mark.parametrize(
+    ("settled", "match", "share"),
+    [("new", "fingerprint", 0.1), ("new", "embedding", 0.2), ("variant", "embedding", 0.1)],
+)
+def test_near_copies_and_others_are_audited_by_their_own_certificates(
+    settled: Stratum, match: MatchKind, share: float
+) -> None:
+    """Else a copy that is seldom asked would keep the audits of all other traffic high."""
+    new = SETTLED.certificates[0]
+    certificates = tuple(
+        msgspec.structs.replace(new, stratum=stratum, is_settled=stratum == settled)
+        for stratum in ("new", "variant")
+    )
+    certification = msgspec.structs.replace(SETTLED, certificates=certificates)
+
+    assert sampler_at(1).sample(request(), PLAN, certification, Route("t", match))[1] == share
 
 
 def test_the_reserve_of_a_budget_is_drawn_from() -> None:
