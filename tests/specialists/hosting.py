@@ -78,14 +78,12 @@ def make_head(encoder: Encoder, examples: dict[str, str], sharpness: float = 10.
 
 
 def write_head(folder: Path, encoder: Encoder, made: head.Head | None = None) -> None:
-    """Write a head of EXAMPLES, or `made`, and what is familiar to it into `folder`."""
-    written = made or make_head(encoder, EXAMPLES)
-    head.write_head(written, folder)
+    """Write a head of EXAMPLES, or `made` with as many answers, and its familiarity into `folder`."""
+    head.write_head(made or make_head(encoder, EXAMPLES), folder)
     vectors = [np.asarray(encoder.encode(text), np.float32) for text in EXAMPLES]
-    given = [
-        written.answers.index(answer) if answer in written.answers else 0 for answer in EXAMPLES.values()
-    ]
-    write_familiarity(fit_familiarity(vectors, given, len(written.answers)), folder)
+    numbered = sorted(set(EXAMPLES.values()))
+    given = [numbered.index(answer) for answer in EXAMPLES.values()]
+    write_familiarity(fit_familiarity(vectors, given, len(numbered)), folder)
 
 
 def resources_of(encoder: Encoder) -> SharedResources:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -320,7 +321,16 @@ def test_a_bundle_that_serves_nothing_says_why(
     assert json.loads(done.stdout)["is_served"] is False
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Handle SIGINT, which a job in a shell's background ignores: children inherit that, but no handler."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("sent", ["ctrl-c", "reader gone"])
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_who_ends_the_runner_sees_no_traceback(unpacked: Path, sent: str) -> None:
     with subprocess.Popen(
         [sys.executable, str(unpacked / "run.py")],
