@@ -1,7 +1,7 @@
 """What training costs the requests that pass meanwhile: `python -m loadtests.training --data DIR`.
 
 A gateway proxies one request at a time, first with an idle learner, then while that learns recorded rows
-which were imported. A round counts only if the learner used at least half a core throughout it. Figures
+which were imported. A round counts only if the learner used a third of a core or more. Figures
 mean something on an otherwise idle machine.
 """
 
