@@ -66,7 +66,7 @@ class ImportedJudge:
         What live audits are confirming goes on: the same threshold may be right for this traffic.
         """
         since = [audit for audit in self._audits if audit.at >= ours.watched_from]
-        if not ours.is_in_force(self._now) or not is_other_mix(self._candidate.validation.scores, since):
+        if not since or not ours.is_in_force(self._now) or not is_other_mix(self._score(ours.target), since):
             return ours
         note = "on imported rows: live drafts are unsure more often, so this is another mix"
         return msgspec.structs.replace(ours, stage="alarm", threshold=None, note=note)
@@ -89,8 +89,7 @@ class ImportedJudge:
         threshold = choose_hypothesis(self._candidate, ours)
         if threshold is None:
             return None
-        # What it has learnt since, from live traffic, is another stratum's.
-        audits = score_audits(self._candidate, self._rows, (ours.target,))["new"]
+        audits = self._score(ours.target)
         evidence = select_evidence(audits, ours, self._now, most_evidence(ours.target))
         (point,) = audits_accepted(evidence.scores, evidence.losses, (threshold,))
         needed = audits_at_once(self._candidate, ours, threshold)
@@ -107,6 +106,10 @@ class ImportedJudge:
         return msgspec.structs.replace(
             passed, renewal_share=CONFIRMING_SHARE, note=f"{NOT_CONFIRMED}: {found}"
         )
+
+    def _score(self, target: RiskTarget) -> list[ScoredAudit]:
+        """Return the held-out rows as drafted, without those that it learnt since from live traffic."""
+        return score_audits(self._candidate, self._rows, (target,))["new"]
 
 
 def _end(ours: Certificate, why: str) -> Certificate:
