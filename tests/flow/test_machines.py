@@ -150,6 +150,9 @@ def test_what_is_forgotten_on_one_machine_serves_on_none(fleet: Fleet) -> None:
     task, version = fleet.task.route, fleet.version(fleet.first)
     assert version is not None
     wait_for(lambda: fleet.version(fleet.second) == version, "the second machine does not follow")
+    theirs = Registry(Home(fleet.second.home).registry)
+    # They come a moment after the certificate, and only what is there can be withdrawn.
+    wait_for(lambda: theirs.has(task, version), "the second machine does not get its files")
     os.kill(fleet.first.child(LEARNER) or 0, signal.SIGSTOP)
     try:
         # A learner that is stopped amid a step lets nothing be forgotten there: not waited for.
