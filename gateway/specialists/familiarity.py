@@ -3,7 +3,7 @@
 The relative Mahalanobis distance: how far a text's embedding lies from the lessons of the answer that it
 was given, by how these spread, less how far it lies from all lessons, by how all spread. A floor below
 which 1 % of the evidence lies takes half as many answers that would be served as one of the cosine to the
-nearest lesson did, and lets no more strangers pass (loadtests/README.md).
+nearest lesson did, and lets about as many strangers pass, or fewer (loadtests/README.md).
 Source: Ren et al. 2021, "A Simple Fix to Mahalanobis Distance", arXiv 2106.09022.
 """
 
