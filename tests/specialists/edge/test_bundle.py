@@ -18,12 +18,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from gateway.core import Certificate, RiskTarget, Stratum
+from gateway.core import Certificate, RiskTarget, Stratum, hash_text
 from gateway.distill.base import TrainingSet, Workspace
 from gateway.distill.cached_encoder import CachedEncoder
 from gateway.distill.recipes import head as recipe
 from gateway.errors import RegistryError, SpecialistError
 from gateway.registry.models import Registry
+from gateway.specialists.edge import run as runner
 from gateway.specialists.edge.bundle import write_bundle
 from gateway.specialists.learnt import write_learnt_texts
 from gateway.specialists.onnx_encoder import OnnxEncoder
@@ -384,6 +385,14 @@ def test_learnt_texts_and_new_ones_have_a_certificate_each(
     said = [json.loads(line) for line in run(tmp_path / "support", *texts).stdout.splitlines()]
 
     assert [each["is_served"] for each in said] == served
+
+
+@pytest.mark.parametrize(
+    "text",
+    [" a  b ", "cafe\u0301", "e" + "\u0301\u0323" * 15, "e" + "\u0301\u0323" * 20, "\u0301\u0323" * 30_000],
+)
+def test_the_runner_knows_texts_by_the_hash_that_the_gateway_knows_them_by(text: str) -> None:
+    assert runner.hash_text(text) == hash_text(text)
 
 
 def test_a_service_may_read_what_another_user_unpacked(
