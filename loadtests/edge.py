@@ -27,6 +27,7 @@ import msgspec
 import uvloop
 
 from loadtests.churn import simulated_teacher
+from loadtests.support.chat_requests import make_request
 from loadtests.support.open_loop import Offer, Offered, offer_elsewhere
 from loadtests.support.processes import child_named, cpu_s, rss_mb, waited_s
 
@@ -142,12 +143,6 @@ def _wait_for_port(run_file: Path) -> int:
     raise TimeoutError("the gateway did not start")
 
 
-def request(body: bytes) -> bytes:
-    """Return a whole chat request."""
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-    return b"%bauthorization: Bearer x\r\ncontent-length: %d\r\n\r\n%b" % (head, len(body), body)
-
-
 async def ask(port: int, body: bytes) -> tuple[int, float]:
     """Return status, 0 without an answer, and seconds of one request on a connection of its own."""
     began = time.perf_counter()
@@ -155,7 +150,7 @@ async def ask(port: int, body: bytes) -> tuple[int, float]:
         async with asyncio.timeout(ANSWER_LIMIT_S):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             try:
-                writer.write(request(body))
+                writer.write(make_request(body))
                 return await read_answer(reader), time.perf_counter() - began
             finally:
                 writer.close()
@@ -199,7 +194,7 @@ async def check_churn(site: Site) -> list[Bar]:
     async def leave() -> tuple[int, float]:
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", site.port)
-            writer.write(request(STREAM))
+            writer.write(make_request(STREAM))
             await asyncio.sleep(0.02)
             writer.transport.abort()
         return 0, 0.0
@@ -224,7 +219,7 @@ async def check_cut(site: Site) -> list[Bar]:
     async def watch() -> tuple[int, float]:
         nonlocal whole
         reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-        writer.write(request(STREAM))
+        writer.write(make_request(STREAM))
         with contextlib.suppress(OSError, EOFError, TimeoutError):
             async with asyncio.timeout(ANSWER_LIMIT_S):
                 await reader.readuntil(b"\r\n\r\n")
@@ -255,7 +250,7 @@ class Phase(msgspec.Struct, frozen=True):
 
 async def check_overload(site: Site) -> list[Bar]:
     """Five times the peak for 10 s, in an open loop from another process; then the usual again."""
-    usual = Offer(port=site.port, requests=[request(CHAT)], width=32, seconds=4.0)
+    usual = Offer(port=site.port, requests=[make_request(CHAT)], width=32, seconds=4.0)
     peak = await _offer(site, usual)
     before = rss_mb(site.worker)
     storm = await _offer(
@@ -341,7 +336,7 @@ async def check_silent(site: Site) -> list[Bar]:
     held = [await asyncio.open_connection("127.0.0.1", site.port) for _ in range(1200)]
     for _, writer in held[:100]:
         writer.transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(request(STREAM) * 20)
+        writer.write(make_request(STREAM) * 20)
     beside = await repeat(1000, 4, lambda: ask(site.port, CHAT))
     grown = rss_mb(site.worker) - before
     for _, writer in held:
@@ -437,7 +432,7 @@ async def _lag_beside(site: Site, body: bytes) -> float:
 def _send_body(port: int, body: bytes) -> float:
     # Blocking, and in a process of its own: it costs the probe no time.
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_LIMIT_S) as sock:
-        sock.sendall(request(body))
+        sock.sendall(make_request(body))
         return float(len(sock.recv(65536)))
 
 

@@ -40,6 +40,7 @@ from gateway.specialists.engine.prompt import Prompter
 from gateway.specialists.runtimes import genai
 from gateway.store.home import Home
 from gateway.store.run_file import read_run_file
+from loadtests.support.chat_requests import make_questions
 from loadtests.support.genai_figures import ADAPTERS, AT_ONCE, Figures, build_table
 from loadtests.support.genai_prompts import ANSWER_TOKENS, STORY, make_input
 from loadtests.support.generator import Generator, Job
@@ -179,24 +180,20 @@ def _felt(stack: Stack, generator: Generator) -> dict[str, float]:
     assert port is not None
     small = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
     lag = generator.run(Job(port=port, requests=[small], in_flight=1, count=PROXIED))
-    proxied = generator.run(Job(port=port, requests=_questions(), in_flight=1, count=PROXIED))
+    proxied = generator.run(
+        Job(
+            port=port,
+            requests=make_questions(generate_tickets(PROXIED, seed=1), "gpt-4o"),
+            in_flight=1,
+            count=PROXIED,
+        )
+    )
     return {
         "lag_p99_ms": _quantile_ms([ms / 1_000 for some in lag.latencies_ms.values() for ms in some], 0.99),
         "proxied_p99_ms": _quantile_ms(
             [ms / 1_000 for some in proxied.latencies_ms.values() for ms in some], 0.99
         ),
     }
-
-
-def _questions() -> list[bytes]:
-    requests = []
-    for pair in generate_tickets(PROXIED, seed=1):
-        body = msgspec.json.encode({"model": "gpt-4o", "messages": pair.messages})
-        requests.append(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            b"authorization: Bearer any\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-    return requests
 
 
 @contextlib.contextmanager

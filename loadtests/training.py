@@ -22,9 +22,10 @@ import msgspec
 import numpy as np
 
 from gateway.demo.stack import Stack
-from gateway.demo.tickets import Pair, generate_tickets
+from gateway.demo.tickets import generate_tickets
 from gateway.store.home import Home
 from loadtests.datasets import read_data
+from loadtests.support.chat_requests import make_questions
 from loadtests.support.generator import Generator, Job
 from loadtests.support.processes import child_named, peak_rss_mb, thread_times_s
 
@@ -106,9 +107,10 @@ def _measure(options: argparse.Namespace, scratch: Path) -> Figures:
         Stack(home=home, policies=scratch / "policies", environment=environment) as stack,
     ):
         learner = child_named(stack.gateway_pid, "gateway.processes.learner")
-        idle = [_run_round(generator, stack, learner) for _ in range(ROUNDS)]
+        job = _make_job(stack)
+        idle = [_run_round(generator, job, learner) for _ in range(ROUNDS)]
         _import_rows(recorded, home, scratch / "policies")
-        training = list(_rounds_beside_training(generator, stack, learner))
+        training = list(_rounds_beside_training(generator, job, learner))
         peak = peak_rss_mb(learner)
     if not training:
         raise SystemExit("the training ended before a round did: give it more --rows")
@@ -129,40 +131,32 @@ def _measure(options: argparse.Namespace, scratch: Path) -> Figures:
     )
 
 
-def _rounds_beside_training(generator: Generator, stack: Stack, learner: int) -> Iterator[Round]:
-    """Wait until the learner works, and yield the rounds throughout which it does."""
+def _rounds_beside_training(generator: Generator, job: Job, learner: int) -> Iterator[Round]:
+    """Wait until the learner works, and yield the rounds in which it does."""
     deadline = time.monotonic() + _START_LIMIT_S
     counted = 0
     while counted < ROUNDS and time.monotonic() < deadline:
-        one = _run_round(generator, stack, learner)
+        one = _run_round(generator, job, learner)
         if one.learner_cores >= _BUSY_CORES:
             counted += 1
             deadline = time.monotonic() + _START_LIMIT_S
             yield one
 
 
-def _run_round(generator: Generator, stack: Stack, learner: int) -> Round:
-    port = urlsplit(stack.gateway_url).port
-    assert port is not None
+def _run_round(generator: Generator, job: Job, learner: int) -> Round:
     began, before = time.monotonic(), sum(thread_times_s(learner).values())
-    result = generator.run(Job(port=port, requests=_requests(), in_flight=1, count=ROUND))
+    result = generator.run(job)
     used = (sum(thread_times_s(learner).values()) - before) / (time.monotonic() - began)
     taken = [ms for some in result.latencies_ms.values() for ms in some]
     p50, p99 = np.quantile(taken, (0.5, 0.99)).tolist()
     return Round(p50, p99, used)
 
 
-def _requests() -> list[bytes]:
-    return [_encode_request(pair) for pair in generate_tickets(ROUND, seed=1)]
-
-
-def _encode_request(pair: Pair) -> bytes:
-    body = msgspec.json.encode({"model": _PASSING_MODEL, "messages": pair.messages})
-    head = (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        b"authorization: Bearer any\r\ncontent-length: %d\r\n\r\n"
-    )
-    return head % len(body) + body
+def _make_job(stack: Stack) -> Job:
+    port = urlsplit(stack.gateway_url).port
+    assert port is not None
+    questions = make_questions(generate_tickets(ROUND, seed=1), _PASSING_MODEL)
+    return Job(port=port, requests=questions, in_flight=1, count=ROUND)
 
 
 def _import_rows(recorded: Path, home: Home, policies: Path) -> None:
