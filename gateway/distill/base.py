@@ -132,6 +132,10 @@ class Recipe(Protocol):
         """Name of the runtime that serves what this trains."""
 
     @property
+    def learns(self) -> str:
+        """Which answers it can learn, in words that complete "it learns"."""
+
+    @property
     def is_general(self) -> bool:
         """Whether it learns any answers, slowly: it is left out where another recipe can learn them."""
 

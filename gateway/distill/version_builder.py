@@ -228,8 +228,8 @@ class VersionBuilder:
         lessons = [TrainingSet.of(rows) for rows in candidates if rows]
         able = [recipe for recipe in self._recipes if any(map(recipe.can_learn, lessons))]
         if not able:
-            names = ", ".join(recipe.name for recipe in self._recipes)
-            raise TrainingError(f"no recipe can learn answers like these; asked: {names}")
+            known = "; ".join(f"{recipe.name} learns {recipe.learns}" for recipe in self._recipes)
+            raise TrainingError(f"no recipe can learn answers like these: {known}")
         return [recipe for recipe in able if not recipe.is_general] or able
 
     def _rehearsed(

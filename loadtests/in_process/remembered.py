@@ -57,6 +57,7 @@ class RememberedRecipe:
         self._recipe = recipe
         self._memory = memory
         self.name, self.runtime = recipe.name, recipe.runtime
+        self.learns = recipe.learns
         self.is_general, self.growth = recipe.is_general, recipe.growth
 
     def can_learn(self, rows: TrainingSet) -> bool:

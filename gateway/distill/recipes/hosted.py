@@ -50,6 +50,7 @@ class HostedRecipe:
 
     name = "hosted"
     runtime = "openai"
+    learns = "any answer, where its `engine` names a model elsewhere"
     is_general = True
     growth = 1.6
 

@@ -75,6 +75,10 @@ class LoadedModels:
         loaded = self._loaded.get(version)
         return loaded is not None and loaded.runtime.is_remote
 
+    def has_left_memory(self, version: Version) -> bool:
+        """Whether the next draft of `version` has to read its files again."""
+        return version in self._folders and version not in self._loaded
+
     def has_learnt(self, version: Version, text: str) -> bool:
         """Whether `version` has learnt this very text; about 3 us once it is in memory."""
         return version in self._folders and text in self._at_work(version).learnt

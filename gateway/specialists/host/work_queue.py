@@ -81,14 +81,15 @@ class WorkQueue:
         self._clock = clock
         self._local = _ThreadLane(limits.threads, limits.waiting, "draft")
         self._remote = _ThreadLane(limits.remote_threads, 2 * limits.remote_threads, "wait")
+        # One file is read at a time, so a second thread would only wait for the first.
+        self._cold = _ThreadLane(1, limits.waiting, "cold")
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._running: dict[int, ReplyListener] = {}
         self._holders: dict[Version, set[object]] = {}
 
     def submit_draft(self, request: MakeDraft | EmbedText, send: SendReply) -> Job | None:
         """Queue a draft or an embedding; `send` gets the reply later, or "overloaded" at once."""
-        is_remote = isinstance(request, MakeDraft) and self._models.is_remote(_version(request))
-        lane = self._remote if is_remote else self._local
+        lane = self._choose_lane(request)
         if lane.accepted >= lane.capacity:
             send(Failed(request.id, "overloaded"))
             return None
@@ -142,8 +143,17 @@ class WorkQueue:
 
     def close(self) -> None:
         """Drop the work that waits; running drafts are left alone."""
-        for pool in (self._local.pool, self._remote.pool, self._loading):
+        for pool in (self._local.pool, self._remote.pool, self._cold.pool, self._loading):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _choose_lane(self, request: MakeDraft | EmbedText) -> _ThreadLane:
+        """Return the threads for `request`: what is in memory never waits for what must be read again."""
+        if isinstance(request, EmbedText):
+            return self._local
+        version = _version(request)
+        if self._models.has_left_memory(version):
+            return self._cold
+        return self._remote if self._models.is_remote(version) else self._local
 
     def _release(self, version: Version, holder: object) -> None:
         holders = self._holders.get(version, set())

@@ -51,3 +51,19 @@ class RemoteModels(LoadedModels):
     def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
         self._barrier.wait()
         return Prediction(text=draft_request.text, score=1.0)
+
+
+class ColdModels(LoadedModels):
+    """Models of which the task "cold" left memory, and is read once `gate` is open."""
+
+    def __init__(self) -> None:
+        super().__init__(resources_of(FlatEncoder()))
+        self.gate = threading.Event()
+
+    def has_left_memory(self, version: Version) -> bool:
+        return version.task == "cold"
+
+    def draft(self, version: Version, draft_request: DraftRequest, listener: Listener) -> Prediction:
+        if self.has_left_memory(version):
+            assert self.gate.wait(PATIENCE_S), "the gate was never opened"
+        return Prediction(text=draft_request.text, score=1.0)

@@ -69,6 +69,15 @@ def test_what_drafted_longest_ago_leaves_memory(registry: Registry, tmp_path: Pa
     assert models.was_read == ["a", "c"]
 
 
+def test_only_what_must_be_read_again_has_left_memory(registry: Registry, tmp_path: Path) -> None:
+    models = CountedModels(registry, tmp_path / "scratch", "abc")
+    names = [Version(name, 1) for name in "abc"]
+
+    assert [models.has_left_memory(name) for name in names] == [True, False, False]
+    models.unload(names[0])
+    assert not models.has_left_memory(names[0])
+
+
 def test_without_need_everything_stays(registry: Registry, tmp_path: Path) -> None:
     models = CountedModels(registry, tmp_path / "scratch", "abc", memory_mb=16.0)
 

@@ -68,6 +68,7 @@ class HeadRecipe:
 
     name = "head"
     runtime = "head"
+    learns = "answers that repeat"
     is_general = False
     growth = 1.0
 
