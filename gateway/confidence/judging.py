@@ -188,6 +188,7 @@ def _issue(
     passed: CertifiedThreshold,
     now: float,
 ) -> Certificate:
+    lost = describe_losses(passed.accepted, passed.losses)
     return msgspec.structs.replace(
         certificate,
         stage="live",
@@ -206,8 +207,14 @@ def _issue(
         watched_from=certificate.watched_from if certificate.stage == "live" else now,
         is_suspect=False,
         audits_missing=None,
-        note=f"certified on {passed.accepted} accepted audits, {passed.losses:g} of them wrong",
+        note=f"certified on {passed.accepted} accepted audits, {lost}",
     )
+
+
+def describe_losses(answers: int, losses: float) -> str:
+    """Return what so many `answers` lost, told after their number: how many are wrong, or their mean."""
+    is_counted = losses == round(losses)
+    return f"{losses:.0f} of them wrong" if is_counted else f"with a mean loss of {losses / answers:.2%}"
 
 
 def _expires_at(evidence: Evidence, certificate: Certificate, now: float) -> float:

@@ -46,8 +46,8 @@ from gateway.telemetry.logs import configure_logging
 
 logger = logging.getLogger(__name__)
 
-# No client waits for training: the gateway and the model host come first.
-NICENESS = 5
+# No client waits for training: the gateway comes first, and the model host, which is as nice, no later.
+NICENESS = 10
 
 AUDIT_DAYS = 90
 """Days that audits are kept: three windows of the default length."""

@@ -1,10 +1,10 @@
-"""The novelty floor: what the evidence says of texts that are strange to a version."""
+"""The novelty floor: what the evidence says of texts that are strange to a version; how losses are told."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.confidence.judging import ScoredAudit, select_evidence
+from gateway.confidence.judging import ScoredAudit, describe_losses, select_evidence
 from gateway.core import Certificate, RiskTarget
 
 
@@ -45,3 +45,9 @@ def test_where_no_text_has_a_similarity_there_is_no_floor() -> None:
 
 def test_the_strangest_texts_alone_are_no_reason_to_refuse_them_all() -> None:
     assert floor_of([*[None] * 999, 0.3]) == 0.3
+
+
+def test_graded_losses_are_told_as_a_mean() -> None:
+    assert describe_losses(300, 0.0) == "0 of them wrong"
+    assert describe_losses(300, 3.0) == "3 of them wrong"
+    assert describe_losses(300, 6.33333) == "with a mean loss of 2.11%"
