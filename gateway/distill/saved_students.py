@@ -101,10 +101,14 @@ class Lineage(msgspec.Struct, frozen=True):
     purpose: Purpose
     parent: SavedStudent | None
 
-    def open_checkpoint(self, training: TrainingSet) -> Checkpoint:
-        """Return the checkpoint of a training on `training`; other rows or another parent have another."""
+    def open_checkpoint(self, training: TrainingSet, *settings: msgspec.Struct) -> Checkpoint:
+        """Return the checkpoint of a training on `training` with these `settings`.
+
+        Other rows, settings or another parent have another one.
+        """
         digests = [row_digest(*pair) for pair in zip(training.texts, training.answers, strict=True)]
-        key = msgspec.json.encode((self.purpose, self.parent.number if self.parent else 0, digests))
+        parent = self.parent.number if self.parent else 0
+        key = msgspec.json.encode((self.purpose, parent, digests, settings))
         path = self.students.folder / f"{self.purpose}.progress"
         return Checkpoint(path, hashlib.sha256(key).hexdigest())
 

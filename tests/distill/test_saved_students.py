@@ -2,9 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.distill.base import TrainingSet
+from gateway.distill.recipes.span.training import Hyperparameters
 from gateway.distill.saved_students import SavedStudent, SavedStudents, row_digest
 
 ROWS = frozenset("abcdefghij")
@@ -99,6 +101,8 @@ def test_an_unreadable_student_is_ignored(tmp_path: Path, name: str) -> None:
 def test_another_training_has_another_checkpoint(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra `learn`")
     lineage = SavedStudents(tmp_path, "base").start_version([])
-    lineage.open_checkpoint(TrainingSet(["a"], ["b"])).save({"done": 1})
-    assert lineage.open_checkpoint(TrainingSet(["a"], ["c"])).load() is None
-    assert lineage.open_checkpoint(TrainingSet(["a"], ["b"])).load() is not None
+    rows, fast = TrainingSet(["a"], ["b"]), Hyperparameters(passes=4, rate=0.1, seed=0)
+    lineage.open_checkpoint(rows, fast).save({"done": 1})
+    assert lineage.open_checkpoint(TrainingSet(["a"], ["c"]), fast).load() is None
+    assert lineage.open_checkpoint(rows, msgspec.structs.replace(fast, rate=0.2)).load() is None
+    assert lineage.open_checkpoint(rows, fast).load() is not None

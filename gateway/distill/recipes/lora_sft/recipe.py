@@ -174,7 +174,7 @@ class LoraRecipe:
         student = Student(context.base, prompter.card.rank, context.seed)
         if lineage.parent:
             student.load_weights(lineage.parent.weights)
-        checkpoint = lineage.open_checkpoint(training)
+        checkpoint = lineage.open_checkpoint(training, self._config)
         plan = self._plan(rows, validation, lineage, context.seed)
         agreement = train_adapter(student, plan, checkpoint)
         self._export(student.copy_weights(), rows, prompter, context, folder)
