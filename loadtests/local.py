@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import statistics
 import subprocess
@@ -59,10 +60,14 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=Path("no-models"), help="folder of pulled bases")
     parser.add_argument("--lessons", type=read_count, default=2_000, help="texts that it learns (2,000)")
     parser.add_argument("--specialists", type=read_count, default=1, help="tasks that are asked in turn (1)")
+    parser.add_argument("--popular", type=int, default=0, help="tasks that get nine of ten requests (none)")
+    parser.add_argument("--memory-mb", type=int, default=1_024, help="memory of all versions (1,024)")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each round (4)")
     parser.add_argument("--alternative", action="store_true", help="also sentence-transformers; for labels")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
+    if not 0 <= options.popular < options.specialists:
+        parser.error(f"--popular: 0 to {options.specialists - 1}, some of the specialists")
 
     limit_threads()
     try:
@@ -89,8 +94,11 @@ def measure(options: argparse.Namespace) -> Figures:
         (folder / "policies").mkdir()
         home = Home(folder / "home")
         make_fleet(home, folder / "policies", specialist, prompts)
-        requests = _requests(prompts, asked)
-        environment = {"STEPDOWN_LEARN_INTERVAL_S": "3600"}
+        requests = _requests(prompts, asked, options.popular)
+        environment = {
+            "STEPDOWN_LEARN_INTERVAL_S": "3600",
+            "STEPDOWN_SPECIALISTS_MEMORY_MB": str(options.memory_mb),
+        }
         with (
             Generator() as generator,
             Stack(home=home, policies=folder / "policies", environment=environment) as stack,
@@ -216,12 +224,16 @@ def _alternative_server(pairs: Path) -> Iterator[tuple[int, int]]:
                 pipe.close()
 
 
-def _requests(prompts: Sequence[str], pairs: Sequence[Pair]) -> Iterator[bytes]:
-    """Yield requests of texts never learnt, the prompts in turn; the texts come again once all were asked."""
+def _requests(prompts: Sequence[str], pairs: Sequence[Pair], popular: int = 0) -> Iterator[bytes]:
+    """Yield requests that ask the texts of `pairs`, again once all were asked, under the `prompts` in turn.
+
+    With `popular` ones the others are asked in one of ten requests.
+    """
     texts = [pair.messages[-1]["content"] for pair in pairs]
-    while True:
-        for number, text in enumerate(texts):
-            yield http_requests(prompts[number % len(prompts)], [text])[0]
+    turns, others = itertools.cycle(prompts[: popular or None]), itertools.cycle(prompts[popular:])
+    for number, text in enumerate(itertools.cycle(texts)):
+        is_other = popular and number % 10 == 0
+        yield http_requests(next(others if is_other else turns), [text])[0]
 
 
 def _take(requests: Iterator[bytes], count: int) -> list[bytes]:
