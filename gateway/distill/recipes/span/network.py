@@ -128,7 +128,11 @@ def _pretrained(torch: Any) -> Any:
     from transformers import BertConfig, BertModel
 
     folder = find_pretrained()
-    model = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+    # Dropout of attention costs a quarter of the CPU and teaches less (loadtests/README.md).
+    config = BertConfig.from_pretrained(folder, attention_probs_dropout_prob=0.0)
+    model = BertModel(config, add_pooling_layer=False)
+    # torch's own attention takes 1.4x the CPU in bf16, and its ONNX graph 1.1x per draft.
+    model.set_attn_implementation("eager")
     weights = load_file(folder / "model.safetensors")
     model.load_state_dict({name: weights[name] for name in model.state_dict() if name in weights})
     model.embeddings.requires_grad_(requires_grad=False)

@@ -10,7 +10,9 @@ import msgspec
 
 from gateway.distill.checkpoints import Checkpoint
 from gateway.distill.recipes.span.dataset import Target
+from gateway.distill.recipes.span.mention_swaps import list_mentions, swap_mentions
 from gateway.distill.recipes.span.network import import_torch, trained_weights
+from gateway.specialists.runtimes.tagger import runtime
 from gateway.specialists.runtimes.tagger.grammar import Grammar
 
 BATCH = 32
@@ -59,6 +61,7 @@ def fit_tagger(
     steps = hyperparameters.passes * -(-len(targets) // BATCH)
     pace = _create_pace(torch, network, hyperparameters.rate, steps)
     best, best_agreement, done = None, -1.0, 0
+    mentions = list_mentions(targets)
     if saved := checkpoint.load():
         network.load_state_dict(saved["network"], strict=False)
         pace.optimizer.load_state_dict(saved["optimizer"])
@@ -67,7 +70,9 @@ def fit_tagger(
     for number in range(done, hyperparameters.passes):
         # Seeded again for each pass, so that a resumed training ends like an uninterrupted one.
         torch.manual_seed(hyperparameters.seed + number)
-        _run_pass(network, grammar, _cut_batches(targets, hyperparameters.seed + number), pace)
+        draw = random.Random(hyperparameters.seed + number)  # noqa: S311 - reproducible, not a secret
+        rows = [swap_mentions(target, mentions, draw, runtime.MAX_TOKENS) for target in targets]
+        _run_pass(network, grammar, _cut_batches(rows, draw), pace)
         agreement = measure()
         if agreement >= best_agreement:
             best_agreement = agreement
@@ -115,9 +120,8 @@ def _sum_losses(torch: Any, grammar: Grammar, logits: tuple[Any, Any], tags: Any
     return loss
 
 
-def _cut_batches(targets: Sequence[Target], seed: int) -> list[list[Target]]:
+def _cut_batches(targets: Sequence[Target], draw: random.Random) -> list[list[Target]]:
     """Return `targets` shuffled, in batches of similar length: padding costs as much as words."""
-    draw = random.Random(seed)  # noqa: S311 - a reproducible order, not a secret
     shuffled = draw.sample(list(targets), len(targets))
     size = BATCH * _SORTED_BATCHES
     batches = []
