@@ -126,13 +126,15 @@ class SpanRecipe:
         learned = [index for index, row in enumerate(dataset.rows) if row not in held_out]
         validation = training.select(sorted(held_out)[-_MOST_VALIDATION_ROWS:])
         network = new_network(dataset.grammar, lineage.parent, workspace.seed)
-        pace = self._hyperparameters(len(learned), workspace.seed, has_parent=lineage.parent is not None)
-        checkpoint = lineage.open_checkpoint(training, dataset.grammar, pace)
+        hyperparameters = self._hyperparameters(
+            len(learned), workspace.seed, has_parent=lineage.parent is not None
+        )
+        checkpoint = lineage.open_checkpoint(training, dataset.grammar, hyperparameters)
         fit_tagger(
             network,
             dataset.grammar,
             [dataset.targets[index] for index in learned],
-            pace,
+            hyperparameters,
             measure=lambda: measure_agreement(network, dataset.grammar, validation),
             checkpoint=checkpoint,
         )
