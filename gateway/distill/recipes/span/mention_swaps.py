@@ -15,35 +15,29 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from gateway.distill.recipes.span.dataset import Target
+from gateway.specialists.runtimes.tagger.grammar import find_spans
 
 SHARE = 0.5
 """Of the rows, and in these of the values that they mention."""
 
-Mentions = Mapping[int, Sequence["Mention"]]
+Mentions = Mapping[int, Sequence["Piece"]]
 """The values that rows mention, by the tag of their first word; each once."""
 
 
-class Mention(msgspec.Struct, frozen=True):
-    """A value as an input mentions it: its token ids, and where in them its words begin."""
+class Piece(msgspec.Struct, frozen=True):
+    """A part of an input: its token ids, and where in them its words begin."""
 
     ids: tuple[int, ...]
     heads: tuple[int, ...]
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """Where a row mentions a value: words [first, last]; `tag` is that of the first."""
-
-    first: int
-    last: int
-    tag: int
-
-
 def list_mentions(targets: Sequence[Target]) -> Mentions:
     """Return the values that `targets` mention, in the order of their first occurrence."""
-    found: dict[int, dict[Mention, None]] = defaultdict(dict)
+    found: dict[int, dict[Piece, None]] = defaultdict(dict)
     for target in targets:
-        for place in _find_places(target):
-            found[place.tag][_read_mention(target, place)] = None
+        for tag, piece in _cut_pieces(target):
+            if tag:
+                found[tag][piece] = None
     return {tag: list(mentions) for tag, mentions in found.items()}
 
 
@@ -52,45 +46,33 @@ def swap_mentions(target: Target, mentions: Mentions, draw: random.Random, most_
 
     As it was if it would have more than `most_tokens`.
     """
-    places = list(_find_places(target)) if draw.random() < SHARE else []
-    chosen: dict[tuple[int, Mention], Mention] = {}
-    ids: list[int] = []
-    heads: list[int] = []
-    tags: list[int] = []
-    word = token = 0
-    for place in [*places, None]:
-        until = place.first if place else len(target.heads)
-        end = target.heads[place.first] if place else len(target.ids)
-        heads += [len(ids) + head - token for head in target.heads[word:until]]
-        tags += target.tags[word:until]
-        ids += target.ids[token:end]
-        if place:
-            old = _read_mention(target, place)
-            if (place.tag, old) not in chosen:
-                chosen[place.tag, old] = draw.choice(mentions[place.tag]) if draw.random() < SHARE else old
-            new = chosen[place.tag, old]
-            heads += [len(ids) + head for head in new.heads]
-            tags += [place.tag] + [place.tag + 1] * (len(new.heads) - 1)
-            ids += new.ids
-            word, token = place.last + 1, end + len(old.ids)
-    return target if len(ids) > most_tokens else Target(ids, heads, tags, target.options)
+    if draw.random() >= SHARE:
+        return target
+    chosen: dict[tuple[int, Piece], Piece] = {}
+    swapped = Target(ids=[], heads=[], tags=[], options=target.options)
+    for tag, old in _cut_pieces(target):
+        if tag and (tag, old) not in chosen:
+            chosen[tag, old] = draw.choice(mentions[tag]) if draw.random() < SHARE else old
+        new = chosen.get((tag, old), old)
+        swapped.heads.extend(len(swapped.ids) + head for head in new.heads)
+        further = tag + 1 if tag else 0
+        swapped.tags.extend(further if number else tag for number in range(len(new.heads)))
+        swapped.ids.extend(new.ids)
+    return target if len(swapped.ids) > most_tokens else swapped
 
 
-def _find_places(target: Target) -> Iterator[_Place]:
-    """Yield where `target` mentions values, in its order: B- tags are odd, I- is the next number."""
-    word = 0
-    while word < len(target.tags):
-        first, tag = word, target.tags[word]
-        word += 1
-        if tag % 2:
-            while word < len(target.tags) and target.tags[word] == tag + 1:
-                word += 1
-            yield _Place(first, word - 1, tag)
-
-
-def _read_mention(target: Target, place: _Place) -> Mention:
-    begin = target.heads[place.first]
+def _cut_pieces(target: Target) -> Iterator[tuple[int, Piece]]:
+    """Yield the values that `target` mentions and what is between them, each with its first word's tag."""
     # The last token ends the text and belongs to no word.
     ends = [*target.heads[1:], len(target.ids) - 1]
-    ids = tuple(target.ids[begin : ends[place.last]])
-    return Mention(ids, tuple(head - begin for head in target.heads[place.first : place.last + 1]))
+    at = 0
+    for span in find_spans(target.tags, target.heads, ends):
+        yield 0, _read_piece(target, at, span.start)
+        yield 1 + 2 * span.span_type, _read_piece(target, span.start, span.end)
+        at = span.end
+    yield 0, _read_piece(target, at, len(target.ids))
+
+
+def _read_piece(target: Target, begin: int, end: int) -> Piece:
+    heads = tuple(head - begin for head in target.heads if begin <= head < end)
+    return Piece(tuple(target.ids[begin:end]), heads)
