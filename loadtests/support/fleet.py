@@ -25,6 +25,7 @@ from gateway.specialists.shared_resources import SharedResources
 from gateway.store.home import Home
 from gateway.store.state import open_state
 from gateway.wire.chat.request import read_chat
+from loadtests.support.chat_requests import make_request
 
 MODEL = "gpt-4o"
 POLICY = f"""
@@ -87,14 +88,7 @@ def make_fleet(home: Home, policies: Path, specialist: Specialist, prompts: Sequ
 
 def http_requests(prompt: str, texts: Sequence[str]) -> list[bytes]:
     """Return whole HTTP requests that ask `texts` under `prompt`."""
-    found = []
-    for text in texts:
-        body = _body(prompt, text)
-        found.append(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            b"authorization: Bearer any\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-    return found
+    return [make_request(_body(prompt, text)) for text in texts]
 
 
 def _body(prompt: str, text: str) -> bytes:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from loadtests.support.chat_requests import make_request
+
 REFUSED_PAUSE_S = 0.05
 
 
@@ -69,10 +71,7 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is
     begun = time.monotonic()
     took_s, served_by, end = 0.0, "", "lost"
     try:
-        writer.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
+        writer.write(make_request(body))
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         took_s = time.monotonic() - begun
         lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
