@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.confidence.judging import ScoredAudit, describe_losses, select_evidence
+from gateway.confidence.judging import describe_losses, select_evidence
 from gateway.core import Certificate, RiskTarget
+from tests.support.builders import scored_audit
 
 
 def floor_of(similarities: Sequence[float | None]) -> float:
-    audits = [
-        ScoredAudit(
-            request_id=str(n),
-            at=float(n),
-            text_hash=n,
-            caller="app",
-            is_vouched_for=True,
-            propensity=0.3,
-            form="single/short",
-            similarity=similarity,
-            score=0.9,
-            loss=0.0,
-        )
-        for n, similarity in enumerate(similarities)
-    ]
+    audits = [scored_audit(n, similarity=similarity) for n, similarity in enumerate(similarities)]
     certificate = Certificate(stratum="new", target=RiskTarget())
     return select_evidence(audits, certificate, float(len(audits)), 10_000).novelty_floor
 

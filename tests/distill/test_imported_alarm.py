@@ -6,25 +6,12 @@ import pytest
 
 from gateway.confidence.judging import ScoredAudit
 from gateway.distill.imported_alarm import is_other_mix
+from tests.support.builders import scored_audit
 
 
 def audits(scores: list[float]) -> list[ScoredAudit]:
     """Return an audit of a text of its own for each score."""
-    return [
-        ScoredAudit(
-            request_id=f"req-{number}",
-            at=60.0 * number,
-            text_hash=number,
-            caller="someone",
-            is_vouched_for=True,
-            propensity=1.0,
-            form="single/short",
-            similarity=0.5,
-            score=score,
-            loss=0.0,
-        )
-        for number, score in enumerate(scores)
-    ]
+    return [scored_audit(number, at=60.0 * number, score=score) for number, score in enumerate(scores)]
 
 
 HARD = [number / 100 for number in range(100)]

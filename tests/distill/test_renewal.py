@@ -13,7 +13,7 @@ from gateway.core import Certificate, Certification, RiskTarget
 from gateway.distill.renewal import count_units, is_last_try, is_renewal_due, is_settled, serves_no_more
 from gateway.harvest.base import Row
 from tests.distill.conftest import harvested
-from tests.support.builders import certificate
+from tests.support.builders import certificate, scored_audit
 
 TARGET = RiskTarget(0.05, 0.1)
 ENOUGH = audits_to_settle(TARGET.alpha, TARGET.delta)
@@ -37,21 +37,7 @@ def task(*certificates: Certificate) -> Certification:
 
 
 def audits(count: int, score: float) -> list[ScoredAudit]:
-    return [
-        ScoredAudit(
-            request_id=str(n),
-            at=float(n),
-            text_hash=n,
-            caller="app",
-            is_vouched_for=True,
-            propensity=0.3,
-            form="single/short",
-            similarity=None,
-            score=score,
-            loss=0.0,
-        )
-        for n in range(count)
-    ]
+    return [scored_audit(n, score=score) for n in range(count)]
 
 
 def held_out(count: int, propensity: float, start: int = 0) -> list[Row]:

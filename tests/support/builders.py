@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.confidence.judging import ScoredAudit
 from gateway.core import (
     STRATA,
     Certificate,
@@ -102,3 +103,20 @@ def certified(task: str = "t", version: int | None = 1, **changes: Any) -> Certi
     """Return a task with such a certificate in each stratum; keywords replace fields of all three."""
     certificates = tuple(certificate(**{"stratum": stratum} | changes) for stratum in STRATA)
     return Certification(task=task, version=version, certificates=certificates)
+
+
+def scored_audit(number: int, **changes: Any) -> ScoredAudit:
+    """Return a sure and right draft of a text of its own, asked at second `number`."""
+    facts: dict[str, Any] = {
+        "request_id": str(number),
+        "at": float(number),
+        "text_hash": number,
+        "caller": "app",
+        "is_vouched_for": True,
+        "propensity": 0.3,
+        "form": "single/short",
+        "similarity": None,
+        "score": 0.9,
+        "loss": 0.0,
+    }
+    return ScoredAudit(**facts | changes)

@@ -53,12 +53,8 @@ class RemoteModels(LoadedModels):
         return Prediction(text=draft_request.text, score=1.0)
 
 
-class ColdModels(LoadedModels):
+class ColdModels(GatedModels):
     """Models of which the task "cold" left memory, and is read once `gate` is open."""
-
-    def __init__(self) -> None:
-        super().__init__(resources_of(FlatEncoder()))
-        self.gate = threading.Event()
 
     def has_left_memory(self, version: Version) -> bool:
         return version.task == "cold"
