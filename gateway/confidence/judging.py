@@ -18,7 +18,7 @@ from gateway.confidence.learn_then_test import (
 from gateway.confidence.spending import ATTEMPTS_IN_FORCE, delta_for_attempt
 from gateway.confidence.units import DAY_S, independent_units
 from gateway.confidence.window import equal_propensity
-from gateway.core import Certificate
+from gateway.core import Certificate, RiskTarget
 
 UNITS_OF_A_FORM = 10
 """Evidence from which a form of conversation belongs to the certified population."""
@@ -188,7 +188,7 @@ def _issue(
     passed: CertifiedThreshold,
     now: float,
 ) -> Certificate:
-    lost = describe_losses(passed.accepted, passed.losses)
+    lost = describe_losses(certificate.target, passed.accepted, passed.losses)
     return msgspec.structs.replace(
         certificate,
         stage="live",
@@ -211,10 +211,11 @@ def _issue(
     )
 
 
-def describe_losses(answers: int, losses: float) -> str:
+def describe_losses(target: RiskTarget, answers: int, losses: float) -> str:
     """Return what so many `answers` lost, told after their number: how many are wrong, or their mean."""
-    is_counted = losses == round(losses)
-    return f"{losses:.0f} of them wrong" if is_counted else f"with a mean loss of {losses / answers:.2%}"
+    if is_graded(target.agreement):
+        return f"with a mean loss of {losses / max(1, answers):.2%}"
+    return f"{losses:g} of them wrong"
 
 
 def _expires_at(evidence: Evidence, certificate: Certificate, now: float) -> float:

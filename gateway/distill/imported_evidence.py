@@ -98,7 +98,7 @@ class ImportedJudge:
             note = f"{point.count} held-out imported rows pass, {needed} are needed"
             return msgspec.structs.replace(ours, note=note)
         passed = confirm_certificate(evidence, ours, self._now, threshold)
-        found = f"{point.count} accepted, {describe_losses(point.count, point.losses)}"
+        found = f"{point.count} accepted, {describe_losses(ours.target, point.count, point.losses)}"
         if passed is None:
             note = f"imported rows do not certify it: {found}"
             return msgspec.structs.replace(ours, attempts=CONFIRMATION_ATTEMPTS, note=note)

@@ -35,6 +35,9 @@ def test_the_strangest_texts_alone_are_no_reason_to_refuse_them_all() -> None:
 
 
 def test_graded_losses_are_told_as_a_mean() -> None:
-    assert describe_losses(300, 0.0) == "0 of them wrong"
-    assert describe_losses(300, 3.0) == "3 of them wrong"
-    assert describe_losses(300, 6.33333) == "with a mean loss of 2.11%"
+    assert describe_losses(RiskTarget(), 300, 0.0) == "0 of them wrong"
+    assert describe_losses(RiskTarget(), 300, 3.0) == "3 of them wrong"
+    graded = RiskTarget(agreement="set_f1")
+    assert describe_losses(graded, 300, 6.33333) == "with a mean loss of 2.11%"
+    # Six answers that are half wrong are not three that are wrong.
+    assert describe_losses(graded, 300, 3.0) == "with a mean loss of 1.00%"

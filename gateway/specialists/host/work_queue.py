@@ -147,7 +147,7 @@ class WorkQueue:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _choose_lane(self, request: MakeDraft | EmbedText) -> _ThreadLane:
-        """Return the threads for `request`: what is in memory never waits for what must be read again."""
+        """Return the threads for `request`: what is in memory now waits for no files of others."""
         if isinstance(request, EmbedText):
             return self._local
         version = _version(request)

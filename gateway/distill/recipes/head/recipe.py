@@ -68,7 +68,7 @@ class HeadRecipe:
 
     name = "head"
     runtime = "head"
-    learns = "answers that repeat"
+    learns = "labels: few answers that repeat"
     is_general = False
     growth = 1.0
 

@@ -70,7 +70,7 @@ class SpanRecipe:
 
     name = "span"
     runtime = "tagger"
-    learns = "answers that repeat, or are composed of words of their texts"
+    learns = "labels, and JSON or tool calls that are composed of words of their texts"
     is_general = False
     growth = 1.5
 
